@@ -1,0 +1,1 @@
+"""How envelopes travel: ports, plan, faults, relay and their drivers. May import telemetry; never robots or deploy."""

@@ -1,0 +1,210 @@
+"""The six ports through which robots meet the outside, and the one through which a record is made from it.
+
+Only signatures, values and errors live here. Each port has a memory driver (broker/memory.py) and a streams driver
+(broker/streams/), and ONE contract suite runs over both. Lost replies are each port's own affair: what a method
+reports as done is done exactly once, and a method that cannot know raises `Unavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from broker.plan import Control, PlanChange
+from broker.relay import Fate
+
+
+class Fenced(Exception):
+    """A later life of this robot exists: nothing this one does may take effect any more."""
+
+
+class JournalLost(Exception):
+    """The journal's stream is gone. It is never made anew: what it held cannot be proven any more."""
+
+
+class RegisterLost(Exception):
+    """The register's stream is gone. The secret is never written a second time."""
+
+
+class Unavailable(Exception):
+    """The server did not answer within the port's patience, and it is not known whether the request took effect."""
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """An inbox entry as its reader gets it. `frame` is None when the entry was trimmed before it was read."""
+
+    entry: str
+    copy: int
+    frame: bytes | None
+
+
+class JournalRow(msgspec.Struct, frozen=True):
+    """A journal entry with its place: the n-th of an incarnation. Its content is opaque to the broker."""
+
+    incarnation: int
+    number: int
+    content: bytes
+
+
+class Order(msgspec.Struct, frozen=True):
+    """The only word from outside: `dealt` (content = the run's terms), `go` and `stop` (content = the reason)."""
+
+    entry: str
+    order: Literal["dealt", "go", "stop"]
+    content: bytes
+
+
+class Outbox(Protocol):
+    """A shard's stream into the relay, as one robot writes to it."""
+
+    async def send(self, frame: bytes) -> bool:
+        """Put an envelope's frame there. False: the outbox is full or did not answer; it is never sent again, so it
+        may or may not stand there."""
+        ...
+
+    async def announce(self, control: Control) -> None:
+        """Put a control entry there, for certain (twice does no harm). Raises Unavailable."""
+        ...
+
+
+class Inbox(Protocol):
+    """A robot's own stream out of the relay."""
+
+    async def receive(self, limit: int, wait_us: int) -> list[Delivery]:
+        """At most `limit` entries that this robot has not acknowledged: first those that an earlier life or call left
+        pending, then new ones. Waits at most `wait_us`; an empty list means that nothing is there.
+        Raises Unavailable."""
+        ...
+
+    def acknowledge(self, entry: str) -> None:
+        """Never give `entry` out again. Travels with the next `receive`; a crash before that redelivers."""
+        ...
+
+    async def flush(self) -> None:
+        """Send acknowledgements now."""
+        ...
+
+
+class Journal(Protocol):
+    """A robot's own log, across its lives. Entries are numbered 1, 2, 3 … within an incarnation."""
+
+    async def replay(self) -> list[JournalRow]:
+        """All entries, in order. Raises JournalLost, Unavailable."""
+        ...
+
+    async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
+        """Store `contents` in order, as this life's next entries. The first append of an incarnation claims it.
+        Raises Fenced when another life stored that id or a later one; JournalLost; Unavailable."""
+        ...
+
+
+class Register(Protocol):
+    """The write-once register of the run, and this robot's birth stream, which fences its writes."""
+
+    async def announce_birth(self, incarnation: int) -> None:
+        """Tell that this life exists. Raises Fenced when a later life was announced, RegisterLost, Unavailable."""
+        ...
+
+    async def write(self, secret: bytes) -> str | None:
+        """Write `secret`, if nobody has. How its durability was ensured (`aof`, `replica`, `memory`), or None when the
+        register already held a secret. The attempt is recorded either way.
+        Raises Fenced, RegisterLost, Unavailable."""
+        ...
+
+
+class EventLog(Protocol):
+    """The run's stream of events."""
+
+    async def append(self, frame: bytes) -> bool:
+        """Store a batch of events (telemetry/handlers/publisher.py); False: not stored, keep it."""
+        ...
+
+
+class Orders(Protocol):
+    """The run's orders."""
+
+    async def read(self, wait_us: int) -> list[Order]:
+        """Orders that this reader has not seen, in order; waits at most `wait_us` for one. Raises Unavailable."""
+        ...
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """Everything one robot's life can reach."""
+
+    outbox: Outbox
+    inbox: Inbox
+    journal: Journal
+    register: Register
+    events: EventLog
+    orders: Orders
+
+
+class BirthRow(msgspec.Struct, frozen=True):
+    """An entry of a birth stream: `born`, or `attempt` (a try to write the secret, with the server's time)."""
+
+    entry: str
+    what: Literal["born", "attempt"]
+    nonce: str
+    at_us: int | None
+
+
+class RegisterRow(msgspec.Struct, frozen=True):
+    """The accepted write."""
+
+    robot: str
+    incarnation: int
+    nonce: str
+    secret: bytes
+
+
+class StreamCount(msgspec.Struct, frozen=True):
+    """A stream's own counters: entries ever added, the last id, entries that are there now."""
+
+    added: int
+    last: str
+    length: int
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a server holds of a run when it has ended: the raw material of its record. Missing streams are None."""
+
+    controls: dict[int, list[tuple[str, Control]]]
+    fates: dict[int, list[Fate | list[str]]]  # a list of ids = entries that a relay began to redo
+    journals: dict[str, list[JournalRow] | None]
+    births: dict[str, list[BirthRow] | None]
+    register_exists: bool
+    register: RegisterRow | None
+    outboxes: dict[int, StreamCount]
+    inboxes: dict[str, StreamCount]
+    orders: list[Order]
+
+
+class Dealing(msgspec.Struct, frozen=True):
+    """What a run begins with. `journals` holds, per robot, the contents of its journal's entries `0-1`, `0-2` …;
+    `terms` is what every robot is told by the order `dealt`."""
+
+    run: str
+    shards: int
+    plan: PlanChange
+    journals: dict[str, list[bytes]]
+    terms: bytes
+
+
+class Desk(Protocol):
+    """Where the one who runs the lab sits, outside of all robots: deals, gives orders, collects the evidence.
+
+    Synchronous, because it is used by a process that has no event loop. Every method raises Unavailable."""
+
+    def deal(self, dealing: Dealing) -> None:
+        """Create register, births and journals, put the plan into every outbox, and give the order `dealt`."""
+        ...
+
+    def order(self, order: Literal["go", "stop"], content: bytes = b"") -> None:
+        """Give an order to all robots."""
+        ...
+
+    def collect(self) -> Evidence:
+        """Read everything that the verdict is judged from."""
+        ...

@@ -1,0 +1,1 @@
+"""What happened and how people see it. The bottom floor: it imports none of broker, robots or deploy."""

@@ -1,0 +1,345 @@
+"""The words of the lab: everything that can happen is a small frozen struct of primitives, and all of them stand here.
+
+No behaviour lives here, and no event refers to an object of another floor. An event's name on the wire and in the
+record is its class name in lower case, with dots: `RobotBorn` is `robot.born`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+import msgspec
+
+
+def _name(class_name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", ".", class_name).lower()
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="name", tag=_name):
+    """Something that happened. `notable` marks what a person should be told at once."""
+
+    notable: ClassVar[bool] = False
+
+
+# The run, as its parent or dealer sees it.
+
+
+class RunDealt(Event, frozen=True):
+    """Register, births, journals and plan exist; robots may be born."""
+
+    notable = True
+    robots: int
+    parts: int
+
+
+class RunStarted(Event, frozen=True):
+    """The order `go` was given."""
+
+    notable = True
+    born: int
+
+
+class RunStopped(Event, frozen=True):
+    """The order `stop` was given, and why: complete, limit, stopped or interrupted."""
+
+    notable = True
+    reason: str
+
+
+class ProcessStarted(Event, frozen=True):
+    """The parent started a process of the fleet (`rq:r03`, `relay:0`, `redis`)."""
+
+    process: str
+    pid: int
+
+
+class ProcessDied(Event, frozen=True):
+    """A process of the fleet ended. `status` as of `os.waitstatus_to_exitcode`: negative = killed by that signal."""
+
+    notable = True
+    process: str
+    pid: int
+    status: int
+
+
+# A robot's life.
+
+
+class RobotBorn(Event, frozen=True):
+    """A life began: born in its journal, its birth stream and its outbox. `parts` were replayed from the journal."""
+
+    parts: int
+    replayed: int
+
+
+class RobotStarted(Event, frozen=True):
+    """The life starts to gossip."""
+
+
+class RobotLeft(Event, frozen=True):
+    """The life ended in order."""
+
+    reason: str
+
+
+class RobotFenced(Event, frozen=True):
+    """The life found that a later one exists, and ends."""
+
+    notable = True
+    where: str
+
+
+class RobotComplete(Event, frozen=True):
+    """No index is missing up to the part marked last."""
+
+    notable = True
+    parts: int
+
+
+class RobotPassive(Event, frozen=True):
+    """Complete, and each part it was dealt was seen at enough others: it now mostly answers."""
+
+
+# Workers and channels.
+
+
+class WorkerCrashed(Event, frozen=True):
+    """A worker raised. Its siblings run on."""
+
+    notable = True
+    worker: str
+    error: str
+
+
+class WorkerRestarted(Event, frozen=True):
+    """The supervisor starts the worker again after `delay_us`; it is the `restart`-th in the policy's window."""
+
+    notable = True
+    worker: str
+    restart: int
+    delay_us: int
+
+
+class WorkerGaveUp(Event, frozen=True):
+    """The policy's budget is spent: the failure is escalated."""
+
+    notable = True
+    worker: str
+    crashes: int
+
+
+class ChannelPressure(Event, frozen=True):
+    """A channel was full and dropped an item; `dropped` counts all that this channel dropped in this life."""
+
+    channel: str
+    dropped: int
+
+
+# Messages, as robots see them.
+
+
+class MessageSent(Event, frozen=True):
+    """An envelope became an entry of an outbox, with `parts` parts in a body of `size` bytes.
+
+    A summary also tells what it showed as known: how many parts (`held`), and the 16 hex digits of BLAKE2b-64 over
+    the bitmap's little-endian bytes (`digest`), so that the record can prove it against the journal.
+    """
+
+    receiver: str
+    sequence: int
+    kind: str
+    exchange: str
+    parts: int
+    size: int
+    held: int = 0
+    digest: str = ""
+
+
+class MessageDropped(Event, frozen=True):
+    """An envelope was not sent, because the outbox was full or away."""
+
+    receiver: str
+    kind: str
+    reason: str
+
+
+class MessageReceived(Event, frozen=True):
+    """A copy reached its robot. `late` counts how many numbers behind the newest of that sender's life it came."""
+
+    sender: str
+    sender_incarnation: int
+    sequence: int
+    copy: int
+    kind: str
+    exchange: str
+    late: int
+
+
+class MessageRepeated(Event, frozen=True):
+    """The very same copy came again (redelivery or a relay's redo), and was dropped."""
+
+    sender: str
+    sender_incarnation: int
+    sequence: int
+    copy: int
+
+
+class MessageRefused(Event, frozen=True):
+    """Garbage from the network: undecodable, bad checksum, unknown kind, or above a limit. Dropped."""
+
+    entry: str
+    reason: str
+
+
+class MessageTrimmed(Event, frozen=True):
+    """An inbox entry was trimmed before it was read."""
+
+    entry: str
+
+
+class ExchangeFailed(Event, frozen=True):
+    """An exchange got no answer in time, after its retransmissions."""
+
+    peer: str
+    exchange: str
+    attempts: int
+
+
+# Knowledge and completion.
+
+
+class PartsMerged(Event, frozen=True):
+    """Parts were new, journalled and published. `held` is the count afterwards."""
+
+    sender: str
+    sender_incarnation: int
+    sequence: int
+    copy: int
+    merged: int
+    held: int
+
+
+class InvariantViolated(Event, frozen=True):
+    """A message would have broken an invariant; it was refused and named here."""
+
+    notable = True
+    invariant: str
+    detail: str
+    index: int
+    sender: str
+    sender_incarnation: int
+    sequence: int
+    copy: int
+
+
+class RobotQuiet(Event, frozen=True):
+    """Nothing new was merged for the quiet period; `ticks` were executed in it."""
+
+    ticks: int
+
+
+class RobotDisturbed(Event, frozen=True):
+    """Something new was merged after the robot had been quiet."""
+
+
+class SecretWritten(Event, frozen=True):
+    """This robot's write was the one that the register accepted. `durability` names the wait that was used."""
+
+    notable = True
+    size: int
+    durability: str
+
+
+class SecretRefused(Event, frozen=True):
+    """The register already held a secret."""
+
+
+class EvidenceLost(Event, frozen=True):
+    """A stream that must never vanish (journal, register) is gone."""
+
+    notable = True
+    stream: str
+
+
+# The relay.
+
+
+class RelayResumed(Event, frozen=True):
+    """A relay took its shard, with `pending` entries of an earlier owner (or of its own past) to redo."""
+
+    shard: int
+    pending: int
+
+
+class FatesDecided(Event, frozen=True):
+    """What a relay decided for one batch, in envelopes; `copies` were put into inboxes or are held."""
+
+    shard: int
+    offered: int
+    lost: int
+    duplicated: int
+    delayed: int
+    stale: int
+    refused: int
+    copies: int
+
+
+class PlanChanged(Event, frozen=True):
+    """A plan came into force at a shard; the faults are in the plan's own text."""
+
+    shard: int
+    faults: tuple[str, ...]
+
+
+AnyEvent = (
+    RunDealt
+    | RunStarted
+    | RunStopped
+    | ProcessStarted
+    | ProcessDied
+    | RobotBorn
+    | RobotStarted
+    | RobotLeft
+    | RobotFenced
+    | RobotComplete
+    | RobotPassive
+    | WorkerCrashed
+    | WorkerRestarted
+    | WorkerGaveUp
+    | ChannelPressure
+    | MessageSent
+    | MessageDropped
+    | MessageReceived
+    | MessageRepeated
+    | MessageRefused
+    | MessageTrimmed
+    | ExchangeFailed
+    | PartsMerged
+    | InvariantViolated
+    | RobotQuiet
+    | RobotDisturbed
+    | SecretWritten
+    | SecretRefused
+    | EvidenceLost
+    | RelayResumed
+    | FatesDecided
+    | PlanChanged
+)
+
+
+class Stamped(msgspec.Struct, frozen=True):
+    """An event with its place: who saw it, in which life, as that source's how-manieth, and when."""
+
+    run: str
+    source: str
+    incarnation: int
+    number: int
+    wall_us: int
+    monotonic_us: int
+    event: AnyEvent
+
+
+def event_name(event: Event) -> str:
+    """The event's name on the wire and in the record, such as `robot.born`."""
+    return str(type(event).__struct_config__.tag)

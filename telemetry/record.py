@@ -1,0 +1,113 @@
+"""The record: one folder per run, from which the verdict is judged, and nothing else.
+
+This file knows names, formats and how to write and find them; it knows no meaning. What stands in a record:
+
+    settings.json   run, version, mode (live, simulated), robots, copies, seed, preset, tick_us, quiet_period_us,
+                    for_us, limit_us, shards, plan (the faults' own text at the start), ended (complete, limit,
+                    stopped, interrupted), again (the command that runs it again), seconds {born, total} since the
+                    command's start
+    deal.json       sha256 of the secret's bytes, bytes, parts, salt (hex), and per index its holders and the digest of
+                    its part: BLAKE2b-128 keyed with the salt over "<index>:<1 if last else 0>:<word>", hex
+    plan.jsonl      every control entry, in the order of its outbox: {shard, id, control: "plan", faults: [{instance,
+                    fault}]} (fault = its own text, `loss 0.2`) or {shard, id, control: "born", robot, incarnation}
+    fates.jsonl     what the relays decided: {shard, id, sender, incarnation, receiver, sequence, exchange, kind, fate,
+                    deliveries, body, wire} with fate "delivered" (deliveries = microseconds of delay, one per copy;
+                    none = lost), "stale" (an older life) or "refused" (garbage: then sender … kind are null); body and
+                    wire are sizes in bytes; and {shard, redo: [ids]} when a relay began to redo pending entries
+    journals.jsonl  every journal entry: {robot, id: "<incarnation>-<n>", entry, …} with entry "header" {origin: dealt |
+                    joined}, "part" {index, word, last, cause: [sender, incarnation, sequence, copy] | null}, "born"
+                    {nonce}, "complete" {at_us}, "quiet" {ticks, exchange, at_us}; a lost journal: {robot, lost: true}
+    register.json   {exists, write: {robot, incarnation, nonce, text} | null, births: {robot: [{id, entry: "born" |
+                    "attempt", nonce, at_us}]}}: at_us is null where the entry has no time
+    streams.json    {outboxes: {shard: {added, last}}, inboxes: {robot: {added, left}}, contradictions: {robot: n},
+                    orders: [{id, order, reason}]}: added = entries-added, the server's own counter
+    events.jsonl    telemetry.events.Stamped, one a line
+    verdict.json    the result, as `--json` prints it
+    secret.txt      what the register holds, byte for byte; absent when nothing was written
+
+Ids are `<milliseconds>-<n>` of the server's clock, except in journals and births.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+JSON_FILES = ("settings", "deal", "register", "streams", "verdict")
+ROW_FILES = ("plan", "fates", "journals", "events")
+
+
+class NoSuchRun(Exception):
+    """No record answers to that name, or more than one does."""
+
+
+class Record:
+    """One run's folder, for writing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, runs: Path, run: str) -> Record:
+        """Make `runs/<run>` and point `runs/latest` at it. Raises FileExistsError if the run is there already."""
+        folder = runs / run
+        folder.mkdir(parents=True)
+        latest = runs / "latest"
+        pointer = runs / f".latest-{run}"
+        pointer.symlink_to(run)
+        if latest.is_symlink() or not latest.exists():
+            pointer.replace(latest)
+        else:
+            pointer.unlink()  # a file of the user's stands there: leave it
+        return cls(folder)
+
+    def write(self, name: str, value: Any) -> None:
+        """Put `value` into `<name>.json`, whole or not at all."""
+        self._replace(f"{name}.json", (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+
+    def write_rows(self, name: str, rows: Iterable[Row]) -> None:
+        """Put `rows` into `<name>.jsonl`, one a line."""
+        with (self.folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
+                file.write("\n")
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Put `content` into the file `name`, whole or not at all."""
+        self._replace(name, content)
+
+    def _replace(self, name: str, content: bytes) -> None:
+        draft = self.folder / f".{name}.draft"
+        draft.write_bytes(content)
+        draft.replace(self.folder / name)
+
+
+def new_run_id(runs: Path) -> str:
+    """Six hex digits that no folder in `runs` bears yet."""
+    while True:
+        run = secrets.token_hex(3)
+        if not (runs / run).exists():
+            return run
+
+
+def find_run(runs: Path, name: str) -> Path:
+    """The folder that `name` means: a run's id, its unique prefix, a folder, or `latest`. Raises NoSuchRun."""
+    exact = runs / name
+    if name and os.sep not in name and (exact / "settings.json").is_file():
+        return exact.resolve()
+    if (Path(name) / "settings.json").is_file():
+        return Path(name).resolve()
+    if name == "latest":
+        raise NoSuchRun(f"no run is recorded in {runs}/ yet")
+    found = sorted(path.parent for path in runs.glob(f"{name}*/settings.json") if not path.parent.is_symlink())
+    if len(found) == 1:
+        return found[0].resolve()
+    if found:
+        raise NoSuchRun(f"{name!r} means {len(found)} runs: {', '.join(path.name for path in found)}")
+    raise NoSuchRun(f"no run {name!r} is recorded in {runs}/")
