@@ -18,6 +18,7 @@ import msgspec
 from broker.dice import Dice
 from broker.envelope import Envelope, Garbage, decode
 from broker.plan import Birth, Control, Plan, PlanChange, decode_control
+from telemetry.events import FatesDecided
 
 Id = tuple[int, int]
 """An entry's id: (milliseconds of the server's clock, number within the millisecond)."""
@@ -216,6 +217,21 @@ class Relay:
     def _is_stale(self, entry: Id, envelope: Envelope) -> bool:
         births = self._births.get(envelope.sender, ())
         return any(incarnation > envelope.incarnation and birth < entry for birth, incarnation in births)
+
+
+def count_fates(shard: int, fates: list[Fate]) -> FatesDecided:
+    """One batch's fates as numbers, for telling people."""
+    delivered = [fate.deliveries for fate in fates if fate.state == "delivered"]
+    return FatesDecided(
+        shard=shard,
+        offered=len(fates),
+        lost=sum(not deliveries for deliveries in delivered),
+        duplicated=sum(len(deliveries) > 1 for deliveries in delivered),
+        delayed=sum(any(deliveries) for deliveries in delivered),
+        stale=sum(fate.state == "stale" for fate in fates),
+        refused=sum(fate.state == "refused" for fate in fates),
+        copies=sum(map(len, delivered)),
+    )
 
 
 def _is_robot(name: str) -> bool:

@@ -1,0 +1,417 @@
+"""All ports in one process's memory: for simulation, and as the other half of the contract suite.
+
+The server's place is taken by plain Python structures, its clock by the one handed in. Frames are still bytes, ids still
+rise, refusals are still refusals: nothing may pass here that a real server would not let pass. Never thread-safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from broker.plan import Control, decode_control, encode_control
+from broker.ports import (
+    BirthRow,
+    Dealing,
+    Delivery,
+    Evidence,
+    Fenced,
+    JournalLost,
+    JournalRow,
+    Order,
+    Ports,
+    RegisterLost,
+    RegisterRow,
+    StreamCount,
+)
+from broker.relay import Copy, Fate, Id, OutboxEntry, Relay, count_fates, format_id, parse_id
+from broker.shards import shard_of
+from telemetry.clock import Clock
+from telemetry.events import AnyEvent, PlanChanged
+
+BATCH = 256
+
+
+class Bell:
+    """Lets coroutines sleep until something arrives, or until they have waited long enough."""
+
+    def __init__(self) -> None:
+        self._sleepers: list[asyncio.Future[None]] = []
+
+    def ring(self) -> None:
+        """Wake all who sleep."""
+        sleepers, self._sleepers = self._sleepers, []
+        for sleeper in sleepers:
+            _wake(sleeper)
+
+    async def sleep(self, wait_us: int | None) -> None:
+        """Until the bell rings, at most `wait_us` (None: for ever)."""
+        loop = asyncio.get_running_loop()
+        sleeper: asyncio.Future[None] = loop.create_future()
+        self._sleepers.append(sleeper)
+        alarm = None if wait_us is None else loop.call_later(wait_us / 1_000_000, _wake, sleeper)
+        try:
+            await sleeper
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
+
+
+class _Outbox:
+    """A shard's outbox, its control stream and its fates."""
+
+    def __init__(self) -> None:
+        self.fresh: deque[OutboxEntry] = deque()
+        self.pending: dict[Id, OutboxEntry] = {}
+        self.added = 0
+        self.last: Id = (0, 0)
+        self.controls: list[tuple[Id, Control]] = []
+        self.fates: list[Fate | list[str]] = []
+        self.bell = Bell()
+
+
+class _Inbox:
+    """A robot's inbox with its one consumer group."""
+
+    def __init__(self) -> None:
+        self.fresh: deque[Delivery] = deque()
+        self.pending: dict[str, Delivery] = {}
+        self.added = 0
+        self.last: Id = (0, 0)
+        self.bell = Bell()
+
+
+class _Journal:
+    def __init__(self, rows: list[JournalRow]) -> None:
+        self.rows = rows
+        self.nonce = ""  # of the last incarnation's life
+
+
+class MemoryServer:
+    """What a Redis server would hold of one run."""
+
+    def __init__(self, clock: Clock, outbox_limit: int = 100_000) -> None:
+        self.clock = clock
+        self.outbox_limit = outbox_limit
+        self.outboxes: dict[int, _Outbox] = {}
+        self.inboxes: dict[str, _Inbox] = {}
+        self.journals: dict[str, _Journal] = {}
+        self.births: dict[str, list[BirthRow]] = {}
+        self.register: list[RegisterRow] | None = None
+        self.orders: list[Order] = []
+        self.events: list[bytes] = []
+        self.orders_bell = Bell()
+
+    def next_id(self, last: Id) -> Id:
+        """The id that `*` gets after `last`: the clock's millisecond, or the next number within the last one."""
+        now = self.clock.wall_us() // 1000
+        return (now, 0) if now > last[0] else (last[0], last[1] + 1)
+
+    def inbox(self, robot: str) -> _Inbox:
+        """The inbox of `robot`, made when it is first asked for."""
+        return self.inboxes.setdefault(robot, _Inbox())
+
+    def put(self, shard: int, frame: bytes | None, control: bytes | None) -> None:
+        """Add an entry to a shard's outbox."""
+        outbox = self.outboxes[shard]
+        outbox.last = self.next_id(outbox.last)
+        outbox.fresh.append(OutboxEntry(outbox.last, frame, control))
+        outbox.added += 1
+        outbox.bell.ring()
+
+    def deliver(self, copy: Copy) -> None:
+        """Add a copy to its receiver's inbox."""
+        inbox = self.inbox(copy.receiver)
+        inbox.last = self.next_id(inbox.last)
+        inbox.fresh.append(Delivery(format_id(inbox.last), copy.number, copy.frame))
+        inbox.added += 1
+        inbox.bell.ring()
+
+    def trim_inbox(self, robot: str) -> None:
+        """Forget the content of everything in an inbox, as MAXLEN would: entries already handed out stay pending."""
+        inbox = self.inbox(robot)
+        inbox.fresh.clear()
+        inbox.pending = {entry: Delivery(entry, 0, None) for entry in inbox.pending}
+
+
+class MemoryOutbox:
+    """`ports.Outbox` in memory."""
+
+    def __init__(self, server: MemoryServer, shard: int) -> None:
+        self._server = server
+        self._shard = shard
+
+    async def send(self, frame: bytes) -> bool:
+        if len(self._server.outboxes[self._shard].fresh) >= self._server.outbox_limit:
+            return False
+        self._server.put(self._shard, frame, None)
+        return True
+
+    async def announce(self, control: Control) -> None:
+        self._server.put(self._shard, None, encode_control(control))
+
+
+class MemoryInbox:
+    """`ports.Inbox` in memory."""
+
+    def __init__(self, server: MemoryServer, robot: str) -> None:
+        self._inbox = server.inbox(robot)
+        self._left_behind = deque(self._inbox.pending.values())
+
+    async def receive(self, limit: int, wait_us: int) -> list[Delivery]:
+        inbox = self._inbox
+        if self._left_behind:
+            return [self._left_behind.popleft() for _ in range(min(limit, len(self._left_behind)))]
+        if not inbox.fresh and wait_us > 0:
+            await inbox.bell.sleep(wait_us)
+        batch = [inbox.fresh.popleft() for _ in range(min(limit, len(inbox.fresh)))]
+        for delivery in batch:
+            inbox.pending[delivery.entry] = delivery
+        return batch
+
+    def acknowledge(self, entry: str) -> None:
+        self._inbox.pending.pop(entry, None)
+
+    async def flush(self) -> None:
+        """Acknowledgements are at once in memory."""
+
+
+class MemoryJournal:
+    """`ports.Journal` in memory."""
+
+    def __init__(self, server: MemoryServer, robot: str, nonce: str) -> None:
+        self._server = server
+        self._robot = robot
+        self._nonce = nonce
+
+    async def replay(self) -> list[JournalRow]:
+        return list(self._find().rows)
+
+    async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
+        journal = self._find()
+        last = journal.rows[-1]
+        if incarnation < last.incarnation or (incarnation == last.incarnation and journal.nonce != self._nonce):
+            raise Fenced("journal")
+        number = last.number if incarnation == last.incarnation else 0
+        journal.nonce = self._nonce
+        journal.rows.extend(
+            JournalRow(incarnation, number + place, content) for place, content in enumerate(contents, start=1)
+        )
+
+    def _find(self) -> _Journal:
+        journal = self._server.journals.get(self._robot)
+        if journal is None:
+            raise JournalLost(self._robot)
+        return journal
+
+
+class MemoryRegister:
+    """`ports.Register` in memory."""
+
+    def __init__(self, server: MemoryServer, robot: str, nonce: str) -> None:
+        self._server = server
+        self._robot = robot
+        self._nonce = nonce
+        self._incarnation = 0
+
+    async def announce_birth(self, incarnation: int) -> None:
+        births = self._births()
+        if any(_incarnation_of(row.entry) > incarnation for row in births):
+            raise Fenced("birth stream")
+        mine = [row for row in births if _incarnation_of(row.entry) == incarnation]
+        if mine and mine[0].nonce != self._nonce:
+            raise Fenced("birth stream")
+        if not mine:
+            births.append(BirthRow(f"{incarnation}-1", "born", self._nonce, None))
+        self._incarnation = incarnation
+
+    async def write(self, secret: bytes) -> str | None:
+        births = self._births()
+        if births[-1].nonce != self._nonce:
+            raise Fenced("register")
+        if self._server.register is None:
+            raise RegisterLost
+        number = int(births[-1].entry.partition("-")[2]) + 1
+        births.append(BirthRow(f"{self._incarnation}-{number}", "attempt", self._nonce, self._server.clock.wall_us()))
+        if self._server.register:
+            return "memory" if self._server.register[0].nonce == self._nonce else None
+        self._server.register.append(RegisterRow(self._robot, self._incarnation, self._nonce, secret))
+        return "memory"
+
+    def _births(self) -> list[BirthRow]:
+        births = self._server.births.get(self._robot)
+        if births is None:
+            raise RegisterLost
+        return births
+
+
+def _incarnation_of(entry: str) -> int:
+    return int(entry.partition("-")[0])
+
+
+class MemoryEventLog:
+    """`ports.EventLog` in memory."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    async def append(self, frame: bytes) -> bool:
+        self._server.events.append(frame)
+        return True
+
+
+class MemoryOrders:
+    """`ports.Orders` in memory."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+        self._read = 0
+
+    async def read(self, wait_us: int) -> list[Order]:
+        if self._read == len(self._server.orders):
+            await self._server.orders_bell.sleep(wait_us)
+        orders = self._server.orders[self._read :]
+        self._read += len(orders)
+        return orders
+
+
+def memory_ports(server: MemoryServer, robot: str, nonce: str) -> Ports:
+    """All ports of one life of `robot`."""
+    return Ports(
+        outbox=MemoryOutbox(server, shard_of(robot, len(server.outboxes))),
+        inbox=MemoryInbox(server, robot),
+        journal=MemoryJournal(server, robot, nonce),
+        register=MemoryRegister(server, robot, nonce),
+        events=MemoryEventLog(server),
+        orders=MemoryOrders(server),
+    )
+
+
+class MemoryDesk:
+    """`ports.Desk` in memory."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    def deal(self, dealing: Dealing) -> None:
+        server = self._server
+        server.register = []
+        for robot, contents in dealing.journals.items():
+            rows = [JournalRow(0, number, content) for number, content in enumerate(contents, start=1)]
+            server.journals[robot] = _Journal(rows)
+            server.births[robot] = []
+        for shard in range(dealing.shards):
+            server.outboxes[shard] = _Outbox()
+            server.put(shard, None, encode_control(dealing.plan))
+        self._give("dealt", dealing.terms)
+
+    def order(self, order: Literal["go", "stop"], content: bytes = b"") -> None:
+        self._give(order, content)
+
+    def _give(self, order: Literal["dealt", "go", "stop"], content: bytes) -> None:
+        server = self._server
+        last = server.orders[-1].entry.partition("-") if server.orders else ("0", "-", "0")
+        entry = server.next_id((int(last[0]), int(last[2])))
+        server.orders.append(Order(format_id(entry), order, content))
+        server.orders_bell.ring()
+
+    def collect(self) -> Evidence:
+        server = self._server
+        return Evidence(
+            controls={
+                shard: [(format_id(entry), control) for entry, control in box.controls]
+                for shard, box in server.outboxes.items()
+            },
+            fates={shard: list(box.fates) for shard, box in server.outboxes.items()},
+            journals={
+                robot: list(server.journals[robot].rows) if robot in server.journals else None
+                for robot in server.births
+            },
+            births={robot: list(rows) for robot, rows in server.births.items()},
+            register_exists=server.register is not None,
+            register=server.register[0] if server.register else None,
+            outboxes={
+                shard: StreamCount(box.added, format_id(box.last), len(box.fresh) + len(box.pending))
+                for shard, box in server.outboxes.items()
+            },
+            inboxes={
+                robot: StreamCount(box.added, format_id(box.last), len(box.fresh) + len(box.pending))
+                for robot, box in server.inboxes.items()
+            },
+            orders=list(server.orders),
+        )
+
+
+class MemoryRelay:
+    """The driver around the relay's mind for a memory server: what the process of broker/streams/relay.py is live."""
+
+    def __init__(self, server: MemoryServer, run: str, shard: int, seed: int, emit: Callable[[AnyEvent], None]) -> None:
+        self._server = server
+        self._shard = shard
+        self._outbox = server.outboxes[shard]
+        self._relay = Relay(run, seed)
+        self._emit = emit
+        for entry, control in self._outbox.controls:
+            self._relay.remember(entry, control)
+        if self._outbox.pending:
+            self._outbox.fates.append([format_id(entry) for entry in self._outbox.pending])
+            self._offer(list(self._outbox.pending.values()))
+
+    async def run(self) -> None:
+        """Relay for ever."""
+        while True:
+            self.step()
+            if not self._outbox.fresh:
+                await self._outbox.bell.sleep(self._patience_us())
+
+    def step(self) -> None:
+        """Take one batch from the outbox, and put out whatever is due."""
+        fresh = self._outbox.fresh
+        batch = [fresh.popleft() for _ in range(min(BATCH, len(fresh)))]
+        for entry in batch:
+            self._outbox.pending[entry.id] = entry
+        self._offer(batch)
+        self._release(self._server.clock.wall_us())
+
+    def drain(self) -> None:
+        """Decide everything that stands in the outbox, and put out all held copies at once: the run is over."""
+        while self._outbox.fresh:
+            self.step()
+        self._release(None)
+
+    def _offer(self, batch: list[OutboxEntry]) -> None:
+        for entry in batch:
+            self._relay.offer(entry)
+        for change in self._relay.changes():
+            self._emit(PlanChanged(self._shard, tuple(planned.text for planned in change.faults)))
+        fates = self._relay.fates()
+        if fates:
+            self._outbox.fates.extend(fates)
+            for fate in fates:
+                self._relay.confirm(parse_id(fate.entry))
+            self._emit(count_fates(self._shard, fates))
+
+    def _release(self, now_us: int | None) -> None:
+        relay = self._relay
+        for note in relay.notes():
+            self._outbox.controls.append((note.entry, decode_control(note.control)))
+            relay.confirm(note.entry)
+        horizon = now_us if now_us is not None else (1 << 62)
+        for copy in relay.due(horizon):
+            self._server.deliver(copy)
+            relay.confirm(copy.entry)
+        for entry in relay.may_ack():
+            self._outbox.pending.pop(entry, None)
+
+    def _patience_us(self) -> int | None:
+        due = self._relay.next_due_us()
+        return None if due is None else max(0, due - self._server.clock.wall_us())

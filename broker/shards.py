@@ -1,0 +1,14 @@
+"""How robots are named and which outbox each writes to: fixed at the deal, the same for every process."""
+
+from __future__ import annotations
+
+
+def robot_name(number: int, robots: int) -> str:
+    """The name of a run's `number`-th robot (from 0) when `robots` were dealt: `r00` … `r99`, `r000` … `r999`."""
+    width = max(2, len(str(robots - 1)))
+    return f"r{number:0{width}d}"
+
+
+def shard_of(robot: str, shards: int) -> int:
+    """The shard whose outbox `robot` writes to: its number modulo the number of shards."""
+    return int(robot[1:]) % shards

@@ -1,0 +1,69 @@
+"""The deal: from a secret and the run's terms to what every robot's journal begins with.
+
+Pure: it draws everything from the seed, and reaches nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from broker.faults import AnyFault
+from broker.plan import first_plan
+from broker.ports import Dealing
+from broker.shards import robot_name
+from robots.journal import Entry, Header, PartKept, encode_entry
+from robots.robot import Terms, encode_terms
+from robots.secret import Part, cut, holders
+
+
+class Deal:
+    """Who holds which part of `secret` at the start. Raises secret.BadSecret."""
+
+    def __init__(self, secret: str, robots: int, copies: int, seed: int) -> None:
+        self.parts = cut(secret)
+        self.seed = seed
+        self._secret = secret.encode()
+        self._names = [robot_name(number, robots) for number in range(robots)]
+        self._holders = [
+            [self._names[number] for number in numbers] for numbers in holders(len(self.parts), robots, copies, seed)
+        ]
+
+    @property
+    def robots(self) -> list[str]:
+        """The names of the dealt robots."""
+        return list(self._names)
+
+    def dealing(self, run: str, terms: Terms, faults: Sequence[AnyFault]) -> Dealing:
+        """What the desk is asked to store."""
+        entries: dict[str, list[Entry]] = {name: [Header("dealt")] for name in self._names}
+        for part, names in zip(self.parts, self._holders, strict=True):
+            for name in names:
+                entries[name].append(PartKept(part, None))
+        return Dealing(
+            run=run,
+            shards=terms.shards,
+            plan=first_plan(faults),
+            journals={name: [encode_entry(entry) for entry in journal] for name, journal in entries.items()},
+            terms=encode_terms(terms),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """`deal.json`: enough to recognise the secret and each part, not to tell them."""
+        salt = hashlib.sha256(f"{self.seed}/salt".encode()).digest()[:16]
+        return {
+            "sha256": hashlib.sha256(self._secret).hexdigest(),
+            "bytes": len(self._secret),
+            "parts": len(self.parts),
+            "salt": salt.hex(),
+            "indices": [
+                {"index": part.index, "holders": names, "digest": _digest(part, salt)}
+                for part, names in zip(self.parts, self._holders, strict=True)
+            ],
+        }
+
+
+def _digest(part: Part, salt: bytes) -> str:
+    text = f"{part.index}:{int(part.last)}:{part.word}".encode()
+    return hashlib.blake2b(text, key=salt, digest_size=16).hexdigest()

@@ -1,0 +1,23 @@
+"""When a run ends: one rule, for live and simulated runs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from telemetry.view import View
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """A run never ends before `for_us` after `go`, and never after `limit_us`."""
+
+    for_us: int
+    limit_us: int
+
+
+def ending(view: View, elapsed_us: int, bounds: Bounds) -> str | None:
+    """Why a run ends now, `elapsed_us` after `go`: `complete`, `limit`, or None when it goes on."""
+    if elapsed_us >= bounds.for_us and view.is_done:
+        return "complete"
+    if elapsed_us >= bounds.limit_us:
+        return "limit"
+    return None

@@ -1,0 +1,71 @@
+"""What stands in a robot's journal: the words of its own log, across its lives. Pure values and their wire form.
+
+A journal that cannot be read is our own bug or a damaged server, never the network's doing: it raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from robots.secret import Part
+
+
+class Cause(msgspec.Struct, frozen=True, array_like=True):
+    """The copy that brought a part."""
+
+    sender: str
+    incarnation: int
+    sequence: int
+    copy: int
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True, tag="header"):
+    """The first entry, written by the dealer (`dealt`) or by a late joiner (`joined`)."""
+
+    origin: str
+
+
+class PartKept(msgspec.Struct, frozen=True, array_like=True, tag="part"):
+    """A part that the robot was dealt (no cause) or has merged."""
+
+    part: Part
+    cause: Cause | None
+
+
+class Born(msgspec.Struct, frozen=True, array_like=True, tag="born"):
+    """A life begins; its incarnation is that of the entry's id."""
+
+    nonce: str
+
+
+class Completed(msgspec.Struct, frozen=True, array_like=True, tag="complete"):
+    """With the parts above, nothing is missing any more. `at_us` is the robot's wall clock, for people."""
+
+    at_us: int
+
+
+class Quieted(msgspec.Struct, frozen=True, array_like=True, tag="quiet"):
+    """The quiet period is over: so many ticks executed without news, and the exchange (hex) that answered "equal"."""
+
+    ticks: int
+    exchange: str
+    at_us: int
+
+
+Entry = Header | PartKept | Born | Completed | Quieted
+
+encode_entry = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(Header | PartKept | Born | Completed | Quieted)
+
+
+def decode_entry(content: bytes) -> Entry:
+    """The entry in `content`. Raises msgspec.DecodeError."""
+    entry: Entry = _decoder.decode(content)
+    return entry
+
+
+def parts_in(entries: Iterable[Entry]) -> list[Part]:
+    """The parts that a journal holds, in the order in which they came."""
+    return [entry.part for entry in entries if isinstance(entry, PartKept)]

@@ -1,0 +1,117 @@
+"""From what a server holds at the end of a run to the rows of its record. Translation only: nothing is judged here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from broker.plan import Birth, Control
+from broker.ports import Evidence, JournalRow
+from broker.relay import Fate
+from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, decode_entry
+
+Row = dict[str, Any]
+
+
+def plan_rows(evidence: Evidence) -> Iterator[Row]:
+    """`plan.jsonl`."""
+    for shard, controls in sorted(evidence.controls.items()):
+        for entry, control in controls:
+            yield {"shard": shard, "id": entry, **_control(control)}
+
+
+def fate_rows(evidence: Evidence) -> Iterator[Row]:
+    """`fates.jsonl`."""
+    for shard, fates in sorted(evidence.fates.items()):
+        for fate in fates:
+            yield {"shard": shard, **(_fate(fate) if isinstance(fate, Fate) else {"redo": fate})}
+
+
+def journal_rows(evidence: Evidence) -> Iterator[Row]:
+    """`journals.jsonl`."""
+    for robot, rows in sorted(evidence.journals.items()):
+        if rows is None:
+            yield {"robot": robot, "lost": True}
+            continue
+        for row in rows:
+            yield {"robot": robot, "id": f"{row.incarnation}-{row.number}", **_journalled(row)}
+
+
+def register(evidence: Evidence) -> Row:
+    """`register.json`."""
+    write = evidence.register
+    return {
+        "exists": evidence.register_exists,
+        "write": None
+        if write is None
+        else {
+            "robot": write.robot,
+            "incarnation": write.incarnation,
+            "nonce": write.nonce,
+            "text": write.secret.decode("utf-8", "replace"),
+        },
+        "births": {
+            robot: [{"id": row.entry, "entry": row.what, "nonce": row.nonce, "at_us": row.at_us} for row in rows or ()]
+            for robot, rows in sorted(evidence.births.items())
+        },
+    }
+
+
+def streams(evidence: Evidence) -> Row:
+    """`streams.json`."""
+    return {
+        "outboxes": {
+            str(shard): {"added": count.added, "last": count.last} for shard, count in sorted(evidence.outboxes.items())
+        },
+        "inboxes": {
+            robot: {"added": count.added, "left": count.length} for robot, count in sorted(evidence.inboxes.items())
+        },
+        "contradictions": {},
+        "orders": [
+            {
+                "id": order.entry,
+                "order": order.order,
+                "reason": order.content.decode() if order.order == "stop" else None,
+            }
+            for order in evidence.orders
+        ],
+    }
+
+
+def _control(control: Control) -> Row:
+    if isinstance(control, Birth):
+        return {"control": "born", "robot": control.robot, "incarnation": control.incarnation}
+    faults = [{"instance": planned.instance, "fault": planned.text} for planned in control.faults]
+    return {"control": "plan", "faults": faults}
+
+
+def _fate(fate: Fate) -> Row:
+    return {
+        "id": fate.entry,
+        "sender": fate.sender,
+        "incarnation": fate.incarnation,
+        "receiver": fate.receiver,
+        "sequence": fate.sequence,
+        "exchange": None if fate.exchange is None else fate.exchange.hex(),
+        "kind": fate.kind,
+        "fate": fate.state,
+        "deliveries": fate.deliveries,
+        "body": fate.body,
+        "wire": fate.wire,
+    }
+
+
+def _journalled(row: JournalRow) -> Row:
+    entry: Entry = decode_entry(row.content)
+    match entry:
+        case Header(origin):
+            return {"entry": "header", "origin": origin}
+        case PartKept(part, cause):
+            by = None if cause is None else [cause.sender, cause.incarnation, cause.sequence, cause.copy]
+            return {"entry": "part", "index": part.index, "word": part.word, "last": part.last, "cause": by}
+        case Born(nonce):
+            return {"entry": "born", "nonce": nonce}
+        case Completed(at_us):
+            return {"entry": "complete", "at_us": at_us}
+        case Quieted(ticks, exchange, at_us):
+            return {"entry": "quiet", "ticks": ticks, "exchange": exchange, "at_us": at_us}

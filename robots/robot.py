@@ -1,0 +1,294 @@
+"""A robot: its birth, its five workers and two ports wired by channels, and its end. The same live and simulated.
+
+A life is born in its journal first (this decides between two that try), then in its birth stream, then in its outbox;
+nothing is sent before all three are stored. What must survive a worker's crash is made here and only lent to workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from math import ceil
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from broker.plan import Birth
+from broker.ports import Fenced, JournalLost, Order, Ports, Unavailable
+from robots.bitmaps import bitmap_of
+from robots.channel import Channel, Watch
+from robots.journal import Born, Entry, PartKept, decode_entry, encode_entry, parts_in
+from robots.knowledge import Knowledge, Snapshot
+from robots.peers import Peers, contacts
+from robots.supervision import Child, RestartPolicy, Supervisor
+from robots.workers.convergence_detector import ConvergenceDetector
+from robots.workers.gossip_initiator import GossipInitiator, Timers
+from robots.workers.inbox_reader import InboxReader, Repeats
+from robots.workers.notes import Asked, Equalled, Heard, Offered, Outgoing, Quiet, Ticked
+from robots.workers.outbox_writer import OutboxWriter
+from robots.workers.quiescence_detector import QuiescenceDetector
+from robots.workers.secret_merger import SecretMerger
+from robots.workers.summary_processor import SummaryProcessor
+from telemetry.clock import Clock
+from telemetry.events import (
+    AnyEvent,
+    ChannelPressure,
+    EvidenceLost,
+    RobotBorn,
+    RobotFenced,
+    RobotLeft,
+    RobotStarted,
+)
+from telemetry.pipeline import Emitter, Next
+
+PATIENCE_US: Final = 1_000_000  # of one look at the orders
+FEW_ROBOTS: Final = 3  # so few talk to all others in every tick
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the order `dealt` tells every robot. It tells nothing of the secret, not even how many parts there are."""
+
+    robots: int
+    shards: int
+    seed: int
+    tick_us: int
+    quiet_period_us: int
+    median_delay_us: int
+
+    @property
+    def quiet_ticks(self) -> int:
+        """Ticks that must be executed without news: the quiet period, rounded up."""
+        return ceil(self.quiet_period_us / self.tick_us)
+
+
+encode_terms = msgspec.msgpack.Encoder().encode
+decode_terms = msgspec.msgpack.Decoder(Terms).decode
+
+
+class Outside(msgspec.Struct, frozen=True):
+    """Everything that a robot does not make itself: its ports, the time, chance, and who listens to its events.
+
+    `nonce` tells this life from any other of the same robot, even one of the same incarnation.
+    """
+
+    ports: Ports
+    clock: Clock
+    chance: Random
+    nonce: str
+    sink: Next
+    policy: RestartPolicy = RestartPolicy()
+
+
+async def live(run: str, robot: str, outside: Outside) -> str:
+    """One life of `robot`, from its birth to the order `stop`; gives the order's reason.
+
+    Raises Fenced when a later life exists, JournalLost, GaveUp when its workers crash too often, Unavailable.
+    """
+    terms, orders = await _terms(outside.ports)
+    emitter = Emitter(run, robot, 0, outside.clock, outside.sink)
+    try:
+        entries, emitter.incarnation = await _be_born(robot, outside)
+        life = Life(run, robot, emitter.incarnation, terms, entries, orders, outside, emitter.emit)
+        reason = await life.run()
+    except Fenced as fenced:
+        emitter.emit(RobotFenced(str(fenced)))
+        raise
+    except JournalLost:
+        emitter.emit(EvidenceLost("journal"))
+        raise
+    emitter.emit(RobotLeft(reason))
+    return reason
+
+
+async def _terms(ports: Ports) -> tuple[Terms, list[Order]]:
+    """What the order `dealt` says, and the orders that came with it; waits for it."""
+    while True:
+        orders = await ports.orders.read(PATIENCE_US)
+        if orders:
+            return decode_terms(orders[0].content), orders[1:]
+
+
+async def _be_born(robot: str, outside: Outside) -> tuple[list[Entry], int]:
+    """Claim the next incarnation; gives what earlier lives have journalled."""
+    ports = outside.ports
+    rows = await ports.journal.replay()
+    incarnation = rows[-1].incarnation + 1
+    await ports.journal.append(incarnation, [encode_entry(Born(outside.nonce))])
+    await ports.register.announce_birth(incarnation)
+    await ports.outbox.announce(Birth(robot, incarnation, outside.nonce))
+    return [decode_entry(row.content) for row in rows], incarnation
+
+
+class Life:
+    """One life's channels and workers."""
+
+    def __init__(
+        self,
+        run: str,
+        robot: str,
+        incarnation: int,
+        terms: Terms,
+        entries: list[Entry],
+        orders: list[Order],
+        outside: Outside,
+        emit: Callable[[AnyEvent], None],
+    ) -> None:
+        self._run = run
+        self._robot = robot
+        self._incarnation = incarnation
+        self._terms = terms
+        self._orders = orders
+        self._outside = outside
+        self._emit = emit
+        self._reason = ""
+        self._replayed = len(entries)
+        self._knowledge = Watch(_remember(entries))
+        self._started = Watch(False)
+        self._drained = Watch(False)
+        self._summaries: Channel[Asked] = self._channel("summaries")
+        self._offers: Channel[Offered] = self._channel("offers")
+        self._heard: Channel[Heard] = self._channel("heard")
+        self._outgoing: Channel[Outgoing] = self._channel("outgoing")
+        self._signs: Channel[Ticked | Equalled] = self._channel("signs")
+        self._quiet: Channel[Quiet] = self._channel("quiet")
+        self._repeats = Repeats()
+        self._sequences: dict[str, int] = {}
+        self._exchange_numbers = itertools.count(1)
+        number = int(robot[1:])
+        self._life_id = (number & 0xFFFFFF).to_bytes(3, "big") + (incarnation & 0xFFFF).to_bytes(2, "big")
+        known = contacts(number % terms.robots, terms.robots, outside.chance)
+        dealt = bitmap_of(entry.part.index for entry in entries if isinstance(entry, PartKept) and entry.cause is None)
+        self._peers = Peers(robot, known, dealt, outside.chance)
+        self._supervisor = Supervisor(
+            self._children(), outside.policy, outside.clock, outside.chance, emit, fatal=(Fenced, JournalLost)
+        )
+
+    async def run(self) -> str:
+        """Live until the order `stop`; gives its reason."""
+        self._emit(RobotBorn(self._knowledge.value.count, self._replayed))
+        await self._supervisor.run()
+        await self._outside.ports.inbox.flush()
+        return self._reason
+
+    def _children(self) -> list[Child]:
+        """The supervision tree: what is made anew when it crashes."""
+        return [
+            Child("inbox_reader", lambda: self._inbox_reader().run()),
+            Child("summary_processor", lambda: self._summary_processor().run()),
+            Child("secret_merger", lambda: self._secret_merger().run()),
+            Child("gossip_initiator", lambda: self._gossip_initiator().run()),
+            Child("quiescence_detector", lambda: self._quiescence_detector().run()),
+            Child("convergence_detector", lambda: self._convergence_detector().run()),
+            Child("outbox_writer", lambda: self._outbox_writer().run()),
+            Child("orders", self._follow_orders),
+        ]
+
+    def _inbox_reader(self) -> InboxReader:
+        return InboxReader(
+            me=self._robot,
+            inbox=self._outside.ports.inbox,
+            repeats=self._repeats,
+            summaries=self._summaries,
+            offers=self._offers,
+            heard=self._heard,
+            drained=self._drained,
+            emit=self._emit,
+        )
+
+    def _summary_processor(self) -> SummaryProcessor:
+        return SummaryProcessor(
+            summaries=self._summaries,
+            knowledge=self._knowledge,
+            outgoing=self._outgoing,
+            acknowledge=self._outside.ports.inbox.acknowledge,
+            chance=self._outside.chance,
+        )
+
+    def _secret_merger(self) -> SecretMerger:
+        return SecretMerger(
+            offers=self._offers,
+            knowledge=self._knowledge,
+            journal=self._outside.ports.journal,
+            incarnation=self._incarnation,
+            acknowledge=self._outside.ports.inbox.acknowledge,
+            clock=self._outside.clock,
+            emit=self._emit,
+        )
+
+    def _gossip_initiator(self) -> GossipInitiator:
+        return GossipInitiator(
+            life=self._life_id,
+            numbers=self._exchange_numbers,
+            timers=Timers(self._terms.tick_us, 2 * self._terms.median_delay_us),
+            peers=self._peers,
+            few_robots=self._terms.robots <= FEW_ROBOTS,
+            started=self._started,
+            knowledge=self._knowledge,
+            heard=self._heard,
+            outgoing=self._outgoing,
+            signs=self._signs,
+            clock=self._outside.clock,
+            chance=self._outside.chance,
+            emit=self._emit,
+        )
+
+    def _quiescence_detector(self) -> QuiescenceDetector:
+        return QuiescenceDetector(
+            signs=self._signs,
+            knowledge=self._knowledge,
+            drained=self._drained,
+            quiet=self._quiet,
+            quiet_ticks=self._terms.quiet_ticks,
+            emit=self._emit,
+        )
+
+    def _convergence_detector(self) -> ConvergenceDetector:
+        return ConvergenceDetector(
+            quiet=self._quiet,
+            knowledge=self._knowledge,
+            journal=self._outside.ports.journal,
+            register=self._outside.ports.register,
+            incarnation=self._incarnation,
+            clock=self._outside.clock,
+            emit=self._emit,
+        )
+
+    def _outbox_writer(self) -> OutboxWriter:
+        return OutboxWriter(
+            run=self._run,
+            me=self._robot,
+            incarnation=self._incarnation,
+            sequences=self._sequences,
+            outgoing=self._outgoing,
+            outbox=self._outside.ports.outbox,
+            emit=self._emit,
+        )
+
+    async def _follow_orders(self) -> None:
+        """Start gossip at `go`, end the life at `stop`."""
+        while True:
+            for order in self._orders:
+                if order.order == "go" and not self._started.value:
+                    self._emit(RobotStarted())
+                    self._started.set(True)
+                elif order.order == "stop":
+                    self._reason = order.content.decode()
+                    self._supervisor.stop()
+            self._orders = []
+            with suppress(Unavailable):
+                self._orders = await self._outside.ports.orders.read(PATIENCE_US)
+
+    def _channel(self, name: str) -> Channel[Any]:
+        return Channel(name, self._tell_pressure)
+
+    def _tell_pressure(self, channel: str, dropped: int) -> None:
+        if dropped & (dropped - 1) == 0:  # 1, 2, 4, 8 …: a storm is told in a few lines
+            self._emit(ChannelPressure(channel, dropped))
+
+
+def _remember(entries: Iterable[Entry]) -> Snapshot:
+    """The knowledge that a journal holds."""
+    knowledge = Knowledge()
+    return knowledge.learn(knowledge.news(parts_in(entries)))

@@ -1,0 +1,142 @@
+"""OTP's ideas in two pieces: a pure restart policy, and a supervisor that obeys it for tasks on an event loop.
+
+A crash is isolated (one for one): siblings run on, channels keep their content, the crashed child is made anew after a
+back-off. When the policy gives up, the failure is escalated to whoever runs the supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from random import Random
+
+import msgspec
+
+from telemetry.clock import Clock
+from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
+
+
+class Restart(msgspec.Struct, frozen=True):
+    """Start it again after `delay_us`; it is the `number`-th restart within the window."""
+
+    number: int
+    delay_us: int
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """More crashes in the window than the policy bears."""
+
+    crashes: int
+
+
+class RestartPolicy(msgspec.Struct, frozen=True):
+    """At most `max_restarts` in any `window_us`, each after a delay that doubles up to `longest_delay_us`.
+
+    `jitter` spreads a delay by up to that share in both directions, so that what fell together does not rise together.
+    """
+
+    max_restarts: int = 5
+    window_us: int = 30_000_000
+    first_delay_us: int = 20_000
+    longest_delay_us: int = 2_000_000
+    jitter: float = 0.2
+
+    def decide(self, crashes_us: Sequence[int], now_us: int, chance: float) -> Restart | GiveUp:
+        """What to do after a crash now. `crashes_us`: when there were any, this one included; `chance` in [0, 1)."""
+        recent = sum(now_us - crash < self.window_us for crash in crashes_us)
+        if recent > self.max_restarts:
+            return GiveUp(recent)
+        delay = min(self.first_delay_us * 2 ** (recent - 1), self.longest_delay_us)
+        return Restart(recent, round(delay * (1 + self.jitter * (2 * chance - 1))))
+
+
+class GaveUp(Exception):
+    """The supervisor's budget is spent; the message names the child that crashed last."""
+
+
+class Child(msgspec.Struct, frozen=True):
+    """What is supervised: a name, and how to make and run it anew. `run` must never return by itself."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
+class Supervisor:
+    """Runs children until told to stop. `fatal` errors are no crashes: they end everything at once."""
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        policy: RestartPolicy,
+        clock: Clock,
+        chance: Random,
+        emit: Callable[[AnyEvent], None],
+        fatal: tuple[type[Exception], ...] = (),
+    ) -> None:
+        self._children = children
+        self._policy = policy
+        self._clock = clock
+        self._chance = chance
+        self._emit = emit
+        self._fatal = fatal
+        self._crashes_us: list[int] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._alarms: list[asyncio.TimerHandle] = []
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Run all children until `stop`. Raises GaveUp, or the fatal error that a child met."""
+        for child in self._children:
+            self._start(child)
+        try:
+            await self._ended
+        finally:
+            await self._end_all()
+
+    def stop(self) -> None:
+        """End all children in order; `run` returns."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def _start(self, child: Child) -> None:
+        if self._ended.done():
+            return
+        task = asyncio.get_running_loop().create_task(_run(child), name=child.name)
+        self._tasks[child.name] = task
+        task.add_done_callback(lambda done: self._on_done(child, done))
+
+    def _on_done(self, child: Child, task: asyncio.Task[None]) -> None:
+        if self._ended.done() or task.cancelled():
+            return
+        error = task.exception() or RuntimeError("returned, which a worker never does")
+        if isinstance(error, self._fatal):
+            self._ended.set_exception(error)
+            return
+        now = self._clock.monotonic_us()
+        self._crashes_us.append(now)
+        self._emit(WorkerCrashed(child.name, f"{type(error).__name__}: {error}"[:500]))
+        decision = self._policy.decide(self._crashes_us, now, self._chance.random())
+        if isinstance(decision, GiveUp):
+            self._emit(WorkerGaveUp(child.name, decision.crashes))
+            failure = GaveUp(child.name)
+            failure.__cause__ = error
+            self._ended.set_exception(failure)
+            return
+        self._emit(WorkerRestarted(child.name, decision.number, decision.delay_us))
+        loop = asyncio.get_running_loop()
+        self._alarms.append(loop.call_later(decision.delay_us / 1_000_000, self._start, child))
+
+    async def _end_all(self) -> None:
+        for alarm in self._alarms:
+            alarm.cancel()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+async def _run(child: Child) -> None:
+    await child.run()

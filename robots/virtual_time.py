@@ -1,0 +1,109 @@
+"""An event loop on which time is a number: it jumps to the next deadline as soon as nobody has anything to do.
+
+Deterministic: whole microseconds, and equal deadlines in the order in which they were set. No sockets, no threads, no
+signals: whoever waits for the outside here waits for ever, and that is reported as `NothingToDo`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from asyncio import events
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+EPOCH_US: Final = 946_684_800_000_000  # a simulated wall clock begins at 2000-01-01 00:00 UTC
+
+
+class NothingToDo(RuntimeError):
+    """Every task waits, and no timer is set: the simulation can never go on."""
+
+
+class VirtualTimeLoop(asyncio.BaseEventLoop):
+    """An asyncio loop without input, output and waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_us = 0
+        self._timers: list[tuple[int, int, events.TimerHandle]] = []
+        self._timers_set = 0
+
+    def time(self) -> float:
+        return self.now_us / 1_000_000
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> events.TimerHandle:
+        timer = events.TimerHandle(when, callback, args, self, context)
+        self._timers_set += 1
+        heapq.heappush(self._timers, (round(when * 1_000_000), self._timers_set, timer))
+        return timer
+
+    def call_later(
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> events.TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def _timer_handle_cancelled(self, handle: events.TimerHandle) -> None:
+        """Cancelled timers are skipped when their time comes."""
+
+    def _run_once(self) -> None:
+        """One turn, as asyncio's own loop makes it: the clock moves only when nothing is ready."""
+        ready = self._ready  # type: ignore[attr-defined]
+        if not ready:
+            self._jump()
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+
+    def _jump(self) -> None:
+        """To the next deadline that still counts; all its timers become ready, in the order in which they were set."""
+        ready = self._ready  # type: ignore[attr-defined]
+        timers = self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not timers:
+            if self._stopping:  # type: ignore[attr-defined]
+                return
+            raise NothingToDo
+        self.now_us = max(self.now_us, timers[0][0])
+        while timers and timers[0][0] <= self.now_us:
+            timer = heapq.heappop(timers)[2]
+            if not timer.cancelled():
+                ready.append(timer)
+
+
+class VirtualClock:
+    """The clock of such a loop."""
+
+    def __init__(self, loop: VirtualTimeLoop) -> None:
+        self._loop = loop
+
+    def monotonic_us(self) -> int:
+        return self._loop.now_us
+
+    def wall_us(self) -> int:
+        return EPOCH_US + self._loop.now_us
+
+
+def run_virtually(main: Callable[[VirtualClock], Coroutine[Any, Any, T]]) -> T:
+    """What `main` returns, run to its end in virtual time. Tasks that it leaves behind are cancelled."""
+    loop = VirtualTimeLoop()
+    try:
+        return loop.run_until_complete(main(VirtualClock(loop)))
+    finally:
+        loop.run_until_complete(_cancel_all(loop))
+        loop.close()
+
+
+async def _cancel_all(loop: VirtualTimeLoop) -> None:
+    for task in asyncio.all_tasks(loop) - {asyncio.current_task(loop)}:
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task

@@ -1,0 +1,1 @@
+"""The actors inside a robot: five workers and two ports. Each is one small class that talks only through channels."""

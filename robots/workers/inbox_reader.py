@@ -1,0 +1,136 @@
+"""The port between the inbox and the workers: decodes, drops garbage and repeats, and hands on what is left.
+
+It acknowledges only what it drops; what it hands on is acknowledged by the worker that has dealt with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from broker.envelope import Envelope, Garbage, decode
+from broker.ports import Delivery, Inbox
+from robots.bitmaps import from_bytes
+from robots.channel import Channel, Watch
+from robots.journal import Cause
+from robots.messages import Answer, Message, Summary, decode_message, parts_of
+from robots.workers.notes import Asked, Heard, Offered
+from telemetry.events import AnyEvent, MessageReceived, MessageRefused, MessageRepeated, MessageTrimmed
+
+BATCH: Final = 64  # entries a read
+PATIENCE_US: Final = 1_000_000
+WINDOW: Final = 4096  # numbers behind a sender's newest for which copies are remembered
+
+
+class Repeats:
+    """Which copies have been seen, per sender and incarnation. It outlives the reader's crashes."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, int], int] = {}
+        self._seen: dict[tuple[str, int], dict[tuple[int, int], None]] = {}
+
+    def late(self, envelope: Envelope) -> int:
+        """How many numbers behind the newest of its sender's life an envelope comes; 0 if it is the newest."""
+        life = (envelope.sender, envelope.incarnation)
+        newest = self._newest.get(life, 0)
+        self._newest[life] = max(newest, envelope.sequence)
+        return max(0, newest - envelope.sequence)
+
+    def is_repeat(self, envelope: Envelope, copy: int) -> bool:
+        """Whether this very copy was seen before; it is remembered from now on."""
+        seen = self._seen.setdefault((envelope.sender, envelope.incarnation), {})
+        if (envelope.sequence, copy) in seen:
+            return True
+        seen[envelope.sequence, copy] = None
+        if len(seen) > WINDOW:
+            del seen[next(iter(seen))]
+        return False
+
+
+class InboxReader:
+    """inbox → summary_processor, secret_merger, gossip_initiator."""
+
+    def __init__(
+        self,
+        me: str,
+        inbox: Inbox,
+        repeats: Repeats,
+        summaries: Channel[Asked],
+        offers: Channel[Offered],
+        heard: Channel[Heard],
+        drained: Watch[bool],
+        emit: Callable[[AnyEvent], None],
+    ) -> None:
+        self._me = me
+        self._inbox = inbox
+        self._repeats = repeats
+        self._summaries = summaries
+        self._offers = offers
+        self._heard = heard
+        self._drained = drained
+        self._emit = emit
+
+    async def run(self) -> None:
+        while True:
+            batch = await self._inbox.receive(BATCH, PATIENCE_US)
+            self._drained.value = len(batch) < BATCH
+            for delivery in batch:
+                await self._take(delivery)
+
+    async def _take(self, delivery: Delivery) -> None:
+        if delivery.frame is None:
+            self._emit(MessageTrimmed(delivery.entry))
+            self._inbox.acknowledge(delivery.entry)
+            return
+        envelope = decode(delivery.frame)
+        if isinstance(envelope, Garbage):
+            self._refuse(delivery, envelope)
+            return
+        message = decode_message(envelope.kind, envelope.body)
+        if isinstance(message, Garbage) or envelope.receiver != self._me:
+            self._refuse(delivery, message if isinstance(message, Garbage) else Garbage("not for this robot"))
+            return
+        if self._repeats.is_repeat(envelope, delivery.copy):
+            self._emit(MessageRepeated(envelope.sender, envelope.incarnation, envelope.sequence, delivery.copy))
+            self._inbox.acknowledge(delivery.entry)
+            return
+        self._tell(envelope, delivery.copy)
+        await self._hand_on(envelope, message, delivery)
+
+    def _refuse(self, delivery: Delivery, garbage: Garbage) -> None:
+        self._emit(MessageRefused(delivery.entry, garbage.reason))
+        self._inbox.acknowledge(delivery.entry)
+
+    def _tell(self, envelope: Envelope, copy: int) -> None:
+        self._emit(
+            MessageReceived(
+                sender=envelope.sender,
+                sender_incarnation=envelope.incarnation,
+                sequence=envelope.sequence,
+                copy=copy,
+                kind=envelope.kind,
+                exchange=envelope.exchange.hex(),
+                late=self._repeats.late(envelope),
+            )
+        )
+
+    async def _hand_on(self, envelope: Envelope, message: Message, delivery: Delivery) -> None:
+        """Parts to the merger, which acks the entry once they are journalled; questions to the processor; and news of
+        the sender to the initiator, which may miss some without harm."""
+        parts = parts_of(message)
+        cause = Cause(envelope.sender, envelope.incarnation, envelope.sequence, delivery.copy)
+        holds = 0
+        for part in parts:
+            holds |= 1 << part.index
+        if parts:
+            await self._offers.put(Offered(parts, cause, delivery.entry))
+        if isinstance(message, Summary):
+            holds |= from_bytes(message.known)
+            entry = None if parts else delivery.entry
+            await self._summaries.put(Asked(envelope.sender, envelope.exchange, message, entry))
+            self._heard.offer(Heard(envelope.sender, envelope.exchange, holds, peers=message.peers))
+        else:
+            answer = message if isinstance(message, Answer) else None
+            self._heard.offer(Heard(envelope.sender, envelope.exchange, holds, answer=answer))
+            if not parts:
+                self._inbox.acknowledge(delivery.entry)

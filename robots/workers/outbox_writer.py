@@ -1,0 +1,66 @@
+"""The port between the workers and the outbox: gives every envelope its number and sends it, once.
+
+An envelope that the outbox did not take is dropped before it is sent: gaps in the numbers are legal, and the exchange's
+retransmission repairs the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broker.envelope import Envelope, encode
+from broker.ports import Outbox
+from robots.channel import Channel
+from robots.messages import encode_message, kind_of, parts_of
+from robots.workers.notes import Outgoing
+from telemetry.events import AnyEvent, MessageDropped, MessageSent
+
+
+class OutboxWriter:
+    """outbox channel → outbox. `sequences` outlives the writer's crashes: no number is used twice in a life."""
+
+    def __init__(
+        self,
+        run: str,
+        me: str,
+        incarnation: int,
+        sequences: dict[str, int],
+        outgoing: Channel[Outgoing],
+        outbox: Outbox,
+        emit: Callable[[AnyEvent], None],
+    ) -> None:
+        self._run = run
+        self._me = me
+        self._incarnation = incarnation
+        self._sequences = sequences
+        self._outgoing = outgoing
+        self._outbox = outbox
+        self._emit = emit
+
+    async def run(self) -> None:
+        while True:
+            await self._send(await self._outgoing.get())
+
+    async def _send(self, outgoing: Outgoing) -> None:
+        sequence = self._sequences.get(outgoing.receiver, 0) + 1
+        self._sequences[outgoing.receiver] = sequence
+        kind = kind_of(outgoing.message)
+        body = encode_message(outgoing.message)
+        envelope = Envelope(
+            self._run, self._me, self._incarnation, outgoing.receiver, sequence, outgoing.exchange, kind, body
+        )
+        if not await self._outbox.send(encode(envelope)):
+            self._emit(MessageDropped(outgoing.receiver, kind, "the outbox is full or away"))
+            return
+        self._emit(
+            MessageSent(
+                receiver=outgoing.receiver,
+                sequence=sequence,
+                kind=kind,
+                exchange=outgoing.exchange.hex(),
+                parts=len(parts_of(outgoing.message)),
+                size=len(body),
+                held=outgoing.held,
+                digest=outgoing.digest,
+            )
+        )

@@ -1,0 +1,70 @@
+"""Finds out when nothing new comes any more, by what this robot saw itself: no clock of another, no coordinator.
+
+Quiet: for the quiet period's number of ticks that were really executed, with the inbox drained, nothing new was merged,
+and at least one other robot answered "equal" (when any is believed alive). Ticks count, not seconds: a robot that was
+stopped has not listened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from robots.channel import Channel, Watch
+from robots.knowledge import Snapshot
+from robots.workers.notes import Equalled, Quiet, Ticked
+from telemetry.events import AnyEvent, RobotDisturbed, RobotQuiet
+
+
+class QuiescenceDetector:
+    """signs → quiet."""
+
+    def __init__(
+        self,
+        signs: Channel[Ticked | Equalled],
+        knowledge: Watch[Snapshot],
+        drained: Watch[bool],
+        quiet: Channel[Quiet],
+        quiet_ticks: int,
+        emit: Callable[[AnyEvent], None],
+    ) -> None:
+        self._signs = signs
+        self._knowledge = knowledge
+        self._drained = drained
+        self._quiet = quiet
+        self._quiet_ticks = quiet_ticks
+        self._emit = emit
+        self._known = knowledge.value.known
+        self._ticks = 0
+        self._equal: bytes | None = None
+        self._is_quiet = False
+
+    async def run(self) -> None:
+        while True:
+            sign = await self._signs.get()
+            self._notice_news()
+            if isinstance(sign, Ticked):
+                self._count(sign)
+            elif sign.known == self._known:
+                self._equal = sign.exchange
+
+    def _notice_news(self) -> None:
+        known = self._knowledge.value.known
+        if known == self._known:
+            return
+        self._known = known
+        self._ticks = 0
+        self._equal = None
+        if self._is_quiet:
+            self._is_quiet = False
+            self._emit(RobotDisturbed())
+
+    def _count(self, tick: Ticked) -> None:
+        if not self._drained.value:
+            return
+        self._ticks += 1
+        is_alone = tick.peers_alive == 0
+        if self._is_quiet or self._ticks < self._quiet_ticks or (self._equal is None and not is_alone):
+            return
+        self._is_quiet = True
+        self._emit(RobotQuiet(self._ticks))
+        self._quiet.offer(Quiet(self._ticks, self._equal or b""))

@@ -1,0 +1,127 @@
+"""What is known of a run at one moment, as a pure fold over its events: (view, event) → view.
+
+Progress lines, the end of a run, screens and reports share it. It judges nothing: that is the verdict's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from telemetry.events import (
+    FatesDecided,
+    PartsMerged,
+    ProcessDied,
+    RobotBorn,
+    RobotComplete,
+    RobotFenced,
+    RobotLeft,
+    RunDealt,
+    RunStarted,
+    RunStopped,
+    SecretWritten,
+    Stamped,
+    WorkerRestarted,
+)
+
+
+class RobotView(msgspec.Struct, frozen=True):
+    """One robot, as its own events tell it."""
+
+    incarnation: int
+    state: str  # alive, complete, dead, left
+    held: int
+    restarts: int = 0
+
+
+class View(msgspec.Struct, frozen=True):
+    """A run so far. `writer` has the secret written."""
+
+    dealt: int = 0  # robots
+    parts: int = 0
+    robots: dict[str, RobotView] = {}
+    writer: str | None = None
+    offered: int = 0  # envelopes that the relays decided
+    lost: int = 0
+    started_us: int | None = None  # wall clock
+    stopped: str | None = None
+
+    @property
+    def born(self) -> int:
+        """Robots that have lived."""
+        return len(self.robots)
+
+    @property
+    def complete(self) -> int:
+        """Robots that miss nothing."""
+        return sum(robot.state == "complete" for robot in self.robots.values())
+
+    @property
+    def is_done(self) -> bool:
+        """The secret is written, and every reachable robot is complete."""
+        reachable = [robot for robot in self.robots.values() if robot.state != "dead"]
+        return self.writer is not None and all(robot.state == "complete" for robot in reachable)
+
+    @property
+    def share(self) -> float:
+        """The mean share of the parts that living robots hold, 0..1."""
+        held = [robot.held for robot in self.robots.values() if robot.state != "dead"]
+        return sum(held) / (len(held) * self.parts) if held and self.parts else 0.0
+
+
+def fold(view: View, stamped: Stamped) -> View:
+    """The view after one more event."""
+    event = stamped.event
+    if stamped.source in view.robots or isinstance(event, RobotBorn):
+        return _fold_robot(view, stamped)
+    match event:
+        case RunDealt(robots, parts):
+            return msgspec.structs.replace(view, dealt=robots, parts=parts)
+        case RunStarted():
+            return msgspec.structs.replace(view, started_us=stamped.wall_us)
+        case RunStopped(reason):
+            return msgspec.structs.replace(view, stopped=reason)
+        case FatesDecided():
+            return msgspec.structs.replace(view, offered=view.offered + event.offered, lost=view.lost + event.lost)
+        case ProcessDied(process) if process.startswith("rq:"):
+            return _change(view, process.removeprefix("rq:"), state="dead")
+    return view
+
+
+def fold_all(view: View, events: Iterable[Stamped]) -> View:
+    """The view after several more events."""
+    for stamped in events:
+        view = fold(view, stamped)
+    return view
+
+
+def _fold_robot(view: View, stamped: Stamped) -> View:
+    name, event = stamped.source, stamped.event
+    match event:
+        case RobotBorn(parts):
+            before = view.robots.get(name)
+            restarts = before.restarts if before else 0
+            state = "complete" if parts and parts == view.parts else "alive"
+            born = RobotView(stamped.incarnation, state, parts, restarts)
+            return msgspec.structs.replace(view, robots={**view.robots, name: born})
+        case PartsMerged():
+            return _change(view, name, held=event.held)
+        case RobotComplete():
+            return _change(view, name, state="complete")
+        case RobotFenced():
+            return _change(view, name, state="dead")
+        case RobotLeft() if view.robots[name].state != "complete":
+            return _change(view, name, state="left")
+        case WorkerRestarted():
+            return _change(view, name, restarts=view.robots[name].restarts + 1)
+        case SecretWritten():
+            return msgspec.structs.replace(view, writer=name)
+    return view
+
+
+def _change(view: View, name: str, **changes: object) -> View:
+    if name not in view.robots:
+        return view
+    robot = msgspec.structs.replace(view.robots[name], **changes)
+    return msgspec.structs.replace(view, robots={**view.robots, name: robot})
