@@ -93,7 +93,6 @@ class RobotFenced(Event, frozen=True):
 class RobotComplete(Event, frozen=True):
     """No index is missing up to the part marked last."""
 
-    notable = True
     parts: int
 
 

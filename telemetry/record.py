@@ -6,8 +6,8 @@ This file knows names, formats and how to write and find them; it knows no meani
                     for_us, limit_us, shards, plan (the faults' own text at the start), ended (complete, limit,
                     stopped, interrupted), again (the command that runs it again), seconds {born, total} since the
                     command's start
-    deal.json       sha256 of the secret's bytes, bytes, parts, salt (hex), and per index its holders and the digest of
-                    its part: BLAKE2b-128 keyed with the salt over "<index>:<1 if last else 0>:<word>", hex
+    deal.json       sha256 of the secret's bytes, bytes, parts (how many), salt (hex), indices: [{index, holders,
+                    digest}] with digest = BLAKE2b-128 keyed with the salt over "<index>:<1 if last else 0>:<word>", hex
     plan.jsonl      every control entry, in the order of its outbox: {shard, id, control: "plan", faults: [{instance,
                     fault}]} (fault = its own text, `loss 0.2`) or {shard, id, control: "born", robot, incarnation}
     fates.jsonl     what the relays decided: {shard, id, sender, incarnation, receiver, sequence, exchange, kind, fate,

@@ -30,8 +30,9 @@ class RobotView(msgspec.Struct, frozen=True):
     """One robot, as its own events tell it."""
 
     incarnation: int
-    state: str  # alive, complete, dead, left
+    state: str  # alive, left (in order), dead
     held: int
+    is_complete: bool
     restarts: int = 0
 
 
@@ -55,13 +56,18 @@ class View(msgspec.Struct, frozen=True):
     @property
     def complete(self) -> int:
         """Robots that miss nothing."""
-        return sum(robot.state == "complete" for robot in self.robots.values())
+        return sum(robot.is_complete for robot in self.robots.values())
+
+    @property
+    def living(self) -> int:
+        """Robots that have neither left nor died."""
+        return sum(robot.state == "alive" for robot in self.robots.values())
 
     @property
     def is_done(self) -> bool:
         """The secret is written, and every reachable robot is complete."""
         reachable = [robot for robot in self.robots.values() if robot.state != "dead"]
-        return self.writer is not None and all(robot.state == "complete" for robot in reachable)
+        return self.writer is not None and all(robot.is_complete for robot in reachable)
 
     @property
     def share(self) -> float:
@@ -102,16 +108,15 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
         case RobotBorn(parts):
             before = view.robots.get(name)
             restarts = before.restarts if before else 0
-            state = "complete" if parts and parts == view.parts else "alive"
-            born = RobotView(stamped.incarnation, state, parts, restarts)
+            born = RobotView(stamped.incarnation, "alive", parts, 0 < parts == view.parts, restarts)
             return msgspec.structs.replace(view, robots={**view.robots, name: born})
         case PartsMerged():
             return _change(view, name, held=event.held)
         case RobotComplete():
-            return _change(view, name, state="complete")
+            return _change(view, name, is_complete=True)
         case RobotFenced():
             return _change(view, name, state="dead")
-        case RobotLeft() if view.robots[name].state != "complete":
+        case RobotLeft():
             return _change(view, name, state="left")
         case WorkerRestarted():
             return _change(view, name, restarts=view.robots[name].restarts + 1)

@@ -38,9 +38,18 @@ class Publisher:
         following(stamped)
 
     async def flush(self, append: Callable[[bytes], Awaitable[bool]]) -> None:
-        """Give what waits to `append`, batch by batch, until it is empty or a batch is not stored."""
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        """Give what waits to `append`, batch by batch, until nothing waits or a batch is not stored."""
+        while batch := self._take():
             if not await append(encode_events(batch)):
                 self._waiting.extendleft(reversed(batch))
                 return
+
+    def flush_blocking(self, append: Callable[[bytes], bool]) -> None:
+        """The same for a process without an event loop."""
+        while batch := self._take():
+            if not append(encode_events(batch)):
+                self._waiting.extendleft(reversed(batch))
+                return
+
+    def _take(self) -> list[Stamped]:
+        return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]

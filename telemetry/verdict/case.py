@@ -1,0 +1,248 @@
+"""A record, loaded to be judged: each file in its shape, or the note of what is wrong with it. Judges nothing.
+
+Asking for a file that is missing or damaged raises CannotTell with the reason, so that whatever was to be shown by it
+ends as UNPROVEN. Damage to a part of a file is damage to the file: what a missing row would have said is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from telemetry.events import Stamped
+from telemetry.verdict.fates import Rulebook, Ruling
+from telemetry.verdict.finding import CannotTell
+from telemetry.verdict.journals import Journal, Life, read_journals
+from telemetry.verdict.rows import (
+    BirthRow,
+    BornRow,
+    Deal,
+    FateRow,
+    PlanRow,
+    RedoRow,
+    Register,
+    Settings,
+    Streams,
+    Write,
+    shape_of,
+)
+from telemetry.verdict.traffic import Key, Traffic
+
+_VALUES: dict[str, type[msgspec.Struct]] = {
+    "settings": Settings,
+    "deal": Deal,
+    "register": Register,
+    "streams": Streams,
+}
+_ROWS = ("plan", "fates", "journals", "events")
+
+_BAD = (msgspec.MsgspecError, KeyError, TypeError, UnicodeError, RecursionError, ValueError)
+"""How content says that it is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """The evidence. `record` is its folder as the caller named it; `secret` is secret.txt, if there is one.
+
+    `damage` says per file (without suffix) what is wrong with it; `contents` holds the others, in their shapes.
+    """
+
+    record: str
+    contents: Mapping[str, Any]
+    damage: Mapping[str, str]
+    secret: bytes | None
+
+    @property
+    def settings(self) -> Settings:
+        settings: Settings = self._intact("settings")
+        return settings
+
+    @property
+    def deal(self) -> Deal:
+        deal: Deal = self._intact("deal")
+        return deal
+
+    @property
+    def register(self) -> Register:
+        register: Register = self._intact("register")
+        return register
+
+    @property
+    def streams(self) -> Streams:
+        streams: Streams = self._intact("streams")
+        return streams
+
+    @property
+    def plan(self) -> list[PlanRow | BornRow]:
+        rows: list[PlanRow | BornRow] = self._intact("plan")
+        return rows
+
+    @property
+    def events(self) -> list[Stamped]:
+        rows: list[Stamped] = self._intact("events")
+        return rows
+
+    @cached_property
+    def journals(self) -> dict[str, Journal]:
+        """By robot."""
+        return read_journals(self._intact("journals"))
+
+    @cached_property
+    def testimony(self) -> dict[Life, list[Stamped]]:
+        """What robots said about themselves: the events of each life that a journal knows, in their order."""
+        lives: dict[Life, list[Stamped]] = {
+            (robot, life): [] for robot, journal in self.journals.items() for life in journal.lives
+        }
+        for stamped in self.events:
+            of_life = lives.get((stamped.source, stamped.incarnation))
+            if of_life is not None:
+                of_life.append(stamped)
+        for of_life in lives.values():
+            of_life.sort(key=lambda stamped: stamped.number)
+        return lives
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """The fates, each entry once."""
+        rows: list[FateRow | RedoRow] = self._intact("fates")
+        return Traffic(rows)
+
+    @cached_property
+    def rulebook(self) -> Rulebook:
+        """What fates depended on."""
+        return Rulebook(self.settings.seed, self.plan)
+
+    @cached_property
+    def rulings(self) -> dict[Key, Ruling]:
+        """What the fate of each envelope must have been."""
+        rule_on = self.rulebook.rule_on
+        return {key: rule_on(key, row) for key, row in self.traffic.envelopes()}
+
+    @cached_property
+    def dealt_robots(self) -> list[str]:
+        """The robots that the run began with; others joined later."""
+        robots = self.settings.robots
+        width = max(2, len(str(robots - 1)))
+        return [f"r{number:0{width}d}" for number in range(robots)]
+
+    @property
+    def ended_in_order(self) -> bool:
+        """Whether relays and recorder could finish their work."""
+        return self.settings.ended in ("complete", "limit", "stopped")
+
+    @property
+    def write(self) -> Write:
+        """The accepted write. Raises CannotTell when there is none."""
+        if self.register.write is None:
+            raise CannotTell("nothing was written")
+        return self.register.write
+
+    @property
+    def attempts(self) -> list[BirthRow]:
+        """The attempts that the writer's own life made with the accepted write. Raises CannotTell when none was."""
+        write = self.write
+        return [
+            row
+            for row in self.register.births.get(write.robot, ())
+            if row.entry == "attempt"
+            and row.nonce == write.nonce
+            and int(row.id.partition("-")[0]) == write.incarnation
+        ]
+
+    @property
+    def attempted_us(self) -> int | None:
+        """When the accepted write was attempted (server's clock); None when nobody knows. Raises CannotTell."""
+        return min((row.at_us for row in self.attempts if row.at_us is not None), default=None)
+
+    def order_ms(self, order: str) -> int | None:
+        """When `order` was first given (server's clock), if it was."""
+        given = (int(row.id.partition("-")[0]) for row in self.streams.orders if row.order == order)
+        return min(given, default=None)
+
+    def _intact(self, name: str) -> Any:
+        if name in self.damage:
+            raise CannotTell(self.damage[name])
+        return self.contents[name]
+
+
+def case_of(record: str, files: Mapping[str, Any], secret: bytes | None) -> Case:
+    """A case from values in memory: `files` holds what the record's files hold, by name without suffix.
+
+    Rows may be dicts, as they stand in the files; events may be `Stamped` as they are.
+    """
+    return _shaped(record, files, {}, secret)
+
+
+def load(folder: Path, record: str | None = None) -> Case:
+    """The case that stands in `folder`, which the result names as `record`. Never raises: what is wrong is damage."""
+    files: dict[str, Any] = {}
+    damage: dict[str, str] = {}
+    for file, read in [(f"{name}.json", _value) for name in _VALUES] + [(f"{name}.jsonl", _rows) for name in _ROWS]:
+        name = file.partition(".")[0]
+        try:
+            files[name] = read(folder / file)
+        except FileNotFoundError:
+            damage[name] = f"{file} is missing"
+        except OSError as error:
+            damage[name] = f"{file} cannot be read: {error.strerror}"
+        except _BAD as error:
+            damage[name] = f"{file} is damaged: {error}"
+    return _shaped(str(folder) if record is None else record, files, damage, _secret(folder))
+
+
+def _value(path: Path) -> Any:
+    return msgspec.json.decode(path.read_bytes())
+
+
+def _rows(path: Path) -> list[Any]:
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        raise ValueError("its last line is cut short")
+    decode = msgspec.json.Decoder().decode
+    return [decode(line) for line in content.splitlines()]
+
+
+def _secret(folder: Path) -> bytes | None:
+    try:
+        return (folder / "secret.txt").read_bytes()
+    except OSError:
+        return None
+
+
+def _shaped(record: str, files: Mapping[str, Any], damage: dict[str, str], secret: bytes | None) -> Case:
+    contents: dict[str, Any] = {}
+    for name in (*_VALUES, *_ROWS):
+        file = f"{name}.json" if name in _VALUES else f"{name}.jsonl"
+        if name in damage:
+            continue
+        if name not in files:
+            damage[name] = f"{file} is missing"
+            continue
+        try:
+            shape = _VALUES.get(name)
+            contents[name] = _rows_in_shape(name, files[name]) if shape is None else _in_shape(files[name], shape)
+        except _BAD as error:
+            damage[name] = f"{file} is damaged: {error}"
+    return Case(record, contents, damage, secret)
+
+
+def _in_shape(value: Any, shape: type[msgspec.Struct]) -> msgspec.Struct:
+    return msgspec.convert(value, shape, str_keys=True)
+
+
+def _rows_in_shape(name: str, rows: Iterable[Any]) -> list[msgspec.Struct]:
+    shaped: list[msgspec.Struct] = []
+    for row in rows:
+        if isinstance(row, Stamped):
+            shaped.append(row)
+            continue
+        try:
+            shaped.append(msgspec.convert(row, shape_of(name, row)))
+        except _BAD as error:
+            raise ValueError(f"line {len(shaped) + 1}: {error}") from None
+    return shaped

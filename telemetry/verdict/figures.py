@@ -1,0 +1,195 @@
+"""The result's numbers. They judge nothing; a number that the record does not give is None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import msgspec
+
+from telemetry.events import WorkerRestarted
+from telemetry.verdict.case import Case
+from telemetry.verdict.fates import Rule, Ruling
+from telemetry.verdict.finding import CannotTell, State
+from telemetry.verdict.journals import Journal
+from telemetry.verdict.rows import FateRow
+from telemetry.verdict.tallies import tallies
+
+ENVELOPE_BYTES = 48
+"""What an envelope costs beside its body in the model of notes and benchmarks."""
+
+T = TypeVar("T")
+
+
+class Seconds(msgspec.Struct, frozen=True):
+    """`born` and `total` since the command's start, the others since the order `go`."""
+
+    born: float | None
+    first_complete: float | None
+    written: float | None
+    all_complete: float | None
+    total: float | None
+
+
+class Rounds(msgspec.Struct, frozen=True):
+    """In ticks since `go`."""
+
+    first_complete: float | None
+    all_complete: float | None
+
+
+class Messages(msgspec.Struct, frozen=True):
+    """Envelopes sent from `go` until all robots were complete (or the end), by what became of them."""
+
+    sent: int | None = None
+    delivered: int | None = None
+    lost: int | None = None
+    duplicated: int | None = None
+    delayed: int | None = None
+    reordered: int | None = None
+    per_robot: float | None = None
+
+
+class FaultFigure(msgspec.Struct, frozen=True):
+    """One planned fault over the whole run, in envelopes. `band` is for its rate's interval of confidence."""
+
+    name: str
+    set: str
+    offered: int
+    injected: int
+    rate: float | None
+    band: tuple[float, float] | None
+    state: State
+
+
+class Times(msgspec.Struct, frozen=True):
+    """Microseconds since the order `go`, None for what never came."""
+
+    first_complete: int | None = None
+    written: int | None = None
+    all_complete: int | None = None
+
+
+def known(figure: Callable[[], T]) -> T | None:
+    """The figure, or None where the record does not give it."""
+    try:
+        return figure()
+    except Exception:  # whatever is wrong with the record, the promises say it
+        return None
+
+
+def times(case: Case) -> Times:
+    """When what came to pass. Raises CannotTell."""
+    go_ms = case.order_ms("go")
+    if go_ms is None:
+        raise CannotTell("the order go was never given")
+    completed = [_completed_us(case.journals.get(robot), go_ms * 1000) for robot in case.dealt_robots]
+    there = [at_us for at_us in completed if at_us is not None]
+    written_us = known(lambda: case.attempted_us)
+    return Times(
+        first_complete=min(there, default=None),
+        written=None if written_us is None else max(0, written_us - go_ms * 1000),
+        all_complete=max(there) if len(there) == len(completed) else None,
+    )
+
+
+def seconds(case: Case) -> Seconds:
+    """The times as people read them."""
+    since_start = known(lambda: case.settings.seconds)
+    since_go = known(lambda: times(case)) or Times()
+    return Seconds(
+        born=since_start.born if since_start else None,
+        first_complete=_seconds(since_go.first_complete),
+        written=_seconds(since_go.written),
+        all_complete=_seconds(since_go.all_complete),
+        total=since_start.total if since_start else None,
+    )
+
+
+def rounds(case: Case) -> Rounds:
+    """The times in ticks, which is what gossip is compared in."""
+    since_go = known(lambda: times(case)) or Times()
+    tick_us = known(lambda: case.settings.tick_us)
+    return Rounds(_rounds(since_go.first_complete, tick_us), _rounds(since_go.all_complete, tick_us))
+
+
+def messages(case: Case) -> tuple[Messages, float, float]:
+    """The envelopes, and the bytes per robot of the model and of the wire, until all were complete.
+    Raises CannotTell."""
+    counted = _until_complete(case)
+    robots = case.settings.robots
+    rulings = [ruling for _, ruling in counted]
+    rows = [row for row, _ in counted]
+    sent = Messages(
+        sent=len(rows),
+        delivered=sum(bool(row.deliveries) for row in rows),
+        lost=sum(row.fate == "delivered" and not row.deliveries for row in rows),
+        duplicated=sum(_acted(ruling, "duplicate") for ruling in rulings),
+        delayed=sum(any(row.deliveries) for row in rows),
+        reordered=sum(_acted(ruling, "reorder") for ruling in rulings),
+        per_robot=round(len(rows) / robots, 1),
+    )
+    model = sum(ENVELOPE_BYTES + row.body for row in rows)
+    wire = sum(row.wire for row in rows)
+    return sent, round(model / robots, 1), round(wire / robots, 1)
+
+
+def faults(case: Case) -> list[FaultFigure]:
+    """What each planned fault did. Raises CannotTell."""
+    return [
+        FaultFigure(
+            name=tally.rule.name,
+            set=_arguments(tally.rule),
+            offered=tally.offered,
+            injected=tally.injected,
+            rate=tally.rate,
+            band=None,
+            state=tally.state,
+        )
+        for tally in tallies(case)
+    ]
+
+
+def restarts(case: Case) -> int:
+    """Workers that were restarted, and lives of a robot beyond its first. Raises CannotTell."""
+    workers = sum(isinstance(stamped.event, WorkerRestarted) for stamped in case.events)
+    return workers + sum(max(0, len(journal.lives) - 1) for journal in case.journals.values())
+
+
+def _completed_us(journal: Journal | None, go_us: int) -> int | None:
+    """When a robot was complete, since `go`; 0 for one that was dealt everything."""
+    if journal is None:
+        return None
+    if journal.dealt_everything:
+        return 0
+    return None if journal.completed_at_us is None else max(0, journal.completed_at_us - go_us)
+
+
+def _until_complete(case: Case) -> list[tuple[FateRow, Ruling]]:
+    """The envelopes sent from `go` until all robots were complete (or the end), with what their fate must have been."""
+    go_ms = case.order_ms("go")
+    if go_ms is None:
+        raise CannotTell("the order go was never given")
+    all_complete_us = times(case).all_complete
+    end_us = None if all_complete_us is None else go_ms * 1000 + all_complete_us
+    return [
+        (row, case.rulings[key])
+        for key, row in case.traffic.envelopes()
+        if go_ms <= key[1] and (end_us is None or key[1] * 1000 <= end_us)
+    ]
+
+
+def _acted(ruling: Ruling, name: Literal["duplicate", "reorder"]) -> bool:
+    return any(rule.name == name for rule in ruling.acted)
+
+
+def _arguments(rule: Rule) -> str:
+    return rule.text.partition(" ")[2]
+
+
+def _seconds(microseconds: int | None) -> float | None:
+    return None if microseconds is None else round(microseconds / 1_000_000, 3)
+
+
+def _rounds(microseconds: int | None, tick_us: int | None) -> float | None:
+    return None if microseconds is None or tick_us is None else round(microseconds / tick_us, 1)

@@ -1,0 +1,53 @@
+"""What a check may say: HELD, BROKEN with a witness, or UNPROVEN with the reason. Nothing here looks at a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+State = Literal["HELD", "BROKEN", "UNPROVEN"]
+
+
+class CannotTell(Exception):
+    """Evidence is missing, damaged or beyond this judge's understanding; the message says which and why."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One promise's state, in words that a person understands. `witness` names where to look when it is BROKEN."""
+
+    state: State
+    why: str
+    witness: str = ""
+
+    @property
+    def text(self) -> str:
+        """The reason, with its witness."""
+        return f"{self.why} (witness: {self.witness})" if self.witness else self.why
+
+
+def held(why: str) -> Finding:
+    """The promise was kept."""
+    return Finding("HELD", why)
+
+
+def broken(why: str, witness: str) -> Finding:
+    """The promise was not kept, as `witness` shows."""
+    return Finding("BROKEN", why, witness)
+
+
+def unproven(why: str) -> Finding:
+    """The evidence does not reach."""
+    return Finding("UNPROVEN", why)
+
+
+def worst(findings: Iterable[Finding], otherwise: Finding) -> Finding:
+    """The first BROKEN of `findings`, else the first UNPROVEN, else `otherwise`. Stops looking at the first BROKEN."""
+    doubt = None
+    for finding in findings:
+        if finding.state == "BROKEN":
+            return finding
+        if finding.state == "UNPROVEN":
+            doubt = doubt or finding
+    return doubt or otherwise

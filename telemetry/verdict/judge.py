@@ -1,0 +1,131 @@
+"""The judge: every promise against one case, and the result that people and programs get.
+
+A check that cannot be finished, for whatever reason, leaves its promise UNPROVEN: never HELD, and never a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import asdict
+
+from telemetry.verdict import figures
+from telemetry.verdict.case import Case
+from telemetry.verdict.figures import FaultFigure, Messages, Rounds, Seconds, known
+from telemetry.verdict.finding import CannotTell, Finding, State, unproven
+from telemetry.verdict.promises.completion import convergent, patient
+from telemetry.verdict.promises.knowledge import idempotent, monotonic, unique
+from telemetry.verdict.promises.network import accounted, honest_faults
+from telemetry.verdict.promises.secret import once, right
+
+SCHEMA: Final = "robots.result/1"
+
+PROMISES: Final[dict[str, Callable[[Case], Finding]]] = {
+    "once": once,
+    "right": right,
+    "monotonic": monotonic,
+    "unique": unique,
+    "idempotent": idempotent,
+    "patient": patient,
+    "convergent": convergent,
+    "honest faults": honest_faults,
+    "accounted": accounted,
+}
+
+EXIT_CODES: Final[dict[State, int]] = {"HELD": 0, "BROKEN": 1, "UNPROVEN": 3}
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """A promise's state, and why, in one line."""
+
+    state: State
+    why: str
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a run came to, as `--json` prints it."""
+
+    schema: str
+    version: str | None
+    run: str | None
+    verdict: State
+    promises: dict[str, Promise]
+    ended: str | None
+    robots: int | None
+    parts: int | None
+    seed: int | None
+    preset: str | None
+    plan: tuple[str, ...] | None
+    winner: str | None
+    winner_incarnation: int | None
+    seconds: Seconds
+    rounds: Rounds
+    messages: Messages
+    model_bytes_per_robot: float | None
+    wire_bytes_per_robot: float | None
+    faults: list[FaultFigure]
+    restarts: int | None
+    record: str
+    again: str | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all HELD, 1 something BROKEN, 3 UNPROVEN."""
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The result in JSON's own types, keys in their order."""
+        result: dict[str, Any] = msgspec.to_builtins(self)
+        return result
+
+
+def judge(case: Case) -> Result:
+    """The result of a case. Never raises on account of the record."""
+    findings = {name: _checked(promise, case) for name, promise in PROMISES.items()}
+    settings: dict[str, Any] = known(lambda: asdict(case.settings)) or {}
+    write: dict[str, Any] = known(lambda: asdict(case.write)) or {}
+    messages, model_bytes, wire_bytes = known(lambda: figures.messages(case)) or (Messages(), None, None)
+    return Result(
+        schema=SCHEMA,
+        version=settings.get("version"),
+        run=settings.get("run"),
+        verdict=_overall(findings),
+        promises={name: Promise(finding.state, finding.text) for name, finding in findings.items()},
+        ended=settings.get("ended"),
+        robots=settings.get("robots"),
+        parts=known(lambda: case.deal.parts),
+        seed=settings.get("seed"),
+        preset=settings.get("preset"),
+        plan=settings.get("plan"),
+        winner=write.get("robot"),
+        winner_incarnation=write.get("incarnation"),
+        seconds=figures.seconds(case),
+        rounds=figures.rounds(case),
+        messages=messages,
+        model_bytes_per_robot=model_bytes,
+        wire_bytes_per_robot=wire_bytes,
+        faults=known(lambda: figures.faults(case)) or [],
+        restarts=known(lambda: figures.restarts(case)),
+        record=case.record,
+        again=settings.get("again"),
+    )
+
+
+def _checked(promise: Callable[[Case], Finding], case: Case) -> Finding:
+    try:
+        return promise(case)
+    except CannotTell as reason:
+        return unproven(str(reason))
+    except Exception as error:  # a judge that crashes has seen nothing
+        return unproven(f"the check crashed: {type(error).__name__}: {error}")
+
+
+def _overall(findings: dict[str, Finding]) -> State:
+    states = {finding.state for finding in findings.values()}
+    for state in ("BROKEN", "UNPROVEN"):
+        if state in states:
+            return state
+    return "HELD"

@@ -1,0 +1,1 @@
+"""The promises, each a function from the evidence to a finding."""

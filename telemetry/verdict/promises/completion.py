@@ -1,0 +1,182 @@
+"""Promises about the end: the writer was patient, and the robots converged. Judged by journals, plan and register."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import ceil, prod
+from typing import NamedTuple
+
+from telemetry.events import RobotFenced, RobotLeft, WorkerGaveUp
+from telemetry.verdict.case import Case
+from telemetry.verdict.fates import Rule
+from telemetry.verdict.finding import Finding, broken, held, unproven, worst
+from telemetry.verdict.journals import Journal, PartEntry, is_whole
+from telemetry.verdict.rows import CompleteRow, QuietRow, Settings
+from telemetry.verdict.witnesses import born_us, last_deaths
+
+SETTLING_TICKS = 20
+"""So long must a network within budget have been left alone before a robot that is not complete breaks a promise."""
+
+BUDGET_LOSS = 0.5
+"""The share of envelopes that may be lost, by all losses together, for that to be asked of robots."""
+
+SHORTEST_TICK = 0.8  # of the nominal one: ticks are jittered by a fifth
+
+
+def patient(case: Case) -> Finding:
+    """The writer was complete, and then quiet for the quiet period, before it wrote."""
+    write = case.write
+    journal = case.journals.get(write.robot)
+    if journal is None or journal.lost:
+        return unproven(f"the journal of the writer, {write.robot}, is not there")
+    quiet = _quiet_before(journal, write.incarnation, case.attempted_us)
+    if quiet is None:
+        return broken(
+            f"{write.robot} wrote without having been quiet before",
+            f"journal of {write.robot}, life {write.incarnation}",
+        )
+    return worst(
+        _impatience(journal, quiet, case.settings),
+        otherwise=held(f"{write.robot} was complete, then quiet for {quiet.row.ticks} ticks, and only then wrote"),
+    )
+
+
+def convergent(case: Case) -> Finding:
+    """The secret was written, and every robot in scope (dealt, and alive at the end) is complete."""
+    for robot in case.dealt_robots:
+        if robot not in case.journals or case.journals[robot].lost:
+            return unproven(f"no journal tells whether {robot} is complete")
+    alive = _alive(case)
+    incomplete = [journal for journal in alive if not journal.complete]
+    if incomplete:
+        return _unfinished(case, alive, incomplete)
+    if not alive:
+        return unproven("no robot was alive at the end")
+    if case.register.write is None:
+        return unproven(f"all {len(alive)} robots in scope are complete, and nothing was written")
+    out = len(case.dealt_robots) - len(alive)
+    return held(
+        f"it was written, and all {len(alive)} robots in scope are complete{f'; {out} were not alive' * bool(out)}"
+    )
+
+
+class _Quiet(NamedTuple):
+    """A `quiet` entry in its place: the `number`-th of an incarnation."""
+
+    incarnation: int
+    number: int
+    row: QuietRow
+
+
+def _quiet_before(journal: Journal, incarnation: int, attempted_us: int | None) -> _Quiet | None:
+    """The last `quiet` of that life that is not later than the attempt, as far as milliseconds tell."""
+    found = None
+    for entry in journal.entries:
+        if entry.incarnation != incarnation or not isinstance(entry.row, QuietRow):
+            continue
+        if attempted_us is None or entry.row.at_us // 1000 <= attempted_us // 1000:
+            found = _Quiet(entry.incarnation, entry.number, entry.row)
+    return found
+
+
+def _impatience(journal: Journal, quiet: _Quiet, settings: Settings) -> Iterator[Finding]:
+    """What speaks against the writer, given its last `quiet`."""
+    witness = journal.witness(quiet.incarnation, quiet.number)
+    complete = _completion(journal, quiet)
+    start = complete[0] if complete else (quiet.incarnation, 1)
+    needed = ceil(settings.quiet_period_us / settings.tick_us)
+    if not is_whole(part.row for part in _parts_before(journal, start)):
+        yield broken(f"{journal.robot} was not complete when it began to wait", witness)
+    for part in journal.parts:
+        if start < (part.incarnation, part.number) and part.incarnation == quiet.incarnation:
+            yield broken("a part came while the writer waited", journal.witness(part.incarnation, part.number))
+    if quiet.row.ticks < needed:
+        yield broken(f"{journal.robot} was quiet for {quiet.row.ticks} ticks, {needed} were asked", witness)
+    if complete and quiet.row.at_us - complete[1].at_us < (needed - 1) * settings.tick_us * SHORTEST_TICK:
+        waited_ms = (quiet.row.at_us - complete[1].at_us) // 1000
+        yield broken(f"only {waited_ms} ms lie between complete and quiet, too few for {needed} ticks", witness)
+
+
+def _completion(journal: Journal, quiet: _Quiet) -> tuple[tuple[int, int], CompleteRow] | None:
+    """The last `complete` of that life before the quiet. None: it must have been complete when it was born."""
+    found = None
+    for entry in journal.entries:
+        place = (entry.incarnation, entry.number)
+        if isinstance(entry.row, CompleteRow) and (quiet.incarnation, 1) < place < (quiet.incarnation, quiet.number):
+            found = place, entry.row
+    return found
+
+
+def _parts_before(journal: Journal, place: tuple[int, int]) -> Iterable[PartEntry]:
+    return (part for part in journal.parts if (part.incarnation, part.number) < place)
+
+
+def _alive(case: Case) -> list[Journal]:
+    """The dealt robots that lived until the order to stop."""
+    deaths = last_deaths(case)
+    reasons = {"stop"} | {order.reason for order in case.streams.orders if order.order == "stop"}
+    return [case.journals[robot] for robot in case.dealt_robots if _lives(case, robot, deaths.get(robot), reasons)]
+
+
+def _lives(case: Case, robot: str, died_us: int | None, reasons: set[str | None]) -> bool:
+    """Whether the robot's last life ended by the order to stop, or by nothing that is known."""
+    lives = case.journals[robot].lives
+    if not lives:
+        return False
+    events = case.testimony[robot, lives[-1]]
+    for stamped in events:
+        match stamped.event:
+            case RobotLeft(reason):
+                return reason in reasons
+            case RobotFenced() | WorkerGaveUp():
+                return False
+    return died_us is None or died_us < born_us(events)
+
+
+def _unfinished(case: Case, alive: list[Journal], incomplete: list[Journal]) -> Finding:
+    """Somebody in scope is not complete: who is to blame, as far as that can be told."""
+    first = incomplete[0]
+    everything = frozenset(part.index for part in case.deal.indices)
+    lacks = min(everything - first.indices, default=None)
+    who = f"{first.robot} is not complete" + ("" if lacks is None else f": it lacks part {lacks}")
+    who += f"; {len(incomplete)} of {len(alive)} robots in scope are not" * (len(incomplete) > 1)
+    gone = everything - frozenset().union(*(journal.indices for journal in alive))
+    if gone:
+        return unproven(f"{who}; nobody in scope holds {_last_holders(case, sorted(gone))}")
+    excuse = _excuse(case)
+    if excuse:
+        return unproven(f"{who}; {excuse}")
+    return broken(
+        f"{who}, although robots in scope hold every part and had time to tell it", f"journal of {first.robot}"
+    )
+
+
+def _last_holders(case: Case, gone: list[int]) -> str:
+    """Parts that nobody in scope holds, and who had them."""
+    named = []
+    for index in gone[:3]:
+        holders = [robot for robot, journal in case.journals.items() if index in journal.indices]
+        named.append(f"part {index} (last held by {', '.join(holders) or 'nobody'})")
+    return ", ".join(named) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+
+
+def _excuse(case: Case) -> str:
+    """Why robots could not be asked to be complete by the end; empty when they could."""
+    go_ms, stop_ms = case.order_ms("go"), case.order_ms("stop")
+    if go_ms is None or stop_ms is None:
+        return f"the order {'go' if go_ms is None else 'stop'} was never given"
+    tick_us = case.settings.tick_us
+    ticks = (stop_ms - max(go_ms, case.rulebook.last_change_ms())) * 1000 // tick_us
+    if ticks < SETTLING_TICKS:
+        return f"only {max(0, ticks)} of {SETTLING_TICKS} ticks passed since go and the last change of plan or birth"
+    for rules in case.rulebook.final_rules():
+        if _above_budget(rules, tick_us):
+            return (
+                f"the faults in force ({', '.join(rule.text for rule in rules)}) are above what that may be asked under"
+            )
+    return ""
+
+
+def _above_budget(rules: tuple[Rule, ...], tick_us: int) -> bool:
+    loss = 1 - prod(1 - rule.p for rule in rules if rule.name == "loss")
+    return loss > BUDGET_LOSS + 1e-9 or sum(rule.high_us for rule in rules) > tick_us

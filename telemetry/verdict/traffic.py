@@ -1,0 +1,69 @@
+"""What the relays' fates tell when they are laid side by side: each entry once, contradictions, and what was redone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from telemetry.verdict.rows import FateRow, RedoRow
+
+Key = tuple[int, int, int]
+"""An outbox entry: (shard, milliseconds, number). Keys of different shards must never be compared in time."""
+
+
+def key_of(shard: int, entry: str) -> Key:
+    """The key of the entry whose id is written as `1700000000000-3`."""
+    milliseconds, _, number = entry.partition("-")
+    return shard, int(milliseconds), int(number)
+
+
+def place_of(key: Key) -> str:
+    """A key as people read it."""
+    return f"outbox {key[0]}, entry {key[1]}-{key[2]}"
+
+
+class Traffic:
+    """`entries`: one fate per entry, as first recorded. `contradicted`: entries with unequal records.
+
+    `redone`: how often a relay began to redo an entry.
+    """
+
+    def __init__(self, rows: Iterable[FateRow | RedoRow]) -> None:
+        self.entries: dict[Key, FateRow] = {}
+        self.contradicted: list[Key] = []
+        self.redone: Counter[Key] = Counter()
+        for row in rows:
+            if isinstance(row, RedoRow):
+                self.redone.update(key_of(row.shard, entry) for entry in row.redo)
+                continue
+            key = key_of(row.shard, row.id)
+            if self.entries.setdefault(key, row) != row:
+                self.contradicted.append(key)
+
+    def envelopes(self) -> Iterable[tuple[Key, FateRow]]:
+        """The entries that were envelopes; garbage, which a relay refuses, is none."""
+        return ((key, row) for key, row in self.entries.items() if row.fate != "refused")
+
+    def copies_by_address(self) -> dict[tuple[str | None, int | None, str | None, int | None], int]:
+        """How many copies were put out of the envelope (sender, incarnation, receiver, sequence)."""
+        return {
+            (row.sender, row.incarnation, row.receiver, row.sequence): len(row.deliveries)
+            for row in self.entries.values()
+        }
+
+    def copies_by_receiver(self) -> Counter[str]:
+        """How many copies each inbox was due, entries that were redone counted once."""
+        copies: Counter[str] = Counter()
+        for row in self.entries.values():
+            if row.receiver is not None and row.deliveries:
+                copies[row.receiver] += len(row.deliveries)
+        return copies
+
+    def repeats_by_receiver(self) -> Counter[str]:
+        """How many more copies each inbox may hold because entries were redone."""
+        repeats: Counter[str] = Counter()
+        for key, times in self.redone.items():
+            row = self.entries.get(key)
+            if row is not None and row.receiver is not None:
+                repeats[row.receiver] += times * len(row.deliveries)
+        return repeats
