@@ -1,7 +1,7 @@
 """All ports in one process's memory: for simulation, and as the other half of the contract suite.
 
-The server's place is taken by plain Python structures, its clock by the one handed in. Frames are still bytes, ids still
-rise, refusals are still refusals: nothing may pass here that a real server would not let pass. Never thread-safe.
+The server's place is taken by plain Python structures, its clock by the one handed in. Frames are still bytes, ids
+still rise, refusals are still refusals: nothing may pass here that a real server would not let pass. Never thread-safe.
 """
 
 from __future__ import annotations

@@ -1,0 +1,176 @@
+"""Where a run is dealt, ordered about, and collected as evidence, on streams.
+
+What a deal creates has ids of its own (`0-1`, `0-2` …), so dealing the same again finds it there and adds nothing. The
+order `dealt` comes last, at `0-1` as well: nobody may take a half-dealt run for a whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+import redis
+from redis.exceptions import ResponseError
+
+from broker.plan import Control, decode_control, encode_control
+from broker.ports import BirthRow, Dealing, Evidence, JournalRow, RegisterRow, StreamCount
+from broker.relay import Fate, parse_id
+from broker.streams import keys
+from broker.streams.keys import Keys
+from broker.streams.orders import orders_in
+from broker.streams.patience import PATIENCE_S, insist_blocking
+from broker.streams.reading import Entry, decoded, read_all_blocking
+
+_NO_STREAM: Final = StreamCount(0, "0-0", 0)
+
+Shape = tuple[int, tuple[str, ...]]
+"""How many shards a run has, and the names of its robots."""
+
+_encode = msgspec.msgpack.encode
+_read_fates = msgspec.msgpack.Decoder(list[Fate]).decode
+_read_ids = msgspec.msgpack.Decoder(list[str]).decode
+_read_shape = msgspec.msgpack.Decoder(Shape).decode
+
+
+class StreamDesk:
+    """`ports.Desk` on streams."""
+
+    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> None:
+        self._client = client
+        self._run = run
+        self._keys = Keys(run)
+        self._patience_s = patience_s
+        self._shape: Shape | None = None
+
+    def deal(self, dealing: Dealing) -> None:
+        """Create everything that a run begins with. Again with the same dealing: only what is absent yet.
+        Raises Unavailable, and ValueError when something else was dealt under the same run."""
+        assert dealing.run == self._run
+        insist_blocking("deal", lambda: self._deal(dealing), self._patience_s)
+
+    def order(self, order: Literal["go", "stop"], content: bytes = b"") -> None:
+        """Give an order to all robots; a lost reply may give it twice, which does no harm. Raises Unavailable."""
+        fields: dict[Any, Any] = {keys.ORDER: order, keys.WORDS: content}
+        insist_blocking("order", lambda: self._client.xadd(self._keys.orders, fields), self._patience_s)
+
+    def collect(self) -> Evidence:
+        """Read everything that the verdict is judged from. Raises Unavailable."""
+        return insist_blocking("evidence", self._collect, self._patience_s)
+
+    def forget(self) -> None:
+        """Remove every stream of the run: for a server that others use too, once the record is made. Raises
+        Unavailable."""
+        insist_blocking("forgetting", self._forget, self._patience_s)
+
+    def _forget(self) -> None:
+        shards, robots = self._shape or _shape_in(read_all_blocking(self._client, self._keys.orders))
+        names = self._keys
+        streams = [names.register, names.events]
+        streams += [key for robot in robots for key in (names.birth(robot), names.inbox(robot), names.journal(robot))]
+        streams += [
+            key for shard in range(shards) for key in (names.outbox(shard), names.control(shard), names.fates(shard))
+        ]
+        for key in [*streams, names.orders]:  # the orders last: they tell what else there is
+            self._client.unlink(key)
+
+    def _deal(self, dealing: Dealing) -> None:
+        self._shape = (dealing.shards, tuple(dealing.journals))
+        dealt = {keys.ORDER: b"dealt", keys.WORDS: dealing.terms, keys.SHAPE: _encode(self._shape)}
+        if self._stands(self._keys.orders, [dealt]):
+            return  # the last step was done: all of it was
+        self._create(self._keys.register, [{keys.NONCE: b""}])
+        for robot, contents in dealing.journals.items():
+            self._create(self._keys.birth(robot), [{keys.NONCE: b""}])
+            self._create(self._keys.journal(robot), [{keys.CONTENT: content, keys.NONCE: b""} for content in contents])
+        for shard in range(dealing.shards):
+            self._client.xadd(self._keys.outbox(shard), {keys.CONTROL: encode_control(dealing.plan)})
+        self._create(self._keys.orders, [dealt])
+
+    def _create(self, key: str, contents: list[dict[bytes, bytes]]) -> None:
+        """Make a stream of `contents`, whole or not at all, unless it stands already."""
+        with self._client.pipeline(transaction=True) as pipe:
+            for number, fields in enumerate(contents, start=1):
+                entry: dict[Any, Any] = dict(fields)
+                pipe.xadd(key, entry, id=f"0-{number}")
+            try:
+                pipe.execute()
+            except ResponseError:
+                if not self._stands(key, contents):
+                    raise
+
+    def _stands(self, key: str, contents: list[dict[bytes, bytes]]) -> bool:
+        """Whether `contents` open the stream. Raises ValueError when others do."""
+        found = decoded(self._client.xrange(key, count=len(contents)))
+        if found and [fields for _, fields in found] != contents:
+            raise ValueError(f"run {self._run} was dealt before, and differently: see {key}")
+        return bool(found)
+
+    def _collect(self) -> Evidence:
+        orders = read_all_blocking(self._client, self._keys.orders)
+        shards, robots = self._shape or _shape_in(orders)
+        return Evidence(
+            controls={shard: self._controls(shard) for shard in range(shards)},
+            fates={shard: self._fates(shard) for shard in range(shards)},
+            journals={robot: self._journal(robot) for robot in robots},
+            births={robot: self._births(robot) for robot in robots},
+            register_exists=bool(self._client.exists(self._keys.register)),
+            register=self._written(),
+            outboxes={shard: self._count(self._keys.outbox(shard)) for shard in range(shards)},
+            inboxes={robot: self._count(self._keys.inbox(robot)) for robot in robots},
+            orders=orders_in(orders),
+        )
+
+    def _controls(self, shard: int) -> list[tuple[str, Control]]:
+        entries = read_all_blocking(self._client, self._keys.control(shard))
+        return [(entry, decode_control(fields[keys.CONTROL])) for entry, fields in entries]
+
+    def _fates(self, shard: int) -> list[Fate | list[str]]:
+        rows: list[Fate | list[str]] = []
+        for _, fields in read_all_blocking(self._client, self._keys.fates(shard)):
+            if keys.REDONE in fields:
+                rows.append(_read_ids(fields[keys.REDONE]))
+            else:
+                rows.extend(_read_fates(fields[keys.FATES]))
+        return rows
+
+    def _journal(self, robot: str) -> list[JournalRow] | None:
+        entries = read_all_blocking(self._client, self._keys.journal(robot))
+        return [JournalRow(*parse_id(entry), fields[keys.CONTENT]) for entry, fields in entries] or None
+
+    def _births(self, robot: str) -> list[BirthRow] | None:
+        entries = read_all_blocking(self._client, self._keys.birth(robot))
+        return [_birth(entry, fields) for entry, fields in entries if entry != keys.FIRST_ID] if entries else None
+
+    def _written(self) -> RegisterRow | None:
+        found = decoded(self._client.xrange(self._keys.register, min=keys.GREATEST_ID))
+        if not found:
+            return None
+        [(_, fields)] = found
+        return RegisterRow(
+            robot=fields[keys.ROBOT].decode(),
+            incarnation=int(fields[keys.INCARNATION]),
+            nonce=fields[keys.NONCE].decode(),
+            secret=fields[keys.SECRET],
+        )
+
+    def _count(self, key: str) -> StreamCount:
+        if not self._client.exists(key):
+            return _NO_STREAM
+        told: Mapping[str, Any] = self._client.xinfo_stream(key)
+        return StreamCount(told["entries-added"], told["last-generated-id"].decode(), told["length"])
+
+
+def _birth(entry: str, fields: dict[bytes, bytes]) -> BirthRow:
+    at = fields.get(keys.AT)
+    nonce = fields[keys.NONCE].decode()
+    return BirthRow(entry, "born", nonce, None) if at is None else BirthRow(entry, "attempt", nonce, int(at))
+
+
+def _shape_in(orders: list[Entry]) -> Shape:
+    """The run's shape, as its deal left it; nothing when it was not dealt, or its orders are lost."""
+    for _, fields in orders:
+        if keys.SHAPE in fields:
+            shape: Shape = _read_shape(fields[keys.SHAPE])
+            return shape
+    return 0, ()

@@ -1,0 +1,58 @@
+"""The names of a run's streams, and of the fields in their entries. Nobody else spells either.
+
+The braces are literal: Redis Cluster hashes only what stands between them, so that streams which one command or one
+transaction touches together lie on one node.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Fields, as bytes: that is how they come back.
+ENVELOPE: Final = b"e"  # outbox, inbox: a frame
+CONTROL: Final = b"x"  # outbox, control: a control entry's frame
+COPY: Final = b"c"  # inbox: the copy's number
+CONTENT: Final = b"j"  # journal
+NONCE: Final = b"n"  # journal, birth, register: the life that wrote
+AT: Final = b"t"  # birth, of an attempt: the server's time in microseconds
+ROBOT: Final = b"r"  # register
+INCARNATION: Final = b"i"  # register
+SECRET: Final = b"s"  # register
+FATES: Final = b"f"  # fates: a msgpack list of fates
+REDONE: Final = b"r"  # fates: a msgpack list of ids that are about to be redone
+EVENTS: Final = b"f"  # events: a batch of events
+ORDER: Final = b"o"  # orders: dealt, go, stop
+WORDS: Final = b"c"  # orders: the terms, or the reason
+SHAPE: Final = b"d"  # orders, of `dealt`: msgpack [shards, names of the robots]
+
+FIRST_ID: Final = "0-1"
+GREATEST_ID: Final = "18446744073709551615-18446744073709551615"  # nothing can ever follow it
+
+
+class Keys:
+    """The keys of one run."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self.register = f"lab:{{{run}}}:register"
+        self.events = f"lab:{{{run}}}:events"
+        self.orders = f"lab:{{{run}}}:orders"
+
+    def birth(self, robot: str) -> str:
+        """Births of, and attempts to write by, one robot. In the register's slot: one transaction touches both."""
+        return f"lab:{{{self._run}}}:birth.{robot}"
+
+    def inbox(self, robot: str) -> str:
+        return f"lab:{{{self._run}.{robot}}}:inbox"
+
+    def journal(self, robot: str) -> str:
+        return f"lab:{{{self._run}.{robot}}}:journal"
+
+    def outbox(self, shard: int) -> str:
+        return f"lab:{{{self._run}.out{shard}}}:out"
+
+    def control(self, shard: int) -> str:
+        return f"lab:{{{self._run}.out{shard}}}:control"
+
+    def fates(self, shard: int) -> str:
+        return f"lab:{{{self._run}.out{shard}}}:fates"

@@ -1,0 +1,39 @@
+"""The run's orders, as one robot reads them: every reader sees all of them, from the first."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import redis.asyncio
+
+from broker.ports import Order, Unavailable
+from broker.streams import keys
+from broker.streams.connection import block_ms
+from broker.streams.patience import TROUBLE
+from broker.streams.reading import Entry, decoded_one
+
+_NAMES: Final[dict[bytes, Literal["dealt", "go", "stop"]]] = {b"dealt": "dealt", b"go": "go", b"stop": "stop"}
+
+
+class StreamOrders:
+    """`ports.Orders` on the run's stream; the cursor is this object's own."""
+
+    def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._cursor = "0"
+
+    async def read(self, wait_us: int) -> list[Order]:
+        """Orders not seen yet, in order; waits at most `wait_us` for one. Raises Unavailable."""
+        try:
+            entries = decoded_one(await self._client.xread({self._key: self._cursor}, block=block_ms(wait_us)))
+        except TROUBLE as error:
+            raise Unavailable(f"orders: {error}") from error
+        if entries:
+            self._cursor = entries[-1][0]
+        return orders_in(entries)
+
+
+def orders_in(entries: list[Entry]) -> list[Order]:
+    """The orders in a stream's entries."""
+    return [Order(entry, _NAMES[fields[keys.ORDER]], fields.get(keys.WORDS, b"")) for entry, fields in entries]

@@ -1,0 +1,769 @@
+"""What every driver of the ports promises: one suite, over memory and over streams on a real server.
+
+The second half is about streams alone: replies that a proxy loses, and a server that is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+import redis.exceptions
+from cutting_proxy import CuttingProxy
+
+from broker.embedded import EmbeddedServer
+from broker.memory import MemoryDesk, MemoryServer, memory_ports
+from broker.plan import Birth, PlanChange, Planned
+from broker.ports import Dealing, Delivery, Fenced, JournalLost, JournalRow, Ports, RegisterLost, Unavailable
+from broker.relay import Copy
+from broker.streams.connection import async_twin, connect, connect_async
+from broker.streams.desk import StreamDesk
+from broker.streams.keys import Keys
+from broker.streams.ports import ports_for
+from telemetry.clock import SystemClock
+
+PLAN = PlanChange((Planned(0, "loss 0.5"),))
+WAIT_US = 20_000
+LONG_US = 2_000_000
+
+_runs = count()
+
+
+def dealing(run: str, robots: tuple[str, ...]) -> Dealing:
+    return Dealing(run, 2, PLAN, {robot: [b"header", b"part of " + robot.encode()] for robot in robots}, b"terms")
+
+
+class MemoryLab:
+    """A run in memory, and the hands of fate on it."""
+
+    def __init__(self, *robots: str, outbox_limit: int = 1000) -> None:
+        self._server = MemoryServer(SystemClock(), outbox_limit)
+        self.desk = MemoryDesk(self._server)
+        self.desk.deal(dealing("run", robots))
+
+    def life(self, robot: str, nonce: str) -> Ports:
+        return memory_ports(self._server, robot, nonce)
+
+    def deliver(self, robot: str, frame: bytes, number: int = 0) -> None:
+        self._server.deliver(Copy((1, 1), number, robot, frame, 0))
+
+    def trim_inbox(self, robot: str) -> None:
+        self._server.trim_inbox(robot)
+
+    def lose_journal(self, robot: str) -> None:
+        del self._server.journals[robot]
+
+    def lose_register(self) -> None:
+        self._server.register = None
+
+    def tell(self, story: Callable[[], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            await story()
+
+        asyncio.run(whole())
+
+
+class StreamsLab:
+    """The same over streams."""
+
+    def __init__(
+        self, url: str, *robots: str, outbox_limit: int = 1000, through: str | None = None, patience_s: float = 5.0
+    ) -> None:
+        self.run = f"t{next(_runs)}"
+        self.keys = Keys(self.run)
+        self.server = connect(url)
+        self.desk = StreamDesk(self.server, self.run)
+        self.desk.deal(dealing(self.run, robots))
+        self._url = through or url
+        self._outbox_limit = outbox_limit
+        self._patience_s = patience_s
+        self._clients: list[redis.asyncio.Redis] = []
+
+    def life(self, robot: str, nonce: str) -> Ports:
+        client = connect_async(self._url)
+        self._clients.append(client)
+        return ports_for(
+            client, self.run, robot, nonce, 2, outbox_limit=self._outbox_limit, patience_s=self._patience_s
+        )
+
+    def deliver(self, robot: str, frame: bytes, number: int = 0) -> None:
+        self.server.xadd(self.keys.inbox(robot), {"e": frame, "c": number})
+
+    def trim_inbox(self, robot: str) -> None:
+        self.server.xtrim(self.keys.inbox(robot), maxlen=0, approximate=False)
+
+    def lose_journal(self, robot: str) -> None:
+        self.server.delete(self.keys.journal(robot))
+
+    def lose_register(self) -> None:
+        self.server.delete(self.keys.register)
+
+    def tell(self, story: Callable[[], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            try:
+                await story()
+            finally:
+                for client in self._clients:
+                    await client.aclose()
+
+        try:
+            asyncio.run(whole())
+        finally:
+            self.server.close()
+
+
+Lab = MemoryLab | StreamsLab
+MakeLab = Callable[..., Lab]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer() as embedded:
+        yield embedded
+
+
+@pytest.fixture(params=["memory", pytest.param("streams", marks=pytest.mark.live)])
+def make_lab(request: pytest.FixtureRequest) -> MakeLab:
+    if request.param == "memory":
+        return MemoryLab
+    url = request.getfixturevalue("server").url
+    return lambda *robots, **options: StreamsLab(url, *robots, **options)
+
+
+@pytest.fixture
+def proxy(server: EmbeddedServer) -> Iterator[CuttingProxy]:
+    proxy = CuttingProxy(server.folder / "redis.sock", server.folder / f"proxy{next(_runs)}.sock")
+    yield proxy
+    proxy.close()
+
+
+async def receive_all(ports: Ports, limit: int = 10) -> list[Delivery]:
+    """Everything there is now: asks until nothing comes."""
+    received: list[Delivery] = []
+    while batch := await ports.inbox.receive(limit, WAIT_US):
+        received += batch
+    return received
+
+
+# Inbox
+
+
+def test_what_was_not_acknowledged_comes_again_to_the_next_life(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a life that received three entries and acknowledged the second
+        for frame in (b"one", b"two", b"three"):
+            lab.deliver("r00", frame)
+        first = lab.life("r00", "first")
+        received = await receive_all(first)
+        assert [delivery.frame for delivery in received] == [b"one", b"two", b"three"]
+        first.inbox.acknowledge(received[1].entry)
+        await first.inbox.flush()
+        lab.deliver("r00", b"four")
+        # When the next life reads, one entry at a time
+        second = await receive_all(lab.life("r00", "second"), limit=1)
+        # Then it gets the other two under their own ids, and then what is new
+        assert second[:2] == [received[0], received[2]]
+        assert [delivery.frame for delivery in second] == [b"one", b"three", b"four"]
+
+    lab.tell(story)
+
+
+def test_acknowledgements_travel_with_the_next_receive(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given an entry received and acknowledged, without a flush
+        lab.deliver("r00", b"one")
+        first = lab.life("r00", "first")
+        for delivery in await receive_all(first):
+            first.inbox.acknowledge(delivery.entry)
+        # When the same life receives once more
+        assert await first.inbox.receive(10, 0) == []
+        # Then no later life gets it
+        assert await receive_all(lab.life("r00", "second")) == []
+
+    lab.tell(story)
+
+
+def test_a_copy_keeps_its_number(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        lab.deliver("r00", b"twice", 0)
+        lab.deliver("r00", b"twice", 1)
+        received = await receive_all(lab.life("r00", "first"))
+        assert [delivery.copy for delivery in received] == [0, 1]
+
+    lab.tell(story)
+
+
+def test_a_waiting_reader_is_woken_by_an_arrival(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a reader that is willing to wait for long
+        reader = asyncio.ensure_future(lab.life("r00", "first").inbox.receive(10, LONG_US))
+        await asyncio.sleep(0)
+        # When something arrives
+        lab.deliver("r00", b"one")
+        # Then it comes, without all the waiting
+        [delivery] = await asyncio.wait_for(reader, 1.5)
+        assert delivery.frame == b"one"
+
+    lab.tell(story)
+
+
+def test_a_trimmed_entry_comes_without_its_frame(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given an entry that a life has received, and that was trimmed then
+        lab.deliver("r00", b"one")
+        [received] = await receive_all(lab.life("r00", "first"))
+        lab.trim_inbox("r00")
+        # When the next life reads what is pending
+        [trimmed] = await receive_all(lab.life("r00", "second"))
+        # Then it learns which entry it was, and that its content is gone
+        assert (trimmed.entry, trimmed.frame) == (received.entry, None)
+
+    lab.tell(story)
+
+
+# Outbox
+
+
+def test_a_full_outbox_refuses(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", outbox_limit=3)  # the plan is an entry already
+
+    async def story() -> None:
+        outbox = lab.life("r00", "first").outbox
+        assert [await outbox.send(b"frame") for _ in range(4)] == [True, True, False, False]
+        assert lab.desk.collect().outboxes[0].added == 3
+
+    lab.tell(story)
+
+
+def test_robots_write_to_the_outbox_of_their_shard(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", "r01")
+
+    async def story() -> None:
+        # When robots 0 and 1 of a run with two shards send, and one announces its birth
+        assert await lab.life("r00", "a").outbox.send(b"frame")
+        assert await lab.life("r01", "b").outbox.send(b"frame")
+        await lab.life("r01", "b").outbox.announce(Birth("r01", 1, "b"))
+        # Then each outbox holds the plan and what its own robots wrote
+        outboxes = lab.desk.collect().outboxes
+        assert (outboxes[0].added, outboxes[1].added) == (2, 3)
+
+    lab.tell(story)
+
+
+# Journal
+
+
+def test_a_journal_replays_in_order_across_lives(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given two lives that wrote, one after the other
+        first = lab.life("r00", "first").journal
+        await first.append(1, [b"born"])
+        await first.append(1, [b"x", b"x"])
+        await first.append(1, [b"x"])
+        await lab.life("r00", "second").journal.append(2, [b"born"])
+        # Then the next one reads everything, numbered by life
+        assert await lab.life("r00", "third").journal.replay() == [
+            JournalRow(0, 1, b"header"),
+            JournalRow(0, 2, b"part of r00"),
+            JournalRow(1, 1, b"born"),
+            JournalRow(1, 2, b"x"),
+            JournalRow(1, 3, b"x"),
+            JournalRow(1, 4, b"x"),
+            JournalRow(2, 1, b"born"),
+        ]
+
+    lab.tell(story)
+
+
+def test_an_older_life_cannot_append(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a life that wrote, and its successor
+        old = lab.life("r00", "old").journal
+        await old.append(1, [b"born"])
+        await lab.life("r00", "new").journal.append(2, [b"born"])
+        before = await old.replay()
+        # When the old one writes on, then it is fenced and nothing is stored
+        with pytest.raises(Fenced):
+            await old.append(1, [b"late"])
+        assert await old.replay() == before
+
+    lab.tell(story)
+
+
+def test_two_lives_cannot_claim_the_same_incarnation(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        lives = [lab.life("r00", f"n{number}").journal for number in range(5)]
+        # When five lives claim incarnation 1 at the same time, with the same content
+        outcomes = await asyncio.gather(*(life.append(1, [b"born"]) for life in lives), return_exceptions=True)
+        # Then one has it, and the others are fenced
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Fenced"] * 4 + ["NoneType"]
+        assert len(await lives[0].replay()) == 3
+
+    lab.tell(story)
+
+
+def test_a_lost_journal_is_never_made_anew(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a life whose journal vanishes
+        journal = lab.life("r00", "first").journal
+        await journal.append(1, [b"born"])
+        lab.lose_journal("r00")
+        # Then neither it nor a later life can go on
+        with pytest.raises(JournalLost):
+            await journal.append(1, [b"x"])
+        with pytest.raises(JournalLost):
+            await lab.life("r00", "second").journal.append(2, [b"born"])
+        with pytest.raises(JournalLost):
+            await journal.replay()
+        assert lab.desk.collect().journals["r00"] is None
+
+    lab.tell(story)
+
+
+# Births and register
+
+
+def test_the_register_is_written_once(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", "r01")
+
+    async def story() -> None:
+        one, two = lab.life("r00", "one").register, lab.life("r01", "two").register
+        await one.announce_birth(1)
+        await two.announce_birth(3)
+        # When one robot writes, and then another
+        assert await one.write(b"the secret") in {"aof", "replica", "memory"}
+        assert await two.write(b"another") is None
+        # Then the first one's secret stands, and both attempts are recorded with their times
+        evidence = lab.desk.collect()
+        assert evidence.register is not None
+        assert (evidence.register.robot, evidence.register.incarnation) == ("r00", 1)
+        assert (evidence.register.nonce, evidence.register.secret) == ("one", b"the secret")
+        for robot, nonce, born in (("r00", "one", "1-1"), ("r01", "two", "3-1")):
+            rows = evidence.births[robot]
+            assert rows is not None
+            assert [(row.what, row.nonce) for row in rows] == [("born", nonce), ("attempt", nonce)]
+            assert rows[0].entry == born
+            assert rows[0].at_us is None
+            assert rows[1].at_us is not None
+
+    lab.tell(story)
+
+
+def test_of_twenty_concurrent_writers_one_is_accepted(make_lab: MakeLab) -> None:
+    robots = tuple(f"r{number:02d}" for number in range(20))
+    lab = make_lab(*robots)
+
+    async def story() -> None:
+        registers = [lab.life(robot, f"nonce {robot}").register for robot in robots]
+        for register in registers:
+            await register.announce_birth(1)
+        # When all write at once
+        outcomes = await asyncio.gather(*(register.write(b"the secret") for register in registers))
+        # Then one is accepted, and every attempt is recorded
+        assert sum(outcome is not None for outcome in outcomes) == 1
+        evidence = lab.desk.collect()
+        attempts = [row for rows in evidence.births.values() for row in rows or () if row.what == "attempt"]
+        assert len(attempts) == 20
+        assert evidence.register is not None
+        assert outcomes[robots.index(evidence.register.robot)] is not None
+
+    lab.tell(story)
+
+
+def test_a_zombie_cannot_write(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a life and its successor
+        zombie, heir = lab.life("r00", "zombie").register, lab.life("r00", "heir").register
+        await zombie.announce_birth(1)
+        await heir.announce_birth(2)
+        # When the zombie writes, then it is fenced; and the register is still free for its successor
+        with pytest.raises(Fenced):
+            await zombie.write(b"stale secret")
+        assert await heir.write(b"the secret") is not None
+
+    lab.tell(story)
+
+
+def test_a_birth_that_comes_too_late_is_fenced(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        await lab.life("r00", "two").register.announce_birth(2)
+        for incarnation in (1, 2):
+            with pytest.raises(Fenced):
+                await lab.life("r00", "late").register.announce_birth(incarnation)
+
+    lab.tell(story)
+
+
+def test_a_birth_may_be_announced_again_by_the_same_life(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        register = lab.life("r00", "one").register
+        await register.announce_birth(1)
+        await register.announce_birth(1)
+        assert len(lab.desk.collect().births["r00"] or []) == 1
+
+    lab.tell(story)
+
+
+def test_a_lost_register_is_never_made_anew(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        register = lab.life("r00", "one").register
+        await register.announce_birth(1)
+        lab.lose_register()
+        for _ in range(2):
+            with pytest.raises(RegisterLost):
+                await register.write(b"the secret")
+        evidence = lab.desk.collect()
+        assert (evidence.register_exists, evidence.register) == (False, None)
+
+    lab.tell(story)
+
+
+# Orders, events, desk
+
+
+def test_orders_come_in_order_to_late_readers_too(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a reader from the start
+        early = lab.life("r00", "early").orders
+        [dealt] = await early.read(WAIT_US)
+        assert (dealt.order, dealt.content) == ("dealt", b"terms")
+        assert await early.read(0) == []
+        # When orders are given
+        lab.desk.order("go")
+        lab.desk.order("stop", b"complete")
+        # Then it gets them once, and a late reader gets all of them
+        late = await lab.life("r00", "late").orders.read(WAIT_US)
+        assert [(order.order, order.content) for order in late] == [
+            ("dealt", b"terms"),
+            ("go", b""),
+            ("stop", b"complete"),
+        ]
+        assert await early.read(WAIT_US) == late[1:]
+        assert lab.desk.collect().orders == late
+
+    lab.tell(story)
+
+
+def test_events_are_stored(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        assert await lab.life("r00", "one").events.append(b"batch")
+
+    lab.tell(story)
+
+
+def test_a_fresh_deal_is_all_the_evidence_there_is(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", "r01")
+
+    async def story() -> None:
+        evidence = lab.desk.collect()
+        assert evidence.journals["r01"] == [JournalRow(0, 1, b"header"), JournalRow(0, 2, b"part of r01")]
+        assert evidence.births == {"r00": [], "r01": []}
+        assert (evidence.register_exists, evidence.register) == (True, None)
+        assert {shard: outbox.added for shard, outbox in evidence.outboxes.items()} == {0: 1, 1: 1}
+        assert evidence.controls == {0: [], 1: []}
+        assert evidence.fates == {0: [], 1: []}
+
+    lab.tell(story)
+
+
+# Streams alone: lost replies
+
+
+@pytest.fixture
+def cut_lab(server: EmbeddedServer, proxy: CuttingProxy) -> StreamsLab:
+    """A run whose robots reach the server through the proxy."""
+    return StreamsLab(server.url, "r00", "r01", through=proxy.url)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("request_cut", [b"WATCH", b"XREVRANGE", b"EXEC"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_journal_append_is_stored_once_whatever_replies_are_lost(
+    cut_lab: StreamsLab, proxy: CuttingProxy, request_cut: bytes, times: int
+) -> None:
+    async def story() -> None:
+        journal = cut_lab.life("r00", "one").journal
+        await journal.append(1, [b"born"])
+        # When replies to the next append are lost
+        proxy.cut(request_cut, times)
+        await journal.append(1, [b"x", b"y"])
+        assert proxy.cuts >= 1
+        await journal.append(1, [b"z"])
+        # Then everything stands there once
+        assert [row.content for row in await journal.replay()][2:] == [b"born", b"x", b"y", b"z"]
+
+    cut_lab.tell(story)
+
+
+@pytest.mark.live
+def test_a_birth_is_announced_once_though_the_reply_is_lost(cut_lab: StreamsLab, proxy: CuttingProxy) -> None:
+    async def story() -> None:
+        proxy.cut(b"XADD")
+        await cut_lab.life("r00", "one").register.announce_birth(1)
+        assert proxy.cuts == 1
+        assert len(cut_lab.desk.collect().births["r00"] or []) == 1
+
+    cut_lab.tell(story)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("request_cut", [b"WATCH", b"TIME", b"EXEC", b"WAITAOF"])
+def test_a_write_whose_reply_is_lost_is_known_to_be_accepted(
+    cut_lab: StreamsLab, proxy: CuttingProxy, request_cut: bytes
+) -> None:
+    async def story() -> None:
+        register = cut_lab.life("r00", "one").register
+        await register.announce_birth(1)
+        proxy.cut(request_cut)
+        assert await register.write(b"the secret") is not None
+        assert proxy.cuts == 1
+        attempts = [row for row in cut_lab.desk.collect().births["r00"] or [] if row.what == "attempt"]
+        assert len(attempts) == 1
+
+    cut_lab.tell(story)
+
+
+@pytest.mark.live
+def test_a_refusal_whose_reply_is_lost_is_recorded_once(cut_lab: StreamsLab, proxy: CuttingProxy) -> None:
+    async def story() -> None:
+        one, two = cut_lab.life("r00", "one").register, cut_lab.life("r01", "two").register
+        await one.announce_birth(1)
+        await two.announce_birth(1)
+        assert await one.write(b"the secret") is not None
+        proxy.cut(b"EXEC")
+        assert await two.write(b"another") is None
+        assert proxy.cuts == 1
+        attempts = [row for row in cut_lab.desk.collect().births["r01"] or [] if row.what == "attempt"]
+        assert len(attempts) == 1
+
+    cut_lab.tell(story)
+
+
+@pytest.mark.live
+def test_an_envelope_is_never_sent_twice(cut_lab: StreamsLab, proxy: CuttingProxy) -> None:
+    async def story() -> None:
+        outbox = cut_lab.life("r00", "one").outbox
+        assert await outbox.send(b"first")
+        # When the reply to a send is lost
+        proxy.cut(b"XADD")
+        assert not await outbox.send(b"second")
+        assert (proxy.cuts, proxy.requests) == (1, 1)
+        # Then it stands there once, and later ones go through
+        assert await outbox.send(b"third")
+        entries = cut_lab.server.xrange(cut_lab.keys.outbox(0))
+        assert [fields[b"e"] for _, fields in entries[1:]] == [b"first", b"second", b"third"]
+
+    cut_lab.tell(story)
+
+
+@pytest.mark.live
+def test_an_announcement_is_repeated_until_it_is_certain(cut_lab: StreamsLab, proxy: CuttingProxy) -> None:
+    async def story() -> None:
+        proxy.cut(b"XADD", times=2)
+        await cut_lab.life("r00", "one").outbox.announce(Birth("r00", 1, "one"))
+        assert proxy.requests == 3
+
+    cut_lab.tell(story)
+
+
+@pytest.mark.live
+def test_entries_in_a_lost_reply_are_received_after_all(cut_lab: StreamsLab, proxy: CuttingProxy) -> None:
+    async def story() -> None:
+        # Given a life that acknowledged one entry, and two more in its inbox
+        inbox = cut_lab.life("r00", "one").inbox
+        cut_lab.deliver("r00", b"one")
+        [first] = await inbox.receive(10, WAIT_US)
+        inbox.acknowledge(first.entry)
+        cut_lab.deliver("r00", b"two")
+        cut_lab.deliver("r00", b"three")
+        # When the reply that carries them is lost
+        proxy.cut(b"XREADGROUP")
+        with pytest.raises(Unavailable):
+            await inbox.receive(10, WAIT_US)
+        # Then they come with the next, and the acknowledged one does not
+        assert [delivery.frame for delivery in await inbox.receive(10, WAIT_US)] == [b"two", b"three"]
+
+    cut_lab.tell(story)
+
+
+@pytest.mark.live
+def test_entries_of_an_abandoned_receive_are_received_after_all(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        # Given a reader that is cancelled while it waits
+        inbox = lab.life("r00", "one").inbox
+        assert await inbox.receive(10, 0) == []
+        reader = asyncio.ensure_future(inbox.receive(10, LONG_US))
+        while not any(client["cmd"] == "xreadgroup" for client in lab.server.client_list() if "b" in client["flags"]):
+            await asyncio.sleep(0.001)
+        lab.deliver("r00", b"one")  # its reply is on the way
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        # Then the entry is not forgotten
+        assert [delivery.frame for delivery in await inbox.receive(10, WAIT_US)] == [b"one"]
+
+    lab.tell(story)
+
+
+@pytest.mark.live
+def test_a_journal_that_came_back_without_its_tail_gets_it_again(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        # Given a server that forgot this life's last two entries
+        journal = lab.life("r00", "one").journal
+        await journal.append(1, [b"born"])
+        kept = lab.server.dump(lab.keys.journal("r00"))
+        await journal.append(1, [b"x", b"y"])
+        lab.server.restore(lab.keys.journal("r00"), 0, kept, replace=True)
+        # When it appends
+        await journal.append(1, [b"z"])
+        # Then the missing ones are there again, under their own numbers
+        rows = await journal.replay()
+        assert [(row.number, row.content) for row in rows[2:]] == [(1, b"born"), (2, b"x"), (3, b"y"), (4, b"z")]
+
+    lab.tell(story)
+
+
+@pytest.mark.live
+def test_a_doubtful_append_may_be_repeated(server: EmbeddedServer, proxy: CuttingProxy) -> None:
+    lab = StreamsLab(server.url, "r00", through=proxy.url, patience_s=0.0)
+
+    async def story() -> None:
+        # Given an append that ended in doubt, though it was stored
+        journal = lab.life("r00", "one").journal
+        await journal.append(1, [b"born"])
+        proxy.cut(b"EXEC")
+        with pytest.raises(Unavailable):
+            await journal.append(1, [b"x"])
+        # When the caller makes it again
+        await journal.append(1, [b"x"])
+        # Then it is stored once
+        assert [row.content for row in await journal.replay()][2:] == [b"born", b"x"]
+
+    lab.tell(story)
+
+
+@pytest.mark.live
+def test_the_usual_retry_would_store_twice_and_ours_does_not(server: EmbeddedServer, proxy: CuttingProxy) -> None:
+    path = proxy.url.removeprefix("unix://")
+
+    async def entries_after_async(client: redis.asyncio.Redis, key: str) -> int:
+        proxy.cut(b"XADD")
+        with suppress(redis.exceptions.ConnectionError):
+            await client.xadd(key, {"a": 1})
+        length = await client.xlen(key)
+        await client.aclose()
+        return int(length)
+
+    def entries_after(client: redis.Redis, key: str) -> int:
+        proxy.cut(b"XADD")
+        with suppress(redis.exceptions.ConnectionError):
+            client.xadd(key, {"a": 1})
+        with client:
+            return int(client.xlen(key))
+
+    async def both_async() -> tuple[int, int]:
+        usual = await entries_after_async(redis.asyncio.Redis(unix_socket_path=path), "usual async")
+        return usual, await entries_after_async(connect_async(proxy.url), "ours async")
+
+    assert entries_after(redis.Redis(unix_socket_path=path), "usual") == 2
+    assert entries_after(connect(proxy.url), "ours") == 1
+    assert asyncio.run(both_async()) == (2, 1)
+
+
+@pytest.mark.live
+def test_an_async_twin_reaches_the_same_server_with_our_rules(proxy: CuttingProxy) -> None:
+    # Given a client as a job finds it: redis-py's own, with its retries
+    client = redis.Redis(unix_socket_path=proxy.url.removeprefix("unix://"))
+
+    async def story() -> None:
+        twin = async_twin(client)
+        proxy.cut(b"XADD")
+        with pytest.raises(redis.exceptions.ConnectionError):
+            await twin.xadd("twin", {"a": 1})
+        await twin.aclose()
+
+    asyncio.run(story())
+    with client:
+        assert client.xlen("twin") == 1
+
+
+@pytest.mark.live
+def test_a_server_that_is_away_is_a_value_or_unavailable(server: EmbeddedServer, tmp_path: Path) -> None:
+    lab = StreamsLab(server.url, "r00", through=f"unix://{tmp_path}/nobody.sock", patience_s=0.05)
+
+    async def story() -> None:
+        ports = lab.life("r00", "one")
+        assert not await ports.outbox.send(b"frame")
+        assert not await ports.events.append(b"batch")
+        for refused in (
+            ports.outbox.announce(Birth("r00", 1, "one")),
+            ports.inbox.receive(1, 0),
+            ports.journal.replay(),
+            ports.journal.append(1, [b"born"]),
+            ports.register.announce_birth(1),
+            ports.register.write(b"the secret"),
+            ports.orders.read(0),
+        ):
+            with pytest.raises(Unavailable):
+                await refused
+
+    lab.tell(story)
+
+
+@pytest.mark.live
+def test_dealing_again_after_a_lost_reply_adds_nothing(server: EmbeddedServer, proxy: CuttingProxy) -> None:
+    run = f"t{next(_runs)}"
+    with connect(proxy.url) as client, connect(server.url) as observer:
+        # Given a deal, each of whose replies is lost in turn
+        proxy.cut(b"XADD", times=3)
+        desk = StreamDesk(client, run)
+        desk.deal(dealing(run, ("r00",)))
+        assert proxy.cuts == 3
+        # When the same is dealt once more
+        desk.deal(dealing(run, ("r00",)))
+        # Then it stands once; and another deal under the same name is refused
+        evidence = StreamDesk(observer, run).collect()
+        assert evidence.journals["r00"] == [JournalRow(0, 1, b"header"), JournalRow(0, 2, b"part of r00")]
+        assert len(evidence.orders) == 1
+        assert evidence.outboxes[0].added == 1
+        with pytest.raises(ValueError, match="dealt before"):
+            desk.deal(dealing(run, ("r00", "r01")))
