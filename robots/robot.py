@@ -276,6 +276,7 @@ class Life:
                 elif order.order == "stop":
                     self._reason = order.content.decode()
                     self._supervisor.stop()
+                    return
             self._orders = []
             with suppress(Unavailable):
                 self._orders = await self._outside.ports.orders.read(PATIENCE_US)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -28,6 +28,8 @@ from telemetry.view import View, fold
 
 LOOK_US: Final = 10_000  # how often the director looks whether the run has ended
 
+Look = Callable[[View, int], None]
+
 
 class Simulated(msgspec.Struct, frozen=True):
     """A run that has ended: its evidence and its events, in the order in which they happened."""
@@ -39,22 +41,32 @@ class Simulated(msgspec.Struct, frozen=True):
     total_us: int
 
 
-def simulate(run: str, deal: Deal, terms: Terms, faults: Sequence[AnyFault], bounds: Bounds) -> Simulated:
-    """Run to the end, in virtual time."""
-    return run_virtually(lambda clock: _Director(run, deal, terms, faults, bounds, clock).run())
+def simulate(
+    run: str, deal: Deal, terms: Terms, faults: Sequence[AnyFault], bounds: Bounds, look: Look = lambda *_: None
+) -> Simulated:
+    """Run to the end, in virtual time. `look` is shown the view and the virtual microseconds now and then."""
+    return run_virtually(lambda clock: _Director(run, deal, terms, faults, bounds, look, clock).run())
 
 
 class _Director:
     """What the fleet's parent is live: deals, lets robots be born, says go and stop."""
 
     def __init__(
-        self, run: str, deal: Deal, terms: Terms, faults: Sequence[AnyFault], bounds: Bounds, clock: VirtualClock
+        self,
+        run: str,
+        deal: Deal,
+        terms: Terms,
+        faults: Sequence[AnyFault],
+        bounds: Bounds,
+        look: Look,
+        clock: VirtualClock,
     ) -> None:
         self._run = run
         self._deal = deal
         self._terms = terms
         self._faults = faults
         self._bounds = bounds
+        self._look = look
         self._clock = clock
         self._events: list[Stamped] = []
         self._view = View()
@@ -109,6 +121,7 @@ class _Director:
     async def _look_after(self, tasks: Sequence[asyncio.Future[None]]) -> None:
         """A moment's pause; a task that failed fails the simulation."""
         await asyncio.sleep(LOOK_US / 1_000_000)
+        self._look(self._view, self._clock.monotonic_us())
         for task in tasks:
             if task.done():
                 task.result()

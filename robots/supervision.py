@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from random import Random
+from typing import Final
 
 import msgspec
 
 from telemetry.clock import Clock
 from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
+
+PAUSE_S: Final = 0.001  # between two looks whether cancelled children have ended
 
 
 class Restart(msgspec.Struct, frozen=True):
@@ -130,12 +132,13 @@ class Supervisor:
     async def _end_all(self) -> None:
         for alarm in self._alarms:
             alarm.cancel()
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        while running := [task for task in self._tasks.values() if not task.done()]:
+            for task in running:
+                task.cancel()  # again, if need be: a timeout inside a client library may swallow one
+            await asyncio.sleep(PAUSE_S)
+        for task in self._tasks.values():
+            if not task.cancelled():
+                task.exception()  # seen, so that nobody complains of it
 
 
 async def _run(child: Child) -> None:

@@ -1,0 +1,102 @@
+"""One robot on a bench: memory ports, virtual time, and the test in the place of all other robots. No tests here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import TypeVar
+
+from broker.envelope import Envelope, decode, encode
+from broker.memory import MemoryDesk, MemoryServer, memory_ports
+from broker.relay import Copy
+from robots.deal import Deal
+from robots.journal import Entry, decode_entry
+from robots.messages import Message, decode_message, encode_message, kind_of
+from robots.robot import Outside, Terms, live
+from robots.supervision import RestartPolicy
+from robots.virtual_time import VirtualClock
+from telemetry.events import Stamped
+
+T = TypeVar("T")
+RUN = "bench"
+
+
+class Bench:
+    """A dealt run of which the test makes only some robots live."""
+
+    def __init__(self, clock: VirtualClock, secret: str, robots: int = 2, quiet_us: int = 500_000) -> None:
+        self.clock = clock
+        self.server = MemoryServer(clock)
+        self.desk = MemoryDesk(self.server)
+        self.deal = Deal(secret, robots, 1, 1)
+        self.terms = Terms(robots, 1, 1, 100_000, quiet_us, 0)
+        self.desk.deal(self.deal.dealing(RUN, self.terms, []))
+        self.events: list[Stamped] = []
+        self.lives: list[asyncio.Task[str]] = []
+        self._sent = 0
+
+    def give_birth(self, robot: str, policy: RestartPolicy | None = None, nonce: str = "") -> asyncio.Task[str]:
+        """Begin a life of `robot`; it starts to gossip after `go`."""
+        nonce = nonce or f"nonce-{len(self.lives)}"
+        outside = Outside(
+            memory_ports(self.server, robot, nonce),
+            self.clock,
+            Random(nonce),
+            nonce,
+            self.events.append,
+            policy or RestartPolicy(),
+        )
+        life = asyncio.ensure_future(live(RUN, robot, outside))
+        self.lives.append(life)
+        return life
+
+    def put(
+        self,
+        robot: str,
+        sender: str,
+        message: Message,
+        *,
+        exchange: bytes = b"exchange",
+        copy: int = 0,
+        sequence: int = 0,
+    ) -> int:
+        """Put a message into the inbox of `robot`, as the relay would; gives its sequence number."""
+        self._sent += 1
+        number = sequence or self._sent
+        envelope = Envelope(RUN, sender, 1, robot, number, exchange, kind_of(message), encode_message(message))
+        self.put_frame(robot, encode(envelope), copy)
+        return number
+
+    def put_frame(self, robot: str, frame: bytes, copy: int = 0) -> None:
+        """Put anything into the inbox of `robot`."""
+        self.server.deliver(Copy((0, 0), copy, robot, frame, 0))
+
+    def sent(self) -> list[tuple[Envelope, Message]]:
+        """Everything that stands in the outbox, decoded; taken away."""
+        fresh = self.server.outboxes[0].fresh
+        entries = [fresh.popleft() for _ in range(len(fresh))]
+        envelopes = [decode(entry.frame) for entry in entries if entry.frame is not None]
+        return [(envelope, decode_message(envelope.kind, envelope.body)) for envelope in envelopes]
+
+    def journal(self, robot: str) -> list[tuple[int, Entry]]:
+        """What stands in the journal of `robot`, with the incarnations."""
+        return [(row.incarnation, decode_entry(row.content)) for row in self.server.journals[robot].rows]
+
+    def happened(self, kind: type[T]) -> list[T]:
+        """The events of one kind so far."""
+        return [stamped.event for stamped in self.events if isinstance(stamped.event, kind)]
+
+    async def eventually(self, fact: Callable[[], object], within_s: float = 20) -> None:
+        """Let virtual time pass until `fact` holds."""
+        deadline = self.clock.monotonic_us() + within_s * 1_000_000
+        while not fact():
+            assert self.clock.monotonic_us() < deadline, f"not within {within_s} virtual seconds"
+            await asyncio.sleep(0.005)
+
+    async def end(self) -> None:
+        """Order all lives to stop, and see them end."""
+        self.desk.order("stop", b"complete")
+        for life in self.lives:
+            if not life.done():
+                await life

@@ -1,0 +1,583 @@
+"""One robot and its promises: births, merging, quiet, writing, crashes, garbage. In virtual time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import pytest
+from bench import Bench
+
+from broker.memory import MemoryRegister
+from broker.ports import Fenced, JournalLost
+from robots.bitmaps import from_bytes
+from robots.journal import Born, Completed, PartKept, Quieted
+from robots.messages import Answer, Summary, Update
+from robots.secret import Part, cut
+from robots.supervision import GaveUp, RestartPolicy
+from robots.virtual_time import VirtualClock, run_virtually
+from telemetry.events import (
+    EvidenceLost,
+    ExchangeFailed,
+    InvariantViolated,
+    MessageReceived,
+    MessageRefused,
+    MessageRepeated,
+    MessageTrimmed,
+    PartsMerged,
+    RobotBorn,
+    RobotFenced,
+    RobotLeft,
+    RobotPassive,
+    RobotQuiet,
+    SecretRefused,
+    SecretWritten,
+    WorkerCrashed,
+    WorkerGaveUp,
+    WorkerRestarted,
+)
+
+SECRET = "one two three four five six"
+PARTS = cut(SECRET)
+ALL = (1 << len(PARTS)) - 1
+
+
+def on_the_bench(scenario: Callable[[Bench], Coroutine[object, object, None]], **options: int) -> None:
+    """Run a scenario of one robot, r00, and order it to stop at the end."""
+
+    async def main(clock: VirtualClock) -> None:
+        bench = Bench(clock, SECRET, **options)
+        await scenario(bench)
+        await bench.end()
+
+    run_virtually(main)
+
+
+def held(bench: Bench) -> list[int]:
+    return [entry.part.index for _, entry in bench.journal("r00") if isinstance(entry, PartKept)]
+
+
+def missing(bench: Bench) -> tuple[Part, ...]:
+    return tuple(part for part in PARTS if part.index not in held(bench))
+
+
+def born(bench: Bench, lives: int = 1) -> Callable[[], bool]:
+    return lambda: len(bench.happened(RobotBorn)) >= lives
+
+
+async def be_an_equal_peer(bench: Bench) -> None:
+    """Answer "equal" to every summary of r00 that shows everything, and nothing to any other."""
+    while True:
+        for envelope, message in bench.sent():
+            if isinstance(message, Summary):
+                answer = Answer(equal=from_bytes(message.known) == ALL, attempt=message.attempt)
+                bench.put("r00", envelope.receiver, answer, exchange=envelope.exchange)
+        await asyncio.sleep(0.005)
+
+
+# Births.
+
+
+def test_nothing_is_sent_before_the_birth_stands_in_journal_birth_stream_and_outbox() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a summary that waits for a robot not yet born
+        bench.put("r00", "r01", Summary(b""))
+        assert not bench.server.births["r00"]
+
+        # When it is born, and answers
+        bench.give_birth("r00", nonce="mine")
+        outbox = bench.server.outboxes[0]
+        await bench.eventually(lambda: any(entry.frame for entry in outbox.fresh))
+
+        # Then its birth stands in all three places, and before everything it sent
+        kinds = ["control" if entry.control else "envelope" for entry in outbox.fresh]
+        assert kinds[:2] == ["control", "control"], "the plan, then the birth"
+        assert "control" not in kinds[2:]
+        assert (1, Born("mine")) in bench.journal("r00")
+        assert [row.nonce for row in bench.server.births["r00"]] == ["mine"]
+
+    on_the_bench(scenario)
+
+
+def test_a_new_life_remembers_everything_and_learns_nothing_twice() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a life that merged a part and was killed
+        first = bench.give_birth("r00")
+        await bench.eventually(born(bench))
+        learnt = missing(bench)[0]
+        bench.put("r00", "r01", Update((learnt,)))
+        await bench.eventually(lambda: bench.happened(PartsMerged))
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+        # When the next life hears the same part again, from another envelope
+        bench.give_birth("r00")
+        await bench.eventually(born(bench, 2))
+        bench.put("r00", "r01", Update((learnt,)))
+        await bench.eventually(lambda: len(bench.happened(MessageReceived)) >= 2)
+        await asyncio.sleep(0.1)
+
+        # Then it was born with the part, as the second incarnation, and the journal holds it once
+        assert bench.happened(RobotBorn)[1].parts == len(held(bench))
+        assert [incarnation for incarnation, entry in bench.journal("r00") if isinstance(entry, Born)] == [1, 2]
+        assert held(bench).count(learnt.index) == 1
+        assert len(bench.happened(PartsMerged)) == 1
+
+    on_the_bench(scenario)
+
+
+def test_a_zombie_is_fenced_at_its_next_append_and_ends() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a life that does not know of its successor
+        zombie = bench.give_birth("r00", nonce="old")
+        await bench.eventually(born(bench))
+        zombies_inbox = bench.server.inboxes["r00"]
+        bench.give_birth("r00", nonce="new")
+        await bench.eventually(born(bench, 2))
+        before = bench.journal("r00")
+
+        # When it is handed parts (both read one inbox here: whoever is first takes them)
+        for part in missing(bench):
+            bench.put("r00", "r01", Update((part,)))
+            bench.put("r00", "r01", Update((part,)))
+        await bench.eventually(zombie.done)
+
+        # Then it dies of it, and stored nothing as a later entry of its own life
+        assert isinstance(zombie.exception(), Fenced)
+        assert bench.happened(RobotFenced)
+        assert all(incarnation == 2 for incarnation, _ in bench.journal("r00")[len(before) :])
+        assert zombies_inbox.added == 2 * len(PARTS) - 2 * len([i for i in before if isinstance(i[1], PartKept)])
+
+    on_the_bench(scenario)
+
+
+def test_a_lost_journal_is_said_and_never_made_anew() -> None:
+    async def scenario(bench: Bench) -> None:
+        life = bench.give_birth("r00")
+        await bench.eventually(born(bench))
+        news = missing(bench)
+        del bench.server.journals["r00"]
+
+        bench.put("r00", "r01", Update(news))
+        await bench.eventually(life.done)
+
+        assert isinstance(life.exception(), JournalLost)
+        assert bench.happened(EvidenceLost) == [EvidenceLost("journal")]
+        assert "r00" not in bench.server.journals
+
+    on_the_bench(scenario)
+
+
+# Merging.
+
+
+def test_what_is_published_was_journalled_before() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(PartsMerged))
+        await asyncio.sleep(0.3)
+
+        shown = [from_bytes(message.known) for _, message in bench.sent() if isinstance(message, Summary)]
+
+        assert shown[-1] == ALL
+        assert sorted(held(bench)) == list(range(len(PARTS)))
+        kinds = [type(entry) for _, entry in bench.journal("r00")]
+        assert kinds[-2:] == [PartKept, Completed], "complete is journalled with the part that made it so"
+
+    on_the_bench(scenario)
+
+
+def test_an_entry_is_acknowledged_only_after_the_journal_has_its_parts() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a journal that does not answer
+        life = bench.give_birth("r00")
+        await bench.eventually(born(bench))
+        news = missing(bench)[:1]
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        journal = life.get_coro().cr_frame.f_locals["outside"].ports.journal
+        append = journal.append
+
+        async def slow(incarnation: int, contents: list[bytes]) -> None:
+            await gate
+            await append(incarnation, contents)
+
+        journal.append = slow
+
+        # When parts come, the entry stays pending until it does
+        bench.put("r00", "r01", Update(news))
+        await asyncio.sleep(0.2)
+        assert len(bench.server.inboxes["r00"].pending) == 1
+        gate.set_result(None)
+        await bench.eventually(lambda: not bench.server.inboxes["r00"].pending)
+        assert news[0].index in held(bench)
+
+    on_the_bench(scenario)
+
+
+def test_a_contradiction_kills_and_restarts_the_merger_alone() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a robot that gossips
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench))
+        mine = next(entry.part for _, entry in bench.journal("r00") if isinstance(entry, PartKept))
+        before = bench.journal("r00")
+
+        # When its inbox brings another word for a part that it was dealt, and honest parts after it
+        sequence = bench.put("r00", "r01", Update((Part(mine.index, "forged ", mine.last),)))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(PartsMerged))
+
+        # Then the message is named and dropped, one worker died and lives again, and nothing was overwritten
+        (violation,) = bench.happened(InvariantViolated)
+        assert (violation.invariant, violation.index, violation.sequence) == ("unique", mine.index, sequence)
+        assert [crash.worker for crash in bench.happened(WorkerCrashed)] == ["secret_merger"]
+        assert [restart.worker for restart in bench.happened(WorkerRestarted)] == ["secret_merger"]
+        assert bench.journal("r00")[: len(before)] == before
+        assert sorted(held(bench)) == list(range(len(PARTS))), "the channel kept what came meanwhile"
+        assert not bench.server.inboxes["r00"].pending
+
+    on_the_bench(scenario)
+
+
+def test_too_many_crashes_are_escalated_to_the_robot() -> None:
+    async def scenario(bench: Bench) -> None:
+        life = bench.give_birth("r00", RestartPolicy(max_restarts=2))
+        await bench.eventually(born(bench))
+        mine = next(entry.part for _, entry in bench.journal("r00") if isinstance(entry, PartKept))
+
+        for _ in range(5):
+            bench.put("r00", "r01", Update((Part(mine.index, "forged ", mine.last),)))
+        await bench.eventually(life.done)
+
+        assert isinstance(life.exception(), GaveUp)
+        assert len(bench.happened(WorkerRestarted)) == 2
+        assert bench.happened(WorkerGaveUp) == [WorkerGaveUp("secret_merger", 3)]
+
+    on_the_bench(scenario)
+
+
+# The network's nonsense.
+
+
+def test_garbage_is_an_event_and_never_a_crash() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        await bench.eventually(born(bench))
+
+        bench.put_frame("r00", b"")
+        bench.put_frame("r00", b"\xff" * 100)
+        bench.put("r00", "r01", Update((Part(10**9, "far ", False),)))
+        bench.put("r00", "r01", Update(missing(bench)[:1]))
+        await bench.eventually(lambda: bench.happened(PartsMerged))
+
+        assert len(bench.happened(MessageRefused)) == 3
+        assert not bench.happened(WorkerCrashed)
+        assert not bench.server.inboxes["r00"].pending, "garbage is acknowledged too"
+
+    on_the_bench(scenario)
+
+
+def test_a_message_for_another_robot_is_refused() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        await bench.eventually(born(bench))
+        bench.put("r01", "r00", Update(PARTS[:1]))
+        frame = bench.server.inboxes["r01"].fresh[0].frame
+        assert frame is not None
+
+        bench.put_frame("r00", frame)
+        await bench.eventually(lambda: bench.happened(MessageRefused))
+
+        assert bench.happened(MessageRefused)[0].reason == "not for this robot"
+
+    on_the_bench(scenario)
+
+
+def test_the_same_copy_twice_is_a_repeat_and_another_copy_is_not() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        await bench.eventually(born(bench))
+        news = missing(bench)[:1]
+        sequence = bench.put("r00", "r01", Update(news))
+        bench.put("r00", "r01", Update(news), sequence=sequence)
+        bench.put("r00", "r01", Update(news), sequence=sequence, copy=1)
+        await bench.eventually(lambda: bench.happened(MessageRepeated) and len(bench.happened(MessageReceived)) == 2)
+
+        assert [message.copy for message in bench.happened(MessageReceived)] == [0, 1]
+        assert [repeat.copy for repeat in bench.happened(MessageRepeated)] == [0]
+        assert len(bench.happened(PartsMerged)) == 1
+
+    on_the_bench(scenario)
+
+
+def test_a_trimmed_entry_is_counted_and_acknowledged() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.put("r00", "r01", Update(PARTS))
+        inbox = bench.server.inboxes["r00"]
+        inbox.pending["1-0"] = inbox.fresh.popleft()
+        bench.server.trim_inbox("r00")
+
+        bench.give_birth("r00")
+        await bench.eventually(lambda: bench.happened(MessageTrimmed))
+
+        assert not inbox.pending
+
+    on_the_bench(scenario)
+
+
+# Gossip.
+
+
+def test_every_summary_is_answered_with_exactly_what_its_sender_lacks() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        await bench.eventually(born(bench))
+        mine = sorted(held(bench))
+        bench.sent()
+        shown = 1 << mine[0]
+
+        bench.put("r00", "r01", Summary(shown.to_bytes(1, "little")))
+        answers: list[Answer] = []
+        await bench.eventually(lambda: answers.extend(m for _, m in bench.sent() if isinstance(m, Answer)) or answers)
+
+        assert sorted(part.index for part in answers[0].parts) == mine[1:], "never the full state"
+        assert from_bytes(answers[0].want) == 0
+        assert not answers[0].equal
+
+    on_the_bench(scenario)
+
+
+def test_an_unanswered_summary_is_sent_twice_more_and_then_the_peer_is_suspected() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(lambda: bench.happened(ExchangeFailed))
+
+        first = bench.happened(ExchangeFailed)[0]
+        attempts = [
+            message.attempt
+            for envelope, message in bench.sent()
+            if isinstance(message, Summary) and envelope.exchange.hex() == first.exchange
+        ]
+
+        assert attempts == [0, 1, 2]
+        assert first.attempts == 3
+
+    on_the_bench(scenario)
+
+
+def test_an_answers_wish_is_granted_once() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given an open exchange of r00
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        asked: list[tuple[str, bytes]] = []
+        await bench.eventually(
+            lambda: asked.extend((e.receiver, e.exchange) for e, m in bench.sent() if isinstance(m, Summary)) or asked
+        )
+        peer, exchange = asked[0]
+        want = sum(1 << index for index in held(bench))
+
+        # When its answer comes twice, because the network doubled it
+        answer = Answer(want=want.to_bytes(1, "little"))
+        sequence = bench.put("r00", peer, answer, exchange=exchange)
+        bench.put("r00", peer, answer, exchange=exchange, sequence=sequence, copy=1)
+        await asyncio.sleep(0.2)
+
+        # Then one update carries what was asked for
+        updates = [message for _, message in bench.sent() if isinstance(message, Update)]
+        assert [sorted(part.index for part in update.parts) for update in updates] == [sorted(held(bench))]
+
+    on_the_bench(scenario)
+
+
+# Quiet, complete, written.
+
+
+def test_a_complete_and_quiet_robot_writes_once_and_has_journalled_why() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench))
+        peer = asyncio.ensure_future(be_an_equal_peer(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(SecretWritten))
+        await asyncio.sleep(5)
+        peer.cancel()
+
+        assert bench.server.register is not None
+        assert [row.secret.decode() for row in bench.server.register] == [SECRET]
+        (quiet,) = [entry for _, entry in bench.journal("r00") if isinstance(entry, Quieted)]
+        assert quiet.ticks >= bench.terms.quiet_ticks == 5
+        assert len(quiet.exchange) == 16, "the exchange that answered equal"
+        assert len(bench.happened(SecretWritten)) == 1
+
+    on_the_bench(scenario)
+
+
+def test_an_incomplete_robot_never_writes_however_quiet_it_is() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench))
+        bench.put("r00", "r01", Update(missing(bench)[:-1]))
+        await bench.eventually(lambda: bench.happened(RobotQuiet))
+        await asyncio.sleep(60)
+
+        assert bench.server.register == []
+        assert not bench.happened(SecretWritten)
+
+    on_the_bench(scenario)
+
+
+def test_a_complete_robot_does_not_write_before_its_quiet_period() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench))
+        peer = asyncio.ensure_future(be_an_equal_peer(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(PartsMerged))
+        complete_us = bench.clock.monotonic_us()
+        await bench.eventually(lambda: bench.happened(SecretWritten))
+        peer.cancel()
+
+        assert bench.clock.monotonic_us() - complete_us >= 0.8 * 20 * 100_000, "20 ticks, each at least 80 ms"
+
+    on_the_bench(scenario, quiet_us=2_000_000)
+
+
+def test_refused_and_repeated_parts_do_not_disturb_the_quiet() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench))
+        peer = asyncio.ensure_future(be_an_equal_peer(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(PartsMerged))
+        begun_us = bench.clock.monotonic_us()
+
+        # When known parts come again and again, all through the quiet period
+        while not bench.happened(SecretWritten):
+            bench.put("r00", "r01", Update(tuple(PARTS)))
+            await asyncio.sleep(0.05)
+            assert bench.clock.monotonic_us() - begun_us < 3_000_000
+        peer.cancel()
+
+    on_the_bench(scenario)
+
+
+def test_while_a_peer_is_believed_alive_silence_alone_is_not_quiet() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a complete robot and a peer that answers, but never "equal"
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        for _ in range(1000):
+            for envelope, message in bench.sent():
+                if isinstance(message, Summary):
+                    bench.put("r00", envelope.receiver, Answer(attempt=message.attempt), exchange=envelope.exchange)
+            await asyncio.sleep(0.01)
+
+        assert not bench.happened(RobotQuiet)
+
+        # When the peer falls silent for good, the robot is alone, and its own knowledge is enough
+        await bench.eventually(lambda: bench.happened(SecretWritten), within_s=30)
+
+    on_the_bench(scenario)
+
+
+def test_the_first_refusal_is_final() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a register that another robot has written
+        other = bench.server.births["r01"]
+        bench.give_birth("r01")
+        await bench.eventually(lambda: other)
+        register = MemoryRegister(bench.server, "r01", other[0].nonce)
+        await register.announce_birth(1)
+        assert await register.write(SECRET.encode()) == "memory"
+
+        # When r00 is complete and quiet too
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench, 2))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(SecretRefused), within_s=60)
+        await asyncio.sleep(10)
+
+        # Then it tried once, and the attempt stands in its birth stream
+        assert [row.what for row in bench.server.births["r00"]].count("attempt") == 1
+        assert not bench.happened(SecretWritten)
+
+    on_the_bench(scenario)
+
+
+def test_a_register_that_vanished_is_never_written_a_second_time() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.server.register = None
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(EvidenceLost), within_s=60)
+
+        assert bench.server.register is None
+        assert bench.happened(EvidenceLost) == [EvidenceLost("register")]
+
+    on_the_bench(scenario)
+
+
+def test_a_robot_falls_passive_only_when_its_dealt_parts_are_safe() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a complete robot whose peer answers, and lacks r00's own parts whatever it is told
+        bench.give_birth("r00")
+        bench.desk.order("go")
+        await bench.eventually(born(bench))
+        mine = sum(1 << index for index in held(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        for _ in range(200):
+            for envelope, message in bench.sent():
+                if isinstance(message, Summary):
+                    answer = Answer(want=mine.to_bytes(1, "little"), attempt=message.attempt)
+                    bench.put("r00", "r01", answer, exchange=envelope.exchange)
+            await asyncio.sleep(0.01)
+        assert not bench.happened(RobotPassive)
+
+        # When the peer shows to hold them, it asks no more than once in ten ticks
+        bench.put("r00", "r01", Summary(ALL.to_bytes(1, "little")))
+        await bench.eventually(lambda: bench.happened(RobotPassive))
+        bench.sent()
+        await asyncio.sleep(3)
+        asked = {e.exchange for e, m in bench.sent() if isinstance(m, Summary)}
+        assert 2 <= len(asked) <= 5
+
+    on_the_bench(scenario)
+
+
+def test_the_order_stop_ends_a_life_in_order() -> None:
+    async def scenario(bench: Bench) -> None:
+        life = bench.give_birth("r00")
+        bench.desk.order("go")
+        await asyncio.sleep(1)
+        bench.desk.order("stop", b"limit")
+
+        assert await life == "limit"
+        assert bench.happened(RobotLeft) == [RobotLeft("limit")]
+
+    on_the_bench(scenario)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_late_life_starts_at_once(late: bool) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.desk.order("go")
+        if late:
+            await asyncio.sleep(10)
+        bench.give_birth("r00")
+        asked: list[object] = []
+        await bench.eventually(lambda: asked.extend(bench.sent()) or asked, within_s=0.3)
+
+    on_the_bench(scenario)
