@@ -1,0 +1,67 @@
+"""The command `robots`: one file per subcommand, and the one place where errors become a line and an exit code.
+
+Exit codes: 0 all promises HELD; 1 something BROKEN; 2 usage; 3 UNPROVEN; 4 environment; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from cyclopts import App, CycloptsError, Parameter
+
+from broker.streams.connection import ServerUnfit
+from deploy.commands import run, simulate, verify
+from deploy.environment import Unable
+from deploy.settings import Unfit
+from deploy.version import version
+from telemetry.record import NoSuchRun
+
+USAGE: Final = 2
+ENVIRONMENT: Final = 4
+INTERRUPTED: Final = 130
+
+
+app = App(
+    name="robots",
+    help="A laboratory for gossip, failure and recovery: robots reconstruct a secret, and the lab judges what held.",
+    version=version,
+    help_format="plaintext",
+    help_formatter="plain",
+    default_parameter=Parameter(allow_leading_hyphen=True, negative=()),
+)
+app.command(run.run, help_epilogue=run.EXAMPLES)
+app.command(simulate.simulate, help_epilogue=simulate.EXAMPLES)
+app.command(verify.verify, help_epilogue=verify.EXAMPLES)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    sys.exit(_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def _code(arguments: list[str]) -> int:
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _complain(_one_line(error), USAGE)
+    except (Unfit, NoSuchRun) as error:
+        return _complain(str(error), USAGE)
+    except (Unable, ServerUnfit) as error:
+        return _complain(str(error), ENVIRONMENT)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read it has gone; say no more
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _one_line(error: CycloptsError) -> str:
+    error.verbose = False
+    return " ".join(str(error).split())
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"robots: {line}", file=sys.stderr)
+    return code

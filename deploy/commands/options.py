@@ -1,0 +1,40 @@
+"""The options that `run` and `simulate` share: names and help. What is allowed, deploy/settings.py says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What to try."""
+
+    robots: Annotated[str | None, Parameter(name=["--robots", "-n"], help="How many robots. [default: 6]")] = None
+    secret: Annotated[str | None, Parameter(help="The secret itself. [default: a sentence of 11 words]")] = None
+    secret_file: Annotated[str | None, Parameter(help="A UTF-8 file with the secret; - is standard input.")] = None
+    copies: Annotated[str | None, Parameter(help="How many robots hold each part at the start. [default: 1]")] = None
+    preset: Annotated[str | None, Parameter(help="The network: calm or lossy. [default: lossy]")] = None
+    loss: Annotated[str | None, Parameter(help="Probability that an envelope is lost; 0 removes the fault.")] = None
+    duplicate: Annotated[str | None, Parameter(help="Probability that it arrives twice.")] = None
+    delay: Annotated[str | None, Parameter(help="How long every copy is held: 20ms, or 5ms..20ms.")] = None
+    reorder: Annotated[str | None, Parameter(help="Probability of a further 10..50 ms: others overtake.")] = None
+    seed: Annotated[str | None, Parameter(help="Draws deal and fates. [default: drawn, and printed]")] = None
+    tick: Annotated[str | None, Parameter(help="How often a robot gossips. [default: 100ms]")] = None
+    quiet_period: Annotated[str | None, Parameter(help="How long without news before it writes. [default: 1s]")] = None
+    for_: Annotated[str | None, Parameter(name="--for", help="Go on at least so long. [default: 0s]")] = None
+    limit: Annotated[str | None, Parameter(help="Go on at most so long. [default: --for + 30s]")] = None
+    output: Annotated[str | None, Parameter(help="Also write the reconstructed secret to this file.")] = None
+    force: Annotated[bool, Parameter(help="Replace an existing --output.")] = False
+    runs_dir: Annotated[str | None, Parameter(help="Where records are kept. [default: runs]")] = None
+    json_: Annotated[bool, Parameter(name="--json", help="Print one JSON object, and only that.")] = False
+
+
+def given(*groups: Any, **single: Any) -> Mapping[str, Any]:
+    """The options that were really given, by the name of their setting."""
+    options = {field.name: getattr(group, field.name) for group in groups for field in fields(group)} | single
+    return {name: value for name, value in options.items() if value is not None and value is not False}

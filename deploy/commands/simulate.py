@@ -1,0 +1,77 @@
+"""`robots simulate`: the whole lab in virtual time, in this process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from deploy.commands.options import Experiment, given
+from deploy.filing import (
+    file_evidence,
+    json_line,
+    judge_record,
+    open_record,
+    settings_row,
+    shown_folder,
+    write_output,
+)
+from deploy.settings import load_deal, load_settings
+from deploy.version import version
+from robots.simulation import digest_of
+from robots.simulation import simulate as run_simulation
+from telemetry.handlers.recorder import Recorder
+from telemetry.pipeline import Pipeline
+from telemetry.plain import progress_line, verdict_lines
+from telemetry.record import Record, new_run_id
+from telemetry.view import View
+
+SHARDS: Final = 1
+EXAMPLES: Final = """\
+Examples:
+
+  robots simulate --seed 7
+  robots simulate -n 100 --loss .3 --json
+"""
+
+
+def simulate(*, experiment: Experiment = Experiment()) -> int:  # noqa: B008  (a frozen value)
+    """Run the same robots in virtual time: one seed, one history, bit for bit."""
+    settings = load_settings(given(experiment))
+    deal = load_deal(settings)
+    run = new_run_id(settings.runs_dir)
+    outcome = run_simulation(run, deal, settings.terms(SHARDS), settings.faults, settings.bounds, _progress())
+    record = Record.create(settings.runs_dir, run)
+    row = settings_row(run, "simulate", version(), settings, SHARDS)
+    row["ended"] = outcome.ended
+    row["seconds"] = {"born": outcome.born_us / 1e6, "total": outcome.total_us / 1e6}
+    open_record(record, row, deal)
+    with Recorder(record.folder / "events.jsonl") as recorder:
+        pipeline = Pipeline(recorder)
+        for stamped in outcome.events:
+            pipeline(stamped)
+    file_evidence(record, outcome.evidence)
+    write_output(settings, outcome.evidence)
+    result = judge_record(record, shown_folder(Path(record.folder).resolve()))
+    digest = digest_of(outcome)
+    if settings.json_:
+        print(json_line({**result.json, "digest": digest}))
+    else:
+        print("\n".join(verdict_lines(result.json)))
+        print(f"  digest {digest}")
+    return result.exit_code
+
+
+def _progress() -> Callable[[View, int], None]:
+    """Tells on stderr where a long simulation stands, at most once a second."""
+    told = time.monotonic()
+
+    def tell(view: View, now_us: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= 1:
+            told = time.monotonic()
+            print(progress_line(view, now_us / 1e6), file=sys.stderr, flush=True)
+
+    return tell

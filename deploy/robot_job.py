@@ -1,0 +1,127 @@
+"""The one function that an RQ job may name: a robot's life on an event loop, and what each of its ends means to RQ.
+
+How the life is run by RQ (leases, retries, signals) is deploy/rq_worker.py's affair; what a life is, robots/robot.py's.
+
+    the order `stop`                 the function returns: the job is done
+    the journal is lost              likewise: no later life could be born without it
+    SIGTERM to this process          it returns a `Retry`: the robot waits in the queue for another RQ worker
+    a later life exists (Fenced)     exit 75: the RQ worker ends, and nothing is queued
+    anything else                    the exception goes up: RQ queues the job again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from contextlib import suppress
+from random import Random
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+import uvloop
+from rq import Retry, get_current_job
+
+from broker.ports import EventLog, Fenced, JournalLost
+from broker.streams.connection import async_twin
+from broker.streams.event_log import StreamEventLog
+from broker.streams.keys import Keys
+from broker.streams.orders import StreamOrders
+from broker.streams.ports import ports_for
+from deploy.pulse import keep_beating
+from robots import robot as robots_robot
+from telemetry.clock import SystemClock
+from telemetry.handlers.publisher import Publisher
+from telemetry.pipeline import Next, Pipeline
+
+FENCED: Final = os.EX_TEMPFAIL
+"""Exit status (75) of a process whose robot has a later life elsewhere."""
+
+LIVES: Final = 1_000_000
+"""How often RQ queues a robot again: always. When to give up is the restart policy's to say, not a counter's."""
+
+_PUBLISH_S: Final = 0.1
+_CANCEL_AGAIN_S: Final = 0.05
+
+
+class Recalled(Exception):
+    """This process was told to end (SIGTERM); the robot is to live elsewhere."""
+
+
+def live(run: str, robot: str) -> Retry | None:
+    """One life of `robot`. See above for what it returns and raises."""
+    job = get_current_job()
+    assert job is not None, "RQ calls this, nobody else"
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_told(run, robot, job.connection))
+    except Recalled:
+        return Retry(max=LIVES)
+    except JournalLost:
+        return None
+    except Fenced:
+        os._exit(FENCED)
+    return None
+
+
+async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
+    """A life with a pulse, that ends early on SIGTERM (Recalled), and whose last events are stored however it ends."""
+    loop = asyncio.get_running_loop()
+    keep_beating(loop)
+    told, over = asyncio.Event(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    publisher = Publisher()
+    client = async_twin(connection)
+    life = loop.create_task(_be_robot(run, robot, client, Pipeline(publisher)))
+    publishing = loop.create_task(_publish(publisher, StreamEventLog(client, Keys(run).events), over))
+    waiting = loop.create_task(told.wait())
+    try:
+        await asyncio.wait([life, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if not life.done():
+            raise Recalled
+        return life.result()
+    finally:
+        await _end(life)
+        await _end(waiting)
+        over.set()
+        await publishing
+        await client.aclose()
+
+
+async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Next) -> str:
+    """The seam between the process and the robot: one life with ports, time and chance of its own."""
+    nonce = secrets.token_hex(8)
+    shards = await _shards(StreamOrders(client, Keys(run).orders))
+    outside = robots_robot.Outside(
+        ports=ports_for(client, run, robot, nonce, shards),
+        clock=SystemClock(),
+        chance=Random(nonce),  # noqa: S311 - for spreading, not for hiding
+        nonce=nonce,
+        sink=sink,
+    )
+    return await robots_robot.live(run, robot, outside)
+
+
+async def _shards(orders: StreamOrders) -> int:
+    """How many outboxes the run was dealt with; waits for the deal."""
+    while True:
+        dealt = await orders.read(robots_robot.PATIENCE_US)
+        if dealt:
+            return robots_robot.decode_terms(dealt[0].content).shards
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task for certain: before Python 3.12, `asyncio.wait_for` (redis-py sends through it) may swallow it."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
+
+
+async def _publish(publisher: Publisher, events: EventLog, over: asyncio.Event) -> None:
+    """Store events as they come, and at the end what is left. Never cancelled: a batch on its way would be lost."""
+    while not over.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), _PUBLISH_S)
+        await publisher.flush(events.append)

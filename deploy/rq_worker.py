@@ -1,0 +1,307 @@
+"""The RQ worker that runs robots, whoever starts it: our fleet, or `rq worker -w deploy.rq_worker.RobotWorker robots`.
+
+What is RQ's stays RQ's: the queue, the fork of a horse per job, the retry of a job whose horse died. Here stand the
+rules that a job which never ends needs beside it:
+
+    one function     a job can name nothing but the robot's; nothing is ever imported by a name from the network
+    a short lease    3 s, renewed every second, and only while the horse's event loop beats
+    no third life    who lost its lease, or is fenced, ends (exit 75) before RQ's failure handling queues the job again
+    nothing behind   a horse dies with its RQ worker
+
+No robot lives in this file, and none of its keys is ours: all that is written here is RQ's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, ClassVar, Final, NoReturn
+
+import redis
+import redis.exceptions
+import rq
+from redis.backoff import NoBackoff
+from redis.retry import Retry as RedisRetry
+from rq.exceptions import StopRequested
+from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, Execution
+from rq.job import Job
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+from rq.utils import as_text, parse_composite_key
+from rq.worker import WorkerStatus
+
+from broker.parent_death import die_with_parent
+from deploy import robot_job
+from deploy.forking import release_signals, signals_held
+from deploy.pulse import Pulse, farewell
+from deploy.robot_job import FENCED, LIVES
+
+QUEUE: Final = "robots"
+ROBOT_JOB: Final = "deploy.robot_job.live"
+LEASE_S: Final = 3  # RQ rounds down to whole seconds, so a lease is 2 to 3 s
+HEARTBEAT_S: Final = 1
+FAILURE_KEPT_S: Final = 300
+
+_OUTAGE: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+
+
+class RefusedJob(Exception):
+    """The job names a function that is not allowed. Nothing was imported, nothing was run."""
+
+
+class RobotJob(Job):
+    """A job as it may come from the network: of all that RQ would import or call by name, only the robot is left."""
+
+    allowed: ClassVar[dict[str, Callable[..., Any]]] = {ROBOT_JOB: robot_job.live}
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The allowed function of that name. Raises RefusedJob."""
+        if self.instance is None and self.func_name in self.allowed:
+            return self.allowed[self.func_name]
+        raise RefusedJob(f"{self.func_name!r} is no robot's job")
+
+    @property
+    def success_callback(self) -> None:
+        """Never any."""
+
+    @property
+    def failure_callback(self) -> None:
+        """Never any."""
+
+    @property
+    def stopped_callback(self) -> None:
+        """Never any."""
+
+    def send_webhooks(self, *_status: Any, **_details: Any) -> None:
+        """Never any: a job must not choose whom we call."""
+
+
+class RobotWorker(rq.Worker):
+    """An RQ worker for queues of robots. Options that would break the rules above are overruled, not refused."""
+
+    max_connection_wait_time = 1.0  # of an idle one whose server is away: it is back at work a second after it
+
+    def __init__(
+        self,
+        queues: str | rq.Queue | Sequence[str | rq.Queue],
+        name: str | None = None,
+        connection: redis.Redis | None = None,
+        **options: Any,
+    ) -> None:
+        listed = [queues] if isinstance(queues, str | rq.Queue) else list(queues)
+        if connection is None:
+            connection = next(queue.connection for queue in listed if isinstance(queue, rq.Queue))
+        # A lost reply must not enqueue a robot twice; and a heartbeat must fail at once, not after ten pauses.
+        connection.set_retry(RedisRetry(NoBackoff(), 0))
+        options.pop("default_worker_ttl", None)
+        options |= {
+            "job_class": RobotJob,
+            "serializer": JSONSerializer,
+            "job_monitoring_interval": HEARTBEAT_S,
+            "worker_ttl": 16,  # RQ waits for a job 15 s less than this, and tells between two waits that it lives
+            "log_job_description": False,
+        }
+        names = [queue if isinstance(queue, str) else queue.name for queue in listed]
+        super().__init__(names, name=name, connection=connection, **options)
+
+    @property
+    def was_asked_to_stop(self) -> bool:
+        """Whether this RQ worker ends because it was told to."""
+        return self._stop_requested
+
+    # What RQ would do beside its work, and must not.
+
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        """Never: abandoned robots are looked after by the supervisor, which knows more than a lease."""
+        return False
+
+    def subscribe(self) -> None:
+        """No commands by publish and subscribe: they need a thread, which a process that forks must not have (its
+        locks stay locked in the horse), which may hold up the end by a second, and through which anybody who can
+        publish could stop a robot for good. Signals do what is needed."""
+
+    # Signals.
+
+    def _install_signal_handlers(self) -> None:
+        signal.signal(signal.SIGTERM, self.request_stop)
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # ignored: a parent answers Ctrl-C for us
+            signal.signal(signal.SIGINT, self.request_stop)
+
+    def request_stop(self, _number: int, _frame: FrameType | None) -> None:
+        """End: at once when idle, else when the horse has ended its life in order, which it is told to do."""
+        first, self._stop_requested = not self._stop_requested, True
+        if self.horse_pid:
+            self.kill_horse(signal.SIGTERM)
+        elif first and self.get_state() in (WorkerStatus.IDLE, WorkerStatus.SUSPENDED):
+            raise StopRequested
+
+    # The horse: born with a pulse, dead with its RQ worker.
+
+    def fork_work_horse(self, job: Job, queue: rq.Queue) -> None:
+        """Fork. Signals wait until the horse leads its own group: before that, a signal to its group would be ours."""
+        self._pulse = Pulse()
+        with signals_held():
+            super().fork_work_horse(job, queue)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.setpgid(self.horse_pid, self.horse_pid)
+        self._pulse.listen()
+        if self._stop_requested:  # asked after the job was taken and before there was a horse to tell
+            self.kill_horse(signal.SIGTERM)
+
+    def setup_work_horse_signals(self) -> None:
+        """The horse's first act."""
+        assert self.pid is not None
+        die_with_parent(self.pid)
+        self._pulse.speak()
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        release_signals()
+
+    def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
+        """In the horse: run the job, unless another RQ worker holds a living lease on it."""
+        if _is_held_elsewhere(job, execution):
+            os._exit(FENCED)
+        return super().perform_job(job, queue, execution)
+
+    def monitor_work_horse(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
+        """Wait for the horse's end, with a look at it every second."""
+        self._job, self._execution = job, execution
+        try:
+            super().monitor_work_horse(job, queue, execution)
+        finally:
+            self._pulse.close()
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """Wait for the horse; does not return when it was fenced.
+
+        RQ interrupts this by an alarm, which may strike after the kernel gave the status away; so we look at the
+        status before it is taken.
+        """
+        with contextlib.suppress(ChildProcessError):
+            ended = os.waitid(os.P_PID, self.horse_pid, os.WEXITED | os.WNOWAIT)
+            if ended is not None and (ended.si_code, ended.si_status) == (os.CLD_EXITED, FENCED):
+                self._end_fenced()
+        return super().wait_for_horse()
+
+    # The lease.
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
+        """Seconds that a lease is good for without being renewed."""
+        return LEASE_S
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Renew the lease of a horse that beats, kill one that fell silent, end if the lease is another's."""
+        if not self._pulse.heard():
+            if self._pulse.silence_s() > LEASE_S:
+                self.log.error("Worker %s: the robot's loop has stopped; its horse is killed", self.name)
+                self.kill_horse()
+            return
+        with contextlib.suppress(*_OUTAGE):  # a server that restarts keeps our lease; we are still here when it is back
+            super().maintain_heartbeats(job, execution)
+            if not _holds_lease(job, execution) and not self._pulse.is_over():
+                self.kill_horse()
+                self._end_fenced()
+
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: rq.Queue,
+        started_job_registry: StartedJobRegistry | None = None,
+        exc_string: str = "",
+        execution: Execution | None = None,
+    ) -> None:
+        """In the horse and in its RQ worker: queue the job again, if it is still ours to queue."""
+        self._demand_lease(job, execution)
+        super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
+
+    def handle_job_success(
+        self, job: Job, queue: rq.Queue, started_job_registry: StartedJobRegistry, execution: Execution
+    ) -> None:
+        """In the horse: the job is done, if it is still ours to end."""
+        self._demand_lease(job, execution)
+        super().handle_job_success(job, queue, started_job_registry, execution)
+
+    def handle_job_retry(
+        self,
+        job: Job,
+        queue: rq.Queue,
+        retry: rq.Retry,
+        started_job_registry: StartedJobRegistry,
+        execution: Execution,
+    ) -> None:
+        """In the horse: the robot ended in order and is to live elsewhere, if it does not already."""
+        self._demand_lease(job, execution)
+        super().handle_job_retry(job, queue, retry, started_job_registry, execution)
+
+    def _demand_lease(self, job: Job, execution: Execution | None) -> None:
+        if execution is None or _holds_lease(job, execution):
+            farewell()  # in the horse: RQ gives the lease back now, which must not look like a loss
+        elif self.is_horse:
+            os._exit(FENCED)
+        else:
+            self._end_fenced()
+
+    def _end_fenced(self) -> NoReturn:
+        """End this RQ worker, its horse being dead. What it held is given back, not queued: the robot lives elsewhere,
+        and an entry left behind would be taken for an abandoned robot when its lease runs out."""
+        with contextlib.suppress(redis.exceptions.RedisError):
+            with self.connection.pipeline() as pipeline:
+                self._execution.delete(self._job, pipeline)
+                pipeline.execute()
+            self.register_death()  # type: ignore[no-untyped-call]
+        os._exit(FENCED)
+
+
+def work(connection: redis.Redis, name: str | None = None) -> int:
+    """Be an RQ worker until told to end (SIGTERM). Exit status: 0 = told to, 1 = RQ gave up, 75 = see above."""
+    worker = RobotWorker([QUEUE], name=name, connection=connection)
+    worker.work(logging_level="WARNING")
+    return 0 if worker.was_asked_to_stop else 1
+
+
+def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> Job:
+    """Queue a robot's job. Its arguments are names: no secret, no address travels in them.
+
+    Raises ValueError when the names do not make a job id (letters, digits, `-` and `_`).
+    """
+    queue = rq.Queue(QUEUE, connection=connection, job_class=RobotJob, serializer=JSONSerializer)
+    return queue.enqueue_call(
+        ROBOT_JOB,
+        args=(run, robot),
+        timeout=-1,
+        result_ttl=0,
+        failure_ttl=FAILURE_KEPT_S,
+        retry=rq.Retry(max=LIVES),
+        job_id=f"robot-{run}-{robot}",
+        description=f"{robot} of {run}",
+    )
+
+
+def robot_of(connection: redis.Redis, name: str) -> str | None:
+    """The robot that the RQ worker of that name runs, or ran when it was killed; None when it ran none, gave its robot
+    back before it ended, or the server is away."""
+    with contextlib.suppress(*_OUTAGE):
+        for execution in connection.smembers(WORKER_EXECUTIONS_KEY_TEMPLATE.format(name)):
+            job, _ = parse_composite_key(as_text(execution))
+            return job.rpartition("-")[2]
+    return None
+
+
+def _holds_lease(job: Job, execution: Execution) -> bool:
+    return job.connection.zscore(job.started_job_registry.key, execution.composite_key) is not None
+
+
+def _is_held_elsewhere(job: Job, execution: Execution) -> bool:
+    """Whether another execution of the job has a lease that has not run out. RQ's list of a job's executions names the
+    candidates (dead ones stay on it for a minute); the leases tell which of them lives."""
+    listed = job.execution_registry.get_execution_ids()
+    others = [f"{job.id}:{name}" for name in listed if name != execution.id]
+    if not others:
+        return False
+    leases = job.connection.zmscore(job.started_job_registry.key, others)
+    return any(lease is not None and lease > time.time() for lease in leases)

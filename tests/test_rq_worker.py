@@ -1,0 +1,557 @@
+"""The RQ worker that runs robots, against a real server with real processes and real kills."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+import rq
+from rq import get_current_job
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+from rq.webhook import Webhook
+
+from broker.embedded import EmbeddedServer, find_binary
+from broker.faults import Loss
+from broker.plan import first_plan
+from broker.ports import Dealing
+from broker.streams.connection import connect
+from broker.streams.desk import StreamDesk
+from broker.streams.keys import Keys
+from deploy import pulse
+from deploy.fleet import Fleet
+from deploy.rq_worker import (
+    FENCED,
+    HEARTBEAT_S,
+    LEASE_S,
+    LIVES,
+    QUEUE,
+    ROBOT_JOB,
+    RobotJob,
+    RobotWorker,
+    enqueue_robot,
+    robot_of,
+    work,
+)
+from robots.journal import Header, PartKept, encode_entry
+from robots.robot import Terms, encode_terms
+from robots.secret import cut
+
+pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
+
+LIVES_KEY = "test:lives"  # the pid of each horse that reached its job
+ENDS_KEY = "test:ends"
+
+
+def await_true(condition, seconds, what="it"):
+    """Poll until `condition()` is true, and give its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.01)
+    return value
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def beating(_run, _robot):
+    """A job that lives for ever, with a pulse; it ends in order on SIGTERM, and then wants to be queued again."""
+    asked = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    connection = get_current_job().connection
+    connection.rpush(LIVES_KEY, os.getpid())
+    while not asked:
+        pulse.beat()
+        time.sleep(0.05)
+    connection.rpush(ENDS_KEY, os.getpid())
+    return rq.Retry(max=LIVES)
+
+
+def fenced(_run, _robot):
+    get_current_job().connection.rpush(LIVES_KEY, os.getpid())
+    os._exit(FENCED)
+
+
+def beating_then_crashing(_run, _robot):
+    """A job that raises once it is told to (by a key)."""
+    connection = get_current_job().connection
+    connection.rpush(LIVES_KEY, os.getpid())
+    while not connection.exists("test:crash"):
+        pulse.beat()
+        time.sleep(0.02)
+    raise RuntimeError("a bug of ours")
+
+
+class Lab:
+    """A server, a fleet of RQ workers, and a view of what RQ holds."""
+
+    def __init__(self, server, folder, monkeypatch):
+        self.server = server
+        self.connection = connect(server.url)
+        self.fleet = Fleet()
+        self.folder = folder
+        self._monkeypatch = monkeypatch
+
+    def robot_is(self, function):
+        """From here on, RQ workers run `function` instead of a robot's life."""
+        self._monkeypatch.setitem(RobotJob.allowed, ROBOT_JOB, function)
+
+    def start_worker(self, name="rq:r00"):
+        url = self.server.url
+        return self.fleet.start(name, lambda: work(connect(url), name.replace(":", "-")), self.folder / f"{name}.log")
+
+    def lives(self):
+        return [int(pid) for pid in self.connection.lrange(LIVES_KEY, 0, -1)]
+
+    def await_life(self, number, seconds=3.0):
+        """The pid of the `number`-th horse that reached its job."""
+        return await_true(lambda: len(self.lives()) >= number and self.lives(), seconds, f"life {number}")[number - 1]
+
+    def leases(self):
+        return self.connection.zrange(f"rq:wip:{QUEUE}", 0, -1)
+
+    def queued(self):
+        return [job.decode() for job in self.connection.lrange(f"rq:queue:{QUEUE}", 0, -1)]
+
+    def clean_up(self):
+        """What a supervisor does about leases that have run out."""
+        StartedJobRegistry(QUEUE, connection=self.connection, job_class=RobotJob, serializer=JSONSerializer).cleanup()
+
+    def await_death(self, name, seconds):
+        found = []
+        await_true(lambda: found.extend(self.fleet.poll(0.05)) or [d for d in found if d.name == name], seconds, name)
+        return next(death for death in found if death.name == name)
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    with EmbeddedServer() as server:
+        lab = Lab(server, tmp_path, monkeypatch)
+        yield lab
+        lab.fleet.end_all(0.2)
+        lab.connection.close()
+    gc.unfreeze()
+
+
+def raw_job(connection, function, arguments, serializer=JSONSerializer):
+    """What anybody who can write to the server could queue."""
+    return rq.Queue(QUEUE, connection=connection, serializer=serializer).enqueue_call(function, args=arguments)
+
+
+@pytest.mark.parametrize("serializer", [JSONSerializer, pickle], ids=["json", "pickle"])
+def test_a_job_that_names_another_function_fails_and_is_not_executed(lab, serializer):
+    # Given a job that would make a file, in the serializer that RQ workers read or in RQ's own default
+    witness = lab.folder / "executed"
+    job = raw_job(lab.connection, "os.system", [f"touch {witness}"], serializer)
+    # When an RQ worker gets it
+    lab.start_worker()
+    # Then it fails, and nothing was executed
+    await_true(lambda: lab.connection.hget(job.key, "status") == b"failed", 3, "the refusal")
+    assert not witness.exists()
+
+
+def test_callbacks_and_webhooks_of_a_job_are_never_called(monkeypatch):
+    # Given a job that names functions and an address for all of its ends
+    called = []
+    monkeypatch.setattr(Webhook, "send", lambda *_, **__: called.append("webhook"))
+    job = RobotJob("x", connection=redis.Redis(), serializer=JSONSerializer)
+    job._failure_callback_name = job._success_callback_name = job._stopped_callback_name = "os.abort"
+    job.webhooks = [Webhook("http://127.0.0.1:9/", "failed")]
+    # When it ends / Then RQ finds no function, and calls no address
+    assert (job.failure_callback, job.success_callback, job.stopped_callback) == (None, None, None)
+    job.send_webhooks("failed", exc_string="")
+    assert called == []
+
+
+def test_a_killed_horse_runs_again_on_the_same_rq_worker(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    worker = lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    # When its horse is killed
+    os.kill(horse, signal.SIGKILL)
+    # Then it has a second life on the same RQ worker
+    lab.await_life(2, 2.0)
+    assert lab.fleet.living == {"rq:r00": worker}
+    assert lab.fleet.poll(0) == []
+
+
+def test_a_horse_whose_loop_stops_is_killed_and_replaced(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    # When its loop does not turn any more, though the process exists
+    os.kill(horse, signal.SIGSTOP)
+    # Then it is replaced
+    lab.await_life(2, LEASE_S + 3.0)
+    assert not is_alive(horse)
+
+
+def test_the_lease_is_not_renewed_for_a_silent_loop(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    # When its loop stops
+    os.kill(horse, signal.SIGSTOP)
+    # Then its lease runs out, while its RQ worker still waits for a sign of life
+    [member] = lab.leases()
+    await_true(lambda: lab.connection.zscore(f"rq:wip:{QUEUE}", member) < time.time(), LEASE_S + 1.5, "the lease's end")
+    assert lab.lives() == [horse]
+
+
+def test_a_fenced_horse_ends_its_rq_worker_and_is_not_queued_again(lab):
+    # Given a robot that finds a later life of itself
+    lab.robot_is(fenced)
+    lab.start_worker()
+    # When it runs
+    enqueue_robot(lab.connection, "t", "r00")
+    # Then its RQ worker ends likewise,
+    assert lab.await_death("rq:r00", 3).status == FENCED
+    # and nothing is left from which RQ could make another life, even when abandoned jobs are looked for
+    assert lab.leases() == []
+    lab.clean_up()
+    assert lab.queued() == []
+    assert len(lab.lives()) == 1
+    assert lab.connection.smembers("rq:workers") == set()
+
+
+def test_who_lost_its_lease_ends_with_its_horse(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    # When somebody takes its lease away, as for an abandoned robot
+    lab.connection.zrem(f"rq:wip:{QUEUE}", *lab.leases())
+    # Then both end, and neither queues the job
+    assert lab.await_death("rq:r00", 3).status == FENCED
+    await_true(lambda: not is_alive(horse), 1, "the horse's end")
+    assert lab.queued() == []
+
+
+@pytest.mark.parametrize("how", ["crashes", "is killed"])
+def test_a_horse_that_ends_after_its_lease_was_lost_is_not_queued_again(lab, how):
+    # Given a robot that runs, and whose lease was taken away
+    lab.robot_is(beating_then_crashing)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    lab.connection.zrem(f"rq:wip:{QUEUE}", *lab.leases())
+    # When it ends before its RQ worker has noticed
+    if how == "crashes":
+        lab.connection.set("test:crash", 1)
+    else:
+        os.kill(horse, signal.SIGKILL)
+    # Then there is no life more from here
+    assert lab.await_death("rq:r00", 3).status == FENCED
+    assert lab.queued() == []
+
+
+def test_a_second_execution_of_a_living_robot_ends_before_its_job(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    lab.start_worker("rq:r00")
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    # When its job is queued a second time, and another RQ worker takes it
+    lab.connection.rpush(f"rq:queue:{QUEUE}", "robot-t-r00")
+    lab.start_worker("rq:r01")
+    # Then the other ends, and the first goes on undisturbed
+    assert lab.await_death("rq:r01", 3).status == FENCED
+    assert lab.lives() == [horse]
+    assert is_alive(horse)
+    assert len(lab.leases()) == 1
+
+
+def test_a_killed_rq_worker_leaves_no_horse_and_its_robot_can_run_elsewhere_at_once(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    lab.start_worker("rq:r00")
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    # When its RQ worker is killed
+    lab.fleet.signal("rq:r00", signal.SIGKILL)
+    assert lab.await_death("rq:r00", 1).status == -signal.SIGKILL
+    # Then the horse is gone,
+    await_true(lambda: not is_alive(horse), 1, "the horse's end")
+    # and once its lease is declared void, the robot has a second life on another RQ worker
+    [member] = lab.leases()
+    lab.connection.zadd(f"rq:wip:{QUEUE}", {member: 1})
+    lab.clean_up()
+    lab.start_worker("rq:r01")
+    lab.await_life(2, 2)
+
+
+def test_an_idle_rq_worker_ends_quickly_when_told(lab):
+    # Given an RQ worker that waits for a job
+    lab.start_worker()
+    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")
+    # When it is told to end
+    told = time.monotonic()
+    lab.fleet.signal("rq:r00", signal.SIGTERM)
+    # Then it does, in order
+    assert lab.await_death("rq:r00", 1).status == 0
+    assert time.monotonic() - told < 1
+    assert lab.connection.smembers("rq:workers") == set()
+
+
+def test_a_busy_rq_worker_lets_its_robot_end_in_order_and_wait_in_the_queue(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    # When its RQ worker is told to end
+    lab.fleet.signal("rq:r00", signal.SIGTERM)
+    # Then the robot ends in order, then the RQ worker, and the robot's job waits for another one
+    assert lab.await_death("rq:r00", 2).status == 0
+    assert [int(pid) for pid in lab.connection.lrange(ENDS_KEY, 0, -1)] == [horse]
+    assert lab.queued() == ["robot-t-r00"]
+
+
+def test_a_horse_that_gives_its_lease_back_and_is_slow_to_end_has_not_lost_it(lab, monkeypatch):
+    # Given a robot that runs, in a horse that will need longer than a heartbeat between its job's end and its own
+    give_back = RobotWorker.handle_job_retry
+
+    def slowly(worker, *arguments, **named):
+        give_back(worker, *arguments, **named)
+        time.sleep(1.5 * HEARTBEAT_S)
+
+    monkeypatch.setattr(RobotWorker, "handle_job_retry", slowly)
+    lab.robot_is(beating)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    lab.await_life(1)
+    # When its RQ worker is told to end
+    lab.fleet.signal("rq:r00", signal.SIGTERM)
+    # Then it ends in order
+    assert lab.await_death("rq:r00", 4).status == 0
+    assert lab.queued() == ["robot-t-r00"]
+
+
+def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
+    # Given an RQ worker with a robot, and an idle one
+    lab.robot_is(beating)
+    lab.start_worker("rq:r00")
+    enqueue_robot(lab.connection, "t", "r07")
+    lab.await_life(1)
+    lab.start_worker("rq:r01")
+    # When the first is killed
+    lab.fleet.signal("rq:r00", signal.SIGKILL)
+    lab.await_death("rq:r00", 1)
+    # Then its robot is known, and the other has none
+    assert robot_of(lab.connection, "rq-r00") == "r07"
+    assert robot_of(lab.connection, "rq-r01") is None
+
+
+def test_ctrl_c_does_not_reach_the_children_of_a_fleet(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    worker = lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    # When SIGINT comes to both
+    os.kill(worker, signal.SIGINT)
+    os.kill(horse, signal.SIGINT)
+    # Then both go on: the next heartbeat is sent
+    before = lab.connection.hget("rq:worker:rq-r00", "last_heartbeat")
+    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "last_heartbeat") != before, 3, "a heartbeat")
+    assert is_alive(horse)
+    assert lab.lives() == [horse]
+
+
+def test_a_robot_survives_a_restart_of_the_server(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    worker = lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    [member] = lab.leases()
+    # When the server is killed, stays away until a heartbeat was missed, and comes back
+    lease = lab.connection.zscore(f"rq:wip:{QUEUE}", member)
+    os.kill(lab.server.pid, signal.SIGKILL)
+    await_true(lambda: time.time() > lease, LEASE_S + 1, "the lease's end")
+    with subprocess.Popen(same_server(lab.server.folder), stdout=subprocess.DEVNULL) as again:
+        try:
+            # Then the same life goes on, and its lease is renewed
+            await_true(lambda: answered(lab.connection, member) > time.time(), 5, "a renewed lease")
+            assert is_alive(horse)
+            assert lab.fleet.living == {"rq:r00": worker}
+            lab.fleet.end_all(1)
+        finally:
+            again.kill()
+
+
+def same_server(folder):
+    """The command that starts a server on what another has left in `folder`."""
+    options = ["--port", "0", "--unixsocket", f"{folder}/redis.sock", "--appendonly", "yes", "--dir", str(folder)]
+    return [str(find_binary()), *options]
+
+
+def answered(connection, member):
+    try:
+        return connection.zscore(f"rq:wip:{QUEUE}", member) or 0
+    except redis.exceptions.RedisError:
+        return 0
+
+
+def test_rq_info_lists_workers_and_their_jobs(lab):
+    # Given two RQ workers, one of them with a robot
+    lab.robot_is(beating)
+    lab.start_worker("rq:r00")
+    lab.start_worker("rq:r01")
+    enqueue_robot(lab.connection, "t", "r00")
+    lab.await_life(1)
+    await_true(lambda: lab.connection.scard("rq:workers") == 2, 2, "both workers")
+    # When a person asks RQ
+    told = subprocess.run(
+        [sys.executable, "-m", "rq.cli", "info", "--url", lab.server.url, "--raw"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    ).stdout
+    # Then it tells of both, and of the robot
+    assert "worker rq-r00 " in told
+    assert "worker rq-r01 " in told
+    assert "busy" in told
+    assert "idle" in told
+
+
+def test_rqs_own_command_runs_our_worker_by_our_rules(lab):
+    # Given RQ's command line, with no option that would make it safe
+    witness = lab.folder / "executed"
+    command = [sys.executable, "-m", "rq.cli", "worker", "-u", lab.server.url]
+    command += ["-w", "deploy.rq_worker.RobotWorker", QUEUE]
+    log = (lab.folder / "rq.log").open("wb")
+    with log, subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parent.parent) as process:
+        try:
+            # When it meets a job that names another function
+            job = raw_job(lab.connection, "os.system", [f"touch {witness}"])
+            # Then it refuses,
+            await_true(lambda: lab.connection.hget(job.key, "status") == b"failed", 5, "the refusal")
+            assert not witness.exists()
+            # and ends quickly when told
+            process.terminate()
+            assert process.wait(1) == 0
+        finally:
+            process.kill()
+
+
+def test_a_job_of_a_robot_holds_names_and_nothing_else(lab):
+    # Given / When a robot is queued
+    job = enqueue_robot(lab.connection, "a1b2c3", "r07")
+    # Then its job holds two names, never times out, leaves no result, and is always tried again
+    assert (job.id, job.args, job.kwargs) == ("robot-a1b2c3-r07", ("a1b2c3", "r07"), {})
+    assert (job.timeout, job.result_ttl, job.retries_left, job.retry_intervals) == (-1, 0, LIVES, [0])
+    with pytest.raises(ValueError, match="letters"):
+        enqueue_robot(lab.connection, "a:b", "r07")
+
+
+# A real robot in a real horse.
+
+
+def deal(lab, robots=2):
+    """A small run, dealt and not yet started."""
+    words = cut("two robots share this")
+    journals = {
+        f"r{number:02d}": [encode_entry(Header("dealt"))]
+        + [encode_entry(PartKept(part, None)) for part in words[number::robots]]
+        for number in range(robots)
+    }
+    terms = Terms(robots=robots, shards=1, seed=7, tick_us=50_000, quiet_period_us=300_000, median_delay_us=0)
+    desk = StreamDesk(lab.connection, "t")
+    desk.deal(Dealing("t", 1, first_plan([Loss(0.0)]), journals, encode_terms(terms)))
+    return desk
+
+
+def births(lab, robot):
+    return lab.connection.xlen(Keys("t").birth(robot)) - 1
+
+
+def test_a_robot_is_born_in_a_horse_and_done_at_the_order_stop(lab):
+    # Given a dealt run whose robots run
+    desk = deal(lab)
+    for number in range(2):
+        lab.start_worker(f"rq:r{number:02d}")
+        enqueue_robot(lab.connection, "t", f"r{number:02d}")
+    await_true(lambda: births(lab, "r00") == births(lab, "r01") == 1, 4, "the births")
+    # When the order stop is given
+    desk.order("stop", b"limit")
+    # Then both jobs are done and gone, and the RQ workers wait for others
+    await_true(lambda: not lab.connection.keys("rq:job:*"), 3, "the jobs' end")
+    assert lab.queued() == []
+    assert lab.fleet.poll(0) == []
+    # and the robots' last events were stored
+    assert b"robot.left" in b"".join(fields[b"f"] for _, fields in lab.connection.xrange(Keys("t").events))
+
+
+def test_a_robot_told_by_sigterm_waits_in_the_queue_and_lives_again_elsewhere(lab):
+    # Given a robot that runs
+    deal(lab)
+    lab.start_worker("rq:r00")
+    enqueue_robot(lab.connection, "t", "r00")
+    await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
+    # When its RQ worker is told to end
+    lab.fleet.signal("rq:r00", signal.SIGTERM)
+    # Then its job waits,
+    assert lab.await_death("rq:r00", 3).status == 0
+    assert lab.queued() == ["robot-t-r00"]
+    # and it is born a second time where an RQ worker is free
+    lab.start_worker("rq:r01")
+    await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
+
+
+def test_a_robot_without_a_journal_is_not_tried_again(lab):
+    # Given a dealt run, and the journal of one robot gone
+    deal(lab)
+    lab.connection.delete(Keys("t").journal("r00"))
+    # When its job runs
+    lab.start_worker()
+    job = enqueue_robot(lab.connection, "t", "r00")
+    # Then it is over, and the loss was told
+    await_true(lambda: not lab.connection.exists(job.key), 4, "the job's end")
+    assert lab.queued() == []
+    assert b"evidence.lost" in b"".join(fields[b"f"] for _, fields in lab.connection.xrange(Keys("t").events))
+
+
+def test_a_robot_that_is_fenced_ends_its_rq_worker(lab):
+    # Given a robot that gossips
+    desk = deal(lab)
+    lab.start_worker("rq:r00")
+    enqueue_robot(lab.connection, "t", "r00")
+    await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
+    # When a later life stands in its journal, and it has something to append
+    lab.connection.xadd(Keys("t").journal("r00"), {"j": encode_entry(Header("dealt")), "n": "other"}, id="9-1")
+    lab.fleet.signal("rq:r00", signal.SIGSTOP)
+    os.kill(horse_of(lab), signal.SIGKILL)
+    lab.connection.xadd(Keys("t").birth("r00"), {"n": "other"}, id="99-1")
+    lab.fleet.signal("rq:r00", signal.SIGCONT)
+    # Then the next life is refused at birth, the RQ worker ends, and nothing is queued
+    assert lab.await_death("rq:r00", 5).status == FENCED
+    assert lab.queued() == []
+    desk.order("stop")
+
+
+def horse_of(lab):
+    pid = lab.fleet.living["rq:r00"]
+    [horse] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(horse)

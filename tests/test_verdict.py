@@ -1,0 +1,1061 @@
+"""The verdict: an honest record is HELD, and whatever is done to it is found, or left UNPROVEN; it never passes."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from broker.dice import Dice
+from broker.envelope import Envelope, encode
+from broker.faults import AnyFault, Delay, Duplicate, Loss, Reorder
+from broker.plan import Birth, Plan, PlanChange, Planned, encode_control
+from broker.relay import OutboxEntry, Relay
+from telemetry.events import (
+    AnyEvent,
+    InvariantViolated,
+    MessageSent,
+    PartsMerged,
+    ProcessDied,
+    RobotBorn,
+    RobotComplete,
+    RobotFenced,
+    RobotLeft,
+    RobotStarted,
+    SecretWritten,
+    WorkerRestarted,
+)
+from telemetry.pipeline import Emitter
+from telemetry.record import Record
+from telemetry.verdict import judge as judging
+from telemetry.verdict.case import case_of, load
+from telemetry.verdict.fates import Rulebook
+from telemetry.verdict.judge import PROMISES, Result, judge
+from telemetry.verdict.rows import BornRow, FateRow, PlannedFault, PlanRow
+from telemetry.verdict.traffic import key_of
+
+BASE_MS = 1_700_000_000_000
+GO_MS = BASE_MS + 100
+STOP_MS = GO_MS + 4_000
+TICK_US = 100_000
+SEED = 7
+PLAN = ["loss 0.2", "duplicate 0.3", "delay 5ms..20ms", "reorder 0.2"]
+ROBOTS = ["r00", "r01", "r02"]
+WORDS = ["Ein  ", "Räuber\n", "lacht"]
+SALT = bytes(range(16))
+ROW_FILES = ("plan", "fates", "journals", "events")
+FILES = {
+    **{name: f"{name}.json" for name in ("settings", "deal", "register", "streams")},
+    **{name: f"{name}.jsonl" for name in ROW_FILES},
+}
+
+Files = dict[str, Any]
+
+
+# An honest record, made by hand.
+
+
+class Scribe:
+    """Writes down what three honest robots and two relays would leave behind. r02 is killed once, and comes back."""
+
+    def __init__(self) -> None:
+        self.now_ms = BASE_MS
+        self.plan: list[dict[str, Any]] = []
+        self.fates: list[dict[str, Any]] = []
+        self.journals: dict[str, list[dict[str, Any]]] = {robot: [] for robot in ROBOTS}
+        self.births: dict[str, list[dict[str, Any]]] = {robot: [] for robot in ROBOTS}
+        self.orders = [{"id": f"{BASE_MS}-0", "order": "dealt", "reason": None}]
+        self.outboxes = {"0": 0, "1": 0}
+        self.inboxes = dict.fromkeys(ROBOTS, 0)
+        self.events: list[dict[str, Any]] = []
+        self.life = dict.fromkeys(ROBOTS, 0)
+        self.sequences: dict[tuple[str, str], int] = {}
+        self.emitters = {name: Emitter("abc123", name, 0, self, self._take) for name in ("lab", *ROBOTS)}
+
+    def monotonic_us(self) -> int:
+        return (self.now_ms - BASE_MS) * 1000
+
+    def wall_us(self) -> int:
+        return self.now_ms * 1000
+
+    def _take(self, stamped: Any) -> None:
+        self.events.append(msgspec.to_builtins(stamped))
+
+    def emit(self, source: str, event: AnyEvent) -> None:
+        self.emitters[source].emit(event)
+
+    def deal(self) -> None:
+        for shard in (0, 1):
+            faults = [{"instance": number, "fault": text} for number, text in enumerate(PLAN)]
+            self._control(shard, {"control": "plan", "faults": faults})
+        for robot in ROBOTS:
+            self.journals[robot].append({"robot": robot, "id": "0-1", "entry": "header", "origin": "dealt"})
+        for index, robot in enumerate(ROBOTS):
+            part = {"entry": "part", "index": index, "word": WORDS[index], "last": index == 2, "cause": None}
+            self.journals[robot].append({"robot": robot, "id": "0-2", **part})
+
+    def born(self, robot: str) -> None:
+        self.life[robot] += 1
+        self.emitters[robot] = Emitter("abc123", robot, self.life[robot], self, self._take)
+        nonce = f"{robot}-{self.life[robot]}"
+        held = len(self.known(robot))
+        self.journal(robot, "born", nonce=nonce)
+        entry = {"id": f"{self.life[robot]}-1", "entry": "born", "nonce": nonce, "at_us": None}
+        self.births[robot].append(entry)
+        self._control(shard_of(robot), {"control": "born", "robot": robot, "incarnation": self.life[robot]})
+        self.sequences = {pair: number for pair, number in self.sequences.items() if pair[0] != robot}
+        self.emit(robot, RobotBorn(held, len(self.journals[robot]) - 1))
+
+    def journal(self, robot: str, entry: str, **content: Any) -> None:
+        life = self.life[robot]
+        number = 1 + sum(row["id"].startswith(f"{life}-") for row in self.journals[robot])
+        self.journals[robot].append({"robot": robot, "id": f"{life}-{number}", "entry": entry, **content})
+
+    def known(self, robot: str) -> list[int]:
+        return [row["index"] for row in self.journals[robot] if row["entry"] == "part"]
+
+    def send(self, sender: str, receiver: str, kind: str, incarnation: int | None = None) -> tuple[int, int]:
+        """Put one envelope into its outbox; gives its sequence number and how many copies came out."""
+        self.now_ms += 2
+        sequence = self.sequences[sender, receiver] = self.sequences.get((sender, receiver), 0) + 1
+        row = {
+            "shard": shard_of(sender),
+            "id": f"{self.now_ms}-0",
+            "sender": sender,
+            "incarnation": incarnation or self.life[sender],
+            "receiver": receiver,
+            "sequence": sequence,
+            "exchange": "00" * 8,
+            "kind": kind,
+            "fate": "delivered",
+            "deliveries": [],
+            "body": 10,
+            "wire": 60,
+        }
+        ruling = rule(self.plan, row)
+        row |= {"fate": ruling[0], "deliveries": list(ruling[1])}
+        self.fates.append(row)
+        self.outboxes[str(row["shard"])] += 1
+        self.inboxes[receiver] += len(ruling[1])
+        if incarnation is None:
+            held, digest = (len(self.known(sender)), digest_of(self.known(sender))) if kind == "summary" else (0, "")
+            self.emit(sender, MessageSent(receiver, sequence, kind, "00" * 8, 0, 10, held, digest))
+        return sequence, len(ruling[1])
+
+    def teach(self, sender: str, receiver: str) -> None:
+        """Send updates until one is delivered, and merge what it brings."""
+        copies = 0
+        while not copies:
+            self.send(sender, receiver, "summary")
+            sequence, copies = self.send(sender, receiver, "update")
+        cause = [sender, self.life[sender], sequence, copies - 1]
+        index = ROBOTS.index(sender)
+        self.journal(receiver, "part", index=index, word=WORDS[index], last=index == 2, cause=cause)
+        held = len(self.known(receiver))
+        self.emit(receiver, PartsMerged(sender, self.life[sender], sequence, copies - 1, 1, held))
+        if held == len(WORDS):
+            self.journal(receiver, "complete", at_us=self.wall_us())
+            self.emit(receiver, RobotComplete(held))
+
+    def order(self, order: str, at_ms: int, reason: str | None = None) -> None:
+        self.now_ms = at_ms
+        self.orders.append({"id": f"{at_ms}-0", "order": order, "reason": reason})
+
+    def attempt(self, robot: str) -> None:
+        life = self.life[robot]
+        entry = {"id": f"{life}-2", "entry": "attempt", "nonce": f"{robot}-{life}", "at_us": self.wall_us()}
+        self.births[robot].append(entry)
+
+    def _control(self, shard: int, content: dict[str, Any]) -> None:
+        self.now_ms += 1
+        self.plan.append({"shard": shard, "id": f"{self.now_ms}-0", **content})
+        self.outboxes[str(shard)] += 1
+
+
+def shard_of(robot: str) -> int:
+    return int(robot[1:]) % 2
+
+
+def digest_of(indices: list[int]) -> str:
+    bitmap = sum(1 << index for index in indices)
+    return hashlib.blake2b(bytes([bitmap]) if bitmap else b"", digest_size=8).hexdigest()
+
+
+def rule(plan: list[dict[str, Any]], row: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
+    controls = [msgspec.convert(control, PlanRow if control["control"] == "plan" else BornRow) for control in plan]
+    ruling = Rulebook(SEED, controls).rule_on(key_of(row["shard"], row["id"]), msgspec.convert(row, FateRow))
+    return ruling.fate, ruling.deliveries
+
+
+def honest() -> tuple[Files, bytes]:
+    """The files of an honest record, and the secret."""
+    scribe = Scribe()
+    scribe.deal()
+    for robot in ROBOTS:
+        scribe.born(robot)
+    scribe.order("go", GO_MS)
+    for robot in ROBOTS:
+        scribe.emit(robot, RobotStarted())
+    scribe.teach("r00", "r02")
+    scribe.emit("lab", ProcessDied("rq:r02", 4711, -9))
+    scribe.born("r02")
+    scribe.send("r02", "r00", "summary", incarnation=1)  # a zombie's: stale
+    scribe.sequences.pop(("r02", "r00"))
+    for sender, receiver in (("r00", "r01"), ("r02", "r01"), ("r01", "r00"), ("r02", "r00"), ("r01", "r02")):
+        scribe.teach(sender, receiver)
+    scribe.now_ms = GO_MS + 1_500
+    scribe.journal("r01", "quiet", ticks=10, exchange="00" * 8, at_us=scribe.wall_us())
+    scribe.attempt("r01")
+    scribe.emit("r01", SecretWritten(len("".join(WORDS).encode()), "aof"))
+    scribe.now_ms += 1
+    scribe.journal("r00", "quiet", ticks=11, exchange="00" * 8, at_us=scribe.wall_us())
+    scribe.attempt("r00")
+    scribe.order("stop", STOP_MS, "complete")
+    for robot in ROBOTS:
+        scribe.emit(robot, RobotLeft("complete"))
+    return files_of(scribe), "".join(WORDS).encode()
+
+
+def files_of(scribe: Scribe) -> Files:
+    secret = "".join(WORDS)
+    write = {"robot": "r01", "incarnation": 1, "nonce": "r01-1", "text": secret}
+    indices = [
+        {
+            "index": index,
+            "holders": [ROBOTS[index]],
+            "digest": hashlib.blake2b(f"{index}:{index // 2}:{word}".encode(), key=SALT, digest_size=16).hexdigest(),
+        }
+        for index, word in enumerate(WORDS)
+    ]
+    return {
+        "settings": {
+            "run": "abc123",
+            "version": "0.1.0",
+            "mode": "live",
+            "robots": 3,
+            "copies": 1,
+            "seed": SEED,
+            "preset": "lossy",
+            "tick_us": TICK_US,
+            "quiet_period_us": 1_000_000,
+            "for_us": 0,
+            "limit_us": 30_000_000,
+            "shards": 2,
+            "plan": PLAN,
+            "ended": "complete",
+            "again": "robots run --seed 7",
+            "seconds": {"born": 0.4, "total": 5.2},
+        },
+        "deal": {
+            "sha256": hashlib.sha256(secret.encode()).hexdigest(),
+            "bytes": len(secret.encode()),
+            "parts": 3,
+            "salt": SALT.hex(),
+            "indices": indices,
+        },
+        "register": {"exists": True, "write": write, "births": scribe.births},
+        "streams": {
+            "outboxes": {shard: {"added": added, "last": "0-0"} for shard, added in scribe.outboxes.items()},
+            "inboxes": {robot: {"added": added, "left": 0} for robot, added in scribe.inboxes.items()},
+            "contradictions": {},
+            "orders": scribe.orders,
+        },
+        "plan": scribe.plan,
+        "fates": scribe.fates,
+        "journals": [row for rows in scribe.journals.values() for row in rows],
+        "events": scribe.events,
+    }
+
+
+@pytest.fixture
+def files() -> Files:
+    return honest()[0]
+
+
+SECRET = honest()[1]
+
+
+def verdict_on(files: Files, secret: bytes | None = SECRET) -> Result:
+    return judge(case_of("runs/abc123", files, secret))
+
+
+def put(folder: Path, files: Files, secret: bytes | None = SECRET) -> Path:
+    """The record of `files` in `folder`."""
+    folder.mkdir(exist_ok=True)
+    record = Record(folder)
+    for name, content in files.items():
+        if name in ROW_FILES:
+            record.write_rows(name, content)
+        else:
+            record.write(name, content)
+    if secret is not None:
+        record.write_bytes("secret.txt", secret)
+    return folder
+
+
+def rows(files: Files, file: str, **fields: Any) -> list[dict[str, Any]]:
+    return [row for row in files[file] if all(row.get(key) == value for key, value in fields.items())]
+
+
+def named(files: Files, name: str, source: str | None = None) -> list[dict[str, Any]]:
+    return [row for row in files["events"] if row["event"]["name"] == name and source in (None, row["source"])]
+
+
+def renumber(files: Files, robot: str) -> None:
+    """Number the entries of a journal anew, so that only their content speaks."""
+    numbers: dict[str, int] = {}
+    for row in rows(files, "journals", robot=robot):
+        life = row["id"].partition("-")[0]
+        numbers[life] = numbers.get(life, 0) + 1
+        row["id"] = f"{life}-{numbers[life]}"
+
+
+def insert_event(files: Files, source: str, life: int, event: AnyEvent, at_us: int) -> None:
+    """Let a source have seen `event` just before its last one."""
+    own = [row for row in files["events"] if (row["source"], row["incarnation"]) == (source, life)]
+    last = max(own, key=lambda row: row["number"])
+    added = {**last, "monotonic_us": at_us, "event": msgspec.to_builtins(event)}
+    last["number"] += 1
+    files["events"].insert(files["events"].index(last), added)
+
+
+# Honest records.
+
+
+def test_an_honest_record_is_held(files: Files) -> None:
+    # Given a record in which a robot was killed and came back, and an older life's envelope went stale
+    assert rows(files, "fates", fate="stale")
+    assert any(not row["deliveries"] and row["fate"] == "delivered" for row in files["fates"])
+    assert any(len(row["deliveries"]) > 1 for row in files["fates"])
+    # When it is judged
+    result = verdict_on(files)
+    # Then every promise is HELD, in the order of the result's schema
+    assert {name: promise.state for name, promise in result.promises.items()} == dict.fromkeys(PROMISES, "HELD")
+    assert (result.verdict, result.exit_code) == ("HELD", 0)
+    assert "tail of r02/1" in result.promises["monotonic"].why
+    assert "refused: 1" in result.promises["once"].why
+
+
+def test_a_record_on_disk_and_one_in_memory_are_judged_alike(files: Files, tmp_path: Path) -> None:
+    # Given the same evidence as a folder and as values
+    folder = put(tmp_path / "abc123", files)
+    # When both are judged
+    from_disk, from_memory = judge(load(folder, "runs/abc123")), verdict_on(files)
+    # Then the results are equal, and the folder's own name is used when none is given
+    assert from_disk.json == from_memory.json
+    assert judge(load(folder)).record == str(folder)
+
+
+def test_the_result_has_exactly_the_keys_of_its_schema(files: Files) -> None:
+    result = verdict_on(files).json
+    assert " ".join(result) == (
+        "schema version run verdict promises ended robots parts seed preset plan winner winner_incarnation seconds "
+        "rounds messages model_bytes_per_robot wire_bytes_per_robot faults restarts record again"
+    )
+    assert list(result["promises"]) == [
+        *("once", "right", "monotonic", "unique", "idempotent", "patient", "convergent", "honest faults", "accounted")
+    ]
+    assert list(result["promises"]["once"]) == ["state", "why"]
+    assert list(result["seconds"]) == ["born", "first_complete", "written", "all_complete", "total"]
+    assert list(result["rounds"]) == ["first_complete", "all_complete"]
+    assert " ".join(result["messages"]) == "sent delivered lost duplicated delayed reordered per_robot"
+    assert " ".join(result["faults"][0]) == "name set offered injected rate band state"
+    assert json.loads(json.dumps(result)) == result | {"plan": list(result["plan"])}
+
+
+def test_the_figures_are_those_of_the_record(files: Files) -> None:
+    # Given what the record says by itself
+    envelopes = [row for row in files["fates"] if int(row["id"].split("-")[0]) >= GO_MS]
+    completed = [row["at_us"] for row in rows(files, "journals", entry="complete")]
+    until = [row for row in envelopes if int(row["id"].split("-")[0]) * 1000 <= max(completed)]
+    # When it is judged
+    result = verdict_on(files).json
+    # Then the figures agree
+    assert result["seconds"] == {
+        "born": 0.4,
+        "first_complete": (min(completed) - GO_MS * 1000) / 1e6,
+        "written": 1.5,
+        "all_complete": (max(completed) - GO_MS * 1000) / 1e6,
+        "total": 5.2,
+    }
+    assert result["rounds"]["all_complete"] == round((max(completed) - GO_MS * 1000) / TICK_US, 1)
+    assert result["messages"]["sent"] == len(until)
+    assert result["messages"]["delivered"] == sum(bool(row["deliveries"]) for row in until)
+    assert result["messages"]["lost"] == sum(row["fate"] == "delivered" and not row["deliveries"] for row in until)
+    assert result["messages"]["duplicated"] == sum(len(row["deliveries"]) > 1 for row in until)
+    assert result["messages"]["reordered"] == sum(
+        any(us >= 15_000 + 10_000 for us in row["deliveries"]) for row in until
+    )
+    assert result["messages"]["per_robot"] == round(len(until) / 3, 1)
+    assert result["model_bytes_per_robot"] == round(len(until) * 58 / 3, 1)
+    assert result["wire_bytes_per_robot"] == round(len(until) * 60 / 3, 1)
+    assert (result["winner"], result["winner_incarnation"], result["restarts"]) == ("r01", 1, 1)
+    loss = result["faults"][0]
+    ruled = [row for row in files["fates"] if row["fate"] == "delivered"]
+    assert (loss["name"], loss["set"], loss["offered"]) == ("loss", "0.2", len(ruled))
+    assert loss["injected"] == sum(not row["deliveries"] for row in ruled)
+    assert loss["rate"] == round(loss["injected"] / loss["offered"], 4)
+
+
+def test_a_robot_that_was_dealt_everything_is_complete_at_once(files: Files) -> None:
+    # Given a run of one robot that was dealt the whole secret, and never had to say "complete"
+    files["settings"] |= {"robots": 1}
+    for part in files["deal"]["indices"]:
+        part["holders"] = ["r00"]
+    content = [{"entry": "header", "origin": "dealt"}]
+    content += [
+        {"entry": "part", "index": index, "word": word, "last": index == 2, "cause": None}
+        for index, word in enumerate(WORDS)
+    ]
+    dealt = [{"robot": "r00", "id": f"0-{number}", **entry} for number, entry in enumerate(content, start=1)]
+    life = [{"entry": "born", "nonce": "r00-1"}, {"entry": "quiet", "ticks": 10, "at_us": (GO_MS + 1500) * 1000}]
+    files["journals"] = dealt + [{"robot": "r00", "id": f"1-{n}", **entry} for n, entry in enumerate(life, start=1)]
+    files["register"]["write"] |= {"robot": "r00", "nonce": "r00-1"}
+    # When it is judged
+    result = verdict_on(files)
+    # Then it was complete at `go`, and patient
+    assert (result.seconds.first_complete, result.seconds.all_complete) == (0, 0)
+    assert result.promises["patient"].state == "HELD"
+    assert result.promises["convergent"].state == "HELD"
+
+
+# Fates, recomputed.
+
+
+def random_fault(chance: random.Random) -> AnyFault:
+    low = chance.randrange(0, 30_000)
+    return chance.choice(
+        [
+            Loss(chance.choice([0.0, 0.05, 0.3, 1.0, chance.random()])),
+            Duplicate(chance.choice([0.0, 0.5, 1.0, chance.random()])),
+            Delay(low, low + chance.choice([0, 15_000, chance.randrange(60_000_000 - low)])),
+            Reorder(chance.choice([0.0, 0.4, 1.0, chance.random()])),
+        ]
+    )
+
+
+def random_change(chance: random.Random) -> PlanChange:
+    numbers = chance.sample(range(40), chance.randrange(6))
+    return PlanChange(tuple(Planned(number, random_fault(chance).text()) for number in numbers))
+
+
+def plan_row(shard: int, entry: str, change: PlanChange) -> PlanRow:
+    return PlanRow(shard, entry, tuple(PlannedFault(planned.instance, planned.text) for planned in change.faults))
+
+
+def fate_row(sender: str, incarnation: int, receiver: str, sequence: int, entry: str = "5-0") -> FateRow:
+    return FateRow(0, entry, sender, incarnation, receiver, sequence, "", "summary", "delivered", (), 0, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**64 - 1, 123456789])
+def test_the_judge_finds_the_fates_that_the_plan_decided(seed: int) -> None:
+    # Given many plans and envelopes
+    chance = random.Random(seed)
+    dice = Dice(seed)
+    for _ in range(150):
+        change = random_change(chance)
+        plan, book = Plan(change), Rulebook(seed, [plan_row(0, "4-0", change)])
+        for _ in range(20):
+            address = f"r{chance.randrange(120):02d}", chance.randrange(1, 9), f"r{chance.randrange(120):02d}"
+            sequence = chance.randrange(1, 10**6)
+            # When the plan decides, and the judge recomputes
+            decided = plan.fate(dice, *address, sequence)
+            ruling = book.rule_on(key_of(0, "5-0"), fate_row(*address, sequence))
+            # Then they say the same
+            assert (ruling.fate, ruling.deliveries) == ("delivered", decided), change
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_judge_finds_the_fates_that_a_relay_decided(seed: int) -> None:
+    # Given an outbox in which envelopes, plan changes and births stand in any order
+    chance = random.Random(seed)
+    relay, controls, decided = Relay("abc123", seed), [], []
+    for number in range(600):
+        entry = (1000 + number // 3, number % 3)
+        text = f"{entry[0]}-{entry[1]}"
+        what = chance.random()
+        if what < 0.05:
+            change = random_change(chance)
+            relay.offer(OutboxEntry(entry, control=encode_control(change)))
+            controls.append(plan_row(0, text, change))
+        elif what < 0.1:
+            birth = Birth(f"r{chance.randrange(4):02d}", chance.randrange(1, 4), "nonce")
+            relay.offer(OutboxEntry(entry, control=encode_control(birth)))
+            controls.append(BornRow(0, text, birth.robot, birth.incarnation))
+        else:
+            sender, receiver = chance.sample(["r00", "r01", "r02", "r03"], 2)
+            envelope = Envelope("abc123", sender, chance.randrange(1, 4), receiver, number + 1, bytes(8), "answer", b"")
+            relay.offer(OutboxEntry(entry, frame=encode(envelope)))
+        decided += relay.fates()
+    # When the judge recomputes them, knowing all control entries in any order
+    chance.shuffle(controls)
+    book = Rulebook(seed, controls)
+    # Then it finds what the relay decided, stale ones too
+    assert {fate.state for fate in decided} == {"delivered", "stale"}
+    for fate in decided:
+        assert fate.sender is not None
+        assert fate.incarnation is not None
+        assert fate.receiver is not None
+        assert fate.sequence is not None
+        row = fate_row(fate.sender, fate.incarnation, fate.receiver, fate.sequence, fate.entry)
+        ruling = book.rule_on(key_of(0, fate.entry), row)
+        assert (ruling.fate, ruling.deliveries) == (fate.state, fate.deliveries)
+
+
+def test_a_fault_that_the_judge_does_not_know_leaves_faults_unproven(files: Files) -> None:
+    files["plan"][0]["faults"][0]["fault"] = "gremlins 0.2"
+    result = verdict_on(files)
+    assert result.promises["honest faults"].state == "UNPROVEN"
+    assert "gremlins" in result.promises["honest faults"].why
+    assert result.verdict == "UNPROVEN"
+
+
+# Broken promises, each with its witness.
+
+Damage = Callable[[Files], Any]
+
+
+def journal_part(files: Files, robot: str, index: int) -> dict[str, Any]:
+    return rows(files, "journals", robot=robot, index=index)[0]
+
+
+def drop(files: Files, file: str, row: dict[str, Any]) -> None:
+    files[file].remove(row)
+
+
+def claim_a_second_write(files: Files) -> None:
+    insert_event(files, "r00", 1, SecretWritten(19, "aof"), STOP_MS)
+
+
+def write_without_attempt(files: Files) -> None:
+    files["register"]["write"]["nonce"] = "another"
+
+
+def write_as_another_life(files: Files) -> None:
+    files["register"]["write"]["incarnation"] = 2
+
+
+def merge_again(files: Files) -> None:
+    part = journal_part(files, "r00", 1)
+    files["journals"].insert(files["journals"].index(part) + 1, dict(part))
+    renumber(files, "r00")
+
+
+def merge_another_copy(files: Files) -> None:
+    part = journal_part(files, "r00", 1)
+    twin = {**part, "cause": [*part["cause"][:3], part["cause"][3] + 1]}
+    files["journals"].insert(files["journals"].index(part) + 1, twin)
+    renumber(files, "r00")
+
+
+def know_two_words(files: Files) -> None:
+    part = journal_part(files, "r00", 1)
+    files["journals"].insert(files["journals"].index(part) + 1, {**part, "word": "other "})
+    renumber(files, "r00")
+
+
+def forget_being_born(files: Files) -> None:
+    drop(files, "journals", rows(files, "journals", robot="r02", entry="born")[1])
+
+
+def lose_a_dealt_part(files: Files) -> None:
+    drop(files, "journals", journal_part(files, "r02", 2))
+    renumber(files, "r02")
+
+
+def hold_what_was_not_dealt(files: Files) -> None:
+    header = rows(files, "journals", robot="r00", entry="header")[0]
+    part = {"robot": "r00", "entry": "part", "index": 1, "word": WORDS[1], "last": False, "cause": None, "id": "0-3"}
+    files["journals"].insert(files["journals"].index(header) + 2, part)
+
+
+def show_more_than_is_held(files: Files) -> None:
+    first = next(row for row in named(files, "message.sent", "r00") if row["event"]["kind"] == "summary")
+    first["event"] |= {"held": 3, "digest": digest_of([0, 1, 2]), "kind": "summary"}
+    files["journals"] = [row for row in files["journals"] if row["robot"] != "r00" or row.get("index") != 2]
+    renumber(files, "r00")
+
+
+def show_other_parts(files: Files) -> None:
+    first = next(row for row in named(files, "message.sent", "r00") if row["event"]["kind"] == "summary")
+    first["event"]["digest"] = digest_of([2])
+
+
+def show_what_the_next_life_knows(files: Files) -> None:
+    summary = next(row for row in named(files, "message.sent", "r02") if row["incarnation"] == 2)
+    assert summary["event"]["kind"] == "summary"
+    summary["event"] |= {"held": 1, "digest": digest_of([2])}
+
+
+def swallow_a_contradiction(files: Files) -> None:
+    insert_event(files, "r00", 1, InvariantViolated("unique", "", 0, "r01", 1, 1, 0), 300_000)
+
+
+def two_ends(files: Files) -> None:
+    part = journal_part(files, "r00", 1)
+    part["last"] = True
+
+
+def cite(files: Files, **cause: Any) -> None:
+    part = journal_part(files, "r00", 1)
+    sender, life, sequence, copy = part["cause"]
+    named_cause = {"sender": sender, "life": life, "sequence": sequence, "copy": copy} | cause
+    part["cause"] = list(named_cause.values())
+
+
+def quiet_of(files: Files) -> dict[str, Any]:
+    return rows(files, "journals", robot="r01", entry="quiet")[0]
+
+
+def write_before_quiet(files: Files) -> None:
+    quiet_of(files)["at_us"] += 1_000_000
+
+
+def write_without_quiet(files: Files) -> None:
+    drop(files, "journals", quiet_of(files))
+
+
+def merge_while_waiting(files: Files) -> None:
+    part = journal_part(files, "r01", 2)
+    drop(files, "journals", part)
+    files["journals"].insert(files["journals"].index(quiet_of(files)), part)
+    renumber(files, "r01")
+
+
+def wait_incomplete(files: Files) -> None:
+    drop(files, "journals", journal_part(files, "r01", 2))
+    renumber(files, "r01")
+
+
+def rush(files: Files) -> None:
+    complete = rows(files, "journals", robot="r01", entry="complete")[0]
+    complete["at_us"] = quiet_of(files)["at_us"] - 100_000
+
+
+def remain_incomplete(files: Files) -> None:
+    drop(files, "journals", journal_part(files, "r00", 1))
+    drop(files, "journals", rows(files, "journals", robot="r00", entry="complete")[0])
+    renumber(files, "r00")
+
+
+def one(files: Files, copies: int) -> dict[str, Any]:
+    return next(row for row in files["fates"] if row["fate"] == "delivered" and len(row["deliveries"]) == copies)
+
+
+def deliver_what_was_lost(files: Files) -> None:
+    one(files, 0)["deliveries"] = [6_000]
+
+
+def deliver_later(files: Files) -> None:
+    one(files, 1)["deliveries"][0] += 1
+
+
+def deliver_the_stale(files: Files) -> None:
+    rows(files, "fates", fate="stale")[0] |= {"fate": "delivered", "deliveries": [6_000]}
+
+
+def decide_twice(files: Files) -> None:
+    row = one(files, 1)
+    files["fates"].append({**row, "deliveries": []})
+
+
+def refuse_an_envelope(files: Files) -> None:
+    one(files, 1)["fate"] = "refused"
+
+
+def lose_a_fate(files: Files) -> None:
+    drop(files, "fates", one(files, 0))
+
+
+def invent_a_fate(files: Files) -> None:
+    files["fates"].append({**rows(files, "fates", fate="stale")[0], "id": f"{GO_MS + 3000}-0", "sequence": 99})
+
+
+def lose_a_control(files: Files) -> None:
+    drop(files, "plan", files["plan"][-1])
+
+
+def count_one(files: Files, robot: str, more: int) -> None:
+    files["streams"]["inboxes"][robot]["added"] += more
+
+
+BREACHES: dict[str, tuple[str, Damage, str]] = {
+    "a second life claims an accepted write": ("once", claim_a_second_write, "r00/1"),
+    "the write was never attempted": ("once", write_without_attempt, "birth stream of r01"),
+    "the write is another life's": ("once", write_as_another_life, "birth stream of r01"),
+    "a wrong text of the right length": ("right", lambda f: f["register"]["write"].update(text="X" * 19), "r01/1"),
+    "a longer text": ("right", lambda f: f["register"]["write"].update(text="".join(WORDS) + "!"), "r01/1"),
+    "a forgotten part": ("monotonic", lambda f: drop(f, "journals", journal_part(f, "r00", 1)), "journal of r00"),
+    "a birth that left no trace": ("monotonic", forget_being_born, "journal of r02"),
+    "a dealt part that is not held": ("monotonic", lose_a_dealt_part, "journal of r02"),
+    "a dealt part of nobody": ("monotonic", hold_what_was_not_dealt, "journal of r00"),
+    "a dealt word that was changed": (
+        "monotonic",
+        lambda f: journal_part(f, "r00", 0).update(word="Zwei  "),
+        "journal of r00, entry 0-2",
+    ),
+    "an index that becomes another word": ("monotonic", know_two_words, "journal of r00"),
+    "a summary of more than is held": ("monotonic", show_more_than_is_held, "of r00/1"),
+    "a merge that was told and not journalled": ("monotonic", wait_incomplete, "of r01/1"),
+    "a completion that was not journalled": (
+        "monotonic",
+        lambda f: drop(f, "journals", rows(f, "journals", robot="r02", entry="complete")[0]),
+        "of r02/2",
+    ),
+    "a summary of other parts": ("monotonic", show_other_parts, "of r00/1"),
+    "a summary of less than at birth": ("monotonic", show_what_the_next_life_knows, "of r02/2"),
+    "a changed word": ("unique", lambda f: journal_part(f, "r00", 1).update(word="other "), "journal of r00"),
+    "two words of one index": ("unique", know_two_words, "journal of r00"),
+    "a part behind the last": ("unique", two_ends, "journal of r00"),
+    "a contradiction without a restart": ("unique", swallow_a_contradiction, "of r00/1"),
+    "a part that was merged again": ("idempotent", merge_again, "journal of r00"),
+    "a second copy that was merged again": ("idempotent", merge_another_copy, "journal of r00"),
+    "a part of an unknown envelope": ("idempotent", lambda f: cite(f, sequence=999), "journal of r00"),
+    "a part of a copy that never was": ("idempotent", lambda f: cite(f, copy=7), "journal of r00"),
+    "a part of a negative copy": ("idempotent", lambda f: cite(f, copy=-1), "journal of r00"),
+    "a part of somebody else's envelope": ("idempotent", lambda f: cite(f, life=3), "journal of r00"),
+    "a part that nothing brought": (
+        "idempotent",
+        lambda f: journal_part(f, "r00", 1).update(cause=None),
+        "journal of r00",
+    ),
+    "a write before quiet": ("patient", write_before_quiet, "journal of r01"),
+    "a write without quiet": ("patient", write_without_quiet, "journal of r01"),
+    "too few quiet ticks": ("patient", lambda f: quiet_of(f).update(ticks=9), "journal of r01"),
+    "a part while waiting": ("patient", merge_while_waiting, "journal of r01"),
+    "waiting before being complete": ("patient", wait_incomplete, "journal of r01"),
+    "ticks that had no time": ("patient", rush, "journal of r01"),
+    "a robot that had time and is not complete": ("convergent", remain_incomplete, "journal of r00"),
+    "a lost envelope that came": ("honest faults", deliver_what_was_lost, "outbox"),
+    "a copy that is too late": ("honest faults", deliver_later, "outbox"),
+    "an older life's envelope that came": ("honest faults", deliver_the_stale, "outbox"),
+    "an entry of two fates": ("honest faults", decide_twice, "outbox"),
+    "an envelope taken for garbage": ("honest faults", refuse_an_envelope, "outbox"),
+    "an entry with unequal records": ("accounted", decide_twice, "outbox"),
+    "a fate that is missing": ("accounted", lose_a_fate, "envelope"),
+    "a control entry that is missing": ("accounted", lose_a_control, "outbox 0"),
+    "a fate of no entry": ("accounted", invent_a_fate, "outbox 0"),
+    "a copy too many": ("accounted", lambda f: count_one(f, "r01", 1), "inbox of r01"),
+    "a copy that vanished": ("accounted", lambda f: count_one(f, "r01", -1), "inbox of r01"),
+}
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None:
+    # Given an honest record, and one thing in it that breaks a promise
+    promise, damage, witness = BREACHES[breach]
+    damage(files)
+    # When it is judged
+    result = verdict_on(files)
+    # Then that promise is BROKEN, and the witness can be looked up
+    finding = result.promises[promise]
+    assert finding.state == "BROKEN", finding.why
+    assert witness in finding.why.partition("(witness: ")[2]
+    assert (result.verdict, result.exit_code) == ("BROKEN", 1)
+
+
+def test_every_promise_has_a_breach_that_convicts_it() -> None:
+    assert {promise for promise, _, _ in BREACHES.values()} == set(PROMISES)
+
+
+# What the evidence does not reach.
+
+
+def nothing_written(files: Files) -> None:
+    files["register"]["write"] = None
+    for robot, entries in files["register"]["births"].items():
+        files["register"]["births"][robot] = [row for row in entries if row["entry"] == "born"]
+
+
+def die_incomplete(files: Files) -> None:
+    """r02, which alone held part 2, dies before anybody asked it."""
+    for robot in ("r00", "r01"):
+        drop(files, "journals", journal_part(files, robot, 2))
+        renumber(files, robot)
+    die(files)
+
+
+def die(files: Files) -> None:
+    files["events"] = [row for row in files["events"] if row not in named(files, "robot.left", "r02")]
+    death = {**named(files, "process.died")[0], "number": 2, "wall_us": STOP_MS * 1000}
+    files["events"].append(death)
+
+
+def stop_early(files: Files) -> None:
+    remain_incomplete(files)
+    files["streams"]["orders"][-1]["id"] = f"{GO_MS + 1999}-0"
+
+
+def lose_too_much(files: Files) -> None:
+    remain_incomplete(files)
+    files["plan"][0]["faults"][0]["fault"] = "loss 0.6"
+
+
+DOUBTS: dict[str, tuple[str, Damage, str]] = {
+    "a register that is gone: once": ("once", lambda f: f["register"].update(exists=False), "register is gone"),
+    "a register that is gone: right": ("right", lambda f: f["register"].update(exists=False), "register is gone"),
+    "an attempt that left nothing": ("once", lambda f: f["register"].update(write=None), "empty all the same"),
+    "nothing to be right": ("right", nothing_written, "nothing was written"),
+    "nobody to be patient": ("patient", nothing_written, "nothing was written"),
+    "nothing to converge to": ("convergent", nothing_written, "nothing was written"),
+    "a lost journal": ("monotonic", lambda f: lose_journal(f, "r02"), "journal of r02 was lost"),
+    "the writer's lost journal": ("patient", lambda f: lose_journal(f, "r01"), "r01"),
+    "a missing journal": ("unique", lambda f: lose_journal(f, "r02", row=False), "journal of r02 is not in the record"),
+    "a gap in a life's events": (
+        "monotonic",
+        lambda f: drop(f, "events", named(f, "robot.started", "r00")[0]),
+        "event 2 of r00/1",
+    ),
+    "a tail without a death": ("unique", lambda f: drop(f, "events", named(f, "robot.left", "r00")[0]), "r00/1"),
+    "a summary that tells nothing": (
+        "monotonic",
+        lambda f: next(row for row in named(f, "message.sent", "r00") if row["event"]["kind"] == "summary")[
+            "event"
+        ].update(digest=""),
+        "does not tell",
+    ),
+    "too little time": ("convergent", stop_early, "of 20 ticks"),
+    "faults above the budget": ("convergent", lose_too_much, "loss 0.6"),
+    "a part that died with its holder": ("convergent", die_incomplete, "part 2 (last held by r02)"),
+    "no envelope at all": ("honest faults", lambda f: f["fates"].clear(), "nothing was offered"),
+    "an inbox that was not counted": ("accounted", lambda f: f["streams"]["inboxes"].pop("r01"), "r01's inbox"),
+    "an outbox that was not counted": ("accounted", lambda f: f["streams"]["outboxes"].pop("1"), "outbox 1"),
+}
+
+
+def lose_journal(files: Files, robot: str, row: bool = True) -> None:
+    files["journals"] = [row for row in files["journals"] if row["robot"] != robot]
+    if row:
+        files["journals"].append({"robot": robot, "lost": True})
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_what_cannot_be_shown_is_unproven_with_the_reason(doubt: str, files: Files) -> None:
+    promise, damage, reason = DOUBTS[doubt]
+    damage(files)
+    result = verdict_on(files)
+    assert result.promises[promise].state == "UNPROVEN", result.promises[promise].why
+    assert reason in result.promises[promise].why
+    assert result.verdict != "HELD"
+
+
+def test_nothing_written_breaks_no_promise(files: Files) -> None:
+    # Given a run that ended before anybody wrote
+    nothing_written(files)
+    for row in (named(files, "secret.written"))[:]:
+        row["event"] = msgspec.to_builtins(RobotStarted())
+    # When it is judged without a secret.txt
+    result = verdict_on(files, secret=None)
+    # Then `once` is HELD, and the verdict is UNPROVEN: there is no winner to speak of
+    assert result.promises["once"].state == "HELD"
+    assert (result.verdict, result.exit_code) == ("UNPROVEN", 3)
+    assert (result.winner, result.winner_incarnation, result.seconds.written) == (None, None, None)
+
+
+def test_relays_of_an_interrupted_run_are_not_convicted_of_what_is_missing(files: Files) -> None:
+    for damage in (lose_a_fate, lambda f: count_one(f, "r01", -1)):
+        # Given a run that was interrupted before its relays could finish
+        damage(files)
+        files["settings"]["ended"] = "interrupted"
+        # When it is judged
+        finding = verdict_on(files).promises["accounted"]
+        # Then what is missing is not held against them, nor taken for granted
+        assert finding.state == "UNPROVEN", finding.why
+        assert "interrupted" in finding.why
+
+
+def test_entries_that_were_redone_may_have_more_copies(files: Files) -> None:
+    # Given a relay that redid an entry of two copies to r01, recorded it again, and put one copy out twice
+    row = next(row for row in rows(files, "fates", receiver="r01") if len(row["deliveries"]) == 2)
+    files["fates"] += [{"shard": row["shard"], "redo": [row["id"]]}, dict(row)]
+    for surplus, state in ((0, "HELD"), (1, "HELD"), (2, "HELD"), (3, "BROKEN")):
+        # When the inbox has got so many more
+        count_one(files, "r01", surplus)
+        # Then as many as were redone are accounted for, and not one more
+        assert verdict_on(files).promises["accounted"].state == state
+        count_one(files, "r01", -surplus)
+
+
+def test_contradictions_of_the_lab_are_no_copies(files: Files) -> None:
+    count_one(files, "r01", 1)
+    files["streams"]["contradictions"] = {"r01": 1}
+    assert verdict_on(files).promises["accounted"].state == "HELD"
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (WorkerRestarted("secret_merger", 1, 20_000), "HELD"),
+        (WorkerRestarted("r00/secret_merger", 1, 20_000), "HELD"),
+        (WorkerRestarted("inbox_reader", 1, 20_000), "BROKEN"),
+    ],
+)
+def test_a_contradiction_is_answered_by_a_restart_of_its_worker(files: Files, answer: AnyEvent, state: str) -> None:
+    swallow_a_contradiction(files)
+    insert_event(files, "r00", 1, answer, 301_000)
+    assert verdict_on(files).promises["unique"].state == state
+
+
+def test_a_contradiction_at_the_very_end_needs_no_restart(files: Files) -> None:
+    # Given a violation that is followed at once by the life's end
+    left = named(files, "robot.left", "r00")[0]
+    insert_event(files, "r00", 1, InvariantViolated("unique", "", 0, "r01", 1, 1, 0), left["monotonic_us"] - 5)
+    # Then nothing went on that should not have
+    assert verdict_on(files).promises["unique"].state == "HELD"
+
+
+def test_only_robots_that_lived_until_the_stop_are_in_scope(files: Files) -> None:
+    # Given r02, which is not complete
+    remain = journal_part(files, "r02", 1)
+    drop(files, "journals", remain)
+    drop(files, "journals", rows(files, "journals", robot="r02", entry="complete")[0])
+    renumber(files, "r02")
+    assert verdict_on(files).promises["convergent"].state == "BROKEN"
+    # When it died, left early, or was fenced, then nobody asks it to be complete
+    left = named(files, "robot.left", "r02")[0]
+    for end in (RobotLeft("given up"), RobotFenced("journal")):
+        left["event"] = msgspec.to_builtins(end)
+        assert verdict_on(files).promises["convergent"].state == "HELD"
+    drop(files, "events", left)
+    die(files)
+    assert verdict_on(files).promises["convergent"].state == "HELD"
+    # But a death before its last birth excuses nothing
+    files["events"].pop()
+    assert verdict_on(files).promises["convergent"].state == "BROKEN"
+
+
+def test_secret_txt_must_be_what_the_register_holds(files: Files) -> None:
+    assert verdict_on(files, SECRET[:-1] + b"?").promises["right"].state == "BROKEN"
+    assert verdict_on(files, SECRET + b"\n").promises["right"].state == "BROKEN"
+    assert verdict_on(files, SECRET[: len(SECRET) // 2]).promises["right"].state == "UNPROVEN"
+    assert verdict_on(files, None).promises["right"].state == "UNPROVEN"
+
+
+# Damage: never HELD, never a traceback.
+
+GARBAGE = {
+    "nothing": b"",
+    "null": b"null\n",
+    "a list": b"[]\n",
+    "an object": b"{}\n",
+    "noise": b"\x00\xff\xfe garbage \x80\n",
+    "deep nesting": b"[" * 100_000 + b"\n",
+    "a huge number": b'{"seed": 1e999}\n',
+    "a text": b'"secret"\n',
+}
+
+
+@pytest.mark.parametrize("name", [*FILES.values(), "secret.txt"])
+def test_a_damaged_file_is_never_held(name: str, files: Files, tmp_path: Path) -> None:
+    # Given a record whose file is missing, cut in half, or garbage
+    folder = put(tmp_path / "abc123", files)
+    whole = (folder / name).read_bytes()
+    (folder / name).unlink()
+    missing = judge(load(folder))
+    assert missing.verdict == "UNPROVEN"
+    if name != "secret.txt":
+        assert any(f"{name} is missing" in promise.why for promise in missing.promises.values())
+    for content in (whole[: len(whole) // 2], whole[:-20], *GARBAGE.values()):
+        (folder / name).write_bytes(content)
+        # When it is judged
+        result = judge(load(folder))
+        # Then it does not pass, no check crashed, and the result can still be printed
+        assert result.verdict != "HELD", content[:40]
+        assert not any("crashed" in promise.why for promise in result.promises.values())
+        json.dumps(result.json)
+
+
+def test_an_empty_folder_is_unproven_throughout(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        result = judge(load(folder))
+        assert {promise.state for promise in result.promises.values()} == {"UNPROVEN"}
+        assert (result.verdict, result.run, result.seconds.total, result.messages.sent) == (
+            "UNPROVEN",
+            None,
+            None,
+            None,
+        )
+
+
+@pytest.mark.parametrize("file", ROW_FILES)
+def test_a_file_cut_between_its_lines_is_never_held(file: str, files: Files) -> None:
+    whole = files[file]
+    for length in range(len(whole)):
+        assert verdict_on(files | {file: whole[:length]}).verdict != "HELD", length
+
+
+@pytest.mark.parametrize("file", ROW_FILES)
+def test_no_line_can_be_taken_out_unnoticed(file: str, files: Files) -> None:
+    # Given any single line, except what the lab itself saw, the tail of a life that was killed, and a loser's patience
+    whole = files[file]
+    spare = rows(files, "journals", robot="r00", entry="quiet")
+    tail = max((row["number"] for row in whole if row.get("source") == "r02" and row["incarnation"] == 1), default=None)
+    for place, row in enumerate(whole):
+        if row.get("source") == "lab" or row in spare or (row.get("source"), row.get("number")) == ("r02", tail):
+            continue
+        # When it is missing, then the record does not pass
+        assert verdict_on(files | {file: whole[:place] + whole[place + 1 :]}).verdict != "HELD", row
+
+
+def test_a_missing_field_is_never_held_and_never_a_crash(files: Files) -> None:
+    # Given the fields that a check looks at, one of them taken out at a time
+    unread = {"settings": {"mode", "copies", "for_us", "limit_us", "shards"}}
+    for name in ("settings", "deal", "register", "streams"):
+        for field in files[name].keys() - unread.get(name, set()):
+            content = {key: value for key, value in files[name].items() if key != field}
+            result = verdict_on(files | {name: content})
+            assert result.verdict == "UNPROVEN", (name, field)
+            assert any(f"`{field}`" in promise.why for promise in result.promises.values())
+
+
+def mutated(value: Any, chance: random.Random) -> Any:
+    """`value` with one of its leaves replaced by something else."""
+    strange = [None, -1, 0, 2**70, 1.5, "", "r00", "0-0", "a-b", [], {}, True, "1-1", [None], {"robot": 3}]
+    if isinstance(value, dict) and value and chance.random() < 0.95:
+        key = chance.choice(list(value))
+        return {**value, key: mutated(value[key], chance)}
+    if isinstance(value, list) and value and chance.random() < 0.95:
+        place = chance.randrange(len(value))
+        return [*value[:place], mutated(value[place], chance), *value[place + 1 :]]
+    return chance.choice(strange)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_damage_makes_the_judge_raise(seed: int, files: Files) -> None:
+    chance = random.Random(seed)
+    for _ in range(150):
+        name = chance.choice(list(FILES))
+        result = verdict_on(files | {name: mutated(files[name], chance)})
+        assert result.verdict in judging.EXIT_CODES
+        json.dumps(result.json)
+
+
+def test_a_check_that_crashes_is_unproven(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(_case: Any) -> Any:
+        raise ZeroDivisionError("of the judge's own")
+
+    monkeypatch.setitem(PROMISES, "once", crash)
+    result = verdict_on(files)
+    assert result.promises["once"].state == "UNPROVEN"
+    assert "ZeroDivisionError" in result.promises["once"].why
+    assert (result.verdict, result.exit_code) == ("UNPROVEN", 3)
+
+
+def test_the_judge_shares_no_code_with_what_it_judges() -> None:
+    folder = Path(judging.__file__).parent
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                ours = module.split(".")[0] in ("broker", "robots", "deploy")
+                assert not ours, f"{path.name} imports {module}"
+                if module.startswith("telemetry"):
+                    assert module.startswith(("telemetry.verdict", "telemetry.events", "telemetry.record"))
