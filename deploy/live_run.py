@@ -7,6 +7,7 @@ children die with their parent, and the janitor removes the rest.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -121,7 +122,7 @@ class LiveRun:
         """Everything, in order. Whatever is raised: all children have ended when this returns."""
         wishes = self._wishes
         self._logs.mkdir()
-        with interruptible(self._interrupt) as wake:
+        with announced(self._record.folder, self._url, self._janitor), interruptible(self._interrupt) as wake:
             self._wake = wake
             self._desk.deal(wishes.deal.dealing(wishes.run, wishes.terms, wishes.faults))
             self._emitter.emit(RunDealt(len(wishes.deal.robots), len(wishes.deal.parts)))
@@ -248,6 +249,19 @@ class LiveRun:
 def _rq_worker(url: str, name: str) -> int:
     with connect(url) as connection:
         return work(connection, name)
+
+
+@contextmanager
+def announced(folder: Path, url: str, janitor: Janitor) -> Iterator[None]:
+    """Within, `live.json` tells other commands of this user where the run's server is. The URL may hold a password."""
+    path = folder / "live.json"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump({"url": url, "pid": os.getpid()}, file)
+    janitor.file(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def command_started() -> float:

@@ -23,6 +23,8 @@ This file knows names, formats and how to write and find them; it knows no meani
                     orders: [{id, order, reason}]}: added = entries-added, the server's own counter
     events.jsonl    telemetry.events.Stamped, one a line
     verdict.json    the result, as `--json` prints it
+    live.json       {url, pid}, readable by its owner alone, and only while the run goes on
+    logs/           what the fleet's processes printed
     secret.txt      what the register holds, byte for byte; absent when nothing was written
 
 Ids are `<milliseconds>-<n>` of the server's clock, except in journals and births.

@@ -79,10 +79,11 @@ def test_a_death_is_told_within_a_tenth_of_a_second(fleet, log):
 
 
 def test_a_child_ends_with_what_its_body_returns(fleet, log):
-    # Given / When a body returns 75
-    pid = fleet.start("rq:r00", lambda: 75, log)
-    # Then that is its status
+    # Given / When a body prints something, not even a line, and returns 75
+    pid = fleet.start("rq:r00", lambda: print("bye", end="") or 75, log)
+    # Then that is its status, and its last word is not lost
     assert fleet.poll(5) == [Death("rq:r00", pid, 75)]
+    assert log.read_text() == "bye"
 
 
 def test_what_a_child_prints_and_raises_is_appended_to_its_log(fleet, log):
@@ -126,20 +127,27 @@ def test_a_child_never_comes_back_into_its_parents_stack(fleet, log, tmp_path):
 def test_a_child_leads_its_own_group_ignores_ctrl_c_and_forgets_the_parents_handlers(fleet, log):
     # Given a parent with handlers of its own
     before = signal.signal(signal.SIGTERM, lambda *_: None)
+    ear, mouth = os.pipe()
+    os.set_blocking(mouth, False)
+    signal.set_wakeup_fd(mouth)
     try:
         # When a child tells what it is
         def body():
             told = [os.getpgrp() == os.getpid(), signal.getsignal(signal.SIGINT) == signal.SIG_IGN]
             told += [signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, signal.pthread_sigmask(0, []) == set()]
+            told += [signal.set_wakeup_fd(-1) == -1]
             print(json.dumps(told))
             return 0
 
         fleet.start("rq:r00", body, log)
         fleet.poll(5)
     finally:
+        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, before)
+        os.close(ear)
+        os.close(mouth)
     # Then all of it is so
-    assert json.loads(log.read_text()) == [True, True, True, True]
+    assert json.loads(log.read_text()) == [True] * 5
 
 
 def test_a_name_is_borne_by_one_living_child(fleet, log):
@@ -277,6 +285,24 @@ def test_a_killed_parent_leaves_no_process_no_socket_and_no_file(tmp_path):
     # and so are its socket and its file
     assert not Path(left["folder"]).exists()
     assert not Path(left["live"]).exists()
+
+
+ALONE = """
+import json, signal, sys
+from pathlib import Path
+from deploy.fleet import Fleet
+fleet = Fleet()
+pid = fleet.start("rq:r00", lambda: signal.pause() or 0, Path(sys.argv[1]))
+print(json.dumps(pid), flush=True)
+fleet.poll(60)
+"""
+
+
+def test_a_child_dies_with_its_parent_even_without_a_janitor(log):
+    # Given / When a parent that has none is killed
+    child = killed_parent(ALONE, log)
+    # Then its child is gone
+    await_true(lambda: not is_alive(child), 1, "the child's end")
 
 
 OUTLIVER = """

@@ -197,6 +197,9 @@ def test_sigterm_of_the_parent_stops_the_run_in_order(place: Place) -> None:
 def test_kill_9_of_the_parent_leaves_no_process_no_socket_no_folder(place: Place) -> None:
     process = place.start("run", "--for", "60s")
     eventually(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+    live = place.folder / "runs/latest/live.json"
+    assert json.loads(live.read_text())["pid"] == process.pid
+    assert live.stat().st_mode & 0o777 == 0o600
     assert len(place.processes()) > 12, "6 RQ workers, their horses, relay, server, janitor, parent"
 
     process.kill()

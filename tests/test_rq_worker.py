@@ -151,11 +151,31 @@ def raw_job(connection, function, arguments, serializer=JSONSerializer):
     return rq.Queue(QUEUE, connection=connection, serializer=serializer).enqueue_call(function, args=arguments)
 
 
-@pytest.mark.parametrize("serializer", [JSONSerializer, pickle], ids=["json", "pickle"])
-def test_a_job_that_names_another_function_fails_and_is_not_executed(lab, serializer):
-    # Given a job that would make a file, in the serializer that RQ workers read or in RQ's own default
+def test_a_job_that_names_another_function_fails_and_is_not_executed(lab):
+    # Given a job that would make a file
     witness = lab.folder / "executed"
-    job = raw_job(lab.connection, "os.system", [f"touch {witness}"], serializer)
+    job = raw_job(lab.connection, "os.system", [f"touch {witness}"])
+    # When an RQ worker gets it
+    lab.start_worker()
+    # Then it fails, and nothing was executed
+    await_true(lambda: lab.connection.hget(job.key, "status") == b"failed", 3, "the refusal")
+    assert not witness.exists()
+
+
+class Trap:
+    """What runs a command as soon as somebody unpickles it."""
+
+    def __init__(self, command):
+        self._command = command
+
+    def __reduce__(self):
+        return os.system, (self._command,)
+
+
+def test_a_pickled_job_fails_and_is_not_even_read(lab):
+    # Given a job in RQ's own default serializer, with an argument that bites
+    witness = lab.folder / "executed"
+    job = raw_job(lab.connection, ROBOT_JOB, [Trap(f"touch {witness}")], pickle)
     # When an RQ worker gets it
     lab.start_worker()
     # Then it fails, and nothing was executed
@@ -297,6 +317,23 @@ def test_a_killed_rq_worker_leaves_no_horse_and_its_robot_can_run_elsewhere_at_o
     lab.connection.zadd(f"rq:wip:{QUEUE}", {member: 1})
     lab.clean_up()
     lab.start_worker("rq:r01")
+    lab.await_life(2, 2)
+
+
+def test_a_lease_that_ran_out_keeps_no_robot_from_living_elsewhere(lab):
+    # Given a robot whose RQ worker was killed, and whose lease ran out without anybody looking after it
+    lab.robot_is(beating)
+    lab.start_worker("rq:r00")
+    enqueue_robot(lab.connection, "t", "r00")
+    lab.await_life(1)
+    lab.fleet.signal("rq:r00", signal.SIGKILL)
+    lab.await_death("rq:r00", 1)
+    [member] = lab.leases()
+    lab.connection.zadd(f"rq:wip:{QUEUE}", {member: 1})
+    # When its job is queued again, by whomever
+    lab.connection.rpush(f"rq:queue:{QUEUE}", "robot-t-r00")
+    lab.start_worker("rq:r01")
+    # Then it lives
     lab.await_life(2, 2)
 
 
