@@ -39,6 +39,9 @@ from telemetry.pipeline import Next, Pipeline
 FENCED: Final = os.EX_TEMPFAIL
 """Exit status (75) of a process whose robot has a later life elsewhere."""
 
+CONNECTIONS: Final = 5
+"""How many ports wait for the server at the same time: inbox, outbox, journal, orders, events."""
+
 LIVES: Final = 1_000_000
 """How often RQ queues a robot again: always. When to give up is the restart policy's to say, not a counter's."""
 
@@ -74,6 +77,7 @@ async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
     loop.add_signal_handler(signal.SIGTERM, told.set)
     publisher = Publisher()
     client = async_twin(connection)
+    await _connect(client)
     life = loop.create_task(_be_robot(run, robot, client, Pipeline(publisher)))
     publishing = loop.create_task(_publish(publisher, StreamEventLog(client, Keys(run).events), over))
     waiting = loop.create_task(told.wait())
@@ -88,6 +92,12 @@ async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
         over.set()
         await publishing
         await client.aclose()
+
+
+async def _connect(client: redis.asyncio.Redis) -> None:
+    """Open the connections that a life uses at once, before it is born: at `go` all robots would do so together."""
+    with suppress(redis.RedisError):
+        await asyncio.gather(*(client.ping() for _ in range(CONNECTIONS)))
 
 
 async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Next) -> str:
