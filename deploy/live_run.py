@@ -49,6 +49,7 @@ LOOK_S: Final = 0.03  # how often the parent looks at the events
 START_US: Final = 3_000_000  # after the deal; robots that are born later start at once
 LEAVE_S: Final = 3.0  # for robots to end their lives in order
 END_S: Final = 5.0  # for processes to end, before they are killed
+_ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BIRTH_LIMIT_US: Final = 30_000_000  # for the first robot to be born
 
 
@@ -147,11 +148,15 @@ class LiveRun:
     def _start_fleet(self) -> None:
         for shard in range(self._wishes.terms.shards):
             self._start_relay(shard)
-        for robot in self._wishes.deal.robots:
-            name = f"{self._wishes.run}.{robot}"
-            self._start(f"rq:{robot}", partial(_rq_worker, self._url, name))
-        for robot in self._wishes.deal.robots:
+        robots = self._wishes.deal.robots
+        for number in range(len(robots)):
+            worker = f"w{number:02d}"  # not a robot's name: which robot it will run, the queue decides
+            self._start(f"rq:{worker}", partial(_rq_worker, self._url, self._rq_name(worker)))
+        for robot in robots:
             enqueue_robot(self._client, self._wishes.run, robot)
+
+    def _rq_name(self, worker: str) -> str:
+        return f"{self._wishes.run}.{worker}"
 
     def _start_relay(self, shard: int) -> None:
         terms = self._wishes.terms
@@ -207,13 +212,13 @@ class LiveRun:
         self._look(self._view, self._elapsed_us() / 1e6)
 
     def _mourn(self, death: Death) -> None:
-        kind, _, number = death.name.partition(":")
+        kind, _, name = death.name.partition(":")
         victim = death.name
-        if kind == "rq":  # an RQ worker is called after the robot that it runs, whichever that is
-            victim = f"rq:{robot_of(self._client, f'{self._wishes.run}.{number}') or '-'}"
+        if kind == "rq" and (robot := robot_of(self._client, self._rq_name(name))):
+            victim = f"rq:{robot}"  # from now on it matters whom it ran
         self._emitter.emit(ProcessDied(victim, death.pid, death.status))
         if kind == "relay" and self._view.stopped is None:
-            self._restart_relay(int(number))
+            self._restart_relay(int(name))
 
     def _restart_relay(self, shard: int) -> None:
         """A relay redoes what it left pending; so it may always be started again, as often as the policy bears."""
@@ -273,7 +278,8 @@ def command_started() -> float:
 
 @contextmanager
 def interruptible(interrupt: Callable[[int], None]) -> Iterator[int]:
-    """Within, SIGINT and SIGTERM call `interrupt`, and end a wait for the descriptor that this gives."""
+    """Within, SIGINT, SIGTERM and SIGHUP call `interrupt`, and end a wait for the descriptor that this gives. One that
+    is ignored stays so (`nohup`)."""
     ear, mouth = socket.socketpair()
     ear.setblocking(False)
     mouth.setblocking(False)
@@ -282,7 +288,8 @@ def interruptible(interrupt: Callable[[int], None]) -> Iterator[int]:
         interrupt(number)
 
     wakeup = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in _ENDINGS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield ear.fileno()
     finally:
