@@ -16,7 +16,7 @@ from robots.messages import Message, decode_message, encode_message, kind_of
 from robots.robot import Outside, Terms, live
 from robots.supervision import RestartPolicy
 from robots.virtual_time import VirtualClock
-from telemetry.events import Stamped
+from telemetry.events import RobotBorn, Stamped
 
 T = TypeVar("T")
 RUN = "bench"
@@ -50,6 +50,12 @@ class Bench:
         life = asyncio.ensure_future(live(RUN, robot, outside))
         self.lives.append(life)
         return life
+
+    async def begin(self, robot: str) -> None:
+        """Begin a life of `robot`, and let it gossip."""
+        self.give_birth(robot)
+        self.desk.order("go")
+        await self.eventually(lambda: self.happened(RobotBorn))
 
     def put(
         self,

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
+from waiting import await_true, is_alive
 
 from broker import embedded
 from broker.embedded import EmbeddedServer, NoEmbeddedServer, find_binary
 from broker.parent_death import die_with_parent
 from broker.streams.connection import ServerUnfit, check_server, connect, parse_url
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-
-
-def eventually_gone(pid: int) -> bool:
-    deadline = time.monotonic() + 5
-    while not is_gone(pid) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return is_gone(pid)
 
 
 @pytest.mark.live
@@ -39,7 +24,7 @@ def test_the_server_is_private_and_leaves_nothing_behind() -> None:
             assert client.config_get("appendonly") == {"appendonly": "yes"}
         assert server.folder.stat().st_mode & 0o777 == 0o700
     # When it is stopped, nothing is left; and stopping again does no harm
-    assert is_gone(server.pid)
+    assert not is_alive(server.pid)
     assert not server.folder.exists()
     server.stop()
 
@@ -60,7 +45,7 @@ def test_the_server_dies_with_its_parent() -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     # Then so is the server
-    assert eventually_gone(int(server_pid))
+    await_true(lambda: not is_alive(int(server_pid)))
     for leftover in sorted(Path(folder).rglob("*"), reverse=True):
         leftover.rmdir() if leftover.is_dir() else leftover.unlink()
     Path(folder).rmdir()

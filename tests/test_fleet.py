@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import await_true, is_alive
 
 from deploy.fleet import Death, Fleet
 from deploy.forking import start_time
@@ -22,22 +23,6 @@ from deploy.janitor import Janitor
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
 ROOT = Path(__file__).parent.parent
-
-
-def await_true(condition, seconds, what="it"):
-    """Poll until `condition()` is true, and give its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.01)
-    return value
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def sleep_for_ever():

@@ -9,12 +9,13 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from waiting import await_true
 
 from broker.embedded import EmbeddedServer
 from deploy.settings import DEFAULT_SECRET
@@ -96,13 +97,6 @@ class Place:
         return rows
 
 
-def eventually(fact: Callable[[], object], within_s: float = 15) -> None:
-    deadline = time.monotonic() + within_s
-    while not fact():
-        assert time.monotonic() < deadline, f"not within {within_s} s"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     place = Place(tmp_path)
@@ -158,7 +152,7 @@ def test_a_server_that_is_not_ours_is_left_as_it_was(place: Place) -> None:
 def test_ctrl_c_ends_in_order_with_a_record_and_leaves_nothing(place: Place) -> None:
     # Given a run that goes on
     process = place.start("run", "--json", "--for", "60s")
-    eventually(lambda: any(row["event"]["name"] == "secret.written" for row in place.events()))
+    await_true(lambda: any(row["event"]["name"] == "secret.written" for row in place.events()))
 
     # When a person presses Ctrl-C: the terminal signals the whole group
     os.killpg(process.pid, signal.SIGINT)
@@ -173,18 +167,18 @@ def test_ctrl_c_ends_in_order_with_a_record_and_leaves_nothing(place: Place) -> 
 
 def test_ctrl_c_while_robots_are_being_born_leaves_nothing(place: Place) -> None:
     process = place.start("run", "-n", "8")
-    eventually(lambda: len(place.processes()) > 3)
+    await_true(lambda: len(place.processes()) > 3)
 
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=20)
 
     assert process.returncode == 130
-    eventually(place.is_clean)
+    await_true(place.is_clean)
 
 
 def test_sigterm_of_the_parent_stops_the_run_in_order(place: Place) -> None:
     process = place.start("run", "--json", "--for", "60s")
-    eventually(lambda: any(row["event"]["name"] == "secret.written" for row in place.events()))
+    await_true(lambda: any(row["event"]["name"] == "secret.written" for row in place.events()))
 
     process.terminate()
     out, _ = process.communicate(timeout=20)
@@ -196,7 +190,7 @@ def test_sigterm_of_the_parent_stops_the_run_in_order(place: Place) -> None:
 
 def test_kill_9_of_the_parent_leaves_no_process_no_socket_no_folder(place: Place) -> None:
     process = place.start("run", "--for", "60s")
-    eventually(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+    await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
     live = place.folder / "runs/latest/live.json"
     assert json.loads(live.read_text())["pid"] == process.pid
     assert live.stat().st_mode & 0o777 == 0o600
@@ -205,18 +199,18 @@ def test_kill_9_of_the_parent_leaves_no_process_no_socket_no_folder(place: Place
     process.kill()
     process.communicate(timeout=20)
 
-    eventually(place.is_clean)
+    await_true(place.is_clean)
     assert not list(place.folder.glob("runs/*/live.json"))
 
 
 def test_a_relay_killed_again_and_again_loses_nothing(place: Place) -> None:
     # Given a run with much traffic held at the relay
     process = place.start("run", "--json", "--for", "4s", "--delay", "20ms..80ms")
-    eventually(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+    await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
 
     # When its relay is killed three times
     for number in range(1, 4):
-        eventually(lambda number=number: len(pids(place, "relay:")) == number)
+        await_true(lambda number=number: len(pids(place, "relay:")) == number)
         time.sleep(0.4)
         os.kill(pids(place, "relay:")[-1], signal.SIGKILL)
 
@@ -231,7 +225,7 @@ def test_a_relay_killed_again_and_again_loses_nothing(place: Place) -> None:
 def test_a_robot_killed_in_the_middle_is_born_again_with_all_it_knew(place: Place) -> None:
     # Given a run that goes on, and the horses of two RQ workers
     process = place.start("run", "--json", "--for", "5s")
-    eventually(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+    await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
     horses = [child for worker in pids(place, "rq:")[:2] for child in _children(worker)]
     assert len(horses) == 2
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from itertools import count
 
 import pytest
 from cutting_proxy import CuttingProxy
+from waiting import await_true
 
 from broker.dice import Dice
 from broker.embedded import EmbeddedServer
@@ -121,13 +121,6 @@ def make_shard(server: EmbeddedServer) -> Iterator[Callable[..., Shard]]:
         shard.client.close()
 
 
-def eventually(fact: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.002)
-
-
 def fates_of(evidence: Evidence) -> list[Fate]:
     return [row for row in evidence.fates[0] if isinstance(row, Fate)]
 
@@ -196,7 +189,7 @@ def test_a_late_copy_waits_for_its_time(make_shard: Callable[..., Shard]) -> Non
     with shard.relaying():
         shard.send(3)
         [*_, last] = shard.client.xrange(shard.keys.outbox(0))
-        eventually(lambda: shard.delivered().total() == 3)
+        await_true(lambda: shard.delivered().total() == 3)
     # Then no copy arrived before its time, by the server's own clock
     [first, *_] = shard.client.xrange(shard.keys.inbox("r01"))
     sent_ms, came_ms = (int(entry.partition(b"-")[0]) for entry in (last[0], first[0]))
@@ -207,8 +200,8 @@ def test_acknowledgements_do_not_wait_for_work(make_shard: Callable[..., Shard])
     shard = make_shard()
     with shard.relaying():
         shard.send(5)
-        eventually(lambda: shard.delivered().total() == 5)
-        eventually(lambda: shard.pending() == 0)
+        await_true(lambda: shard.delivered().total() == 5)
+        await_true(lambda: shard.pending() == 0)
 
 
 def test_control_entries_are_copied_under_their_own_ids(make_shard: Callable[..., Shard]) -> None:
@@ -247,7 +240,7 @@ def test_a_relay_killed_with_copies_in_hand_is_followed_by_one_that_redoes_them(
     shard = make_shard("loss 0.2", "duplicate 0.3", "delay 10s..20s")
     shard.send(600)
     pid = shard.fork_relay()
-    eventually(lambda: len(fates_of(shard.desk.collect())) == 600)
+    await_true(lambda: len(fates_of(shard.desk.collect())) == 600)
     # When it is killed, and another takes over
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -269,7 +262,7 @@ def test_relays_killed_again_and_again_lose_nothing(make_shard: Callable[..., Sh
         # When each relay is killed somewhere in its work
         before = shard.delivered().total()
         pid = shard.fork_relay()
-        eventually(lambda before=before: shard.delivered().total() > before)
+        await_true(lambda before=before: shard.delivered().total() > before)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     # Then the last one leaves nothing undone
@@ -288,7 +281,7 @@ def test_lost_replies_lose_nothing(
         with shard.relaying(proxy.url):
             for incarnation in range(1, 6):
                 shard.send(100, incarnation=incarnation)
-                eventually(lambda offered=100 * incarnation: len(decided_entries(shard.desk.collect())) == offered)
+                await_true(lambda offered=100 * incarnation: len(decided_entries(shard.desk.collect())) == offered)
         assert proxy.cuts >= 1
     finally:
         proxy.close()
@@ -306,19 +299,19 @@ def test_a_server_out_of_memory_loses_nothing(make_shard: Callable[..., Shard]) 
 
     with shard.relaying():
         shard.send(400)
-        eventually(lambda: len(fates_of(shard.desk.collect())) == 400)
+        await_true(lambda: len(fates_of(shard.desk.collect())) == 400)
         # When the server refuses every write as they come due
         before = refusals()
         client.config_set("maxmemory", 1)
         try:
-            eventually(lambda: refusals() > before + 400)
+            await_true(lambda: refusals() > before + 400)
             # Then nothing is acknowledged
             assert shard.delivered().total() == 0
             assert shard.pending() == 400
         finally:
             client.config_set("maxmemory", 0)
         # And when there is memory again, everything arrives, once
-        eventually(lambda: shard.pending() == 0)
+        await_true(lambda: shard.pending() == 0)
     evidence = shard.desk.collect()
     assert shard.delivered() == decided(evidence)
     assert_nothing_lost(shard, evidence, 400)
@@ -335,9 +328,9 @@ def test_the_outbox_is_trimmed_only_below_what_is_done(make_shard: Callable[...,
     with shard.relaying():
         shard.send(1, incarnation=2)
         # When the relay does its chores
-        eventually(lambda: shard.desk.collect().outboxes[0].length < 200)
+        await_true(lambda: shard.desk.collect().outboxes[0].length < 200)
         # Then what is not acknowledged stands there still
-        eventually(lambda: shard.pending() == 1)
+        await_true(lambda: shard.pending() == 1)
         [oldest] = shard.client.xpending_range(shard.keys.outbox(0), GROUP, "-", "+", 1)
         assert shard.client.xrange(shard.keys.outbox(0), oldest["message_id"], oldest["message_id"])
     assert_nothing_lost(shard, shard.desk.collect(), 3001)

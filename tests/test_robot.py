@@ -171,9 +171,7 @@ def test_a_lost_journal_is_said_and_never_made_anew() -> None:
 
 def test_what_is_published_was_journalled_before() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.give_birth("r00")
-        bench.desk.order("go")
-        await bench.eventually(born(bench))
+        await bench.begin("r00")
         bench.put("r00", "r01", Update(missing(bench)))
         await bench.eventually(lambda: bench.happened(PartsMerged))
         await asyncio.sleep(0.3)
@@ -218,9 +216,7 @@ def test_an_entry_is_acknowledged_only_after_the_journal_has_its_parts() -> None
 def test_a_contradiction_kills_and_restarts_the_merger_alone() -> None:
     async def scenario(bench: Bench) -> None:
         # Given a robot that gossips
-        bench.give_birth("r00")
-        bench.desk.order("go")
-        await bench.eventually(born(bench))
+        await bench.begin("r00")
         mine = next(entry.part for _, entry in bench.journal("r00") if isinstance(entry, PartKept))
         before = bench.journal("r00")
 
@@ -398,9 +394,7 @@ def test_an_answers_wish_is_granted_once() -> None:
 
 def test_a_complete_and_quiet_robot_writes_once_and_has_journalled_why() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.give_birth("r00")
-        bench.desk.order("go")
-        await bench.eventually(born(bench))
+        await bench.begin("r00")
         peer = asyncio.ensure_future(be_an_equal_peer(bench))
         bench.put("r00", "r01", Update(missing(bench)))
         await bench.eventually(lambda: bench.happened(SecretWritten))
@@ -419,9 +413,7 @@ def test_a_complete_and_quiet_robot_writes_once_and_has_journalled_why() -> None
 
 def test_an_incomplete_robot_never_writes_however_quiet_it_is() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.give_birth("r00")
-        bench.desk.order("go")
-        await bench.eventually(born(bench))
+        await bench.begin("r00")
         bench.put("r00", "r01", Update(missing(bench)[:-1]))
         await bench.eventually(lambda: bench.happened(RobotQuiet))
         await asyncio.sleep(60)
@@ -434,9 +426,7 @@ def test_an_incomplete_robot_never_writes_however_quiet_it_is() -> None:
 
 def test_a_complete_robot_does_not_write_before_its_quiet_period() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.give_birth("r00")
-        bench.desk.order("go")
-        await bench.eventually(born(bench))
+        await bench.begin("r00")
         peer = asyncio.ensure_future(be_an_equal_peer(bench))
         bench.put("r00", "r01", Update(missing(bench)))
         await bench.eventually(lambda: bench.happened(PartsMerged))
@@ -451,9 +441,7 @@ def test_a_complete_robot_does_not_write_before_its_quiet_period() -> None:
 
 def test_refused_and_repeated_parts_do_not_disturb_the_quiet() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.give_birth("r00")
-        bench.desk.order("go")
-        await bench.eventually(born(bench))
+        await bench.begin("r00")
         peer = asyncio.ensure_future(be_an_equal_peer(bench))
         bench.put("r00", "r01", Update(missing(bench)))
         await bench.eventually(lambda: bench.happened(PartsMerged))
@@ -472,9 +460,7 @@ def test_refused_and_repeated_parts_do_not_disturb_the_quiet() -> None:
 def test_while_a_peer_is_believed_alive_silence_alone_is_not_quiet() -> None:
     async def scenario(bench: Bench) -> None:
         # Given a complete robot and a peer that answers, but never "equal"
-        bench.give_birth("r00")
-        bench.desk.order("go")
-        await bench.eventually(born(bench))
+        await bench.begin("r00")
         bench.put("r00", "r01", Update(missing(bench)))
         for _ in range(1000):
             for envelope, message in bench.sent():
@@ -518,9 +504,7 @@ def test_the_first_refusal_is_final() -> None:
 def test_a_register_that_vanished_is_never_written_a_second_time() -> None:
     async def scenario(bench: Bench) -> None:
         bench.server.register = None
-        bench.give_birth("r00")
-        bench.desk.order("go")
-        await bench.eventually(born(bench))
+        await bench.begin("r00")
         bench.put("r00", "r01", Update(missing(bench)))
         await bench.eventually(lambda: bench.happened(EvidenceLost), within_s=60)
 
@@ -533,9 +517,7 @@ def test_a_register_that_vanished_is_never_written_a_second_time() -> None:
 def test_a_robot_falls_passive_only_when_its_dealt_parts_are_safe() -> None:
     async def scenario(bench: Bench) -> None:
         # Given a complete robot whose peer answers, and lacks r00's own parts whatever it is told
-        bench.give_birth("r00")
-        bench.desk.order("go")
-        await bench.eventually(born(bench))
+        await bench.begin("r00")
         mine = sum(1 << index for index in held(bench))
         bench.put("r00", "r01", Update(missing(bench)))
         for _ in range(200):

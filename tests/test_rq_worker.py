@@ -18,6 +18,7 @@ from rq import get_current_job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
+from waiting import await_true, is_alive
 
 from broker.embedded import EmbeddedServer, find_binary
 from broker.faults import Loss
@@ -49,22 +50,6 @@ pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reas
 
 LIVES_KEY = "test:lives"  # the pid of each horse that reached its job
 ENDS_KEY = "test:ends"
-
-
-def await_true(condition, seconds, what="it"):
-    """Poll until `condition()` is true, and give its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.01)
-    return value
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def beating(_run, _robot):
