@@ -127,7 +127,6 @@ class LiveRun:
             self._wake = wake
             self._desk.deal(wishes.deal.dealing(wishes.run, wishes.terms, wishes.faults))
             self._emitter.emit(RunDealt(len(wishes.deal.robots), len(wishes.deal.parts)))
-            self._client.close()  # children must not share its connection
             self._fleet = Fleet(self._janitor)
             try:
                 return self._with_fleet()
@@ -146,14 +145,15 @@ class LiveRun:
         return Outcome(evidence, reason, born_us, self._elapsed_us())
 
     def _start_fleet(self) -> None:
+        robots = self._wishes.deal.robots
+        for robot in robots:
+            enqueue_robot(self._client, self._wishes.run, robot)
+        self._client.close()  # children must not share its connection
         for shard in range(self._wishes.terms.shards):
             self._start_relay(shard)
-        robots = self._wishes.deal.robots
         for number in range(len(robots)):
             worker = f"w{number:02d}"  # not a robot's name: which robot it will run, the queue decides
             self._start(f"rq:{worker}", partial(_rq_worker, self._url, self._rq_name(worker)))
-        for robot in robots:
-            enqueue_robot(self._client, self._wishes.run, robot)
 
     def _rq_name(self, worker: str) -> str:
         return f"{self._wishes.run}.{worker}"

@@ -27,6 +27,7 @@ from robots.secret import BadSecret
 DEFAULT_SECRET: Final = "Hidden beneath the old oak tree, golden coins patiently await discovery."  # noqa: S105
 GRACE_US: Final = 30_000_000  # the limit's distance from `--for`, when no limit is set
 MOST_ROBOTS: Final = 10_000
+MOST_LIVE: Final = 500  # robots; each is two processes and some eight connections
 LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
 SHORTEST_TICK_US: Final = 10_000
 LARGEST_SEED: Final = 2**63 - 1
@@ -146,7 +147,7 @@ class LabSettings(BaseSettings):
         return replacing
 
 
-def load_settings(given: Mapping[str, Any]) -> LabSettings:
+def load_settings(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> LabSettings:
     """Settings from what was `given` on the command line (values by field name, only those that were given), the
     environment, and the defaults. Raises Unfit."""
     try:
@@ -156,6 +157,8 @@ def load_settings(given: Mapping[str, Any]) -> LabSettings:
     for secret, other in (("secret", "secret_file"), ("secret_file", "secret")):
         if secret in given and other not in given:  # a flag wins over the environment
             settings = settings.model_copy(update={other: None})
+    if settings.robots > most_robots:
+        raise Unfit(f"--robots: {settings.robots} is outside of what is allowed: 2 to {most_robots}")
     if settings.copies > settings.robots:
         raise Unfit(f"--copies: {settings.copies} is more than there are robots; allowed is 1 to {settings.robots}")
     if settings.limit is not None and settings.limit < settings.for_:

@@ -35,6 +35,7 @@ BAD = [
     (["--secret-file", "empty"], "--secret-file", "at least one word"),
     (["--secret", "a", "--secret-file", "good"], "--secret", "only one"),
     (["-n", "1"], "--robots", "2 to"),
+    (["-n", "100000"], "--robots", "2 to"),
     (["--robots", "many"], "--robots", "whole number"),
     (["--copies", "7"], "--copies", "1 to 6"),
     (["--loss", "1.5"], "--loss", "0 to 1"),
@@ -191,3 +192,9 @@ def test_help_shows_examples(place: Path) -> None:
         assert b"Examples:" in done.stdout
     assert b"verify" in robots("--help", cwd=place).stdout
     assert robots("--version", cwd=place).stdout.strip()
+
+
+def test_as_many_live_robots_as_no_machine_bears_are_refused(place: Path) -> None:
+    done = robots("run", "-n", "501", cwd=place)
+
+    assert (done.returncode, done.stderr) == (2, b"robots: --robots: 501 is outside of what is allowed: 2 to 500\n")

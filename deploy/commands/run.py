@@ -24,7 +24,7 @@ from deploy.filing import (
 )
 from deploy.janitor import Janitor
 from deploy.live_run import LiveRun, Outcome, Wishes, server_for
-from deploy.settings import LabSettings, load_deal, load_settings
+from deploy.settings import MOST_LIVE, LabSettings, load_deal, load_settings
 from deploy.version import version
 from robots.deal import Deal
 from telemetry.handlers.progress import Progress
@@ -56,7 +56,7 @@ class Manner:
 
 def run(*, experiment: Experiment = Experiment(), manner: Manner = Manner()) -> int:  # noqa: B008  (frozen values)
     """Run the lab: real RQ workers, a real server, one secret; then judge what held."""
-    settings = load_settings(given(experiment, manner))
+    settings = load_settings(given(experiment, manner), most_robots=MOST_LIVE)
     deal = load_deal(settings)
     demand_linux()
     janitor = Janitor.hire()
