@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-MAX_BODY: Final = 64 * 1024  # bytes; more than any honest body (robots cut their deltas at half of it)
+MAX_BODY: Final = 72 * 1024  # bytes; an honest body is at most 32 KiB of parts beside a bitmap of as many
 MAX_FRAME: Final = MAX_BODY + 512
 MAX_NAME: Final = 16  # characters of a robot's or a run's name
 

@@ -25,6 +25,7 @@ from broker.ports import (
     RegisterLost,
     RegisterRow,
     StreamCount,
+    Unavailable,
 )
 from broker.relay import Copy, Fate, Id, OutboxEntry, Relay, count_fates, format_id, parse_id
 from broker.shards import shard_of
@@ -102,6 +103,7 @@ class MemoryServer:
     def __init__(self, clock: Clock, outbox_limit: int = 100_000) -> None:
         self.clock = clock
         self.outbox_limit = outbox_limit
+        self.is_away = False  # as if nobody answered: every port raises Unavailable
         self.outboxes: dict[int, _Outbox] = {}
         self.inboxes: dict[str, _Inbox] = {}
         self.journals: dict[str, _Journal] = {}
@@ -110,6 +112,11 @@ class MemoryServer:
         self.orders: list[Order] = []
         self.events: list[bytes] = []
         self.orders_bell = Bell()
+
+    def answer(self) -> None:
+        """What every request begins with. Raises Unavailable while the server is away."""
+        if self.is_away:
+            raise Unavailable("the server is away")
 
     def next_id(self, last: Id) -> Id:
         """The id that `*` gets after `last`: the clock's millisecond, or the next number within the last one."""
@@ -151,12 +158,14 @@ class MemoryOutbox:
         self._shard = shard
 
     async def send(self, frame: bytes) -> bool:
-        if len(self._server.outboxes[self._shard].fresh) >= self._server.outbox_limit:
+        outbox = self._server.outboxes[self._shard]
+        if self._server.is_away or len(outbox.fresh) + len(outbox.pending) >= self._server.outbox_limit:
             return False
         self._server.put(self._shard, frame, None)
         return True
 
     async def announce(self, control: Control) -> None:
+        self._server.answer()
         self._server.put(self._shard, None, encode_control(control))
 
 
@@ -164,11 +173,20 @@ class MemoryInbox:
     """`ports.Inbox` in memory."""
 
     def __init__(self, server: MemoryServer, robot: str) -> None:
+        self._server = server
         self._inbox = server.inbox(robot)
-        self._left_behind = deque(self._inbox.pending.values())
+        self._left_behind: deque[Delivery] | None = None  # pending, to be given out first; None: to be looked up
+        self._done: list[str] = []
 
     async def receive(self, limit: int, wait_us: int) -> list[Delivery]:
         inbox = self._inbox
+        try:
+            await self.flush()
+        except Unavailable:
+            self._left_behind = None
+            raise
+        if self._left_behind is None:
+            self._left_behind = deque(inbox.pending.values())
         if self._left_behind:
             return [self._left_behind.popleft() for _ in range(min(limit, len(self._left_behind)))]
         if not inbox.fresh and wait_us > 0:
@@ -179,10 +197,13 @@ class MemoryInbox:
         return batch
 
     def acknowledge(self, entry: str) -> None:
-        self._inbox.pending.pop(entry, None)
+        self._done.append(entry)
 
     async def flush(self) -> None:
-        """Acknowledgements are at once in memory."""
+        self._server.answer()
+        for entry in self._done:
+            self._inbox.pending.pop(entry, None)
+        self._done.clear()
 
 
 class MemoryJournal:
@@ -194,9 +215,11 @@ class MemoryJournal:
         self._nonce = nonce
 
     async def replay(self) -> list[JournalRow]:
+        self._server.answer()
         return list(self._find().rows)
 
     async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
+        self._server.answer()
         journal = self._find()
         last = journal.rows[-1]
         if incarnation < last.incarnation or (incarnation == last.incarnation and journal.nonce != self._nonce):
@@ -224,6 +247,7 @@ class MemoryRegister:
         self._incarnation = 0
 
     async def announce_birth(self, incarnation: int) -> None:
+        self._server.answer()
         births = self._births()
         if any(_incarnation_of(row.entry) > incarnation for row in births):
             raise Fenced("birth stream")
@@ -235,8 +259,9 @@ class MemoryRegister:
         self._incarnation = incarnation
 
     async def write(self, secret: bytes) -> str | None:
+        self._server.answer()
         births = self._births()
-        if births[-1].nonce != self._nonce:
+        if not births or births[-1].nonce != self._nonce:
             raise Fenced("register")
         if self._server.register is None:
             raise RegisterLost
@@ -265,6 +290,8 @@ class MemoryEventLog:
         self._server = server
 
     async def append(self, frame: bytes) -> bool:
+        if self._server.is_away:
+            return False
         self._server.events.append(frame)
         return True
 
@@ -277,6 +304,7 @@ class MemoryOrders:
         self._read = 0
 
     async def read(self, wait_us: int) -> list[Order]:
+        self._server.answer()
         if self._read == len(self._server.orders):
             await self._server.orders_bell.sleep(wait_us)
         orders = self._server.orders[self._read :]

@@ -45,7 +45,11 @@ class Channel(Generic[T]):
         while len(self._items) >= self._capacity:
             writer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._writers.append(writer)
-            await writer
+            try:
+                await writer
+            except asyncio.CancelledError:
+                self._call_writer()  # the room that it was called for is another's now
+                raise
         self._items.append(item)
         _wake(self._reader)
 
@@ -63,9 +67,16 @@ class Channel(Generic[T]):
 
     def _take(self) -> T:
         item = self._items.popleft()
-        if self._writers:
-            _wake(self._writers.popleft())
+        self._call_writer()
         return item
+
+    def _call_writer(self) -> None:
+        """Wake the first writer that still waits."""
+        while self._writers:
+            writer = self._writers.popleft()
+            if not writer.done():
+                writer.set_result(None)
+                return
 
     async def _arrival(self, wait_us: int | None) -> None:
         loop = asyncio.get_running_loop()

@@ -66,17 +66,17 @@ class Peers:
 
     def draw(self, count: int, busy: Sequence[str]) -> list[str]:
         """The next `count` peers to talk to, none of them `busy`; fewer if there are not as many."""
-        drawn: list[str] = []
-        passed_over: list[str] = []
-        for _ in range(2):  # what is left of the hand, then at most one new hand
-            while self._hand and len(drawn) < count:
-                name = self._hand.pop()
-                (passed_over if name in busy or name in drawn else drawn).append(name)
-            if len(drawn) == count:
-                break
+        drawn = self._deal(count, busy)
+        if len(drawn) < count:  # the rest comes from a new hand
             self._hand = self._shuffled()
-        self._hand.extend(passed_over)
+            drawn += self._deal(count - len(drawn), [*busy, *drawn])
         return drawn
+
+    def _deal(self, count: int, busy: Sequence[str]) -> list[str]:
+        """Take up to `count` names from the hand; those that are busy stay in it."""
+        free = [name for name in self._hand if name not in busy][:count]
+        self._hand = [name for name in self._hand if name not in free]
+        return free
 
     def sample(self) -> tuple[str, ...]:
         """A few robots believed alive, to be named to others."""

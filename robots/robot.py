@@ -21,11 +21,12 @@ from robots.bitmaps import bitmap_of
 from robots.channel import Channel, Watch
 from robots.journal import Born, Entry, PartKept, decode_entry, encode_entry, parts_in
 from robots.knowledge import Knowledge, Snapshot
+from robots.patience import until_answered
 from robots.peers import Peers, contacts
 from robots.supervision import Child, RestartPolicy, Supervisor
 from robots.workers.convergence_detector import ConvergenceDetector
 from robots.workers.gossip_initiator import GossipInitiator, Timers
-from robots.workers.inbox_reader import InboxReader, Repeats
+from robots.workers.inbox_reader import InboxReader, InHand, Repeats
 from robots.workers.notes import Asked, Equalled, Heard, Offered, Outgoing, Quiet, Ticked
 from robots.workers.outbox_writer import OutboxWriter
 from robots.workers.quiescence_detector import QuiescenceDetector
@@ -152,8 +153,10 @@ class Life:
         self._heard: Channel[Heard] = self._channel("heard")
         self._outgoing: Channel[Outgoing] = self._channel("outgoing")
         self._signs: Channel[Ticked | Equalled] = self._channel("signs")
-        self._quiet: Channel[Quiet] = self._channel("quiet")
+        self._quiet: Watch[Quiet | None] = Watch(None)
+        self._in_hand = InHand(outside.ports.inbox)
         self._repeats = Repeats()
+        self._mergers = itertools.count()
         self._sequences: dict[str, int] = {}
         self._exchange_numbers = itertools.count(1)
         number = int(robot[1:])
@@ -169,7 +172,8 @@ class Life:
         """Live until the order `stop`; gives its reason."""
         self._emit(RobotBorn(self._knowledge.value.count, self._replayed))
         await self._supervisor.run()
-        await self._outside.ports.inbox.flush()
+        with suppress(Unavailable):  # what is not acknowledged comes again, and does no harm
+            await self._outside.ports.inbox.flush()
         return self._reason
 
     def _children(self) -> list[Child]:
@@ -188,7 +192,7 @@ class Life:
     def _inbox_reader(self) -> InboxReader:
         return InboxReader(
             me=self._robot,
-            inbox=self._outside.ports.inbox,
+            in_hand=self._in_hand,
             repeats=self._repeats,
             summaries=self._summaries,
             offers=self._offers,
@@ -202,7 +206,7 @@ class Life:
             summaries=self._summaries,
             knowledge=self._knowledge,
             outgoing=self._outgoing,
-            acknowledge=self._outside.ports.inbox.acknowledge,
+            acknowledge=self._in_hand.acknowledge,
             chance=self._outside.chance,
         )
 
@@ -212,7 +216,8 @@ class Life:
             knowledge=self._knowledge,
             journal=self._outside.ports.journal,
             incarnation=self._incarnation,
-            acknowledge=self._outside.ports.inbox.acknowledge,
+            is_successor=next(self._mergers) > 0,
+            acknowledge=self._in_hand.acknowledge,
             clock=self._outside.clock,
             emit=self._emit,
         )
@@ -277,9 +282,7 @@ class Life:
                     self._reason = order.content.decode()
                     self._supervisor.stop()
                     return
-            self._orders = []
-            with suppress(Unavailable):
-                self._orders = await self._outside.ports.orders.read(PATIENCE_US)
+            self._orders = await until_answered(lambda: self._outside.ports.orders.read(PATIENCE_US))
 
     def _channel(self, name: str) -> Channel[Any]:
         return Channel(name, self._tell_pressure)

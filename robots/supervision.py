@@ -109,9 +109,9 @@ class Supervisor:
         task.add_done_callback(lambda done: self._on_done(child, done))
 
     def _on_done(self, child: Child, task: asyncio.Task[None]) -> None:
-        if self._ended.done() or task.cancelled():
+        if self._ended.done():
             return
-        error = task.exception() or RuntimeError("returned, which a worker never does")
+        error = _error_of(task)
         if isinstance(error, self._fatal):
             self._ended.set_exception(error)
             return
@@ -139,6 +139,13 @@ class Supervisor:
         for task in self._tasks.values():
             if not task.cancelled():
                 task.exception()  # seen, so that nobody complains of it
+
+
+def _error_of(task: asyncio.Task[None]) -> BaseException:
+    """What a child ended of. None of them may end by itself, nor by a cancellation that was not ours."""
+    if task.cancelled():
+        return asyncio.CancelledError("cancelled by nobody")
+    return task.exception() or RuntimeError("returned, which a worker never does")
 
 
 async def _run(child: Child) -> None:

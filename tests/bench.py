@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from broker.envelope import Envelope, decode, encode
 from broker.memory import MemoryDesk, MemoryServer, memory_ports
+from broker.ports import Ports
 from broker.relay import Copy
 from robots.deal import Deal
 from robots.journal import Entry, decode_entry
@@ -34,13 +35,15 @@ class Bench:
         self.desk.deal(self.deal.dealing(RUN, self.terms, []))
         self.events: list[Stamped] = []
         self.lives: list[asyncio.Task[str]] = []
+        self.ports: list[Ports] = []  # of each life, for tests that make them fail
         self._sent = 0
 
     def give_birth(self, robot: str, policy: RestartPolicy | None = None, nonce: str = "") -> asyncio.Task[str]:
         """Begin a life of `robot`; it starts to gossip after `go`."""
         nonce = nonce or f"nonce-{len(self.lives)}"
+        self.ports.append(memory_ports(self.server, robot, nonce))
         outside = Outside(
-            memory_ports(self.server, robot, nonce),
+            self.ports[-1],
             self.clock,
             Random(nonce),
             nonce,

@@ -189,11 +189,11 @@ def test_what_is_published_was_journalled_before() -> None:
 def test_an_entry_is_acknowledged_only_after_the_journal_has_its_parts() -> None:
     async def scenario(bench: Bench) -> None:
         # Given a journal that does not answer
-        life = bench.give_birth("r00")
+        bench.give_birth("r00")
         await bench.eventually(born(bench))
         news = missing(bench)[:1]
         gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        journal = life.get_coro().cr_frame.f_locals["outside"].ports.journal
+        journal = bench.ports[0].journal
         append = journal.append
 
         async def slow(incarnation: int, contents: list[bytes]) -> None:
@@ -232,7 +232,7 @@ def test_a_contradiction_kills_and_restarts_the_merger_alone() -> None:
         assert [restart.worker for restart in bench.happened(WorkerRestarted)] == ["secret_merger"]
         assert bench.journal("r00")[: len(before)] == before
         assert sorted(held(bench)) == list(range(len(PARTS))), "the channel kept what came meanwhile"
-        assert not bench.server.inboxes["r00"].pending
+        await bench.eventually(lambda: not bench.server.inboxes["r00"].pending)
 
     on_the_bench(scenario)
 
@@ -254,6 +254,117 @@ def test_too_many_crashes_are_escalated_to_the_robot() -> None:
     on_the_bench(scenario)
 
 
+# The server's absence.
+
+
+def test_an_outage_is_no_crash_and_nothing_is_learnt_twice() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a robot whose server goes away while parts are in its inbox
+        await bench.begin("r00")
+        bench.put("r00", "r01", Update(missing(bench)))
+        bench.server.is_away = True
+        await asyncio.sleep(30)
+        assert not bench.happened(PartsMerged)
+
+        # When it is back, with the same parts in another envelope too
+        bench.put("r00", "r01", Update(PARTS))
+        bench.server.is_away = False
+        peer = asyncio.ensure_future(be_an_equal_peer(bench))
+        await bench.eventually(lambda: bench.happened(SecretWritten))
+        peer.cancel()
+
+        # Then no worker crashed, and each part was journalled once
+        assert not bench.happened(WorkerCrashed)
+        assert sorted(held(bench)) == list(range(len(PARTS)))
+        await bench.eventually(lambda: not bench.server.inboxes["r00"].pending)
+
+    on_the_bench(scenario)
+
+
+def test_an_outage_between_quiet_and_write_only_delays_the_write() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.begin("r00")
+        peer = asyncio.ensure_future(be_an_equal_peer(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(PartsMerged))
+        await asyncio.sleep(0.2)
+
+        # Given a server that goes away before the quiet period is over (the tick goes on)
+        bench.server.is_away = True
+        await bench.eventually(lambda: bench.happened(RobotQuiet))
+        await asyncio.sleep(10)
+        assert not bench.happened(SecretWritten)
+
+        bench.server.is_away = False
+        await bench.eventually(lambda: bench.happened(SecretWritten))
+        peer.cancel()
+        assert not bench.happened(WorkerCrashed)
+
+    on_the_bench(scenario)
+
+
+def test_a_merger_that_dies_between_journal_and_publication_has_a_successor_that_knows() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a journal that stores an append and loses its writer at once
+        await bench.begin("r00")
+        journal = bench.ports[0].journal
+        append = journal.append
+
+        async def store_and_die(incarnation: int, contents: list[bytes]) -> None:
+            await append(incarnation, contents)
+            journal.append = append
+            raise RuntimeError("killed here")
+
+        journal.append = store_and_die
+        news = missing(bench)
+        bench.put("r00", "r01", Update(news))
+        await bench.eventually(lambda: bench.happened(WorkerRestarted))
+
+        # When its successor lives, and the same parts come again
+        await asyncio.sleep(0.2)
+        bench.put("r00", "r01", Update(news))
+        bench.put("r00", "r01", Summary(ALL.to_bytes(1, "little")))
+        answers: list[Answer] = []
+        await bench.eventually(lambda: answers.extend(m for _, m in bench.sent() if isinstance(m, Answer)) or answers)
+
+        # Then the journal holds each once, and the robot knows them
+        assert sorted(held(bench)) == list(range(len(PARTS)))
+        assert answers[0].equal
+
+    on_the_bench(scenario)
+
+
+def test_entries_that_come_again_while_they_are_in_hand_are_not_acknowledged_early() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given parts that wait for a journal that does not answer
+        await bench.begin("r00")
+        journal = bench.ports[0].journal
+        append = journal.append
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def slow(incarnation: int, contents: list[bytes]) -> None:
+            await gate
+            await append(incarnation, contents)
+
+        journal.append = slow
+        bench.put("r00", "r01", Update(missing(bench)))
+        await asyncio.sleep(0.1)
+
+        # When an outage makes the inbox hand out its pending entries again
+        bench.server.is_away = True
+        await asyncio.sleep(3)
+        bench.server.is_away = False
+        await asyncio.sleep(3)
+
+        # Then the entry is still pending, until the journal has its parts
+        assert bench.server.inboxes["r00"].pending
+        gate.set_result(None)
+        await bench.eventually(lambda: not bench.server.inboxes["r00"].pending)
+        assert sorted(held(bench)) == list(range(len(PARTS)))
+
+    on_the_bench(scenario)
+
+
 # The network's nonsense.
 
 
@@ -270,7 +381,7 @@ def test_garbage_is_an_event_and_never_a_crash() -> None:
 
         assert len(bench.happened(MessageRefused)) == 3
         assert not bench.happened(WorkerCrashed)
-        assert not bench.server.inboxes["r00"].pending, "garbage is acknowledged too"
+        await bench.eventually(lambda: not bench.server.inboxes["r00"].pending)  # garbage is acknowledged too
 
     on_the_bench(scenario)
 

@@ -56,7 +56,7 @@ class Stage:
     def __init__(self, clock: VirtualClock, names: list[str], fatal: tuple[type[Exception], ...] = ()) -> None:
         self.events: list[AnyEvent] = []
         self.starts: dict[str, int] = dict.fromkeys(names, 0)
-        self.orders: dict[str, Channel[Exception | None]] = {name: Channel(name, lambda *_: None) for name in names}
+        self.orders: dict[str, Channel[BaseException | None]] = {name: Channel(name, lambda *_: None) for name in names}
         children = [Child(name, lambda name=name: self.child(name)) for name in names]
         self.supervisor = Supervisor(
             children, RestartPolicy(max_restarts=3), clock, Random(1), self.events.append, fatal
@@ -102,6 +102,22 @@ def test_a_worker_that_returns_has_crashed() -> None:
         return stage
 
     assert run_virtually(main).starts == {"a": 2}
+
+
+def test_a_child_that_ends_cancelled_by_nobody_has_crashed() -> None:
+    async def main(clock: VirtualClock) -> Stage:
+        stage = Stage(clock, ["a"])
+        running = asyncio.ensure_future(stage.supervisor.run())
+        stage.orders["a"].offer(asyncio.CancelledError())
+        await asyncio.sleep(1)
+        stage.supervisor.stop()
+        await running
+        return stage
+
+    stage = run_virtually(main)
+
+    assert stage.starts == {"a": 2}
+    assert stage.count(WorkerCrashed) == 1
 
 
 def test_a_spent_budget_is_escalated_and_ends_all() -> None:
@@ -181,6 +197,22 @@ def test_a_writer_that_must_not_lose_waits_for_room() -> None:
         assert [await channel.get() for _ in range(5)] == list(range(5))
         await writing
         assert channel.dropped == 0
+
+    run_virtually(main)
+
+
+def test_a_writer_that_gave_up_does_not_take_anothers_call_with_it() -> None:
+    async def main(_clock: VirtualClock) -> None:
+        channel: Channel[int] = Channel("small", lambda *_: None, capacity=1)
+        await channel.put(0)
+        impatient = asyncio.ensure_future(channel.put(1))
+        patient = asyncio.ensure_future(channel.put(2))
+        await asyncio.sleep(0.1)
+        impatient.cancel()
+        await asyncio.sleep(0.1)
+
+        assert [await channel.get(), await channel.get()] == [0, 2]
+        await patient
 
     run_virtually(main)
 

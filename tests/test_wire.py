@@ -144,6 +144,17 @@ def test_a_delta_always_carries_one_part_even_the_longest() -> None:
     assert not isinstance(decode(encode(an_envelope(kind="update", body=encode_message(Update(parts))))), Garbage)
 
 
+def test_the_largest_honest_answer_fits_the_wire() -> None:
+    knowledge = Knowledge()
+    knowledge.learn(Part(index, "x" * 1000, False) for index in range(40))
+    parts = delta(knowledge.now, (1 << 40) - 1, 0)
+    answer = Answer(parts, b"\xff" * (MAX_PARTS // 8))
+
+    frame = encode(an_envelope(kind="answer", body=encode_message(answer)))
+
+    assert not isinstance(decode(frame), Garbage)
+
+
 def test_hot_parts_ride_only_when_all_of_them_fit() -> None:
     knowledge = Knowledge()
     knowledge.learn(Part(index, "x" * 40, False) for index in range(20))

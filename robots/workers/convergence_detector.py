@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
-from broker.ports import Journal, Register, RegisterLost, Unavailable
-from robots.channel import Channel, Watch
+from broker.ports import Journal, Register, RegisterLost
+from robots.channel import Watch
 from robots.journal import Quieted, encode_entry
 from robots.knowledge import Snapshot
+from robots.patience import until_answered
 from robots.workers.notes import Quiet
 from telemetry.clock import Clock
 from telemetry.events import AnyEvent, EvidenceLost, SecretRefused, SecretWritten
-
-PAUSE_S: Final = 0.5  # between tries while the server is away
 
 
 class ConvergenceDetector:
@@ -25,7 +23,7 @@ class ConvergenceDetector:
 
     def __init__(
         self,
-        quiet: Channel[Quiet],
+        quiet: Watch[Quiet | None],
         knowledge: Watch[Snapshot],
         journal: Journal,
         register: Register,
@@ -42,19 +40,21 @@ class ConvergenceDetector:
         self._emit = emit
 
     async def run(self) -> None:
-        settled = False
-        while True:
-            quiet = await self._quiet.get()
-            mine = self._knowledge.value
-            if mine.complete and not settled:
-                entry = Quieted(quiet.ticks, quiet.exchange.hex(), self._clock.wall_us())
-                await self._journal.append(self._incarnation, [encode_entry(entry)])
-                await self._write(mine.text().encode())
-                settled = True
+        quiet = await self._quiet.until(self._may_write)
+        assert quiet is not None
+        entry = Quieted(quiet.ticks, quiet.exchange.hex(), self._clock.wall_us())
+        await until_answered(lambda: self._journal.append(self._incarnation, [encode_entry(entry)]))
+        await self._write(self._knowledge.value.text().encode())
+        await asyncio.get_running_loop().create_future()  # nothing is left to decide; a worker never returns
+
+    def _may_write(self, quiet: Quiet | None) -> bool:
+        """Complete, and quiet with just that: a quiet from before the last news does not count."""
+        mine = self._knowledge.value
+        return quiet is not None and mine.complete and quiet.known == mine.known
 
     async def _write(self, secret: bytes) -> None:
         try:
-            durability = await self._try_until_answered(secret)
+            durability = await until_answered(lambda: self._register.write(secret))
         except RegisterLost:
             self._emit(EvidenceLost("register"))
             return
@@ -62,10 +62,3 @@ class ConvergenceDetector:
             self._emit(SecretRefused())
         else:
             self._emit(SecretWritten(len(secret), durability))
-
-    async def _try_until_answered(self, secret: bytes) -> str | None:
-        while True:
-            try:
-                return await self._register.write(secret)
-            except Unavailable:
-                await asyncio.sleep(PAUSE_S)

@@ -112,7 +112,7 @@ class GossipInitiator:
         mine = self._knowledge.value
         self._hot.append(mine.known & ~self._seen)
         self._seen = mine.known
-        self._signs.offer(Ticked(self._peers.alive))
+        self._signs.offer(Ticked(self._peers.alive, mine.known))
         fanout = self._fanout(mine)
         busy = [exchange.peer for exchange in self._open.values()]
         for peer in self._peers.draw(min(fanout, OPEN_LIMIT - len(self._open)), busy):

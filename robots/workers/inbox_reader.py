@@ -1,10 +1,12 @@
 """The port between the inbox and the workers: decodes, drops garbage and repeats, and hands on what is left.
 
-It acknowledges only what it drops; what it hands on is acknowledged by the worker that has dealt with it.
+It acknowledges only what it drops; what it hands on is acknowledged by the worker that has dealt with it. While the
+server is away nothing comes, which is no crash.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +16,7 @@ from robots.bitmaps import from_bytes
 from robots.channel import Channel, Watch
 from robots.journal import Cause
 from robots.messages import Answer, Message, Summary, decode_message, parts_of
+from robots.patience import until_answered
 from robots.workers.notes import Asked, Heard, Offered
 from telemetry.events import AnyEvent, MessageReceived, MessageRefused, MessageRepeated, MessageTrimmed
 
@@ -47,13 +50,37 @@ class Repeats:
         return False
 
 
+class InHand:
+    """Entries that were handed out and not yet acknowledged. It outlives the crashes of all who use it.
+
+    After any trouble an inbox hands out its pending entries again; one that is still in hand is no news.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._entries: dict[str, None] = {}
+        self.unread: deque[Delivery] = deque()  # received, and not yet looked at
+
+    async def receive(self) -> int:
+        """Put what comes into `unread`; how many entries came."""
+        batch = await until_answered(lambda: self._inbox.receive(BATCH, PATIENCE_US))
+        self.unread.extend(delivery for delivery in batch if delivery.entry not in self._entries)
+        self._entries.update(dict.fromkeys(delivery.entry for delivery in batch))
+        return len(batch)
+
+    def acknowledge(self, entry: str) -> None:
+        """The entry is dealt with."""
+        self._entries.pop(entry, None)
+        self._inbox.acknowledge(entry)
+
+
 class InboxReader:
     """inbox → summary_processor, secret_merger, gossip_initiator."""
 
     def __init__(
         self,
         me: str,
-        inbox: Inbox,
+        in_hand: InHand,
         repeats: Repeats,
         summaries: Channel[Asked],
         offers: Channel[Offered],
@@ -62,7 +89,7 @@ class InboxReader:
         emit: Callable[[AnyEvent], None],
     ) -> None:
         self._me = me
-        self._inbox = inbox
+        self._in_hand = in_hand
         self._repeats = repeats
         self._summaries = summaries
         self._offers = offers
@@ -71,16 +98,16 @@ class InboxReader:
         self._emit = emit
 
     async def run(self) -> None:
+        unread = self._in_hand.unread
         while True:
-            batch = await self._inbox.receive(BATCH, PATIENCE_US)
-            self._drained.value = len(batch) < BATCH
-            for delivery in batch:
-                await self._take(delivery)
+            while unread:  # a predecessor may have left some
+                await self._take(unread.popleft())
+            self._drained.value = await self._in_hand.receive() < BATCH
 
     async def _take(self, delivery: Delivery) -> None:
         if delivery.frame is None:
             self._emit(MessageTrimmed(delivery.entry))
-            self._inbox.acknowledge(delivery.entry)
+            self._in_hand.acknowledge(delivery.entry)
             return
         envelope = decode(delivery.frame)
         if isinstance(envelope, Garbage):
@@ -92,14 +119,14 @@ class InboxReader:
             return
         if self._repeats.is_repeat(envelope, delivery.copy):
             self._emit(MessageRepeated(envelope.sender, envelope.incarnation, envelope.sequence, delivery.copy))
-            self._inbox.acknowledge(delivery.entry)
+            self._in_hand.acknowledge(delivery.entry)
             return
         self._tell(envelope, delivery.copy)
         await self._hand_on(envelope, message, delivery)
 
     def _refuse(self, delivery: Delivery, garbage: Garbage) -> None:
         self._emit(MessageRefused(delivery.entry, garbage.reason))
-        self._inbox.acknowledge(delivery.entry)
+        self._in_hand.acknowledge(delivery.entry)
 
     def _tell(self, envelope: Envelope, copy: int) -> None:
         self._emit(
@@ -133,4 +160,4 @@ class InboxReader:
             answer = message if isinstance(message, Answer) else None
             self._heard.offer(Heard(envelope.sender, envelope.exchange, holds, answer=answer))
             if not parts:
-                self._inbox.acknowledge(delivery.entry)
+                self._in_hand.acknowledge(delivery.entry)

@@ -48,9 +48,11 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 
 class Ticked(msgspec.Struct, frozen=True):
-    """gossip_initiator → quiescence_detector: a tick was executed; so many peers are believed alive."""
+    """gossip_initiator → quiescence_detector: a tick was executed while `known` (bitmap) was known; so many peers are
+    believed alive."""
 
     peers_alive: int
+    known: int
 
 
 class Equalled(msgspec.Struct, frozen=True):
@@ -61,7 +63,9 @@ class Equalled(msgspec.Struct, frozen=True):
 
 
 class Quiet(msgspec.Struct, frozen=True):
-    """quiescence_detector → convergence_detector: the quiet period is over."""
+    """quiescence_detector → convergence_detector, as a watched value: the quiet period is over, and `known` (bitmap) is
+    what was known all through it."""
 
     ticks: int
     exchange: bytes
+    known: int

@@ -16,14 +16,14 @@ from telemetry.events import AnyEvent, RobotDisturbed, RobotQuiet
 
 
 class QuiescenceDetector:
-    """signs → quiet."""
+    """signs → quiet. What it shows in `quiet` is taken back as soon as something new is merged."""
 
     def __init__(
         self,
         signs: Channel[Ticked | Equalled],
         knowledge: Watch[Snapshot],
         drained: Watch[bool],
-        quiet: Channel[Quiet],
+        quiet: Watch[Quiet | None],
         quiet_ticks: int,
         emit: Callable[[AnyEvent], None],
     ) -> None:
@@ -36,15 +36,16 @@ class QuiescenceDetector:
         self._known = knowledge.value.known
         self._ticks = 0
         self._equal: bytes | None = None
-        self._is_quiet = False
 
     async def run(self) -> None:
         while True:
             sign = await self._signs.get()
             self._notice_news()
+            if sign.known != self._known:
+                continue  # it is older than the news
             if isinstance(sign, Ticked):
                 self._count(sign)
-            elif sign.known == self._known:
+            else:
                 self._equal = sign.exchange
 
     def _notice_news(self) -> None:
@@ -54,8 +55,8 @@ class QuiescenceDetector:
         self._known = known
         self._ticks = 0
         self._equal = None
-        if self._is_quiet:
-            self._is_quiet = False
+        if self._quiet.value is not None:
+            self._quiet.set(None)
             self._emit(RobotDisturbed())
 
     def _count(self, tick: Ticked) -> None:
@@ -63,8 +64,8 @@ class QuiescenceDetector:
             return
         self._ticks += 1
         is_alone = tick.peers_alive == 0
-        if self._is_quiet or self._ticks < self._quiet_ticks or (self._equal is None and not is_alone):
+        is_early = self._ticks < self._quiet_ticks or (self._equal is None and not is_alone)
+        if is_early or self._quiet.value is not None:
             return
-        self._is_quiet = True
         self._emit(RobotQuiet(self._ticks))
-        self._quiet.offer(Quiet(self._ticks, self._equal or b""))
+        self._quiet.set(Quiet(self._ticks, self._equal or b"", self._known))

@@ -1,7 +1,7 @@
 """Owns the knowledge: merges, journals, and only then publishes. What a robot has advertised it never forgets.
 
-A contradiction is not repaired: the message is dropped and named, and the worker dies. Its successor begins with the
-last published snapshot.
+A contradiction is not repaired: the message is dropped and named, and the worker dies. Its successor begins with what
+the journal holds: the last good snapshot, even if the crash came between journal and publication.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from broker.ports import Journal
 from robots.channel import Channel, Watch
-from robots.journal import Completed, Entry, PartKept, encode_entry
+from robots.journal import Completed, Entry, PartKept, decode_entry, encode_entry, parts_in
 from robots.knowledge import InvariantViolation, Knowledge, Snapshot
+from robots.patience import until_answered
 from robots.secret import Part
 from robots.workers.notes import Offered
 from telemetry.clock import Clock
@@ -27,6 +28,7 @@ class SecretMerger:
         knowledge: Watch[Snapshot],
         journal: Journal,
         incarnation: int,
+        is_successor: bool,
         acknowledge: Callable[[str], None],
         clock: Clock,
         emit: Callable[[AnyEvent], None],
@@ -36,17 +38,27 @@ class SecretMerger:
         self._knowledge = Knowledge(knowledge.value)
         self._journal = journal
         self._incarnation = incarnation
+        self._is_successor = is_successor
         self._acknowledge = acknowledge
         self._clock = clock
         self._emit = emit
 
     async def run(self) -> None:
+        if self._is_successor:
+            await self._catch_up()
         while True:
             offered = await self._offers.get()
             news = self._news_in(offered)
             if news:
                 await self._keep(news, offered)
             self._acknowledge(offered.entry)
+
+    async def _catch_up(self) -> None:
+        """Publish what is journalled and was not published."""
+        rows = await until_answered(self._journal.replay)
+        news = self._knowledge.news(parts_in(decode_entry(row.content) for row in rows))
+        if news:
+            self._published.set(self._knowledge.learn(news))
 
     def _news_in(self, offered: Offered) -> list[Part]:
         try:
@@ -71,7 +83,8 @@ class SecretMerger:
         entries: list[Entry] = [PartKept(part, offered.cause) for part in news]
         if snapshot.complete:
             entries.append(Completed(self._clock.wall_us()))
-        await self._journal.append(self._incarnation, [encode_entry(entry) for entry in entries])
+        contents = [encode_entry(entry) for entry in entries]
+        await until_answered(lambda: self._journal.append(self._incarnation, contents))
         self._published.set(snapshot)
         cause = offered.cause
         self._emit(PartsMerged(cause.sender, cause.incarnation, cause.sequence, cause.copy, len(news), snapshot.count))
