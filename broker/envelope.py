@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
+from broker.shards import MAX_NAME
+
 MAX_BODY: Final = 72 * 1024  # bytes; an honest body is at most 32 KiB of parts beside a bitmap of as many
 MAX_FRAME: Final = MAX_BODY + 512
-MAX_NAME: Final = 16  # characters of a robot's or a run's name
 
 KINDS: Final = ("summary", "answer", "update")
 

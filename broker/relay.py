@@ -18,6 +18,7 @@ import msgspec
 from broker.dice import Dice
 from broker.envelope import Envelope, Garbage, decode
 from broker.plan import Birth, Control, Plan, PlanChange, decode_control
+from broker.shards import is_robot
 from telemetry.events import FatesDecided
 
 Id = tuple[int, int]
@@ -115,7 +116,7 @@ class Relay:
             self._offer_control(entry.id, entry.control)
             return
         envelope = decode(entry.frame) if entry.frame is not None else Garbage("no frame")
-        if isinstance(envelope, Garbage) or envelope.run != self._run or not _is_robot(envelope.receiver):
+        if isinstance(envelope, Garbage) or envelope.run != self._run or not is_robot(envelope.receiver):
             self._decide(entry, None, "refused", ())
         elif self._is_stale(entry.id, envelope):
             self._decide(entry, envelope, "stale", ())
@@ -232,7 +233,3 @@ def count_fates(shard: int, fates: list[Fate]) -> FatesDecided:
         refused=sum(fate.state == "refused" for fate in fates),
         copies=sum(map(len, delivered)),
     )
-
-
-def _is_robot(name: str) -> bool:
-    return name[:1] == "r" and name[1:].isascii() and name[1:].isdigit()

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from broker.envelope import Garbage
+from broker.shards import is_robot
 from robots.bitmaps import indices_from
 from robots.knowledge import Snapshot
 from robots.secret import MAX_PARTS, MAX_WORD, Part
@@ -125,6 +126,4 @@ def _within_limits(message: Message) -> Message | Garbage:
 
 
 def _are_peers(peers: tuple[str, ...]) -> bool:
-    return len(peers) <= MAX_PEERS and all(
-        len(name) <= 16 and name[:1] == "r" and name[1:].isascii() and name[1:].isdigit() for name in peers
-    )
+    return len(peers) <= MAX_PEERS and all(map(is_robot, peers))

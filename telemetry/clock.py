@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-MICROSECONDS = 1_000_000
-
 
 class Clock(Protocol):
     """Where time comes from. Simulated and live code ask the same two questions."""

@@ -5,8 +5,6 @@ Progress lines, the end of a run, screens and reports share it. It judges nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from telemetry.events import (
@@ -22,7 +20,6 @@ from telemetry.events import (
     RunStopped,
     SecretWritten,
     Stamped,
-    WorkerRestarted,
 )
 
 
@@ -33,7 +30,6 @@ class RobotView(msgspec.Struct, frozen=True):
     state: str  # alive, left (in order), dead
     held: int
     is_complete: bool
-    restarts: int = 0
 
 
 class View(msgspec.Struct, frozen=True):
@@ -95,20 +91,11 @@ def fold(view: View, stamped: Stamped) -> View:
     return view
 
 
-def fold_all(view: View, events: Iterable[Stamped]) -> View:
-    """The view after several more events."""
-    for stamped in events:
-        view = fold(view, stamped)
-    return view
-
-
 def _fold_robot(view: View, stamped: Stamped) -> View:
     name, event = stamped.source, stamped.event
     match event:
         case RobotBorn(parts):
-            before = view.robots.get(name)
-            restarts = before.restarts if before else 0
-            born = RobotView(stamped.incarnation, "alive", parts, 0 < parts == view.parts, restarts)
+            born = RobotView(stamped.incarnation, "alive", parts, 0 < parts == view.parts)
             return msgspec.structs.replace(view, robots={**view.robots, name: born})
         case PartsMerged():
             return _change(view, name, held=event.held)
@@ -118,8 +105,6 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
             return _change(view, name, state="dead")
         case RobotLeft():
             return _change(view, name, state="left")
-        case WorkerRestarted():
-            return _change(view, name, restarts=view.robots[name].restarts + 1)
         case SecretWritten():
             return msgspec.structs.replace(view, writer=name)
     return view

@@ -682,6 +682,25 @@ def test_a_doubtful_append_may_be_repeated(server: EmbeddedServer, proxy: Cuttin
 
 
 @pytest.mark.live
+def test_a_replay_knows_what_an_append_in_doubt_meant_to_store(server: EmbeddedServer, proxy: CuttingProxy) -> None:
+    lab = StreamsLab(server.url, "r00", through=proxy.url, patience_s=0.0)
+
+    async def story() -> None:
+        # Given an append whose request was lost, and whose caller will not make it again
+        journal = lab.life("r00", "one").journal
+        await journal.append(1, [b"born"])
+        proxy.cut(b"WATCH")
+        with pytest.raises(Unavailable):
+            await journal.append(1, [b"x"])
+        # When a successor asks what is journalled, it is there, once, whatever comes next
+        assert [row.content for row in await journal.replay()][2:] == [b"born", b"x"]
+        await journal.append(1, [b"y"])
+        assert [row.content for row in await journal.replay()][2:] == [b"born", b"x", b"y"]
+
+    lab.tell(story)
+
+
+@pytest.mark.live
 def test_the_usual_retry_would_store_twice_and_ours_does_not(server: EmbeddedServer, proxy: CuttingProxy) -> None:
     path = proxy.url.removeprefix("unix://")
 

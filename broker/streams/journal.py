@@ -36,7 +36,10 @@ class StreamJournal:
         self._turn = asyncio.Lock()
 
     async def replay(self) -> list[JournalRow]:
-        """All entries, in order. Raises JournalLost, Unavailable."""
+        """All entries, in order, those in doubt included. Raises Fenced (if any were), JournalLost, Unavailable."""
+        async with self._turn:
+            if self._in_doubt is not None:  # an append was cut short: what it meant to store is stored first
+                await self._settle()
         entries = await insist("journal", lambda: read_all(self._client, self._key), self._patience_s)
         if not entries:
             raise JournalLost(self._key)
@@ -46,8 +49,16 @@ class StreamJournal:
         """Store `contents` in order, as this life's next entries. Raises Fenced, JournalLost, Unavailable."""
         async with self._turn:
             self._intend(incarnation, list(contents))
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Bring what is in doubt to a definite end: stored, or never to be."""
+        try:
             await insist("journal", self._complete, self._patience_s)
+        except (Fenced, JournalLost):
             self._in_doubt = None
+            raise
+        self._in_doubt = None
 
     def _intend(self, incarnation: int, contents: list[bytes]) -> None:
         if incarnation != self._incarnation:
