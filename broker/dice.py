@@ -6,12 +6,11 @@ There is no generator and no state in here: any process that knows the seed thro
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import struct
+from typing import Final
 
-Roll = Callable[[int, int], float]
-"""(copy, draw) → a number in [0, 1) of one fault instance's dice; draw is 0 or 1."""
-
-_INSTANCES_PER_DIGEST = 8
+_INSTANCES_PER_DIGEST: Final = 8
+_numbers_in = struct.Struct(">16I").unpack
 
 
 class Dice:
@@ -33,19 +32,24 @@ class Dice:
 class Throw:
     """All numbers of one envelope, each digest computed once."""
 
-    __slots__ = ("_digests", "_envelope", "_key")
+    __slots__ = ("_envelope", "_first", "_key", "_others")
 
     def __init__(self, key: bytes, envelope: str) -> None:
         self._key = key
         self._envelope = envelope
-        self._digests: dict[tuple[int, int], bytes] = {}
+        self._first = self._digest(0, 0)  # nearly always all that is asked for
+        self._others: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def number(self, instance: int, copy: int, draw: int) -> float:
-        """The number in [0, 1) for one fault instance, copy and draw."""
+        """The number in [0, 1) for one fault instance, copy and draw (0 or 1)."""
+        if copy == 0 and instance < _INSTANCES_PER_DIGEST:
+            return self._first[2 * instance + draw] / 4294967296
         block, place = divmod(instance, _INSTANCES_PER_DIGEST)
-        digest = self._digests.get((block, copy))
-        if digest is None:
-            text = f"{block}{self._envelope}{copy}".encode()
-            digest = self._digests[block, copy] = hashlib.blake2b(text, key=self._key).digest()
-        offset = 8 * place + 4 * draw
-        return int.from_bytes(digest[offset : offset + 4], "big") / 4294967296
+        numbers = self._others.get((block, copy))
+        if numbers is None:
+            numbers = self._others[block, copy] = self._digest(block, copy)
+        return numbers[2 * place + draw] / 4294967296
+
+    def _digest(self, block: int, copy: int) -> tuple[int, ...]:
+        text = f"{block}{self._envelope}{copy}".encode()
+        return _numbers_in(hashlib.blake2b(text, key=self._key).digest())

@@ -86,6 +86,7 @@ class Relay:
         self._plan_ids: list[Id] = []
         self._plans: list[Plan] = []
         self._births: dict[str, list[tuple[Id, int]]] = {}
+        self._newest: dict[str, int] = {}  # robot → the latest incarnation that was announced
         self._held: list[tuple[int, int, Copy]] = []  # a heap: (due_us, order of arrival, copy)
         self._arrivals = 0
         self._owed: dict[Id, int] = {}  # entry → writes still to be confirmed before it may be acked
@@ -100,6 +101,7 @@ class Relay:
             births = self._births.setdefault(control.robot, [])
             if (entry, control.incarnation) not in births:
                 births.append((entry, control.incarnation))
+            self._newest[control.robot] = max(control.incarnation, self._newest.get(control.robot, 0))
             return
         place = bisect_left(self._plan_ids, entry)
         if place < len(self._plan_ids) and self._plan_ids[place] == entry:
@@ -216,7 +218,9 @@ class Relay:
         return plan.fate(self._dice, envelope.sender, envelope.incarnation, envelope.receiver, envelope.sequence)
 
     def _is_stale(self, entry: Id, envelope: Envelope) -> bool:
-        births = self._births.get(envelope.sender, ())
+        if envelope.incarnation >= self._newest.get(envelope.sender, 0):
+            return False
+        births = self._births[envelope.sender]
         return any(incarnation > envelope.incarnation and birth < entry for birth, incarnation in births)
 
 
