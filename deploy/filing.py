@@ -72,7 +72,8 @@ def file_evidence(record: Record, evidence: Evidence) -> None:
 
 
 def judge_record(record: Record, name: str) -> Result:
-    """The verdict on a record that is complete; it is put there too."""
+    """Seal a record that is complete, and judge it; the verdict is put there too."""
+    record.seal()
     result = judge(load(record.folder, name))
     record.write("verdict", result.json)
     return result

@@ -22,6 +22,9 @@ This file knows names, formats and how to write and find them; it knows no meani
     streams.json    {outboxes: {shard: {added, last}}, inboxes: {robot: {added, left}}, contradictions: {robot: n},
                     orders: [{id, order, reason}]}: added = entries-added, the server's own counter
     events.jsonl    telemetry.events.Stamped, one a line
+    manifest.json   {file: SHA-256 in hex} of every evidence file (those above, and secret.txt if there is one), written
+                    last: what was changed afterwards is not as it was recorded, and shows nothing any more. It guards
+                    against accidents, not against somebody who seals anew
     verdict.json    the result, as `--json` prints it
     live.json       {url, pid}, readable by its owner alone, and only while the run goes on
     logs/           what the fleet's processes printed
@@ -32,6 +35,7 @@ Ids are `<milliseconds>-<n>` of the server's clock, except in journals and birth
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -41,8 +45,11 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-JSON_FILES = ("settings", "deal", "register", "streams", "verdict")
-ROW_FILES = ("plan", "fates", "journals", "events")
+EVIDENCE = (
+    *("settings.json", "deal.json", "plan.jsonl", "fates.jsonl", "journals.jsonl", "register.json", "streams.json"),
+    *("events.jsonl", "secret.txt"),
+)
+"""The files that a manifest names, where they are there."""
 
 
 class NoSuchRun(Exception):
@@ -84,10 +91,20 @@ class Record:
         """Put `content` into the file `name`, whole or not at all."""
         self._replace(name, content)
 
+    def seal(self) -> None:
+        """Put the manifest of the evidence as it stands now. To be called when all of it is there."""
+        files = [self.folder / name for name in EVIDENCE]
+        self.write("manifest", {file.name: _sha256(file) for file in files if file.is_file()})
+
     def _replace(self, name: str, content: bytes) -> None:
         draft = self.folder / f".{name}.draft"
         draft.write_bytes(content)
         draft.replace(self.folder / name)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def new_run_id(runs: Path) -> str:

@@ -24,16 +24,18 @@ from telemetry.events import (
     MessageSent,
     PartsMerged,
     ProcessDied,
+    ProcessStarted,
     RobotBorn,
     RobotComplete,
     RobotFenced,
     RobotLeft,
     RobotStarted,
+    SecretRefused,
     SecretWritten,
     WorkerRestarted,
 )
 from telemetry.pipeline import Emitter
-from telemetry.record import Record
+from telemetry.record import EVIDENCE, Record
 from telemetry.verdict import judge as judging
 from telemetry.verdict.case import case_of, load
 from telemetry.verdict.fates import Rulebook
@@ -287,7 +289,7 @@ def verdict_on(files: Files, secret: bytes | None = SECRET) -> Result:
 
 
 def put(folder: Path, files: Files, secret: bytes | None = SECRET) -> Path:
-    """The record of `files` in `folder`."""
+    """The record of `files` in `folder`, sealed."""
     folder.mkdir(exist_ok=True)
     record = Record(folder)
     for name, content in files.items():
@@ -297,6 +299,7 @@ def put(folder: Path, files: Files, secret: bytes | None = SECRET) -> Path:
             record.write(name, content)
     if secret is not None:
         record.write_bytes("secret.txt", secret)
+    record.seal()
     return folder
 
 
@@ -409,6 +412,8 @@ def test_a_robot_that_was_dealt_everything_is_complete_at_once(files: Files) -> 
     files["settings"] |= {"robots": 1}
     for part in files["deal"]["indices"]:
         part["holders"] = ["r00"]
+    files["plan"] = [row for row in files["plan"] if row.get("robot") in (None, "r00")]
+    files["register"]["births"] = {"r00": files["register"]["births"]["r00"]}
     content = [{"entry": "header", "origin": "dealt"}]
     content += [
         {"entry": "part", "index": index, "word": word, "last": index == 2, "cause": None}
@@ -614,8 +619,11 @@ def quiet_of(files: Files) -> dict[str, Any]:
     return rows(files, "journals", robot="r01", entry="quiet")[0]
 
 
-def write_before_quiet(files: Files) -> None:
-    quiet_of(files)["at_us"] += 1_000_000
+def shift_clock(files: Files, robot: str, by_us: int) -> None:
+    """Let the robot's own clock have been so much ahead of the server's."""
+    for row in files["journals"]:
+        if row["robot"] == robot and "at_us" in row:
+            row["at_us"] += by_us
 
 
 def write_without_quiet(files: Files) -> None:
@@ -627,6 +635,10 @@ def merge_while_waiting(files: Files) -> None:
     drop(files, "journals", part)
     files["journals"].insert(files["journals"].index(quiet_of(files)), part)
     renumber(files, "r01")
+
+
+def try_without_quiet(files: Files) -> None:
+    drop(files, "journals", rows(files, "journals", robot="r00", entry="quiet")[0])
 
 
 def wait_incomplete(files: Files) -> None:
@@ -668,6 +680,17 @@ def decide_twice(files: Files) -> None:
 
 def refuse_an_envelope(files: Files) -> None:
     one(files, 1)["fate"] = "refused"
+
+
+REFUSED = dict.fromkeys(("sender", "incarnation", "receiver", "sequence", "exchange", "kind")) | {
+    "fate": "refused",
+    "deliveries": [],
+    "body": 0,
+}
+
+
+def refuse_as_garbage(files: Files, copies: int = 1) -> None:
+    one(files, copies).update(REFUSED)
 
 
 def lose_a_fate(files: Files) -> None:
@@ -726,18 +749,19 @@ BREACHES: dict[str, tuple[str, Damage, str]] = {
         lambda f: journal_part(f, "r00", 1).update(cause=None),
         "journal of r00",
     ),
-    "a write before quiet": ("patient", write_before_quiet, "journal of r01"),
     "a write without quiet": ("patient", write_without_quiet, "journal of r01"),
     "too few quiet ticks": ("patient", lambda f: quiet_of(f).update(ticks=9), "journal of r01"),
     "a part while waiting": ("patient", merge_while_waiting, "journal of r01"),
     "waiting before being complete": ("patient", wait_incomplete, "journal of r01"),
-    "ticks that had no time": ("patient", rush, "journal of r01"),
+    "a refused try without quiet": ("patient", try_without_quiet, "journal of r00, life 1"),
     "a robot that had time and is not complete": ("convergent", remain_incomplete, "journal of r00"),
     "a lost envelope that came": ("honest faults", deliver_what_was_lost, "outbox"),
     "a copy that is too late": ("honest faults", deliver_later, "outbox"),
     "an older life's envelope that came": ("honest faults", deliver_the_stale, "outbox"),
     "an entry of two fates": ("honest faults", decide_twice, "outbox"),
     "an envelope taken for garbage": ("honest faults", refuse_an_envelope, "outbox"),
+    "an envelope dropped as garbage": ("honest faults", refuse_as_garbage, "outbox"),
+    "a lost envelope dropped as garbage": ("honest faults", lambda f: refuse_as_garbage(f, 0), "outbox"),
     "an entry with unequal records": ("accounted", decide_twice, "outbox"),
     "a fate that is missing": ("accounted", lose_a_fate, "envelope"),
     "a control entry that is missing": ("accounted", lose_a_control, "outbox 0"),
@@ -793,6 +817,12 @@ def stop_early(files: Files) -> None:
     files["streams"]["orders"][-1]["id"] = f"{GO_MS + 1999}-0"
 
 
+def forget_an_entry(files: Files) -> None:
+    row = one(files, 0)
+    drop(files, "fates", row)
+    files["streams"]["outboxes"][str(row["shard"])]["added"] -= 1
+
+
 def lose_too_much(files: Files) -> None:
     remain_incomplete(files)
     files["plan"][0]["faults"][0]["fault"] = "loss 0.6"
@@ -825,6 +855,39 @@ DOUBTS: dict[str, tuple[str, Damage, str]] = {
     "faults above the budget": ("convergent", lose_too_much, "loss 0.6"),
     "a part that died with its holder": ("convergent", die_incomplete, "part 2 (last held by r02)"),
     "no envelope at all": ("honest faults", lambda f: f["fates"].clear(), "nothing was offered"),
+    "a quiet that is told to be after the write": (
+        "patient",
+        lambda f: quiet_of(f).update(at_us=quiet_of(f)["at_us"] + 1_000_001),
+        "clocks of r01 and of the server disagree",
+    ),
+    "ticks that had no time": ("patient", rush, "clock and the ticks of r01 disagree"),
+    "a loser's lost journal": ("patient", lambda f: lose_journal(f, "r00"), "journal of r00, which tried to write"),
+    "a try that is not in the births": (
+        "once",
+        lambda f: insert_event(f, "r02", 2, SecretRefused(), STOP_MS),
+        "r02/2 says that it tried",
+    ),
+    "a robot too few": ("monotonic", lambda f: f["settings"].update(robots=2), "r02 was dealt parts"),
+    "a robot too many": ("unique", lambda f: f["settings"].update(robots=4), "journal of r03 is not in the record"),
+    "a holder that nobody knows": ("once", lambda f: f["deal"]["indices"][1]["holders"].append("r09"), "r09 was dealt"),
+    "a birth stream of nobody": ("once", lambda f: f["register"]["births"].update(r07=[]), "r07 has a birth stream"),
+    "a journal of nobody": (
+        "idempotent",
+        lambda f: f["journals"].append({"robot": "r07", "id": "0-1", "entry": "header", "origin": "dealt"}),
+        "r07 has a journal",
+    ),
+    "a missing birth stream": ("once", lambda f: f["register"]["births"].pop("r02"), "birth stream of r02 is not"),
+    "a birth stream without its births": (
+        "once",
+        lambda f: f["register"]["births"].update(r02=[]),
+        "birth of r02/1 is not in its birth stream",
+    ),
+    "a birth that is in no journal": (
+        "once",
+        lambda f: f["register"]["births"]["r02"].append({"id": "3-1", "entry": "born", "nonce": "x", "at_us": None}),
+        "birth of r02/3 is not in its journal",
+    ),
+    "an envelope without an entry": ("accounted", forget_an_entry, "no outbox entry is left to be it"),
     "an inbox that was not counted": ("accounted", lambda f: f["streams"]["inboxes"].pop("r01"), "r01's inbox"),
     "an outbox that was not counted": ("accounted", lambda f: f["streams"]["outboxes"].pop("1"), "outbox 1"),
 }
@@ -869,6 +932,85 @@ def test_relays_of_an_interrupted_run_are_not_convicted_of_what_is_missing(files
         # Then what is missing is not held against them, nor taken for granted
         assert finding.state == "UNPROVEN", finding.why
         assert "interrupted" in finding.why
+
+
+def tell(files: Files, *told: AnyEvent) -> Files:
+    """The same record, in which the fleet's parent has seen this too."""
+    last = named(files, "process.died", "lab")[-1]
+    rows = [
+        {**last, "number": number, "event": msgspec.to_builtins(event)}
+        for number, event in enumerate(told, start=last["number"] + 1)
+    ]
+    return files | {"events": files["events"] + rows}
+
+
+def lose_a_copy(files: Files) -> int:
+    """Let a copy be decided and never come; gives its shard."""
+    row = one(files, 1)
+    count_one(files, row["receiver"], -1)
+    return int(row["shard"])
+
+
+def lose_an_entry(files: Files) -> int:
+    """Let an envelope have no fate; gives its shard."""
+    row = one(files, 0)
+    drop(files, "fates", row)
+    return int(row["shard"])
+
+
+@pytest.mark.parametrize("lose", [lose_an_entry, lose_a_copy])
+def test_a_relay_that_died_and_was_not_replaced_explains_what_is_missing_in_its_shard(
+    lose: Callable[[Files], int], files: Files
+) -> None:
+    # Given a record in which something is missing in a shard
+    shard = lose(files)
+    died, replaced = ProcessDied(f"relay:{shard}", 4712, -9), ProcessStarted(f"relay:{shard}", 4713)
+    # When its relay died, then that is the reason
+    finding = verdict_on(tell(files, died)).promises["accounted"]
+    assert finding.state == "UNPROVEN"
+    assert "its relay died and was not replaced" in finding.why
+    assert verdict_on(tell(files, died, replaced, died)).promises["accounted"].state == "UNPROVEN"
+    # But not when it was replaced, ended in order, or when another process died
+    ended = ProcessDied(f"relay:{shard}", 4712, 0)
+    for others in ([died, replaced], [ended], [ProcessDied("rq:r01", 1, -9)], [ProcessDied("relay:7", 1, -9)]):
+        assert verdict_on(tell(files, *others)).promises["accounted"].state == "BROKEN", others
+
+
+def test_a_part_whose_relay_died_before_it_told_is_unproven(files: Files) -> None:
+    # Given a part that came with an envelope whose fate is not recorded
+    sender, life, sequence, _ = journal_part(files, "r00", 1)["cause"]
+    drop(files, "fates", rows(files, "fates", sender=sender, incarnation=life, receiver="r00", sequence=sequence)[0])
+    for shard, state in ((1 - shard_of(sender), "BROKEN"), (shard_of(sender), "UNPROVEN")):
+        # When the relay of another shard died, or that of its sender's, then the latter convicts nobody
+        told = tell(files, ProcessDied(f"relay:{shard}", 4712, -9))
+        assert verdict_on(told).promises["idempotent"].state == state
+
+
+def test_garbage_that_was_put_into_an_outbox_by_hand_is_refused_rightly(files: Files) -> None:
+    # Given an entry that no robot sent
+    for shard, outbox in files["streams"]["outboxes"].items():
+        files["fates"].append({"shard": int(shard), "id": f"{STOP_MS}-7", "wire": 60, **REFUSED})
+        outbox["added"] += 1
+    # When it is judged, then nothing speaks against the relay
+    assert verdict_on(files).verdict == "HELD"
+    # Nor when another envelope's fate is missing because the run was interrupted
+    drop(files, "fates", one(files, 0))
+    files["settings"]["ended"] = "interrupted"
+    result = verdict_on(files)
+    assert (result.promises["honest faults"].state, result.promises["accounted"].state) == ("HELD", "UNPROVEN")
+
+
+@pytest.mark.parametrize("by_us", [-100_000, 100_000, -1_000_000, 1_000_000])
+def test_clocks_that_differ_a_little_convict_nobody(by_us: int, files: Files) -> None:
+    for robot in ROBOTS:
+        shift_clock(files, robot, by_us)
+    assert verdict_on(files).promises["patient"].state == "HELD"
+
+
+def test_clocks_alone_never_convict(files: Files) -> None:
+    for by_us in (-3_600_000_000, 3_600_000_000):
+        shift_clock(files, "r01", by_us)
+        assert verdict_on(files).promises["patient"].state != "BROKEN"
 
 
 def test_entries_that_were_redone_may_have_more_copies(files: Files) -> None:
@@ -958,18 +1100,81 @@ def test_a_damaged_file_is_never_held(name: str, files: Files, tmp_path: Path) -
     folder = put(tmp_path / "abc123", files)
     whole = (folder / name).read_bytes()
     (folder / name).unlink()
+    Record(folder).seal()
     missing = judge(load(folder))
     assert missing.verdict == "UNPROVEN"
     if name != "secret.txt":
         assert any(f"{name} is missing" in promise.why for promise in missing.promises.values())
     for content in (whole[: len(whole) // 2], whole[:-20], *GARBAGE.values()):
         (folder / name).write_bytes(content)
+        Record(folder).seal()  # so that the judge has to see it by itself
         # When it is judged
         result = judge(load(folder))
         # Then it does not pass, no check crashed, and the result can still be printed
         assert result.verdict != "HELD", content[:40]
         assert not any("crashed" in promise.why for promise in result.promises.values())
         json.dumps(result.json)
+
+
+def sealed_states(folder: Path) -> set[str]:
+    return {promise.state for promise in judge(load(folder)).promises.values()}
+
+
+@pytest.mark.parametrize("name", [*EVIDENCE, "manifest.json"])
+def test_nothing_is_held_by_a_record_that_was_changed_after_it_was_sealed(
+    name: str, files: Files, tmp_path: Path
+) -> None:
+    # Given a sealed record
+    folder = put(tmp_path / "abc123", files)
+    assert sealed_states(folder) == {"HELD"}
+    whole = (folder / name).read_bytes()
+    middle = len(whole) // 2
+    edited = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    # When any file is edited by a byte, cut, lengthened, emptied or removed
+    for content in (edited, whole[:-3], whole[:middle], whole + b"x", b"", None):
+        if content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(content)
+        # Then no promise is HELD, and the result can still be printed
+        result = judge(load(folder))
+        assert "HELD" not in {promise.state for promise in result.promises.values()}
+        assert any("as it was recorded" in promise.why for promise in result.promises.values())
+        json.dumps(result.json)
+    # Until it stands there again as it was
+    (folder / name).write_bytes(whole)
+    assert sealed_states(folder) == {"HELD"}
+
+
+def test_a_manifest_must_name_what_is_there_and_nothing_else(files: Files, tmp_path: Path) -> None:
+    folder = put(tmp_path / "abc123", files)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert list(manifest) == list(EVIDENCE)
+    for name in EVIDENCE:
+        (folder / "manifest.json").write_text(json.dumps({key: manifest[key] for key in manifest if key != name}))
+        assert sealed_states(folder) == {"UNPROVEN"}
+    for strange in ({**manifest, "/dev/zero": "0"}, [manifest], {**manifest, "deal.json": None}, None):
+        (folder / "manifest.json").write_text(json.dumps(strange))
+        assert sealed_states(folder) == {"UNPROVEN"}
+
+
+def test_a_record_that_was_changed_still_convicts(files: Files, tmp_path: Path) -> None:
+    # Given a record whose secret was changed after it was sealed
+    folder = put(tmp_path / "abc123", files)
+    (folder / "register.json").write_text((folder / "register.json").read_text().replace("lacht", "weint"))
+    # When it is judged
+    result = judge(load(folder))
+    # Then what it shows to be broken is BROKEN, and what it would show to be held is not
+    assert result.promises["right"].state == "BROKEN"
+    assert result.promises["once"].why == "register.json is not as it was recorded"
+    assert result.exit_code == 1
+
+
+def test_what_is_no_evidence_may_come_and_go(files: Files, tmp_path: Path) -> None:
+    folder = put(tmp_path / "abc123", files)
+    (folder / "logs").mkdir()
+    Record(folder).write("verdict", {})
+    assert sealed_states(folder) == {"HELD"}
 
 
 def test_an_empty_folder_is_unproven_throughout(tmp_path: Path) -> None:
@@ -993,12 +1198,11 @@ def test_a_file_cut_between_its_lines_is_never_held(file: str, files: Files) -> 
 
 @pytest.mark.parametrize("file", ROW_FILES)
 def test_no_line_can_be_taken_out_unnoticed(file: str, files: Files) -> None:
-    # Given any single line, except what the lab itself saw, the tail of a life that was killed, and a loser's patience
+    # Given any single line, except what the lab itself saw, and the tail of a life that was killed
     whole = files[file]
-    spare = rows(files, "journals", robot="r00", entry="quiet")
     tail = max((row["number"] for row in whole if row.get("source") == "r02" and row["incarnation"] == 1), default=None)
     for place, row in enumerate(whole):
-        if row.get("source") == "lab" or row in spare or (row.get("source"), row.get("number")) == ("r02", tail):
+        if row.get("source") == "lab" or (row.get("source"), row.get("number")) == ("r02", tail):
             continue
         # When it is missing, then the record does not pass
         assert verdict_on(files | {file: whole[:place] + whole[place + 1 :]}).verdict != "HELD", row

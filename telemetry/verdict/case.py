@@ -7,14 +7,14 @@ ends as UNPROVEN. Damage to a part of a file is damage to the file: what a missi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from telemetry.events import Stamped
+from telemetry.events import ProcessDied, ProcessStarted, Stamped
 from telemetry.verdict.fates import Rulebook, Ruling
 from telemetry.verdict.finding import CannotTell
 from telemetry.verdict.journals import Journal, Life, read_journals
@@ -31,6 +31,7 @@ from telemetry.verdict.rows import (
     Write,
     shape_of,
 )
+from telemetry.verdict.seal import tampering
 from telemetry.verdict.traffic import Key, Traffic
 
 _VALUES: dict[str, type[msgspec.Struct]] = {
@@ -50,12 +51,14 @@ class Case:
     """The evidence. `record` is its folder as the caller named it; `secret` is secret.txt, if there is one.
 
     `damage` says per file (without suffix) what is wrong with it; `contents` holds the others, in their shapes.
+    `tampering` says what is not as it was recorded; it is empty when everything is, and for a case from memory.
     """
 
     record: str
     contents: Mapping[str, Any]
     damage: Mapping[str, str]
     secret: bytes | None
+    tampering: str = ""
 
     @property
     def settings(self) -> Settings:
@@ -132,8 +135,37 @@ class Case:
 
     @property
     def ended_in_order(self) -> bool:
-        """Whether relays and recorder could finish their work."""
+        """Whether the run came to its end, and was not broken off."""
         return self.settings.ended in ("complete", "limit", "stopped")
+
+    @cached_property
+    def abandoned_shards(self) -> frozenset[int]:
+        """The shards whose relay died out of order and was not replaced."""
+        abandoned = set()
+        processes = [row for row in self.events if isinstance(row.event, ProcessStarted | ProcessDied)]
+        for stamped in sorted(processes, key=lambda row: (row.source, row.number)):
+            match stamped.event:
+                case ProcessDied(process=name, status=status) if status != 0:
+                    abandoned.add(name)
+                case ProcessStarted(process=name) | ProcessDied(process=name):
+                    abandoned.discard(name)
+        relays = [name.removeprefix("relay:") for name in abandoned if name.startswith("relay:")]
+        return frozenset(int(shard) for shard in relays if shard.isdecimal())
+
+    @cached_property
+    def shards(self) -> dict[str, int]:
+        """The shard of each robot that was born, as its births in the outboxes tell."""
+        return {control.robot: control.shard for control in self.plan if isinstance(control, BornRow)}
+
+    @property
+    def tries(self) -> set[Life]:
+        """The lives that tried to write, whatever came of it."""
+        return {
+            (robot, int(row.id.partition("-")[0]))
+            for robot, rows in self.register.births.items()
+            for row in rows
+            if row.entry == "attempt"
+        }
 
     @property
     def write(self) -> Write:
@@ -192,7 +224,8 @@ def load(folder: Path, record: str | None = None) -> Case:
             damage[name] = f"{file} cannot be read: {error.strerror}"
         except _BAD as error:
             damage[name] = f"{file} is damaged: {error}"
-    return _shaped(str(folder) if record is None else record, files, damage, _secret(folder))
+    case = _shaped(str(folder) if record is None else record, files, damage, _secret(folder))
+    return replace(case, tampering=tampering(folder))
 
 
 def _value(path: Path) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
-from telemetry.verdict.rows import CompleteRow, JournalRow, LifeRow, LostRow, PartRow
+from telemetry.verdict.rows import CompleteRow, HeaderRow, JournalRow, LifeRow, LostRow, PartRow, QuietRow
 
 Life = tuple[str, int]
 """(robot, incarnation)"""
@@ -29,6 +29,14 @@ class PartEntry(NamedTuple):
     row: PartRow
 
 
+class QuietEntry(NamedTuple):
+    """A quiet's entry in its place."""
+
+    incarnation: int
+    number: int
+    row: QuietRow
+
+
 class Journal:
     """One robot's journal, as recorded. A `lost` one has no entries."""
 
@@ -41,6 +49,16 @@ class Journal:
     def parts(self) -> list[PartEntry]:
         """The parts, in the order in which they came."""
         return [PartEntry(*entry) for entry in self.entries if isinstance(entry.row, PartRow)]  # type: ignore[arg-type]
+
+    @cached_property
+    def quiets(self) -> list[QuietEntry]:
+        """Where the robot said that it had been quiet, in order."""
+        return [QuietEntry(*entry) for entry in self.entries if isinstance(entry.row, QuietRow)]  # type: ignore[arg-type]
+
+    @cached_property
+    def joined(self) -> bool:
+        """Whether the robot came later, with empty hands."""
+        return any(isinstance(entry.row, HeaderRow) and entry.row.origin == "joined" for entry in self.entries)
 
     @cached_property
     def lives(self) -> list[int]:

@@ -1,6 +1,7 @@
 """The judge: every promise against one case, and the result that people and programs get.
 
 A check that cannot be finished, for whatever reason, leaves its promise UNPROVEN: never HELD, and never a traceback.
+So does a record that is not as it was recorded; what convicts there still convicts.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def judge(case: Case) -> Result:
     """The result of a case. Never raises on account of the record."""
-    findings = {name: _checked(promise, case) for name, promise in PROMISES.items()}
+    findings = {name: _as_recorded(_checked(promise, case), case) for name, promise in PROMISES.items()}
     settings: dict[str, Any] = known(lambda: asdict(case.settings)) or {}
     write: dict[str, Any] = known(lambda: asdict(case.write)) or {}
     messages, model_bytes, wire_bytes = known(lambda: figures.messages(case)) or (Messages(), None, None)
@@ -121,6 +122,11 @@ def _checked(promise: Callable[[Case], Finding], case: Case) -> Finding:
         return unproven(str(reason))
     except Exception as error:  # a judge that crashes has seen nothing
         return unproven(f"the check crashed: {type(error).__name__}: {error}")
+
+
+def _as_recorded(finding: Finding, case: Case) -> Finding:
+    """Nothing is HELD by evidence that somebody changed."""
+    return unproven(case.tampering) if case.tampering and finding.state == "HELD" else finding
 
 
 def _overall(findings: dict[str, Finding]) -> State:

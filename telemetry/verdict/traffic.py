@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 
 from telemetry.verdict.rows import FateRow, RedoRow
 
@@ -44,6 +45,7 @@ class Traffic:
         """The entries that were envelopes; garbage, which a relay refuses, is none."""
         return ((key, row) for key, row in self.entries.items() if row.fate != "refused")
 
+    @cached_property
     def copies_by_address(self) -> dict[tuple[str | None, int | None, str | None, int | None], int]:
         """How many copies were put out of the envelope (sender, incarnation, receiver, sequence)."""
         return {
@@ -51,11 +53,11 @@ class Traffic:
             for row in self.entries.values()
         }
 
-    def copies_by_receiver(self) -> Counter[str]:
-        """How many copies each inbox was due, entries that were redone counted once."""
+    def copies_by_receiver(self, shards: frozenset[int] | None = None) -> Counter[str]:
+        """How many copies each inbox was due (from `shards` only, if given), entries that were redone counted once."""
         copies: Counter[str] = Counter()
         for row in self.entries.values():
-            if row.receiver is not None and row.deliveries:
+            if row.receiver is not None and row.deliveries and (shards is None or row.shard in shards):
                 copies[row.receiver] += len(row.deliveries)
         return copies
 

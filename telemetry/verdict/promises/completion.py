@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import ceil, prod
-from typing import NamedTuple
 
 from telemetry.events import RobotFenced, RobotLeft, WorkerGaveUp
 from telemetry.verdict.case import Case
 from telemetry.verdict.fates import Rule
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
-from telemetry.verdict.journals import Journal, PartEntry, is_whole
-from telemetry.verdict.rows import CompleteRow, QuietRow, Settings
+from telemetry.verdict.journals import Journal, PartEntry, QuietEntry, is_whole
+from telemetry.verdict.rows import CompleteRow, Settings
 from telemetry.verdict.witnesses import born_us, last_deaths
 
 SETTLING_TICKS = 20
@@ -20,25 +19,31 @@ SETTLING_TICKS = 20
 BUDGET_LOSS = 0.5
 """The share of envelopes that may be lost, by all losses together, for that to be asked of robots."""
 
+CLOCKS_DIFFER_US = 1_000_000
+"""By so much may the clocks of a robot and of the server differ without a word."""
+
 SHORTEST_TICK = 0.8  # of the nominal one: ticks are jittered by a fifth
 
 
 def patient(case: Case) -> Finding:
-    """The writer was complete, and then quiet for the quiet period, before it wrote."""
-    write = case.write
-    journal = case.journals.get(write.robot)
-    if journal is None or journal.lost:
-        return unproven(f"the journal of the writer, {write.robot}, is not there")
-    quiet = _quiet_before(journal, write.incarnation, case.attempted_us)
-    if quiet is None:
-        return broken(
-            f"{write.robot} wrote without having been quiet before",
-            f"journal of {write.robot}, life {write.incarnation}",
-        )
-    return worst(
-        _impatience(journal, quiet, case.settings),
-        otherwise=held(f"{write.robot} was complete, then quiet for {quiet.row.ticks} ticks, and only then wrote"),
-    )
+    """The writer was complete, and then quiet for the quiet period, before it wrote; nobody tried without being quiet.
+
+    Entries and ticks alone convict: clocks may be wrong, and can only raise a doubt.
+    """
+
+    def findings() -> Iterator[Finding]:
+        writer = (case.write.robot, case.write.incarnation)
+        for robot, life in sorted(case.tries | {writer}):
+            journal = case.journals.get(robot, Journal(robot, [], lost=True))
+            quiets = [quiet for quiet in journal.quiets if quiet.incarnation == life]
+            if journal.lost:
+                yield unproven(f"the journal of {robot}, which tried to write, is not there")
+            elif not quiets:
+                yield broken(f"{robot} tried to write without having been quiet", f"journal of {robot}, life {life}")
+            elif (robot, life) == writer:
+                yield from _impatience(case, journal, quiets)
+
+    return worst(findings(), otherwise=held("the writer was complete, then quiet for its period, and only then wrote"))
 
 
 def convergent(case: Case) -> Finding:
@@ -60,44 +65,42 @@ def convergent(case: Case) -> Finding:
     )
 
 
-class _Quiet(NamedTuple):
-    """A `quiet` entry in its place: the `number`-th of an incarnation."""
-
-    incarnation: int
-    number: int
-    row: QuietRow
-
-
-def _quiet_before(journal: Journal, incarnation: int, attempted_us: int | None) -> _Quiet | None:
-    """The last `quiet` of that life that is not later than the attempt, as far as milliseconds tell."""
-    found = None
-    for entry in journal.entries:
-        if entry.incarnation != incarnation or not isinstance(entry.row, QuietRow):
-            continue
-        if attempted_us is None or entry.row.at_us // 1000 <= attempted_us // 1000:
-            found = _Quiet(entry.incarnation, entry.number, entry.row)
-    return found
+def _impatience(case: Case, journal: Journal, quiets: list[QuietEntry]) -> Iterator[Finding]:
+    """What speaks against the writer, given the quiets of its life."""
+    for quiet in quiets:
+        yield from _haste(journal, quiet, case.settings)
+    yield from _late(quiets[0], journal.robot, case.attempted_us)
 
 
-def _impatience(journal: Journal, quiet: _Quiet, settings: Settings) -> Iterator[Finding]:
-    """What speaks against the writer, given its last `quiet`."""
+def _haste(journal: Journal, quiet: QuietEntry, settings: Settings) -> Iterator[Finding]:
+    """What speaks against one quiet."""
     witness = journal.witness(quiet.incarnation, quiet.number)
     complete = _completion(journal, quiet)
     start = complete[0] if complete else (quiet.incarnation, 1)
     needed = ceil(settings.quiet_period_us / settings.tick_us)
     if not is_whole(part.row for part in _parts_before(journal, start)):
         yield broken(f"{journal.robot} was not complete when it began to wait", witness)
-    for part in journal.parts:
-        if start < (part.incarnation, part.number) and part.incarnation == quiet.incarnation:
+    for part in _parts_before(journal, (quiet.incarnation, quiet.number)):
+        if start < (part.incarnation, part.number):
             yield broken("a part came while the writer waited", journal.witness(part.incarnation, part.number))
     if quiet.row.ticks < needed:
         yield broken(f"{journal.robot} was quiet for {quiet.row.ticks} ticks, {needed} were asked", witness)
     if complete and quiet.row.at_us - complete[1].at_us < (needed - 1) * settings.tick_us * SHORTEST_TICK:
         waited_ms = (quiet.row.at_us - complete[1].at_us) // 1000
-        yield broken(f"only {waited_ms} ms lie between complete and quiet, too few for {needed} ticks", witness)
+        yield unproven(
+            f"the clock and the ticks of {journal.robot} disagree: only {waited_ms} ms lie between complete and quiet, "
+            f"too few for {needed} ticks"
+        )
 
 
-def _completion(journal: Journal, quiet: _Quiet) -> tuple[tuple[int, int], CompleteRow] | None:
+def _late(quiet: QuietEntry, robot: str, attempted_us: int | None) -> Iterator[Finding]:
+    """A doubt when the writer's first quiet is told to be after its write by more than clocks usually differ."""
+    if attempted_us is not None and quiet.row.at_us - attempted_us > CLOCKS_DIFFER_US:
+        late_ms = (quiet.row.at_us - attempted_us) // 1000
+        yield unproven(f"the clocks of {robot} and of the server disagree: quiet is {late_ms} ms after the write")
+
+
+def _completion(journal: Journal, quiet: QuietEntry) -> tuple[tuple[int, int], CompleteRow] | None:
     """The last `complete` of that life before the quiet. None: it must have been complete when it was born."""
     found = None
     for entry in journal.entries:

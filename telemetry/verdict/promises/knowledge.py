@@ -17,6 +17,7 @@ from telemetry.events import (
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import CannotTell, Finding, broken, held, unproven, worst
 from telemetry.verdict.journals import Entry, Journal, Life, PartEntry
+from telemetry.verdict.roster import absences
 from telemetry.verdict.rows import Deal, HeaderRow, LifeRow, PartRow
 from telemetry.verdict.witnesses import gaps, lost_tails
 
@@ -37,7 +38,7 @@ def monotonic(case: Case) -> Finding:
                     f"part {after.row.index} became another one than it was at {_place(before)}",
                     journal.witness(after.incarnation, after.number),
                 )
-        yield from _absent(case)
+        yield from absences(case)
         yield from _untold(case)
         yield from _summaries(case)
         yield from gaps(case)
@@ -61,7 +62,7 @@ def unique(case: Case) -> Finding:
                 )
             yield from _one_end(journal)
             yield from _never_dealt(journal, words)
-        yield from _absent(case)
+        yield from absences(case)
         for life, events in case.testimony.items():
             yield from _swallowed(life, events)
         yield from gaps(case)
@@ -75,10 +76,9 @@ def idempotent(case: Case) -> Finding:
     def findings() -> Iterator[Finding]:
         for journal in case.journals.values():
             yield from _merged_again(journal)
-        copies = case.traffic.copies_by_address()
         for journal in case.journals.values():
-            yield from _undelivered(journal, copies, case.ended_in_order)
-        yield from _absent(case)
+            yield from _undelivered(case, journal)
+        yield from absences(case)
 
     merged = sum(part.row.cause is not None for journal in case.journals.values() for part in journal.parts)
     return worst(findings(), otherwise=held(f"{merged} parts were merged, each once and from a delivered copy"))
@@ -116,16 +116,6 @@ def _holdings(deal: Deal) -> dict[str, set[int]]:
 
 def _place(entry: Entry | PartEntry) -> str:
     return f"{entry.incarnation}-{entry.number}"
-
-
-def _absent(case: Case) -> Iterator[Finding]:
-    """A doubt for each journal that is not there."""
-    for robot in case.dealt_robots:
-        if robot not in case.journals:
-            yield unproven(f"the journal of {robot} is not in the record")
-    for journal in case.journals.values():
-        if journal.lost:
-            yield unproven(f"the journal of {journal.robot} was lost")
 
 
 def _in_order(journal: Journal) -> Iterator[Finding]:
@@ -273,10 +263,9 @@ def _merged_again(journal: Journal) -> Iterator[Finding]:
         yield broken(how, journal.witness(part.incarnation, part.number))
 
 
-def _undelivered(
-    journal: Journal, copies: dict[tuple[str | None, int | None, str | None, int | None], int], in_order: bool
-) -> Iterator[Finding]:
+def _undelivered(case: Case, journal: Journal) -> Iterator[Finding]:
     """Every part of a life was brought by a copy that the fates show as delivered to this robot."""
+    copies = case.traffic.copies_by_address
     for part in journal.parts:
         if part.incarnation == 0:
             continue
@@ -287,7 +276,12 @@ def _undelivered(
         sender, incarnation, sequence, copy = part.row.cause
         delivered = copies.get((sender, incarnation, journal.robot, sequence))
         what = f"envelope {sequence} of {sender}/{incarnation}"
-        if delivered is None and not in_order:
+        if delivered is None and not _was_finished(case, case.shards.get(sender)):
             yield unproven(f"the fate of {what} to {journal.robot} is not recorded")
         elif not 0 <= copy < (delivered or 0):
             yield broken(f"part {part.row.index} came with copy {copy} of {what}, which was never delivered", witness)
+
+
+def _was_finished(case: Case, shard: int | None) -> bool:
+    """Whether all fates of a shard must have been recorded by the end."""
+    return case.ended_in_order and shard not in case.abandoned_shards

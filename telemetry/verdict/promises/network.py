@@ -9,7 +9,7 @@ from telemetry.events import MessageSent
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 from telemetry.verdict.tallies import dishonest_entries
-from telemetry.verdict.traffic import key_of, place_of
+from telemetry.verdict.traffic import Key, key_of, place_of
 
 
 def honest_faults(case: Case) -> Finding:
@@ -24,6 +24,7 @@ def honest_faults(case: Case) -> Finding:
                 f"{row.fate} {list(row.deliveries)}, its dice say {ruling.fate} {list(ruling.deliveries)}",
                 place_of(key),
             )
+        yield from _taken_for_garbage(case)
         if not case.rulings:
             yield unproven("nothing was offered to the faults")
 
@@ -53,17 +54,20 @@ def _contradicted(case: Case) -> Iterator[Finding]:
 
 
 def _outboxes(case: Case) -> Iterator[Finding]:
-    entries = {key_of(control.shard, control.id) for control in case.plan} | case.traffic.entries.keys()
-    recorded = Counter(shard for shard, _, _ in entries)
-    for shard in recorded.keys() - case.streams.outboxes.keys():
+    left, sent = _left(case), {} if "events" in case.damage else _unfated(case)
+    for shard in sorted({key[0] for key in _entries(case)} - left.keys()):
         yield unproven(f"the entries of outbox {shard} were not counted")
-    for shard, count in case.streams.outboxes.items():
-        missing = count.added - recorded[shard]
+    for shard, missing in left.items():
+        added = case.streams.outboxes[shard].added
         if missing > 0:
-            why = f"{missing} of {count.added} entries of outbox {shard} have no fate"
-            yield _vanished(case, why, _unfated(case, shard))
+            why = f"{missing} of {added} entries of outbox {shard} have no fate"
+            witness = next(iter(sent.get(shard, ())), f"outbox {shard}")
+            yield _vanished(case, why, witness, shard in case.abandoned_shards)
         elif missing < 0:
             yield broken(f"{-missing} more entries were decided than outbox {shard} ever had", f"outbox {shard}")
+    for sender_shard, envelopes in sent.items():
+        if sender_shard is None or len(envelopes) > left.get(sender_shard, 0):
+            yield unproven(f"{envelopes[0]} was sent, and no outbox entry is left to be it")
 
 
 def _inboxes(case: Case) -> Iterator[Finding]:
@@ -74,7 +78,9 @@ def _inboxes(case: Case) -> Iterator[Finding]:
     for robot, count in inboxes.items():
         surplus = count.added - copies[robot] - contradictions.get(robot, 0)
         if surplus < 0:
-            yield _vanished(case, f"{-surplus} of {copies[robot]} copies for {robot} never came", f"inbox of {robot}")
+            why = f"{-surplus} of {copies[robot]} copies for {robot} never came"
+            held_back = case.traffic.copies_by_receiver(case.abandoned_shards)[robot]
+            yield _vanished(case, why, f"inbox of {robot}", -surplus <= held_back)
         elif surplus > repeats[robot]:
             yield broken(
                 f"{robot} got {surplus} more copies than were decided, and {repeats[robot]} may come of redone entries",
@@ -82,18 +88,49 @@ def _inboxes(case: Case) -> Iterator[Finding]:
             )
 
 
-def _vanished(case: Case, why: str, witness: str) -> Finding:
-    """What is missing convicts the relays only if they could finish."""
-    return broken(why, witness) if case.ended_in_order else unproven(f"{why}, but the run was interrupted")
+def _vanished(case: Case, why: str, witness: str, abandoned: bool) -> Finding:
+    """What is missing convicts relays only if they could finish; `abandoned`: a dead one explains what is missing."""
+    if not case.ended_in_order:
+        return unproven(f"{why}, but the run was interrupted")
+    if abandoned:
+        return unproven(f"{why}: its relay died and was not replaced")
+    return broken(why, witness)
 
 
-def _unfated(case: Case, shard: int) -> str:
-    """An envelope without a fate that its sender says it sent; else just the outbox."""
-    fated = case.traffic.copies_by_address()
-    for stamped in [] if "events" in case.damage else case.events:
+def _taken_for_garbage(case: Case) -> Iterator[Finding]:
+    """Envelopes that a relay must have refused, since there are more of them than entries without a fate.
+
+    Garbage that somebody put into an outbox by hand is refused, and rightly.
+    """
+    refused = {key[0]: key for key, row in case.traffic.entries.items() if row.fate == "refused"}
+    if not refused:
+        return
+    left = _left(case)
+    for shard, envelopes in _unfated(case).items():
+        if shard in refused and shard in left and len(envelopes) > left[shard]:
+            yield broken(f"{envelopes[0]} was sent, and refused as garbage", place_of(refused[shard]))
+
+
+def _entries(case: Case) -> set[Key]:
+    """Every outbox entry of which the record tells."""
+    return {key_of(control.shard, control.id) for control in case.plan} | case.traffic.entries.keys()
+
+
+def _left(case: Case) -> dict[int, int]:
+    """How many entries of each outbox the record tells nothing of."""
+    recorded = Counter(shard for shard, _, _ in _entries(case))
+    return {shard: count.added - recorded[shard] for shard, count in case.streams.outboxes.items()}
+
+
+def _unfated(case: Case) -> dict[int | None, list[str]]:
+    """By shard, the envelopes that their senders say they sent, and that no fate names."""
+    fated = case.traffic.copies_by_address
+    unfated: dict[int | None, list[str]] = {}
+    for stamped in case.events:
         event = stamped.event
-        if isinstance(event, MessageSent):
-            address = (stamped.source, stamped.incarnation, event.receiver, event.sequence)
-            if address not in fated:
-                return f"{address[0]}/{address[1]}'s envelope {event.sequence} to {event.receiver}"
-    return f"outbox {shard}"
+        if not isinstance(event, MessageSent):
+            continue
+        if (stamped.source, stamped.incarnation, event.receiver, event.sequence) not in fated:
+            envelope = f"{stamped.source}/{stamped.incarnation}'s envelope {event.sequence} to {event.receiver}"
+            unfated.setdefault(case.shards.get(stamped.source), []).append(envelope)
+    return unfated

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from telemetry.events import SecretWritten
+from telemetry.events import SecretRefused, SecretWritten
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 from telemetry.verdict.journals import Life
-from telemetry.verdict.rows import Register
+from telemetry.verdict.roster import absences
 
 
 def once(case: Case) -> Finding:
@@ -17,20 +17,25 @@ def once(case: Case) -> Finding:
     register = case.register
     if not register.exists:
         return unproven("the register is gone: what was written into it cannot be known")
-    attempts = _attempts(register)
     if register.write is None:
-        if attempts:
+        if case.tries:
             return unproven("a write was attempted, and the register is empty all the same")
-        return held("nothing was written")
+        return worst(_untold_tries(case), otherwise=held("nothing was written"))
     writer = (register.write.robot, register.write.incarnation)
-    refused = len(attempts - {writer})
+    refused = len(case.tries - {writer})
     if not case.attempts:
         return broken(
             "the register holds a write of which its writer's birth stream knows no attempt",
             f"birth stream of {writer[0]}, life {writer[1]}",
         )
+
+    def findings() -> Iterator[Finding]:
+        yield from _other_claims(case, writer)
+        yield from _untold_tries(case)
+        yield from absences(case)
+
     return worst(
-        _other_claims(case, writer),
+        findings(),
         otherwise=held(f"{writer[0]} wrote it; attempts of others that were refused: {refused}"),
     )
 
@@ -51,15 +56,6 @@ def right(case: Case) -> Finding:
     return worst(_copy(case.secret, written), otherwise=held(f"{len(written)} bytes, the SHA-256 of the deal"))
 
 
-def _attempts(register: Register) -> set[Life]:
-    return {
-        (robot, int(row.id.partition("-")[0]))
-        for robot, rows in register.births.items()
-        for row in rows
-        if row.entry == "attempt"
-    }
-
-
 def _other_claims(case: Case, writer: Life) -> Iterator[Finding]:
     """Nobody else may have been told that its write was accepted."""
     if "events" in case.damage:
@@ -71,6 +67,14 @@ def _other_claims(case: Case, writer: Life) -> Iterator[Finding]:
                 f"{writer[0]}/{writer[1]} wrote it, and the write of {claimant[0]}/{claimant[1]} was accepted too",
                 f"event {stamped.number} of {claimant[0]}/{claimant[1]}",
             )
+
+
+def _untold_tries(case: Case) -> Iterator[Finding]:
+    """Whoever was told what came of its write has an attempt in its birth stream."""
+    for stamped in [] if "events" in case.damage else case.events:
+        life = (stamped.source, stamped.incarnation)
+        if isinstance(stamped.event, SecretWritten | SecretRefused) and life not in case.tries:
+            yield unproven(f"{life[0]}/{life[1]} says that it tried to write, and its birth stream knows no attempt")
 
 
 def _copy(secret: bytes | None, written: bytes) -> Iterator[Finding]:

@@ -1,0 +1,61 @@
+"""Who took part: settings, deal, plan, journals and births must tell of the same robots and lives.
+
+Nobody is convicted by what stands here; where they differ, part of the evidence is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from telemetry.verdict.case import Case
+from telemetry.verdict.finding import Finding, unproven
+from telemetry.verdict.journals import Life
+from telemetry.verdict.rows import BornRow
+
+
+def absences(case: Case) -> Iterator[Finding]:
+    """A doubt for each robot or life that is told of in one place, and not in another."""
+    yield from _journals(case)
+    yield from _strangers(case)
+    yield from _births(case)
+
+
+def _journals(case: Case) -> Iterator[Finding]:
+    for robot in case.dealt_robots:
+        if robot not in case.journals:
+            yield unproven(f"the journal of {robot} is not in the record")
+    for journal in case.journals.values():
+        if journal.lost:
+            yield unproven(f"the journal of {journal.robot} was lost")
+
+
+def _strangers(case: Case) -> Iterator[Finding]:
+    """Robots that neither began with the run nor joined it."""
+    dealt = set(case.dealt_robots)
+    known = dealt | {journal.robot for journal in case.journals.values() if journal.joined}
+    holders = {robot for part in case.deal.indices for robot in part.holders}
+    for what, robots in (
+        ("was dealt parts", holders - dealt),
+        ("has a journal", case.journals.keys() - known),
+        ("has a birth stream", case.register.births.keys() - known),
+    ):
+        for robot in sorted(robots):
+            yield unproven(f"{robot} {what}, and is none of the {len(dealt)} robots that settings.json counts")
+
+
+def _births(case: Case) -> Iterator[Finding]:
+    """A life is born in its journal first, then in its birth stream, then in its outbox."""
+    for robot in sorted({*case.dealt_robots, *case.journals} - case.register.births.keys()):
+        yield unproven(f"the birth stream of {robot} is not in the record")
+    streamed: set[Life] = {
+        (robot, int(row.id.partition("-")[0]))
+        for robot, rows in case.register.births.items()
+        for row in rows
+        if row.entry == "born"
+    }
+    announced = {(control.robot, control.incarnation) for control in case.plan if isinstance(control, BornRow)}
+    journalled = {(robot, life) for robot, journal in case.journals.items() for life in journal.lives}
+    for robot, life in sorted(announced - streamed):
+        yield unproven(f"the birth of {robot}/{life} is not in its birth stream")
+    for robot, life in sorted(streamed - journalled):
+        yield unproven(f"the birth of {robot}/{life} is not in its journal")
