@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from broker.faults import AnyFault
-from broker.memory import MemoryDesk, MemoryRelay, MemoryServer, memory_ports
+from broker.memory import MemoryDesk, MemoryServer, memory_ports
+from broker.memory_relay import MemoryRelay
 from broker.ports import Evidence
 from robots.deal import Deal
 from robots.ending import Bounds, ending
