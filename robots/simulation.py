@@ -29,7 +29,8 @@ from telemetry.view import View, fold
 
 LOOK_US: Final = 10_000  # how often the director looks whether the run has ended
 
-Look = Callable[[View, int], None]
+Look = Callable[[View, int], str | None]
+"""Shown the view and the virtual microseconds now and then; gives a reason to end the run at once, or None."""
 
 
 class Simulated(msgspec.Struct, frozen=True):
@@ -43,9 +44,14 @@ class Simulated(msgspec.Struct, frozen=True):
 
 
 def simulate(
-    run: str, deal: Deal, terms: Terms, faults: Sequence[AnyFault], bounds: Bounds, look: Look = lambda *_: None
+    run: str,
+    deal: Deal,
+    terms: Terms,
+    faults: Sequence[AnyFault],
+    bounds: Bounds,
+    look: Look = lambda _view, _now_us: None,
 ) -> Simulated:
-    """Run to the end, in virtual time. `look` is shown the view and the virtual microseconds now and then."""
+    """Run to the end, in virtual time."""
     return run_virtually(lambda clock: _Director(run, deal, terms, faults, bounds, look, clock).run())
 
 
@@ -108,24 +114,24 @@ class _Director:
 
     async def _direct(self, tasks: Sequence[asyncio.Future[None]]) -> tuple[int, str]:
         """Say go when all are born, and wait for the end; gives when they were born, and why the run ended."""
-        while self._view.born < len(self._deal.robots):
-            await self._look_after(tasks)
+        reason = None
+        while reason is None and self._view.born < len(self._deal.robots):
+            reason = await self._look_after(tasks)
         born_us = self._clock.monotonic_us()
         self._desk.order("go")
         self._emitter.emit(RunStarted(self._view.born))
-        while True:
-            await self._look_after(tasks)
-            reason = ending(self._view, self._clock.monotonic_us() - born_us, self._bounds)
-            if reason is not None:
-                return born_us, reason
+        while reason is None:
+            reason = await self._look_after(tasks)
+            reason = reason or ending(self._view, self._clock.monotonic_us() - born_us, self._bounds)
+        return born_us, reason
 
-    async def _look_after(self, tasks: Sequence[asyncio.Future[None]]) -> None:
-        """A moment's pause; a task that failed fails the simulation."""
+    async def _look_after(self, tasks: Sequence[asyncio.Future[None]]) -> str | None:
+        """A moment's pause; a task that failed fails the simulation. Gives a reason to end that came from outside."""
         await asyncio.sleep(LOOK_US / 1_000_000)
-        self._look(self._view, self._clock.monotonic_us())
         for task in tasks:
             if task.done():
                 task.result()
+        return self._look(self._view, self._clock.monotonic_us())
 
 
 def digest_of(simulated: Simulated) -> str:

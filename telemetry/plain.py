@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from telemetry.events import Stamped, event_name
+from telemetry.events import RobotBorn, Stamped, event_name
 from telemetry.view import View
 
 Result = Mapping[str, Any]
@@ -26,12 +26,18 @@ def progress_line(view: View, elapsed_s: float) -> str:
     )
 
 
+def is_notable(stamped: Stamped) -> bool:
+    """Whether a person should be told at once: what is notable by its kind, and every life after the first."""
+    return stamped.event.notable or (isinstance(stamped.event, RobotBorn) and stamped.incarnation > 1)
+
+
 def event_line(stamped: Stamped, elapsed_s: float) -> str:
     """A notable event."""
     fields = msgspec.to_builtins(stamped.event)
     fields.pop("name")
     detail = " ".join(f"{name} {_shown(value)}" for name, value in fields.items())
-    return f"{elapsed_s:6.1f}s  {stamped.source} {event_name(stamped.event)} {detail[:_MOST_DETAIL]}".rstrip()
+    life = f"/{stamped.incarnation}" if stamped.incarnation > 1 else ""
+    return f"{elapsed_s:6.1f}s  {stamped.source}{life} {event_name(stamped.event)} {detail[:_MOST_DETAIL]}".rstrip()
 
 
 def _shown(value: object) -> str:
@@ -49,7 +55,7 @@ def verdict_lines(result: Result) -> Iterator[str]:
 
 def _headline(result: Result) -> str:
     if result["winner"] is None:
-        return f"nothing was written (ended: {result['ended']})"
+        return f"nothing was written (ended: {result['ended'] or 'never, or not yet'})"
     life = result["winner_incarnation"]
     return f"{result['winner']} (life {life}) wrote the secret {_seconds(result, 'written')} after go"
 
@@ -66,11 +72,14 @@ def _figures(result: Result) -> Iterator[str]:
         f"  all complete {_seconds(result, 'all_complete')}  total {_seconds(result, 'total')}"
     )
     yield (
-        f"  envelopes {messages['sent']} ({messages['per_robot']} a robot): lost {messages['lost']},"
-        f" duplicated {messages['duplicated']}, delayed {messages['delayed']}, reordered {messages['reordered']}"
+        f"  until all were complete: envelopes {messages['sent']} ({messages['per_robot']} a robot),"
+        f" lost {messages['lost']}, duplicated {messages['duplicated']}, delayed {messages['delayed']},"
+        f" reordered {messages['reordered']}"
     )
+    if result["restarts"]:
+        yield f"  restarts {result['restarts']}"
     for fault in result["faults"]:
         rate = "-" if fault["rate"] is None else f"{fault['rate']:.1%}"
-        yield f"  fault {fault['name']} {fault['set']}: {fault['injected']} of {fault['offered']} ({rate})"
+        yield f"  whole run: {fault['name']} {fault['set']} acted on {fault['injected']} of {fault['offered']} ({rate})"
     yield f"  record {result['record']}"
     yield f"  again: {result['again']}"

@@ -116,17 +116,22 @@ def new_run_id(runs: Path) -> str:
 
 
 def find_run(runs: Path, name: str) -> Path:
-    """The folder that `name` means: a run's id, its unique prefix, a folder, or `latest`. Raises NoSuchRun."""
-    exact = runs / name
-    if name and os.sep not in name and (exact / "settings.json").is_file():
-        return exact.resolve()
-    if (Path(name) / "settings.json").is_file():
+    """The folder that `name` means: a run's id, its unique prefix, a folder (with a `/` in it), or `latest`.
+
+    What is in the folder is the judge's affair. Raises NoSuchRun.
+    """
+    if os.sep in name:
+        if not Path(name).is_dir():
+            raise NoSuchRun(f"there is no folder {name}")
         return Path(name).resolve()
+    if name and (runs / name).is_dir():
+        return (runs / name).resolve()
     if name == "latest":
         raise NoSuchRun(f"no run is recorded in {runs}/ yet")
-    found = sorted(path.parent for path in runs.glob(f"{name}*/settings.json") if not path.parent.is_symlink())
+    recorded = sorted(runs.iterdir()) if runs.is_dir() else []
+    found = [path for path in recorded if path.name.startswith(name) and path.is_dir() and not path.is_symlink()]
     if len(found) == 1:
         return found[0].resolve()
     if found:
         raise NoSuchRun(f"{name!r} means {len(found)} runs: {', '.join(path.name for path in found)}")
-    raise NoSuchRun(f"no run {name!r} is recorded in {runs}/")
+    raise NoSuchRun(f"no run {name!r} is recorded in {runs}/; a folder elsewhere is named with a / in it")

@@ -30,7 +30,8 @@ OPEN_LIMIT: Final = 4
 HOT_TICKS: Final = 2
 PASSIVE_TICKS: Final = 10  # one summary in so many ticks
 RTT_SAMPLES: Final = 32
-REMEMBERED: Final = 64  # exchanges that ended, so that a late second answer is not updated twice
+REMEMBERED: Final = 256  # exchanges that ended: what a late answer says of them still counts
+MOST_DOUBLINGS: Final = 4  # of the time to wait, while nobody answers at all
 
 
 class Timers(msgspec.Struct, frozen=True):
@@ -84,7 +85,8 @@ class GossipInitiator:
         self._chance = chance
         self._emit = emit
         self._open: dict[bytes, _Exchange] = {}
-        self._ended: dict[bytes, None] = {}
+        self._ended: dict[bytes, list[int]] = {}  # exchange → when its unanswered summaries were sent; [] = answered
+        self._unanswered = 0  # exchanges given up since the last answer
         self._round_trips_us: deque[int] = deque(maxlen=RTT_SAMPLES)
         self._seen = 0  # what was known at the last tick
         self._hot: deque[int] = deque(maxlen=HOT_TICKS)  # bitmaps of what was new at the last ticks
@@ -156,7 +158,9 @@ class GossipInitiator:
                 continue
             if now >= exchange.ends_us:
                 del self._open[exchange_id]
+                self._remember_ended(exchange_id, exchange.sent_us)
                 self._peers.silent(exchange.peer)
+                self._unanswered += 1
                 self._emit(ExchangeFailed(exchange.peer, exchange_id.hex(), len(exchange.sent_us)))
             elif len(exchange.sent_us) > RETRANSMISSIONS:
                 exchange.retransmit_us = exchange.ends_us
@@ -173,33 +177,45 @@ class GossipInitiator:
             holds |= exchange.known if note.answer.equal else exchange.known & ~from_bytes(note.answer.want)
         self._peers.heard(note.sender, holds)
         self._peers.learn(note.peers)
-        if note.answer is not None and note.exchange not in self._ended:
+        if note.answer is not None and self._ended.get(note.exchange) != []:
             self._conclude(note, note.answer, exchange)
 
     def _conclude(self, note: Heard, answer: Answer, exchange: _Exchange | None) -> None:
-        """The first answer of an exchange, even one that was given up: send what it asks for, and close."""
+        """The first answer of an exchange, even one that was given up: send what it asks for, and close.
+
+        Late answers teach how slow the others are: without them a crowded lab would ask ever more, and hear ever less.
+        """
+        self._unanswered = 0
+        sent_us = exchange.sent_us if exchange is not None else self._ended.get(note.exchange, [])
+        if answer.attempt < len(sent_us):
+            self._round_trips_us.append(self._clock.monotonic_us() - sent_us[answer.attempt])
         self._open.pop(note.exchange, None)
-        self._remember_ended(note.exchange)
-        if exchange is not None:
-            if answer.attempt < len(exchange.sent_us):
-                self._round_trips_us.append(self._clock.monotonic_us() - exchange.sent_us[answer.attempt])
-            if answer.equal:
-                self._signs.offer(Equalled(note.exchange, exchange.known))
+        self._remember_ended(note.exchange, [])
+        if exchange is not None and answer.equal:
+            self._signs.offer(Equalled(note.exchange, exchange.known))
         want = from_bytes(answer.want)
         if want:
             parts = delta(self._knowledge.value, want, self._chance.randrange(want.bit_length()))
             if parts:
                 self._outgoing.offer(Outgoing(note.sender, note.exchange, Update(parts)))
 
-    def _remember_ended(self, exchange_id: bytes) -> None:
-        self._ended[exchange_id] = None
+    def _remember_ended(self, exchange_id: bytes, sent_us: list[int]) -> None:
+        self._ended[exchange_id] = sent_us
         if len(self._ended) > REMEMBERED:
             del self._ended[next(iter(self._ended))]
 
     def _rto_us(self) -> int:
-        """How long to wait for an answer: half a tick at first, then twice the 95th percentile of the round trips."""
+        """How long to wait for an answer: half a tick at first, then twice the 95th percentile of the round trips.
+
+        Doubled for every full hand of exchanges that nobody answered (RFC 6298 §5.5 does so for TCP): a lab that is
+        too slow for its ticks must hear fewer questions, or it drowns in them.
+        """
+        doublings = min(self._unanswered // OPEN_LIMIT, MOST_DOUBLINGS)
+        return max(self._usual_rto_us(), self._timers.rto_floor_us) << doublings
+
+    def _usual_rto_us(self) -> int:
         if not self._round_trips_us:
-            return max(self._timers.tick_us // 2, self._timers.rto_floor_us)
+            return self._timers.tick_us // 2
         ordered = sorted(self._round_trips_us)
         slow = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]
-        return max(2 * slow, self._timers.tick_us // 4, self._timers.rto_floor_us)
+        return max(2 * slow, self._timers.tick_us // 4)

@@ -7,7 +7,7 @@ from typing import Final
 
 from telemetry.events import Stamped
 from telemetry.pipeline import Next
-from telemetry.plain import event_line, progress_line
+from telemetry.plain import event_line, is_notable, progress_line
 from telemetry.view import View
 
 EVERY_S: Final = 1.0
@@ -29,6 +29,6 @@ class Progress:
             self.say(progress_line(view, elapsed_s))
 
     def handle(self, stamped: Stamped, following: Next) -> None:
-        if stamped.event.notable:
+        if is_notable(stamped):
             self.say(event_line(stamped, self._elapsed_s))
         following(stamped)
