@@ -43,7 +43,11 @@ class EmbeddedServer:
         binary = find_binary()
         self.folder = _short_folder()
         self.url = f"unix://{self.folder / _SOCKET}"
-        self._process = _spawn(binary, self.folder)
+        try:
+            self._process = _spawn(binary, self.folder)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
         self.pid = self._process.pid
         try:
             self._await_pong()
@@ -52,8 +56,9 @@ class EmbeddedServer:
             raise
 
     def stop(self) -> None:
-        """End the server, by force if it takes too long, and remove its folder. Twice does no harm."""
-        if self._process.poll() is None:
+        """End the server, by force if it takes too long, and remove its folder. Twice does no harm, nor does it if
+        somebody else in this process has waited for the server's end already."""
+        if self._process.poll() is None:  # one that others waited for counts as ended: it has no child to signal
             self._process.terminate()
             try:
                 self._process.wait(_STOP_S)
@@ -131,9 +136,14 @@ def _spawn(binary: Path, folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
+def places() -> tuple[str, ...]:
+    """The folders in which a server's own folder may be made, the preferred one first."""
+    return tempfile.gettempdir(), "/tmp"  # noqa: S108 - mkdtemp makes it ours alone
+
+
 def _short_folder() -> Path:
     """A new folder (mode 0700) whose path leaves room for a socket's name."""
-    for place in (None, "/tmp"):  # noqa: S108 - mkdtemp makes it ours alone
+    for place in places():
         folder = Path(tempfile.mkdtemp(prefix="robots-", dir=place))
         if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET_PATH:
             return folder

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from deploy.commands import main
+from deploy.entry import main
 
 main()

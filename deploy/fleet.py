@@ -22,7 +22,7 @@ from typing import NoReturn
 import msgspec
 
 from broker.parent_death import die_with_parent
-from deploy.forking import flush_streams, forget_handlers, redirect_streams, release_signals, signals_held
+from deploy.forking import flush_streams, forget_handlers, name_process, redirect_streams, release_signals, signals_held
 from deploy.janitor import Janitor
 
 
@@ -74,10 +74,10 @@ class Fleet:
             with signals_held():
                 pid = os.fork()
                 if pid == 0:
-                    self._be_child(parent, body, output)
+                    self._be_child(parent, name, body, output)
+                self._take_in(name, pid)  # before a handler may raise: a child that we do not know we cannot end
         finally:
             os.close(output)
-        self._take_in(name, pid)
         return pid
 
     def adopt(self, name: str, pid: int) -> None:
@@ -103,11 +103,12 @@ class Fleet:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._children[name].handle, number)
 
-    def end(self, names: Iterable[str], grace_s: float) -> list[Death]:
-        """End these children: ask (SIGTERM), wait at most `grace_s`, then kill. Their deaths; those of others that
-        happen meanwhile are kept for `poll`. Names that nobody bears are no error."""
+    def end(self, names: Iterable[str], grace_s: float, asking: bool = True) -> list[Death]:
+        """End these children: ask (SIGTERM; not if they end without `asking`), wait at most `grace_s`, then kill.
+        Their deaths; those of others that happen meanwhile are kept for `poll`. Names that nobody bears are no error.
+        """
         ending = {name for name in names if name in self._children}
-        for name in ending:
+        for name in ending if asking else ():
             self.signal(name, signal.SIGTERM)
             self.signal(name, signal.SIGCONT)  # a paused one must be able to hear it
         self._await(ending, grace_s)
@@ -161,12 +162,13 @@ class Fleet:
             self._janitor.forget(child.pid)
         self._unreported.append(Death(child.name, child.pid, os.waitstatus_to_exitcode(wait_status)))
 
-    def _be_child(self, parent: int, body: Callable[[], int], output: int) -> NoReturn:
+    def _be_child(self, parent: int, name: str, body: Callable[[], int], output: int) -> NoReturn:
         """The whole life of a child. It never returns into the parent's stack, nor into its `atexit`."""
         status = 1
         try:
             die_with_parent(parent)
             os.setpgid(0, 0)
+            name_process(name)
             forget_handlers()
             redirect_streams(output)
             self._let_go()

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +41,21 @@ def forget_handlers() -> None:
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+
+
+def name_process(name: str) -> None:
+    """Show `name` (its first 15 bytes) where `ps` and `top` show commands."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def flush_streams() -> None:
     """Write out what is buffered: text that is still in a buffer at a fork would be written twice."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError):  # its reader's trouble, not ours
+                stream.flush()
 
 
 def redirect_streams(output: int) -> None:

@@ -16,11 +16,11 @@ import os
 import select
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NoReturn
 
+from broker.embedded import places
 from deploy.forking import flush_streams, redirect_streams, release_signals, signals_held, start_time
 
 REMOVABLE_FILE: Final = "live.json"
@@ -61,9 +61,9 @@ class Janitor:
         self._tell(f"forget {pid}")
 
     def folder(self, path: Path) -> None:
-        """Remove this folder, should we be killed. Raises ValueError unless it lies in the temporary folder."""
+        """Remove this folder, should we be killed. Raises ValueError unless it lies where servers have theirs."""
         if not _is_removable_folder(path):
-            raise ValueError(f"{path} does not lie in {tempfile.gettempdir()}")
+            raise ValueError(f"{path} does not lie in {' or '.join(places())}")
         self._tell(f"folder {path.absolute()}")
 
     def file(self, path: Path) -> None:
@@ -167,4 +167,4 @@ def _remove(kind: str, path: Path) -> None:
 
 
 def _is_removable_folder(path: Path) -> bool:
-    return not path.is_symlink() and Path(tempfile.gettempdir()).resolve() in path.resolve().parents
+    return not path.is_symlink() and any(Path(place).resolve() in path.resolve().parents for place in places())

@@ -4,6 +4,7 @@ How the life is run by RQ (leases, retries, signals) is deploy/rq_worker.py's af
 
     the order `stop`                 the function returns: the job is done
     the journal is lost              likewise: no later life could be born without it
+    the run is gone                  likewise: whoever dealt it has removed it
     SIGTERM to this process          it returns a `Retry`: the robot waits in the queue for another RQ worker
     a later life exists (Fenced)     exit 75: the RQ worker ends, and nothing is queued
     anything else                    the exception goes up: RQ queues the job again
@@ -30,10 +31,12 @@ from broker.streams.event_log import StreamEventLog
 from broker.streams.keys import Keys
 from broker.streams.orders import StreamOrders
 from broker.streams.ports import ports_for
+from deploy.forking import name_process
 from deploy.pulse import keep_beating
 from robots import robot as robots_robot
 from telemetry.clock import SystemClock
 from telemetry.handlers.publisher import Publisher
+from telemetry.handlers.structured_log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Next, Pipeline
 
 FENCED: Final = os.EX_TEMPFAIL
@@ -53,16 +56,22 @@ class Recalled(Exception):
     """This process was told to end (SIGTERM); the robot is to live elsewhere."""
 
 
+class RunGone(Exception):
+    """The run's orders do not exist: it was never dealt, or it is over and its streams were removed."""
+
+
 def live(run: str, robot: str) -> Retry | None:
     """One life of `robot`. See above for what it returns and raises."""
     job = get_current_job()
     assert job is not None, "RQ calls this, nobody else"
+    name_process(f"robot:{robot}")
+    log_to_stderr()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_told(run, robot, job.connection))
     except Recalled:
         return Retry(max=LIVES)
-    except JournalLost:
+    except (JournalLost, RunGone):
         return None
     except Fenced:
         os._exit(FENCED)
@@ -78,7 +87,7 @@ async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
     publisher = Publisher()
     client = async_twin(connection)
     await _connect(client)
-    life = loop.create_task(_be_robot(run, robot, client, Pipeline(publisher)))
+    life = loop.create_task(_be_robot(run, robot, client, Pipeline(StructuredLog(), publisher)))
     publishing = loop.create_task(_publish(publisher, StreamEventLog(client, Keys(run).events), over))
     waiting = loop.create_task(told.wait())
     try:
@@ -103,7 +112,7 @@ async def _connect(client: redis.asyncio.Redis) -> None:
 async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Next) -> str:
     """The seam between the process and the robot: one life with ports, time and chance of its own."""
     nonce = secrets.token_hex(8)
-    shards = await _shards(StreamOrders(client, Keys(run).orders))
+    shards = await _shards(client, Keys(run).orders)
     outside = robots_robot.Outside(
         ports=ports_for(client, run, robot, nonce, shards),
         clock=SystemClock(),
@@ -114,12 +123,14 @@ async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Nex
     return await robots_robot.live(run, robot, outside)
 
 
-async def _shards(orders: StreamOrders) -> int:
-    """How many outboxes the run was dealt with; waits for the deal."""
-    while True:
+async def _shards(client: redis.asyncio.Redis, key: str) -> int:
+    """How many outboxes the run was dealt with. Raises RunGone, Unavailable."""
+    orders = StreamOrders(client, key)
+    while await client.exists(key):
         dealt = await orders.read(robots_robot.PATIENCE_US)
         if dealt:
             return robots_robot.decode_terms(dealt[0].content).shards
+    raise RunGone(key)
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

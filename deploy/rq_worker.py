@@ -27,26 +27,24 @@ import rq
 from redis.backoff import NoBackoff
 from redis.retry import Retry as RedisRetry
 from rq.exceptions import StopRequested
-from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, Execution
+from rq.executions import Execution
 from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
-from rq.utils import as_text, parse_composite_key
 from rq.worker import WorkerStatus
 
 from broker.parent_death import die_with_parent
+from broker.streams.patience import OUTAGE
 from deploy import robot_job
 from deploy.forking import release_signals, signals_held
 from deploy.pulse import Pulse, farewell
-from deploy.robot_job import FENCED, LIVES
+from deploy.robot_job import FENCED
 
 QUEUE: Final = "robots"
 ROBOT_JOB: Final = "deploy.robot_job.live"
 LEASE_S: Final = 3  # RQ rounds down to whole seconds, so a lease is 2 to 3 s
 HEARTBEAT_S: Final = 1
-FAILURE_KEPT_S: Final = 300
-
-_OUTAGE: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+_ASK_S: Final = 0.1  # between two questions whether a server that was away is back
 
 
 class RefusedJob(Exception):
@@ -169,12 +167,28 @@ class RobotWorker(rq.Worker):
         return super().perform_job(job, queue, execution)
 
     def monitor_work_horse(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
-        """Wait for the horse's end, with a look at it every second."""
+        """Wait for the horse's end, with a look at it every second; then for the server, if that is away."""
         self._job, self._execution = job, execution
         try:
             super().monitor_work_horse(job, queue, execution)
+        except OUTAGE:
+            self._queue_again_when_answered(job, queue, execution)
         finally:
             self._pulse.close()
+
+    def _queue_again_when_answered(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
+        """The horse is dead and the server was away: do what RQ would have done, as soon as it can be done.
+
+        Without the lease there is nothing to do: the job was queued already, by a request whose reply was lost, or
+        lives elsewhere. Raises StopRequested when told to end first.
+        """
+        while not self._stop_requested:
+            time.sleep(_ASK_S)
+            with contextlib.suppress(*OUTAGE):
+                if _holds_lease(job, execution):
+                    self.handle_job_failure(job, queue, exc_string="The horse died in an outage", execution=execution)
+                return
+        raise StopRequested
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Wait for the horse; does not return when it was fenced.
@@ -201,7 +215,7 @@ class RobotWorker(rq.Worker):
                 self.log.error("Worker %s: the robot's loop has stopped; its horse is killed", self.name)
                 self.kill_horse()
             return
-        with contextlib.suppress(*_OUTAGE):  # a server that restarts keeps our lease; we are still here when it is back
+        with contextlib.suppress(*OUTAGE):  # a server that restarts keeps our lease; we are still here when it is back
             super().maintain_heartbeats(job, execution)
             if not _holds_lease(job, execution) and not self._pulse.is_over():
                 self.kill_horse()
@@ -215,9 +229,16 @@ class RobotWorker(rq.Worker):
         exc_string: str = "",
         execution: Execution | None = None,
     ) -> None:
-        """In the horse and in its RQ worker: queue the job again, if it is still ours to queue."""
+        """In the horse and in its RQ worker: queue the job again, if it is still ours to queue.
+
+        Raises ConnectionError when that could not be stored.
+        """
+        if execution is not None and self._was_given_back(job, execution):
+            return
         self._demand_lease(job, execution)
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
+        if execution is not None and _holds_lease(job, execution):  # RQ only logs that it could not, and goes on
+            raise redis.exceptions.ConnectionError("the end of the job's execution was not stored")
 
     def handle_job_success(
         self, job: Job, queue: rq.Queue, started_job_registry: StartedJobRegistry, execution: Execution
@@ -239,12 +260,19 @@ class RobotWorker(rq.Worker):
         super().handle_job_retry(job, queue, retry, started_job_registry, execution)
 
     def _demand_lease(self, job: Job, execution: Execution | None) -> None:
-        if execution is None or _holds_lease(job, execution):
+        if execution is None:
+            return
+        if _holds_lease(job, execution):
+            _mend_executions(job, execution)
             farewell()  # in the horse: RQ gives the lease back now, which must not look like a loss
         elif self.is_horse:
             os._exit(FENCED)
         else:
             self._end_fenced()
+
+    def _was_given_back(self, job: Job, execution: Execution) -> bool:
+        """Whether the horse itself gave the lease back: how it died, or was thought to have died, is then no news."""
+        return not self.is_horse and self._pulse.is_over() and not _holds_lease(job, execution)
 
     def _end_fenced(self) -> NoReturn:
         """End this RQ worker, its horse being dead. What it held is given back, not queued: the robot lives elsewhere,
@@ -260,40 +288,23 @@ class RobotWorker(rq.Worker):
 def work(connection: redis.Redis, name: str | None = None) -> int:
     """Be an RQ worker until told to end (SIGTERM). Exit status: 0 = told to, 1 = RQ gave up, 75 = see above."""
     worker = RobotWorker([QUEUE], name=name, connection=connection)
-    worker.work(logging_level="WARNING")
+    with contextlib.suppress(*OUTAGE):  # it could not sign off; RQ forgets it after a while
+        worker.work(logging_level="WARNING")
     return 0 if worker.was_asked_to_stop else 1
-
-
-def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> Job:
-    """Queue a robot's job. Its arguments are names: no secret, no address travels in them.
-
-    Raises ValueError when the names do not make a job id (letters, digits, `-` and `_`).
-    """
-    queue = rq.Queue(QUEUE, connection=connection, job_class=RobotJob, serializer=JSONSerializer)
-    return queue.enqueue_call(
-        ROBOT_JOB,
-        args=(run, robot),
-        timeout=-1,
-        result_ttl=0,
-        failure_ttl=FAILURE_KEPT_S,
-        retry=rq.Retry(max=LIVES),
-        job_id=f"robot-{run}-{robot}",
-        description=f"{robot} of {run}",
-    )
-
-
-def robot_of(connection: redis.Redis, name: str) -> str | None:
-    """The robot that the RQ worker of that name runs, or ran when it was killed; None when it ran none, gave its robot
-    back before it ended, or the server is away."""
-    with contextlib.suppress(*_OUTAGE):
-        for execution in connection.smembers(WORKER_EXECUTIONS_KEY_TEMPLATE.format(name)):
-            job, _ = parse_composite_key(as_text(execution))
-            return job.rpartition("-")[2]
-    return None
 
 
 def _holds_lease(job: Job, execution: Execution) -> bool:
     return job.connection.zscore(job.started_job_registry.key, execution.composite_key) is not None
+
+
+def _mend_executions(job: Job, execution: Execution) -> None:
+    """Before RQ reads all executions of a job: it stumbles over one that is listed and whose details ran out, ours in
+    an outage or another's with its RQ worker."""
+    registry = job.execution_registry
+    for name in registry.get_execution_ids():
+        if name != execution.id and not job.connection.exists(f"rq:execution:{job.id}:{name}"):
+            job.connection.zrem(registry.key, name)
+    execution.save(LEASE_S)
 
 
 def _is_held_elsewhere(job: Job, execution: Execution) -> bool:

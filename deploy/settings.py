@@ -163,6 +163,10 @@ def load_settings(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> L
         raise Unfit(f"--copies: {settings.copies} is more than there are robots; allowed is 1 to {settings.robots}")
     if settings.limit is not None and settings.limit < settings.for_:
         raise Unfit(f"--limit: {format_duration(settings.limit)} is below --for {format_duration(settings.for_)}")
+    for name in ("tick", "quiet_period"):
+        if getattr(settings, name) > settings.bounds.limit_us:
+            length, limit = (format_duration(us) for us in (getattr(settings, name), settings.bounds.limit_us))
+            raise Unfit(f"--{name.replace('_', '-')}: {length} is above --limit {limit}")
     if settings.output is not None:
         _check_output(settings.output, settings.force)
     return settings
@@ -214,6 +218,8 @@ def _secret_bytes(settings: LabSettings) -> tuple[str, bytes]:
         return "--secret", DEFAULT_SECRET.encode()
     try:
         if settings.secret_file == "-":  # noqa: S105  the name for standard input
+            if sys.stdin is None:
+                raise Unfit("--secret-file: standard input is closed")
             return "--secret-file", sys.stdin.buffer.read(LARGEST_SECRET + 1)
         with Path(settings.secret_file).open("rb") as file:
             return "--secret-file", file.read(LARGEST_SECRET + 1)

@@ -26,6 +26,7 @@ This file knows names, formats and how to write and find them; it knows no meani
                     last: what was changed afterwards is not as it was recorded, and shows nothing any more. It guards
                     against accidents, not against somebody who seals anew
     verdict.json    the result, as `--json` prints it
+    counters.json   {events: {name: count}, failed_handlers: {handler: count}}, of a live run
     live.json       {url, pid}, readable by its owner alone, and only while the run goes on
     logs/           what the fleet's processes printed
     secret.txt      what the register holds, byte for byte; absent when nothing was written

@@ -3,14 +3,18 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from waiting import await_true
 
 from deploy.commands import main
 from deploy.settings import Unfit, load_deal, load_settings
+
+ROOT = Path(__file__).parent.parent
 
 
 def robots(*arguments: str, cwd: Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -53,6 +57,9 @@ BAD = [
     (["--preset", "hurricane"], "--preset", "calm, lossy"),
     (["--output", "good"], "--output", "--force"),
     (["--output", "nowhere/out.txt"], "--output", "no folder"),
+    (["--runs-dir", "good"], "--runs-dir", "Not a directory"),
+    (["--runs-dir", "good/runs"], "--runs-dir", "Not a directory"),
+    (["--runs-dir", "/proc/runs"], "--runs-dir", "can be written"),
     (["--colour", "red"], "--colour", ""),
     (["surplus"], "surplus", ""),
 ]
@@ -106,6 +113,90 @@ def test_a_server_that_will_not_do_is_one_line_and_no_record(place: Path, url: s
     assert (done.returncode, done.stderr.count(b"\n")) == (code, 1)
     assert word in done.stderr.decode()
     assert not (place / "runs").exists()
+
+
+def test_a_server_that_is_too_old_is_one_line_and_no_record(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("redis.Redis.info", lambda *_: {"redis_version": "6.2.14"})
+
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--redis-url", "redis://127.0.0.1:1"])
+
+    told = capfd.readouterr()
+    assert (ended.value.code, told.err.count("\n"), told.out) == (4, 1, "")
+    assert "6.2.14" in told.err
+    assert not (place / "runs").exists()
+
+
+def test_an_output_that_fails_at_the_end_does_not_hide_the_verdict(place: Path) -> None:
+    done = robots("simulate", "--seed", "5", "--json", "--output", "/proc/robots.txt", cwd=place)
+
+    assert (done.returncode, done.stderr.count(b"\n")) == (4, 1)
+    assert b"--output" in done.stderr
+    assert json.loads(done.stdout)["verdict"] == "HELD"
+    assert robots("verify", cwd=place).returncode == 0
+
+
+def test_flags_overrule_what_the_environment_switched_on(place: Path) -> None:
+    arguments = ("simulate", "--seed", "5", "-n", "3", "--secret", "a b")
+
+    assert json.loads(robots(*arguments, cwd=place, ROBOTS_JSON="1").stdout)["verdict"] == "HELD"
+    assert robots(*arguments, "--no-json", cwd=place, ROBOTS_JSON="1").stdout.startswith(b"HELD")
+    refused = robots(*arguments, "--output", "good", "--no-force", cwd=place, ROBOTS_FORCE="1")
+    assert refused.returncode == 2
+    assert (place / "good").read_text() == "a good secret"
+
+
+def in_background(place: Path, disposition: signal.Handlers) -> subprocess.Popen[bytes]:
+    """`robots verify`, as a terminal or `nohup` starts it, kept at its very first import of the lab."""
+    (place / "deploy").mkdir()
+    for name in ("__init__.py", "entry.py"):
+        shutil.copy(ROOT / "deploy" / name, place / "deploy")
+    (place / "deploy/commands.py").write_text(
+        "import pathlib, time\n"
+        "pathlib.Path('importing').touch()\n"
+        "while not pathlib.Path('go on').exists(): time.sleep(0.01)\n"
+        "def main(): pathlib.Path('ran').touch(); time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from deploy.entry import main; main()"],
+        cwd=place,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, disposition),  # noqa: PLW1509
+    )
+    await_true((place / "importing").exists)
+    return process
+
+
+def test_ctrl_c_during_the_imports_ends_without_a_word(place: Path) -> None:
+    process = in_background(place, signal.SIG_DFL)
+    process.send_signal(signal.SIGINT)
+
+    assert process.communicate(timeout=10)[1] == b""
+    assert process.returncode == -signal.SIGINT
+
+
+def test_ctrl_c_after_the_imports_is_pythons_again(place: Path) -> None:
+    process = in_background(place, signal.SIG_DFL)
+    (place / "go on").touch()
+    await_true((place / "ran").exists)
+    process.send_signal(signal.SIGINT)
+
+    assert b"KeyboardInterrupt" in process.communicate(timeout=10)[1]
+
+
+def test_a_ctrl_c_that_is_ignored_stays_so(place: Path) -> None:
+    process = in_background(place, signal.SIG_IGN)
+    process.send_signal(signal.SIGINT)
+    (place / "go on").touch()
+    await_true((place / "ran").exists)
+    process.send_signal(signal.SIGINT)
+    process.terminate()
+
+    assert process.communicate(timeout=10)[1] == b""
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_a_password_is_never_shown(place: Path) -> None:

@@ -30,6 +30,31 @@ def test_the_server_is_private_and_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.live
+def test_a_server_whose_end_was_awaited_by_others_can_still_be_stopped() -> None:
+    # Given a server that was killed, and waited for by the one who watches all children
+    server = EmbeddedServer()
+    os.kill(server.pid, signal.SIGKILL)
+    os.waitpid(server.pid, 0)
+    # When it is stopped / Then its folder is removed, and nobody is signalled
+    server.stop()
+    assert not server.folder.exists()
+
+
+@pytest.mark.live
+def test_a_server_that_cannot_even_be_spawned_leaves_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    impostor = tmp_path / "redis-server"
+    impostor.write_text("no program at all")
+    impostor.chmod(0o755)
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with pytest.raises(OSError, match="Exec format"):
+        EmbeddedServer()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.live
 def test_the_server_dies_with_its_parent() -> None:
     # Given a process that started a server
     reading, writing = os.pipe()

@@ -17,8 +17,19 @@ import pytest
 import redis
 from waiting import await_true
 
-from broker.embedded import EmbeddedServer
+from broker.embedded import EmbeddedServer, find_binary
+from broker.faults import Loss
+from broker.plan import first_plan
+from broker.ports import Dealing
+from broker.streams.connection import connect
+from broker.streams.desk import StreamDesk
+from broker.streams.keys import Keys
+from deploy.event_feed import EventFeed
+from deploy.fleet import Death
+from deploy.relays import Relays
 from deploy.settings import DEFAULT_SECRET
+from telemetry.events import Event, RobotStarted, Stamped, WorkerGaveUp
+from telemetry.handlers.publisher import encode_events
 
 pytestmark = [
     pytest.mark.live,
@@ -115,6 +126,105 @@ def pids(place: Place, prefix: str) -> list[int]:
     return [event["pid"] for event in started if event["process"].startswith(prefix)]
 
 
+class Frames:
+    """A stream of events, as far as it was read."""
+
+    def __init__(self, *frames: bytes) -> None:
+        self._frames = list(frames)
+
+    def read(self) -> list[bytes]:
+        frames, self._frames = self._frames, []
+        return frames
+
+
+def stamped(source: str, incarnation: int, number: int) -> Stamped:
+    return Stamped("run", source, incarnation, number, 0, 0, RobotStarted())
+
+
+def test_an_event_that_stands_in_the_stream_twice_is_heard_once() -> None:
+    # Given batches of two sources, one stored again (with what came since) because its reply was lost; and garbage
+    first, second, third = (stamped("r00", 1, number) for number in (1, 2, 3))
+    other, reborn = stamped("r01", 1, 1), stamped("r00", 2, 1)
+    batches = [[first, second], [other], [first, second, third], [reborn]]
+
+    # When they are read
+    heard = list(EventFeed(Frames(*map(encode_events, batches), b"garbage")).read())
+
+    # Then each event is there once
+    assert heard == [first, second, other, third, reborn]
+
+
+class Children:
+    """A fleet whose children do as they are told here: `fates` holds the status of each end to come."""
+
+    def __init__(self, *fates: int | None) -> None:
+        self.fates = list(fates)
+        self.spawned: list[tuple[str, int, int, bool]] = []
+        self.events: list[Event] = []
+        self.relays = Relays(1, self, lambda *life: self.spawned.append(life), self.events.append)
+
+    def end(self, names: list[str], grace_s: float, asking: bool) -> list[Death]:
+        """None for a status: it was dead already."""
+        statuses = {name: self.fates.pop(0) for name in names}
+        return [Death(name, 1, status) for name, status in statuses.items() if status is not None]
+
+
+@pytest.mark.parametrize(
+    ("fates", "lives"),
+    [
+        ([0], 1),
+        ([None, 0], 2),
+        ([-9, 1, 0], 3),
+        ([-9, -9, -9, -9], 4),
+    ],
+    ids=["in order", "dead already", "killed, then failing", "killed for ever"],
+)
+def test_a_relay_that_did_not_end_in_order_gets_lives_to_drain_in(fates: list[int | None], lives: int) -> None:
+    # Given a relay
+    children = Children(*fates)
+    children.relays.start()
+
+    # When it is to drain and end
+    deaths = children.relays.drain()
+
+    # Then all its deaths are told, and each further life had this only task and a number of its own
+    assert [death.status for death in deaths] == [status for status in fates if status is not None]
+    assert children.spawned == [("relay:0", 0, number, number > 1) for number in range(1, lives + 1)]
+    assert children.fates == []
+
+
+def test_a_relay_that_dies_too_often_is_given_up_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a relay, and a policy that bears five deaths
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    children = Children()
+    children.relays.start()
+
+    # When it dies six times, and others do
+    for _ in range(6):
+        children.relays.replace(Death("relay:0", 1, -9))
+        children.relays.replace(Death("rq:w00", 1, -9))
+
+    # Then it had six lives, and its end is an event
+    assert [incarnation for _, _, incarnation, _ in children.spawned] == [1, 2, 3, 4, 5, 6]
+    assert children.events == [WorkerGaveUp("relay:0", 6)]
+
+
+def test_dealing_again_after_a_lost_reply_adds_nothing() -> None:
+    with EmbeddedServer() as server, connect(server.url) as client:
+        # Given a deal that was cut short before its last step
+        dealing = Dealing("t", 2, first_plan([Loss(0.5)]), {"r00": [b"header"], "r01": [b"header"]}, b"terms")
+        StreamDesk(client, "t").deal(dealing)
+        client.delete(Keys("t").orders)
+
+        # When it is made again
+        StreamDesk(client, "t").deal(dealing)
+
+        # Then each stream is as long as it was, and the plan stands in each outbox once
+        assert [client.xlen(Keys("t").outbox(shard)) for shard in (0, 1)] == [1, 1]
+        assert [client.xlen(Keys("t").journal(robot)) for robot in ("r00", "r01")] == [1, 1]
+        assert client.xlen(Keys("t").orders) == 1
+
+
 def test_the_default_run_is_held_and_leaves_only_its_record(place: Place) -> None:
     code, result, progress = place.run("--output", "out.txt")
 
@@ -146,7 +256,29 @@ def test_a_server_that_is_not_ours_is_left_as_it_was(place: Place) -> None:
         code, result, progress = place.run("--redis-url", server.url, "-n", "3", "--preset", "calm")
 
         assert code == 0, (result, progress)
-        assert [key for key in client.keys("*") if key.startswith(b"lab:") or b"robot-" in key] == []
+        assert client.keys("*") == []
+    assert place.is_clean()
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+def test_a_guest_that_is_interrupted_during_births_leaves_no_key_and_disturbs_nobody(place: Place, times: int) -> None:
+    with EmbeddedServer() as server, redis.Redis.from_url(server.url) as client:
+        # Given a run on another's server, whose robots are being born
+        process = place.start("run", "--redis-url", server.url, "-n", "8", "--preset", "calm")
+        await_true(lambda: client.keys("rq:job:*"))
+
+        # When it is interrupted
+        for _ in range(times):
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.05)
+        process.communicate(timeout=30)
+
+        # Then nothing at all is left there, and the next run finds a clean table
+        assert process.returncode == 130
+        assert client.keys("*") == []
+        code, result, progress = place.run("--redis-url", server.url, "-n", "3", "--preset", "calm")
+        assert code == 0, (result, progress)
+        assert client.keys("*") == []
     assert place.is_clean()
 
 
@@ -242,6 +374,152 @@ def test_a_robot_killed_in_the_middle_is_born_again_with_all_it_knew(place: Plac
     assert len(born) == 2
     assert result["restarts"] == 2
     assert place.is_clean()
+
+
+def test_a_relay_killed_while_it_drains_has_a_successor_that_finishes(place: Place) -> None:
+    # Given a run whose relay holds many copies when the robots stop
+    process = place.start("run", "--json", "--for", "4s", "--delay", "400ms..900ms", "--seed", "5")
+    await_true(lambda: any(row["event"]["name"] == "run.stopped" for row in place.events()), 40)
+
+    # When that relay is killed
+    [first] = pids(place, "relay:")
+    os.kill(first, signal.SIGKILL)
+
+    # Then the record adds up nevertheless, tells of that death, and of no orderly end
+    out, err = process.communicate(timeout=40)
+    result = json.loads(out)
+    assert process.returncode == 0, (result["promises"], err.decode())
+    assert died(place) == [("relay:0", first, -signal.SIGKILL)]
+    assert place.is_clean()
+
+
+def test_a_server_that_pauses_costs_time_and_nothing_else(place: Place) -> None:
+    # Given a run in the middle of it
+    process = place.start("run", "--json", "--for", "8s", "--secret", "word " * 400, "--loss", ".3", "--limit", "45s")
+    await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+
+    # When its server does not answer for longer than a request waits
+    [server] = pids(place, "redis")
+    os.kill(server, signal.SIGSTOP)
+    time.sleep(3)
+    os.kill(server, signal.SIGCONT)
+
+    # Then all promises hold, and nobody died of it
+    out, err = process.communicate(timeout=60)
+    result = json.loads(out)
+    assert process.returncode == 0, (result["promises"], err.decode())
+    assert died(place) == []
+    assert not any("Traceback" in log.read_text() for log in place.folder.glob("runs/latest/logs/rq-*"))
+    assert place.is_clean()
+
+
+def test_the_death_of_an_rq_worker_names_its_robot_even_while_the_server_is_away(place: Place) -> None:
+    # Given a run that goes on, and a server that answers nobody
+    process = place.start("run", "--json", "--for", "4s", "--copies", "2", "-n", "4")
+    await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+    [server], workers = pids(place, "redis"), pids(place, "rq:")
+    os.kill(server, signal.SIGSTOP)
+
+    # When an RQ worker is killed
+    os.kill(workers[0], signal.SIGKILL)
+    await_true(lambda: died(place), 20, "the news")
+    os.kill(server, signal.SIGCONT)
+
+    # Then it was told which robot died of it
+    [(victim, pid, status)] = died(place)
+    assert victim in {f"rq:r{number:02d}" for number in range(4)}
+    assert (pid, status) == (workers[0], -signal.SIGKILL)
+    process.communicate(timeout=40)
+    assert place.is_clean()
+
+
+def test_the_death_of_the_private_server_ends_the_run_at_once(place: Place) -> None:
+    # Given a run that goes on
+    process = place.start("run", "--json", "--for", "60s")
+    await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+
+    # When its server is killed
+    [server] = pids(place, "redis")
+    os.kill(server, signal.SIGKILL)
+    out, err = process.communicate(timeout=20)
+
+    # Then that is said in one line, and nothing is left
+    assert (process.returncode, out) == (4, b"")
+    assert err.decode().splitlines()[-1].startswith("robots: the run's own server died")
+    assert b"Traceback" not in err
+    assert ("redis", server, -signal.SIGKILL) in died(place)
+    assert place.is_clean()
+
+
+def serve(folder: Path) -> subprocess.Popen[bytes]:
+    """A server that writes through, and finds what an earlier one in that folder left."""
+    options = ["--port", "0", "--unixsocket", f"{folder}/s", "--appendonly", "yes", "--appendfsync", "always"]
+    command = [str(find_binary()), *options, "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    with redis.Redis(unix_socket_path=f"{folder}/s") as client:
+        await_true(lambda: answers(client))
+    return server
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.exceptions.RedisError:
+        return False
+
+
+def test_a_server_that_is_killed_and_comes_back_costs_time_and_nothing_else(place: Place) -> None:
+    # Given a run on a server that is not its own, in the middle of it
+    folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
+    server = serve(folder)
+    try:
+        more = ("--secret", "word " * 400, "--loss", ".3", "--for", "6s", "--limit", "45s")
+        process = place.start("run", "--json", "--redis-url", f"unix://{folder}/s", *more)
+        await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+
+        # When that server is killed, and started again a second later
+        server.kill()
+        server.wait()
+        time.sleep(1)
+        server = serve(folder)
+
+        # Then all promises hold
+        out, err = process.communicate(timeout=60)
+        result = json.loads(out)
+        assert process.returncode == 0, (result["promises"], err.decode())
+        with redis.Redis(unix_socket_path=f"{folder}/s") as client:
+            assert client.keys("*") == []
+        assert place.is_clean()
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder)
+
+
+def test_a_long_temporary_folder_is_no_obstacle(place: Place) -> None:
+    # Given a TMPDIR in which no socket can have its place
+    deep = place.temporary / ("d" * 100)
+    deep.mkdir()
+    place.environment["TMPDIR"] = str(deep)
+
+    # When a run goes on
+    process = place.start("run", "--json", "-n", "3", "--preset", "calm")
+    announced = await_true(lambda: list(place.folder.glob("runs/*/live.json")))
+    socket = Path(await_true(lambda: json.loads(announced[0].read_text() or "{}"))["url"].removeprefix("unix://"))
+    assert socket.exists()
+
+    # Then it ends well, and leaves nothing there, nor where its server was instead
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == 0, (out, err.decode())
+    assert not socket.parent.exists()
+    assert list(deep.iterdir()) == []
+    assert not place.processes()
+
+
+def died(place: Place) -> list[tuple[str, int, int]]:
+    """The deaths that were told: name, pid, status."""
+    told = [row["event"] for row in place.events() if row["event"]["name"] == "process.died"]
+    return [(event["process"], event["pid"], event["status"]) for event in told]
 
 
 def _children(pid: int) -> list[int]:

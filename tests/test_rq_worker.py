@@ -23,25 +23,15 @@ from waiting import await_true, is_alive
 from broker.embedded import EmbeddedServer, find_binary
 from broker.faults import Loss
 from broker.plan import first_plan
-from broker.ports import Dealing
+from broker.ports import Dealing, Unavailable
 from broker.streams.connection import connect
 from broker.streams.desk import StreamDesk
 from broker.streams.keys import Keys
 from deploy import pulse
 from deploy.fleet import Fleet
-from deploy.rq_worker import (
-    FENCED,
-    HEARTBEAT_S,
-    LEASE_S,
-    LIVES,
-    QUEUE,
-    ROBOT_JOB,
-    RobotJob,
-    RobotWorker,
-    enqueue_robot,
-    robot_of,
-    work,
-)
+from deploy.robot_job import FENCED, LIVES
+from deploy.robot_queue import enqueue_robot, robots_of, withdraw_robot, withdraw_workers
+from deploy.rq_worker import HEARTBEAT_S, LEASE_S, QUEUE, ROBOT_JOB, RobotJob, RobotWorker, work
 from robots.journal import Header, PartKept, encode_entry
 from robots.robot import Terms, encode_terms
 from robots.secret import cut
@@ -380,8 +370,41 @@ def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
     lab.fleet.signal("rq:r00", signal.SIGKILL)
     lab.await_death("rq:r00", 1)
     # Then its robot is known, and the other has none
-    assert robot_of(lab.connection, "rq-r00") == "r07"
-    assert robot_of(lab.connection, "rq-r01") is None
+    assert robots_of(lab.connection, ["rq-r00", "rq-r01"]) == {"rq-r00": "r07"}
+    # and a server that is away is told apart from RQ workers that run none
+    os.kill(lab.server.pid, signal.SIGKILL)
+    with pytest.raises(Unavailable):
+        robots_of(lab.connection, ["rq-r00", "rq-r01"])
+
+
+def test_a_robot_that_is_withdrawn_leaves_nothing_wherever_its_job_stands(lab):
+    # Given robots of a run: one whose RQ worker was killed, one just taken, one that failed, one queued
+    lab.robot_is(beating)
+    lab.start_worker("rq:r00")
+    for number in range(4):
+        enqueue_robot(lab.connection, "t", f"r{number:02d}")
+    lab.await_life(1)
+    lab.fleet.signal("rq:r00", signal.SIGKILL)
+    lab.await_death("rq:r00", 1)
+    lab.connection.lmove(f"rq:queue:{QUEUE}", f"rq:queue:{QUEUE}:intermediate")
+    lab.connection.zadd(f"rq:failed:{QUEUE}", {"robot-t-r02": 1})
+    # and one of another run
+    enqueue_robot(lab.connection, "u", "r00")
+    lab.connection.delete(LIVES_KEY)
+
+    # When the run is withdrawn, twice, for the first time may have been cut short
+    for _ in range(2):
+        for number in range(4):
+            withdraw_robot(lab.connection, "t", f"r{number:02d}")
+        withdraw_workers(lab.connection, ["rq-r00"])
+
+    # Then the other run is untouched,
+    assert sorted(lab.connection.keys("*")) == [b"rq:job:robot-u-r00", b"rq:queue:robots", b"rq:queues"]
+    assert lab.queued() == ["robot-u-r00"]
+    # and without that, not even the queue's name is left
+    withdraw_robot(lab.connection, "u", "r00")
+    withdraw_workers(lab.connection, [])
+    assert lab.connection.keys("*") == []
 
 
 def test_ctrl_c_does_not_reach_the_children_of_a_fleet(lab):
@@ -422,6 +445,40 @@ def test_a_robot_survives_a_restart_of_the_server(lab):
             again.kill()
 
 
+def test_a_horse_that_dies_while_the_server_is_away_runs_again_when_it_is_back(lab):
+    # Given a robot that runs
+    lab.robot_is(beating)
+    worker = lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    # When the server is killed, and then the horse, and its RQ worker has buried it
+    os.kill(lab.server.pid, signal.SIGKILL)
+    os.kill(horse, signal.SIGKILL)
+    await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the burial")
+    with subprocess.Popen(same_server(lab.server.folder), stdout=subprocess.DEVNULL) as again:
+        try:
+            # Then its job is queued again as soon as the server is back, and lives with the same RQ worker
+            await_true(lambda: answered_lives(lab) == 2, 5, "the second life")
+            assert lab.fleet.living == {"rq:r00": worker}
+            lab.fleet.end_all(1)
+        finally:
+            again.kill()
+
+
+def test_an_rq_worker_that_waits_for_its_server_ends_when_told(lab):
+    # Given an RQ worker whose horse died while the server is away
+    lab.robot_is(beating)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1)
+    os.kill(lab.server.pid, signal.SIGKILL)
+    os.kill(horse, signal.SIGKILL)
+    await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the burial")
+    # When it is told to end / Then it does, in order
+    lab.fleet.signal("rq:r00", signal.SIGTERM)
+    assert lab.await_death("rq:r00", 3).status == 0
+
+
 def same_server(folder):
     """The command that starts a server on what another has left in `folder`."""
     options = ["--port", "0", "--unixsocket", f"{folder}/redis.sock", "--appendonly", "yes", "--dir", str(folder)]
@@ -431,6 +488,13 @@ def same_server(folder):
 def answered(connection, member):
     try:
         return connection.zscore(f"rq:wip:{QUEUE}", member) or 0
+    except redis.exceptions.RedisError:
+        return 0
+
+
+def answered_lives(lab):
+    try:
+        return len(lab.lives())
     except redis.exceptions.RedisError:
         return 0
 
@@ -526,6 +590,26 @@ def test_a_robot_is_born_in_a_horse_and_done_at_the_order_stop(lab):
     assert b"robot.left" in b"".join(fields[b"f"] for _, fields in lab.connection.xrange(Keys("t").events))
 
 
+def test_a_job_is_done_although_rqs_details_of_its_executions_ran_out(lab):
+    # Given a robot that runs, whose execution's details were lost but for what a heartbeat writes (as after an outage),
+    desk = deal(lab)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
+    [details] = lab.connection.keys("rq:execution:*")
+    lab.connection.delete(details)
+    # and a listed execution of which nothing else is left
+    lab.connection.zadd("rq:executions:robot-t-r00", {"other": time.time() + 60})
+    # When the order stop is given
+    desk.order("stop", b"limit")
+    # Then the job is done and gone, and its RQ worker waits for others
+    await_true(lambda: not lab.connection.keys("rq:job:*"), 3, "the job's end")
+    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")
+    assert births(lab, "r00") == 1
+    assert lab.queued() == []
+    assert lab.fleet.poll(0) == []
+
+
 def test_a_robot_told_by_sigterm_waits_in_the_queue_and_lives_again_elsewhere(lab):
     # Given a robot that runs
     deal(lab)
@@ -553,6 +637,18 @@ def test_a_robot_without_a_journal_is_not_tried_again(lab):
     await_true(lambda: not lab.connection.exists(job.key), 4, "the job's end")
     assert lab.queued() == []
     assert b"evidence.lost" in b"".join(fields[b"f"] for _, fields in lab.connection.xrange(Keys("t").events))
+
+
+def test_a_robot_of_a_run_that_is_gone_is_not_tried_again(lab):
+    # Given the job of a robot whose run was never dealt, or was forgotten
+    job = enqueue_robot(lab.connection, "gone", "r00")
+    # When an RQ worker gets it
+    lab.start_worker()
+    # Then it is over at once, and nothing was made for it
+    await_true(lambda: not lab.connection.exists(job.key), 4, "the job's end")
+    assert lab.queued() == []
+    assert lab.connection.keys("lab:*") == []
+    assert lab.fleet.poll(0) == []
 
 
 def test_a_robot_that_is_fenced_ends_its_rq_worker(lab):

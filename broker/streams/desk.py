@@ -84,7 +84,7 @@ class StreamDesk:
             self._create(self._keys.birth(robot), [{keys.NONCE: b""}])
             self._create(self._keys.journal(robot), [{keys.CONTENT: content, keys.NONCE: b""} for content in contents])
         for shard in range(dealing.shards):
-            self._client.xadd(self._keys.outbox(shard), {keys.CONTROL: encode_control(dealing.plan)})
+            self._create(self._keys.outbox(shard), [{keys.CONTROL: encode_control(dealing.plan)}])
         self._create(self._keys.orders, [dealt])
 
     def _create(self, key: str, contents: list[dict[bytes, bytes]]) -> None:

@@ -151,7 +151,7 @@ class _Tenure:
 
     def _found_group(self) -> None:
         try:
-            self._client.xgroup_create(self._outbox, GROUP, id="0", mkstream=True)
+            self._client.xgroup_create(self._outbox, GROUP, id="0")  # no MKSTREAM: a lost outbox is not made anew
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise

@@ -12,6 +12,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from broker.streams.connection import ServerUnfit
 from deploy.commands import run, simulate, verify
+from deploy.commands.options import INTERRUPTED
+from deploy.commands.output import tell
 from deploy.environment import Unable
 from deploy.settings import Unfit
 from deploy.version import version
@@ -19,8 +21,6 @@ from telemetry.record import NoSuchRun
 
 USAGE: Final = 2
 ENVIRONMENT: Final = 4
-INTERRUPTED: Final = 130
-
 
 app = App(
     name="robots",
@@ -49,11 +49,10 @@ def _code(arguments: list[str]) -> int:
         return _complain(str(error), USAGE)
     except (Unable, ServerUnfit) as error:
         return _complain(str(error), ENVIRONMENT)
+    except OSError as error:  # a full disk, a folder that vanished
+        return _complain(str(error), ENVIRONMENT)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stdout = None  # whoever read it has gone; say no more
-        return 1
     return result if isinstance(result, int) else 0
 
 
@@ -63,5 +62,5 @@ def _one_line(error: CycloptsError) -> str:
 
 
 def _complain(line: str, code: int) -> int:
-    print(f"robots: {line}", file=sys.stderr)
+    tell(f"robots: {line}")
     return code

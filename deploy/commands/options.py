@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
+
+SHARDS: Final = 1  # outboxes, each with a relay of its own
+INTERRUPTED: Final = 130  # the exit code of what a person interrupted
 
 
 @Parameter(name="*")
@@ -29,12 +32,14 @@ class Experiment:
     for_: Annotated[str | None, Parameter(name="--for", help="Go on at least so long. [default: 0s]")] = None
     limit: Annotated[str | None, Parameter(help="Go on at most so long. [default: --for + 30s]")] = None
     output: Annotated[str | None, Parameter(help="Also write the reconstructed secret to this file.")] = None
-    force: Annotated[bool, Parameter(help="Replace an existing --output.")] = False
+    force: Annotated[bool | None, Parameter(negative="--no-force", help="Replace an existing --output.")] = None
     runs_dir: Annotated[str | None, Parameter(help="Where records are kept. [default: runs]")] = None
-    json_: Annotated[bool, Parameter(name="--json", help="Print one JSON object, and only that.")] = False
+    json_: Annotated[
+        bool | None, Parameter(name="--json", negative="--no-json", help="Print one JSON object, and only that.")
+    ] = None
 
 
 def given(*groups: Any, **single: Any) -> Mapping[str, Any]:
     """The options that were really given, by the name of their setting."""
     options = {field.name: getattr(group, field.name) for group in groups for field in fields(group)} | single
-    return {name: value for name, value in options.items() if value is not None and value is not False}
+    return {name: value for name, value in options.items() if value is not None}

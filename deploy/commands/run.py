@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 from cyclopts import Parameter
 
 from broker.ports import Unavailable
-from deploy.commands.options import Experiment, given
-from deploy.environment import Unable, demand_linux
+from deploy.commands.options import INTERRUPTED, SHARDS, Experiment, given
+from deploy.commands.output import deliver, show, tell
+from deploy.endings import Endings
+from deploy.environment import Unable, demand_linux, demand_records
 from deploy.filing import (
     file_evidence,
     json_line,
@@ -20,13 +21,14 @@ from deploy.filing import (
     open_record,
     settings_row,
     shown_folder,
-    write_output,
 )
 from deploy.janitor import Janitor
-from deploy.live_run import LiveRun, Outcome, Wishes, server_for
+from deploy.live_run import LiveRun, Outcome, Wishes
+from deploy.server import Server, server_for
 from deploy.settings import MOST_LIVE, LabSettings, load_deal, load_settings
 from deploy.version import version
 from robots.deal import Deal
+from telemetry.handlers.counters import Counters
 from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
@@ -34,8 +36,6 @@ from telemetry.plain import verdict_lines
 from telemetry.record import Record, new_run_id
 from telemetry.view import View
 
-SHARDS: Final = 1
-INTERRUPTED: Final = 130
 EXAMPLES: Final = """\
 Examples:
 
@@ -59,25 +59,26 @@ def run(*, experiment: Experiment = Experiment(), manner: Manner = Manner()) -> 
     settings = load_settings(given(experiment, manner), most_robots=MOST_LIVE)
     deal = load_deal(settings)
     demand_linux()
-    janitor = Janitor.hire()
-    try:
-        with server_for(settings.redis_url, janitor) as (url, _):
-            return _run(settings, deal, url, janitor)
-    except Unavailable as error:
-        raise Unable(f"the server went away: {error}") from None
-    finally:
-        janitor.dismiss()
+    demand_records(settings.runs_dir)
+    with Endings() as endings:
+        janitor = Janitor.hire()
+        try:
+            with server_for(settings.redis_url, janitor) as server:
+                return _run(settings, deal, server, janitor, endings)
+        except Unavailable as error:
+            raise Unable(f"the server went away: {error}") from None
+        finally:
+            janitor.dismiss()
 
 
-def _run(settings: LabSettings, deal: Deal, url: str, janitor: Janitor) -> int:
+def _run(settings: LabSettings, deal: Deal, server: Server, janitor: Janitor, endings: Endings) -> int:
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
     row = settings_row(run_id, "run", version(), settings, SHARDS)
     open_record(record, row, deal)
-    wishes = Wishes(
-        run_id, deal, settings.terms(SHARDS), settings.faults, settings.bounds, settings.redis_url is not None
-    )
-    progress = Progress(_say(settings))
+    wishes = Wishes(run_id, deal, settings.terms(SHARDS), settings.faults, settings.bounds)
+    progress = Progress((lambda _line: None) if settings.ui == "none" else tell)
+    counters = Counters()
     progress.say(
         f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}"
         f"  seed {settings.seed}  preset {settings.preset}"
@@ -88,7 +89,9 @@ def _run(settings: LabSettings, deal: Deal, url: str, janitor: Janitor) -> int:
             recorder.flush()
             progress.look(view, elapsed_s)
 
-        outcome = LiveRun(wishes, url, janitor, record, Pipeline(recorder, progress), look).run()
+        pipeline = Pipeline(counters, recorder, progress)
+        outcome = LiveRun(wishes, server, janitor, endings, record, pipeline, look).run()
+    record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     return _close(settings, record, row, outcome)
 
 
@@ -98,19 +101,17 @@ def _close(settings: LabSettings, record: Record, row: dict[str, object], outcom
     row |= {"ended": outcome.ended, "seconds": {"born": born_s, "total": outcome.total_us / 1e6}}
     record.write("settings", row)
     file_evidence(record, outcome.evidence)
-    write_output(settings, outcome.evidence)
     result = judge_record(record, shown_folder(record.folder.resolve()))
     if settings.json_:
-        print(json_line(result.json))
+        show(json_line(result.json))
     else:
-        print("\n".join(verdict_lines(result.json)))
-        if sys.stdout.isatty():
-            print("\n".join(next_lines(settings, record.folder.name)))
+        show("\n".join(verdict_lines(result.json)))
+        if sys.stdout is not None and sys.stdout.isatty():
+            show("\n".join(next_lines(settings, record.folder.name)))
+    try:
+        deliver(settings, outcome.evidence)
+    except Unable as error:
+        if outcome.ended != "interrupted":
+            raise
+        tell(f"robots: {error}")  # to have been interrupted comes first
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
-
-
-def _say(settings: LabSettings) -> Callable[[str], None]:
-    """Progress goes to stderr, or nowhere."""
-    if settings.ui == "none":
-        return lambda _line: None
-    return lambda line: print(line, file=sys.stderr, flush=True)

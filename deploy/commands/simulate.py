@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from deploy.commands.options import Experiment, given
+from deploy.commands.options import INTERRUPTED, SHARDS, Experiment, given
+from deploy.commands.output import deliver, show, tell
+from deploy.endings import Endings
+from deploy.environment import demand_records
 from deploy.filing import (
     file_evidence,
     json_line,
@@ -16,11 +17,10 @@ from deploy.filing import (
     open_record,
     settings_row,
     shown_folder,
-    write_output,
 )
 from deploy.settings import load_deal, load_settings
 from deploy.version import version
-from robots.simulation import digest_of
+from robots.simulation import Look, digest_of
 from robots.simulation import simulate as run_simulation
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
@@ -28,7 +28,6 @@ from telemetry.plain import progress_line, verdict_lines
 from telemetry.record import Record, new_run_id
 from telemetry.view import View
 
-SHARDS: Final = 1
 EXAMPLES: Final = """\
 Examples:
 
@@ -41,8 +40,11 @@ def simulate(*, experiment: Experiment = Experiment()) -> int:  # noqa: B008  (a
     """Run the same robots in virtual time: one seed, one history, bit for bit."""
     settings = load_settings(given(experiment))
     deal = load_deal(settings)
+    demand_records(settings.runs_dir)
     run = new_run_id(settings.runs_dir)
-    outcome = run_simulation(run, deal, settings.terms(SHARDS), settings.faults, settings.bounds, _progress())
+    with Endings() as endings:
+        look = _progress(endings)
+        outcome = run_simulation(run, deal, settings.terms(SHARDS), settings.faults, settings.bounds, look)
     record = Record.create(settings.runs_dir, run)
     row = settings_row(run, "simulate", version(), settings, SHARDS)
     row["ended"] = outcome.ended
@@ -53,25 +55,25 @@ def simulate(*, experiment: Experiment = Experiment()) -> int:  # noqa: B008  (a
         for stamped in outcome.events:
             pipeline(stamped)
     file_evidence(record, outcome.evidence)
-    write_output(settings, outcome.evidence)
     result = judge_record(record, shown_folder(Path(record.folder).resolve()))
     digest = digest_of(outcome)
     if settings.json_:
-        print(json_line({**result.json, "digest": digest}))
+        show(json_line({**result.json, "digest": digest}))
     else:
-        print("\n".join(verdict_lines(result.json)))
-        print(f"  digest {digest}")
-    return result.exit_code
+        show("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
+    deliver(settings, outcome.evidence)
+    return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 
-def _progress() -> Callable[[View, int], None]:
-    """Tells on stderr where a long simulation stands, at most once a second."""
+def _progress(endings: Endings) -> Look:
+    """Tells on stderr where a long simulation stands, at most once a second, and passes on a wish to end."""
     told = time.monotonic()
 
-    def tell(view: View, now_us: int) -> None:
+    def look(view: View, now_us: int) -> str | None:
         nonlocal told
         if time.monotonic() - told >= 1:
             told = time.monotonic()
-            print(progress_line(view, now_us / 1e6), file=sys.stderr, flush=True)
+            tell(progress_line(view, now_us / 1e6))
+        return endings.reason
 
-    return tell
+    return look

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from deploy.commands.output import show
 from deploy.filing import json_line, shown_folder
 from telemetry.plain import verdict_lines
 from telemetry.record import find_run
@@ -22,7 +23,7 @@ Examples:
 
 
 def verify(
-    run: str = "latest",
+    run: Annotated[str, Parameter(allow_leading_hyphen=False)] = "latest",
     /,
     *,
     runs_dir: Annotated[str, Parameter(help="Where records are kept.", env_var="ROBOTS_RUNS_DIR")] = "runs",
@@ -32,7 +33,7 @@ def verify(
     folder = find_run(Path(runs_dir), run)
     result = judge(load(folder, shown_folder(folder)))
     if json_:
-        print(json_line(result.json))
+        show(json_line(result.json))
     else:
-        print("\n".join(verdict_lines(result.json)))
+        show("\n".join(verdict_lines(result.json)))
     return result.exit_code

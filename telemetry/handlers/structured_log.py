@@ -14,6 +14,15 @@ from telemetry.pipeline import Next
 _encode = msgspec.json.Encoder().encode
 
 
+def log_to_stderr() -> None:
+    """Let this process's notable events appear on its standard error."""
+    logger = logging.getLogger("robots")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
 class StructuredLog:
     """Notable events at INFO, all others at DEBUG."""
 

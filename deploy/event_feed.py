@@ -1,0 +1,39 @@
+"""The run's events as the parent hears them: decoded, and each once. What they mean is not known here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from broker.streams.event_source import StreamEventSource
+from telemetry.events import Stamped
+from telemetry.handlers.publisher import decode_events
+
+
+class EventFeed:
+    """Reads on where the last call ended.
+
+    A batch may stand in the stream twice, because its first reply was lost. A source numbers the events of a life 1, 2,
+    3 … and stores them in order: so a number that is not above the last one was heard before.
+    """
+
+    def __init__(self, source: StreamEventSource) -> None:
+        self._source = source
+        self._heard: dict[tuple[str, int], int] = {}  # by source and incarnation: the highest number
+
+    def read(self) -> Iterator[Stamped]:
+        """What is new. A server that is away has nothing new to tell."""
+        for frame in self._source.read():
+            try:
+                events = decode_events(frame)
+            except msgspec.DecodeError:
+                continue  # anybody may write to a stream; what is missing shows as a gap in the numbers
+            yield from filter(self._is_new, events)
+
+    def _is_new(self, stamped: Stamped) -> bool:
+        life = (stamped.source, stamped.incarnation)
+        is_new = stamped.number > self._heard.get(life, 0)
+        if is_new:
+            self._heard[life] = stamped.number
+        return is_new

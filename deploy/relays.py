@@ -1,0 +1,84 @@
+"""The relays of a run, as its parent keeps them: started again by the policy, and drained for certain at the end.
+
+A relay redoes what its last life left pending, so it may be killed at any time and started as often as one likes.
+What a relay does is deploy/relay_process.py's affair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from random import Random
+from typing import Final, Protocol
+
+from deploy.fleet import Death, Fleet
+from robots.supervision import Restart, RestartPolicy
+from telemetry.events import AnyEvent, WorkerGaveUp
+
+DRAIN_S: Final = 15.0  # for a relay to empty its outbox and end, before it is killed
+MOST_DRAINS: Final = 3  # lives beside the first that may try to
+
+_KIND: Final = "relay:"
+
+
+class Spawn(Protocol):
+    """Starts the relay of a shard under `name`. `is_last`: its only task is to empty the outbox."""
+
+    def __call__(self, name: str, shard: int, incarnation: int, is_last: bool) -> None: ...
+
+
+class Relays:
+    """One relay for each of `shards` shards, named `relay:0`, `relay:1` …; their lives are numbered 1, 2, 3 …"""
+
+    def __init__(self, shards: int, fleet: Fleet, spawn: Spawn, emit: Callable[[AnyEvent], None]) -> None:
+        self._shards = range(shards)
+        self._fleet = fleet
+        self._spawn = spawn
+        self._emit = emit
+        self._lives: Counter[int] = Counter()
+        self._deaths_us: defaultdict[int, list[int]] = defaultdict(list)
+        self._policy = RestartPolicy()
+
+    def start(self) -> None:
+        """The first life of each."""
+        for shard in self._shards:
+            self._start(shard)
+
+    def replace(self, death: Death) -> None:
+        """Start a dead relay again, if the policy allows it; otherwise that is told. Other deaths are ignored."""
+        if not death.name.startswith(_KIND):
+            return
+        shard, now_us = _shard_of(death), time.monotonic_ns() // 1000
+        self._deaths_us[shard].append(now_us)
+        decision = self._policy.decide(self._deaths_us[shard], now_us, Random().random())  # noqa: S311
+        if isinstance(decision, Restart):
+            time.sleep(decision.delay_us / 1e6)
+            self._start(shard)
+        else:
+            self._emit(WorkerGaveUp(death.name, decision.crashes))
+
+    def drain(self) -> list[Death]:
+        """End all, every outbox being emptied if that is possible at all; their deaths.
+
+        For when nobody sends any more. Who is dead already, or does not end in order, gets a further life for it.
+        """
+        deaths = self._end(self._shards, asking=True)
+        for _ in range(MOST_DRAINS):
+            drained = {_shard_of(death) for death in deaths if death.status == 0}
+            left = [shard for shard in self._shards if shard not in drained]
+            for shard in left:
+                self._start(shard, is_last=True)
+            deaths += self._end(left, asking=False)
+        return deaths
+
+    def _end(self, shards: range | list[int], asking: bool) -> list[Death]:
+        return self._fleet.end([f"{_KIND}{shard}" for shard in shards], DRAIN_S, asking)
+
+    def _start(self, shard: int, is_last: bool = False) -> None:
+        self._lives[shard] += 1
+        self._spawn(f"{_KIND}{shard}", shard, self._lives[shard], is_last)
+
+
+def _shard_of(death: Death) -> int:
+    return int(death.name.removeprefix(_KIND))
