@@ -19,7 +19,7 @@ _REASONS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped", sign
 class Endings:
     """Within the `with` block SIGINT, SIGTERM and SIGHUP set `reason`, and end a wait for the descriptor `ear`.
 
-    A signal that is ignored stays so (`nohup`).
+    A signal that is ignored stays so (`nohup`); after a wish to end, all are ignored until the process is gone.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Endings:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if self.reason is None else signal.SIG_IGN)  # the wish has been granted
         signal.set_wakeup_fd(self._wakeup)
         self._ear.close()
         self._mouth.close()

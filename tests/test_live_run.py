@@ -1,5 +1,6 @@
 """The live lab, end to end: a real server, real RQ workers, a real relay, and what is left when it is over: nothing."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -116,7 +117,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
     for pid in place.processes():
         os.kill(pid, signal.SIGKILL)
     for process in place.started:
-        process.communicate(timeout=10)
+        process.wait(timeout=10)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
     shutil.rmtree(place.temporary, ignore_errors=True)
 
 
@@ -524,3 +528,43 @@ def died(place: Place) -> list[tuple[str, int, int]]:
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_impatience_changes_nothing(place: Place) -> None:
+    # Given a run that a person ended with Ctrl-C
+    process = place.start("run", "--json", "--for", "60s")
+    await_true(lambda: any(row["event"]["name"] == "secret.written" for row in place.events()))
+
+    # When they press it again and again, all through the end
+    while process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
+    out, _ = process.communicate()
+
+    # Then the record is made all the same, and nothing is left
+    assert (process.returncode, json.loads(out)["verdict"]) == (130, "HELD")
+    assert place.is_clean()
+
+
+def test_a_simulation_that_is_interrupted_ends_in_order(place: Place) -> None:
+    process = place.start("simulate", "--json", "-n", "40", "--for", "10h", "--limit", "11h")
+    assert process.stderr is not None
+    assert b"complete" in process.stderr.readline(), "progress of long work"
+
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=40)
+
+    assert (process.returncode, json.loads(out)["ended"], err.count(b"Traceback")) == (130, "interrupted", 0)
+
+
+def test_readers_who_leave_neither_end_a_run_nor_change_its_exit_code(place: Place) -> None:
+    process = place.start("run", "-n", "3")
+    assert process.stderr is not None
+    assert process.stdout is not None
+    process.stderr.close()
+    process.stdout.close()
+
+    assert process.wait(40) == 0
+    assert json.loads((place.folder / "runs/latest/verdict.json").read_text())["verdict"] == "HELD"
+    assert place.is_clean()
