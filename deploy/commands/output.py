@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from typing import TextIO
 
 from broker.ports import Evidence
 from deploy.environment import Unable
@@ -17,9 +17,12 @@ from deploy.settings import LabSettings
 
 def tell(line: str) -> None:
     """Progress. Who cannot hear it misses nothing."""
-    if sys.stderr is not None:
-        with suppress(OSError):
-            print(line, file=sys.stderr, flush=True)
+    if sys.stderr is None:
+        return
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _silence(sys.stderr)
 
 
 def show(text: str) -> None:
@@ -29,9 +32,18 @@ def show(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        _silence(sys.stdout)
     except OSError as error:
+        _silence(sys.stdout)
         raise Unable(f"standard output: {error.strerror or error}") from None
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what is still in the stream's buffer, and all that follows, nowhere: else the interpreter would fail to
+    write it at its end, and exit with 120."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def deliver(settings: LabSettings, evidence: Evidence) -> None:
