@@ -35,6 +35,7 @@ from deploy.relays import Relays
 from deploy.robot_queue import enqueue_robot, robots_of, withdraw_robot, withdraw_workers
 from deploy.rq_worker import work
 from deploy.server import Server
+from deploy.started import STARTED_S
 from robots.deal import Deal
 from robots.ending import Bounds, ending
 from robots.robot import Terms
@@ -95,7 +96,6 @@ class LiveRun:
         self._record = record
         self._sink = sink
         self._look = look
-        self._began = command_started()
         self._client = connect(server.url)
         self._desk = StreamDesk(self._client, wishes.run)
         self._feed = EventFeed(StreamEventSource(self._client, Keys(wishes.run).events))
@@ -257,7 +257,7 @@ class LiveRun:
         self._sink(stamped)
 
     def _elapsed_us(self) -> int:
-        return round((time.monotonic() - self._began) * 1_000_000)
+        return round((time.monotonic() - STARTED_S) * 1_000_000)
 
 
 def _rq_worker(url: str, name: str) -> int:
@@ -276,10 +276,3 @@ def announced(folder: Path, url: str, janitor: Janitor) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-def command_started() -> float:
-    """When this process was started by its user, on the clock of `time.monotonic`."""
-    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-    started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # since boot, as CLOCK_BOOTTIME counts
-    return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)

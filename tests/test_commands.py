@@ -152,7 +152,7 @@ def test_flags_overrule_what_the_environment_switched_on(place: Path) -> None:
 def in_background(place: Path, disposition: signal.Handlers) -> subprocess.Popen[bytes]:
     """`robots verify`, as a terminal or `nohup` starts it, kept at its very first import of the lab."""
     (place / "deploy").mkdir()
-    for name in ("__init__.py", "entry.py"):
+    for name in ("__init__.py", "entry.py", "started.py"):
         shutil.copy(ROOT / "deploy" / name, place / "deploy")
     (place / "deploy/commands.py").write_text(
         "import pathlib, time\n"
@@ -166,7 +166,12 @@ def in_background(place: Path, disposition: signal.Handlers) -> subprocess.Popen
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, disposition),  # noqa: PLW1509
     )
-    await_true((place / "importing").exists)
+    try:
+        await_true((place / "importing").exists)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
     return process
 
 
