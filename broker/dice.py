@@ -10,7 +10,7 @@ import struct
 from typing import Final
 
 _INSTANCES_PER_DIGEST: Final = 8
-_numbers_in = struct.Struct(">16I").unpack
+_unpack = struct.Struct(">16I").unpack
 
 
 class Dice:
@@ -22,22 +22,23 @@ class Dice:
     """
 
     def __init__(self, seed: int) -> None:
-        self._key = seed.to_bytes(8, "big")
+        self._keyed = hashlib.blake2b(key=seed.to_bytes(8, "big"))  # copied: cheaper than keyed anew
 
     def of(self, sender: str, incarnation: int, receiver: str, sequence: int) -> Throw:
         """The dice of one envelope."""
-        return Throw(self._key, f"|{sender}|{incarnation}|{receiver}|{sequence}|")
+        return Throw(self._keyed, f"0|{sender}|{incarnation}|{receiver}|{sequence}|0")
 
 
 class Throw:
     """All numbers of one envelope, each digest computed once."""
 
-    __slots__ = ("_envelope", "_first", "_key", "_others")
+    __slots__ = ("_first", "_keyed", "_others", "_text")
 
-    def __init__(self, key: bytes, envelope: str) -> None:
-        self._key = key
-        self._envelope = envelope
-        self._first = self._digest(0, 0)  # nearly always all that is asked for
+    def __init__(self, keyed: hashlib.blake2b, text: str) -> None:
+        """`text` is that of block 0 and copy 0."""
+        self._keyed = keyed
+        self._text = text
+        self._first = _numbers(keyed, text)  # nearly always all that is asked for
         self._others: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def number(self, instance: int, copy: int, draw: int) -> float:
@@ -47,9 +48,11 @@ class Throw:
         block, place = divmod(instance, _INSTANCES_PER_DIGEST)
         numbers = self._others.get((block, copy))
         if numbers is None:
-            numbers = self._others[block, copy] = self._digest(block, copy)
+            numbers = self._others[block, copy] = _numbers(self._keyed, f"{block}{self._text[1:-1]}{copy}")
         return numbers[2 * place + draw] / 4294967296
 
-    def _digest(self, block: int, copy: int) -> tuple[int, ...]:
-        text = f"{block}{self._envelope}{copy}".encode()
-        return _numbers_in(hashlib.blake2b(text, key=self._key).digest())
+
+def _numbers(keyed: hashlib.blake2b, text: str) -> tuple[int, ...]:
+    digest = keyed.copy()
+    digest.update(text.encode())
+    return _unpack(digest.digest())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
-_SHAPE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(us|ms|s|m|h)")
+_SHAPE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(us|ms|s|m|h)")
 _LONGEST_US = 366 * 24 * _UNITS_US["h"]
 
 
@@ -14,10 +14,10 @@ def parse_duration(text: str) -> int:
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a time; write a number and a unit: 20ms, 1.5s, 2m (us, ms, s, m, h)")
-    microseconds = round(float(match[1]) * _UNITS_US[match[2]])
-    if microseconds > _LONGEST_US:
+    microseconds = float(match[1]) * _UNITS_US[match[2]]
+    if microseconds > _LONGEST_US:  # infinity too
         raise ValueError(f"{text!r} is too long; at most a year")
-    return microseconds
+    return round(microseconds)
 
 
 def format_duration(microseconds: int) -> str:

@@ -123,6 +123,7 @@ def _spawn(binary: Path, folder: Path) -> subprocess.Popen[bytes]:
         "save": "",
         "dir": str(folder),
         "maxmemory-policy": "noeviction",
+        "proto-max-bulk-len": "16mb",  # the largest of ours is a secret; what is written by hand is larger at worst
     }
     command = [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
     with (folder / _LOG).open("wb") as log:

@@ -6,8 +6,9 @@ field. Nothing in here looks into the body: what robots say to each other is rob
 
 from __future__ import annotations
 
+import struct
 import zlib
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -16,20 +17,25 @@ from broker.shards import MAX_NAME
 MAX_BODY: Final = 72 * 1024  # bytes; an honest body is at most 32 KiB of parts beside a bitmap of as many
 MAX_FRAME: Final = MAX_BODY + 512
 
+MAX_COUNT: Final = 1 << 40  # lives, and envelopes of a pair in one life
+
 KINDS: Final = ("summary", "answer", "update")
 
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
 
-class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """One message on its way. `sequence` counts from 1 per sender, receiver and incarnation."""
 
-    run: str
-    sender: str
-    incarnation: int
-    receiver: str
-    sequence: int
-    exchange: bytes  # 8 bytes, the same in all envelopes of one conversation
+    run: Name
+    sender: Name
+    incarnation: Count
+    receiver: Name
+    sequence: Count
+    exchange: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]  # the same in all envelopes of a conversation
     kind: str
-    body: bytes
+    body: Annotated[bytes, msgspec.Meta(max_length=MAX_BODY)]
 
 
 class Garbage(msgspec.Struct, frozen=True):
@@ -40,34 +46,36 @@ class Garbage(msgspec.Struct, frozen=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Envelope).decode
+_CHECKSUM: Final = struct.Struct(">I")
 
 
 def encode(envelope: Envelope) -> bytes:
     """The frame of `envelope`."""
     payload = _encode(envelope)
-    return zlib.crc32(payload).to_bytes(4, "big") + payload
+    return _CHECKSUM.pack(zlib.crc32(payload)) + payload
 
 
 def decode(frame: bytes) -> Envelope | Garbage:
     """The envelope in `frame`, or why there is none."""
-    if len(frame) > MAX_FRAME:
-        return Garbage(f"frame of {len(frame)} bytes, at most {MAX_FRAME}")
-    if int.from_bytes(frame[:4], "big") != zlib.crc32(frame[4:]) or len(frame) < 5:
+    if not _CHECKSUM.size < len(frame) <= MAX_FRAME:
+        return Garbage(f"frame of {len(frame)} bytes, allowed are {_CHECKSUM.size + 1} to {MAX_FRAME}")
+    payload = frame[_CHECKSUM.size :]
+    if _CHECKSUM.unpack_from(frame)[0] != zlib.crc32(payload):
         return Garbage("bad checksum")
     try:
-        envelope = _decode(frame[4:])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Garbage("not an envelope")
-    return _within_limits(envelope)
+        envelope = _decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Garbage(f"not an envelope: {error}")
+    return envelope if envelope.kind in KINDS else Garbage("unknown kind")
 
 
-def _within_limits(envelope: Envelope) -> Envelope | Garbage:
-    if envelope.kind not in KINDS:
-        return Garbage("unknown kind")
-    if len(envelope.exchange) != 8 or envelope.sequence < 1 or envelope.incarnation < 1:
-        return Garbage("numbers out of range")
-    if len(envelope.body) > MAX_BODY:
-        return Garbage("body too long")
-    if max(len(envelope.run), len(envelope.sender), len(envelope.receiver)) > MAX_NAME:
-        return Garbage("name too long")
-    return envelope
+def damaged(frame: bytes, body: int, draw: float) -> bytes:
+    """`frame` with one bit flipped of its body, which is `body` bytes long (without a body: of its last byte).
+
+    `draw` (0 ≤ draw < 1) says which. The checksum shows it to whoever decodes the frame.
+    """
+    span = max(1, body)
+    place, bit = divmod(int(draw * span * 8), 8)
+    bent = bytearray(frame)
+    bent[len(frame) - span + place] ^= 0x80 >> bit
+    return bytes(bent)

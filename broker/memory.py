@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 
-from broker.plan import Control, encode_control
+from broker.plan import Control, PlanChange, encode_control
 from broker.ports import (
     BirthRow,
     Dealing,
@@ -24,6 +24,8 @@ from broker.ports import (
     Ports,
     RegisterLost,
     RegisterRow,
+    Request,
+    Sending,
     StreamCount,
     Unavailable,
 )
@@ -69,10 +71,10 @@ class _Outbox:
 
     def __init__(self) -> None:
         self.fresh: deque[OutboxEntry] = deque()
-        self.pending: dict[Id, OutboxEntry] = {}
+        self.pending: dict[str, OutboxEntry] = {}
         self.added = 0
         self.last: Id = (0, 0)
-        self.controls: list[tuple[Id, Control]] = []
+        self.controls: list[tuple[str, Control]] = []
         self.fates: list[Fate | list[str]] = []
         self.bell = Bell()
 
@@ -83,9 +85,17 @@ class _Inbox:
     def __init__(self) -> None:
         self.fresh: deque[Delivery] = deque()
         self.pending: dict[str, Delivery] = {}
+        self.skipped = 0  # trimmed unread since a reader last came by
         self.added = 0
         self.last: Id = (0, 0)
         self.bell = Bell()
+
+    def trim(self, length: int) -> None:
+        """Keep the newest `length` unread entries. What was handed out is older than they: it loses its content."""
+        while len(self.fresh) > length:
+            self.fresh.popleft()
+            self.skipped += 1
+        self.pending = {entry: Delivery(entry, 0, None) for entry in self.pending}
 
 
 class _Journal:
@@ -97,9 +107,10 @@ class _Journal:
 class MemoryServer:
     """What a Redis server would hold of one run."""
 
-    def __init__(self, clock: Clock, outbox_limit: int = 100_000) -> None:
+    def __init__(self, clock: Clock, outbox_limit: int = 100_000, inbox_limit: int = 100_000) -> None:
         self.clock = clock
         self.outbox_limit = outbox_limit
+        self.inbox_limit = inbox_limit
         self.is_away = False  # as if nobody answered: every port raises Unavailable
         self.outboxes: dict[int, _Outbox] = {}
         self.inboxes: dict[str, _Inbox] = {}
@@ -107,7 +118,8 @@ class MemoryServer:
         self.births: dict[str, list[BirthRow]] = {}
         self.register: list[RegisterRow] | None = None
         self.orders: list[Order] = []
-        self.events: list[bytes] = []
+        self.events: deque[bytes] = deque()
+        self.events_forgotten = 0
         self.orders_bell = Bell()
 
     def answer(self) -> None:
@@ -124,11 +136,11 @@ class MemoryServer:
         """The inbox of `robot`, made when it is first asked for."""
         return self.inboxes.setdefault(robot, _Inbox())
 
-    def put(self, shard: int, frame: bytes | None, control: bytes | None) -> None:
+    def put(self, shard: int, frame: bytes | None, control: bytes | None, trace: bytes | None = None) -> None:
         """Add an entry to a shard's outbox."""
         outbox = self.outboxes[shard]
         outbox.last = self.next_id(outbox.last)
-        outbox.fresh.append(OutboxEntry(outbox.last, frame, control))
+        outbox.fresh.append(OutboxEntry(format_id(outbox.last), frame, control, trace))
         outbox.added += 1
         outbox.bell.ring()
 
@@ -138,13 +150,13 @@ class MemoryServer:
         inbox.last = self.next_id(inbox.last)
         inbox.fresh.append(Delivery(format_id(inbox.last), copy.number, copy.frame))
         inbox.added += 1
+        if len(inbox.fresh) > self.inbox_limit:
+            inbox.trim(self.inbox_limit)
         inbox.bell.ring()
 
     def trim_inbox(self, robot: str) -> None:
         """Forget the content of everything in an inbox, as MAXLEN would: entries already handed out stay pending."""
-        inbox = self.inbox(robot)
-        inbox.fresh.clear()
-        inbox.pending = {entry: Delivery(entry, 0, None) for entry in inbox.pending}
+        self.inbox(robot).trim(0)
 
 
 class MemoryOutbox:
@@ -154,12 +166,14 @@ class MemoryOutbox:
         self._server = server
         self._shard = shard
 
-    async def send(self, frame: bytes) -> bool:
+    async def send(self, frame: bytes) -> Sending:
         outbox = self._server.outboxes[self._shard]
-        if self._server.is_away or len(outbox.fresh) + len(outbox.pending) >= self._server.outbox_limit:
-            return False
+        if self._server.is_away:
+            return Sending.AWAY
+        if len(outbox.fresh) + len(outbox.pending) >= self._server.outbox_limit:
+            return Sending.FULL
         self._server.put(self._shard, frame, None)
-        return True
+        return Sending.SENT
 
     async def announce(self, control: Control) -> None:
         self._server.answer()
@@ -170,6 +184,7 @@ class MemoryInbox:
     """`ports.Inbox` in memory."""
 
     def __init__(self, server: MemoryServer, robot: str) -> None:
+        self.lost = 0
         self._server = server
         self._inbox = server.inbox(robot)
         self._left_behind: deque[Delivery] | None = None  # pending, to be given out first; None: to be looked up
@@ -188,6 +203,7 @@ class MemoryInbox:
             return [self._left_behind.popleft() for _ in range(min(limit, len(self._left_behind)))]
         if not inbox.fresh and wait_us > 0:
             await inbox.bell.sleep(wait_us)
+        self.lost, inbox.skipped = self.lost + inbox.skipped, 0
         batch = [inbox.fresh.popleft() for _ in range(min(limit, len(inbox.fresh)))]
         for delivery in batch:
             inbox.pending[delivery.entry] = delivery
@@ -293,6 +309,26 @@ class MemoryEventLog:
         return True
 
 
+class MemoryEventSource:
+    """`ports.EventSource` in memory. With `keep` it is the recorder's: all but so many of what it read is forgotten."""
+
+    def __init__(self, server: MemoryServer, keep: int | None = None) -> None:
+        self._server = server
+        self._keep = keep
+        self._read = 0  # batches of the run, those forgotten unread included
+
+    def read(self) -> list[bytes]:
+        server = self._server
+        if server.is_away:
+            return []
+        frames = list(server.events)[max(0, self._read - server.events_forgotten) :]
+        self._read = server.events_forgotten + len(server.events)
+        while self._keep is not None and len(server.events) > self._keep:
+            server.events.popleft()
+            server.events_forgotten += 1
+        return frames
+
+
 class MemoryOrders:
     """`ports.Orders` in memory."""
 
@@ -342,6 +378,13 @@ class MemoryDesk:
     def order(self, order: Literal["go", "stop"], content: bytes = b"") -> None:
         self._give(order, content)
 
+    def change(self, change: PlanChange, insist: bool = True) -> None:  # noqa: ARG002  there is no trouble
+        for shard in self._server.outboxes:
+            self._server.put(shard, None, encode_control(change))
+
+    def requests(self) -> list[Request]:
+        return []  # nobody can reach into a simulation
+
     def _give(self, order: Literal["dealt", "go", "stop"], content: bytes) -> None:
         server = self._server
         last = server.orders[-1].entry.partition("-") if server.orders else ("0", "-", "0")
@@ -352,10 +395,7 @@ class MemoryDesk:
     def collect(self) -> Evidence:
         server = self._server
         return Evidence(
-            controls={
-                shard: [(format_id(entry), control) for entry, control in box.controls]
-                for shard, box in server.outboxes.items()
-            },
+            controls={shard: list(box.controls) for shard, box in server.outboxes.items()},
             fates={shard: list(box.fates) for shard, box in server.outboxes.items()},
             journals={
                 robot: list(server.journals[robot].rows) if robot in server.journals else None

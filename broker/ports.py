@@ -8,6 +8,7 @@ reports as done is done exactly once, and a method that cannot know raises `Unav
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Literal, Protocol
 
 import msgspec
@@ -33,7 +34,8 @@ class Unavailable(Exception):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """An inbox entry as its reader gets it. `frame` is None when the entry was trimmed before it was read."""
+    """An inbox entry as its reader gets it. `frame` is None when the entry was trimmed after an earlier delivery, and
+    empty when it holds no copy of an envelope at all: anybody may write to a stream."""
 
     entry: str
     copy: int
@@ -56,12 +58,19 @@ class Order(msgspec.Struct, frozen=True):
     content: bytes
 
 
+class Sending(Enum):
+    """What became of an envelope that was given to an outbox. It is never sent again, whatever it was."""
+
+    SENT = "sent"  # it stands there
+    FULL = "full"  # refused: it does not stand there
+    AWAY = "away"  # no answer, or no outbox: it may or may not stand there
+
+
 class Outbox(Protocol):
     """A shard's stream into the relay, as one robot writes to it."""
 
-    async def send(self, frame: bytes) -> bool:
-        """Put an envelope's frame there. False: the outbox is full or did not answer; it is never sent again, so it
-        may or may not stand there."""
+    async def send(self, frame: bytes) -> Sending:
+        """Put an envelope's frame there, once at most."""
         ...
 
     async def announce(self, control: Control) -> None:
@@ -70,7 +79,14 @@ class Outbox(Protocol):
 
 
 class Inbox(Protocol):
-    """A robot's own stream out of the relay."""
+    """A robot's own stream out of the relay. It is trimmed to a limit, read or not, so that one robot that is slow or
+    dead cannot fill the server."""
+
+    @property
+    def lost(self) -> int:
+        """Entries that were trimmed before any life read them, as far as this life has noticed. Counted from the
+        stream's own counters: exact, though it may be noticed only some hundred entries later."""
+        ...
 
     async def receive(self, limit: int, wait_us: int) -> list[Delivery]:
         """At most `limit` entries that this robot has not acknowledged: first those that an earlier life or call left
@@ -115,10 +131,20 @@ class Register(Protocol):
 
 
 class EventLog(Protocol):
-    """The run's stream of events."""
+    """The run's stream of events, as those write to it to whom things happen."""
 
     async def append(self, frame: bytes) -> bool:
         """Store a batch of events (telemetry/handlers/publisher.py); False: not stored, keep it."""
+        ...
+
+
+class EventSource(Protocol):
+    """The run's stream of events, as one reader reads it with a cursor of its own. Of all readers one, the recorder,
+    forgets what it has read, except the newest batches: those are for readers that join later."""
+
+    def read(self) -> list[bytes]:
+        """The batches that came since the last call; those that were forgotten before are missing without a word, and
+        the events' own numbers tell (deploy/event_feed.py). A server that is away has nothing new to tell."""
         ...
 
 
@@ -192,10 +218,22 @@ class Dealing(msgspec.Struct, frozen=True):
     terms: bytes
 
 
-class Desk(Protocol):
-    """Where the one who runs the lab sits, outside of all robots: deals, gives orders, collects the evidence.
+class Request(msgspec.Struct, frozen=True):
+    """What a person asked of whoever conducts the run: `set loss 0.5`, `clear loss`, `heal` (broker/requests.py).
 
-    Synchronous, because it is used by a process that has no event loop. Every method raises Unavailable."""
+    `entry` is its id in the run's requests.
+    """
+
+    entry: str
+    words: str
+
+
+class Desk(Protocol):
+    """Where the one who runs the lab sits, outside of all robots: deals, gives orders, changes the plan, collects the
+    evidence.
+
+    Synchronous, because it is used by a process that has no event loop. Every method but `requests` raises
+    Unavailable."""
 
     def deal(self, dealing: Dealing) -> None:
         """Create register, births and journals, put the plan into every outbox, and give the order `dealt`."""
@@ -203,6 +241,14 @@ class Desk(Protocol):
 
     def order(self, order: Literal["go", "stop"], content: bytes = b"") -> None:
         """Give an order to all robots."""
+        ...
+
+    def change(self, change: PlanChange, insist: bool = True) -> None:
+        """Put a plan change into every outbox, for certain (twice does no harm). Without `insist` it is tried once."""
+        ...
+
+    def requests(self) -> list[Request]:
+        """Requests that this desk has not seen, in order."""
         ...
 
     def collect(self) -> Evidence:

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from broker.faults import AnyFault, parse_fault
+from broker.grammar import Line, parse_line
+from broker.shards import robot_name
 
 PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
     "calm": (),
     "lossy": ("loss 0.2", "duplicate 0.1", "delay 5ms..20ms", "reorder 0.1"),
+    "storm": ("burst-loss 0.3 5", "duplicate 0.2 x3", "delay 20ms~1", "reorder 0.3", "corrupt 0.02"),
+    "split": ("loss 0.05", "delay 5ms..20ms", "partition hold {halves} @0s+3s"),
 }
+"""Lines by name; `{halves}` stands for the first half of the robots against the second."""
 
 
-def faults_of(preset: str, replacing: Mapping[str, AnyFault | None]) -> list[AnyFault]:
-    """The faults of a preset, each replaced by the one that bears its name in `replacing`, or removed by a None there.
-
-    Raises KeyError when there is no such preset.
-    """
-    named = {fault.name: fault for fault in map(parse_fault, PRESETS[preset])}
-    for name, fault in replacing.items():
-        if fault is None:
-            named.pop(name, None)
-        else:
-            named[name] = fault
-    return list(named.values())
+def lines_of(preset: str, robots: int) -> list[Line]:
+    """The lines of a preset for so many robots (2 or more). Raises KeyError when there is no such preset."""
+    names = [robot_name(number, robots) for number in (0, (robots - 1) // 2, (robots + 1) // 2, robots - 1)]
+    halves = "{}..{}|{}..{}".format(*names)
+    return [parse_line(text.format(halves=halves)) for text in PRESETS[preset]]

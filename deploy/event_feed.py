@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from broker.streams.event_source import StreamEventSource
+from broker.ports import EventSource
 from telemetry.events import Stamped
 from telemetry.handlers.publisher import decode_events
 
@@ -15,10 +15,13 @@ class EventFeed:
     """Reads on where the last call ended.
 
     A batch may stand in the stream twice, because its first reply was lost. A source numbers the events of a life 1, 2,
-    3 … and stores them in order: so a number that is not above the last one was heard before.
+    3 … and stores them in order: so a number that is not above the last one was heard before, and a number that is
+    passed over will never be heard. `missed` counts those: events forgotten before this reader came to them, dropped
+    by a source whose buffer overflowed, or in a batch that is garbage.
     """
 
-    def __init__(self, source: StreamEventSource) -> None:
+    def __init__(self, source: EventSource) -> None:
+        self.missed = 0
         self._source = source
         self._heard: dict[tuple[str, int], int] = {}  # by source and incarnation: the highest number
 
@@ -33,7 +36,9 @@ class EventFeed:
 
     def _is_new(self, stamped: Stamped) -> bool:
         life = (stamped.source, stamped.incarnation)
-        is_new = stamped.number > self._heard.get(life, 0)
-        if is_new:
-            self._heard[life] = stamped.number
-        return is_new
+        last = self._heard.get(life, 0)
+        if stamped.number <= last:
+            return False
+        self.missed += stamped.number - last - 1
+        self._heard[life] = stamped.number
+        return True

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker.durations import format_duration
+from broker.plan import PlanChange
 from broker.ports import Evidence
-from deploy.settings import LabSettings
+from deploy.prepared import Prepared
+from deploy.settings import SHORTHANDS, LabSettings
 from robots.deal import Deal
 from robots.recording import fate_rows, journal_rows, plan_rows, register, streams
 from telemetry.record import Record
@@ -18,22 +20,33 @@ from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
 
 _TIMES: Final = ("tick", "quiet_period", "for_", "limit")
-_TELLING: Final = ("secret", "secret_file", "copies", "preset", "loss", "duplicate", "delay", "reorder", *_TIMES)
+_TELLING: Final = ("secret", "secret_file", "copies", "preset", "faults", *SHORTHANDS, "fault", "relays", *_TIMES)
 
 
-def again(command: str, settings: LabSettings) -> str:
-    """The command line that runs the same experiment again."""
+def again(run: str, command: str, prepared: Prepared) -> str:
+    """The command line that runs the experiment of `run` again."""
+    settings = prepared.settings
+    if settings.again is not None:
+        return _repeat(command, run if prepared.is_varied else settings.again, settings.runs_dir)
     words = ["robots", command, "-n", str(settings.robots), "--seed", str(settings.seed)]
     for name in _TELLING:
         value = getattr(settings, name)
         if value is not None and value != LabSettings.model_fields[name].default:
             flag = f"--{name.rstrip('_').replace('_', '-')}"
-            words += [flag, format_duration(value) if name in _TIMES else str(value)]
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [flag, format_duration(one) if name in _TIMES else str(one)]
     return shlex.join(words)
 
 
-def settings_row(run: str, command: str, version: str, settings: LabSettings, shards: int) -> dict[str, Any]:
+def _repeat(command: str, run: str, runs: Path) -> str:
+    """The command line that repeats a run from its record."""
+    where = [] if runs == LabSettings.model_fields["runs_dir"].default else ["--runs-dir", str(runs)]
+    return shlex.join(["robots", command, "--again", run, *where])
+
+
+def settings_row(run: str, command: str, version: str, prepared: Prepared) -> dict[str, Any]:
     """`settings.json`, before the end is known."""
+    settings, bounds = prepared.settings, prepared.bounds
     return {
         "run": run,
         "version": version,
@@ -41,15 +54,16 @@ def settings_row(run: str, command: str, version: str, settings: LabSettings, sh
         "robots": settings.robots,
         "copies": settings.copies,
         "seed": settings.seed,
-        "preset": settings.preset,
+        "preset": settings.preset if settings.faults is None and settings.again is None else None,
         "tick_us": settings.tick,
         "quiet_period_us": settings.quiet_period,
-        "for_us": settings.bounds.for_us,
-        "limit_us": settings.bounds.limit_us,
-        "shards": shards,
-        "plan": [fault.text() for fault in settings.faults],
+        "for_us": bounds.for_us,
+        "limit_us": bounds.limit_us,
+        "shards": settings.relays,
+        "plan": [planned.line.text() for planned in prepared.plan],
+        "instances": [planned.instance for planned in prepared.plan],
         "ended": None,
-        "again": again(command, settings),
+        "again": again(run, command, prepared),
         "seconds": {"born": None, "total": None},
     }
 
@@ -60,7 +74,7 @@ def open_record(record: Record, row: Mapping[str, Any], deal: Deal) -> None:
     record.write("deal", deal.record())
 
 
-def file_evidence(record: Record, evidence: Evidence) -> None:
+def _file_evidence(record: Record, evidence: Evidence) -> None:
     """What the server holds at the end, and the secret byte for byte if one was written."""
     record.write_rows("plan", plan_rows(evidence))
     record.write_rows("fates", fate_rows(evidence))
@@ -71,18 +85,22 @@ def file_evidence(record: Record, evidence: Evidence) -> None:
         record.write_bytes("secret.txt", evidence.register.secret)
 
 
-def judge_record(record: Record, name: str) -> Result:
-    """Seal a record that is complete, and judge it; the verdict is put there too."""
+def close_record(record: Record, row: dict[str, Any], evidence: Evidence) -> Result:
+    """Complete the record of a run that has ended, seal it, and judge it; the verdict is put there too.
+
+    `row` is `settings.json` with the end known. A plan that people changed by hand is repeated from the record alone.
+    """
+    if any(
+        isinstance(control, PlanChange) and control.words and not control.refusal
+        for _, control in evidence.controls.get(0, ())
+    ):
+        row["again"] = _repeat("run", row["run"], record.folder.parent)
+    record.write("settings", row)
+    _file_evidence(record, evidence)
     record.seal()
-    result = judge(load(record.folder, name))
+    result = judge(load(record.folder, shown_folder(record.folder.resolve())))
     record.write("verdict", result.json)
     return result
-
-
-def write_output(settings: LabSettings, evidence: Evidence) -> None:
-    """The reconstructed secret, where the person wanted it."""
-    if settings.output is not None and evidence.register is not None:
-        settings.output.write_bytes(evidence.register.secret)
 
 
 def json_line(value: Mapping[str, Any]) -> str:

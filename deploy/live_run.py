@@ -18,11 +18,11 @@ from typing import Final
 
 import msgspec
 
-from broker.faults import AnyFault
+from broker.conductor import Conductor
 from broker.ports import Evidence, Unavailable
 from broker.streams.connection import connect
 from broker.streams.desk import StreamDesk
-from broker.streams.event_source import StreamEventSource
+from broker.streams.event_source import KEPT, StreamEventSource
 from broker.streams.keys import Keys
 from broker.streams.patience import insist_blocking
 from deploy.endings import Endings
@@ -30,15 +30,15 @@ from deploy.environment import Unable
 from deploy.event_feed import EventFeed
 from deploy.fleet import Death, Fleet
 from deploy.janitor import Janitor
+from deploy.plan_keeper import PlanKeeper
+from deploy.prepared import Prepared
 from deploy.relay_process import relay
 from deploy.relays import Relays
 from deploy.robot_queue import enqueue_robot, robots_of, withdraw_robot, withdraw_workers
 from deploy.rq_worker import work
 from deploy.server import Server
 from deploy.started import STARTED_S
-from robots.deal import Deal
-from robots.ending import Bounds, ending
-from robots.robot import Terms
+from robots.ending import ending
 from telemetry.clock import SystemClock
 from telemetry.events import ProcessDied, ProcessStarted, RobotBorn, RunDealt, RunStarted, RunStopped, Stamped
 from telemetry.pipeline import Emitter, Next
@@ -62,16 +62,6 @@ class Outcome(msgspec.Struct, frozen=True):
     total_us: int
 
 
-class Wishes(msgspec.Struct, frozen=True):
-    """What is to be run, and how."""
-
-    run: str
-    deal: Deal
-    terms: Terms
-    faults: list[AnyFault]
-    bounds: Bounds
-
-
 Look = Callable[[View, float], None]
 """Shown the view and the seconds since the command's start, whenever the parent looks."""
 
@@ -81,7 +71,8 @@ class LiveRun:
 
     def __init__(
         self,
-        wishes: Wishes,
+        run: str,
+        prepared: Prepared,
         server: Server,
         janitor: Janitor,
         endings: Endings,
@@ -89,7 +80,9 @@ class LiveRun:
         sink: Next,
         look: Look,
     ) -> None:
-        self._wishes = wishes
+        self._run = run
+        self._prepared = prepared
+        self._robots = prepared.deal.robots
         self._server = server
         self._janitor = janitor
         self._endings = endings
@@ -97,26 +90,30 @@ class LiveRun:
         self._sink = sink
         self._look = look
         self._client = connect(server.url)
-        self._desk = StreamDesk(self._client, wishes.run)
-        self._feed = EventFeed(StreamEventSource(self._client, Keys(wishes.run).events))
-        self._emitter = Emitter(wishes.run, "lab", 0, SystemClock(), self._take)
+        self._desk = StreamDesk(self._client, run)
+        self._feed = EventFeed(StreamEventSource(self._client, Keys(run).events, KEPT))
+        self._emitter = Emitter(run, "lab", 0, SystemClock(), self._take)
         self._view = View()
+        conductor = Conductor(prepared.plan, prepared.bounds.for_us)
+        self._first_plan = conductor.first
+        self._plan = PlanKeeper(conductor, self._desk)
+        self._go_us: int | None = None  # since the command's start
         # RQ workers do not bear robots' names: which of them runs which, the queue decides.
-        self._workers = [f"w{number:02d}" for number in range(len(wishes.deal.robots))]
+        self._workers = [f"w{number:02d}" for number in range(len(self._robots))]
         self._ran: dict[str, str] = {}  # robots, by RQ's name of their RQ worker
         self._logs = record.folder / "logs"
 
     def run(self) -> Outcome:
         """Everything, in order. Whatever is raised: all children have ended when this returns, and a server that is
         not ours holds nothing of the run."""
-        wishes = self._wishes
+        deal, terms = self._prepared.deal, self._prepared.terms
         self._logs.mkdir()
         with announced(self._record.folder, self._server.url, self._janitor):
             self._fleet = Fleet(self._janitor)
-            self._relays = Relays(wishes.terms.shards, self._fleet, self._spawn_relay, self._emitter.emit)
+            self._relays = Relays(terms.shards, self._fleet, self._spawn_relay, self._emitter.emit)
             try:
-                self._desk.deal(wishes.deal.dealing(wishes.run, wishes.terms, wishes.faults))
-                self._emitter.emit(RunDealt(len(wishes.deal.robots), len(wishes.deal.parts)))
+                self._desk.deal(deal.dealing(self._run, terms, self._first_plan))
+                self._emitter.emit(RunDealt(len(deal.robots), len(deal.parts)))
                 return self._with_fleet()
             finally:
                 self._leave()
@@ -132,8 +129,8 @@ class LiveRun:
         if self._server.pid is not None:
             self._fleet.adopt(SERVER, self._server.pid)
             self._emitter.emit(ProcessStarted(SERVER, self._server.pid))
-        for robot in self._wishes.deal.robots:
-            enqueue_robot(self._client, self._wishes.run, robot)
+        for robot in self._robots:
+            enqueue_robot(self._client, self._run, robot)
         self._client.close()  # children must not share its connection
         self._relays.start()
         for worker in self._workers:
@@ -142,11 +139,11 @@ class LiveRun:
             self._start(f"rq:{worker}", partial(_rq_worker, self._server.url, self._rq_name(worker)))
 
     def _rq_name(self, worker: str) -> str:
-        return f"{self._wishes.run}.{worker}"
+        return f"{self._run}.{worker}"
 
-    def _spawn_relay(self, name: str, shard: int, incarnation: int, is_last: bool) -> None:
-        wishes = self._wishes
-        body = partial(relay, self._server.url, wishes.run, shard, wishes.terms.seed, incarnation, is_last)
+    def _spawn_relay(self, name: str, shard: int, incarnation: int, holder: str, is_last: bool) -> None:
+        seed = self._prepared.settings.seed
+        body = partial(relay, self._server.url, self._run, shard, seed, incarnation, holder, is_last)
         self._start(name, body)
 
     def _start(self, name: str, body: Callable[[], int]) -> None:
@@ -164,18 +161,21 @@ class LiveRun:
             if waited_us >= BIRTH_LIMIT_US:
                 raise Unable(f"no robot was born within {BIRTH_LIMIT_US // 1_000_000} s; see {self._logs}")
         born_us = self._elapsed_us() if self._view.born == self._view.dealt else None
+        self._plan.begin()
         self._desk.order("go")
+        self._go_us = self._elapsed_us()
         self._emitter.emit(RunStarted(self._view.born))
         return born_us
 
     def _until_the_end(self) -> str:
         """Watch until the run ends; why it did."""
-        go_us = self._elapsed_us()
         while True:
             self._wait()
-            reason = self._endings.reason or ending(self._view, self._elapsed_us() - go_us, self._wishes.bounds)
-            if reason is not None:
-                return reason
+            now_us = self._since_go_us()
+            self._plan.keep(now_us)
+            reason = ending(self._view, now_us, self._prepared.bounds, self._plan.is_settled(now_us))
+            if self._endings.reason or reason is not None:
+                return self._endings.reason or str(reason)
 
     def _stop(self, reason: str) -> None:
         """Robots first, so that nothing is sent any more; then RQ workers; then the relays, which drain."""
@@ -186,6 +186,7 @@ class LiveRun:
             self._wait()
         self._end_workers()
         self._attend(0)
+        self._plan.end()
         self._tell_disorderly(self._relays.drain())
         self._read_events()
 
@@ -202,29 +203,44 @@ class LiveRun:
         self._client.close()
 
     def _withdraw(self) -> None:
-        for robot in self._wishes.deal.robots:
-            withdraw_robot(self._client, self._wishes.run, robot)
+        for robot in self._robots:
+            withdraw_robot(self._client, self._run, robot)
         withdraw_workers(self._client, map(self._rq_name, self._workers))
 
     def _end_workers(self) -> None:
         self._tell_disorderly(self._fleet.end([f"rq:{worker}" for worker in self._workers], END_S))
 
     def _wait(self) -> None:
-        """A moment; then deaths and events are dealt with."""
-        self._attend(LOOK_S)
+        """A moment; then deaths, events, requests and what the plan has for now are dealt with."""
+        self._attend(self._pause_s())
         self._endings.drain()
         self._read_events()
+        if self._view.stopped is None:
+            self._plan.keep(self._since_go_us())
         self._look(self._view, self._elapsed_us() / 1e6)
+
+    def _pause_s(self) -> float:
+        """Until the next look: shorter when the plan changes before it would be due."""
+        now_us = self._since_go_us()
+        due_us = self._plan.next_change_us(now_us)
+        return LOOK_S if due_us is None else min(LOOK_S, max(0, due_us - now_us) / 1e6)
+
+    def _since_go_us(self) -> int:
+        """Negative before the order go."""
+        return -1 if self._go_us is None else self._elapsed_us() - self._go_us
 
     def _attend(self, timeout_s: float) -> None:
         """Wait at most so long for deaths, and do what they demand. Raises Unable when our server died."""
+        due_s = self._relays.due_s
+        if due_s is not None:
+            timeout_s = min(timeout_s, max(0.0, due_s - time.monotonic()))
         deaths = self._fleet.poll(timeout_s, self._endings.ear)
         self._tell(deaths)
         for death in deaths:
             if death.name == SERVER:
                 raise Unable(f"the run's own server died (status {death.status}); nothing can be proven of this run")
-            if self._view.stopped is None:
-                self._relays.replace(death)
+            self._relays.replace(death)
+        self._relays.attend(time.monotonic())
 
     def _tell_disorderly(self, deaths: Iterable[Death]) -> None:
         """Of children that were told to end, those are news that did not end in order."""
@@ -268,10 +284,11 @@ def _rq_worker(url: str, name: str) -> int:
 @contextmanager
 def announced(folder: Path, url: str, janitor: Janitor) -> Iterator[None]:
     """Within, `live.json` tells other commands of this user where the run's server is. The URL may hold a password."""
-    path = folder / "live.json"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    path, draft = folder / "live.json", folder / ".live.json.draft"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump({"url": url, "pid": os.getpid()}, file)
     janitor.file(path)
+    draft.replace(path)  # whole, or not there
     try:
         yield
     finally:

@@ -1,13 +1,25 @@
-"""One shard's relay as a process: the driver, its events, and SIGTERM as the order to drain and end."""
+"""A relay as a process of its own: its events, and when it is over. What it carries, broker/streams/relay.py knows.
+
+Two kinds: the relay of one shard, which its parent starts, ends (SIGTERM) and starts again, and which drains; and a
+volunteer, which anybody starts on any host, and which leaves when the run is stopped.
+"""
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Final
 
+import redis
+
+from broker.ports import Unavailable
 from broker.streams.connection import connect
+from broker.streams.controls import read_course
 from broker.streams.event_source import append_events
 from broker.streams.keys import Keys
 from broker.streams.relay import RelayProcess
@@ -15,16 +27,21 @@ from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent
 from telemetry.handlers.publisher import Publisher
 from telemetry.handlers.structured_log import StructuredLog, log_to_stderr
-from telemetry.pipeline import Emitter, Pipeline
+from telemetry.pipeline import Emitter, Handler, Pipeline
 
 _PUBLISH_EVERY_S: Final = 0.05
+_LOOK_EVERY_S: Final = 0.25  # of a volunteer, at the run's orders
+_AWAY_S: Final = 3.0  # without an answer, after which a volunteer takes the run for over
+
+Tell = Callable[[AnyEvent], None]
 
 
-def relay(url: str, run: str, shard: int, seed: int, incarnation: int, stopping: bool = False) -> int:
+def relay(url: str, run: str, shard: int, seed: int, incarnation: int, holder: str, stopping: bool = False) -> int:
     """Relay until SIGTERM (not even that long if `stopping`), then until nothing is left; the exit status, 0.
 
-    `incarnation` numbers the lives of this shard's relay 1, 2, 3 …: its events are known by it. Raises Unavailable
-    when the server is away at the end.
+    `incarnation` numbers the lives of this shard's relay 1, 2, 3 …: its events are known by it. All of them have the
+    same `holder`, so that each takes the shard over from the one before at once. Raises Unavailable when the server is
+    away at the end.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -33,23 +50,90 @@ def relay(url: str, run: str, shard: int, seed: int, incarnation: int, stopping:
 
     signal.signal(signal.SIGTERM, stop)
     log_to_stderr()
-    with connect(url) as client:
-        publisher = Publisher()
-        emitter = Emitter(run, f"relay:{shard}", incarnation, SystemClock(), Pipeline(StructuredLog(), publisher))
-        published = 0.0
+    with connect(url) as client, _telling(client, run, f"relay:{shard}", incarnation, StructuredLog()) as telling:
 
-        def publish() -> None:
-            publisher.flush_blocking(lambda frame: append_events(client, Keys(run).events, frame))
+        def is_over() -> bool:
+            telling.publish_now_and_then()
+            return stopping
 
-        def tell(event: AnyEvent) -> None:
-            nonlocal published
-            emitter.emit(event)
-            if time.monotonic() - published >= _PUBLISH_EVERY_S:
-                publish()
-                published = time.monotonic()
-
-        try:
-            RelayProcess(url, run, shard, seed, tell).run(lambda: stopping)
-        finally:
-            publish()
+        RelayProcess(url, run, (shard,), seed, telling.tell, holder=holder).run(is_over)
     return 0
+
+
+def volunteer(
+    url: str, run: str, shards: tuple[int, ...], seed: int, stopping: Callable[[], bool], heard: Tell
+) -> None:
+    """Relay one of `shards`, whichever is free first, until `stopping()` or the order `stop`; others drain.
+
+    `heard` is told every event. Raises Unavailable when the server is gone.
+    """
+    holder = secrets.token_hex(8)
+    with connect(url) as client, _telling(client, run, f"volunteer:{holder}", 1) as telling:
+
+        def emit(event: AnyEvent) -> None:
+            telling.tell(event)
+            heard(event)
+
+        run_is_over = _RunIsOver(client, run)
+
+        def is_over() -> bool:
+            telling.publish_now_and_then()
+            return stopping() or run_is_over()
+
+        RelayProcess(url, run, shards, seed, emit, holder=holder, drains=False).run(is_over)
+
+
+class _RunIsOver:
+    """Whether the run was stopped, or is gone from the server, or the server itself is; asked for now and then."""
+
+    def __init__(self, client: redis.Redis, run: str) -> None:
+        self._client = client
+        self._run = run
+        self._answer = False
+        self._looked_s = self._answered_s = time.monotonic()
+
+    def __call__(self) -> bool:
+        now_s = time.monotonic()
+        if not self._answer and now_s - self._looked_s >= _LOOK_EVERY_S:
+            self._looked_s = now_s
+            try:
+                course = read_course(self._client, self._run, patience_s=0)
+                self._answered_s = now_s
+                self._answer = course is None or course.stop is not None
+            except Unavailable:
+                self._answer = now_s - self._answered_s >= _AWAY_S
+        return self._answer
+
+
+class _Telling:
+    """Events on their way to `handlers` and into the run's stream of events, in batches: one may wait there until it is
+    asked again to `publish_now_and_then`, at rest too."""
+
+    def __init__(self, client: redis.Redis, run: str, source: str, incarnation: int, *handlers: Handler) -> None:
+        self._publisher = Publisher()
+        self._emitter = Emitter(run, source, incarnation, SystemClock(), Pipeline(*handlers, self._publisher))
+        self._append = partial(append_events, client, Keys(run).events)
+        self._published_s = 0.0
+
+    def tell(self, event: AnyEvent) -> None:
+        self._emitter.emit(event)
+        self.publish_now_and_then()
+
+    def publish_now_and_then(self) -> None:
+        if time.monotonic() - self._published_s >= _PUBLISH_EVERY_S:
+            self.publish()
+
+    def publish(self) -> None:
+        """Nothing is lost when the server is away: it is kept for the next time."""
+        self._publisher.flush_blocking(self._append)
+        self._published_s = time.monotonic()
+
+
+@contextmanager
+def _telling(client: redis.Redis, run: str, source: str, incarnation: int, *handlers: Handler) -> Iterator[_Telling]:
+    """Events can be told within; at the end all are published."""
+    telling = _Telling(client, run, source, incarnation, *handlers)
+    try:
+        yield telling
+    finally:
+        telling.publish()

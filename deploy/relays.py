@@ -6,6 +6,7 @@ What a relay does is deploy/relay_process.py's affair.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -23,9 +24,13 @@ _KIND: Final = "relay:"
 
 
 class Spawn(Protocol):
-    """Starts the relay of a shard under `name`. `is_last`: its only task is to empty the outbox."""
+    """Starts the relay of a shard under `name`. `is_last`: its only task is to empty the outbox.
 
-    def __call__(self, name: str, shard: int, incarnation: int, is_last: bool) -> None: ...
+    `holder` is what it holds the shard's lease by: the same for every life, because a new one is only ever started when
+    the last one is known to be dead.
+    """
+
+    def __call__(self, name: str, shard: int, incarnation: int, holder: str, is_last: bool) -> None: ...
 
 
 class Relays:
@@ -37,7 +42,9 @@ class Relays:
         self._spawn = spawn
         self._emit = emit
         self._lives: Counter[int] = Counter()
+        self._holders = [secrets.token_hex(8) for _ in self._shards]
         self._deaths_us: defaultdict[int, list[int]] = defaultdict(list)
+        self._due_s: dict[int, float] = {}  # shards whose relay is dead, and when the next one is to start
         self._policy = RestartPolicy()
 
     def start(self) -> None:
@@ -46,23 +53,35 @@ class Relays:
             self._start(shard)
 
     def replace(self, death: Death) -> None:
-        """Start a dead relay again, if the policy allows it; otherwise that is told. Other deaths are ignored."""
+        """Have a dead relay started again when it is due, if the policy allows it; otherwise that is told. Other deaths
+        are ignored."""
         if not death.name.startswith(_KIND):
             return
         shard, now_us = _shard_of(death), time.monotonic_ns() // 1000
         self._deaths_us[shard].append(now_us)
         decision = self._policy.decide(self._deaths_us[shard], now_us, Random().random())  # noqa: S311
         if isinstance(decision, Restart):
-            time.sleep(decision.delay_us / 1e6)
-            self._start(shard)
+            self._due_s[shard] = (now_us + decision.delay_us) / 1e6
         else:
             self._emit(WorkerGaveUp(death.name, decision.crashes))
+
+    @property
+    def due_s(self) -> float | None:
+        """When the next relay is to be started (`time.monotonic()`), if any is."""
+        return min(self._due_s.values(), default=None)
+
+    def attend(self, now_s: float) -> None:
+        """Start the relays that are due."""
+        for shard in [shard for shard, due_s in self._due_s.items() if due_s <= now_s]:
+            del self._due_s[shard]
+            self._start(shard)
 
     def drain(self) -> list[Death]:
         """End all, every outbox being emptied if that is possible at all; their deaths.
 
         For when nobody sends any more. Who is dead already, or does not end in order, gets a further life for it.
         """
+        self._due_s.clear()
         deaths = self._end(self._shards, asking=True)
         for _ in range(MOST_DRAINS):
             drained = {_shard_of(death) for death in deaths if death.status == 0}
@@ -77,7 +96,7 @@ class Relays:
 
     def _start(self, shard: int, is_last: bool = False) -> None:
         self._lives[shard] += 1
-        self._spawn(f"{_KIND}{shard}", shard, self._lives[shard], is_last)
+        self._spawn(f"{_KIND}{shard}", shard, self._lives[shard], self._holders[shard], is_last)
 
 
 def _shard_of(death: Death) -> int:

@@ -25,6 +25,7 @@ import redis
 import redis.exceptions
 import rq
 from redis.backoff import NoBackoff
+from redis.connection import PythonRespSerializer
 from redis.retry import Retry as RedisRetry
 from rq.exceptions import StopRequested
 from rq.executions import Execution
@@ -44,6 +45,7 @@ QUEUE: Final = "robots"
 ROBOT_JOB: Final = "deploy.robot_job.live"
 LEASE_S: Final = 3  # RQ rounds down to whole seconds, so a lease is 2 to 3 s
 HEARTBEAT_S: Final = 1
+_BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
 _ASK_S: Final = 0.1  # between two questions whether a server that was away is back
 
 
@@ -96,6 +98,7 @@ class RobotWorker(rq.Worker):
             connection = next(queue.connection for queue in listed if isinstance(queue, rq.Queue))
         # A lost reply must not enqueue a robot twice; and a heartbeat must fail at once, not after ten pauses.
         connection.set_retry(RedisRetry(NoBackoff(), 0))
+        _pack_in_python(connection)
         options.pop("default_worker_ttl", None)
         options |= {
             "job_class": RobotJob,
@@ -283,6 +286,14 @@ class RobotWorker(rq.Worker):
                 pipeline.execute()
             self.register_death()  # type: ignore[no-untyped-call]
         os._exit(FENCED)
+
+
+def _pack_in_python(connection: redis.Redis) -> None:
+    """Have commands packed by Python: a signal handler that raises, as RQ's do, while hiredis turns a number into text
+    makes it read a null pointer, and the process dies (hiredis 3.5, pack_command)."""
+    pool = connection.connection_pool
+    pool.connection_kwargs["command_packer"] = PythonRespSerializer(_BUFFER_CUTOFF, pool.get_encoder().encode)
+    pool.reset()
 
 
 def work(connection: redis.Redis, name: str | None = None) -> int:

@@ -7,30 +7,42 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from broker.durations import format_duration, parse_duration
-from broker.faults import AnyFault, Delay, Duplicate, Loss, Reorder, parse_delay, parse_probability
+from broker.grammar import Line, parse_line, parse_lines
 from broker.plan import median_delay_us
-from broker.presets import PRESETS, faults_of
+from broker.presets import PRESETS
+from broker.schedule import Timed
+from broker.spelling import whole
 from broker.streams.connection import parse_url
+from deploy.again import recorded_name, recorded_secret, recorded_settings
 from robots.deal import Deal
-from robots.ending import Bounds
 from robots.robot import Terms
 from robots.secret import BadSecret
 
 DEFAULT_SECRET: Final = "Hidden beneath the old oak tree, golden coins patiently await discovery."  # noqa: S105
-GRACE_US: Final = 30_000_000  # the limit's distance from `--for`, when no limit is set
 MOST_ROBOTS: Final = 10_000
+MOST_RELAYS: Final = 16
 MOST_LIVE: Final = 500  # robots; each is two processes and some eight connections
 LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
 SHORTEST_TICK_US: Final = 10_000
 LARGEST_SEED: Final = 2**63 - 1
+
+SHORTHANDS: Final = ("loss", "burst_loss", "duplicate", "delay", "reorder", "corrupt", "throttle", "partition")
+"""The settings that are one fault each; its name has `-` for `_`."""
+
+EXPERIMENT: Final = frozenset(
+    ("robots", "secret", "secret_file", "copies", "relays", "seed", "tick", "quiet_period", "for_", "limit")
+)
+"""The settings that say what is tried, but for the plan."""
+
+_PLAN: Final = (*SHORTHANDS, "fault", "faults")
 
 
 class Unfit(Exception):
@@ -52,8 +64,6 @@ def _whole(low: int, high: int) -> Callable[[Any], int]:
 
 def _time(shortest_us: int) -> Callable[[Any], int]:
     def check(value: Any) -> int:
-        if isinstance(value, int):
-            return value
         microseconds = parse_duration("0s" if value == "0" else str(value))
         if microseconds < shortest_us:
             raise ValueError(f"{value!r} is too short; at least {format_duration(shortest_us)} is allowed")
@@ -71,22 +81,29 @@ def _choice(*allowed: str) -> Callable[[Any], str]:
     return check
 
 
-def _probability(value: Any) -> str:
-    parse_probability(str(value))
-    return str(value)
+def _shorthand(name: str) -> Callable[[Any], str | None]:
+    """The arguments of one fault, on their own."""
+
+    def check(value: Any) -> str | None:
+        return None if value is None else _canonical(parse_line(f"{name} {value}")).partition(" ")[2]
+
+    return check
 
 
-def _delay(value: Any) -> str:
-    parse_delay(str(value))
-    return str(value)
+def _faults(value: Any) -> tuple[str, ...]:
+    """One line each, of texts that may hold several."""
+    texts = () if value is None else value if isinstance(value, tuple) else (value,)
+    return tuple(_canonical(line) for text in texts for line in parse_lines(str(text)))
+
+
+def _canonical(line: Line) -> str:
+    """The line's own text, which may be longer than what was read. Raises Misspelt when it could not be read again."""
+    return whole(line.text()).text
 
 
 def _server(value: Any) -> str:
     parse_url(str(value))
     return str(value)
-
-
-Probability = Annotated[str | None, BeforeValidator(_probability)]
 
 
 class LabSettings(BaseSettings):
@@ -100,11 +117,19 @@ class LabSettings(BaseSettings):
     secret: str | None = None
     secret_file: str | None = None
     copies: Annotated[int, BeforeValidator(_whole(1, MOST_ROBOTS))] = 1
+    again: str | None = None
     preset: Annotated[str, BeforeValidator(_choice(*PRESETS))] = "lossy"
-    loss: Probability = None
-    duplicate: Probability = None
-    delay: Annotated[str | None, BeforeValidator(_delay)] = None
-    reorder: Probability = None
+    fault: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_faults)] = ()  # in the environment with ; between them
+    faults: Path | None = None
+    loss: Annotated[str | None, BeforeValidator(_shorthand("loss"))] = None
+    burst_loss: Annotated[str | None, BeforeValidator(_shorthand("burst-loss"))] = None
+    duplicate: Annotated[str | None, BeforeValidator(_shorthand("duplicate"))] = None
+    delay: Annotated[str | None, BeforeValidator(_shorthand("delay"))] = None
+    reorder: Annotated[str | None, BeforeValidator(_shorthand("reorder"))] = None
+    corrupt: Annotated[str | None, BeforeValidator(_shorthand("corrupt"))] = None
+    throttle: Annotated[str | None, BeforeValidator(_shorthand("throttle"))] = None
+    partition: Annotated[str | None, BeforeValidator(_shorthand("partition"))] = None
+    relays: Annotated[int, BeforeValidator(_whole(1, MOST_RELAYS))] = 1
     seed: Annotated[int, BeforeValidator(_whole(0, LARGEST_SEED))] = Field(
         default_factory=lambda: secrets.randbelow(1_000_000)
     )
@@ -119,41 +144,22 @@ class LabSettings(BaseSettings):
     ui: Annotated[Literal["auto", "plain", "none"], BeforeValidator(_choice("auto", "plain", "none"))] = "auto"
     json_: bool = Field(default=False, validation_alias="ROBOTS_JSON")
 
-    @property
-    def faults(self) -> list[AnyFault]:
-        """The faults at the start: the preset's, as changed by the shorthands."""
-        return faults_of(self.preset, self._replacing())
-
-    @property
-    def bounds(self) -> Bounds:
-        """How long the run may and must take."""
-        return Bounds(self.for_, self.for_ + GRACE_US if self.limit is None else self.limit)
-
-    def terms(self, shards: int) -> Terms:
+    def terms(self, plan: Iterable[Timed]) -> Terms:
         """What every robot is told."""
-        median = median_delay_us(self.faults)
-        return Terms(self.robots, shards, self.seed, self.tick, self.quiet_period, median)
-
-    def _replacing(self) -> dict[str, AnyFault | None]:
-        replacing: dict[str, AnyFault | None] = {}
-        for make in (Loss, Duplicate, Reorder):
-            text = getattr(self, make.name)
-            if text is not None:
-                p = parse_probability(text)
-                replacing[make.name] = make(p) if p else None
-        if self.delay is not None:
-            low, high = parse_delay(self.delay)
-            replacing["delay"] = Delay(low, high) if high else None
-        return replacing
+        median = median_delay_us(planned.line.fault for planned in plan if not planned.line.when.start_us)
+        return Terms(self.robots, self.relays, self.seed, self.tick, self.quiet_period, median)
 
 
 def load_settings(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> LabSettings:
     """Settings from what was `given` on the command line (values by field name, only those that were given), the
-    environment, and the defaults. Raises Unfit."""
-    try:
-        settings = LabSettings(**{_ALIASES.get(name, name): value for name, value in given.items()})
-    except ValidationError as error:
-        raise Unfit(_complaint(error, given)) from None
+    record that is to be run again, the environment, and the defaults. Raises Unfit, NoSuchRun, Unrepeatable."""
+    settings = _settings(given, {})
+    if settings.again is not None:
+        settings = _settings(given, _recorded(settings.again, settings.runs_dir, given))
+    if "preset" in given and "faults" in given:
+        raise Unfit(
+            "--preset and --faults: only one of them is allowed; a plan file may name the preset it begins with"
+        )
     for secret, other in (("secret", "secret_file"), ("secret_file", "secret")):
         if secret in given and other not in given:  # a flag wins over the environment
             settings = settings.model_copy(update={other: None})
@@ -163,24 +169,44 @@ def load_settings(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> L
         raise Unfit(f"--copies: {settings.copies} is more than there are robots; allowed is 1 to {settings.robots}")
     if settings.limit is not None and settings.limit < settings.for_:
         raise Unfit(f"--limit: {format_duration(settings.limit)} is below --for {format_duration(settings.for_)}")
-    for name in ("tick", "quiet_period"):
-        if getattr(settings, name) > settings.bounds.limit_us:
-            length, limit = (format_duration(us) for us in (getattr(settings, name), settings.bounds.limit_us))
-            raise Unfit(f"--{name.replace('_', '-')}: {length} is above --limit {limit}")
     if settings.output is not None:
         _check_output(settings.output, settings.force)
     return settings
 
 
+def _settings(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> LabSettings:
+    try:
+        return LabSettings(**{_ALIASES.get(name, name): value for name, value in {**given, **recorded}.items()})
+    except ValidationError as error:
+        raise Unfit(_complaint(error, given, recorded)) from None
+
+
+def _recorded(run: str, runs_dir: Path, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a recorded run was given and is not given now, whatever the environment says; its plan cannot be mixed with
+    another one."""
+    for name in (*_PLAN, "preset"):
+        if name in given:
+            raise Unfit(f"--again: the plan is the recorded one; --{name.replace('_', '-')} is not allowed beside it")
+    recorded = {**dict.fromkeys((*_PLAN, "secret", "secret_file")), **recorded_settings(runs_dir, run)}
+    if "for_" in given:
+        del recorded["limit"]
+    others = {name: value for name, value in recorded.items() if name not in given}
+    return {**others, "again": recorded_name(runs_dir, run)}
+
+
 _ALIASES: Final = {"for_": "ROBOTS_FOR", "json_": "ROBOTS_JSON"}
 
 
-def _complaint(error: ValidationError, given: Mapping[str, Any]) -> str:
+def _complaint(error: ValidationError, given: Mapping[str, Any], recorded: Mapping[str, Any]) -> str:
     """One line for the first thing that is wrong, by the name under which it was set."""
     first = error.errors()[0]
     field = str(first["loc"][0]).removeprefix("ROBOTS_").lower()
-    is_flag = field in given or f"{field}_" in given
-    name = f"--{field.replace('_', '-')}" if is_flag else f"ROBOTS_{field.upper()}"
+    if {field, f"{field}_"} & given.keys():
+        name = f"--{field.replace('_', '-')}"
+    elif {field, f"{field}_"} & recorded.keys():
+        name = f"--again: {field} in the record of run {recorded['again']}"
+    else:
+        name = f"ROBOTS_{field.upper()}"
     return f"{name}: {first['msg'].removeprefix('Value error, ')}"
 
 
@@ -214,6 +240,8 @@ def _secret_bytes(settings: LabSettings) -> tuple[str, bytes]:
         raise Unfit("--secret and --secret-file: only one of them is allowed")
     if settings.secret is not None:
         return "--secret", settings.secret.encode("utf-8", "surrogateescape")
+    if settings.again is not None and settings.secret_file is None:
+        return "--again", recorded_secret(settings.runs_dir, settings.again, DEFAULT_SECRET.encode())
     if settings.secret_file is None:
         return "--secret", DEFAULT_SECRET.encode()
     try:

@@ -6,11 +6,9 @@ Pure: it draws everything from the seed, and reaches nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
-from broker.faults import AnyFault
-from broker.plan import first_plan
+from broker.plan import PlanChange
 from broker.ports import Dealing
 from broker.shards import robot_name
 from robots.journal import Entry, Header, PartKept, encode_entry
@@ -35,7 +33,7 @@ class Deal:
         """The names of the dealt robots."""
         return list(self._names)
 
-    def dealing(self, run: str, terms: Terms, faults: Sequence[AnyFault]) -> Dealing:
+    def dealing(self, run: str, terms: Terms, plan: PlanChange) -> Dealing:
         """What the desk is asked to store."""
         entries: dict[str, list[Entry]] = {name: [Header("dealt")] for name in self._names}
         for part, names in zip(self.parts, self._holders, strict=True):
@@ -44,7 +42,7 @@ class Deal:
         return Dealing(
             run=run,
             shards=terms.shards,
-            plan=first_plan(faults),
+            plan=plan,
             journals={name: [encode_entry(entry) for entry in journal] for name, journal in entries.items()},
             terms=encode_terms(terms),
         )

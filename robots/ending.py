@@ -14,9 +14,12 @@ class Bounds(msgspec.Struct, frozen=True):
     limit_us: int
 
 
-def ending(view: View, elapsed_us: int, bounds: Bounds) -> str | None:
-    """Why a run ends now, `elapsed_us` after `go`: `complete`, `limit`, or None when it goes on."""
-    if elapsed_us >= bounds.for_us and view.is_done:
+def ending(view: View, elapsed_us: int, bounds: Bounds, is_settled: bool) -> str | None:
+    """Why a run ends now, `elapsed_us` after `go`: `complete`, `limit`, or None when it goes on.
+
+    `is_settled`: every dated fault of the plan has happened, and is over if it has a duration.
+    """
+    if elapsed_us >= bounds.for_us and is_settled and view.is_done:
         return "complete"
     if elapsed_us >= bounds.limit_us:
         return "limit"

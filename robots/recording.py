@@ -82,7 +82,8 @@ def _control(control: Control) -> Row:
     if isinstance(control, Birth):
         return {"control": "born", "robot": control.robot, "incarnation": control.incarnation}
     faults = [{"instance": planned.instance, "fault": planned.text} for planned in control.faults]
-    return {"control": "plan", "faults": faults}
+    asked = {"request": control.request, "words": control.words, "refusal": control.refusal}
+    return {"control": "plan", "faults": faults, **asked}
 
 
 def _fate(fate: Fate) -> Row:

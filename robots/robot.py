@@ -158,6 +158,7 @@ class Life:
         self._repeats = Repeats()
         self._mergers = itertools.count()
         self._sequences: dict[str, int] = {}
+        self._unsent = itertools.count(1)
         self._exchange_numbers = itertools.count(1)
         number = int(robot[1:])
         self._life_id = (number & 0xFFFFFF).to_bytes(3, "big") + (incarnation & 0xFFFF).to_bytes(2, "big")
@@ -268,6 +269,7 @@ class Life:
             sequences=self._sequences,
             outgoing=self._outgoing,
             outbox=self._outside.ports.outbox,
+            on_drop=lambda: self._tell_pressure("outbox", next(self._unsent)),
             emit=self._emit,
         )
 

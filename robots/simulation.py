@@ -14,10 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
-from broker.faults import AnyFault
+from broker.conductor import Conductor
 from broker.memory import MemoryDesk, MemoryServer, memory_ports
 from broker.memory_relay import MemoryRelay
+from broker.plan import PlanChange
 from broker.ports import Evidence
+from broker.schedule import Timed
 from robots.deal import Deal
 from robots.ending import Bounds, ending
 from robots.recording import fate_rows, journal_rows, plan_rows, register
@@ -47,12 +49,12 @@ def simulate(
     run: str,
     deal: Deal,
     terms: Terms,
-    faults: Sequence[AnyFault],
+    plan: Sequence[Timed],
     bounds: Bounds,
     look: Look = lambda _view, _now_us: None,
 ) -> Simulated:
     """Run to the end, in virtual time."""
-    return run_virtually(lambda clock: _Director(run, deal, terms, faults, bounds, look, clock).run())
+    return run_virtually(lambda clock: _Director(run, deal, terms, plan, bounds, look, clock).run())
 
 
 class _Director:
@@ -63,7 +65,7 @@ class _Director:
         run: str,
         deal: Deal,
         terms: Terms,
-        faults: Sequence[AnyFault],
+        plan: Sequence[Timed],
         bounds: Bounds,
         look: Look,
         clock: VirtualClock,
@@ -71,7 +73,7 @@ class _Director:
         self._run = run
         self._deal = deal
         self._terms = terms
-        self._faults = faults
+        self._conductor = Conductor(plan, bounds.for_us)
         self._bounds = bounds
         self._look = look
         self._clock = clock
@@ -82,7 +84,7 @@ class _Director:
         self._emitter = Emitter(run, "lab", 0, clock, self._take)
 
     async def run(self) -> Simulated:
-        self._desk.deal(self._deal.dealing(self._run, self._terms, self._faults))
+        self._desk.deal(self._deal.dealing(self._run, self._terms, self._conductor.first))
         self._emitter.emit(RunDealt(len(self._deal.robots), len(self._deal.parts)))
         relays = [self._relay(shard) for shard in range(self._terms.shards)]
         relaying = [asyncio.ensure_future(relay.run()) for relay in relays]
@@ -94,6 +96,7 @@ class _Director:
             await task
         for task in relaying:
             task.cancel()
+        self._desk.change(PlanChange(()))  # whatever a partition holds back comes free
         for relay in relays:
             relay.drain()
         return Simulated(self._desk.collect(), self._events, reason, born_us, self._clock.monotonic_us())
@@ -118,16 +121,27 @@ class _Director:
         while reason is None and self._view.born < len(self._deal.robots):
             reason = await self._look_after(tasks)
         born_us = self._clock.monotonic_us()
+        pause_us = self._conduct(0)  # what is dated 0 is in force before the first envelope
         self._desk.order("go")
         self._emitter.emit(RunStarted(self._view.born))
         while reason is None:
-            reason = await self._look_after(tasks)
-            reason = reason or ending(self._view, self._clock.monotonic_us() - born_us, self._bounds)
+            reason = await self._look_after(tasks, pause_us)
+            now_us = self._clock.monotonic_us() - born_us
+            pause_us = self._conduct(now_us)
+            reason = reason or ending(self._view, now_us, self._bounds, self._conductor.is_settled(now_us))
         return born_us, reason
 
-    async def _look_after(self, tasks: Sequence[asyncio.Future[None]]) -> str | None:
+    def _conduct(self, now_us: int) -> int:
+        """Change the plan if something dated is due, `now_us` after go; how long to wait before the next look."""
+        change = self._conductor.look(now_us)
+        if change is not None:
+            self._desk.change(change)
+        due_us = self._conductor.next_change_us(now_us)
+        return LOOK_US if due_us is None else min(LOOK_US, due_us - now_us)
+
+    async def _look_after(self, tasks: Sequence[asyncio.Future[None]], pause_us: int = LOOK_US) -> str | None:
         """A moment's pause; a task that failed fails the simulation. Gives a reason to end that came from outside."""
-        await asyncio.sleep(LOOK_US / 1_000_000)
+        await asyncio.sleep(pause_us / 1_000_000)
         for task in tasks:
             if task.done():
                 task.result()

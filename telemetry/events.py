@@ -129,8 +129,12 @@ class WorkerGaveUp(Event, frozen=True):
 
 
 class ChannelPressure(Event, frozen=True):
-    """A channel was full and dropped an item; `dropped` counts all that this channel dropped in this life."""
+    """A channel dropped items; `dropped` counts all that this channel dropped in this life.
 
+    A channel is one between workers, `outbox` (envelopes that were not sent) or `events` (of which nobody will hear).
+    """
+
+    notable = True
     channel: str
     dropped: int
 
@@ -156,7 +160,7 @@ class MessageSent(Event, frozen=True):
 
 
 class MessageDropped(Event, frozen=True):
-    """An envelope was not sent, because the outbox was full or away."""
+    """An envelope was not sent: `the outbox is full` or `the outbox is away` (then it may be sent after all)."""
 
     receiver: str
     kind: str
@@ -195,6 +199,13 @@ class MessageTrimmed(Event, frozen=True):
     """An inbox entry was trimmed before it was read."""
 
     entry: str
+
+
+class InboxOverflowed(Event, frozen=True):
+    """Entries of an inbox were trimmed before they were read; `lost` counts all of this life."""
+
+    notable = True
+    lost: int
 
 
 class ExchangeFailed(Event, frozen=True):
@@ -279,16 +290,40 @@ class FatesDecided(Event, frozen=True):
     lost: int
     duplicated: int
     delayed: int
+    corrupted: int
     stale: int
     refused: int
     copies: int
 
 
 class PlanChanged(Event, frozen=True):
-    """A plan came into force at a shard; the faults are in the plan's own text."""
+    """A plan came into force at a shard: the faults of before and of now, in the grammar's own text.
 
+    `request` is what a person asked for, in words (`set loss 0.5`); empty when the plan itself had it so. `refusal` is
+    why that was not done, if so: nothing changed then. Anybody may write requests: both may hold any character.
+    """
+
+    notable = True
     shard: int
-    faults: tuple[str, ...]
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    request: str = ""
+    refusal: str = ""
+
+
+class RelayCongested(Event, frozen=True):
+    """A relay holds so many copies that it reads nothing more until some are due."""
+
+    notable = True
+    shard: int
+    held: int
+
+
+class RelayDeposed(Event, frozen=True):
+    """A relay lost the lease of its shard, and does nothing more there until it has it again."""
+
+    notable = True
+    shard: int
 
 
 AnyEvent = (
@@ -313,6 +348,7 @@ AnyEvent = (
     | MessageRepeated
     | MessageRefused
     | MessageTrimmed
+    | InboxOverflowed
     | ExchangeFailed
     | PartsMerged
     | InvariantViolated
@@ -324,6 +360,8 @@ AnyEvent = (
     | RelayResumed
     | FatesDecided
     | PlanChanged
+    | RelayCongested
+    | RelayDeposed
 )
 
 

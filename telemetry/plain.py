@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
-from telemetry.events import RobotBorn, Stamped, event_name
+from telemetry.events import PlanChanged, RelayResumed, RobotBorn, Stamped, event_name
 from telemetry.view import View
 
 Result = Mapping[str, Any]
 _MOST_DETAIL: Final = 120  # characters of an event's own fields in a line
+_MOST_SHOWN: Final = 240  # characters of a text that anybody may have written
 
 
 def progress_line(view: View, elapsed_s: float) -> str:
@@ -27,12 +28,22 @@ def progress_line(view: View, elapsed_s: float) -> str:
 
 
 def is_notable(stamped: Stamped) -> bool:
-    """Whether a person should be told at once: what is notable by its kind, and every life after the first."""
-    return stamped.event.notable or (isinstance(stamped.event, RobotBorn) and stamped.incarnation > 1)
+    """Whether a person should be told at once: what is notable by its kind, every life after the first, and the plan
+    as one relay meets it (all meet the same)."""
+    match stamped.event:
+        case RobotBorn():
+            return stamped.incarnation > 1
+        case PlanChanged(shard):
+            return shard == 0
+        case RelayResumed(pending=pending):
+            return pending > 0 or stamped.source.startswith("volunteer")
+    return stamped.event.notable
 
 
 def event_line(stamped: Stamped, elapsed_s: float) -> str:
     """A notable event."""
+    if isinstance(stamped.event, PlanChanged):
+        return f"{elapsed_s:6.1f}s  {_plan_line(stamped.event)}"
     fields = msgspec.to_builtins(stamped.event)
     fields.pop("name")
     detail = " ".join(f"{name} {_shown(value)}" for name, value in fields.items())
@@ -40,8 +51,26 @@ def event_line(stamped: Stamped, elapsed_s: float) -> str:
     return f"{elapsed_s:6.1f}s  {stamped.source}{life} {event_name(stamped.event)} {detail[:_MOST_DETAIL]}".rstrip()
 
 
+def _plan_line(change: PlanChanged) -> str:
+    """What is new in a plan and what is gone, or all of it if nothing stays."""
+    gone = [f"− {fault}" for fault in change.old if fault not in change.new]
+    new = [f"+ {fault}" for fault in change.new if fault not in change.old]
+    stays = set(change.old) & set(change.new)
+    told = ", ".join(gone + new if stays else change.new) or ("as before" if stays else "calm")
+    if change.refusal:
+        return f"plan: as before  (refused: {printable(change.request)}: {printable(change.refusal)})"
+    return f"plan: {told}" + (f"  (asked: {printable(change.request)})" if change.request else "")
+
+
 def _shown(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def printable(text: str) -> str:
+    """A text that anybody may have written, on one line and harmless to a terminal: cut to a length that can be read,
+    and escaped where a character is none that is seen."""
+    shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
 
 
 def verdict_lines(result: Result) -> Iterator[str]:
@@ -74,12 +103,18 @@ def _figures(result: Result) -> Iterator[str]:
     yield (
         f"  until all were complete: envelopes {messages['sent']} ({messages['per_robot']} a robot),"
         f" lost {messages['lost']}, duplicated {messages['duplicated']}, delayed {messages['delayed']},"
-        f" reordered {messages['reordered']}"
+        f" reordered {messages['reordered']}, corrupted {messages['corrupted']}"
     )
     if result["restarts"]:
         yield f"  restarts {result['restarts']}"
+    repeated = result["repeated"]
+    if repeated and repeated["redone"]:
+        yield f"  takeovers of relays: entries redone {repeated['redone']}, copies that came again {repeated['copies']}"
+    if result["messages"]["refused"]:
+        yield f"  entries of outboxes that were no envelopes, and were refused: {result['messages']['refused']}"
     for fault in result["faults"]:
-        rate = "-" if fault["rate"] is None else f"{fault['rate']:.1%}"
+        band = fault["band"] and f", 95% band {fault['band'][0]:.1%}..{fault['band'][1]:.1%}"
+        rate = "-" if fault["rate"] is None else f"{fault['rate']:.1%}{band or ''}"
         yield f"  whole run: {fault['name']} {fault['set']} acted on {fault['injected']} of {fault['offered']} ({rate})"
     yield f"  record {result['record']}"
     yield f"  again: {result['again']}"

@@ -3,17 +3,21 @@
 This file knows names, formats and how to write and find them; it knows no meaning. What stands in a record:
 
     settings.json   run, version, mode (live, simulated), robots, copies, seed, preset, tick_us, quiet_period_us,
-                    for_us, limit_us, shards, plan (the faults' own text at the start), ended (complete, limit,
-                    stopped, interrupted), again (the command that runs it again), seconds {born, total} since the
-                    command's start
+                    for_us, limit_us, shards, plan (the lines' own text at the start), instances (the number of each
+                    line's dice), ended (complete, limit, stopped, interrupted), again (the command that runs it
+                    again), seconds {born, total} since the command's start
     deal.json       sha256 of the secret's bytes, bytes, parts (how many), salt (hex), indices: [{index, holders,
                     digest}] with digest = BLAKE2b-128 keyed with the salt over "<index>:<1 if last else 0>:<word>", hex
     plan.jsonl      every control entry, in the order of its outbox: {shard, id, control: "plan", faults: [{instance,
-                    fault}]} (fault = its own text, `loss 0.2`) or {shard, id, control: "born", robot, incarnation}
+                    fault}], request, words, refusal} (fault = its own text, without times: `loss 0.2 r00..r02`; words
+                    = what a person asked for by the request of that id, both empty when it was in the plan; refusal =
+                    why that was not done, empty when it was) or {shard, id, control: "born", robot, incarnation}
     fates.jsonl     what the relays decided: {shard, id, sender, incarnation, receiver, sequence, exchange, kind, fate,
-                    deliveries, body, wire} with fate "delivered" (deliveries = microseconds of delay, one per copy;
-                    none = lost), "stale" (an older life) or "refused" (garbage: then sender … kind are null); body and
-                    wire are sizes in bytes; and {shard, redo: [ids]} when a relay began to redo pending entries
+                    deliveries, body, wire} with fate "delivered" (deliveries = microseconds of delay, one per copy,
+                    from the entry's id on; none = lost), "corrupt" (likewise, each copy damaged), "stale" (an older
+                    life) or "refused" (garbage: then sender … kind are null); body and wire are sizes in bytes. What a
+                    partition keeps back has no fate before its release. And {shard, redo: [ids]} when a relay began to
+                    redo pending entries
     journals.jsonl  every journal entry: {robot, id: "<incarnation>-<n>", entry, …} with entry "header" {origin: dealt |
                     joined}, "part" {index, word, last, cause: [sender, incarnation, sequence, copy] | null}, "born"
                     {nonce}, "complete" {at_us}, "quiet" {ticks, exchange, at_us}; a lost journal: {robot, lost: true}

@@ -8,7 +8,9 @@ from random import Random
 from typing import TypeVar
 
 from broker.envelope import Envelope, decode, encode
+from broker.faults import AnyFault
 from broker.memory import MemoryDesk, MemoryServer, memory_ports
+from broker.plan import PlanChange, Planned
 from broker.ports import Ports
 from broker.relay import Copy
 from robots.deal import Deal
@@ -23,6 +25,11 @@ T = TypeVar("T")
 RUN = "bench"
 
 
+def plan_change(*faults: AnyFault) -> PlanChange:
+    """These faults in force, numbered from 0."""
+    return PlanChange(tuple(Planned(number, fault.text()) for number, fault in enumerate(faults)))
+
+
 class Bench:
     """A dealt run of which the test makes only some robots live."""
 
@@ -32,7 +39,7 @@ class Bench:
         self.desk = MemoryDesk(self.server)
         self.deal = Deal(secret, robots, 1, 1)
         self.terms = Terms(robots, 1, 1, 100_000, quiet_us, 0)
-        self.desk.deal(self.deal.dealing(RUN, self.terms, []))
+        self.desk.deal(self.deal.dealing(RUN, self.terms, plan_change()))
         self.events: list[Stamped] = []
         self.lives: list[asyncio.Task[str]] = []
         self.ports: list[Ports] = []  # of each life, for tests that make them fail

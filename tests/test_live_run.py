@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import redis
+from bench import plan_change
 from waiting import await_true
 
 from broker.embedded import EmbeddedServer, find_binary
 from broker.faults import Loss
-from broker.plan import first_plan
 from broker.ports import Dealing
 from broker.streams.connection import connect
 from broker.streams.desk import StreamDesk
@@ -161,11 +161,11 @@ def test_an_event_that_stands_in_the_stream_twice_is_heard_once() -> None:
 class Children:
     """A fleet whose children do as they are told here: `fates` holds the status of each end to come."""
 
-    def __init__(self, *fates: int | None) -> None:
+    def __init__(self, *fates: int | None, shards: int = 1) -> None:
         self.fates = list(fates)
-        self.spawned: list[tuple[str, int, int, bool]] = []
+        self.spawned: list[tuple[str, int, int, str, bool]] = []
         self.events: list[Event] = []
-        self.relays = Relays(1, self, lambda *life: self.spawned.append(life), self.events.append)
+        self.relays = Relays(shards, self, lambda *life: self.spawned.append(life), self.events.append)
 
     def end(self, names: list[str], grace_s: float, asking: bool) -> list[Death]:
         """None for a status: it was dead already."""
@@ -193,30 +193,57 @@ def test_a_relay_that_did_not_end_in_order_gets_lives_to_drain_in(fates: list[in
 
     # Then all its deaths are told, and each further life had this only task and a number of its own
     assert [death.status for death in deaths] == [status for status in fates if status is not None]
-    assert children.spawned == [("relay:0", 0, number, number > 1) for number in range(1, lives + 1)]
+    assert [(name, shard, number, is_last) for name, shard, number, _, is_last in children.spawned] == [
+        ("relay:0", 0, number, number > 1) for number in range(1, lives + 1)
+    ]
+    assert len({holder for _, _, _, holder, _ in children.spawned}) == 1
     assert children.fates == []
 
 
-def test_a_relay_that_dies_too_often_is_given_up_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relay_that_dies_too_often_is_given_up_and_that_is_told() -> None:
     # Given a relay, and a policy that bears five deaths
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
     children = Children()
-    children.relays.start()
+    relays = children.relays
+    relays.start()
 
     # When it dies six times, and others do
     for _ in range(6):
-        children.relays.replace(Death("relay:0", 1, -9))
-        children.relays.replace(Death("rq:w00", 1, -9))
+        relays.replace(Death("relay:0", 1, -9))
+        relays.replace(Death("rq:w00", 1, -9))
+        relays.attend(relays.due_s or 0.0)
 
     # Then it had six lives, and its end is an event
-    assert [incarnation for _, _, incarnation, _ in children.spawned] == [1, 2, 3, 4, 5, 6]
+    assert [incarnation for _, _, incarnation, _, _ in children.spawned] == [1, 2, 3, 4, 5, 6]
     assert children.events == [WorkerGaveUp("relay:0", 6)]
+    assert relays.due_s is None
+
+
+def test_a_dead_relay_waits_for_its_time_and_no_other_waits_for_it() -> None:
+    # Given relays of two shards
+    children = Children(shards=2)
+    relays = children.relays
+    relays.start()
+
+    # When both die, one after the other, and the first is looked at before its time
+    relays.replace(Death("relay:1", 1, -9))
+    relays.replace(Death("relay:0", 2, -9))
+    due_s = relays.due_s
+    assert due_s is not None
+    relays.attend(due_s - 0.001)
+
+    # Then none is started, and each is when its time has come
+    assert len(children.spawned) == 2
+    assert relays.due_s == due_s
+    relays.attend(due_s + 1)
+    assert sorted((shard, number) for _, shard, number, _, _ in children.spawned) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    # And the two shards' leases have different holders
+    assert len({(shard, holder) for _, shard, _, holder, _ in children.spawned}) == 2
 
 
 def test_dealing_again_after_a_lost_reply_adds_nothing() -> None:
     with EmbeddedServer() as server, connect(server.url) as client:
         # Given a deal that was cut short before its last step
-        dealing = Dealing("t", 2, first_plan([Loss(0.5)]), {"r00": [b"header"], "r01": [b"header"]}, b"terms")
+        dealing = Dealing("t", 2, plan_change(Loss(0.5)), {"r00": [b"header"], "r01": [b"header"]}, b"terms")
         StreamDesk(client, "t").deal(dealing)
         client.delete(Keys("t").orders)
 
@@ -398,14 +425,15 @@ def test_a_relay_killed_while_it_drains_has_a_successor_that_finishes(place: Pla
 
 
 def test_a_server_that_pauses_costs_time_and_nothing_else(place: Place) -> None:
-    # Given a run in the middle of it
-    process = place.start("run", "--json", "--for", "8s", "--secret", "word " * 400, "--loss", ".3", "--limit", "45s")
+    # Given a run in the middle of it, whose plan changes all the while
+    faults = ("--loss", ".3", "--fault", "corrupt .2 @1s+200ms every 500ms")
+    process = place.start("run", "--json", "--for", "9s", "--secret", "word " * 400, *faults, "--limit", "45s")
     await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
 
-    # When its server does not answer for longer than a request waits
+    # When its server does not answer for longer than anybody insists
     [server] = pids(place, "redis")
     os.kill(server, signal.SIGSTOP)
-    time.sleep(3)
+    time.sleep(6)
     os.kill(server, signal.SIGCONT)
 
     # Then all promises hold, and nobody died of it

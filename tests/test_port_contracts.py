@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -18,15 +19,32 @@ import redis.exceptions
 from cutting_proxy import CuttingProxy
 
 from broker.embedded import EmbeddedServer
-from broker.memory import MemoryDesk, MemoryServer, memory_ports
-from broker.plan import Birth, PlanChange, Planned
-from broker.ports import Dealing, Delivery, Fenced, JournalLost, JournalRow, Ports, RegisterLost, Unavailable
+from broker.envelope import Garbage, decode
+from broker.memory import MemoryDesk, MemoryEventSource, MemoryServer, memory_ports
+from broker.plan import Birth, PlanChange, Planned, encode_control
+from broker.ports import (
+    Dealing,
+    Delivery,
+    EventSource,
+    Fenced,
+    Journal,
+    JournalLost,
+    JournalRow,
+    Ports,
+    RegisterLost,
+    Sending,
+    Unavailable,
+)
 from broker.relay import Copy
 from broker.streams.connection import async_twin, connect, connect_async
 from broker.streams.desk import StreamDesk
+from broker.streams.event_source import StreamEventSource
 from broker.streams.keys import Keys
 from broker.streams.ports import ports_for
+from deploy.event_feed import EventFeed
 from telemetry.clock import SystemClock
+from telemetry.events import RobotStarted, Stamped
+from telemetry.handlers.publisher import encode_events
 
 PLAN = PlanChange((Planned(0, "loss 0.5"),))
 WAIT_US = 20_000
@@ -42,8 +60,8 @@ def dealing(run: str, robots: tuple[str, ...]) -> Dealing:
 class MemoryLab:
     """A run in memory, and the hands of fate on it."""
 
-    def __init__(self, *robots: str, outbox_limit: int = 1000) -> None:
-        self._server = MemoryServer(SystemClock(), outbox_limit)
+    def __init__(self, *robots: str, outbox_limit: int = 1000, inbox_limit: int = 1000) -> None:
+        self._server = MemoryServer(SystemClock(), outbox_limit, inbox_limit)
         self.desk = MemoryDesk(self._server)
         self.desk.deal(dealing("run", robots))
 
@@ -55,6 +73,9 @@ class MemoryLab:
 
     def trim_inbox(self, robot: str) -> None:
         self._server.trim_inbox(robot)
+
+    def event_source(self, keep: int | None = None) -> EventSource:
+        return MemoryEventSource(self._server, keep)
 
     def lose_journal(self, robot: str) -> None:
         del self._server.journals[robot]
@@ -73,7 +94,13 @@ class StreamsLab:
     """The same over streams."""
 
     def __init__(
-        self, url: str, *robots: str, outbox_limit: int = 1000, through: str | None = None, patience_s: float = 5.0
+        self,
+        url: str,
+        *robots: str,
+        outbox_limit: int = 1000,
+        inbox_limit: int = 1000,
+        through: str | None = None,
+        patience_s: float = 5.0,
     ) -> None:
         self.run = f"t{next(_runs)}"
         self.keys = Keys(self.run)
@@ -82,6 +109,7 @@ class StreamsLab:
         self.desk.deal(dealing(self.run, robots))
         self._url = through or url
         self._outbox_limit = outbox_limit
+        self._inbox_limit = inbox_limit
         self._patience_s = patience_s
         self._clients: list[redis.asyncio.Redis] = []
 
@@ -93,10 +121,16 @@ class StreamsLab:
         )
 
     def deliver(self, robot: str, frame: bytes, number: int = 0) -> None:
-        self.server.xadd(self.keys.inbox(robot), {"e": frame, "c": number})
+        self.put_by_hand(robot, {"e": frame, "c": number})
+
+    def put_by_hand(self, robot: str, fields: dict[str, bytes | int]) -> None:
+        self.server.xadd(self.keys.inbox(robot), fields, maxlen=self._inbox_limit, approximate=False)
 
     def trim_inbox(self, robot: str) -> None:
         self.server.xtrim(self.keys.inbox(robot), maxlen=0, approximate=False)
+
+    def event_source(self, keep: int | None = None) -> EventSource:
+        return StreamEventSource(self.server, self.keys.events, keep)
 
     def lose_journal(self, robot: str) -> None:
         self.server.delete(self.keys.journal(robot))
@@ -237,6 +271,81 @@ def test_a_trimmed_entry_comes_without_its_frame(make_lab: MakeLab) -> None:
     lab.tell(story)
 
 
+async def exchange_letters(lab: Lab, reader: Ports, number: int) -> None:
+    """Let so many entries come, and be read and acknowledged soon enough."""
+    for _ in range(0, number, 50):
+        for _ in range(50):
+            lab.deliver("r00", b"soon read")
+        while batch := await reader.inbox.receive(64, 0):
+            for delivery in batch:
+                reader.inbox.acknowledge(delivery.entry)
+
+
+def test_what_an_inbox_lost_is_counted_exactly(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", inbox_limit=100)
+
+    async def story() -> None:
+        # Given a reader of more than the inbox holds, so that what it has read was trimmed
+        reader = lab.life("r00", "first")
+        await exchange_letters(lab, reader, 300)
+        assert reader.inbox.lost == 0
+        # When it reads nothing for a while, twice, and reads on each time
+        for late in (250, 333):
+            for _ in range(late):
+                lab.deliver("r00", b"late")
+            await exchange_letters(lab, reader, 300)
+        # Then it knows how many it never got,
+        assert reader.inbox.lost == (250 + 50 - 100) + (333 + 50 - 100)
+        # and a later life begins a new account
+        heir = lab.life("r00", "second")
+        assert await receive_all(heir) == []
+        await exchange_letters(lab, heir, 300)
+        assert heir.inbox.lost == 0
+
+    lab.tell(story)
+
+
+def test_what_was_lost_before_a_life_reads_is_its_loss(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", inbox_limit=100)
+
+    async def story() -> None:
+        # Given an inbox that overflowed before anybody read it
+        for _ in range(130):
+            lab.deliver("r00", b"early")
+        # When the first life reads, then it knows at once
+        first = lab.life("r00", "first")
+        for delivery in await receive_all(first):
+            first.inbox.acknowledge(delivery.entry)
+        assert first.inbox.lost == 30
+        # When the inbox overflows between two lives, then the second knows of that alone
+        await first.inbox.flush()
+        for _ in range(107):
+            lab.deliver("r00", b"in between")
+        second = lab.life("r00", "second")
+        await receive_all(second)
+        assert second.inbox.lost == 7
+
+    lab.tell(story)
+
+
+def test_an_overflow_takes_the_content_of_what_was_handed_out_before(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", inbox_limit=100)
+
+    async def story() -> None:
+        # Given an entry that was received and not acknowledged
+        lab.deliver("r00", b"one")
+        [received] = await receive_all(lab.life("r00", "first"))
+        # When the inbox overflows
+        for _ in range(101):
+            lab.deliver("r00", b"more")
+        # Then the next life gets it without content, and it does not count as never read
+        heir = lab.life("r00", "second")
+        assert (await receive_all(heir))[0] == Delivery(received.entry, 0, None)
+        assert heir.inbox.lost == 1
+
+    lab.tell(story)
+
+
 # Outbox
 
 
@@ -245,7 +354,7 @@ def test_a_full_outbox_refuses(make_lab: MakeLab) -> None:
 
     async def story() -> None:
         outbox = lab.life("r00", "first").outbox
-        assert [await outbox.send(b"frame") for _ in range(4)] == [True, True, False, False]
+        assert [await outbox.send(b"frame") for _ in range(4)] == [Sending.SENT] * 2 + [Sending.FULL] * 2
         assert lab.desk.collect().outboxes[0].added == 3
 
     lab.tell(story)
@@ -256,8 +365,8 @@ def test_robots_write_to_the_outbox_of_their_shard(make_lab: MakeLab) -> None:
 
     async def story() -> None:
         # When robots 0 and 1 of a run with two shards send, and one announces its birth
-        assert await lab.life("r00", "a").outbox.send(b"frame")
-        assert await lab.life("r01", "b").outbox.send(b"frame")
+        assert await lab.life("r00", "a").outbox.send(b"frame") is Sending.SENT
+        assert await lab.life("r01", "b").outbox.send(b"frame") is Sending.SENT
         await lab.life("r01", "b").outbox.announce(Birth("r01", 1, "b"))
         # Then each outbox holds the plan and what its own robots wrote
         outboxes = lab.desk.collect().outboxes
@@ -478,11 +587,62 @@ def test_orders_come_in_order_to_late_readers_too(make_lab: MakeLab) -> None:
     lab.tell(story)
 
 
-def test_events_are_stored(make_lab: MakeLab) -> None:
+def test_every_reader_of_events_gets_each_batch_once_and_in_order(make_lab: MakeLab) -> None:
     lab = make_lab("r00")
 
     async def story() -> None:
-        assert await lab.life("r00", "one").events.append(b"batch")
+        # Given batches, and a reader of them
+        events, early = lab.life("r00", "one").events, lab.event_source()
+        for batch in (b"one", b"two"):
+            assert await events.append(batch)
+        assert early.read() == [b"one", b"two"]
+        assert early.read() == []
+        # When another batch comes, then it gets that alone, and a late reader all
+        assert await events.append(b"three")
+        assert early.read() == [b"three"]
+        assert lab.event_source().read() == [b"one", b"two", b"three"]
+
+    lab.tell(story)
+
+
+def test_the_recorder_forgets_events_that_it_has_read_except_the_newest(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a recorder that keeps a hundred batches for others, and a watcher that was there early
+        events, recorder, early = lab.life("r00", "one").events, lab.event_source(keep=100), lab.event_source()
+        batches = [encode_events([Stamped("run", "r00", 1, n, 0, 0, RobotStarted())]) for n in range(1, 1001)]
+        await events.append(batches[0])
+        watcher = EventFeed(early)
+        assert len(list(watcher.read())) == 1
+        # When a thousand come
+        recorded = []
+        for batch in batches[1:]:
+            await events.append(batch)
+            recorded += recorder.read()
+        # Then it got all of them, and about the newest hundred are left for a reader that joins now
+        assert recorded == batches
+        left = lab.event_source().read()
+        assert 100 <= len(left) <= 300
+        assert left == batches[-len(left) :]
+        # and a watcher that fell behind notices how many it missed
+        assert len(list(watcher.read())) == len(left)
+        assert watcher.missed == 999 - len(left)
+
+    lab.tell(story)
+
+
+def test_events_that_the_recorder_has_not_read_are_never_forgotten(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a recorder that keeps ten batches, and stays away while five hundred come
+        events, recorder = lab.life("r00", "one").events, lab.event_source(keep=10)
+        batches = [b"batch %d" % number for number in range(500)]
+        for batch in batches:
+            await events.append(batch)
+        # When it reads again, then none of them is missing
+        assert recorder.read() == batches
 
     lab.tell(story)
 
@@ -526,7 +686,7 @@ def test_a_journal_append_is_stored_once_whatever_replies_are_lost(
         assert proxy.cuts >= 1
         await journal.append(1, [b"z"])
         # Then everything stands there once
-        assert [row.content for row in await journal.replay()][2:] == [b"born", b"x", b"y", b"z"]
+        assert await journalled(journal) == [b"born", b"x", b"y", b"z"]
 
     cut_lab.tell(story)
 
@@ -579,13 +739,13 @@ def test_a_refusal_whose_reply_is_lost_is_recorded_once(cut_lab: StreamsLab, pro
 def test_an_envelope_is_never_sent_twice(cut_lab: StreamsLab, proxy: CuttingProxy) -> None:
     async def story() -> None:
         outbox = cut_lab.life("r00", "one").outbox
-        assert await outbox.send(b"first")
+        assert await outbox.send(b"first") is Sending.SENT
         # When the reply to a send is lost
         proxy.cut(b"XADD")
-        assert not await outbox.send(b"second")
+        assert await outbox.send(b"second") is Sending.AWAY
         assert (proxy.cuts, proxy.requests) == (1, 1)
         # Then it stands there once, and later ones go through
-        assert await outbox.send(b"third")
+        assert await outbox.send(b"third") is Sending.SENT
         entries = cut_lab.server.xrange(cut_lab.keys.outbox(0))
         assert [fields[b"e"] for _, fields in entries[1:]] == [b"first", b"second", b"third"]
 
@@ -606,7 +766,8 @@ def test_an_announcement_is_repeated_until_it_is_certain(cut_lab: StreamsLab, pr
 def test_entries_in_a_lost_reply_are_received_after_all(cut_lab: StreamsLab, proxy: CuttingProxy) -> None:
     async def story() -> None:
         # Given a life that acknowledged one entry, and two more in its inbox
-        inbox = cut_lab.life("r00", "one").inbox
+        life = cut_lab.life("r00", "one")
+        inbox = life.inbox
         cut_lab.deliver("r00", b"one")
         [first] = await inbox.receive(10, WAIT_US)
         inbox.acknowledge(first.entry)
@@ -616,10 +777,118 @@ def test_entries_in_a_lost_reply_are_received_after_all(cut_lab: StreamsLab, pro
         proxy.cut(b"XREADGROUP")
         with pytest.raises(Unavailable):
             await inbox.receive(10, WAIT_US)
-        # Then they come with the next, and the acknowledged one does not
-        assert [delivery.frame for delivery in await inbox.receive(10, WAIT_US)] == [b"two", b"three"]
+        # Then they come after all, and the acknowledged one does not
+        assert [delivery.frame for delivery in await receive_all(life)] == [b"two", b"three"]
 
     cut_lab.tell(story)
+
+
+@pytest.mark.live
+def test_after_trouble_entries_come_in_portions_that_grow(cut_lab: StreamsLab, proxy: CuttingProxy) -> None:
+    async def story() -> None:
+        inbox = cut_lab.life("r00", "one").inbox
+        for _ in range(10):
+            cut_lab.deliver("r00", b"long")
+        assert len(await inbox.receive(10, WAIT_US)) == 10
+        # When a reply does not come whole (of entries that are too long, say), and that more than once
+        for _ in range(2):
+            proxy.cut(b"XREADGROUP")
+            with pytest.raises(Unavailable):
+                await inbox.receive(10, WAIT_US)
+            # Then what is pending is asked for in portions, one entry at first
+            assert [len(await inbox.receive(10, WAIT_US)) for _ in range(4)] == [1, 2, 4, 3]
+
+    cut_lab.tell(story)
+
+
+@pytest.mark.live
+def test_entries_in_a_lost_reply_are_not_counted_as_trimmed(server: EmbeddedServer, proxy: CuttingProxy) -> None:
+    lab = StreamsLab(server.url, "r00", through=proxy.url, inbox_limit=100)
+
+    async def story() -> None:
+        # Given a reader of an inbox that was trimmed, though never of anything unread
+        life = lab.life("r00", "one")
+        await exchange_letters(lab, life, 300)
+        # When replies with entries are lost, while others are in hand
+        for _ in range(3):
+            lab.deliver("r00", b"in hand")
+            lab.deliver("r00", b"in hand")
+            assert len(await life.inbox.receive(10, WAIT_US)) == 2
+            lab.deliver("r00", b"doubtful")
+            proxy.cut(b"XREADGROUP")
+            with pytest.raises(Unavailable):
+                await life.inbox.receive(10, WAIT_US)
+            await exchange_letters(lab, life, 300)
+        # Then nothing counts as lost
+        assert life.inbox.lost == 0
+        # and the account is right: what is lost later counts exactly
+        for _ in range(120):
+            lab.deliver("r00", b"late")
+        await exchange_letters(lab, life, 300)
+        assert life.inbox.lost == 120 + 50 - 100
+
+    lab.tell(story)
+
+
+@pytest.mark.live
+def test_an_inbox_that_vanished_is_made_anew_and_its_account_begins_again(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00", inbox_limit=100)
+
+    async def story() -> None:
+        # Given a reader whose inbox overflowed by ten, and then vanished
+        life = lab.life("r00", "one")
+        for _ in range(110):
+            lab.deliver("r00", b"early")
+        await receive_all(life)
+        lab.server.delete(lab.keys.inbox("r00"))
+        with pytest.raises(Unavailable):
+            await life.inbox.receive(10, WAIT_US)
+        # When it reads on, and the new one overflows by twenty
+        await exchange_letters(lab, life, 300)
+        for _ in range(70):
+            lab.deliver("r00", b"late")
+        await exchange_letters(lab, life, 300)
+        # Then all it lost is what overflowed
+        assert life.inbox.lost == 10 + 20
+
+    lab.tell(story)
+
+
+@pytest.mark.live
+def test_what_was_put_into_an_inbox_by_hand_is_no_trouble(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        # Given entries that no relay would make, and one that is huge
+        lab.put_by_hand("r00", {"foreign": b"field"})
+        lab.put_by_hand("r00", {"e": b"frame", "c": b"no number"})
+        lab.put_by_hand("r00", {"e": b"frame", "c": b"9" * 5000})
+        lab.put_by_hand("r00", {"e": bytes(15_000_000), "c": 0})
+        lab.deliver("r00", b"honest")
+        # When they are read
+        received = await receive_all(lab.life("r00", "one"))
+        # Then each comes as garbage, none as one that was trimmed; and what is behind them comes too
+        assert [len(delivery.frame or b"") for delivery in received] == [0, 0, 0, 15_000_000, len(b"honest")]
+        assert all(delivery.frame is not None for delivery in received)
+        assert all(isinstance(decode(delivery.frame or b""), Garbage) for delivery in received)
+
+    lab.tell(story)
+
+
+@pytest.mark.live
+def test_an_outbox_that_the_server_has_no_memory_for_is_full(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        outbox = lab.life("r00", "one").outbox
+        lab.server.config_set("maxmemory", 1)
+        try:
+            assert await outbox.send(b"frame") is Sending.FULL
+        finally:
+            lab.server.config_set("maxmemory", 0)
+        assert await outbox.send(b"frame") is Sending.SENT
+
+    lab.tell(story)
 
 
 @pytest.mark.live
@@ -662,42 +931,51 @@ def test_a_journal_that_came_back_without_its_tail_gets_it_again(server: Embedde
     lab.tell(story)
 
 
-@pytest.mark.live
-def test_a_doubtful_append_may_be_repeated(server: EmbeddedServer, proxy: CuttingProxy) -> None:
-    lab = StreamsLab(server.url, "r00", through=proxy.url, patience_s=0.0)
+@pytest.fixture
+def impatient_lab(server: EmbeddedServer, proxy: CuttingProxy) -> StreamsLab:
+    """The same, where no port tries twice."""
+    return StreamsLab(server.url, "r00", through=proxy.url, patience_s=0.0)
 
+
+async def doubtful_append(lab: StreamsLab, proxy: CuttingProxy, request_cut: bytes) -> Journal:
+    """A journal whose append of `x` ended in doubt."""
+    journal = lab.life("r00", "one").journal
+    await journal.append(1, [b"born"])
+    proxy.cut(request_cut)
+    with pytest.raises(Unavailable):
+        await journal.append(1, [b"x"])
+    return journal
+
+
+async def journalled(journal: Journal) -> list[bytes]:
+    """What a life has journalled behind what was dealt."""
+    return [row.content for row in await journal.replay()][2:]
+
+
+@pytest.mark.live
+def test_a_doubtful_append_may_be_repeated(impatient_lab: StreamsLab, proxy: CuttingProxy) -> None:
     async def story() -> None:
         # Given an append that ended in doubt, though it was stored
-        journal = lab.life("r00", "one").journal
-        await journal.append(1, [b"born"])
-        proxy.cut(b"EXEC")
-        with pytest.raises(Unavailable):
-            await journal.append(1, [b"x"])
+        journal = await doubtful_append(impatient_lab, proxy, b"EXEC")
         # When the caller makes it again
         await journal.append(1, [b"x"])
         # Then it is stored once
-        assert [row.content for row in await journal.replay()][2:] == [b"born", b"x"]
+        assert await journalled(journal) == [b"born", b"x"]
 
-    lab.tell(story)
+    impatient_lab.tell(story)
 
 
 @pytest.mark.live
-def test_a_replay_knows_what_an_append_in_doubt_meant_to_store(server: EmbeddedServer, proxy: CuttingProxy) -> None:
-    lab = StreamsLab(server.url, "r00", through=proxy.url, patience_s=0.0)
-
+def test_a_replay_knows_what_an_append_in_doubt_meant_to_store(impatient_lab: StreamsLab, proxy: CuttingProxy) -> None:
     async def story() -> None:
         # Given an append whose request was lost, and whose caller will not make it again
-        journal = lab.life("r00", "one").journal
-        await journal.append(1, [b"born"])
-        proxy.cut(b"WATCH")
-        with pytest.raises(Unavailable):
-            await journal.append(1, [b"x"])
+        journal = await doubtful_append(impatient_lab, proxy, b"WATCH")
         # When a successor asks what is journalled, it is there, once, whatever comes next
-        assert [row.content for row in await journal.replay()][2:] == [b"born", b"x"]
+        assert await journalled(journal) == [b"born", b"x"]
         await journal.append(1, [b"y"])
-        assert [row.content for row in await journal.replay()][2:] == [b"born", b"x", b"y"]
+        assert await journalled(journal) == [b"born", b"x", b"y"]
 
-    lab.tell(story)
+    impatient_lab.tell(story)
 
 
 @pytest.mark.live
@@ -751,7 +1029,7 @@ def test_a_server_that_is_away_is_a_value_or_unavailable(server: EmbeddedServer,
 
     async def story() -> None:
         ports = lab.life("r00", "one")
-        assert not await ports.outbox.send(b"frame")
+        assert await ports.outbox.send(b"frame") is Sending.AWAY
         assert not await ports.events.append(b"batch")
         for refused in (
             ports.outbox.announce(Birth("r00", 1, "one")),
@@ -766,6 +1044,31 @@ def test_a_server_that_is_away_is_a_value_or_unavailable(server: EmbeddedServer,
                 await refused
 
     lab.tell(story)
+
+
+@pytest.mark.live
+def test_a_plan_change_for_an_outbox_that_is_lost_is_not_taken_for_done(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+    lab.server.delete(lab.keys.outbox(1))
+
+    for insist in (True, False):
+        with pytest.raises(Unavailable, match=r"plan: .* is gone"):
+            lab.desk.change(PLAN, insist)
+
+    assert not lab.server.exists(lab.keys.outbox(1))
+    lab.server.close()
+
+
+@pytest.mark.live
+def test_what_is_no_control_entry_is_not_collected_as_one(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+    control = lab.keys.control(0)
+    lab.server.xadd(control, {"x": encode_control(PLAN)}, id="1-1")
+    for number, fields in enumerate(({"x": b"garbage"}, {"what": b"is this"}, {"x": b""}), start=2):
+        lab.server.xadd(control, dict[Any, Any](fields), id=f"1-{number}")
+
+    assert lab.desk.collect().controls == {0: [("1-1", PLAN)], 1: []}
+    lab.server.close()
 
 
 @pytest.mark.live

@@ -15,9 +15,12 @@ from robots.secret import Part, cut
 from robots.supervision import GaveUp, RestartPolicy
 from robots.virtual_time import VirtualClock, run_virtually
 from telemetry.events import (
+    ChannelPressure,
     EvidenceLost,
     ExchangeFailed,
+    InboxOverflowed,
     InvariantViolated,
+    MessageDropped,
     MessageReceived,
     MessageRefused,
     MessageRepeated,
@@ -430,6 +433,52 @@ def test_a_trimmed_entry_is_counted_and_acknowledged() -> None:
         await bench.eventually(lambda: bench.happened(MessageTrimmed))
 
         assert not inbox.pending
+
+    on_the_bench(scenario)
+
+
+def test_an_inbox_that_overflows_is_told_with_all_that_was_lost() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given an inbox that overflowed by more and more before its robot was born
+        bench.server.inbox_limit = 100
+        for _ in range(130):
+            bench.put("r00", "r01", Summary(b""))
+
+        # When the robot lives, then it tells of the loss, once
+        bench.give_birth("r00")
+        await bench.eventually(lambda: len(bench.happened(MessageReceived)) == 100)
+        await asyncio.sleep(0.1)
+        assert bench.happened(InboxOverflowed) == [InboxOverflowed(30)]
+
+        # and when more is lost, of all of it
+        for _ in range(105):
+            bench.put("r00", "r01", Summary(b""))
+        await bench.eventually(lambda: len(bench.happened(InboxOverflowed)) > 1)
+        assert bench.happened(InboxOverflowed) == [InboxOverflowed(30), InboxOverflowed(35)]
+
+    on_the_bench(scenario)
+
+
+def test_an_outbox_that_takes_nothing_is_told_in_a_few_lines_and_why_in_each_envelope() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a robot that gossips
+        await bench.begin("r00")
+
+        # When its outbox is full, and later away
+        bench.server.outbox_limit = 0
+        await bench.eventually(lambda: len(bench.happened(MessageDropped)) >= 4)
+        bench.server.is_away = True
+        await bench.eventually(lambda: len(bench.happened(MessageDropped)) >= 9)
+        bench.server.is_away = False
+        bench.server.outbox_limit = 1000
+
+        # Then each drop has its reason, and a person is told of 1, 2, 4, 8 … in all
+        reasons = [dropped.reason for dropped in bench.happened(MessageDropped)]
+        assert reasons[0] == "the outbox is full"
+        assert reasons[-1] == "the outbox is away"
+        told = [pressure for pressure in bench.happened(ChannelPressure) if pressure.channel == "outbox"]
+        assert [pressure.dropped for pressure in told] == [1, 2, 4, 8]
+        assert ChannelPressure.notable
 
     on_the_bench(scenario)
 

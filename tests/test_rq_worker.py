@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import redis
 import rq
+from bench import plan_change
 from rq import get_current_job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -22,7 +24,6 @@ from waiting import await_true, is_alive
 
 from broker.embedded import EmbeddedServer, find_binary
 from broker.faults import Loss
-from broker.plan import first_plan
 from broker.ports import Dealing, Unavailable
 from broker.streams.connection import connect
 from broker.streams.desk import StreamDesk
@@ -94,6 +95,35 @@ class Lab:
     def await_life(self, number, seconds=3.0):
         """The pid of the `number`-th horse that reached its job."""
         return await_true(lambda: len(self.lives()) >= number and self.lives(), seconds, f"life {number}")[number - 1]
+
+    def run_robot(self, function=beating, robot="r00"):
+        """Start the RQ worker rq:r00, and let it run `function` as the life of `robot`; the pid of its horse."""
+        self.robot_is(function)
+        self.start_worker()
+        enqueue_robot(self.connection, "t", robot)
+        return self.await_life(1)
+
+    def kill_worker(self):
+        self.fleet.signal("rq:r00", signal.SIGKILL)
+        assert self.await_death("rq:r00", 1).status == -signal.SIGKILL
+
+    def kill_server_and(self, horse):
+        """Kill the server, then the horse, and wait until its RQ worker has buried it."""
+        os.kill(self.server.pid, signal.SIGKILL)
+        os.kill(horse, signal.SIGKILL)
+        await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the burial")
+
+    @contextmanager
+    def server_again(self):
+        """Within, a server on what the killed one has left; the fleet ends before it does."""
+        folder = self.server.folder
+        options = ["--port", "0", "--unixsocket", f"{folder}/redis.sock", "--appendonly", "yes", "--dir", str(folder)]
+        with subprocess.Popen([str(find_binary()), *options], stdout=subprocess.DEVNULL) as again:
+            try:
+                yield
+                self.fleet.end_all(1)
+            finally:
+                again.kill()
 
     def leases(self):
         return self.connection.zrange(f"rq:wip:{QUEUE}", 0, -1)
@@ -173,10 +203,8 @@ def test_callbacks_and_webhooks_of_a_job_are_never_called(monkeypatch):
 
 def test_a_killed_horse_runs_again_on_the_same_rq_worker(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    worker = lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
+    worker = lab.fleet.living["rq:r00"]
     # When its horse is killed
     os.kill(horse, signal.SIGKILL)
     # Then it has a second life on the same RQ worker
@@ -187,10 +215,7 @@ def test_a_killed_horse_runs_again_on_the_same_rq_worker(lab):
 
 def test_a_horse_whose_loop_stops_is_killed_and_replaced(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
     # When its loop does not turn any more, though the process exists
     os.kill(horse, signal.SIGSTOP)
     # Then it is replaced
@@ -200,10 +225,7 @@ def test_a_horse_whose_loop_stops_is_killed_and_replaced(lab):
 
 def test_the_lease_is_not_renewed_for_a_silent_loop(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
     # When its loop stops
     os.kill(horse, signal.SIGSTOP)
     # Then its lease runs out, while its RQ worker still waits for a sign of life
@@ -230,10 +252,7 @@ def test_a_fenced_horse_ends_its_rq_worker_and_is_not_queued_again(lab):
 
 def test_who_lost_its_lease_ends_with_its_horse(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
     # When somebody takes its lease away, as for an abandoned robot
     lab.connection.zrem(f"rq:wip:{QUEUE}", *lab.leases())
     # Then both end, and neither queues the job
@@ -245,10 +264,7 @@ def test_who_lost_its_lease_ends_with_its_horse(lab):
 @pytest.mark.parametrize("how", ["crashes", "is killed"])
 def test_a_horse_that_ends_after_its_lease_was_lost_is_not_queued_again(lab, how):
     # Given a robot that runs, and whose lease was taken away
-    lab.robot_is(beating_then_crashing)
-    lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot(beating_then_crashing)
     lab.connection.zrem(f"rq:wip:{QUEUE}", *lab.leases())
     # When it ends before its RQ worker has noticed
     if how == "crashes":
@@ -262,10 +278,7 @@ def test_a_horse_that_ends_after_its_lease_was_lost_is_not_queued_again(lab, how
 
 def test_a_second_execution_of_a_living_robot_ends_before_its_job(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    lab.start_worker("rq:r00")
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
     # When its job is queued a second time, and another RQ worker takes it
     lab.connection.rpush(f"rq:queue:{QUEUE}", "robot-t-r00")
     lab.start_worker("rq:r01")
@@ -278,13 +291,9 @@ def test_a_second_execution_of_a_living_robot_ends_before_its_job(lab):
 
 def test_a_killed_rq_worker_leaves_no_horse_and_its_robot_can_run_elsewhere_at_once(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    lab.start_worker("rq:r00")
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
     # When its RQ worker is killed
-    lab.fleet.signal("rq:r00", signal.SIGKILL)
-    assert lab.await_death("rq:r00", 1).status == -signal.SIGKILL
+    lab.kill_worker()
     # Then the horse is gone,
     await_true(lambda: not is_alive(horse), 1, "the horse's end")
     # and once its lease is declared void, the robot has a second life on another RQ worker
@@ -297,12 +306,8 @@ def test_a_killed_rq_worker_leaves_no_horse_and_its_robot_can_run_elsewhere_at_o
 
 def test_a_lease_that_ran_out_keeps_no_robot_from_living_elsewhere(lab):
     # Given a robot whose RQ worker was killed, and whose lease ran out without anybody looking after it
-    lab.robot_is(beating)
-    lab.start_worker("rq:r00")
-    enqueue_robot(lab.connection, "t", "r00")
-    lab.await_life(1)
-    lab.fleet.signal("rq:r00", signal.SIGKILL)
-    lab.await_death("rq:r00", 1)
+    lab.run_robot()
+    lab.kill_worker()
     [member] = lab.leases()
     lab.connection.zadd(f"rq:wip:{QUEUE}", {member: 1})
     # When its job is queued again, by whomever
@@ -327,10 +332,7 @@ def test_an_idle_rq_worker_ends_quickly_when_told(lab):
 
 def test_a_busy_rq_worker_lets_its_robot_end_in_order_and_wait_in_the_queue(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
     # When its RQ worker is told to end
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     # Then the robot ends in order, then the RQ worker, and the robot's job waits for another one
@@ -348,10 +350,7 @@ def test_a_horse_that_gives_its_lease_back_and_is_slow_to_end_has_not_lost_it(la
         time.sleep(1.5 * HEARTBEAT_S)
 
     monkeypatch.setattr(RobotWorker, "handle_job_retry", slowly)
-    lab.robot_is(beating)
-    lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    lab.await_life(1)
+    lab.run_robot()
     # When its RQ worker is told to end
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     # Then it ends in order
@@ -361,14 +360,10 @@ def test_a_horse_that_gives_its_lease_back_and_is_slow_to_end_has_not_lost_it(la
 
 def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
     # Given an RQ worker with a robot, and an idle one
-    lab.robot_is(beating)
-    lab.start_worker("rq:r00")
-    enqueue_robot(lab.connection, "t", "r07")
-    lab.await_life(1)
+    lab.run_robot(robot="r07")
     lab.start_worker("rq:r01")
     # When the first is killed
-    lab.fleet.signal("rq:r00", signal.SIGKILL)
-    lab.await_death("rq:r00", 1)
+    lab.kill_worker()
     # Then its robot is known, and the other has none
     assert robots_of(lab.connection, ["rq-r00", "rq-r01"]) == {"rq-r00": "r07"}
     # and a server that is away is told apart from RQ workers that run none
@@ -384,8 +379,7 @@ def test_a_robot_that_is_withdrawn_leaves_nothing_wherever_its_job_stands(lab):
     for number in range(4):
         enqueue_robot(lab.connection, "t", f"r{number:02d}")
     lab.await_life(1)
-    lab.fleet.signal("rq:r00", signal.SIGKILL)
-    lab.await_death("rq:r00", 1)
+    lab.kill_worker()
     lab.connection.lmove(f"rq:queue:{QUEUE}", f"rq:queue:{QUEUE}:intermediate")
     lab.connection.zadd(f"rq:failed:{QUEUE}", {"robot-t-r02": 1})
     # and one of another run
@@ -409,10 +403,8 @@ def test_a_robot_that_is_withdrawn_leaves_nothing_wherever_its_job_stands(lab):
 
 def test_ctrl_c_does_not_reach_the_children_of_a_fleet(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    worker = lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
+    worker = lab.fleet.living["rq:r00"]
     # When SIGINT comes to both
     os.kill(worker, signal.SIGINT)
     os.kill(horse, signal.SIGINT)
@@ -425,64 +417,39 @@ def test_ctrl_c_does_not_reach_the_children_of_a_fleet(lab):
 
 def test_a_robot_survives_a_restart_of_the_server(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    worker = lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
+    worker = lab.fleet.living["rq:r00"]
     [member] = lab.leases()
     # When the server is killed, stays away until a heartbeat was missed, and comes back
     lease = lab.connection.zscore(f"rq:wip:{QUEUE}", member)
     os.kill(lab.server.pid, signal.SIGKILL)
     await_true(lambda: time.time() > lease, LEASE_S + 1, "the lease's end")
-    with subprocess.Popen(same_server(lab.server.folder), stdout=subprocess.DEVNULL) as again:
-        try:
-            # Then the same life goes on, and its lease is renewed
-            await_true(lambda: answered(lab.connection, member) > time.time(), 5, "a renewed lease")
-            assert is_alive(horse)
-            assert lab.fleet.living == {"rq:r00": worker}
-            lab.fleet.end_all(1)
-        finally:
-            again.kill()
+    with lab.server_again():
+        # Then the same life goes on, and its lease is renewed
+        await_true(lambda: answered(lab.connection, member) > time.time(), 5, "a renewed lease")
+        assert is_alive(horse)
+        assert lab.fleet.living == {"rq:r00": worker}
 
 
 def test_a_horse_that_dies_while_the_server_is_away_runs_again_when_it_is_back(lab):
     # Given a robot that runs
-    lab.robot_is(beating)
-    worker = lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
+    horse = lab.run_robot()
+    worker = lab.fleet.living["rq:r00"]
     # When the server is killed, and then the horse, and its RQ worker has buried it
-    os.kill(lab.server.pid, signal.SIGKILL)
-    os.kill(horse, signal.SIGKILL)
-    await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the burial")
-    with subprocess.Popen(same_server(lab.server.folder), stdout=subprocess.DEVNULL) as again:
-        try:
-            # Then its job is queued again as soon as the server is back, and lives with the same RQ worker
-            await_true(lambda: answered_lives(lab) == 2, 5, "the second life")
-            assert lab.fleet.living == {"rq:r00": worker}
-            lab.fleet.end_all(1)
-        finally:
-            again.kill()
+    lab.kill_server_and(horse)
+    with lab.server_again():
+        # Then its job is queued again as soon as the server is back, and lives with the same RQ worker
+        await_true(lambda: answered_lives(lab) == 2, 5, "the second life")
+        assert lab.fleet.living == {"rq:r00": worker}
 
 
 def test_an_rq_worker_that_waits_for_its_server_ends_when_told(lab):
     # Given an RQ worker whose horse died while the server is away
-    lab.robot_is(beating)
-    lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1)
-    os.kill(lab.server.pid, signal.SIGKILL)
-    os.kill(horse, signal.SIGKILL)
-    await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the burial")
+    horse = lab.run_robot()
+    lab.kill_server_and(horse)
     # When it is told to end / Then it does, in order
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     assert lab.await_death("rq:r00", 3).status == 0
-
-
-def same_server(folder):
-    """The command that starts a server on what another has left in `folder`."""
-    options = ["--port", "0", "--unixsocket", f"{folder}/redis.sock", "--appendonly", "yes", "--dir", str(folder)]
-    return [str(find_binary()), *options]
 
 
 def answered(connection, member):
@@ -565,12 +532,21 @@ def deal(lab, robots=2):
     }
     terms = Terms(robots=robots, shards=1, seed=7, tick_us=50_000, quiet_period_us=300_000, median_delay_us=0)
     desk = StreamDesk(lab.connection, "t")
-    desk.deal(Dealing("t", 1, first_plan([Loss(0.0)]), journals, encode_terms(terms)))
+    desk.deal(Dealing("t", 1, plan_change(Loss(0.0)), journals, encode_terms(terms)))
     return desk
 
 
 def births(lab, robot):
     return lab.connection.xlen(Keys("t").birth(robot)) - 1
+
+
+def deal_and_bear(lab):
+    """The same with one robot of it, r00, born by the RQ worker rq:r00."""
+    desk = deal(lab)
+    lab.start_worker("rq:r00")
+    enqueue_robot(lab.connection, "t", "r00")
+    await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
+    return desk
 
 
 def test_a_robot_is_born_in_a_horse_and_done_at_the_order_stop(lab):
@@ -592,10 +568,7 @@ def test_a_robot_is_born_in_a_horse_and_done_at_the_order_stop(lab):
 
 def test_a_job_is_done_although_rqs_details_of_its_executions_ran_out(lab):
     # Given a robot that runs, whose execution's details were lost but for what a heartbeat writes (as after an outage),
-    desk = deal(lab)
-    lab.start_worker()
-    enqueue_robot(lab.connection, "t", "r00")
-    await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
+    desk = deal_and_bear(lab)
     [details] = lab.connection.keys("rq:execution:*")
     lab.connection.delete(details)
     # and a listed execution of which nothing else is left
@@ -612,10 +585,7 @@ def test_a_job_is_done_although_rqs_details_of_its_executions_ran_out(lab):
 
 def test_a_robot_told_by_sigterm_waits_in_the_queue_and_lives_again_elsewhere(lab):
     # Given a robot that runs
-    deal(lab)
-    lab.start_worker("rq:r00")
-    enqueue_robot(lab.connection, "t", "r00")
-    await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
+    deal_and_bear(lab)
     # When its RQ worker is told to end
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     # Then its job waits,
@@ -653,10 +623,7 @@ def test_a_robot_of_a_run_that_is_gone_is_not_tried_again(lab):
 
 def test_a_robot_that_is_fenced_ends_its_rq_worker(lab):
     # Given a robot that gossips
-    desk = deal(lab)
-    lab.start_worker("rq:r00")
-    enqueue_robot(lab.connection, "t", "r00")
-    await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
+    desk = deal_and_bear(lab)
     # When a later life stands in its journal, and it has something to append
     lab.connection.xadd(Keys("t").journal("r00"), {"j": encode_entry(Header("dealt")), "n": "other"}, id="9-1")
     lab.fleet.signal("rq:r00", signal.SIGSTOP)
@@ -673,3 +640,37 @@ def horse_of(lab):
     pid = lab.fleet.living["rq:r00"]
     [horse] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(horse)
+
+
+def test_a_signal_that_interrupts_an_rq_worker_anywhere_does_not_break_it(lab):
+    # Given an RQ worker's connection, and a signal handler that raises at any moment, as RQ's do
+    program = f"""
+import signal, time
+from broker.streams.connection import connect
+from deploy.rq_worker import RobotWorker
+
+class Interrupted(Exception): pass
+
+def interrupt(*_): raise Interrupted
+
+connection = connect({lab.server.url!r})
+RobotWorker(["robots"], connection=connection)
+pack = connection.connection_pool.make_connection().pack_command
+signal.signal(signal.SIGALRM, interrupt)
+end = time.monotonic() + 0.5
+while time.monotonic() < end:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.00005)
+        while True:
+            pack("EXPIRE", "key", 123456789)
+    except Interrupted:
+        pass
+print("alive")
+"""
+    # When commands are packed all the while
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, cwd=Path(__file__).parent.parent, capture_output=True, text=True
+    )
+
+    # Then the process lives to tell it
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from broker.faults import AnyFault, Delay, Duplicate, Loss, Reorder
+from broker.grammar import Line, parse_line
 from broker.plan import median_delay_us
+from broker.presets import lines_of
+from broker.schedule import timed
 from deploy.settings import DEFAULT_SECRET
 from robots.deal import Deal
 from robots.ending import Bounds
@@ -26,7 +29,7 @@ HARSH: list[AnyFault] = [Loss(0.5), Duplicate(0.5), Delay(0, 60_000), Reorder(0.
 def run(robots: int, seed: int, faults: list[AnyFault], secret: str = DEFAULT_SECRET, copies: int = 1) -> Simulated:
     deal = Deal(secret, robots, copies, seed)
     terms = Terms(robots, 1, seed, 100_000, 1_000_000, median_delay_us(faults))
-    return simulate("sim", deal, terms, faults, Bounds(0, 60_000_000))
+    return simulate("sim", deal, terms, timed(map(Line, faults)), Bounds(0, 60_000_000))
 
 
 def completed(simulated: Simulated) -> list[int]:
@@ -131,3 +134,31 @@ def test_after_completion_the_lab_falls_nearly_silent() -> None:
     assert 6 * 10 <= len(summaries) <= 6 * 20
     assert len(late) <= 2 * len(summaries) + 6
     assert all(message.parts == 0 for message in late)
+
+
+@pytest.mark.parametrize("preset", ["storm", "split"])
+def test_every_preset_ends_with_the_secret_written_and_all_complete(preset: str) -> None:
+    for seed in range(5):
+        lines = lines_of(preset, 6)
+        deal = Deal(DEFAULT_SECRET, 6, 1, seed)
+        simulated = simulate(
+            "sim", deal, Terms(6, 2, seed, 100_000, 1_000_000, 20_000), timed(lines), Bounds(0, 60_000_000)
+        )
+
+        assert simulated.ended == "complete", seed
+        assert len(completed(simulated)) == 6
+
+
+def test_nobody_is_complete_before_a_partition_heals_and_everybody_soon_after() -> None:
+    # Given a secret whose parts lie on both sides of a cut from go on
+    cut = parse_line("partition hold r00..r02|r03..r05 @0s+3s")
+    deal = Deal(DEFAULT_SECRET, 6, 1, 1)
+
+    # When the run goes on until the cut has healed
+    simulated = simulate("sim", deal, Terms(6, 1, 1, 100_000, 1_000_000, 0), timed([cut]), Bounds(0, 60_000_000))
+
+    # Then nobody knew everything before, and all do within a few ticks
+    rounds = completed(simulated)
+    assert len(rounds) == 6
+    assert min(rounds) >= 30
+    assert max(rounds) <= 40

@@ -7,20 +7,22 @@ order `dealt` comes last, at `0-1` as well: nobody may take a half-dealt run for
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
 import redis
 from redis.exceptions import ResponseError
 
-from broker.plan import Control, decode_control, encode_control
-from broker.ports import BirthRow, Dealing, Evidence, JournalRow, RegisterRow, StreamCount
+from broker.plan import Control, PlanChange, encode_control, read_control
+from broker.ports import BirthRow, Dealing, Evidence, JournalRow, RegisterRow, Request, StreamCount, Unavailable
 from broker.relay import Fate, parse_id
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.orders import orders_in
 from broker.streams.patience import PATIENCE_S, insist_blocking
 from broker.streams.reading import Entry, decoded, read_all_blocking
+from broker.streams.requests import StreamRequests
 
 _NO_STREAM: Final = StreamCount(0, "0-0", 0)
 
@@ -42,6 +44,7 @@ class StreamDesk:
         self._keys = Keys(run)
         self._patience_s = patience_s
         self._shape: Shape | None = None
+        self._requests = StreamRequests(client, run)
 
     def deal(self, dealing: Dealing) -> None:
         """Create everything that a run begins with. Again with the same dealing: only what is absent yet.
@@ -54,6 +57,20 @@ class StreamDesk:
         fields: dict[Any, Any] = {keys.ORDER: order, keys.WORDS: content}
         insist_blocking("order", lambda: self._client.xadd(self._keys.orders, fields), self._patience_s)
 
+    def change(self, change: PlanChange, insist: bool = True) -> None:
+        """Put a plan change into every outbox, for certain (twice does no harm). Without `insist` it is tried once.
+        Raises Unavailable."""
+        patience_s = self._patience_s if insist else 0.0
+        fields: dict[Any, Any] = {keys.CONTROL: encode_control(change)}
+        for outbox in map(self._keys.outbox, range(self._known_shape()[0])):
+            put = partial(self._client.xadd, outbox, fields, nomkstream=True)
+            if insist_blocking("plan", put, patience_s) is None:
+                raise Unavailable(f"plan: {outbox} is gone")
+
+    def requests(self) -> list[Request]:
+        """Requests not seen yet, in order; none while the server is away."""
+        return self._requests.read()
+
     def collect(self) -> Evidence:
         """Read everything that the verdict is judged from. Raises Unavailable."""
         return insist_blocking("evidence", self._collect, self._patience_s)
@@ -64,13 +81,12 @@ class StreamDesk:
         insist_blocking("forgetting", self._forget, self._patience_s)
 
     def _forget(self) -> None:
-        shards, robots = self._shape or _shape_in(read_all_blocking(self._client, self._keys.orders))
+        shards, robots = self._known_shape()
         names = self._keys
-        streams = [names.register, names.events]
+        streams = [names.register, names.events, names.requests]
         streams += [key for robot in robots for key in (names.birth(robot), names.inbox(robot), names.journal(robot))]
-        streams += [
-            key for shard in range(shards) for key in (names.outbox(shard), names.control(shard), names.fates(shard))
-        ]
+        for shard in range(shards):
+            streams += [names.outbox(shard), names.control(shard), names.fates(shard), names.lease(shard)]
         for key in [*streams, names.orders]:  # the orders last: they tell what else there is
             self._client.unlink(key)
 
@@ -121,9 +137,13 @@ class StreamDesk:
             orders=orders_in(orders),
         )
 
+    def _known_shape(self) -> Shape:
+        return self._shape or _shape_in(read_all_blocking(self._client, self._keys.orders))
+
     def _controls(self, shard: int) -> list[tuple[str, Control]]:
         entries = read_all_blocking(self._client, self._keys.control(shard))
-        return [(entry, decode_control(fields[keys.CONTROL])) for entry, fields in entries]
+        controls = [(entry, read_control(fields.get(keys.CONTROL))) for entry, fields in entries]
+        return [(entry, control) for entry, control in controls if control is not None]
 
     def _fates(self, shard: int) -> list[Fate | list[str]]:
         rows: list[Fate | list[str]] = []

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
+from typing import Final
+
 import redis
 from redis.exceptions import RedisError
 
 from broker.streams import keys
 from broker.streams.reading import decoded_one
 
-_BATCHES = 256  # entries of the stream in one read
+KEPT: Final = 10_000  # batches that the recorder leaves for readers that join later
+
+_BATCHES: Final = 256  # entries of the stream in one read
+_TRIMS: Final = 10  # while as many batches are read as are kept
 
 
 class StreamEventSource:
-    """Batches of events, each given once. A server that is away has nothing new to tell."""
+    """`ports.EventSource` on a stream. With `keep` it is the recorder's: of what it has read, all but about the last
+    `keep` batches are forgotten. Nothing is ever forgotten that it has not read."""
 
-    def __init__(self, client: redis.Redis, key: str) -> None:
+    def __init__(self, client: redis.Redis, key: str, keep: int | None = None) -> None:
         self._client = client
         self._key = key
+        self._keep = keep
         self._cursor = "0"
+        self._marks: deque[str] = deque()  # ids that were read, at even distances; the newest `_TRIMS`
+        self._unmarked = 0
 
     def read(self) -> list[bytes]:
         """The frames that came since the last call."""
@@ -32,6 +43,20 @@ class StreamEventSource:
                 return frames
             frames += [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
             self._cursor = entries[-1][0]
+            self._forget(len(entries))
+
+    def _forget(self, came: int) -> None:
+        """Now and then, trim what lies `keep` behind the cursor. A trim that fails is made up for by the next."""
+        if self._keep is None:
+            return
+        self._unmarked += came
+        if self._unmarked < self._keep // _TRIMS:
+            return
+        self._unmarked = 0
+        self._marks.append(self._cursor)
+        if len(self._marks) > _TRIMS:
+            with suppress(RedisError):
+                self._client.xtrim(self._key, minid=self._marks.popleft(), approximate=True)
 
 
 def append_events(client: redis.Redis, key: str, frame: bytes) -> bool:

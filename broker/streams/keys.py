@@ -12,8 +12,9 @@ from typing import Final
 ENVELOPE: Final = b"e"  # outbox, inbox: a frame
 CONTROL: Final = b"x"  # outbox, control: a control entry's frame
 COPY: Final = b"c"  # inbox: the copy's number
+TRACE: Final = b"t"  # outbox, inbox: a trace context, which the broker only passes on
 CONTENT: Final = b"j"  # journal
-NONCE: Final = b"n"  # journal, birth, register: the life that wrote
+NONCE: Final = b"n"  # journal, birth, register: the life that wrote; requests: the wish
 AT: Final = b"t"  # birth, of an attempt: the server's time in microseconds
 ROBOT: Final = b"r"  # register
 INCARNATION: Final = b"i"  # register
@@ -24,6 +25,7 @@ EVENTS: Final = b"f"  # events: a batch of events
 ORDER: Final = b"o"  # orders: dealt, go, stop
 WORDS: Final = b"c"  # orders: the terms, or the reason
 SHAPE: Final = b"d"  # orders, of `dealt`: msgpack [shards, names of the robots]
+REQUEST: Final = b"q"  # requests: what a person asks of whoever conducts the run
 
 FIRST_ID: Final = "0-1"
 GREATEST_ID: Final = "18446744073709551615-18446744073709551615"  # nothing can ever follow it
@@ -37,6 +39,7 @@ class Keys:
         self.register = f"lab:{{{run}}}:register"
         self.events = f"lab:{{{run}}}:events"
         self.orders = f"lab:{{{run}}}:orders"
+        self.requests = f"lab:{{{run}}}:requests"
 
     def birth(self, robot: str) -> str:
         """Births of, and attempts to write by, one robot. In the register's slot: one transaction touches both."""
@@ -56,3 +59,7 @@ class Keys:
 
     def fates(self, shard: int) -> str:
         return f"lab:{{{self._run}.out{shard}}}:fates"
+
+    def lease(self, shard: int) -> str:
+        """Whose turn it is to relay the shard. In the outbox's slot: every read depends on it."""
+        return f"lab:{{{self._run}.out{shard}}}:lease"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 import redis.asyncio
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from broker.plan import Control, encode_control
-from broker.ports import Delivery, Unavailable
+from broker.ports import Delivery, Sending, Unavailable
 from broker.streams import keys
 from broker.streams.connection import block_ms
+from broker.streams.losses import Losses
 from broker.streams.patience import PATIENCE_S, TROUBLE, insist
 from broker.streams.reading import Entry, decoded_one
 
@@ -21,6 +22,7 @@ GROUP: Final = "robot"
 READER: Final = "robot"
 
 _MEASURED_EVERY: Final = 32
+_MOST_DIGITS: Final = 9  # of a copy's number
 
 
 class StreamOutbox:
@@ -40,17 +42,19 @@ class StreamOutbox:
         self._patience_s = patience_s
         self._unmeasured = 0
 
-    async def send(self, frame: bytes) -> bool:
-        """Put an envelope's frame there, once at most. False: full, away, or it is not known."""
+    async def send(self, frame: bytes) -> Sending:
+        """Put an envelope's frame there, once at most. FULL also when the server has no memory left."""
         try:
             if self._unmeasured == 0:
                 if await self._client.xlen(self._key) >= self._limit:
-                    return False
+                    return Sending.FULL
                 self._unmeasured = max(1, min(_MEASURED_EVERY, self._limit // 100))
             self._unmeasured -= 1
-            return await self._put({keys.ENVELOPE: frame})
+            return Sending.SENT if await self._put({keys.ENVELOPE: frame}) else Sending.AWAY
+        except OutOfMemoryError:
+            return Sending.FULL
         except TROUBLE:
-            return False
+            return Sending.AWAY
 
     async def announce(self, control: Control) -> None:
         """Put a control entry there, for certain (twice does no harm). Raises Unavailable."""
@@ -73,12 +77,17 @@ class StreamInbox:
     First comes what is pending: read from id 0 onwards, the cursor following, until nothing is left; then what is new.
     Any trouble begins this again, so that no entry handed out in a lost reply is forgotten. Then an entry that the
     caller has but did not acknowledge yet comes once more.
+
+    How long an entry is, only its writer and the server's `proto-max-bulk-len` decide: it comes as it is. So what is
+    pending is read in small portions first, or a reply too big to arrive in time would be asked for again for ever.
     """
 
     def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
         self._client = client
         self._key = key
         self._grouped = False
+        self._losses = Losses()
+        self._portion = 1  # entries in the next read of what is pending; doubled by each that went well
         self._cursor: str | None = "0"  # in what is pending; None: that is read
         self._done: dict[str, None] = {}  # acknowledged, and not known to be stored; in order
 
@@ -88,16 +97,26 @@ class StreamInbox:
         cursor, self._cursor = self._cursor, "0"  # until the reply is here, whatever cuts this call short
         try:
             await self._ensure_group()
-            entries = await self._read(limit, cursor, None) if cursor is not None else []
+            entries = await self._read(min(limit, self._portion), cursor, None) if cursor is not None else []
             if entries:
                 self._cursor = entries[-1][0]
+                self._portion *= 2
             else:
+                if self._losses.is_look_due:
+                    await self._look_for_losses()
                 entries = await self._read(limit, ">", block_ms(wait_us))
                 self._cursor = None
         except TROUBLE as error:
             self._grouped = False
+            self._portion = 1
             raise Unavailable(f"inbox: {error}") from error
+        self._losses.came([entry for entry, _ in entries])
         return [_delivery(entry) for entry in entries]
+
+    @property
+    def lost(self) -> int:
+        """Entries that were trimmed before any life read them, as far as this life has noticed."""
+        return self._losses.lost
 
     def acknowledge(self, entry: str) -> None:
         """Never give `entry` out again. Travels with the next `receive`."""
@@ -115,14 +134,29 @@ class StreamInbox:
         self._forget(done)
 
     async def _ensure_group(self) -> None:
+        """The stream is made if need be, by whoever is first, reader or relay. Unlike all other streams it may be made
+        anew: one that vanished held nothing but copies on their way, whose loss is as any loss (exchanges repeat what
+        is not answered) and shows in the record, where more copies were put than the inbox ever got."""
         if self._grouped:
             return
         try:
             await self._client.xgroup_create(self._key, GROUP, id="0", mkstream=True)
+            self._losses.begin_anew()
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):  # an earlier life made it
                 raise
+        if not self._losses.has_begun:
+            await self._look_for_losses()
         self._grouped = True
+
+    async def _look_for_losses(self) -> None:
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.xinfo_stream(self._key)
+            pipe.xinfo_groups(self._key)
+            stream, groups = await pipe.execute()
+        for group in groups:
+            if group["name"] == GROUP.encode():
+                self._losses.look(stream, group)
 
     async def _read(self, limit: int, after: str, block: int | None) -> list[Entry]:
         done = list(self._done)
@@ -141,4 +175,9 @@ class StreamInbox:
 
 def _delivery(entry: Entry) -> Delivery:
     name, fields = entry
-    return Delivery(name, int(fields.get(keys.COPY, b"0")), fields.get(keys.ENVELOPE))
+    if not fields:
+        return Delivery(name, 0, None)
+    copy = fields.get(keys.COPY, b"0")
+    if not copy.isdigit() or len(copy) > _MOST_DIGITS:
+        return Delivery(name, 0, b"")
+    return Delivery(name, int(copy), fields.get(keys.ENVELOPE, b""))

@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from broker.streams.connection import ServerUnfit
-from deploy.commands import run, simulate, verify
+from deploy.again import Unrepeatable
+from deploy.commands import faults, relay, run, simulate, verify
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import tell
 from deploy.environment import Unable
@@ -33,6 +34,8 @@ app = App(
 app.command(run.run, help_epilogue=run.EXAMPLES)
 app.command(simulate.simulate, help_epilogue=simulate.EXAMPLES)
 app.command(verify.verify, help_epilogue=verify.EXAMPLES)
+app.command(faults.app)
+app.command(relay.relay, help_epilogue=relay.EXAMPLES)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -45,7 +48,7 @@ def _code(arguments: list[str]) -> int:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _complain(_one_line(error), USAGE)
-    except (Unfit, NoSuchRun) as error:
+    except (Unfit, NoSuchRun, Unrepeatable) as error:
         return _complain(str(error), USAGE)
     except (Unable, ServerUnfit) as error:
         return _complain(str(error), ENVIRONMENT)
@@ -58,7 +61,8 @@ def _code(arguments: list[str]) -> int:
 
 def _one_line(error: CycloptsError) -> str:
     error.verbose = False
-    return " ".join(str(error).split())
+    hint = "; a value with a space in it is written in quotes" if isinstance(error, UnusedCliTokensError) else ""
+    return " ".join(str(error).split()).removesuffix(".") + hint
 
 
 def _complain(line: str, code: int) -> int:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-SHARDS: Final = 1  # outboxes, each with a relay of its own
 INTERRUPTED: Final = 130  # the exit code of what a person interrupted
 
 
@@ -21,11 +20,29 @@ class Experiment:
     secret: Annotated[str | None, Parameter(help="The secret itself. [default: a sentence of 11 words]")] = None
     secret_file: Annotated[str | None, Parameter(help="A UTF-8 file with the secret; - is standard input.")] = None
     copies: Annotated[str | None, Parameter(help="How many robots hold each part at the start. [default: 1]")] = None
-    preset: Annotated[str | None, Parameter(help="The network: calm or lossy. [default: lossy]")] = None
+    again: Annotated[
+        str | None,
+        Parameter(help="Repeat a recorded run: its seed, settings and plan, with what was changed by hand and when."),
+    ] = None
+    preset: Annotated[str | None, Parameter(help="The network: calm, lossy, storm or split. [default: lossy]")] = None
+    fault: Annotated[
+        tuple[str, ...] | None,
+        Parameter(help="Any fault: 'NAME ARGS [TARGET] [@start[+duration]] [every T]'. May be repeated."),
+    ] = None
+    faults: Annotated[
+        str | None, Parameter(help="A TOML file in the place of the preset: faults = ['loss 0.2', …].")
+    ] = None
     loss: Annotated[str | None, Parameter(help="Probability that an envelope is lost; 0 removes the fault.")] = None
-    duplicate: Annotated[str | None, Parameter(help="Probability that it arrives twice.")] = None
-    delay: Annotated[str | None, Parameter(help="How long every copy is held: 20ms, or 5ms..20ms.")] = None
+    burst_loss: Annotated[str | None, Parameter(help="Share lost, and mean length of a burst: '.2 5'.")] = None
+    duplicate: Annotated[str | None, Parameter(help="Probability that it arrives twice; '.1 x3': thrice.")] = None
+    delay: Annotated[str | None, Parameter(help="How long every copy is held: 20ms, 5ms..20ms or 20ms~0.5.")] = None
     reorder: Annotated[str | None, Parameter(help="Probability of a further 10..50 ms: others overtake.")] = None
+    corrupt: Annotated[str | None, Parameter(help="Probability that it arrives damaged.")] = None
+    throttle: Annotated[str | None, Parameter(help="Envelopes that pass from one robot to another: 20/s.")] = None
+    partition: Annotated[
+        str | None, Parameter(help="Who is cut from whom, and when: 'hold r00..r02|r03..r05 @1s+3s'.")
+    ] = None
+    relays: Annotated[str | None, Parameter(help="Outboxes, each with a relay of its own. [default: 1]")] = None
     seed: Annotated[str | None, Parameter(help="Draws deal and fates. [default: drawn, and printed]")] = None
     tick: Annotated[str | None, Parameter(help="How often a robot gossips. [default: 100ms]")] = None
     quiet_period: Annotated[str | None, Parameter(help="How long without news before it writes. [default: 1s]")] = None

@@ -11,7 +11,6 @@ from typing import TextIO
 
 from broker.ports import Evidence
 from deploy.environment import Unable
-from deploy.filing import write_output
 from deploy.settings import LabSettings
 
 
@@ -48,7 +47,9 @@ def _silence(stream: TextIO) -> None:
 
 def deliver(settings: LabSettings, evidence: Evidence) -> None:
     """The secret, if `--output` asked for it and there is one; verdict and record come first. Raises Unable."""
+    if settings.output is None or evidence.register is None:
+        return
     try:
-        write_output(settings, evidence)
+        settings.output.write_bytes(evidence.register.secret)
     except OSError as error:
         raise Unable(f"--output: {settings.output}: {error.strerror or error}") from None

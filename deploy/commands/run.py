@@ -8,26 +8,20 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from broker.durations import format_duration
 from broker.ports import Unavailable
-from deploy.commands.options import INTERRUPTED, SHARDS, Experiment, given
+from broker.schedule import Schedule
+from deploy.commands.options import INTERRUPTED, Experiment, given
 from deploy.commands.output import deliver, show, tell
 from deploy.endings import Endings
 from deploy.environment import Unable, demand_linux, demand_records
-from deploy.filing import (
-    file_evidence,
-    json_line,
-    judge_record,
-    next_lines,
-    open_record,
-    settings_row,
-    shown_folder,
-)
+from deploy.filing import close_record, json_line, next_lines, open_record, settings_row
 from deploy.janitor import Janitor
-from deploy.live_run import LiveRun, Outcome, Wishes
+from deploy.live_run import LiveRun, Outcome
+from deploy.prepared import Prepared, prepare
 from deploy.server import Server, server_for
-from deploy.settings import MOST_LIVE, LabSettings, load_deal, load_settings
+from deploy.settings import MOST_LIVE, LabSettings
 from deploy.version import version
-from robots.deal import Deal
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
@@ -42,6 +36,9 @@ Examples:
   robots run
   robots run -n 12 --loss .4 --seed 7
   robots run --secret-file letter.txt --copies 2 --json
+  robots run --fault "partition hold r00..r02|r03..r05 @1s+2s" --fault "loss .9 r04 @4s+1s"
+  robots run --preset storm --relays 2 --for 60s
+  robots run --again 7f3a
 """
 
 
@@ -56,33 +53,34 @@ class Manner:
 
 def run(*, experiment: Experiment = Experiment(), manner: Manner = Manner()) -> int:  # noqa: B008  (frozen values)
     """Run the lab: real RQ workers, a real server, one secret; then judge what held."""
-    settings = load_settings(given(experiment, manner), most_robots=MOST_LIVE)
-    deal = load_deal(settings)
+    prepared = prepare(given(experiment, manner), most_robots=MOST_LIVE)
     demand_linux()
-    demand_records(settings.runs_dir)
+    demand_records(prepared.settings.runs_dir)
     with Endings() as endings:
         janitor = Janitor.hire()
         try:
-            with server_for(settings.redis_url, janitor) as server:
-                return _run(settings, deal, server, janitor, endings)
+            with server_for(prepared.settings.redis_url, janitor) as server:
+                return _run(prepared, server, janitor, endings)
         except Unavailable as error:
             raise Unable(f"the server went away: {error}") from None
         finally:
             janitor.dismiss()
 
 
-def _run(settings: LabSettings, deal: Deal, server: Server, janitor: Janitor, endings: Endings) -> int:
+def _run(prepared: Prepared, server: Server, janitor: Janitor, endings: Endings) -> int:
+    settings, deal = prepared.settings, prepared.deal
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
-    row = settings_row(run_id, "run", version(), settings, SHARDS)
+    row = settings_row(run_id, "run", version(), prepared)
     open_record(record, row, deal)
-    wishes = Wishes(run_id, deal, settings.terms(SHARDS), settings.faults, settings.bounds)
     progress = Progress((lambda _line: None) if settings.ui == "none" else tell)
     counters = Counters()
     progress.say(
-        f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}"
-        f"  seed {settings.seed}  preset {settings.preset}"
+        f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
     )
+    settled_us = Schedule(prepared.plan, settings.for_).settled_us
+    if settled_us > settings.for_:
+        progress.say(f"goes on until {format_duration(settled_us)} after go at least: so long is its plan")
     with Recorder(record.folder / "events.jsonl") as recorder:
 
         def look(view: View, elapsed_s: float) -> None:
@@ -90,18 +88,23 @@ def _run(settings: LabSettings, deal: Deal, server: Server, janitor: Janitor, en
             progress.look(view, elapsed_s)
 
         pipeline = Pipeline(counters, recorder, progress)
-        outcome = LiveRun(wishes, server, janitor, endings, record, pipeline, look).run()
+        outcome = LiveRun(run_id, prepared, server, janitor, endings, record, pipeline, look).run()
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     return _close(settings, record, row, outcome)
+
+
+def _network(settings: LabSettings) -> str:
+    """Where the fault plan comes from."""
+    if settings.again is not None:
+        return f"plan of run {settings.again}"
+    return f"preset {settings.preset}" if settings.faults is None else f"plan {settings.faults}"
 
 
 def _close(settings: LabSettings, record: Record, row: dict[str, object], outcome: Outcome) -> int:
     """Complete the record, judge it, and show the result."""
     born_s = None if outcome.born_us is None else outcome.born_us / 1e6
     row |= {"ended": outcome.ended, "seconds": {"born": born_s, "total": outcome.total_us / 1e6}}
-    record.write("settings", row)
-    file_evidence(record, outcome.evidence)
-    result = judge_record(record, shown_folder(record.folder.resolve()))
+    result = close_record(record, row, outcome.evidence)
     if settings.json_:
         show(json_line(result.json))
     else:

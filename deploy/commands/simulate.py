@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Final
 
-from deploy.commands.options import INTERRUPTED, SHARDS, Experiment, given
+from deploy.commands.options import INTERRUPTED, Experiment, given
 from deploy.commands.output import deliver, show, tell
 from deploy.endings import Endings
 from deploy.environment import demand_records
-from deploy.filing import (
-    file_evidence,
-    json_line,
-    judge_record,
-    open_record,
-    settings_row,
-    shown_folder,
-)
-from deploy.settings import load_deal, load_settings
+from deploy.filing import close_record, json_line, open_record, settings_row
+from deploy.prepared import prepare
 from deploy.version import version
 from robots.simulation import Look, digest_of
 from robots.simulation import simulate as run_simulation
@@ -33,29 +25,30 @@ Examples:
 
   robots simulate --seed 7
   robots simulate -n 100 --loss .3 --json
+  robots simulate --preset split --seed 7
+  robots simulate --again 7f3a
 """
 
 
 def simulate(*, experiment: Experiment = Experiment()) -> int:  # noqa: B008  (a frozen value)
     """Run the same robots in virtual time: one seed, one history, bit for bit."""
-    settings = load_settings(given(experiment))
-    deal = load_deal(settings)
+    prepared = prepare(given(experiment))
+    settings = prepared.settings
     demand_records(settings.runs_dir)
     run = new_run_id(settings.runs_dir)
     with Endings() as endings:
         look = _progress(endings)
-        outcome = run_simulation(run, deal, settings.terms(SHARDS), settings.faults, settings.bounds, look)
+        outcome = run_simulation(run, prepared.deal, prepared.terms, prepared.plan, prepared.bounds, look)
     record = Record.create(settings.runs_dir, run)
-    row = settings_row(run, "simulate", version(), settings, SHARDS)
+    row = settings_row(run, "simulate", version(), prepared)
     row["ended"] = outcome.ended
     row["seconds"] = {"born": outcome.born_us / 1e6, "total": outcome.total_us / 1e6}
-    open_record(record, row, deal)
+    open_record(record, row, prepared.deal)
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(recorder)
         for stamped in outcome.events:
             pipeline(stamped)
-    file_evidence(record, outcome.evidence)
-    result = judge_record(record, shown_folder(Path(record.folder).resolve()))
+    result = close_record(record, row, outcome.evidence)
     digest = digest_of(outcome)
     if settings.json_:
         show(json_line({**result.json, "digest": digest}))

@@ -18,7 +18,14 @@ from robots.journal import Cause
 from robots.messages import Answer, Message, Summary, decode_message, parts_of
 from robots.patience import until_answered
 from robots.workers.notes import Asked, Heard, Offered
-from telemetry.events import AnyEvent, MessageReceived, MessageRefused, MessageRepeated, MessageTrimmed
+from telemetry.events import (
+    AnyEvent,
+    InboxOverflowed,
+    MessageReceived,
+    MessageRefused,
+    MessageRepeated,
+    MessageTrimmed,
+)
 
 BATCH: Final = 64  # entries a read
 PATIENCE_US: Final = 1_000_000
@@ -60,6 +67,12 @@ class InHand:
         self._inbox = inbox
         self._entries: dict[str, None] = {}
         self.unread: deque[Delivery] = deque()  # received, and not yet looked at
+        self.lost_told = 0  # of `lost`
+
+    @property
+    def lost(self) -> int:
+        """Entries that were trimmed before they were read, in this life so far."""
+        return self._inbox.lost
 
     async def receive(self) -> int:
         """Put what comes into `unread`; how many entries came."""
@@ -102,7 +115,16 @@ class InboxReader:
         while True:
             while unread:  # a predecessor may have left some
                 await self._take(unread.popleft())
-            self._drained.value = await self._in_hand.receive() < BATCH
+            is_drained = await self._in_hand.receive() < BATCH
+            self._tell_overflow(is_drained)
+            self._drained.value = is_drained
+
+    def _tell_overflow(self, is_over: bool) -> None:
+        """A loss, whenever it has doubled, and what it came to in the end: a storm is told in a few lines."""
+        lost, told = self._in_hand.lost, self._in_hand.lost_told
+        if lost > told and (is_over or lost >= 2 * told):
+            self._in_hand.lost_told = lost
+            self._emit(InboxOverflowed(lost))
 
     async def _take(self, delivery: Delivery) -> None:
         if delivery.frame is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from broker.envelope import Envelope, encode
-from broker.ports import Outbox
+from broker.ports import Outbox, Sending
 from robots.channel import Channel
 from robots.messages import encode_message, kind_of, parts_of
 from robots.workers.notes import Outgoing
@@ -17,7 +17,8 @@ from telemetry.events import AnyEvent, MessageDropped, MessageSent
 
 
 class OutboxWriter:
-    """outbox channel → outbox. `sequences` outlives the writer's crashes: no number is used twice in a life."""
+    """outbox channel → outbox. `sequences` outlives the writer's crashes: no number is used twice in a life. `on_drop`
+    is called for every envelope that was not sent."""
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class OutboxWriter:
         sequences: dict[str, int],
         outgoing: Channel[Outgoing],
         outbox: Outbox,
+        on_drop: Callable[[], None],
         emit: Callable[[AnyEvent], None],
     ) -> None:
         self._run = run
@@ -35,6 +37,7 @@ class OutboxWriter:
         self._sequences = sequences
         self._outgoing = outgoing
         self._outbox = outbox
+        self._on_drop = on_drop
         self._emit = emit
 
     async def run(self) -> None:
@@ -49,8 +52,10 @@ class OutboxWriter:
         envelope = Envelope(
             self._run, self._me, self._incarnation, outgoing.receiver, sequence, outgoing.exchange, kind, body
         )
-        if not await self._outbox.send(encode(envelope)):
-            self._emit(MessageDropped(outgoing.receiver, kind, "the outbox is full or away"))
+        sending = await self._outbox.send(encode(envelope))
+        if sending is not Sending.SENT:
+            self._emit(MessageDropped(outgoing.receiver, kind, f"the outbox is {sending.value}"))
+            self._on_drop()
             return
         self._emit(
             MessageSent(

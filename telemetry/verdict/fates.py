@@ -1,178 +1,192 @@
-"""Fates once more, from the specification: what each recorded envelope's fate must have been.
+"""Which fate each recorded envelope must have had: the plan in force for it, its sender's lives, and what held it back.
 
 A second opinion, so nothing here may be shared with the code that decided. The specification in short:
 
-* Dice: 4 bytes (big-endian, over 2^32) of BLAKE2b-512 keyed with the seed's 8 bytes, over the text
-  `<block>|<sender>|<incarnation>|<receiver>|<sequence>|<copy>`, where block = instance div 8, at the offset
-  8·(instance mod 8) + 4·draw.
 * In force is the plan that stands last before the entry in its own outbox; before the first one nothing harms.
 * Stale is an envelope that stands after the birth of a later life of its sender, in the same outbox.
-* Faults act in the order loss, duplicate, delay, reorder, then by instance number. Draw 0 decides whether (and how
-  long a delay is), draw 1 how far a copy is put back; loss and duplicate look at copy 0 only.
+* Faults act in the order of their kinds, then by instance number, as long as a copy is left, on envelopes that their
+  target selects.
+* What a partition holds back has its fate decided as usual, and copies that are left wait for the first later plan of
+  the same outbox under which no partition holds the pair; that much later they arrive. Until then there is no fate.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
-from telemetry.verdict.finding import CannotTell
+from telemetry.verdict.acts import ACTS, Address, Passage, Throws
 from telemetry.verdict.rows import BornRow, FateRow, PlanRow
+from telemetry.verdict.rules import ORDER, Rule, understand
+from telemetry.verdict.targets import number_of
 from telemetry.verdict.traffic import Key, key_of
 
-Deliveries = tuple[int, ...]
-Numbers = Callable[[int, int, int], float]
-"""(instance, copy, draw) → a number in [0, 1)."""
-
-_ORDER = ("loss", "duplicate", "delay", "reorder")
-_TIME = re.compile(r"([0-9]*\.?[0-9]+)(us|ms|s|m|h)")
-_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
-_SHORTEST_PUT_BACK_US, _LONGEST_PUT_BACK_US = 10_000, 50_000
-
-
-class Rule(NamedTuple):
-    """One planned fault, understood. A probability is `p`; a delay lies between `low_us` and `high_us`."""
-
-    rank: int
-    instance: int
-    name: str
-    text: str
-    p: float = 0.0
-    low_us: int = 0
-    high_us: int = 0
+Rules = tuple[Rule, ...]
+Pair = tuple[int | None, int | None]
+"""The numbers of a sender and a receiver; None for a name that no robot bears."""
 
 
 class Ruling(NamedTuple):
-    """What the fate must be. `offered`: the faults that met at least one copy; `acted`: those that changed any."""
+    """What the fate must be: delivered (to `deliveries`; none = lost), corrupt, stale, or held: none at all, so far.
+
+    `offered`: the faults that met at least one copy; `acted`: those that acted (acts.py). `throttles`: those of the
+    offered that may have delayed all copies further.
+    """
 
     fate: str
-    deliveries: Deliveries
-    offered: tuple[Rule, ...] = ()
-    acted: tuple[Rule, ...] = ()
+    deliveries: tuple[int, ...]
+    offered: Rules = ()
+    acted: Rules = ()
+    throttles: Rules = ()
+    is_put_back: bool = False
 
 
 UNHARMED = Ruling("delivered", (0,))
 STALE = Ruling("stale", ())
 
 
+class Faults:
+    """A plan's faults, whenever and however often they were put in force. What is remembered here only saves work."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules: Rules = tuple(sorted(rules, key=lambda rule: (ORDER.index(rule.name), rule.instance)))
+        self._concerning: dict[Pair, Rules] = {}
+        self._holding: dict[Pair, Rules] = {}
+
+    def concerning(self, pair: Pair) -> Rules:
+        """The faults that an envelope may meet."""
+        rules = self._concerning.get(pair)
+        if rules is None:
+            rules = self._concerning[pair] = tuple(rule for rule in self.rules if rule.target.selects(*pair))
+        return rules
+
+    def holding(self, pair: Pair) -> Rules:
+        """The partitions that hold an envelope back."""
+        rules = self._holding.get(pair)
+        if rules is None:
+            rules = self._holding[pair] = tuple(rule for rule in self.concerning(pair) if rule.holds)
+        return rules
+
+
+class Plan(NamedTuple):
+    """From the entry `key` on, these faults are in force."""
+
+    key: Key
+    faults: Faults
+
+
 class Rulebook:
     """All that fates depend on: the seed, and per outbox the plans and births in their order."""
 
     def __init__(self, seed: int, controls: Iterable[PlanRow | BornRow]) -> None:
-        self._key = seed.to_bytes(8, "big")
+        self._throws = Throws(seed)
         self._births: dict[tuple[int, str], list[tuple[Key, int]]] = {}
-        plans: dict[int, dict[Key, tuple[Rule, ...]]] = {}
+        self._rules: dict[tuple[int, str], Rule] = {}
+        self._faults: dict[frozenset[Rule], Faults] = {}
+        plans: dict[int, dict[Key, Plan]] = {}
         for control in controls:
             key = key_of(control.shard, control.id)
             if isinstance(control, BornRow):
                 self._births.setdefault((control.shard, control.robot), []).append((key, control.incarnation))
             else:
-                rules = sorted(understand(fault.instance, fault.fault) for fault in control.faults)
-                plans.setdefault(control.shard, {})[key] = tuple(rules)
-        self._plans = {shard: sorted(of_shard.items()) for shard, of_shard in plans.items()}
+                plans.setdefault(control.shard, {})[key] = Plan(key, self._understood(control))
+        self._plans = {shard: [of_shard[key] for key in sorted(of_shard)] for shard, of_shard in plans.items()}
+        self._keys = {shard: [plan.key for plan in of_shard] for shard, of_shard in self._plans.items()}
+        self._releases: dict[tuple[Key, Pair], int | None] = {}
 
     def rules(self) -> list[Rule]:
         """Every fault that was ever planned, by instance."""
-        everything = {rule for plans in self._plans.values() for _, rules in plans for rule in rules}
-        return sorted(everything, key=lambda rule: (rule.instance, rule.text))
+        return sorted(self._rules.values(), key=lambda rule: (rule.instance, rule.text))
 
-    def final_rules(self) -> list[tuple[Rule, ...]]:
-        """Per outbox, the faults in force at the end."""
-        return [plans[-1][1] for plans in self._plans.values()]
+    def in_force_at(self, end_ms: int) -> dict[int, Faults]:
+        """Per outbox, the faults that came into force last before `end_ms` (server's clock)."""
+        plans = {shard: [plan for plan in plans if plan.key[1] < end_ms] for shard, plans in self._plans.items()}
+        return {shard: before[-1].faults for shard, before in plans.items() if before}
 
-    def last_change_ms(self) -> int:
-        """When a plan last came into force or a life was last announced (server's clock); 0 when never."""
-        changes = [plans[-1][0][1] for plans in self._plans.values()]
+    def last_change_ms(self, end_ms: int) -> int:
+        """When, before `end_ms`, a plan last came into force that was another one than before, or, at any time, a life
+        was last announced (server's clock); 0 when never."""
+        changes = [
+            plan.key[1]
+            for plans in self._plans.values()
+            for before, plan in zip([None, *plans], plans, strict=False)
+            if plan.key[1] < end_ms and (before is None or before.faults is not plan.faults)
+        ]
         births = [key[1] for births in self._births.values() for key, _ in births]
         return max([*changes, *births, 0])
+
+    def held_at_the_end(self, shard: int, sender: str, receiver: str) -> Rules:
+        """The partitions that keep envelopes of the pair back for ever, because no plan came after them."""
+        plans = self._plans.get(shard)
+        return plans[-1].faults.holding((number_of(sender), number_of(receiver))) if plans else ()
+
+    def holding_at_the_end(self, shard: int) -> Rules:
+        """The partitions that keep any envelopes back for ever."""
+        plans = self._plans.get(shard)
+        return tuple(rule for rule in plans[-1].faults.rules if rule.holds) if plans else ()
 
     def rule_on(self, key: Key, row: FateRow) -> Ruling:
         """The fate of one envelope."""
         births = self._births.get((key[0], row.sender or ""), ())
         if any(incarnation > (row.incarnation or 0) and birth < key for birth, incarnation in births):
             return STALE
-        plans = self._plans.get(key[0], [])
-        place = bisect_left(plans, (key,))
-        rules = plans[place - 1][1] if place else ()
+        place = bisect_left(self._keys.get(key[0], ()), key)
+        if not place:
+            return UNHARMED
+        pair = number_of(row.sender), number_of(row.receiver)
+        faults = self._plans[key[0]][place - 1].faults
+        rules = faults.concerning(pair)
         if not rules:
             return UNHARMED
-        return self._harm(rules, f"|{row.sender}|{row.incarnation}|{row.receiver}|{row.sequence}|")
+        ruling = self._harm(rules, Address(row.sender, row.incarnation, row.receiver, row.sequence or 0))
+        holding = faults.holding(pair)
+        if not holding or not ruling.deliveries:
+            return ruling
+        return _held(ruling, holding, self._release_ms(place, key[0], pair), key[1])
 
-    def _harm(self, rules: tuple[Rule, ...], envelope: str) -> Ruling:
-        number = _numbers(self._key, envelope)
-        deliveries: Deliveries = (0,)
-        offered, acted = [], []
-        for rule in rules:
-            before, deliveries = deliveries, _ACTS[rule.rank](rule, deliveries, number)
-            offered.append(rule)
-            if deliveries != before:
+    def _harm(self, rules: Rules, address: Address) -> Ruling:
+        passage = Passage(self._throws, address)
+        acted = []
+        for met, rule in enumerate(rules, start=1):
+            if ACTS[rule.name](rule, passage):
                 acted.append(rule)
-            if not deliveries:
-                break
-        return Ruling("delivered", deliveries, tuple(offered), tuple(acted))
+            if not passage.deliveries:
+                return Ruling("delivered", (), rules[:met], tuple(acted))
+        return Ruling(
+            "corrupt" if passage.is_corrupt else "delivered",
+            passage.deliveries,
+            rules,
+            tuple(acted),
+            tuple(rule for rule in rules if rule.name == "throttle"),
+            passage.is_put_back,
+        )
+
+    def _release_ms(self, place: int, shard: int, pair: Pair) -> int | None:
+        """When the first plan from `place` on came that does not hold the pair; None when none came."""
+        plans = self._plans[shard]
+        kept = plans[place - 1].key, pair
+        if kept not in self._releases:
+            later = (plan.key[1] for plan in islice(plans, place, None) if not plan.faults.holding(pair))
+            self._releases[kept] = next(later, None)
+        return self._releases[kept]
+
+    def _understood(self, control: PlanRow) -> Faults:
+        """The faults of a plan, one object for all plans of the same."""
+        rules = []
+        for fault in control.faults:
+            name = fault.instance, fault.fault
+            if name not in self._rules:
+                self._rules[name] = understand(*name)
+            rules.append(self._rules[name])
+        return self._faults.setdefault(frozenset(rules), Faults(rules))
 
 
-def _numbers(key: bytes, envelope: str) -> Numbers:
-    """The numbers of one envelope, each digest computed once."""
-    digests: dict[tuple[int, int], bytes] = {}
-
-    def number(instance: int, copy: int, draw: int) -> float:
-        block, place = divmod(instance, 8)
-        digest = digests.get((block, copy))
-        if digest is None:
-            digest = digests[block, copy] = hashlib.blake2b(f"{block}{envelope}{copy}".encode(), key=key).digest()
-        start = 8 * place + 4 * draw
-        return int.from_bytes(digest[start : start + 4], "big") / 2**32
-
-    return number
-
-
-def understand(instance: int, text: str) -> Rule:
-    """The rule that a fault's text means. Raises CannotTell for one that this judge does not know."""
-    name, _, argument = text.partition(" ")
-    try:
-        rank = _ORDER.index(name)
-        if name == "delay":
-            low, _, high = argument.partition("..")
-            return Rule(rank, instance, name, text, low_us=_time_us(low), high_us=_time_us(high or low))
-        return Rule(rank, instance, name, text, p=float(argument))
-    except (ValueError, OverflowError):
-        raise CannotTell(f"the plan holds {text!r}, which this judge does not understand") from None
-
-
-def _time_us(text: str) -> int:
-    if text == "0":
-        return 0
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    return round(float(match[1]) * _US[match[2]])
-
-
-def _lose(rule: Rule, deliveries: Deliveries, number: Numbers) -> Deliveries:
-    return () if number(rule.instance, 0, 0) < rule.p else deliveries
-
-
-def _duplicate(rule: Rule, deliveries: Deliveries, number: Numbers) -> Deliveries:
-    return (*deliveries, deliveries[0]) if number(rule.instance, 0, 0) < rule.p else deliveries
-
-
-def _delay(rule: Rule, deliveries: Deliveries, number: Numbers) -> Deliveries:
-    width = rule.high_us - rule.low_us
-    return tuple(due + rule.low_us + int(number(rule.instance, copy, 0) * width) for copy, due in enumerate(deliveries))
-
-
-def _put_back(rule: Rule, deliveries: Deliveries, number: Numbers) -> Deliveries:
-    width = _LONGEST_PUT_BACK_US - _SHORTEST_PUT_BACK_US
-    return tuple(
-        due + _SHORTEST_PUT_BACK_US + int(number(rule.instance, copy, 1) * width)
-        if number(rule.instance, copy, 0) < rule.p
-        else due
-        for copy, due in enumerate(deliveries)
-    )
-
-
-_ACTS = (_lose, _duplicate, _delay, _put_back)
+def _held(ruling: Ruling, holding: Rules, release_ms: int | None, sent_ms: int) -> Ruling:
+    """The ruling on an envelope that is kept back until `release_ms`; None: for ever."""
+    if release_ms is None:
+        return Ruling("held", ())
+    hold_us = (release_ms - sent_ms) * 1000
+    deliveries = tuple(due + hold_us for due in ruling.deliveries)
+    return ruling._replace(deliveries=deliveries, acted=(*holding, *ruling.acted))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from telemetry.events import WorkerRestarted
 from telemetry.verdict.case import Case
-from telemetry.verdict.fates import Rule, Ruling
+from telemetry.verdict.fates import Ruling
 from telemetry.verdict.finding import CannotTell, State
 from telemetry.verdict.journals import Journal
 from telemetry.verdict.rows import FateRow
+from telemetry.verdict.rules import Rule
 from telemetry.verdict.tallies import tallies
 
 ENVELOPE_BYTES = 48
@@ -39,7 +40,11 @@ class Rounds(msgspec.Struct, frozen=True):
 
 
 class Messages(msgspec.Struct, frozen=True):
-    """Envelopes sent from `go` until all robots were complete (or the end), by what became of them."""
+    """Envelopes sent from `go` until all robots were complete (or the end), by what became of them.
+
+    `delivered` are those of which a copy came undamaged; `reordered` those of which any copy was put back; `refused`
+    are entries of the whole run that were no envelopes.
+    """
 
     sent: int | None = None
     delivered: int | None = None
@@ -47,11 +52,16 @@ class Messages(msgspec.Struct, frozen=True):
     duplicated: int | None = None
     delayed: int | None = None
     reordered: int | None = None
+    corrupted: int | None = None
     per_robot: float | None = None
+    refused: int | None = None
 
 
 class FaultFigure(msgspec.Struct, frozen=True):
-    """One planned fault over the whole run, in envelopes. `band` is for its rate's interval of confidence."""
+    """One planned fault over the whole run, in envelopes (tallies.py says which).
+
+    `rate` and `band` (the 95 % interval of confidence) are fractions of the offered, to four digits.
+    """
 
     name: str
     set: str
@@ -60,6 +70,13 @@ class FaultFigure(msgspec.Struct, frozen=True):
     rate: float | None
     band: tuple[float, float] | None
     state: State
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """What takeovers repeated: entries that relays decided again, and copies that inboxes got beyond the decided."""
+
+    redone: int
+    copies: int
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -122,12 +139,14 @@ def messages(case: Case) -> tuple[Messages, float, float]:
     rows = [row for row, _ in counted]
     sent = Messages(
         sent=len(rows),
-        delivered=sum(bool(row.deliveries) for row in rows),
+        delivered=sum(row.fate == "delivered" and bool(row.deliveries) for row in rows),
         lost=sum(row.fate == "delivered" and not row.deliveries for row in rows),
-        duplicated=sum(_acted(ruling, "duplicate") for ruling in rulings),
+        duplicated=sum(any(rule.name == "duplicate" for rule in ruling.acted) for ruling in rulings),
         delayed=sum(any(row.deliveries) for row in rows),
-        reordered=sum(_acted(ruling, "reorder") for ruling in rulings),
+        reordered=sum(ruling.is_put_back for ruling in rulings),
+        corrupted=sum(row.fate == "corrupt" for row in rows),
         per_robot=round(len(rows) / robots, 1),
+        refused=sum(row.fate == "refused" for row in case.traffic.entries.values()),
     )
     model = sum(ENVELOPE_BYTES + row.body for row in rows)
     wire = sum(row.wire for row in rows)
@@ -143,11 +162,20 @@ def faults(case: Case) -> list[FaultFigure]:
             offered=tally.offered,
             injected=tally.injected,
             rate=tally.rate,
-            band=None,
+            band=tally.band,
             state=tally.state,
         )
         for tally in tallies(case)
     ]
+
+
+def repeated(case: Case) -> Repeated:
+    """What takeovers repeated. Raises CannotTell."""
+    copies, contradictions = case.traffic.copies_by_receiver(), case.streams.contradictions
+    surplus = (
+        count.added - copies[robot] - contradictions.get(robot, 0) for robot, count in case.streams.inboxes.items()
+    )
+    return Repeated(len(case.traffic.redone), sum(max(0, more) for more in surplus))
 
 
 def restarts(case: Case) -> int:
@@ -177,10 +205,6 @@ def _until_complete(case: Case) -> list[tuple[FateRow, Ruling]]:
         for key, row in case.traffic.envelopes()
         if go_ms <= key[1] and (end_us is None or key[1] * 1000 <= end_us)
     ]
-
-
-def _acted(ruling: Ruling, name: Literal["duplicate", "reorder"]) -> bool:
-    return any(rule.name == name for rule in ruling.acted)
 
 
 def _arguments(rule: Rule) -> str:

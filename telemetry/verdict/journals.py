@@ -71,6 +71,11 @@ class Journal:
         return frozenset(part.row.index for part in self.parts)
 
     @cached_property
+    def dealt(self) -> frozenset[int]:
+        """The indices of the parts that the robot was dealt."""
+        return frozenset(part.row.index for part in self.parts if part.incarnation == 0)
+
+    @cached_property
     def complete(self) -> bool:
         """Whether the parts are the whole secret, as far as the robot can tell."""
         return is_whole(part.row for part in self.parts)

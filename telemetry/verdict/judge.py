@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 
 from telemetry.verdict import figures
 from telemetry.verdict.case import Case
-from telemetry.verdict.figures import FaultFigure, Messages, Rounds, Seconds, known
+from telemetry.verdict.figures import FaultFigure, Messages, Repeated, Rounds, Seconds, known
 from telemetry.verdict.finding import CannotTell, Finding, State, unproven
 from telemetry.verdict.promises.completion import convergent, patient
 from telemetry.verdict.promises.knowledge import idempotent, monotonic, unique
@@ -67,6 +67,7 @@ class Result(msgspec.Struct, frozen=True):
     model_bytes_per_robot: float | None
     wire_bytes_per_robot: float | None
     faults: list[FaultFigure]
+    repeated: Repeated | None
     restarts: int | None
     record: str
     again: str | None
@@ -109,6 +110,7 @@ def judge(case: Case) -> Result:
         model_bytes_per_robot=model_bytes,
         wire_bytes_per_robot=wire_bytes,
         faults=known(lambda: figures.faults(case)) or [],
+        repeated=known(lambda: figures.repeated(case)),
         restarts=known(lambda: figures.restarts(case)),
         record=case.record,
         again=settings.get("again"),

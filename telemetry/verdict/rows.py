@@ -118,11 +118,15 @@ class PlannedFault(Shape, frozen=True):
 
 
 class PlanRow(Shape, frozen=True):
-    """plan.jsonl: from here on, in this shard, these faults are in force."""
+    """plan.jsonl: from here on, in this shard, these faults are in force. `words`: what a person asked for, if so;
+    `refusal`: why it was not done."""
 
     shard: int
     id: Id
     faults: tuple[PlannedFault, ...]
+    request: str = ""
+    words: str = ""
+    refusal: str = ""
 
 
 class BornRow(Shape, frozen=True):
@@ -145,7 +149,7 @@ class FateRow(Shape, frozen=True):
     sequence: int | None
     exchange: str | None
     kind: str | None
-    fate: Literal["delivered", "stale", "refused"]
+    fate: Literal["delivered", "corrupt", "stale", "refused"]
     deliveries: tuple[int, ...]
     body: Count
     wire: Count

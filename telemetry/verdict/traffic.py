@@ -24,14 +24,14 @@ def place_of(key: Key) -> str:
 
 
 class Traffic:
-    """`entries`: one fate per entry, as first recorded. `contradicted`: entries with unequal records.
+    """`entries`: one fate per entry, as first recorded. `unequal`: further records of an entry that differ from that.
 
     `redone`: how often a relay began to redo an entry.
     """
 
     def __init__(self, rows: Iterable[FateRow | RedoRow]) -> None:
         self.entries: dict[Key, FateRow] = {}
-        self.contradicted: list[Key] = []
+        self.unequal: dict[Key, list[FateRow]] = {}
         self.redone: Counter[Key] = Counter()
         for row in rows:
             if isinstance(row, RedoRow):
@@ -39,19 +39,24 @@ class Traffic:
                 continue
             key = key_of(row.shard, row.id)
             if self.entries.setdefault(key, row) != row:
-                self.contradicted.append(key)
+                self.unequal.setdefault(key, []).append(row)
 
     def envelopes(self) -> Iterable[tuple[Key, FateRow]]:
         """The entries that were envelopes; garbage, which a relay refuses, is none."""
         return ((key, row) for key, row in self.entries.items() if row.fate != "refused")
 
     @cached_property
-    def copies_by_address(self) -> dict[tuple[str | None, int | None, str | None, int | None], int]:
-        """How many copies were put out of the envelope (sender, incarnation, receiver, sequence)."""
-        return {
-            (row.sender, row.incarnation, row.receiver, row.sequence): len(row.deliveries)
-            for row in self.entries.values()
-        }
+    def readable_copies(self) -> dict[tuple[str | None, int | None, str | None, int | None], int]:
+        """How many copies were put out of the envelope (sender, incarnation, receiver, sequence), and not damaged.
+
+        Of one that stands in its outbox more than once, because somebody put it there again, the most of any entry.
+        """
+        copies: dict[tuple[str | None, int | None, str | None, int | None], int] = {}
+        for row in self.entries.values():
+            address = (row.sender, row.incarnation, row.receiver, row.sequence)
+            readable = 0 if row.fate == "corrupt" else len(row.deliveries)
+            copies[address] = max(readable, copies.get(address, 0))
+        return copies
 
     def copies_by_receiver(self, shards: frozenset[int] | None = None) -> Counter[str]:
         """How many copies each inbox was due (from `shards` only, if given), entries that were redone counted once."""

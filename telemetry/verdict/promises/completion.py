@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from math import ceil, prod
+from math import ceil
 
 from telemetry.events import RobotFenced, RobotLeft, WorkerGaveUp
 from telemetry.verdict.case import Case
-from telemetry.verdict.fates import Rule
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 from telemetry.verdict.journals import Journal, PartEntry, QuietEntry, is_whole
+from telemetry.verdict.promises.budget import Network
 from telemetry.verdict.rows import CompleteRow, Settings
 from telemetry.verdict.witnesses import born_us, last_deaths
 
 SETTLING_TICKS = 20
 """So long must a network within budget have been left alone before a robot that is not complete breaks a promise."""
-
-BUDGET_LOSS = 0.5
-"""The share of envelopes that may be lost, by all losses together, for that to be asked of robots."""
 
 CLOCKS_DIFFER_US = 1_000_000
 """By so much may the clocks of a robot and of the server differ without a word."""
@@ -47,22 +44,32 @@ def patient(case: Case) -> Finding:
 
 
 def convergent(case: Case) -> Finding:
-    """The secret was written, and every robot in scope (dealt, and alive at the end) is complete."""
+    """The secret was written, and every robot in scope (dealt, alive at the end, and not cut off then) is complete."""
     for robot in case.dealt_robots:
         if robot not in case.journals or case.journals[robot].lost:
             return unproven(f"no journal tells whether {robot} is complete")
     alive = _alive(case)
     incomplete = [journal for journal in alive if not journal.complete]
-    if incomplete:
-        return _unfinished(case, alive, incomplete)
-    if not alive:
-        return unproven("no robot was alive at the end")
+    if doubt := _doubt(case, alive, incomplete):
+        return unproven(f"{_lack(case, alive, incomplete)}; {doubt}")
+    situations = _situations(case, alive, incomplete)
+    blamed = [journal for journal in incomplete if situations[journal.robot] == "fair"]
+    if blamed:
+        who = _lack(case, alive, blamed)
+        return broken(
+            f"{who}, although robots in scope hold every part and had time to tell it", f"journal of {blamed[0].robot}"
+        )
+    doubtful = [journal for journal in incomplete if situations[journal.robot] == "doubtful"]
+    if doubtful:
+        who = _lack(case, alive, doubtful)
+        return unproven(f"{who}; some who hold it were cut off at the end, and others may have got it late")
+    in_scope = len(alive) - len(incomplete)
+    out = _out_of_scope(case, alive, incomplete)
+    if not in_scope:
+        return unproven(f"no robot was in scope at the end{f'; {out}' * bool(out)}")
     if case.register.write is None:
-        return unproven(f"all {len(alive)} robots in scope are complete, and nothing was written")
-    out = len(case.dealt_robots) - len(alive)
-    return held(
-        f"it was written, and all {len(alive)} robots in scope are complete{f'; {out} were not alive' * bool(out)}"
-    )
+        return unproven(f"all {in_scope} robots in scope are complete, and nothing was written")
+    return held(f"it was written, and all {in_scope} robots in scope are complete{f'; {out}' * bool(out)}")
 
 
 def _impatience(case: Case, journal: Journal, quiets: list[QuietEntry]) -> Iterator[Finding]:
@@ -136,22 +143,41 @@ def _lives(case: Case, robot: str, died_us: int | None, reasons: set[str | None]
     return died_us is None or died_us < born_us(events)
 
 
-def _unfinished(case: Case, alive: list[Journal], incomplete: list[Journal]) -> Finding:
-    """Somebody in scope is not complete: who is to blame, as far as that can be told."""
+def _doubt(case: Case, alive: list[Journal], incomplete: list[Journal]) -> str:
+    """Why nobody can be blamed for what is not complete; empty when somebody may be, or nothing is incomplete."""
+    if not incomplete:
+        return ""
+    gone = _everything(case) - frozenset().union(*(journal.indices for journal in alive))
+    return f"nobody in scope holds {_last_holders(case, sorted(gone))}" if gone else _excuse(case, alive)
+
+
+def _lack(case: Case, alive: list[Journal], incomplete: list[Journal]) -> str:
+    """Who is not complete, and what the first of them lacks."""
     first = incomplete[0]
-    everything = frozenset(part.index for part in case.deal.indices)
-    lacks = min(everything - first.indices, default=None)
+    lacks = min(_everything(case) - first.indices, default=None)
     who = f"{first.robot} is not complete" + ("" if lacks is None else f": it lacks part {lacks}")
-    who += f"; {len(incomplete)} of {len(alive)} robots in scope are not" * (len(incomplete) > 1)
-    gone = everything - frozenset().union(*(journal.indices for journal in alive))
-    if gone:
-        return unproven(f"{who}; nobody in scope holds {_last_holders(case, sorted(gone))}")
-    excuse = _excuse(case)
-    if excuse:
-        return unproven(f"{who}; {excuse}")
-    return broken(
-        f"{who}, although robots in scope hold every part and had time to tell it", f"journal of {first.robot}"
-    )
+    return who + f"; {len(incomplete)} of {len(alive)} robots in scope are not" * (len(incomplete) > 1)
+
+
+def _everything(case: Case) -> frozenset[int]:
+    return frozenset(part.index for part in case.deal.indices)
+
+
+def _situations(case: Case, alive: list[Journal], incomplete: list[Journal]) -> dict[str, str]:
+    """Whether faults that were still in force kept those who are not complete from it."""
+    stop_ms = case.order_ms("stop")
+    if not incomplete or stop_ms is None:
+        return {}
+    network = Network(case, alive, stop_ms)
+    return {journal.robot: network.situation(journal) for journal in incomplete}
+
+
+def _out_of_scope(case: Case, alive: list[Journal], cut_off: list[Journal]) -> str:
+    """Who was not asked, and why."""
+    dead = len(case.dealt_robots) - len(alive)
+    cut = f"cut off at the end, and not complete: {', '.join(journal.robot for journal in cut_off[:3])}"
+    cut += f" and {len(cut_off) - 3} more" * (len(cut_off) > 3)
+    return "; ".join([f"{dead} were not alive"] * bool(dead) + [cut] * bool(cut_off))
 
 
 def _last_holders(case: Case, gone: list[int]) -> str:
@@ -163,23 +189,18 @@ def _last_holders(case: Case, gone: list[int]) -> str:
     return ", ".join(named) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
 
 
-def _excuse(case: Case) -> str:
-    """Why robots could not be asked to be complete by the end; empty when they could."""
+def _excuse(case: Case, alive: list[Journal]) -> str:
+    """Why robots could not be asked to be complete by the end; empty when they could.
+
+    What came with the order to stop or after it (the lab then heals the network) came too late to matter.
+    """
     go_ms, stop_ms = case.order_ms("go"), case.order_ms("stop")
     if go_ms is None or stop_ms is None:
         return f"the order {'go' if go_ms is None else 'stop'} was never given"
-    tick_us = case.settings.tick_us
-    ticks = (stop_ms - max(go_ms, case.rulebook.last_change_ms())) * 1000 // tick_us
+    ticks = (stop_ms - max(go_ms, case.rulebook.last_change_ms(stop_ms))) * 1000 // case.settings.tick_us
     if ticks < SETTLING_TICKS:
         return f"only {max(0, ticks)} of {SETTLING_TICKS} ticks passed since go and the last change of plan or birth"
-    for rules in case.rulebook.final_rules():
-        if _above_budget(rules, tick_us):
-            return (
-                f"the faults in force ({', '.join(rule.text for rule in rules)}) are above what that may be asked under"
-            )
+    rules = Network(case, alive, stop_ms).above_budget()
+    if rules:
+        return f"the faults in force ({', '.join(rule.text for rule in rules)}) are above what that may be asked under"
     return ""
-
-
-def _above_budget(rules: tuple[Rule, ...], tick_us: int) -> bool:
-    loss = 1 - prod(1 - rule.p for rule in rules if rule.name == "loss")
-    return loss > BUDGET_LOSS + 1e-9 or sum(rule.high_us for rule in rules) > tick_us

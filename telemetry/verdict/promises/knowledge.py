@@ -71,7 +71,7 @@ def unique(case: Case) -> Finding:
 
 
 def idempotent(case: Case) -> Finding:
-    """A copy merged nothing if an earlier copy's merge was journalled; and what was merged had been delivered."""
+    """A copy merged nothing if an earlier copy's merge was journalled; and what was merged had come undamaged."""
 
     def findings() -> Iterator[Finding]:
         for journal in case.journals.values():
@@ -264,8 +264,8 @@ def _merged_again(journal: Journal) -> Iterator[Finding]:
 
 
 def _undelivered(case: Case, journal: Journal) -> Iterator[Finding]:
-    """Every part of a life was brought by a copy that the fates show as delivered to this robot."""
-    copies = case.traffic.copies_by_address
+    """Every part of a life was brought by a copy that the fates show as delivered to this robot, and not as corrupt."""
+    copies = case.traffic.readable_copies
     for part in journal.parts:
         if part.incarnation == 0:
             continue
@@ -279,7 +279,7 @@ def _undelivered(case: Case, journal: Journal) -> Iterator[Finding]:
         if delivered is None and not _was_finished(case, case.shards.get(sender)):
             yield unproven(f"the fate of {what} to {journal.robot} is not recorded")
         elif not 0 <= copy < (delivered or 0):
-            yield broken(f"part {part.row.index} came with copy {copy} of {what}, which was never delivered", witness)
+            yield broken(f"part {part.row.index} came with copy {copy} of {what}, which never came undamaged", witness)
 
 
 def _was_finished(case: Case, shard: int | None) -> bool:

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from telemetry.events import MessageSent
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
-from telemetry.verdict.tallies import dishonest_entries
+from telemetry.verdict.honesty import contradicted, dishonest
+from telemetry.verdict.tallies import IMPOSSIBLE, tallies
 from telemetry.verdict.traffic import Key, key_of, place_of
 
 
+class Sent(NamedTuple):
+    """An envelope, as its sender tells of it."""
+
+    sender: str
+    incarnation: int
+    receiver: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.sender}/{self.incarnation}'s envelope {self.sequence} to {self.receiver}"
+
+
 def honest_faults(case: Case) -> Finding:
-    """Every recorded fate equals the recomputed one."""
+    """Every recorded fate equals the recomputed one, and no fault acted more or less often than chance can explain."""
 
     def findings() -> Iterator[Finding]:
         yield from _contradicted(case)
-        for key in dishonest_entries(case):
-            row, ruling = case.traffic.entries[key], case.rulings[key]
+        for row, ruling, key in dishonest(case):
             yield broken(
                 f"the fate of {row.sender}/{row.incarnation}'s envelope {row.sequence} to {row.receiver} was "
                 f"{row.fate} {list(row.deliveries)}, its dice say {ruling.fate} {list(ruling.deliveries)}",
                 place_of(key),
             )
+        yield from _beyond_chance(case)
         yield from _taken_for_garbage(case)
         if not case.rulings:
             yield unproven("nothing was offered to the faults")
@@ -46,11 +60,22 @@ def accounted(case: Case) -> Finding:
 
 def _contradicted(case: Case) -> Iterator[Finding]:
     """An entry may be decided more than once, always in the same way; and garbage alone has no sender."""
-    for key in case.traffic.contradicted:
+    for key in contradicted(case):
         yield broken("an entry was decided twice, and differently", place_of(key))
     for key, row in case.traffic.entries.items():
         if (row.sender is None) != (row.fate == "refused"):
             yield broken(f"a fate {row.fate!r} names {row.sender or 'no sender'}", place_of(key))
+
+
+def _beyond_chance(case: Case) -> Iterator[Finding]:
+    """Faults whose rate is not the one that was set, by more than dice may differ."""
+    for tally in tallies(case):
+        if tally.surprise < IMPOSSIBLE:
+            yield broken(
+                f"{tally.rule.text!r} acted on {tally.hits} of {tally.throws} envelopes: the chance of that is "
+                f"{tally.surprise:.0e}",
+                f"fault {tally.rule.instance}",
+            )
 
 
 def _outboxes(case: Case) -> Iterator[Finding]:
@@ -61,13 +86,23 @@ def _outboxes(case: Case) -> Iterator[Finding]:
         added = case.streams.outboxes[shard].added
         if missing > 0:
             why = f"{missing} of {added} entries of outbox {shard} have no fate"
-            witness = next(iter(sent.get(shard, ())), f"outbox {shard}")
+            if holding := _holding(case, shard, sent.get(shard, ())):
+                yield unproven(f"{why}: {holding} held envelopes back until the end of the record, and kept them")
+                continue
+            witness = next((str(envelope) for envelope in sent.get(shard, ())), f"outbox {shard}")
             yield _vanished(case, why, witness, shard in case.abandoned_shards)
         elif missing < 0:
             yield broken(f"{-missing} more entries were decided than outbox {shard} ever had", f"outbox {shard}")
     for sender_shard, envelopes in sent.items():
         if sender_shard is None or len(envelopes) > left.get(sender_shard, 0):
             yield unproven(f"{envelopes[0]} was sent, and no outbox entry is left to be it")
+
+
+def _holding(case: Case, shard: int, sent: Iterable[Sent]) -> str:
+    """The partitions that explain why `sent` has no fate; empty when they do not, because they let some of it pass."""
+    if not all(case.rulebook.held_at_the_end(shard, envelope.sender, envelope.receiver) for envelope in sent):
+        return ""
+    return ", ".join(rule.text for rule in case.rulebook.holding_at_the_end(shard))
 
 
 def _inboxes(case: Case) -> Iterator[Finding]:
@@ -122,15 +157,14 @@ def _left(case: Case) -> dict[int, int]:
     return {shard: count.added - recorded[shard] for shard, count in case.streams.outboxes.items()}
 
 
-def _unfated(case: Case) -> dict[int | None, list[str]]:
+def _unfated(case: Case) -> dict[int | None, list[Sent]]:
     """By shard, the envelopes that their senders say they sent, and that no fate names."""
-    fated = case.traffic.copies_by_address
-    unfated: dict[int | None, list[str]] = {}
+    fated = case.traffic.readable_copies
+    unfated: dict[int | None, list[Sent]] = {}
     for stamped in case.events:
         event = stamped.event
-        if not isinstance(event, MessageSent):
-            continue
-        if (stamped.source, stamped.incarnation, event.receiver, event.sequence) not in fated:
-            envelope = f"{stamped.source}/{stamped.incarnation}'s envelope {event.sequence} to {event.receiver}"
-            unfated.setdefault(case.shards.get(stamped.source), []).append(envelope)
+        if isinstance(event, MessageSent):
+            sent = Sent(stamped.source, stamped.incarnation, event.receiver, event.sequence)
+            if sent not in fated:
+                unfated.setdefault(case.shards.get(stamped.source), []).append(sent)
     return unfated

@@ -1,0 +1,101 @@
+"""Where a run's plan stands: what is dated comes in time, and what people ask for at once. Pure, and no clock.
+
+Nobody is told from here: whoever holds the conductor puts its changes into every outbox, in the order they came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from itertools import count
+from typing import Final
+
+from broker.grammar import MOST_LINES, Line, Misspelt, When
+from broker.plan import PlanChange, Planned
+from broker.requests import Clear, HealNow, parse_request
+from broker.schedule import Schedule, Timed, amend_timed
+from broker.spelling import LONGEST_TEXT, whole
+
+LONGEST_PLAN: Final = 32 * 1024  # characters; a plan change with as many is still a frame that relays take
+SHORT_PLAN: Final = f"a plan of {MOST_LINES} lines and {LONGEST_PLAN} characters"
+
+_BEFORE_GO_US: Final = -1
+
+
+def is_short(plan: Collection[Timed]) -> bool:
+    """Whether a plan keeps within what a run may have: `SHORT_PLAN`."""
+    return len(plan) <= MOST_LINES and sum(len(planned.line.text()) for planned in plan) <= LONGEST_PLAN
+
+
+class Conductor:
+    """Where a run's plan stands, between those who look at the time and those who ask."""
+
+    def __init__(self, plan: Iterable[Timed], for_us: int) -> None:
+        plan = list(plan)
+        self._for_us = for_us
+        self._schedule = Schedule(plan, for_us)
+        self._next_instance = max((planned.instance for planned in plan), default=-1) + 1
+        self.first = PlanChange(self._schedule.in_force(_BEFORE_GO_US))
+        """What is in force from the deal on."""
+        self._faults = self.first.faults
+
+    def look(self, now_us: int) -> PlanChange | None:
+        """What is in force now, `now_us` after go, unless that was given last. What came and went since is gone."""
+        faults = self._schedule.in_force(now_us)
+        return None if faults == self._faults else self._give(PlanChange(faults))
+
+    def answer(self, request: str, words: str, now_us: int) -> PlanChange:
+        """Do what `words` ask for. What is in force then, perhaps the same as before, bearing `request` and `words`.
+
+        When they are no request, or the plan would become too long, nothing at all changes, and `refusal` says why.
+        """
+        try:
+            plan = self._amended(words, now_us)
+        except Misspelt as error:
+            return PlanChange(self._faults, request, words, str(error))
+        self._schedule = Schedule(plan, self._for_us)
+        return self._give(PlanChange(self._schedule.in_force(now_us), request, words))
+
+    def in_force(self, now_us: int) -> tuple[Planned, ...]:
+        """What `look` would give at `now_us`, as the plan stands."""
+        return self._schedule.in_force(now_us)
+
+    def remaining(self, now_us: int) -> list[Timed]:
+        """The plan without what is over: what is in force, and what is dated to come."""
+        return self._schedule.remaining(now_us)
+
+    def next_change_us(self, now_us: int) -> int | None:
+        """The first time after `now_us` at which `look` may give something; None when it never will."""
+        return self._schedule.next_change_us(now_us)
+
+    def is_settled(self, now_us: int) -> bool:
+        """Whether every dated fault has happened and, if it has a duration, is over."""
+        return now_us >= self._schedule.settled_us
+
+    def _amended(self, words: str, now_us: int) -> list[Timed]:
+        """The plan as `words` want it. Raises Misspelt, and has used no instance number then."""
+        asked = parse_request(words)
+        if isinstance(asked, HealNow):
+            return self._schedule.to_come(now_us)
+        plan = self.remaining(now_us)
+        if isinstance(asked, Clear):
+            return [planned for planned in plan if not asked.means(planned.instance, planned.line.fault)]
+        instances = count(self._next_instance)
+        plan = amend_timed(plan, [_later(line, now_us) for line in asked.lines], instances)
+        if not is_short(plan):
+            raise whole(words).misspelt(f"{SHORT_PLAN} in all; clear some before")
+        if any(len(planned.line.fault.text()) > LONGEST_TEXT for planned in plan):  # relays would not read it
+            raise whole(words).misspelt(f"a fault of {LONGEST_TEXT} characters, written out")
+        self._next_instance = next(instances)
+        return plan
+
+    def _give(self, change: PlanChange) -> PlanChange:
+        self._faults = change.faults
+        return change
+
+
+def _later(line: Line, now_us: int) -> Line:
+    """A line whose times count from `now_us`, as one whose times count from go."""
+    when = line.when
+    if when.start_us is None:
+        return line
+    return Line(line.fault, When(when.start_us + now_us, when.duration_us, when.every_us))

@@ -1,0 +1,102 @@
+"""A run's plan as onlookers see it: how it was dealt and begun, and which plan changes its relays have met.
+
+Plain reading, and all of it tolerant: what is no order and no control entry is passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import redis
+
+from broker.plan import Control, PlanChange, decode_control
+from broker.ports import Unavailable
+from broker.relay import parse_id
+from broker.streams import keys
+from broker.streams.connection import block_ms
+from broker.streams.desk import Shape
+from broker.streams.keys import Keys
+from broker.streams.patience import PATIENCE_S, TROUBLE, insist_blocking
+from broker.streams.reading import Entry, decoded_one, read_all_blocking
+
+DEALT_MS: Final = 0  # the ids that a deal makes bear no time
+_PAGE: Final = 1000  # entries of a stream in one read
+
+_read_shape = msgspec.msgpack.Decoder(Shape).decode
+
+
+class Course(msgspec.Struct, frozen=True):
+    """What a run's orders tell. Times are the server's, in milliseconds; None: not yet."""
+
+    shards: int
+    robots: tuple[str, ...]
+    go_ms: int | None = None
+    stop: str | None = None  # the reason
+
+
+class Met(msgspec.Struct, frozen=True):
+    """A plan change that the relay of a shard has met. `at_ms` is when it was put into the outbox, by the server's
+    clock; DEALT_MS for what was dealt."""
+
+    at_ms: int
+    change: PlanChange
+
+
+def read_course(client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> Course | None:
+    """How the run was dealt and begun; None when the server knows of no such run. Raises Unavailable."""
+    orders = Keys(run).orders
+    entries = insist_blocking("orders", lambda: read_all_blocking(client, orders), patience_s)
+    course = None
+    for entry, fields in entries:
+        order = fields.get(keys.ORDER)
+        if course is None:
+            course = _dealt(fields)
+        elif order == b"go" and course.go_ms is None:
+            course = msgspec.structs.replace(course, go_ms=parse_id(entry)[0])
+        elif order == b"stop":
+            course = msgspec.structs.replace(course, stop=fields.get(keys.WORDS, b"").decode(errors="replace"))
+    return course
+
+
+def _dealt(fields: dict[bytes, bytes]) -> Course | None:
+    try:
+        return Course(*_read_shape(fields[keys.SHAPE]))
+    except (KeyError, msgspec.DecodeError):
+        return None
+
+
+class Lookout:
+    """The plan changes that the relay of one shard meets, each given once."""
+
+    def __init__(self, client: redis.Redis, run: str, shard: int) -> None:
+        self._client = client
+        self._key = Keys(run).control(shard)
+        self._cursor = "0"
+
+    def read(self, wait_us: int = 0) -> list[Met]:
+        """All that came since the last call; waits at most `wait_us` for more. Raises Unavailable."""
+        entries: list[Entry] = []
+        cursor, block = self._cursor, block_ms(wait_us)
+        while True:
+            try:
+                page = decoded_one(self._client.xread({self._key: cursor}, count=_PAGE, block=block))
+            except TROUBLE as error:
+                raise Unavailable(f"plan: {error}") from error
+            entries += page
+            if len(page) < _PAGE:
+                break
+            cursor, block = page[-1][0], None
+        if entries:
+            self._cursor = entries[-1][0]
+        return [met for met in map(_met, entries) if met is not None]
+
+
+def _met(entry: Entry) -> Met | None:
+    """The plan change in an entry, if there is one: births stand in the same stream."""
+    name, fields = entry
+    try:
+        control: Control = decode_control(fields[keys.CONTROL])
+    except (KeyError, msgspec.DecodeError):
+        return None
+    return Met(parse_id(name)[0], control) if isinstance(control, PlanChange) else None

@@ -1,0 +1,94 @@
+"""What people ask of whoever conducts the run, as a stream: an entry is a request, and its id is the request's name.
+
+Asking changes nothing else, and reading takes nothing away. Anybody may write to the stream by hand: what is no
+request is passed over. What the words mean is not known here (broker/requests.py).
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from typing import Any, Final
+
+import redis
+from redis.exceptions import RedisError
+
+from broker.ports import Request
+from broker.streams import keys
+from broker.streams.keys import Keys
+from broker.streams.patience import PATIENCE_S, insist_blocking
+from broker.streams.reading import Entry, decoded, decoded_one
+
+LONGEST_WORDS: Final = 4096  # bytes, in UTF-8
+_PAGE: Final = 64  # entries of the stream in one read
+
+
+class RunGone(Exception):
+    """The server holds no orders of that run: it was never dealt there, or it has been removed."""
+
+
+class StreamRequests:
+    """The run's requests: a person's side (`ask`), and that of the conductor (`read`), who keeps one of these."""
+
+    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> None:
+        self._client = client
+        self._keys = Keys(run)
+        self._patience_s = patience_s
+        self._cursor = "0"
+
+    def ask(self, words: str) -> str:
+        """Put a request there, exactly once, and give its id. Raises ValueError when it is longer than LONGEST_WORDS,
+        RunGone, Unavailable (then it may or may not stand there)."""
+        content = words.encode()
+        if len(content) > LONGEST_WORDS:
+            raise ValueError(f"a request is at most {LONGEST_WORDS} bytes, this one has {len(content)}")
+        since = insist_blocking("request", self._last, self._patience_s)
+        fields = {keys.REQUEST: content, keys.NONCE: secrets.token_bytes(16)}
+        return insist_blocking("request", partial(self._store, fields, since), self._patience_s)
+
+    def read(self) -> list[Request]:
+        """Requests that this object has not given yet, in order, a page at most; none while the server is away."""
+        try:
+            entries = decoded_one(self._client.xread({self._keys.requests: self._cursor}, count=_PAGE))
+        except RedisError:
+            return []
+        if entries:
+            self._cursor = entries[-1][0]
+        return [request for request in map(_request, entries) if request is not None]
+
+    def _last(self) -> str:
+        """Where the stream ends: what is asked from now on comes after that."""
+        last = decoded(self._client.xrevrange(self._keys.requests, count=1))
+        return last[0][0] if last else "0-0"
+
+    def _store(self, fields: dict[bytes, bytes], since: str) -> str:
+        """The id under which `fields` stand after `since`; they are put there if they do not.
+
+        The stream is watched while it is looked at: an attempt whose reply was lost, and that the server only comes to
+        now, either makes this one fail or fails itself.
+        """
+        names = self._keys
+        with self._client.pipeline() as pipe:
+            pipe.watch(names.orders, names.requests)  # type: ignore[no-untyped-call]
+            for entry, found in decoded(pipe.xrange(names.requests, min=f"({since}")):
+                if found.get(keys.NONCE) == fields[keys.NONCE]:
+                    return entry
+            if not pipe.exists(names.orders):
+                raise RunGone  # a stream made now would stay for ever
+            entry_fields: dict[Any, Any] = dict(fields)
+            pipe.multi()
+            pipe.xadd(names.requests, entry_fields)
+            [stored] = pipe.execute()
+        return str(stored.decode())
+
+
+def _request(entry: Entry) -> Request | None:
+    """The request in an entry; None when it is none, or too long."""
+    name, fields = entry
+    content = fields.get(keys.REQUEST, b"")
+    if not 0 < len(content) <= LONGEST_WORDS:
+        return None
+    try:
+        return Request(name, content.decode())
+    except UnicodeDecodeError:
+        return None

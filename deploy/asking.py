@@ -1,0 +1,158 @@
+"""What a person at another terminal sees of a live run's plan, and the one thing that they can do: ask, and wait.
+
+A request changes nothing by itself. Whoever conducts the run takes it up, and it is in force where the relay of a shard
+has met the plan change that bears its id.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+import redis
+
+from broker.plan import PlanChange
+from broker.ports import Unavailable
+from broker.streams.connection import check_server, connect
+from broker.streams.controls import Course, Lookout, Met, read_course
+from broker.streams.requests import RunGone, StreamRequests
+from deploy.discovery import Whereabouts
+from deploy.environment import Unable
+from deploy.settings import Unfit
+from telemetry.plain import printable
+from telemetry.record import NoSuchRun
+
+WAIT_S: Final = 2.0  # for every relay to meet a plan change
+_PAUSE_S: Final = 0.02  # between two looks at a server that is away
+
+CALM: Final = PlanChange(())
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A request that came into force: the plans before and since at the first relay, how many relays met the change,
+    and how long that took from the moment of asking."""
+
+    request: str
+    old: PlanChange
+    new: PlanChange
+    relays: int
+    elapsed_us: int
+
+
+class LivePlan:
+    """A live run's plan, as its relays had met it when this was made, or when a request came into force."""
+
+    def __init__(self, client: redis.Redis, where: Whereabouts) -> None:
+        """Raises NoSuchRun, Unavailable."""
+        run = where.run
+        course = read_course(client, run, WAIT_S)
+        if course is None:
+            raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
+        self.run = run
+        self.folder = where.folder
+        self.course: Course = course
+        self._client = client
+        self._lookouts = [Lookout(client, run, shard) for shard in range(course.shards)]
+        self.history: list[list[Met]] = [lookout.read() for lookout in self._lookouts]
+        self._now_ms = _server_ms(client)
+
+    @property
+    def in_force(self) -> list[PlanChange]:
+        """The plan at each relay; CALM where a relay has not begun."""
+        return [met[-1].change if met else CALM for met in self.history]
+
+    @property
+    def now_us(self) -> int | None:
+        """How long ago the order `go` was given; None when it was not yet."""
+        return self.after_go_us(max([self._now_ms, *(met[-1].at_ms for met in self.history if met)]))
+
+    def after_go_us(self, at_ms: int) -> int | None:
+        """The server's time `at_ms`, counted from go; negative before it, None when it is still to come."""
+        return None if self.course.go_ms is None else (at_ms - self.course.go_ms) * 1000
+
+    def ask(self, words: str) -> Answer:
+        """Ask for a change, and wait until it is in force at every relay. Raises Unfit when it was refused, NoSuchRun
+        when the run is over, Unavailable, and Unable when WAIT_S were not enough."""
+        self._demand_conducted(self.course)
+        began = time.monotonic()
+        try:
+            request = StreamRequests(self._client, self.run, WAIT_S).ask(words)
+        except RunGone:
+            raise self._over("removed from its server") from None
+        answers = [self._await(shard, request, began + WAIT_S) for shard in range(self.course.shards)]
+        elapsed_us = round((time.monotonic() - began) * 1_000_000)
+        met = [answer for answer in answers if answer is not None]
+        for _, change in met:
+            if change.refusal:
+                raise Unfit(f"run {self.run} refused it: {printable(change.refusal)}")
+        if len(met) < len(answers):
+            raise self._unanswered([shard for shard, answer in enumerate(answers) if answer is None])
+        return Answer(request, *met[0], len(met), elapsed_us)
+
+    def _demand_conducted(self, course: Course | None) -> None:
+        if course is None:
+            raise self._over("removed from its server")
+        if course.stop is not None:
+            raise self._over(course.stop)
+
+    def _over(self, reason: str) -> NoSuchRun:
+        return NoSuchRun(f"run {self.run} is over ({printable(reason)}); judge it with: robots verify {self.run}")
+
+    def _await(self, shard: int, request: str, deadline: float) -> tuple[PlanChange, PlanChange] | None:
+        """The plans before and since the change that bears `request`, once the shard's relay has met it."""
+        old = self.in_force[shard]
+        while True:
+            left_us = max(0, round((deadline - time.monotonic()) * 1_000_000))
+            for met in self._look(shard, left_us):
+                if met.change.request == request:
+                    return old, met.change
+                old = met.change
+            if not left_us:
+                return None
+
+    def _look(self, shard: int, wait_us: int) -> list[Met]:
+        try:
+            met = self._lookouts[shard].read(wait_us)
+        except Unavailable:  # it may come back in time
+            time.sleep(min(_PAUSE_S, wait_us / 1_000_000))
+            return []
+        self.history[shard] += met
+        return met
+
+    def _unanswered(self, silent: list[int]) -> Unable:
+        """Why a request is not in force everywhere, as far as it can be told. Raises NoSuchRun when the run is over."""
+        self._demand_conducted(read_course(self._client, self.run, patience_s=0))
+        shards = self.course.shards
+        if len(silent) == shards:
+            return Unable(
+                f"nobody took the request up within {WAIT_S:g} s: nobody conducts run {self.run}, or its relay"
+                f"{'s are' if shards > 1 else ' is'} away; the request stands, and may still come into force"
+            )
+        names = ", ".join(map(str, silent))
+        return Unable(
+            f"in force at {shards - len(silent)} of {shards} relays, but not after {WAIT_S:g} s at relay {names};"
+            " it will be when that goes on"
+        )
+
+
+@contextmanager
+def live_plan(where: Whereabouts) -> Iterator[LivePlan]:
+    """The plan of the run at `where`, as long as the block lasts. Raises NoSuchRun, ServerUnfit, Unable."""
+    with connect(where.url) as client:
+        check_server(client)
+        try:
+            yield LivePlan(client, where)
+        except Unavailable as error:
+            raise Unable(f"the server of run {where.run} went away: {error}") from None
+
+
+def _server_ms(client: redis.Redis) -> int:
+    """The server's clock, which dates every entry."""
+    try:
+        seconds, microseconds = client.time()
+    except redis.RedisError as error:
+        raise Unavailable(f"time: {error}") from error
+    return int(seconds) * 1000 + int(microseconds) // 1000

@@ -1,0 +1,266 @@
+"""`robots faults`: the plan of a live run, seen and changed from another terminal.
+
+What is wrong with a request is said here, before the run hears of it; what a request does is decided by whoever
+conducts the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import App, Parameter
+
+from broker.durations import format_duration
+from broker.grammar import Line
+from broker.plan import Planned
+from deploy.asking import Answer, LivePlan, live_plan
+from deploy.commands.output import show as print_result
+from deploy.discovery import find_live
+from deploy.filing import json_line
+from deploy.outlook import MOST_TO_COME, Coming, Later, Outlook, Standing, for_us_of, outlook, remaining, still_to_come
+from deploy.wording import check_clear, clear_words, set_lines, set_words, unquoted_clear
+from telemetry.plain import printable
+from telemetry.record import NoSuchRun
+
+EXAMPLES: Final = """\
+Examples:
+
+  robots faults show
+  robots faults set "loss .5"
+  robots faults set "delay 20ms~0.5; partition r00..r02|r03..r05 @2s+3s"
+  robots faults clear loss
+  robots faults heal 7b08e1
+"""
+
+GRAMMAR: Final = f"""\
+FAULT is NAME ARGS [TARGET] [@start[+duration]] [every T]; times count from now:
+
+  loss .2                 lost with this probability
+  burst-loss .2 5         lost in bursts: the share lost, and the mean length of a burst
+  duplicate .1 x3         that many copies arrive, with this probability
+  delay 5ms..20ms         also 20ms, or 20ms~0.5 (lognormal: median, sigma)
+  reorder .1              held back by a further 10..50 ms, with this probability
+  corrupt .02             arrives damaged, with this probability
+  throttle 20/s           so many envelopes pass from one robot to another
+  partition hold r03      cut off; with hold, delivered when the cut is over
+  heal                    whatever has begun ends
+
+TARGET is everyone, r03, r03>r05 or r00..r02|r03..r05. One for everyone and always replaces the one of its name, and
+with probability 0 only removes it.
+
+{EXAMPLES}"""
+
+_UNKNOWN: Final = "not known here, the run's settings are on another host"
+
+app = App(
+    name="faults",
+    help="See and change the faults of a live run, from another terminal.\n\nRUN is an id, a unique prefix, a folder or"
+    " `latest`; by default the newest run that is live.",
+    help_epilogue=EXAMPLES,
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Which run, and how to show what comes of it."""
+
+    runs_dir: Annotated[str, Parameter(help="Where records are kept.", env_var="ROBOTS_RUNS_DIR")] = "runs"
+    redis_url: Annotated[str | None, Parameter(help="A run of another host: its server. RUN is its id.")] = None
+    json_: Annotated[bool, Parameter(name="--json", help="Print the result as one JSON object.")] = False
+
+    def plan(self, run: str | None) -> AbstractContextManager[LivePlan]:
+        """The plan of the live run that is meant. Raises NoSuchRun, Unfit, ServerUnfit, Unable."""
+        return live_plan(find_live(Path(self.runs_dir), run, self.redis_url))
+
+
+Fault = Annotated[str, Parameter(allow_leading_hyphen=False, help="One text in quotes; ; stands between several.")]
+What = Annotated[
+    str,
+    Parameter(allow_leading_hyphen=False, help="A name (loss), one fault's text ('loss 0.5 r03') or number ('#4')."),
+]
+Run = Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one]")]
+Surplus = Annotated[str, Parameter(allow_leading_hyphen=False, show=False)]
+
+
+@app.command
+def show(run: Run = None, /, *, where: Where = Where()) -> int:
+    """Show what is in force and since when, and what is dated to come."""
+    with where.plan(run) as plan:
+        seen = outlook(plan)
+    print_result(json_line(_outlook_row(seen)) if where.json_ else "\n".join(_outlook_lines(seen)))
+    return 0
+
+
+@app.command(name="set", help_epilogue=GRAMMAR)
+def set_(fault: Fault, run: Run = None, /, *surplus: Surplus, where: Where = Where()) -> int:
+    """Put faults in force, now or at a time from now."""
+    lines = set_lines(_given(fault, run, surplus))
+    with where.plan(run) as plan:
+        _tell(plan, plan.ask(set_words(lines, plan, for_us_of(plan.folder))), where, lines)
+    return 0
+
+
+@app.command
+def clear(what: What, run: Run = None, /, *surplus: Surplus, where: Where = Where()) -> int:
+    """End faults that are in force, and cancel those that are to come."""
+    given = _given(what, run, surplus)
+    check_clear(given)
+    try:
+        plan_of_run = where.plan(run)
+    except NoSuchRun as error:
+        raise unquoted_clear(given) or error from None
+    with plan_of_run as plan:
+        _tell(plan, plan.ask(clear_words(what, plan.in_force, remaining(plan))), where)
+    return 0
+
+
+@app.command
+def heal(run: Run = None, /, *, where: Where = Where()) -> int:
+    """End every fault that has begun, and let none of them come again. What is dated to begin later still does."""
+    with where.plan(run) as plan:
+        answer = plan.ask("heal")
+        left = still_to_come(plan)
+    row = _answer_row(plan, answer, None if left is None else [_later_row(later) for later in left])
+    print_result(json_line(row) if where.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
+    return 0
+
+
+def _given(what: str, run: str | None, surplus: Iterable[str]) -> list[str]:
+    return [what, *([] if run is None else [run]), *surplus]
+
+
+# What came of a request.
+
+
+def _tell(plan: LivePlan, answer: Answer, where: Where, lines: Iterable[Line] = ()) -> None:
+    dated = [(line.when.start_us, line.text()) for line in lines if line.when.start_us]
+    row = _answer_row(plan, answer, [{"fault": text, "in_s": in_us / 1e6} for in_us, text in dated])
+    begin = (f"begins in {format_duration(in_us)}: {text}" for in_us, text in dated)
+    print_result(json_line(row) if where.json_ else "\n".join([*_answer_lines(answer), *begin]))
+
+
+def _answer_lines(answer: Answer) -> Iterator[str]:
+    yield f"plan: {_texts(answer.old.faults)} → {_texts(answer.new.faults)}"
+    yield f"in force at {_relays(answer.relays)} after {round(answer.elapsed_us / 1000)} ms"
+
+
+def _answer_row(plan: LivePlan, answer: Answer, to_come: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return {
+        "run": plan.run,
+        "request": answer.request,
+        "old": [_planned_row(planned) for planned in answer.old.faults],
+        "new": [_planned_row(planned) for planned in answer.new.faults],
+        "relays": answer.relays,
+        "seconds": answer.elapsed_us / 1e6,
+        "to_come": to_come,
+    }
+
+
+def _left_lines(plan: LivePlan, left: Sequence[Later] | None) -> Iterator[str]:
+    """What a healing leaves."""
+    if left is None:
+        yield f"what is dated to begin later still does; {_UNKNOWN}"
+        return
+    for later in left[:MOST_TO_COME]:
+        yield f"still to come: {_named(later.planned)}, in {_seconds(later.in_us)}"
+    if len(left) > MOST_TO_COME:
+        yield f"and {len(left) - MOST_TO_COME} more"
+    if left:
+        yield f"cancel one with: robots faults clear '#{left[0].planned.instance}' {plan.run}"
+
+
+def _later_row(later: Later) -> dict[str, Any]:
+    return {**_planned_row(later.planned), "in_s": later.in_us / 1e6}
+
+
+def _texts(faults: Iterable[Planned]) -> str:
+    return ", ".join(printable(planned.text) for planned in faults) or "calm"
+
+
+def _named(planned: Planned) -> str:
+    return f"#{planned.instance} {printable(planned.text)}"
+
+
+def _planned_row(planned: Planned) -> dict[str, Any]:
+    return {"instance": planned.instance, "fault": planned.text}
+
+
+def _relays(number: int) -> str:
+    return f"{number} relay{'' if number == 1 else 's'}"
+
+
+# What there is to see.
+
+
+def _outlook_lines(seen: Outlook) -> Iterator[str]:
+    when = "before go" if seen.now_us is None else f"{_seconds(seen.now_us)} after go"
+    ending = "" if seen.stop is None else f"  ending: {printable(seen.stop)}"
+    yield f"run {seen.run}  {when}  {_relays(seen.shards)}{ending}"
+    yield "in force" if seen.standing else "in force: nothing, the network is calm"
+    texts = [printable(fault.text) for fault in seen.standing]
+    width = max(map(len, texts), default=0)
+    for fault, text in zip(seen.standing, texts, strict=True):
+        where = "" if len(fault.relays) == seen.shards else f"  only at relay {', '.join(map(str, fault.relays))}"
+        yield f"  #{fault.instance:<3} {text:<{width}}  {_since(fault)}{where}"
+    if seen.to_come is None:
+        yield f"to come: {_UNKNOWN}"
+    else:
+        yield "to come" if seen.to_come else "to come: nothing"
+        yield from (f"  {_coming(change, seen.now_us)}" for change in seen.to_come)
+        if len(seen.to_come) == MOST_TO_COME:
+            yield "  and perhaps more"
+
+
+def _since(fault: Standing) -> str:
+    if fault.since_us is None:
+        return "since the deal"
+    return "since before go" if fault.since_us < 0 else f"since {_seconds(fault.since_us)} after go"
+
+
+def _coming(change: Coming, now_us: int | None) -> str:
+    left = "" if now_us is None else f"in {_seconds(change.at_us - now_us)}, "
+    begin = [f"begins: {', '.join(map(_named, change.begin))}"] if change.begin else []
+    end = [f"ends: {', '.join(map(_named, change.end))}"] if change.end else []
+    return f"{left}{_seconds(change.at_us)} after go  {'  '.join([*begin, *end])}"
+
+
+def _seconds(microseconds: int) -> str:
+    return f"{microseconds / 1e6:.1f} s"
+
+
+def _outlook_row(seen: Outlook) -> dict[str, Any]:
+    """Times are seconds after go. A fault that is in force from the deal on is so since null."""
+    return {
+        "run": seen.run,
+        "now_s": _or_null(seen.now_us),
+        "relays": seen.shards,
+        "stop": seen.stop,
+        "in_force": [
+            {
+                "instance": fault.instance,
+                "fault": fault.text,
+                "since_s": _or_null(fault.since_us),
+                "relays": list(fault.relays),
+            }
+            for fault in seen.standing
+        ],
+        "to_come": None
+        if seen.to_come is None
+        else [
+            {
+                "at_s": change.at_us / 1e6,
+                "begin": [_planned_row(planned) for planned in change.begin],
+                "end": [_planned_row(planned) for planned in change.end],
+            }
+            for change in seen.to_come
+        ],
+    }
+
+
+def _or_null(microseconds: int | None) -> float | None:
+    return None if microseconds is None else microseconds / 1e6

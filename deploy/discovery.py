@@ -1,0 +1,129 @@
+"""Where a run that goes on can be reached: by its `live.json` on this host, or by its id on a server that is named.
+
+Nothing is written here, neither into a record nor on a server.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from redis.exceptions import RedisError
+
+from broker.streams.connection import check_server, connect, parse_url
+from broker.streams.keys import Keys
+from deploy.environment import Unable
+from deploy.settings import Unfit
+from telemetry.record import NoSuchRun, find_run
+
+LIVE: Final = "live.json"
+_LARGEST: Final = 64 * 1024  # bytes of a live.json
+_START: Final = "start one with: robots run --for 60s"
+
+
+class Whereabouts(msgspec.Struct, frozen=True):
+    """A live run: its id, its server, and its record's folder, which is None when it is not on this host."""
+
+    run: str
+    url: str
+    folder: Path | None
+
+
+class _Live(msgspec.Struct):
+    """What stands in a live.json."""
+
+    url: str
+    pid: int
+
+
+def find_live(runs: Path, name: str | None, url: str | None) -> Whereabouts:
+    """The live run that `name` means: an id, a unique prefix, a folder (with a `/` in it) or `latest`; None is the
+    newest that is live. With `url`, the run of exactly that id on that server, whichever host it runs on.
+
+    Raises NoSuchRun (there is none, several match, it is over), Unfit (the URL), ServerUnfit, Unable (its live.json
+    cannot be used).
+    """
+    if url is not None:
+        return _on_server(runs, name, url)
+    if name is None:
+        return _newest(runs)
+    folder = find_run(runs, name)
+    live = _read(folder / LIVE)
+    if live is None:
+        raise NoSuchRun(f"run {folder.name} is not live any more; judge it with: robots verify {name}")
+    return Whereabouts(folder.name, live.url, folder)
+
+
+def _newest(runs: Path) -> Whereabouts:
+    found: list[tuple[int, Whereabouts]] = []
+    trouble: Unable | None = None
+    for path in runs.glob(f"*/{LIVE}"):
+        if path.parent.is_symlink():
+            continue
+        try:
+            live = _read(path)
+            began_ns = path.stat().st_mtime_ns
+        except Unable as error:
+            trouble = error
+        except OSError:
+            continue  # it ended just now
+        else:
+            if live is not None:
+                found.append((began_ns, Whereabouts(path.parent.name, live.url, path.parent.resolve())))
+    if found:
+        return max(found, key=lambda pair: pair[0])[1]
+    if trouble is not None:
+        raise trouble
+    raise NoSuchRun(f"no run is live in {runs}/; {_START}")
+
+
+def _on_server(runs: Path, name: str | None, url: str) -> Whereabouts:
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise Unfit(f"--redis-url: {error}") from None
+    if name is None or name == "latest" or os.sep in name:
+        raise Unfit("--redis-url: a run on a server is named by its whole id; allowed is an id such as 7b08e1")
+    with connect(url) as client:
+        check_server(client)
+        try:
+            is_there = client.exists(Keys(name).orders)
+        except RedisError as error:
+            raise Unable(f"the server went away: {error}") from None
+    if not is_there:
+        raise NoSuchRun(f"the server holds no run {name!r}; allowed is the whole id of one that is live there")
+    folder = runs / name
+    return Whereabouts(name, url, folder.resolve() if folder.is_dir() else None)
+
+
+def _read(path: Path) -> _Live | None:
+    """What a live.json says; None when there is none, or the process that wrote it is gone. Raises Unable."""
+    try:
+        with path.open("rb") as file:
+            live = msgspec.json.decode(file.read(_LARGEST), type=_Live)
+        parse_url(live.url)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unable(f"{path}: {error.strerror or error}; only who started a run can reach it") from None
+    except ValueError:  # msgspec's errors are such
+        raise Unable(
+            f"{path} is damaged; the run can be reached with --redis-url URL, if you know its server"
+        ) from None
+    return live if _is_alive(live.pid) else None
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether there is such a process. Numbers that the system uses for groups of processes are none."""
+    if pid <= 0:
+        return False
+    with suppress(ProcessLookupError, OverflowError):
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True  # somebody else's, but there
+        return True
+    return False

@@ -1,0 +1,61 @@
+"""Keeps a run's plan where its relays read it: what is dated and what people ask for goes into every outbox.
+
+While the server is away, changes wait in their order: nothing of the plan is lost, it only comes late. Whose clock
+counts, and when to look, is the caller's affair.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+
+from broker.conductor import Conductor
+from broker.plan import PlanChange
+from broker.ports import Desk, Unavailable
+
+
+class PlanKeeper:
+    """The conductor's hand. Times are microseconds since `go`, negative before it."""
+
+    def __init__(self, conductor: Conductor, desk: Desk) -> None:
+        self._conductor = conductor
+        self._desk = desk
+        self._due: deque[PlanChange] = deque()  # and not known to stand in every outbox
+
+    def keep(self, now_us: int) -> None:
+        """Put out what has come due or was asked for by now, if the server answers."""
+        self._look(now_us)
+        for request in self._desk.requests():
+            self._due.append(self._conductor.answer(request.entry, request.words, now_us))
+        with suppress(Unavailable):
+            self._put(insist=False)
+
+    def begin(self) -> None:
+        """Put out what is dated 0, for certain: it is in force before the first envelope. Raises Unavailable."""
+        self._look(0)
+        self._put(insist=True)
+
+    def end(self) -> None:
+        """Put an empty plan into every outbox, for certain: whatever a partition holds back comes free.
+        Raises Unavailable."""
+        self._due.clear()
+        self._due.append(PlanChange(()))
+        self._put(insist=True)
+
+    def next_change_us(self, now_us: int) -> int | None:
+        """When the next thing is due, if that is known."""
+        return None if now_us < 0 else self._conductor.next_change_us(now_us)
+
+    def is_settled(self, now_us: int) -> bool:
+        """Whether every dated fault has happened, is over if it has a duration, and stands in the outboxes."""
+        return not self._due and self._conductor.is_settled(now_us)
+
+    def _look(self, now_us: int) -> None:
+        change = self._conductor.look(now_us)
+        if change is not None:
+            self._due.append(change)
+
+    def _put(self, insist: bool) -> None:
+        while self._due:
+            self._desk.change(self._due[0], insist)
+            self._due.popleft()

@@ -1,0 +1,74 @@
+"""The plan's way into the outboxes: in order and for certain, also when the server is away for a while."""
+
+from broker.conductor import Conductor
+from broker.grammar import parse_lines
+from broker.plan import PlanChange
+from broker.ports import Request, Unavailable
+from broker.schedule import timed
+from deploy.plan_keeper import PlanKeeper
+
+
+class Desk:
+    """What the keeper needs of a desk; a server that may be away."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.put: list[list[str]] = []
+        self.asked: list[Request] = []
+
+    def change(self, change: PlanChange, insist: bool = True) -> None:
+        if self.is_away:
+            raise Unavailable("away")
+        self.put.append([planned.text for planned in change.faults])
+
+    def requests(self) -> list[Request]:
+        asked, self.asked = self.asked, []
+        return asked
+
+
+def keeper(lines: str, desk: Desk) -> PlanKeeper:
+    return PlanKeeper(Conductor(timed(parse_lines(lines)), 0), desk)
+
+
+def test_what_is_due_while_the_server_is_away_is_put_out_in_order_when_it_is_back() -> None:
+    # Given a plan with a dated fault, and a server that is away when it begins, ends, and when somebody asks
+    desk = Desk()
+    plan = keeper("loss .5 @1s+1s", desk)
+    plan.begin()
+    desk.is_away = True
+    plan.keep(1_000_000)
+    desk.asked.append(Request("1-0", "set delay 5ms"))
+    plan.keep(1_500_000)
+    plan.keep(2_000_000)
+    assert desk.put == []
+    assert not plan.is_settled(2_000_000)
+
+    # When it is back
+    desk.is_away = False
+    plan.keep(2_030_000)
+
+    # Then all of it comes, in its order
+    assert desk.put == [["loss 0.5"], ["loss 0.5", "delay 5ms"], ["delay 5ms"]]
+    assert plan.is_settled(2_030_000)
+
+
+def test_a_request_that_cannot_be_understood_is_answered_with_the_plan_as_it_is() -> None:
+    desk = Desk()
+    plan = keeper("loss .5", desk)
+    desk.asked.append(Request("1-0", "set nonsense"))
+
+    plan.keep(0)
+
+    assert desk.put == [["loss 0.5"]]
+
+
+def test_at_the_end_an_empty_plan_takes_the_place_of_what_was_still_to_come() -> None:
+    desk = Desk()
+    plan = keeper("partition r00 @1s", desk)
+    desk.is_away = True
+    plan.keep(1_000_000)
+    desk.is_away = False
+
+    plan.end()
+
+    assert desk.put == [[]]
