@@ -1,6 +1,7 @@
 """Where a run's plan stands: what is dated comes in time, and what people ask for at once. Pure, and no clock.
 
-Nobody is told from here: whoever holds the conductor puts its changes into every outbox, in the order they came in.
+Nobody is told from here: whoever holds the conductor puts its changes into every outbox, in the order they came in, and
+has its deeds done (robots/chaos.py).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Collection, Iterable
 from itertools import count
 from typing import Final
 
+from broker.agenda import Agenda, Due
+from broker.deeds import ProcessFault
 from broker.grammar import MOST_LINES, Line, Misspelt, When
 from broker.plan import PlanChange, Planned
 from broker.requests import Clear, HealNow, parse_request
@@ -22,8 +25,9 @@ _BEFORE_GO_US: Final = -1
 
 
 def is_short(plan: Collection[Timed]) -> bool:
-    """Whether a plan keeps within what a run may have: `SHORT_PLAN`."""
-    return len(plan) <= MOST_LINES and sum(len(planned.line.text()) for planned in plan) <= LONGEST_PLAN
+    """Whether a plan keeps within what a run may have: `SHORT_PLAN`. Deeds do not count: they never travel."""
+    texts = [planned.line.text() for planned in plan if not isinstance(planned.line.fault, ProcessFault)]
+    return len(texts) <= MOST_LINES and sum(map(len, texts)) <= LONGEST_PLAN
 
 
 class Conductor:
@@ -37,22 +41,32 @@ class Conductor:
         self.first = PlanChange(self._schedule.in_force(_BEFORE_GO_US))
         """What is in force from the deal on."""
         self._faults = self.first.faults
+        self._agenda = Agenda()
+        self._agenda.plan(self._schedule.deeds)
+        self._due: list[Due] = []  # and not handed out yet
 
     def look(self, now_us: int) -> PlanChange | None:
         """What is in force now, `now_us` after go, unless that was given last. What came and went since is gone."""
         faults = self._schedule.in_force(now_us)
         return None if faults == self._faults else self._give(PlanChange(faults))
 
+    def deeds(self, now_us: int) -> list[Due]:
+        """The faults of processes that have come due since the last look, in the order of time: each once."""
+        due, self._due = self._due + self._agenda.due(now_us), []
+        return due
+
     def answer(self, request: str, words: str, now_us: int) -> PlanChange:
         """Do what `words` ask for. What is in force then, perhaps the same as before, bearing `request` and `words`.
 
         When they are no request, or the plan would become too long, nothing at all changes, and `refusal` says why.
         """
+        self._due += self._agenda.due(now_us)
         try:
             plan = self._amended(words, now_us)
         except Misspelt as error:
             return PlanChange(self._faults, request, words, str(error))
         self._schedule = Schedule(plan, self._for_us)
+        self._agenda.plan(self._schedule.deeds)
         return self._give(PlanChange(self._schedule.in_force(now_us), request, words))
 
     def in_force(self, now_us: int) -> tuple[Planned, ...]:
@@ -67,9 +81,15 @@ class Conductor:
         """The first time after `now_us` at which `look` may give something; None when it never will."""
         return self._schedule.next_change_us(now_us)
 
+    def next_due_us(self, now_us: int) -> int | None:
+        """The first time after `now_us` at which `look` or `deeds` may give something; None when they never will."""
+        times = (self._schedule.next_change_us(now_us), self._agenda.next_us(now_us))
+        return min((time_us for time_us in times if time_us is not None), default=None)
+
     def is_settled(self, now_us: int) -> bool:
-        """Whether every dated fault has happened and, if it has a duration, is over."""
-        return now_us >= self._schedule.settled_us
+        """Whether every dated fault has happened and, if it has a duration, is over. A deed has happened when it was
+        handed out."""
+        return now_us >= self._schedule.settled_us and not self._due and self._agenda.is_idle(now_us)
 
     def _amended(self, words: str, now_us: int) -> list[Timed]:
         """The plan as `words` want it. Raises Misspelt, and has used no instance number then."""
@@ -80,7 +100,7 @@ class Conductor:
         if isinstance(asked, Clear):
             return [planned for planned in plan if not asked.means(planned.instance, planned.line.fault)]
         instances = count(self._next_instance)
-        plan = amend_timed(plan, [_later(line, now_us) for line in asked.lines], instances)
+        plan = amend_timed(plan, [self._later(line, now_us) for line in asked.lines], instances)
         if not is_short(plan):
             raise whole(words).misspelt(f"{SHORT_PLAN} in all; clear some before")
         if any(len(planned.line.fault.text()) > LONGEST_TEXT for planned in plan):  # relays would not read it
@@ -92,10 +112,12 @@ class Conductor:
         self._faults = change.faults
         return change
 
-
-def _later(line: Line, now_us: int) -> Line:
-    """A line whose times count from `now_us`, as one whose times count from go."""
-    when = line.when
-    if when.start_us is None:
-        return line
-    return Line(line.fault, When(when.start_us + now_us, when.duration_us, when.every_us))
+    def _later(self, line: Line, now_us: int) -> Line:
+        """A line whose times count from `now_us`, as one whose times count from go. A deed is never too late."""
+        when = line.when
+        if when.start_us is None:
+            return line
+        start_us = when.start_us + now_us
+        if isinstance(line.fault, ProcessFault):
+            start_us = max(start_us, self._agenda.next_free_us)
+        return Line(line.fault, When(start_us, when.duration_us, when.every_us))

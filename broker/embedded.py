@@ -40,11 +40,11 @@ class EmbeddedServer:
     """
 
     def __init__(self) -> None:
-        binary = find_binary()
+        self._binary = find_binary()
         self.folder = _short_folder()
         self.url = f"unix://{self.folder / _SOCKET}"
         try:
-            self._process = _spawn(binary, self.folder)
+            self._process = _spawn(self._binary, self.folder)
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
@@ -54,6 +54,16 @@ class EmbeddedServer:
         except BaseException:
             self.stop()
             raise
+
+    def start_again(self) -> int:
+        """Start a server that has ended once more, with what it held: the new one's pid. It may not answer yet.
+
+        Raises OSError when there can be no new process.
+        """
+        (self.folder / _SOCKET).unlink(missing_ok=True)  # a killed one leaves it
+        self._process = _spawn(self._binary, self.folder)
+        self.pid = self._process.pid
+        return self.pid
 
     def stop(self) -> None:
         """End the server, by force if it takes too long, and remove its folder. Twice does no harm, nor does it if
@@ -126,7 +136,7 @@ def _spawn(binary: Path, folder: Path) -> subprocess.Popen[bytes]:
         "proto-max-bulk-len": "16mb",  # the largest of ours is a secret; what is written by hand is larger at worst
     }
     command = [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
-    with (folder / _LOG).open("wb") as log:
+    with (folder / _LOG).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own command
             command,
             stdin=subprocess.DEVNULL,

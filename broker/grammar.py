@@ -1,18 +1,21 @@
 """How a line of a fault plan is written: `NAME ARGS [TARGET] [@start[+duration]] [every T]`. The only parser.
 
 Reading is total: any text gives lines or Misspelt, which points at the word that is wrong and says what is allowed.
-Each part prints itself (`text()`), and what it prints reads back as exactly that.
+Each part prints itself (`text()`), and what it prints reads back as exactly that. A fault of processes is always dated
+(without a time it is due at go), and needs no duration before `every`; a pause alone has one, and must have it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
+from broker.deed_readers import DEED_READERS
+from broker.deeds import Pause, ProcessFault
 from broker.durations import format_duration, parse_duration
 from broker.faults import (
     LONGEST_DELAY_US,
@@ -32,6 +35,8 @@ from broker.spelling import Misspelt as Misspelt  # what every reading here rais
 from broker.spelling import Word, Words, one_of, whole
 from broker.targets import EVERYONE, TARGET_HELP, Target, read_target
 
+T = TypeVar("T")
+
 MOST_LINES: Final = 256
 MOST_PER_SECOND: Final = 1_000_000.0
 LEAST_PER_SECOND: Final = 0.001
@@ -45,12 +50,16 @@ _NUMBER: Final = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.I
 _COPIES: Final = re.compile(r"x([0-9]{1,3})")
 _ROUNDING: Final = 1e-9
 _DELAY_HELP: Final = "a delay such as 20ms, 5ms..20ms or 20ms~0.5 (median, sigma)"
+_TIME_HELP: Final = "a time such as 20ms, 1.5s or 2m, at most a year"
+
+Harm = AnyFault | ProcessFault
 
 
 class When(msgspec.Struct, frozen=True):
     """From when a fault is in force, for how long, and how often again. Times count from the order `go`.
 
-    No start: from the deal on. No duration: for good. `every_us` counts from beginning to beginning.
+    No start: from the deal on. No duration: for good, or, for what is done in a moment, none. `every_us` counts from
+    beginning to beginning.
     """
 
     start_us: int | None = None
@@ -80,13 +89,14 @@ class Heal(msgspec.Struct, frozen=True):
 class Line(msgspec.Struct, frozen=True):
     """One line of a plan: a fault, and when."""
 
-    fault: AnyFault | Heal
+    fault: Harm | Heal
     when: When = When()
 
     @property
     def is_lasting(self) -> bool:
         """Whether it is for everyone and always; of such faults a plan has one per name."""
-        return self.fault.target == EVERYONE and self.when == When()
+        is_deed = isinstance(self.fault, ProcessFault)
+        return self.fault.target == EVERYONE and self.when == When() and not is_deed
 
     def text(self) -> str:
         """What `parse_line` reads back."""
@@ -118,8 +128,16 @@ def parse_fault(text: str) -> AnyFault:
 
 def read_fault(text: Word) -> AnyFault:
     """`parse_fault` of a piece of a text."""
-    words = Words(text)
-    fault = _read_harm(words, _READERS)
+    return _timeless(Words(text), _READERS)
+
+
+def read_harm(text: Word) -> Harm:
+    """The fault of messages or processes that a piece of a text means, without a time. Raises Misspelt."""
+    return _timeless(Words(text), {**_READERS, **DEED_READERS})
+
+
+def _timeless(words: Words, readers: Mapping[str, Callable[[Words], T]]) -> T:
+    fault = _read_by_name(words, readers, readers)
     _end(words, "nothing more: here a fault bears no time")
     return fault
 
@@ -129,15 +147,18 @@ def _read_line(text: Word) -> Line:
     if words.peek() == Heal.name:
         words.take()
         return _healing(words)
-    fault = _read_harm(words, [*_READERS, Heal.name])
+    names = [*_READERS, *DEED_READERS, Heal.name]
+    if words.peek() in DEED_READERS:
+        return _deed_line(words)
+    fault = _read_by_name(words, _READERS, names)
     line = Line(fault, _when(words))
     _end(words, "nothing more" if line.when.start_us is not None else f"{_rest(fault)}a time such as @5s or @5s+2s")
     return line
 
 
-def _read_harm(words: Words, names: Iterable[str]) -> AnyFault:
+def _read_by_name(words: Words, readers: Mapping[str, Callable[[Words], T]], names: Iterable[str]) -> T:
     name = words.take()
-    reader = _READERS.get(name.text)
+    reader = readers.get(name.text)
     if reader is None:
         raise name.misspelt(one_of(names, name.text))
     return reader(words)
@@ -153,6 +174,37 @@ def _end(words: Words, allowed: str) -> None:
 
 
 # Times of a line.
+
+
+def _deed_line(words: Words) -> Line:
+    fault = DEED_READERS[words.take().text](words)
+    when = _pause_when(words) if isinstance(fault, Pause) else _moment(words, fault.name)
+    allowed = "every" if when.every_us is None else "nothing more"
+    _end(words, allowed if when.start_us else f"a time such as @5s, or {allowed}")
+    return Line(fault, when)
+
+
+def _pause_when(words: Words) -> When:
+    help_ = "how long after when, such as @5s+2s"
+    if not words.peek().startswith("@"):
+        raise words.take().misspelt(help_)
+    start, duration = words.take().cut("+")
+    start_us = _start(start)
+    if duration is None:
+        raise start.misspelt(help_)
+    duration_us = _above_zero(duration)
+    return When(start_us, duration_us, _every(words, duration_us))
+
+
+def _moment(words: Words, name: str) -> When:
+    """The time of what takes none."""
+    start_us = 0
+    if words.peek().startswith("@"):
+        start, duration = words.take().cut("+")
+        start_us = _start(start)
+        if duration is not None:
+            raise duration.misspelt(f"nothing more: a {name} takes no time")
+    return When(start_us, None, _every(words, 0))
 
 
 def _healing(words: Words) -> Line:
@@ -175,10 +227,15 @@ def _when(words: Words) -> When:
         if words.peek() == "every":
             raise words.take().misspelt("every only after @start+duration")
         return When(start)
-    duration = _time(duration_word)
-    if duration == 0:
-        raise duration_word.misspelt("a duration above 0")
+    duration = _above_zero(duration_word)
     return When(start, duration, _every(words, duration))
+
+
+def _above_zero(word: Word) -> int:
+    duration_us = _time(word)
+    if duration_us == 0:
+        raise word.misspelt("a duration above 0")
+    return duration_us
 
 
 def _start(word: Word) -> int:
@@ -313,7 +370,7 @@ def _delay_time(word: Word) -> int:
     return microseconds
 
 
-def _time(word: Word, allowed: str = "a time such as 20ms, 1.5s or 2m, at most a year") -> int:
+def _time(word: Word, allowed: str = _TIME_HELP) -> int:
     try:
         return parse_duration(word.text)
     except ValueError:

@@ -6,11 +6,11 @@ still rise, refusals are still refusals: nothing may pass here that a real serve
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Literal
 
+from broker.bell import Bell
 from broker.plan import Control, PlanChange, encode_control
 from broker.ports import (
     BirthRow,
@@ -18,6 +18,7 @@ from broker.ports import (
     Delivery,
     Evidence,
     Fenced,
+    FleetRow,
     JournalLost,
     JournalRow,
     Order,
@@ -32,38 +33,6 @@ from broker.ports import (
 from broker.relay import Copy, Fate, Id, OutboxEntry, format_id
 from broker.shards import shard_of
 from telemetry.clock import Clock
-
-
-class Bell:
-    """Lets coroutines sleep until something arrives, or until they have waited long enough."""
-
-    def __init__(self) -> None:
-        self._sleepers: list[asyncio.Future[None]] = []
-
-    def ring(self) -> None:
-        """Wake all who sleep."""
-        sleepers, self._sleepers = self._sleepers, []
-        for sleeper in sleepers:
-            _wake(sleeper)
-
-    async def sleep(self, wait_us: int | None) -> None:
-        """Until the bell rings, at most `wait_us` (None: for ever)."""
-        loop = asyncio.get_running_loop()
-        sleeper: asyncio.Future[None] = loop.create_future()
-        self._sleepers.append(sleeper)
-        alarm = None if wait_us is None else loop.call_later(wait_us / 1_000_000, _wake, sleeper)
-        try:
-            await sleeper
-        finally:
-            if alarm is not None:
-                alarm.cancel()
-            if sleeper in self._sleepers:
-                self._sleepers.remove(sleeper)
-
-
-def _wake(sleeper: asyncio.Future[None]) -> None:
-    if not sleeper.done():
-        sleeper.set_result(None)
 
 
 class _Outbox:
@@ -121,6 +90,8 @@ class MemoryServer:
         self.events: deque[bytes] = deque()
         self.events_forgotten = 0
         self.orders_bell = Bell()
+        self.fleet: list[FleetRow] = []
+        self.contradictions: Counter[str] = Counter()
 
     def answer(self) -> None:
         """What every request begins with. Raises Unavailable while the server is away."""
@@ -345,6 +316,17 @@ class MemoryOrders:
         return orders
 
 
+class MemoryFleetReader:
+    """`ports.FleetReader` in memory. Who writes: broker/memory_fleet.py."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    async def rows(self) -> list[FleetRow]:
+        self._server.answer()
+        return list(self._server.fleet)
+
+
 def memory_ports(server: MemoryServer, robot: str, nonce: str) -> Ports:
     """All ports of one life of `robot`."""
     return Ports(
@@ -354,6 +336,7 @@ def memory_ports(server: MemoryServer, robot: str, nonce: str) -> Ports:
         register=MemoryRegister(server, robot, nonce),
         events=MemoryEventLog(server),
         orders=MemoryOrders(server),
+        fleet=MemoryFleetReader(server),
     )
 
 
@@ -375,7 +358,7 @@ class MemoryDesk:
             server.put(shard, None, encode_control(dealing.plan))
         self._give("dealt", dealing.terms)
 
-    def order(self, order: Literal["go", "stop"], content: bytes = b"") -> None:
+    def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
         self._give(order, content)
 
     def change(self, change: PlanChange, insist: bool = True) -> None:  # noqa: ARG002  there is no trouble
@@ -385,7 +368,7 @@ class MemoryDesk:
     def requests(self) -> list[Request]:
         return []  # nobody can reach into a simulation
 
-    def _give(self, order: Literal["dealt", "go", "stop"], content: bytes) -> None:
+    def _give(self, order: Literal["dealt", "go", "crash", "stop"], content: bytes) -> None:
         server = self._server
         last = server.orders[-1].entry.partition("-") if server.orders else ("0", "-", "0")
         entry = server.next_id((int(last[0]), int(last[2])))
@@ -413,4 +396,6 @@ class MemoryDesk:
                 for robot, box in server.inboxes.items()
             },
             orders=list(server.orders),
+            fleet=list(server.fleet),
+            contradictions=dict(server.contradictions),
         )

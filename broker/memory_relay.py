@@ -7,13 +7,17 @@ pending, and records that first.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from broker.memory import MemoryServer
 from broker.passing import BATCH, NEVER_US, Passing, pass_by
 from broker.plan import decode_control
 from broker.relay import Fate, OutboxEntry, Relay, count_fates, plan_changed
 from telemetry.events import AnyEvent, RelayCongested
+
+_PAUSE_S: Final = 0.01  # between two looks at a server that is away
 
 
 class MemoryRelay:
@@ -43,8 +47,11 @@ class MemoryRelay:
             self._offer(list(self._outbox.pending.values()))
 
     async def run(self) -> None:
-        """Relay for ever."""
+        """Relay for ever; not while the server is away."""
         while True:
+            if self._server.is_away:
+                await asyncio.sleep(_PAUSE_S)
+                continue
             self.step()
             if self._relay.is_full or not self._outbox.fresh:
                 await self._outbox.bell.sleep(self._patience_us())

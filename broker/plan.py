@@ -24,7 +24,7 @@ from broker.faults import (
     Shaping,
     Throttle,
 )
-from broker.grammar import Heal, parse_fault
+from broker.grammar import Harm, Heal, parse_fault
 from broker.targets import EVERYONE
 
 _MOST_WAYS: Final = 65_536  # pairs of robots for which a plan remembers what is offered to them
@@ -171,7 +171,7 @@ class Plan:
         return way
 
 
-def median_delay_us(faults: Iterable[AnyFault | Heal]) -> int:
+def median_delay_us(faults: Iterable[Harm | Heal]) -> int:
     """The median of the delays that `faults` put on every copy, in microseconds. Retransmission timers respect it."""
     delays = [fault for fault in faults if isinstance(fault, Delay | LognormalDelay)]
     return sum(delay.median_us for delay in delays if delay.target == EVERYONE)

@@ -1,6 +1,6 @@
-"""The six ports through which robots meet the outside, and the one through which a record is made from it.
+"""The ports through which robots meet the outside, those who look after them, and whoever makes a record of it all.
 
-Only signatures, values and errors live here. Each port has a memory driver (broker/memory.py) and a streams driver
+Only signatures, values and errors live here. Each port has a memory driver (broker/memory*.py) and a streams driver
 (broker/streams/), and ONE contract suite runs over both. Lost replies are each port's own affair: what a method
 reports as done is done exactly once, and a method that cannot know raises `Unavailable`.
 """
@@ -51,10 +51,11 @@ class JournalRow(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """The only word from outside: `dealt` (content = the run's terms), `go` and `stop` (content = the reason)."""
+    """The only word from outside: `dealt` (content = the run's terms), `go`, `crash` (content = the worker that is to
+    crash: `r03/secret_merger`; all others pass it by) and `stop` (content = the reason)."""
 
     entry: str
-    order: Literal["dealt", "go", "stop"]
+    order: Literal["dealt", "go", "crash", "stop"]
     content: bytes
 
 
@@ -156,6 +157,70 @@ class Orders(Protocol):
         ...
 
 
+Ending = Literal["exit", "signal", "silent", "lease"]
+"""How a process died."""
+
+
+class Deed(msgspec.Struct, frozen=True):
+    """A process fault that was due, with the victim that was drawn: told before it is done.
+
+    `entry` is its id, by the server's clock. `text` is the fault's own: `kill robot`. A victim is `r03` (a robot's
+    horse), `rq:r03` (the RQ worker that runs it; an idle one by its own name), `relay:1`, `supervisor`, `redis`, or
+    `r03/secret_merger`.
+    """
+
+    entry: str
+    text: str
+    victim: str
+
+
+class Death(msgspec.Struct, frozen=True):
+    """A process's death, told by whoever saw it. `victim` as of a deed.
+
+    `robot` is whom the victim ran (empty: none), `incarnation` the last life of it that was claimed in its journal (0:
+    none was). `how` it died: it ended itself (`exit`; `status` = its exit status), a signal killed it (`signal`;
+    negative = that signal's number), its loop fell silent and it was killed (`silent`), or nobody renewed its lease
+    (`lease`; then nobody knows its status: 0).
+    """
+
+    entry: str
+    victim: str
+    robot: str
+    incarnation: int
+    how: Ending
+    status: int
+
+
+FleetRow = Deed | Death
+
+
+class FleetReader(Protocol):
+    """What befell the fleet, as a robot's life reads it before it is born."""
+
+    async def rows(self) -> list[FleetRow]:
+        """All deeds and deaths, in order. Raises Unavailable."""
+        ...
+
+
+class FleetLog(Protocol):
+    """What befell the fleet: deeds and deaths, in one order. Evidence, never trimmed.
+
+    Synchronous, because those who tell have no event loop. Every method raises Unavailable. When the run is gone,
+    nothing is stored, and there are no rows."""
+
+    def deed(self, text: str, victim: str) -> None:
+        """Tell of a deed that is about to be done."""
+        ...
+
+    def death(self, victim: str, robot: str, incarnation: int, how: Ending, status: int) -> None:
+        """Tell of a death."""
+        ...
+
+    def rows(self) -> list[FleetRow]:
+        """All deeds and deaths, in order."""
+        ...
+
+
 class Ports(msgspec.Struct, frozen=True):
     """Everything one robot's life can reach."""
 
@@ -165,6 +230,7 @@ class Ports(msgspec.Struct, frozen=True):
     register: Register
     events: EventLog
     orders: Orders
+    fleet: FleetReader
 
 
 class BirthRow(msgspec.Struct, frozen=True):
@@ -205,6 +271,9 @@ class Evidence(msgspec.Struct, frozen=True):
     outboxes: dict[int, StreamCount]
     inboxes: dict[str, StreamCount]
     orders: list[Order]
+    fleet: list[FleetRow]
+    contradictions: dict[str, int] = {}
+    """Per robot, how many copies the lab itself put into its inbox, past all relays."""
 
 
 class Dealing(msgspec.Struct, frozen=True):
@@ -239,7 +308,7 @@ class Desk(Protocol):
         """Create register, births and journals, put the plan into every outbox, and give the order `dealt`."""
         ...
 
-    def order(self, order: Literal["go", "stop"], content: bytes = b"") -> None:
+    def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
         """Give an order to all robots."""
         ...
 

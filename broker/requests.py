@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from broker.faults import ORDER, AnyFault
-from broker.grammar import Heal, Line, read_fault, read_lines
+from broker.deeds import DEEDS
+from broker.faults import ORDER
+from broker.grammar import Harm, Heal, Line, read_harm, read_lines
 from broker.spelling import Word, one_of, whole
 
 _INSTANCE: Final = re.compile(r"#([0-9]{1,9})")
@@ -23,9 +24,9 @@ class Set(msgspec.Struct, frozen=True):
 class Clear(msgspec.Struct, frozen=True):
     """Take out of the plan all faults of a name, all that are exactly a fault, or the one of an instance number."""
 
-    what: str | AnyFault | int
+    what: str | Harm | int
 
-    def means(self, instance: int, fault: AnyFault | Heal) -> bool:
+    def means(self, instance: int, fault: Harm | Heal) -> bool:
         return self.what in (instance, fault.name, fault)
 
 
@@ -55,12 +56,12 @@ def parse_request(words: str) -> Request:
     return HealNow()
 
 
-def _what(words: list[Word], rest: Word) -> str | AnyFault | int:
+def _what(words: list[Word], rest: Word) -> str | Harm | int:
     if len(words) != 1:
-        return read_fault(rest)
+        return read_harm(rest)
     (word,) = words
     if not word.text.startswith("#"):
-        return word.text if word.text in (*ORDER, Heal.name) else read_fault(rest)
+        return word.text if word.text in (*ORDER, *DEEDS, Heal.name) else read_harm(rest)
     instance = _INSTANCE.fullmatch(word.text)
     if instance is None:
         raise word.misspelt("the number of a fault, such as #3")

@@ -6,11 +6,13 @@ the run ever gets that number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import count
 
 import msgspec
 
+from broker.agenda import Turns
+from broker.deeds import ProcessFault
 from broker.grammar import Heal, Line
 from broker.plan import Planned
 from broker.spans import FOREVER_US, Span
@@ -48,7 +50,8 @@ class Schedule:
     """A plan in time.
 
     `heal` ends what begins before it, or in the same microsecond under a lower instance number; what comes again ends
-    with its first time. Nothing begins again at `for_us` or later.
+    with its first time. Nothing begins again at `for_us` or later. Faults of processes are never in force: they are
+    `deeds`, each with its turns, by instance.
     """
 
     def __init__(self, plan: Iterable[Timed], for_us: int) -> None:
@@ -57,11 +60,18 @@ class Schedule:
         self._spans = [
             (planned, Span(planned.line.when, _healed_us(planned, self._heals), for_us))
             for planned in plan
-            if not isinstance(planned.line.fault, Heal)
+            if not isinstance(planned.line.fault, Heal | ProcessFault)
         ]
+        self._deeds = list(_deeds_in(plan, self._heals, for_us))
         settled = [_start_us(heal) for heal in self._heals] + [span.settled_us for _, span in self._spans]
+        settled += [turns.settled_us for _, _, turns in self._deeds]
         self.settled_us = max(settled, default=0)
         """When every dated fault has happened and, if it has a duration, is over; 0 when none is dated."""
+
+    @property
+    def deeds(self) -> dict[int, tuple[ProcessFault, Turns]]:
+        """The faults of processes and when they are due, by instance."""
+        return {planned.instance: (fault, turns) for planned, fault, turns in self._deeds}
 
     def in_force(self, now_us: int) -> tuple[Planned, ...]:
         """What is in force, `now_us` after go (negative: before it)."""
@@ -76,11 +86,21 @@ class Schedule:
     def remaining(self, now_us: int) -> list[Timed]:
         """The plan without what is over."""
         heals = [heal for heal in self._heals if _start_us(heal) > now_us]
-        return heals + [planned for planned, span in self._spans if not span.is_over(now_us)]
+        lasting = [planned for planned, span in self._spans if not span.is_over(now_us)]
+        return heals + lasting + [planned for planned, _, turns in self._deeds if turns.settled_us > now_us]
 
     def to_come(self, now_us: int) -> list[Timed]:
         """The plan without what has begun."""
         return [planned for planned in self.remaining(now_us) if _start_us(planned) > now_us]
+
+
+def _deeds_in(
+    plan: Iterable[Timed], heals: Collection[Timed], for_us: int
+) -> Iterator[tuple[Timed, ProcessFault, Turns]]:
+    for planned in plan:
+        fault = planned.line.fault
+        if isinstance(fault, ProcessFault):
+            yield planned, fault, Turns(planned.line.when, _healed_us(planned, heals), for_us)
 
 
 def _replaces(new: Line, old: Line) -> bool:

@@ -1,25 +1,26 @@
 """A recorded run as the beginning of another one: its settings, its plan, its secret. Reads records, starts nothing.
 
 Its plan is what it was given, line for line. Once people changed that by hand, it is what was then in force: every
-change stands in the record with its place in time.
+change stands in the record with its place in time. So does every deed, with the victim that was drawn.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
+from broker.deeds import Pause
 from broker.durations import format_duration
 from broker.grammar import Line, Misspelt, When, parse_fault, parse_line
 from broker.schedule import Timed
 from telemetry.record import find_run
 from telemetry.verdict.case import Case, load
 from telemetry.verdict.finding import CannotTell
-from telemetry.verdict.rows import PlanRow
+from telemetry.verdict.rows import DeedRow, PlanRow
 
 
 class Unrepeatable(Exception):
@@ -28,6 +29,8 @@ class Unrepeatable(Exception):
 
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Instance = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+
+_RESUME: Final = "resume"  # how the end of a pause is told (robots/chaos.py)
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -73,7 +76,7 @@ def recorded_plan(runs: Path, run: str) -> list[Timed]:
     given, case = _given(folder), load(folder)
     try:
         if any(isinstance(row, PlanRow) and row.words for row in case.plan):
-            return _as_it_went(_changes(case, given.limit_us))
+            return _as_it_went(_changes(case, given.limit_us), _deeds(case))
     except CannotTell as error:
         raise Unrepeatable(f"the plan of run {run} is not known: {error}") from None
     return _as_given(given)
@@ -96,8 +99,8 @@ def _as_given(given: Given) -> list[Timed]:
         raise _unknown(error) from None
 
 
-def _as_it_went(changes: Iterable[tuple[int, dict[int, str]]]) -> list[Timed]:
-    """Every fault that was in force, from when to when since `go`: a line for each time that it came.
+def _as_it_went(changes: Iterable[tuple[int, dict[int, str]]], deeds: Iterable[Line]) -> list[Timed]:
+    """Every fault that was in force, from when to when since `go`: a line for each time that it came; then `deeds`.
 
     Times are the server's milliseconds of its first outbox: all outboxes get the same changes. What was in force when
     the run began is dated 0. Raises Unrepeatable.
@@ -108,7 +111,9 @@ def _as_it_went(changes: Iterable[tuple[int, dict[int, str]]]) -> list[Timed]:
         ended = [instance for instance, (_, text) in begun.items() if faults.get(instance) != text]
         plan += [_timed(instance, *begun.pop(instance), at_us) for instance in ended]
         begun |= {instance: (at_us or 0, text) for instance, text in faults.items() if instance not in begun}
-    return sorted(plan, key=lambda planned: (planned.instance, planned.line.when.start_us or 0))
+    plan.sort(key=lambda planned: (planned.instance, planned.line.when.start_us or 0))
+    first_free = max((planned.instance for planned in plan), default=-1) + 1
+    return plan + [Timed(instance, line) for instance, line in enumerate(deeds, start=first_free)]
 
 
 def recorded_secret(runs: Path, run: str, *guesses: bytes) -> bytes:
@@ -143,7 +148,29 @@ def _changes(case: Case, limit_us: int) -> list[tuple[int, dict[int, str]]]:
     return changes
 
 
-def _ms(row: PlanRow) -> int:
+def _deeds(case: Case) -> Iterator[Line]:
+    """What was done to processes. A pause that nobody ended lasted to the end. Raises Unrepeatable."""
+    rows = case.fleet.deeds if case.has_fleet else []
+    go_ms = case.order_ms("go") or 0
+    for place, row in enumerate(rows):
+        name = row.text.partition(" ")[0]
+        if name == _RESUME:
+            continue
+        text = f"{name} {row.victim} @{max(0, _ms(row) - go_ms)}ms"
+        if name == Pause.name:
+            end = next((later for later in rows[place:] if later.text == f"{_RESUME} {row.victim}"), None)
+            text += f"+{max(1, (case.end_ms if end is None else _ms(end)) - _ms(row))}ms"
+        yield _line(text)
+
+
+def _line(text: str) -> Line:
+    try:
+        return parse_line(text)
+    except Misspelt as error:
+        raise Unrepeatable(f"the record tells of a deed that is unknown here: {error}") from None
+
+
+def _ms(row: PlanRow | DeedRow) -> int:
     return int(row.id.partition("-")[0])
 
 

@@ -19,7 +19,7 @@ from broker.schedule import Schedule, Timed, amend, timed
 from broker.spans import FOREVER_US
 from deploy.again import recorded_plan
 from deploy.plan_limits import unfit
-from deploy.settings import SHORTHANDS, LabSettings, Unfit
+from deploy.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings, Unfit
 from robots.ending import Bounds
 
 _GRACE_US: Final = 30_000_000  # the limit's distance from the end of `--for` and plan, when no limit is set
@@ -38,7 +38,8 @@ def load_plan(settings: LabSettings) -> list[Timed]:
     if not is_fit:
         raise _too_long()
     for planned in plan:
-        complaint = unfit(planned.line, settings.robots, planned.line.when.start_us or 0, settings.for_)
+        begin_us = planned.line.when.start_us or 0
+        complaint = unfit(planned.line, settings.robots, settings.relays, begin_us, settings.for_)
         if complaint is not None:
             raise Unfit(f"fault {complaint}")
     return plan
@@ -97,7 +98,9 @@ def _flags(settings: LabSettings) -> Iterable[Line]:
         arguments = getattr(settings, name)
         if arguments is not None:
             yield parse_line(f"{name.replace('_', '-')} {arguments}")
-    yield from map(parse_line, settings.fault)
+    yield from map(parse_line, (*settings.fault, *settings.chaos))
+    for name in DEED_SHORTHANDS:
+        yield from (parse_line(f"{name} {arguments}") for arguments in getattr(settings, name))
 
 
 def _lines_in(settings: LabSettings) -> list[Line]:

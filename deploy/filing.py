@@ -12,15 +12,16 @@ from broker.durations import format_duration
 from broker.plan import PlanChange
 from broker.ports import Evidence
 from deploy.prepared import Prepared
-from deploy.settings import SHORTHANDS, LabSettings
+from deploy.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings
 from robots.deal import Deal
-from robots.recording import fate_rows, journal_rows, plan_rows, register, streams
+from robots.recording import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
 from telemetry.record import Record
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
 
 _TIMES: Final = ("tick", "quiet_period", "for_", "limit")
-_TELLING: Final = ("secret", "secret_file", "copies", "preset", "faults", *SHORTHANDS, "fault", "relays", *_TIMES)
+_FAULTS: Final = (*SHORTHANDS, "fault", *DEED_SHORTHANDS, "chaos")
+_TELLING: Final = ("secret", "secret_file", "copies", "preset", "faults", *_FAULTS, "relays", *_TIMES)
 
 
 def again(run: str, command: str, prepared: Prepared) -> str:
@@ -79,6 +80,7 @@ def _file_evidence(record: Record, evidence: Evidence) -> None:
     record.write_rows("plan", plan_rows(evidence))
     record.write_rows("fates", fate_rows(evidence))
     record.write_rows("journals", journal_rows(evidence))
+    record.write_rows("fleet", fleet_rows(evidence))
     record.write("register", register(evidence))
     record.write("streams", streams(evidence))
     if evidence.register is not None:

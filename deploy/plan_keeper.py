@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 
+from broker.agenda import Due
 from broker.conductor import Conductor
 from broker.plan import PlanChange
 from broker.ports import Desk, Unavailable
@@ -42,9 +43,13 @@ class PlanKeeper:
         self._due.append(PlanChange(()))
         self._put(insist=True)
 
-    def next_change_us(self, now_us: int) -> int | None:
-        """When the next thing is due, if that is known."""
-        return None if now_us < 0 else self._conductor.next_change_us(now_us)
+    def next_due_us(self, now_us: int) -> int | None:
+        """When the next change or deed is due, if that is known."""
+        return None if now_us < 0 else self._conductor.next_due_us(now_us)
+
+    def deeds(self, now_us: int) -> list[Due]:
+        """The faults of processes that have come due since the last call; none before `go`."""
+        return [] if now_us < 0 else self._conductor.deeds(now_us)
 
     def is_settled(self, now_us: int) -> bool:
         """Whether every dated fault has happened, is over if it has a duration, and stands in the outboxes."""

@@ -5,6 +5,7 @@ For plans that are given at the start and for what people ask for later alike. N
 
 from __future__ import annotations
 
+from broker.deeds import ProcessFault
 from broker.durations import format_duration
 from broker.grammar import Line
 from broker.shards import robot_name
@@ -13,8 +14,9 @@ from broker.spelling import LONGEST_TEXT
 _SECOND_US = 1_000_000
 
 
-def unfit(line: Line, robots: int, begin_us: int, for_us: int | None) -> str | None:
-    """Why `line` is not for a run of so many `robots`, in one line that begins with the line itself; None when it is.
+def unfit(line: Line, robots: int, relays: int, begin_us: int, for_us: int | None) -> str | None:
+    """Why `line` is not for a run of so many `robots` and `relays`, in one line that begins with the line itself; None
+    when it is.
 
     `begin_us` is when it begins, counted from `go`; `for_us` is how long the run goes on at least, None when that is
     not known.
@@ -25,6 +27,9 @@ def unfit(line: Line, robots: int, begin_us: int, for_us: int | None) -> str | N
     if last is not None and last >= robots:
         names = f"{robot_name(0, robots)} to {robot_name(robots - 1, robots)}"
         return f"{text!r}: r{last:02d} is none of the robots; they are {names}"
+    relay = line.fault.victim.relay if isinstance(line.fault, ProcessFault) else None
+    if relay is not None and relay >= relays:
+        return f"{text!r}: there is no relay:{relay}; they are relay:0 to relay:{relays - 1}"
     every_us = line.when.every_us
     if every_us is not None and for_us is not None and begin_us >= for_us:
         longer_s = (begin_us + 3 * every_us) // _SECOND_US + 1

@@ -4,10 +4,11 @@ How the life is run by RQ (leases, retries, signals) is deploy/rq_worker.py's af
 
     the order `stop`                 the function returns: the job is done
     the journal is lost              likewise: no later life could be born without it
+    it died too often (StaysDead)    likewise: the restart policy has given it up
     the run is gone                  likewise: whoever dealt it has removed it
     SIGTERM to this process          it returns a `Retry`: the robot waits in the queue for another RQ worker
     a later life exists (Fenced)     exit 75: the RQ worker ends, and nothing is queued
-    anything else                    the exception goes up: RQ queues the job again
+    anything else                    the exception goes up: a death is told, and the job is queued again
 """
 
 from __future__ import annotations
@@ -34,13 +35,11 @@ from broker.streams.ports import ports_for
 from deploy.forking import name_process
 from deploy.pulse import keep_beating
 from robots import robot as robots_robot
+from robots.lives import FENCED, StaysDead
 from telemetry.clock import SystemClock
 from telemetry.handlers.publisher import Publisher
 from telemetry.handlers.structured_log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Next, Pipeline
-
-FENCED: Final = os.EX_TEMPFAIL
-"""Exit status (75) of a process whose robot has a later life elsewhere."""
 
 CONNECTIONS: Final = 5
 """How many ports wait for the server at the same time: inbox, outbox, journal, orders, events."""
@@ -48,6 +47,7 @@ CONNECTIONS: Final = 5
 LIVES: Final = 1_000_000
 """How often RQ queues a robot again: always. When to give up is the restart policy's to say, not a counter's."""
 
+_PREFIX: Final = "robot-"
 _PUBLISH_S: Final = 0.1
 _CANCEL_AGAIN_S: Final = 0.05
 
@@ -58,6 +58,19 @@ class Recalled(Exception):
 
 class RunGone(Exception):
     """The run's orders do not exist: it was never dealt, or it is over and its streams were removed."""
+
+
+def job_id(run: str, robot: str) -> str:
+    """RQ's name of a robot's job."""
+    return f"{_PREFIX}{run}-{robot}"
+
+
+def names_in(job: str) -> tuple[str, str]:
+    """The run and the robot in the id of a robot's job. Raises ValueError when it is none."""
+    run, dash, robot = job.removeprefix(_PREFIX).rpartition("-")
+    if not job.startswith(_PREFIX) or not dash:
+        raise ValueError(f"{job!r} is no robot's job")
+    return run, robot
 
 
 def live(run: str, robot: str) -> Retry | None:
@@ -71,7 +84,7 @@ def live(run: str, robot: str) -> Retry | None:
             runner.run(_until_told(run, robot, job.connection))
     except Recalled:
         return Retry(max=LIVES)
-    except (JournalLost, RunGone):
+    except (JournalLost, RunGone, StaysDead):
         return None
     except Fenced:
         os._exit(FENCED)

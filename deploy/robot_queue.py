@@ -1,4 +1,4 @@
-"""RQ as the lab's parent uses it from outside: robots are queued, looked for, and withdrawn.
+"""RQ as those use it from outside who look after robots: robots are queued, looked for, put back, and withdrawn.
 
 No robot and no RQ worker runs in here (deploy/rq_worker.py), and none of the keys is ours: their names are RQ's.
 """
@@ -6,24 +6,68 @@ No robot and no RQ worker runs in here (deploy/rq_worker.py), and none of the ke
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final, Literal
 
+import msgspec
 import redis
 import rq
 from redis.exceptions import WatchError
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, ExecutionRegistry
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.results import Result
-from rq.serializers import JSONSerializer
 from rq.utils import as_text, parse_composite_key
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from broker.ports import Unavailable
-from broker.streams.patience import OUTAGE
-from deploy.robot_job import LIVES
-from deploy.rq_worker import QUEUE, ROBOT_JOB, RobotJob
+from broker.streams.patience import TROUBLE
+from deploy.holding import QUEUE, leases_of, put_back, queue_of_robots
+from deploy.robot_job import LIVES, job_id
+from deploy.rq_worker import HEARTBEAT_S, LEASE_S, ROBOT_JOB, RobotJob
 
 FAILURE_KEPT_S: Final = 300
+
+_OVER: Final = (None, JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
+
+State = Literal["queued", "waiting", "taken", "running", "lost", "done"]
+"""What a robot's job does: it stands in the queue for its first life (`queued`) or for another (`waiting`); an RQ
+worker has taken it and has no lease yet, if it ever gets one (`taken`); it is run under a lease (`running`), or under
+one that has run out (`lost`; it is also lost when it is nowhere at all); or it is `done`, or was never queued."""
+
+
+class JobSeen(msgspec.Struct, frozen=True):
+    """Where a robot's job stood at one moment. `worker` is RQ's name of who ran it last, or runs it. `until_s` is the
+    time at which its lease runs out, by that one's clock; `lease_left_s` the rest of it, by the server's."""
+
+    robot: str
+    state: State
+    worker: str = ""
+    lease: str = ""
+    until_s: float = 0.0
+    lease_left_s: float = 0.0
+
+
+class LostJobs:
+    """Tells which jobs are lost: those of which nothing was heard for as long as a lease lasts.
+
+    Told by our own clock and by change alone (the same lease not renewed, a job taken and no lease on it), so that
+    neither another host's clock misleads, nor an outage in which nobody could renew. Only time in which we looked
+    counts: after a gap longer than a heartbeat, everybody has a whole lease again.
+    """
+
+    def __init__(self) -> None:
+        self._since_s: dict[JobSeen, float] = {}
+        self._looked_s = float("-inf")
+
+    def among(self, seen: Iterable[JobSeen], now_s: float) -> list[JobSeen]:
+        """Those of the jobs that are lost, each told once: what is then done about it may look the same from here.
+        To be called several times a second, with a monotonic clock's seconds."""
+        before = self._since_s if now_s - self._looked_s <= HEARTBEAT_S else {}
+        signs = {msgspec.structs.replace(job, lease_left_s=0.0, state="lost"): job for job in seen if _is_in_hand(job)}
+        self._since_s = {sign: before.get(sign, now_s) for sign in signs}
+        self._looked_s = now_s
+        lost = [sign for sign, since_s in self._since_s.items() if now_s - since_s >= LEASE_S]
+        self._since_s |= dict.fromkeys(lost, now_s)
+        return [signs[sign] for sign in lost]
 
 
 def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> Job:
@@ -31,16 +75,53 @@ def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> Job:
 
     Raises ValueError when the names do not make a job id (letters, digits, `-` and `_`).
     """
-    return _queue(connection).enqueue_call(
+    return queue_of_robots(connection, RobotJob).enqueue_call(
         ROBOT_JOB,
         args=(run, robot),
         timeout=-1,
         result_ttl=0,
         failure_ttl=FAILURE_KEPT_S,
         retry=rq.Retry(max=LIVES),
-        job_id=_job_id(run, robot),
+        job_id=job_id(run, robot),
         description=f"{robot} of {run}",
     )
+
+
+def look(connection: redis.Redis, run: str, robots: Sequence[str]) -> list[JobSeen]:
+    """Where the jobs of these robots stand, all at one moment. Raises Unavailable."""
+    queue = queue_of_robots(connection)
+    jobs = [job_id(run, robot) for robot in robots]
+    try:
+        with connection.pipeline(transaction=True) as pipe:
+            pipe.time()
+            pipe.lrange(queue.key, 0, -1)
+            pipe.lrange(queue.intermediate_queue_key, 0, -1)
+            pipe.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
+            for job in jobs:
+                pipe.hmget(Job.key_for(job), "status", "started_at", "worker_name")
+            (seconds, _), queued, taken, leases, *hashes = pipe.execute()
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+    held = {parse_composite_key(as_text(lease))[0]: (as_text(lease), float(until)) for lease, until in leases}
+    waiting, in_hand = set(map(as_text, queued)), set(map(as_text, taken))
+    return [
+        _seen(robot, fields, job in waiting, job in in_hand, held.get(job), seconds)
+        for robot, job, fields in zip(robots, jobs, hashes, strict=True)
+    ]
+
+
+def requeue(connection: redis.Redis, run: str, seen: JobSeen) -> bool:
+    """Queue a lost robot's job again: to whoever held it, the lease is gone. False when it was no longer as `seen`:
+    somebody else has done so, or it is done. Twice does no harm, and never makes it stand in the queue twice.
+    Raises Unavailable."""
+    return _put_back(connection, job_id(run, seen.robot), seen.lease)
+
+
+def revoke(connection: redis.Redis, run: str, robots: Sequence[str], worker: str) -> list[str]:
+    """An RQ worker is known to be dead: its leases are over, and those of these robots that it ran are queued again at
+    once. A job that it had taken and not leased yet is not among them: it shows as `taken`. Raises Unavailable."""
+    seen = look(connection, run, robots)
+    return [job.robot for job in seen if job.worker == worker and job.lease and requeue(connection, run, job)]
 
 
 def withdraw_robot(connection: redis.Redis, run: str, robot: str) -> None:
@@ -48,11 +129,10 @@ def withdraw_robot(connection: redis.Redis, run: str, robot: str) -> None:
 
     For when no RQ worker runs it any more. Twice does no harm. Raises redis-py's errors.
     """
-    job, queue = _job_id(run, robot), _queue(connection)
+    job, queue = job_id(run, robot), queue_of_robots(connection)
     executions = ExecutionRegistry(job, connection)
     names = [f"{job}:{name}" for name in executions.get_execution_ids()]
-    held: list[bytes] = connection.zrange(queue.started_job_registry.key, 0, -1)  # type: ignore[assignment]
-    leases = [lease.decode() for lease in held if lease.startswith(f"{job}:".encode())]
+    leases = leases_of(connection, job)
     with connection.pipeline() as pipe:
         pipe.lrem(queue.key, 0, job)
         pipe.lrem(queue.intermediate_queue_key, 0, job)
@@ -79,35 +159,50 @@ def withdraw_workers(connection: redis.Redis, names: Iterable[str]) -> None:
     _forget_idle_queue(connection)
 
 
-def robots_of(connection: redis.Redis, names: Sequence[str]) -> dict[str, str]:
-    """The robots that the RQ workers of these names run, or ran when they were killed. One that runs none, or gave its
-    robot back before it ended, is not in it. Raises Unavailable."""
+def robots_of(connection: redis.Redis, run: str, robots: Sequence[str]) -> dict[str, str]:
+    """Which of these robots each RQ worker (by RQ's name) runs, or ran when it was killed. One that gave its robot back
+    before it ended is not in it. Raises Unavailable.
+
+    Told by the jobs alone: RQ's own list of what a worker runs is gone seconds after nobody could renew it.
+    """
+    return {job.worker: job.robot for job in look(connection, run, robots) if job.lease}
+
+
+def _is_in_hand(job: JobSeen) -> bool:
+    return job.state in ("taken", "running", "lost")
+
+
+def _seen(
+    robot: str,
+    fields: Sequence[Any],
+    is_queued: bool,
+    is_taken: bool,
+    lease: tuple[str, float] | None,
+    now_s: int,
+) -> JobSeen:
+    status, started_at, worker = (None if field is None else as_text(field) for field in fields)
+    if status in _OVER:
+        return JobSeen(robot, "done")
+    by = worker or ""
+    if is_queued:
+        return JobSeen(robot, "waiting" if started_at else "queued", by)
+    if lease is None:
+        return JobSeen(robot, "taken" if is_taken else "lost", by)
+    name, until_s = lease
+    left_s = until_s - now_s
+    return JobSeen(robot, "running" if left_s > 0 else "lost", by, name, until_s, left_s)
+
+
+def _put_back(connection: redis.Redis, job: str, lease: str) -> bool:
     try:
-        with connection.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.smembers(WORKER_EXECUTIONS_KEY_TEMPLATE.format(name))
-            replies = pipe.execute()
-    except OUTAGE as error:
+        return put_back(connection, job, lease)
+    except TROUBLE as error:
         raise Unavailable(f"RQ: {error}") from error
-    return {name: _robot_in(execution) for name, found in zip(names, replies, strict=True) for execution in found}
-
-
-def _job_id(run: str, robot: str) -> str:
-    return f"robot-{run}-{robot}"
-
-
-def _robot_in(execution: bytes) -> str:
-    job, _ = parse_composite_key(as_text(execution))
-    return job.rpartition("-")[2]
-
-
-def _queue(connection: redis.Redis) -> rq.Queue:
-    return rq.Queue(QUEUE, connection=connection, job_class=RobotJob, serializer=JSONSerializer)
 
 
 def _forget_idle_queue(connection: redis.Redis) -> None:
     """Whoever queues something later makes it known anew; whoever does so just now is left alone."""
-    queue = _queue(connection)
+    queue = queue_of_robots(connection)
     with connection.pipeline() as pipe:
         pipe.watch(queue.key, WORKERS_BY_QUEUE_KEY % QUEUE)  # type: ignore[no-untyped-call]
         if pipe.exists(queue.key, WORKERS_BY_QUEUE_KEY % QUEUE):

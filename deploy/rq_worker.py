@@ -5,10 +5,13 @@ rules that a job which never ends needs beside it:
 
     one function     a job can name nothing but the robot's; nothing is ever imported by a name from the network
     a short lease    3 s, renewed every second, and only while the horse's event loop beats
-    no third life    who lost its lease, or is fenced, ends (exit 75) before RQ's failure handling queues the job again
+    no third life    who lost its lease, or is fenced, ends (exit 75) and queues nothing; who queues a job again does so
+                     in one move with giving its lease back (deploy/holding.py)
+    deaths are told  in the fleet log, before the job is queued again: the next life obeys the restart policy
+    no nerves        a server in trouble ends no RQ worker; what was taken meanwhile, and lost, the supervisor finds
     nothing behind   a horse dies with its RQ worker
 
-No robot lives in this file, and none of its keys is ours: all that is written here is RQ's own.
+No robot lives in this file.
 """
 
 from __future__ import annotations
@@ -27,25 +30,29 @@ import rq
 from redis.backoff import NoBackoff
 from redis.connection import PythonRespSerializer
 from redis.retry import Retry as RedisRetry
-from rq.exceptions import StopRequested
+from rq.exceptions import DeserializationError, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
-from rq.worker import WorkerStatus
 
 from broker.parent_death import die_with_parent
-from broker.streams.patience import OUTAGE
+from broker.ports import Ending, Unavailable
+from broker.streams.fleet_log import StreamFleetLog, last_incarnation
+from broker.streams.patience import OUTAGE, TROUBLE
 from deploy import robot_job
 from deploy.forking import release_signals, signals_held
+from deploy.holding import QUEUE, claim, holds_lease, put_back
 from deploy.pulse import Pulse, farewell
-from deploy.robot_job import FENCED
+from robots.lives import FENCED
 
-QUEUE: Final = "robots"
 ROBOT_JOB: Final = "deploy.robot_job.live"
 LEASE_S: Final = 3  # RQ rounds down to whole seconds, so a lease is 2 to 3 s
 HEARTBEAT_S: Final = 1
 _BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
+SILENCE_S: Final = 2  # of a horse, before it is killed: a heartbeat earlier than a supervisor would give it up
+_WAIT_S: Final = 0.5  # for a job, between two looks whether to end
+_GRACE_S: Final = 0.9  # for a horse that was told to end; the next look after it is at most a heartbeat later
 _ASK_S: Final = 0.1  # between two questions whether a server that was away is back
 
 
@@ -135,18 +142,64 @@ class RobotWorker(rq.Worker):
             signal.signal(signal.SIGINT, self.request_stop)
 
     def request_stop(self, _number: int, _frame: FrameType | None) -> None:
-        """End: at once when idle, else when the horse has ended its life in order, which it is told to do."""
-        first, self._stop_requested = not self._stop_requested, True
+        """End soon: when idle, after the wait for a job, which is short (torn out of it, we might lose one that has
+        just come); else when the horse has ended its life in order, which it is told to do."""
+        if not self._stop_requested:
+            self._stop_requested, self._told_at = True, time.monotonic()
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)
-        elif first and self.get_state() in (WorkerStatus.IDLE, WorkerStatus.SUSPENDED):
-            raise StopRequested
+
+    # A server in trouble.
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Wait while a person has suspended RQ; a server that cannot be asked suspends nobody."""
+        with contextlib.suppress(*TROUBLE):
+            super().check_for_suspension(burst)
+
+    def set_state(self, state: str, pipeline: redis.client.Pipeline | None = None) -> None:
+        """What we do is told for people alone."""
+        with contextlib.suppress(*TROUBLE):
+            super().set_state(state, pipeline)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: redis.client.Pipeline | None = None) -> None:
+        """Likewise that we live (that the robot does, the lease tells). Raises StopRequested when told to end while
+        the server is away."""
+        try:
+            super().heartbeat(timeout, pipeline)
+        except TROUBLE:
+            if self._stop_requested and not self.horse_pid:
+                raise StopRequested from None
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, rq.Queue] | None:
+        """Wait for a job, at most `max_idle_time` seconds. Raises StopRequested when told to end."""
+        if timeout is None:
+            return super().dequeue_job_and_maintain_ttl(None)
+        since = time.monotonic()
+        while not self._stop_requested:
+            found = super().dequeue_job_and_maintain_ttl(timeout, _WAIT_S)  # type: ignore[arg-type]  # any number does
+            if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
+                return found
+        raise StopRequested
+
+    def execute_job(self, job: Job, queue: rq.Queue) -> None:
+        """Run the job; unless there comes no answer to our wish for a lease, which may or may not be there then: if
+        so it runs out, if not the job stays where it was put when it was taken."""
+        try:
+            super().execute_job(job, queue)
+        except OUTAGE:
+            self.executions.clear()
+            self.log.error("Worker %s: no lease on %s; it is left to the supervisor", self.name, job.id)
 
     # The horse: born with a pulse, dead with its RQ worker.
 
     def fork_work_horse(self, job: Job, queue: rq.Queue) -> None:
         """Fork. Signals wait until the horse leads its own group: before that, a signal to its group would be ours."""
         self._pulse = Pulse()
+        self._ending: tuple[Ending, int] = ("exit", 1)
+        self._end_by_signal: Ending = "signal"
+        self._is_told = False
         with signals_held():
             super().fork_work_horse(job, queue)
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -164,8 +217,8 @@ class RobotWorker(rq.Worker):
         release_signals()
 
     def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
-        """In the horse: run the job, unless another RQ worker holds a living lease on it."""
-        if _is_held_elsewhere(job, execution):
+        """In the horse: run the job, unless it is run elsewhere."""
+        if not claim(job, execution):
             os._exit(FENCED)
         return super().perform_job(job, queue, execution)
 
@@ -188,7 +241,7 @@ class RobotWorker(rq.Worker):
         while not self._stop_requested:
             time.sleep(_ASK_S)
             with contextlib.suppress(*OUTAGE):
-                if _holds_lease(job, execution):
+                if holds_lease(job, execution):
                     self.handle_job_failure(job, queue, exc_string="The horse died in an outage", execution=execution)
                 return
         raise StopRequested
@@ -201,7 +254,10 @@ class RobotWorker(rq.Worker):
         """
         with contextlib.suppress(ChildProcessError):
             ended = os.waitid(os.P_PID, self.horse_pid, os.WEXITED | os.WNOWAIT)
-            if ended is not None and (ended.si_code, ended.si_status) == (os.CLD_EXITED, FENCED):
+            assert ended is not None, "only WNOHANG gives None"
+            exited = ended.si_code == os.CLD_EXITED
+            self._ending = ("exit", ended.si_status) if exited else (self._end_by_signal, -ended.si_status)
+            if self._ending == ("exit", FENCED):
                 self._end_fenced()
         return super().wait_for_horse()
 
@@ -212,15 +268,20 @@ class RobotWorker(rq.Worker):
         return LEASE_S
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Renew the lease of a horse that beats, kill one that fell silent, end if the lease is another's."""
+        """Renew the lease of a horse that beats, kill one that fell silent or does not end when told, end if the lease
+        is another's."""
+        if self._stop_requested and time.monotonic() - self._told_at > _GRACE_S:
+            self.kill_horse()
+            return
         if not self._pulse.heard():
-            if self._pulse.silence_s() > LEASE_S:
+            if self._pulse.silence_s() > SILENCE_S:
                 self.log.error("Worker %s: the robot's loop has stopped; its horse is killed", self.name)
+                self._end_by_signal = "silent"
                 self.kill_horse()
             return
-        with contextlib.suppress(*OUTAGE):  # a server that restarts keeps our lease; we are still here when it is back
+        with contextlib.suppress(*TROUBLE):  # a server that restarts keeps our lease; we are still here when it is back
             super().maintain_heartbeats(job, execution)
-            if not _holds_lease(job, execution) and not self._pulse.is_over():
+            if not holds_lease(job, execution) and not self._pulse.is_over():
                 self.kill_horse()
                 self._end_fenced()
 
@@ -232,50 +293,72 @@ class RobotWorker(rq.Worker):
         exc_string: str = "",
         execution: Execution | None = None,
     ) -> None:
-        """In the horse and in its RQ worker: queue the job again, if it is still ours to queue.
+        """In the horse and in its RQ worker: tell the death, and put the job back, if it is still ours.
 
-        Raises ConnectionError when that could not be stored.
+        A job that is no robot's is left to RQ. Raises ConnectionError when the server did not answer.
         """
-        if execution is not None and self._was_given_back(job, execution):
+        if execution is None or not _is_robots(job) or not job.should_retry:
+            super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
+            return
+        if self._was_given_back(job, execution):
             return
         self._demand_lease(job, execution)
-        super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
-        if execution is not None and _holds_lease(job, execution):  # RQ only logs that it could not, and goes on
-            raise redis.exceptions.ConnectionError("the end of the job's execution was not stored")
+        self._tell_death(job)
+        self._put_back(job, execution)
 
     def handle_job_success(
         self, job: Job, queue: rq.Queue, started_job_registry: StartedJobRegistry, execution: Execution
     ) -> None:
         """In the horse: the job is done, if it is still ours to end."""
         self._demand_lease(job, execution)
+        _mend_executions(job, execution)
         super().handle_job_success(job, queue, started_job_registry, execution)
 
     def handle_job_retry(
         self,
         job: Job,
-        queue: rq.Queue,
-        retry: rq.Retry,
-        started_job_registry: StartedJobRegistry,
+        queue: rq.Queue,  # noqa: ARG002
+        retry: rq.Retry,  # noqa: ARG002
+        started_job_registry: StartedJobRegistry,  # noqa: ARG002
         execution: Execution,
     ) -> None:
         """In the horse: the robot ended in order and is to live elsewhere, if it does not already."""
         self._demand_lease(job, execution)
-        super().handle_job_retry(job, queue, retry, started_job_registry, execution)
+        self._put_back(job, execution)
 
-    def _demand_lease(self, job: Job, execution: Execution | None) -> None:
-        if execution is None:
-            return
-        if _holds_lease(job, execution):
-            _mend_executions(job, execution)
-            farewell()  # in the horse: RQ gives the lease back now, which must not look like a loss
-        elif self.is_horse:
-            os._exit(FENCED)
+    def _demand_lease(self, job: Job, execution: Execution) -> None:
+        if holds_lease(job, execution):
+            farewell()  # in the horse: the lease is given back now, which must not look like a loss
         else:
-            self._end_fenced()
+            self._end_for_the_other()
+
+    def _put_back(self, job: Job, execution: Execution) -> None:
+        if not put_back(job.connection, job.id, execution.composite_key):
+            self._end_for_the_other()
+
+    def _end_for_the_other(self) -> NoReturn:
+        if self.is_horse:
+            os._exit(FENCED)
+        self._end_fenced()
+
+    def _tell_death(self, job: Job) -> None:
+        """Put the horse's death into the fleet log, once. One that we were told to end is no death.
+
+        Raises ConnectionError."""
+        if self._is_told or self._stop_requested:
+            return
+        run, robot = robot_job.names_in(job.id)
+        how, status = self._ending
+        try:
+            incarnation = last_incarnation(job.connection, run, robot, patience_s=0)
+            StreamFleetLog(job.connection, run, patience_s=0).death(robot, robot, incarnation, how, status)
+        except Unavailable as error:
+            raise redis.exceptions.ConnectionError(str(error)) from error
+        self._is_told = True
 
     def _was_given_back(self, job: Job, execution: Execution) -> bool:
         """Whether the horse itself gave the lease back: how it died, or was thought to have died, is then no news."""
-        return not self.is_horse and self._pulse.is_over() and not _holds_lease(job, execution)
+        return not self.is_horse and self._pulse.is_over() and not holds_lease(job, execution)
 
     def _end_fenced(self) -> NoReturn:
         """End this RQ worker, its horse being dead. What it held is given back, not queued: the robot lives elsewhere,
@@ -304,8 +387,12 @@ def work(connection: redis.Redis, name: str | None = None) -> int:
     return 0 if worker.was_asked_to_stop else 1
 
 
-def _holds_lease(job: Job, execution: Execution) -> bool:
-    return job.connection.zscore(job.started_job_registry.key, execution.composite_key) is not None
+def _is_robots(job: Job) -> bool:
+    """Whether the job is one that our own lab has made."""
+    with contextlib.suppress(DeserializationError, ValueError):
+        robot_job.names_in(job.id)
+        return bool(job.func_name == ROBOT_JOB)
+    return False
 
 
 def _mend_executions(job: Job, execution: Execution) -> None:
@@ -316,14 +403,3 @@ def _mend_executions(job: Job, execution: Execution) -> None:
         if name != execution.id and not job.connection.exists(f"rq:execution:{job.id}:{name}"):
             job.connection.zrem(registry.key, name)
     execution.save(LEASE_S)
-
-
-def _is_held_elsewhere(job: Job, execution: Execution) -> bool:
-    """Whether another execution of the job has a lease that has not run out. RQ's list of a job's executions names the
-    candidates (dead ones stay on it for a minute); the leases tell which of them lives."""
-    listed = job.execution_registry.get_execution_ids()
-    others = [f"{job.id}:{name}" for name in listed if name != execution.id]
-    if not others:
-        return False
-    leases = job.connection.zmscore(job.started_job_registry.key, others)
-    return any(lease is not None and lease > time.time() for lease in leases)

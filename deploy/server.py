@@ -8,24 +8,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import msgspec
-
 from broker.embedded import EmbeddedServer, NoEmbeddedServer
 from broker.streams.connection import check_server, connect
 from deploy.environment import Unable
 from deploy.janitor import Janitor
 
 
-class Server(msgspec.Struct, frozen=True):
-    """A server that answers. `pid` is None when it is not our own: then it must be left as it was found."""
+class Server:
+    """A server that answers. One that is not our own must be left as it was found."""
 
-    url: str
-    pid: int | None
+    def __init__(self, url: str, own: EmbeddedServer | None = None) -> None:
+        self.url = url
+        self._own = own
 
     @property
     def is_our_own(self) -> bool:
         """Whether it serves this run alone, and ends with it."""
-        return self.pid is not None
+        return self._own is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None when it is not our own."""
+        return None if self._own is None else self._own.pid
+
+    def start_again(self) -> int:
+        """Start our own one, which has ended, with all that it held; its new pid. Raises OSError."""
+        assert self._own is not None, "nobody starts what is another's"
+        return self._own.start_again()
 
 
 @contextmanager
@@ -34,16 +43,16 @@ def server_for(url: str | None, janitor: Janitor) -> Iterator[Server]:
     if url is not None:
         with connect(url) as client:
             check_server(client)
-        yield Server(url, None)
+        yield Server(url)
         return
     try:
-        server = EmbeddedServer()
+        own = EmbeddedServer()
     except NoEmbeddedServer as error:
         raise Unable(str(error)) from None
     try:
-        janitor.watch(server.pid)
-        janitor.folder(server.folder)
-        yield Server(server.url, server.pid)
+        janitor.watch(own.pid)
+        janitor.folder(own.folder)
+        yield Server(own.url, own)
     finally:
-        server.stop()
-        janitor.forget(server.pid)
+        own.stop()
+        janitor.forget(own.pid)

@@ -42,7 +42,10 @@ EXPERIMENT: Final = frozenset(
 )
 """The settings that say what is tried, but for the plan."""
 
-_PLAN: Final = (*SHORTHANDS, "fault", "faults")
+DEED_SHORTHANDS: Final = ("kill", "pause", "restart")
+"""The settings that are any number of faults of processes of their name, without it."""
+
+_PLAN: Final = (*SHORTHANDS, "fault", "faults", *DEED_SHORTHANDS, "chaos")
 
 
 class Unfit(Exception):
@@ -92,8 +95,22 @@ def _shorthand(name: str) -> Callable[[Any], str | None]:
 
 def _faults(value: Any) -> tuple[str, ...]:
     """One line each, of texts that may hold several."""
-    texts = () if value is None else value if isinstance(value, tuple) else (value,)
-    return tuple(_canonical(line) for text in texts for line in parse_lines(str(text)))
+    return tuple(_canonical(line) for text in _texts(value) for line in parse_lines(text))
+
+
+def _deeds(name: str) -> Callable[[Any], tuple[str, ...]]:
+    """The arguments of faults of one name: `r03@2s` is `r03 @2s`."""
+
+    def check(value: Any) -> tuple[str, ...]:
+        pieces = [piece.strip() for text in _texts(value) for piece in text.split(";")]
+        lines = [parse_line(f"{name} {piece.replace('@', ' @', 1)}") for piece in pieces if piece]
+        return tuple(_canonical(line).removeprefix(f"{name} ") for line in lines)
+
+    return check
+
+
+def _texts(value: Any) -> list[str]:
+    return [] if value is None else [str(text) for text in (value if isinstance(value, list | tuple) else [value])]
 
 
 def _canonical(line: Line) -> str:
@@ -129,6 +146,10 @@ class LabSettings(BaseSettings):
     corrupt: Annotated[str | None, BeforeValidator(_shorthand("corrupt"))] = None
     throttle: Annotated[str | None, BeforeValidator(_shorthand("throttle"))] = None
     partition: Annotated[str | None, BeforeValidator(_shorthand("partition"))] = None
+    kill: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_deeds("kill"))] = ()
+    pause: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_deeds("pause"))] = ()
+    restart: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_deeds("restart"))] = ()
+    chaos: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_faults)] = ()
     relays: Annotated[int, BeforeValidator(_whole(1, MOST_RELAYS))] = 1
     seed: Annotated[int, BeforeValidator(_whole(0, LARGEST_SEED))] = Field(
         default_factory=lambda: secrets.randbelow(1_000_000)

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from broker.faults import AnyFault
-from broker.grammar import Heal, Line, Misspelt, parse_fault, parse_lines
+from broker.grammar import Harm, Heal, Line, Misspelt, parse_fault, parse_lines
 from broker.plan import PlanChange
 from broker.requests import Clear, parse_request
 from broker.schedule import Timed
@@ -110,9 +109,9 @@ def _asked(words: str) -> Clear | None:
     return asked if isinstance(asked, Clear) else None
 
 
-def _known(in_force: Iterable[PlanChange], remaining: Iterable[Timed]) -> list[tuple[int, AnyFault | Heal]]:
+def _known(in_force: Iterable[PlanChange], remaining: Iterable[Timed]) -> list[tuple[int, Harm | Heal]]:
     """Each fault with its number, once. What relays are said to have met may be anything."""
-    known: dict[int, AnyFault | Heal] = {}
+    known: dict[int, Harm | Heal] = {}
     for planned in (planned for change in in_force for planned in change.faults):
         with suppress(Misspelt):
             known[planned.instance] = parse_fault(planned.text)
@@ -125,7 +124,7 @@ def _check(lines: Iterable[Line], plan: LivePlan, for_us: int | None) -> None:
     """Against what the grammar does not know. Raises Unfit."""
     for line in lines:
         begin_us = (plan.now_us or 0) + (line.when.start_us or 0)
-        complaint = unfit(line, len(plan.course.robots), begin_us, for_us)
+        complaint = unfit(line, len(plan.course.robots), plan.course.shards, begin_us, for_us)
         if complaint is not None:
             raise Unfit(f"FAULT: {complaint}")
 

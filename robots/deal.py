@@ -33,6 +33,10 @@ class Deal:
         """The names of the dealt robots."""
         return list(self._names)
 
+    def parts_of(self, robot: str) -> list[Part]:
+        """The parts that `robot` is dealt."""
+        return [part for part, names in zip(self.parts, self._holders, strict=True) if robot in names]
+
     def dealing(self, run: str, terms: Terms, plan: PlanChange) -> Dealing:
         """What the desk is asked to store."""
         entries: dict[str, list[Entry]] = {name: [Header("dealt")] for name in self._names}

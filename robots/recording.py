@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from broker.plan import Birth, Control
-from broker.ports import Evidence, JournalRow
+from broker.ports import Deed, Evidence, JournalRow
 from broker.relay import Fate
 from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, decode_entry
 
@@ -35,6 +35,13 @@ def journal_rows(evidence: Evidence) -> Iterator[Row]:
             continue
         for row in rows:
             yield {"robot": robot, "id": f"{row.incarnation}-{row.number}", **_journalled(row)}
+
+
+def fleet_rows(evidence: Evidence) -> Iterator[Row]:
+    """`fleet.jsonl`."""
+    for row in evidence.fleet:
+        kind = "deed" if isinstance(row, Deed) else "death"
+        yield {"id": row.entry, "row": kind, **{name: getattr(row, name) for name in row.__struct_fields__[1:]}}
 
 
 def register(evidence: Evidence) -> Row:
@@ -66,12 +73,12 @@ def streams(evidence: Evidence) -> Row:
         "inboxes": {
             robot: {"added": count.added, "left": count.length} for robot, count in sorted(evidence.inboxes.items())
         },
-        "contradictions": {},
+        "contradictions": dict(sorted(evidence.contradictions.items())),
         "orders": [
             {
                 "id": order.entry,
                 "order": order.order,
-                "reason": order.content.decode() if order.order == "stop" else None,
+                "reason": order.content.decode() if order.order in ("crash", "stop") else None,
             }
             for order in evidence.orders
         ],

@@ -6,6 +6,7 @@ nothing is sent before all three are stored. What must survive a worker's crash 
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,14 +17,15 @@ from typing import Any, Final
 import msgspec
 
 from broker.plan import Birth
-from broker.ports import Fenced, JournalLost, Order, Ports, Unavailable
+from broker.ports import Fenced, FleetRow, JournalLost, Order, Ports, Unavailable
 from robots.bitmaps import bitmap_of
 from robots.channel import Channel, Watch
 from robots.journal import Born, Entry, PartKept, decode_entry, encode_entry, parts_in
 from robots.knowledge import Knowledge, Snapshot
+from robots.lives import StaysDead, down_us, may_be_born
 from robots.patience import until_answered
 from robots.peers import Peers, contacts
-from robots.supervision import Child, RestartPolicy, Supervisor
+from robots.supervision import Child, GiveUp, RestartPolicy, Supervisor
 from robots.workers.convergence_detector import ConvergenceDetector
 from robots.workers.gossip_initiator import GossipInitiator, Timers
 from robots.workers.inbox_reader import InboxReader, InHand, Repeats
@@ -40,7 +42,9 @@ from telemetry.events import (
     RobotBorn,
     RobotFenced,
     RobotLeft,
+    RobotRecovered,
     RobotStarted,
+    WorkerGaveUp,
 )
 from telemetry.pipeline import Emitter, Next
 
@@ -85,13 +89,18 @@ class Outside(msgspec.Struct, frozen=True):
 async def live(run: str, robot: str, outside: Outside) -> str:
     """One life of `robot`, from its birth to the order `stop`; gives the order's reason.
 
-    Raises Fenced when a later life exists, JournalLost, GaveUp when its workers crash too often, Unavailable.
+    Raises StaysDead when it died too often to be born again, Fenced when a later life exists, JournalLost, GaveUp when
+    its workers crash too often, Unavailable.
     """
     terms, orders = await _terms(outside.ports)
     emitter = Emitter(run, robot, 0, outside.clock, outside.sink)
     try:
+        befallen = await _await_permission(robot, outside, emitter.emit)
         entries, emitter.incarnation = await _be_born(robot, outside)
+        dead_us = down_us(befallen, robot, emitter.incarnation - 1, outside.clock.wall_us())
         life = Life(run, robot, emitter.incarnation, terms, entries, orders, outside, emitter.emit)
+        if dead_us is not None:
+            emitter.emit(RobotRecovered(dead_us))
         reason = await life.run()
     except Fenced as fenced:
         emitter.emit(RobotFenced(str(fenced)))
@@ -101,6 +110,19 @@ async def live(run: str, robot: str, outside: Outside) -> str:
         raise
     emitter.emit(RobotLeft(reason))
     return reason
+
+
+async def _await_permission(robot: str, outside: Outside, emit: Callable[[AnyEvent], None]) -> list[FleetRow]:
+    """Obey the policy before birth: wait as long as it says. Gives what befell the fleet; raises StaysDead."""
+    rows = await outside.ports.fleet.rows()
+    now_us = outside.clock.wall_us()
+    decision = may_be_born(rows, robot, outside.policy, now_us, outside.chance)
+    if isinstance(decision, GiveUp):
+        emit(WorkerGaveUp(robot, decision.crashes))
+        raise StaysDead(robot)
+    if decision is not None:
+        await asyncio.sleep(decision.delay_us / 1_000_000)
+    return rows
 
 
 async def _terms(ports: Ports) -> tuple[Terms, list[Order]]:
@@ -140,7 +162,7 @@ class Life:
         self._robot = robot
         self._incarnation = incarnation
         self._terms = terms
-        self._orders = orders
+        self._orders = [order for order in orders if order.order != "crash"]  # those were for earlier lives
         self._outside = outside
         self._emit = emit
         self._reason = ""
@@ -274,17 +296,25 @@ class Life:
         )
 
     async def _follow_orders(self) -> None:
-        """Start gossip at `go`, end the life at `stop`."""
+        """Start gossip at `go`, crash a worker at `crash`, end the life at `stop`."""
         while True:
             for order in self._orders:
                 if order.order == "go" and not self._started.value:
                     self._emit(RobotStarted())
                     self._started.set(True)
+                elif order.order == "crash":
+                    self._crash(order.content.decode())
                 elif order.order == "stop":
                     self._reason = order.content.decode()
                     self._supervisor.stop()
                     return
             self._orders = await until_answered(lambda: self._outside.ports.orders.read(PATIENCE_US))
+
+    def _crash(self, victim: str) -> None:
+        """What a deed asks for; it may be meant for another robot."""
+        robot, _, worker = victim.partition("/")
+        if robot == self._robot:
+            self._supervisor.crash(worker)
 
     def _channel(self, name: str) -> Channel[Any]:
         return Channel(name, self._tell_pressure)

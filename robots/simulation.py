@@ -1,7 +1,7 @@
 """The whole lab in one process and no time at all: the same robots, relay and plan over the memory ports.
 
-One seed gives one history, bit for bit. Whatever differs between live and simulated stands in this file: the loop, the
-ports, and a director in the place of the fleet's parent.
+One seed gives one history, bit for bit. Whatever differs between live and simulated stands in this file and beside it:
+the loop, the ports, the fleet (robots/simulated_fleet.py), and here a director in the place of the fleet's parent.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from random import Random
 from typing import Any, Final
 
 import msgspec
 
 from broker.conductor import Conductor
-from broker.memory import MemoryDesk, MemoryServer, memory_ports
-from broker.memory_relay import MemoryRelay
+from broker.memory import MemoryDesk, MemoryServer
+from broker.memory_fleet import MemoryFleetLog
 from broker.plan import PlanChange
 from broker.ports import Evidence
 from broker.schedule import Timed
+from robots.chaos import Chaos
 from robots.deal import Deal
 from robots.ending import Bounds, ending
 from robots.recording import fate_rows, journal_rows, plan_rows, register
-from robots.robot import Outside, Terms, live
+from robots.robot import Terms
+from robots.simulated_fleet import SimulatedFleet
 from robots.virtual_time import VirtualClock, run_virtually
 from telemetry.events import RunDealt, RunStarted, RunStopped, Stamped
 from telemetry.pipeline import Emitter
@@ -82,67 +83,63 @@ class _Director:
         self._server = MemoryServer(clock)
         self._desk = MemoryDesk(self._server)
         self._emitter = Emitter(run, "lab", 0, clock, self._take)
+        self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._take)
+        log = MemoryFleetLog(self._server)
+        self._chaos = Chaos(terms.seed, len(deal.robots), log, self._fleet, self._emitter.emit)
 
     async def run(self) -> Simulated:
         self._desk.deal(self._deal.dealing(self._run, self._terms, self._conductor.first))
         self._emitter.emit(RunDealt(len(self._deal.robots), len(self._deal.parts)))
-        relays = [self._relay(shard) for shard in range(self._terms.shards)]
-        relaying = [asyncio.ensure_future(relay.run()) for relay in relays]
-        lives = [asyncio.ensure_future(self._live(robot)) for robot in self._deal.robots]
-        born_us, reason = await self._direct(relaying + lives)
+        self._fleet.start()
+        born_us, reason = await self._direct()
         self._desk.order("stop", reason.encode())
         self._emitter.emit(RunStopped(reason))
-        for task in lives:
-            await task
-        for task in relaying:
-            task.cancel()
+        await self._fleet.leave()
         self._desk.change(PlanChange(()))  # whatever a partition holds back comes free
-        for relay in relays:
-            relay.drain()
+        self._fleet.drain()
         return Simulated(self._desk.collect(), self._events, reason, born_us, self._clock.monotonic_us())
 
     def _take(self, stamped: Stamped) -> None:
         self._events.append(stamped)
         self._view = fold(self._view, stamped)
 
-    def _relay(self, shard: int) -> MemoryRelay:
-        emitter = Emitter(self._run, f"relay:{shard}", 0, self._clock, self._take)
-        return MemoryRelay(self._server, self._run, shard, self._terms.seed, emitter.emit)
-
-    async def _live(self, robot: str) -> None:
-        chance = Random(f"{self._terms.seed}/{robot}/1")  # noqa: S311  a simulation has to be repeatable
-        nonce = f"{chance.getrandbits(64):016x}"
-        ports = memory_ports(self._server, robot, nonce)
-        await live(self._run, robot, Outside(ports, self._clock, chance, nonce, self._take))
-
-    async def _direct(self, tasks: Sequence[asyncio.Future[None]]) -> tuple[int, str]:
+    async def _direct(self) -> tuple[int, str]:
         """Say go when all are born, and wait for the end; gives when they were born, and why the run ended."""
         reason = None
         while reason is None and self._view.born < len(self._deal.robots):
-            reason = await self._look_after(tasks)
+            reason = await self._wait(LOOK_US)
         born_us = self._clock.monotonic_us()
-        pause_us = self._conduct(0)  # what is dated 0 is in force before the first envelope
+        self._conduct(0)  # what is dated 0 is in force before the first envelope
         self._desk.order("go")
         self._emitter.emit(RunStarted(self._view.born))
         while reason is None:
-            reason = await self._look_after(tasks, pause_us)
             now_us = self._clock.monotonic_us() - born_us
-            pause_us = self._conduct(now_us)
-            reason = reason or ending(self._view, now_us, self._bounds, self._conductor.is_settled(now_us))
+            self._conduct(now_us)
+            dues = self._conductor.deeds(now_us)
+            if dues or not self._chaos.is_idle:
+                self._chaos.play(dues, self._fleet.living)
+            reason = ending(self._view, now_us, self._bounds, self._is_settled(now_us))
+            reason = reason or await self._wait(self._pause_us(now_us))
         return born_us, reason
 
-    def _conduct(self, now_us: int) -> int:
-        """Change the plan if something dated is due, `now_us` after go; how long to wait before the next look."""
-        change = self._conductor.look(now_us)
+    def _conduct(self, now_us: int) -> None:
+        """Change the plan if something dated is due, `now_us` after go, and the server can be told."""
+        change = None if self._server.is_away else self._conductor.look(now_us)
         if change is not None:
             self._desk.change(change)
-        due_us = self._conductor.next_change_us(now_us)
+
+    def _is_settled(self, now_us: int) -> bool:
+        """Whether nothing is to happen any more, and everybody is there who will be."""
+        return self._conductor.is_settled(now_us) and self._chaos.is_idle and self._fleet.is_whole
+
+    def _pause_us(self, now_us: int) -> int:
+        due_us = self._conductor.next_due_us(now_us)
         return LOOK_US if due_us is None else min(LOOK_US, due_us - now_us)
 
-    async def _look_after(self, tasks: Sequence[asyncio.Future[None]], pause_us: int = LOOK_US) -> str | None:
-        """A moment's pause; a task that failed fails the simulation. Gives a reason to end that came from outside."""
+    async def _wait(self, pause_us: int) -> str | None:
+        """A moment's pause; a bug of ours fails the simulation. Gives a reason to end that came from outside."""
         await asyncio.sleep(pause_us / 1_000_000)
-        for task in tasks:
+        for task in self._fleet.tasks:
             if task.done():
                 task.result()
         return self._look(self._view, self._clock.monotonic_us())

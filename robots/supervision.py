@@ -46,15 +46,29 @@ class RestartPolicy(msgspec.Struct, frozen=True):
 
     def decide(self, crashes_us: Sequence[int], now_us: int, chance: float) -> Restart | GiveUp:
         """What to do after a crash now. `crashes_us`: when there were any, this one included; `chance` in [0, 1)."""
-        recent = sum(now_us - crash < self.window_us for crash in crashes_us)
+        recent = self._recent(crashes_us, now_us)
         if recent > self.max_restarts:
             return GiveUp(recent)
-        delay = min(self.first_delay_us * 2 ** (recent - 1), self.longest_delay_us)
-        return Restart(recent, round(delay * (1 + self.jitter * (2 * chance - 1))))
+        return Restart(recent, self._delay_us(recent, chance))
+
+    def pardon(self, crashes_us: Sequence[int], now_us: int, chance: float) -> Restart:
+        """What to do after a crash now that is not charged; `crashes_us` are those that are."""
+        return Restart(self._recent(crashes_us, now_us), self._delay_us(1, chance))
+
+    def _recent(self, crashes_us: Sequence[int], now_us: int) -> int:
+        return sum(now_us - crash < self.window_us for crash in crashes_us)
+
+    def _delay_us(self, recent: int, chance: float) -> int:
+        delay = min(self.first_delay_us << (recent - 1), self.longest_delay_us)
+        return round(delay * (1 + self.jitter * (2 * chance - 1)))
 
 
 class GaveUp(Exception):
     """The supervisor's budget is spent; the message names the child that crashed last."""
+
+
+class InjectedCrash(Exception):
+    """A crash that was asked for. It is not charged to the budget."""
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -84,6 +98,7 @@ class Supervisor:
         self._fatal = fatal
         self._crashes_us: list[int] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._injected: set[str] = set()  # children whose crash was asked for, and who have not ended yet
         self._alarms: list[asyncio.TimerHandle] = []
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -101,6 +116,14 @@ class Supervisor:
         if not self._ended.done():
             self._ended.set_result(None)
 
+    def crash(self, name: str) -> bool:
+        """Let the child of that name crash, wherever it stands; False when it is not running."""
+        task = self._tasks.get(name)
+        if task is None or task.done() or self._ended.done():
+            return False
+        self._injected.add(name)
+        return task.cancel()
+
     def _start(self, child: Child) -> None:
         if self._ended.done():
             return
@@ -111,14 +134,14 @@ class Supervisor:
     def _on_done(self, child: Child, task: asyncio.Task[None]) -> None:
         if self._ended.done():
             return
-        error = _error_of(task)
+        is_injected = child.name in self._injected and task.cancelled()
+        self._injected.discard(child.name)
+        error = InjectedCrash("asked for by a deed") if is_injected else _error_of(task)
         if isinstance(error, self._fatal):
             self._ended.set_exception(error)
             return
-        now = self._clock.monotonic_us()
-        self._crashes_us.append(now)
         self._emit(WorkerCrashed(child.name, f"{type(error).__name__}: {error}"[:500]))
-        decision = self._policy.decide(self._crashes_us, now, self._chance.random())
+        decision = self._decide(is_charged=not is_injected)
         if isinstance(decision, GiveUp):
             self._emit(WorkerGaveUp(child.name, decision.crashes))
             failure = GaveUp(child.name)
@@ -128,6 +151,13 @@ class Supervisor:
         self._emit(WorkerRestarted(child.name, decision.number, decision.delay_us))
         loop = asyncio.get_running_loop()
         self._alarms.append(loop.call_later(decision.delay_us / 1_000_000, self._start, child))
+
+    def _decide(self, is_charged: bool) -> Restart | GiveUp:
+        now = self._clock.monotonic_us()
+        if not is_charged:
+            return self._policy.pardon(self._crashes_us, now, self._chance.random())
+        self._crashes_us.append(now)
+        return self._policy.decide(self._crashes_us, now, self._chance.random())
 
     async def _end_all(self) -> None:
         for alarm in self._alarms:

@@ -2,6 +2,9 @@
 
 Deterministic: whole microseconds, and equal deadlines in the order in which they were set. No sockets, no threads, no
 signals: whoever waits for the outside here waits for ever, and that is reported as `NothingToDo`.
+
+What shares a `Process` can be stopped as one, as the kernel stops a process: nothing of it runs any more, not even its
+`finally` blocks, and it does not notice.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 from asyncio import events
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
@@ -24,12 +27,46 @@ class NothingToDo(RuntimeError):
     """Every task waits, and no timer is set: the simulation can never go on."""
 
 
+class Process:
+    """Tasks that are stopped and continued together: those that `start` began, and all that they begin themselves."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        self._loop = loop
+        self._put_off: list[asyncio.Handle] = []
+        self._context = copy_context()
+        self._context.run(_process.set, self)
+
+    def start(self, main: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin `main` as a task of this process."""
+        return self._loop.create_task(main, context=self._context)
+
+    def stop(self) -> None:
+        """SIGSTOP, or, if it is never continued, SIGKILL: whatever it would do from now on waits."""
+        self._loop.stopped[self] = None
+
+    def resume(self) -> None:
+        """SIGCONT: it does at once what it would have done in between, in that order."""
+        self._loop.stopped.pop(self, None)
+        put_off, self._put_off = self._put_off, []
+        self._loop.put_ready(put_off)
+
+    def put_off(self, handle: asyncio.Handle) -> None:
+        """Keep what a stopped process would do."""
+        self._put_off.append(handle)
+
+
+_process: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
 class VirtualTimeLoop(asyncio.BaseEventLoop):
     """An asyncio loop without input, output and waiting."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now_us = 0
+        self.stopped: dict[Process, None] = {}
         self._timers: list[tuple[int, int, events.TimerHandle]] = []
         self._timers_set = 0
 
@@ -59,8 +96,17 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             self._jump()
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle._cancelled:
+            if handle._cancelled:
+                continue
+            process = handle._context.get(_process) if self.stopped else None
+            if process is None or process not in self.stopped:
                 handle._run()
+            else:
+                process.put_off(handle)
+
+    def put_ready(self, handles: Iterable[asyncio.Handle]) -> None:
+        """Let these run in the next turn."""
+        self._ready.extend(handles)  # type: ignore[attr-defined]
 
     def _jump(self) -> None:
         """To the next deadline that still counts; all its timers become ready, in the order in which they were set."""
@@ -103,7 +149,11 @@ def run_virtually(main: Callable[[VirtualClock], Coroutine[Any, Any, T]]) -> T:
 
 
 async def _cancel_all(loop: VirtualTimeLoop) -> None:
-    for task in asyncio.all_tasks(loop) - {asyncio.current_task(loop)}:
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    for task in tasks:
         task.cancel()
+    for process in list(loop.stopped):
+        process.resume()  # what is cancelled does nothing any more but end
+    for task in tasks:
         with suppress(asyncio.CancelledError, Exception):
             await task

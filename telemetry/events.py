@@ -63,6 +63,30 @@ class ProcessDied(Event, frozen=True):
     status: int
 
 
+class DeedDone(Event, frozen=True):
+    """A fault of a process was due, and was done to `victim`."""
+
+    notable = True
+    text: str
+    victim: str
+
+
+class DeedFailed(Event, frozen=True):
+    """A fault of a process was due, and could not be done."""
+
+    notable = True
+    text: str
+    why: str
+
+
+class RobotWaiting(Event, frozen=True):
+    """A robot waits in the queue: no RQ worker is free. The parts `only_here` no living robot holds."""
+
+    notable = True
+    robot: str
+    only_here: tuple[int, ...]
+
+
 # A robot's life.
 
 
@@ -75,6 +99,13 @@ class RobotBorn(Event, frozen=True):
 
 class RobotStarted(Event, frozen=True):
     """The life starts to gossip."""
+
+
+class RobotRecovered(Event, frozen=True):
+    """The robot lives again, `down_us` after its last life's death was seen."""
+
+    notable = True
+    down_us: int
 
 
 class RobotLeft(Event, frozen=True):
@@ -332,8 +363,12 @@ AnyEvent = (
     | RunStopped
     | ProcessStarted
     | ProcessDied
+    | DeedDone
+    | DeedFailed
+    | RobotWaiting
     | RobotBorn
     | RobotStarted
+    | RobotRecovered
     | RobotLeft
     | RobotFenced
     | RobotComplete

@@ -107,6 +107,12 @@ def _figures(result: Result) -> Iterator[str]:
     )
     if result["restarts"]:
         yield f"  restarts {result['restarts']}"
+    recoveries = result["recoveries"]
+    if recoveries and recoveries["count"]:
+        yield (
+            f"  recoveries {recoveries['count']}"
+            f" (median {recoveries['p50_s']:.2f} s, longest {recoveries['max_s']:.2f} s)"
+        )
     repeated = result["repeated"]
     if repeated and repeated["redone"]:
         yield f"  takeovers of relays: entries redone {repeated['redone']}, copies that came again {repeated['copies']}"

@@ -24,7 +24,14 @@ This file knows names, formats and how to write and find them; it knows no meani
     register.json   {exists, write: {robot, incarnation, nonce, text} | null, births: {robot: [{id, entry: "born" |
                     "attempt", nonce, at_us}]}}: at_us is null where the entry has no time
     streams.json    {outboxes: {shard: {added, last}}, inboxes: {robot: {added, left}}, contradictions: {robot: n},
-                    orders: [{id, order, reason}]}: added = entries-added, the server's own counter
+                    orders: [{id, order, reason}]}: added = entries-added, the server's own counter; contradictions =
+                    copies that the lab put there itself; reason: why to stop, or which worker is to crash
+    fleet.jsonl     what befell the fleet's processes, in one order: {id, row: "deed", text, victim} for a process fault
+                    that is about to be done (text = the fault's own: `kill robot`; victim = r03, rq:r03, relay:1,
+                    supervisor, redis or r03/secret_merger), and {id, row: "death", victim, robot, incarnation, how,
+                    status}: whom the victim ran ("": nobody), the last life of it that was claimed in its journal (0:
+                    none), how = "exit", "signal", "silent" (its loop did not beat: killed) or "lease" (nobody renewed
+                    it). A record of before has none
     events.jsonl    telemetry.events.Stamped, one a line
     manifest.json   {file: SHA-256 in hex} of every evidence file (those above, and secret.txt if there is one), written
                     last: what was changed afterwards is not as it was recorded, and shows nothing any more. It guards
@@ -52,7 +59,7 @@ Row = Mapping[str, Any]
 
 EVIDENCE = (
     *("settings.json", "deal.json", "plan.jsonl", "fates.jsonl", "journals.jsonl", "register.json", "streams.json"),
-    *("events.jsonl", "secret.txt"),
+    *("fleet.jsonl", "events.jsonl", "secret.txt"),
 )
 """The files that a manifest names, where they are there."""
 

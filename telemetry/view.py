@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from telemetry.events import (
+    EvidenceLost,
     FatesDecided,
     PartsMerged,
     ProcessDied,
@@ -20,6 +21,7 @@ from telemetry.events import (
     RunStopped,
     SecretWritten,
     Stamped,
+    WorkerGaveUp,
 )
 
 
@@ -27,7 +29,7 @@ class RobotView(msgspec.Struct, frozen=True):
     """One robot, as its own events tell it."""
 
     incarnation: int
-    state: str  # alive, left (in order), dead
+    state: str  # alive, left (in order), waiting (for its next life), dead (for good)
     held: int
     is_complete: bool
 
@@ -87,7 +89,7 @@ def fold(view: View, stamped: Stamped) -> View:
         case FatesDecided():
             return msgspec.structs.replace(view, offered=view.offered + event.offered, lost=view.lost + event.lost)
         case ProcessDied(process) if process.startswith("rq:"):
-            return _change(view, process.removeprefix("rq:"), state="dead")
+            return _change(view, process.removeprefix("rq:"), state="waiting")
     return view
 
 
@@ -101,7 +103,9 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
             return _change(view, name, held=event.held)
         case RobotComplete():
             return _change(view, name, is_complete=True)
-        case RobotFenced():
+        case RobotFenced() | EvidenceLost("journal"):
+            return _change(view, name, state="dead")
+        case WorkerGaveUp(worker) if worker == name:  # not a worker inside: it will not be born again
             return _change(view, name, state="dead")
         case RobotLeft():
             return _change(view, name, state="left")

@@ -9,14 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 from bench import plan_change
+from live_place import Place, pids
 from waiting import await_true
 
 from broker.embedded import EmbeddedServer, find_binary
@@ -45,89 +43,11 @@ PROMISES = [
     "idempotent",
     "patient",
     "convergent",
+    "supervised",
+    "fenced",
     "honest faults",
     "accounted",
 ]
-
-
-class Place:
-    """A folder to run in, a temporary folder of its own, and a mark by which every process of a run is found."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.temporary = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
-        self.mark = uuid.uuid4().hex
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("ROBOTS_")}
-        self.started: list[subprocess.Popen[bytes]] = []
-        self.environment = {**clean, "LAB_TEST_MARK": self.mark, "TMPDIR": str(self.temporary)}
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "deploy", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  as a terminal starts it
-        )
-        self.started.append(process)
-        return process
-
-    def run(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
-        """Exit code, result and progress of a whole run."""
-        process = self.start("run", "--json", *arguments)
-        out, err = process.communicate(timeout=55)
-        return process.returncode, json.loads(out) if out else {}, err.decode()
-
-    def processes(self) -> dict[int, str]:
-        """Living processes of this place: pid → command line."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and self.mark.encode() in (entry / "environ").read_bytes():
-                    state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
-                    if state != b"Z":
-                        found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-        return found
-
-    def is_clean(self) -> bool:
-        """Nothing is left: no process, no socket, no temporary folder, no live.json."""
-        return not self.processes() and not any(self.temporary.iterdir())
-
-    def events(self) -> list[dict[str, Any]]:
-        """What the record of the only run tells so far."""
-        rows = []
-        for path in self.folder.glob("runs/latest/events.jsonl"):
-            for line in path.read_text().splitlines():
-                try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError:
-                    break  # being written
-        return rows
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    for pid in place.processes():
-        os.kill(pid, signal.SIGKILL)
-    for process in place.started:
-        process.wait(timeout=10)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-    shutil.rmtree(place.temporary, ignore_errors=True)
-
-
-def pids(place: Place, prefix: str) -> list[int]:
-    """The pids of the children that the parent started, by the beginning of their names."""
-    started = [row["event"] for row in place.events() if row["event"]["name"] == "process.started"]
-    return [event["pid"] for event in started if event["process"].startswith(prefix)]
 
 
 class Frames:
@@ -447,7 +367,7 @@ def test_a_server_that_pauses_costs_time_and_nothing_else(place: Place) -> None:
 
 def test_the_death_of_an_rq_worker_names_its_robot_even_while_the_server_is_away(place: Place) -> None:
     # Given a run that goes on, and a server that answers nobody
-    process = place.start("run", "--json", "--for", "4s", "--copies", "2", "-n", "4")
+    process = place.start("run", "--json", "--for", "6s", "--copies", "2", "-n", "4")
     await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
     [server], workers = pids(place, "redis"), pids(place, "rq:")
     os.kill(server, signal.SIGSTOP)
@@ -461,25 +381,27 @@ def test_the_death_of_an_rq_worker_names_its_robot_even_while_the_server_is_away
     [(victim, pid, status)] = died(place)
     assert victim in {f"rq:r{number:02d}" for number in range(4)}
     assert (pid, status) == (workers[0], -signal.SIGKILL)
-    process.communicate(timeout=40)
+    # and it lives on as soon as the server is back, long before the run's limit
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, json.loads(out)["promises"]
+    assert json.loads(out)["lives"] == {victim.removeprefix("rq:"): 2}
     assert place.is_clean()
 
 
-def test_the_death_of_the_private_server_ends_the_run_at_once(place: Place) -> None:
+def test_a_private_server_that_is_killed_lives_again_with_all_that_it_held(place: Place) -> None:
     # Given a run that goes on
-    process = place.start("run", "--json", "--for", "60s")
+    process = place.start("run", "--json", "--for", "4s")
     await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
 
     # When its server is killed
     [server] = pids(place, "redis")
     os.kill(server, signal.SIGKILL)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=40)
 
-    # Then that is said in one line, and nothing is left
-    assert (process.returncode, out) == (4, b"")
-    assert err.decode().splitlines()[-1].startswith("robots: the run's own server died")
-    assert b"Traceback" not in err
+    # Then another one takes its place, and nothing was lost
+    assert process.returncode == 0, (json.loads(out)["promises"], err.decode())
     assert ("redis", server, -signal.SIGKILL) in died(place)
+    assert len(pids(place, "redis")) == 2
     assert place.is_clean()
 
 

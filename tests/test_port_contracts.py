@@ -21,12 +21,16 @@ from cutting_proxy import CuttingProxy
 from broker.embedded import EmbeddedServer
 from broker.envelope import Garbage, decode
 from broker.memory import MemoryDesk, MemoryEventSource, MemoryServer, memory_ports
+from broker.memory_fleet import MemoryFleetLog
 from broker.plan import Birth, PlanChange, Planned, encode_control
 from broker.ports import (
     Dealing,
+    Death,
+    Deed,
     Delivery,
     EventSource,
     Fenced,
+    FleetLog,
     Journal,
     JournalLost,
     JournalRow,
@@ -35,10 +39,11 @@ from broker.ports import (
     Sending,
     Unavailable,
 )
-from broker.relay import Copy
+from broker.relay import Copy, parse_id
 from broker.streams.connection import async_twin, connect, connect_async
 from broker.streams.desk import StreamDesk
 from broker.streams.event_source import StreamEventSource
+from broker.streams.fleet_log import StreamFleetLog, last_incarnation
 from broker.streams.keys import Keys
 from broker.streams.ports import ports_for
 from deploy.event_feed import EventFeed
@@ -76,6 +81,9 @@ class MemoryLab:
 
     def event_source(self, keep: int | None = None) -> EventSource:
         return MemoryEventSource(self._server, keep)
+
+    def fleet_log(self) -> FleetLog:
+        return MemoryFleetLog(self._server)
 
     def lose_journal(self, robot: str) -> None:
         del self._server.journals[robot]
@@ -131,6 +139,9 @@ class StreamsLab:
 
     def event_source(self, keep: int | None = None) -> EventSource:
         return StreamEventSource(self.server, self.keys.events, keep)
+
+    def fleet_log(self) -> FleetLog:
+        return StreamFleetLog(self.server, self.run)
 
     def lose_journal(self, robot: str) -> None:
         self.server.delete(self.keys.journal(robot))
@@ -583,6 +594,30 @@ def test_orders_come_in_order_to_late_readers_too(make_lab: MakeLab) -> None:
         ]
         assert await early.read(WAIT_US) == late[1:]
         assert lab.desk.collect().orders == late
+
+    lab.tell(story)
+
+
+def test_deeds_and_deaths_stand_in_one_order_for_everybody(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a run in which nothing befell the fleet yet
+        parent, worker, life = lab.fleet_log(), lab.fleet_log(), lab.life("r00", "first")
+        assert await life.fleet.rows() == parent.rows() == lab.desk.collect().fleet == []
+        # When two tell of a deed and of deaths
+        parent.deed("kill robot", "r00")
+        worker.death("r00", "r00", 1, "signal", -9)
+        parent.death("relay:1", "", 0, "exit", 3)
+        # Then a life, both of them and the evidence have the same rows, dated in that order
+        rows = await life.fleet.rows()
+        deed, death, other = rows
+        assert rows == parent.rows() == worker.rows() == lab.desk.collect().fleet
+        assert deed == Deed(deed.entry, "kill robot", "r00")
+        assert death == Death(death.entry, "r00", "r00", 1, "signal", -9)
+        assert other == Death(other.entry, "relay:1", "", 0, "exit", 3)
+        dates = [parse_id(row.entry) for row in rows]
+        assert dates == sorted(set(dates))
 
     lab.tell(story)
 
@@ -1089,3 +1124,78 @@ def test_dealing_again_after_a_lost_reply_adds_nothing(server: EmbeddedServer, p
         assert evidence.outboxes[0].added == 1
         with pytest.raises(ValueError, match="dealt before"):
             desk.deal(dealing(run, ("r00", "r01")))
+
+
+def test_a_death_whose_reply_was_lost_counts_once(server: EmbeddedServer, proxy: CuttingProxy) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        with connect(proxy.url) as client:
+            # Given a teller who will not hear the first two replies
+            log = StreamFleetLog(client, lab.run)
+            proxy.cut(b"XADD", times=2)
+            # When it tells of a death, and then of another just like it
+            log.death("r00", "r00", 1, "signal", -9)
+            assert proxy.cuts == 2
+            log.death("r00", "r00", 1, "signal", -9)
+            # Then there are two
+            assert len(lab.fleet_log().rows()) == 2
+            assert len(await lab.life("r00", "first").fleet.rows()) == 2
+
+    lab.tell(story)
+
+
+def test_what_befalls_the_fleet_of_a_run_that_is_gone_is_not_stored(server: EmbeddedServer) -> None:
+    with connect(server.url) as client:
+        log = StreamFleetLog(client, "gone")
+        log.deed("kill robot", "r00")
+        assert log.rows() == []
+        assert not client.exists(Keys("gone").deaths)
+
+
+def test_what_is_neither_deed_nor_death_is_passed_over(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        # Given what anybody may write to a stream, and a death
+        garbage = [{"x": b"y"}, {"d": b"\xc1", "n": b"1"}, {"d": b"\x92\xa5death\x01", "n": b"2"}]
+        for fields in garbage:
+            lab.server.xadd(lab.keys.deaths, fields)
+        lab.fleet_log().death("r00", "r00", 1, "silent", -9)
+        # Then the death alone is read
+        [death] = await lab.life("r00", "first").fleet.rows()
+        assert death == Death(death.entry, "r00", "r00", 1, "silent", -9)
+
+    lab.tell(story)
+
+
+def test_the_last_life_of_a_robot_is_the_last_that_its_journal_knows(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        assert last_incarnation(lab.server, lab.run, "r00") == 0
+        await lab.life("r00", "first").journal.append(7, [b"born", b"part"])
+        assert last_incarnation(lab.server, lab.run, "r00") == 7
+        lab.lose_journal("r00")
+        assert last_incarnation(lab.server, lab.run, "r00") == 0
+
+    lab.tell(story)
+
+
+def test_a_fleet_log_that_cannot_be_reached_says_so(server: EmbeddedServer, proxy: CuttingProxy) -> None:
+    lab = StreamsLab(server.url, "r00", through=proxy.url, patience_s=0.0)
+
+    async def story() -> None:
+        with connect(proxy.url) as client:
+            log = StreamFleetLog(client, lab.run, patience_s=0.0)
+            proxy.cut(b"XADD")
+            with pytest.raises(Unavailable):
+                log.deed("kill robot", "r00")
+            proxy.cut(b"XRANGE")
+            with pytest.raises(Unavailable):
+                log.rows()
+            proxy.cut(b"XRANGE")
+            with pytest.raises(Unavailable):
+                await lab.life("r00", "first").fleet.rows()
+
+    lab.tell(story)

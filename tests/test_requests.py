@@ -227,7 +227,7 @@ def test_a_refusal_goes_with_the_plan_to_people_and_into_the_record() -> None:
     assert (told.old, told.new, told.request, told.refusal) == (told.new, told.old, "set loss 2", change.refusal)
     faults = [{"instance": 0, "fault": "loss 0.2"}]
     asked = {"request": "17-0", "words": "set loss 2", "refusal": change.refusal}
-    [row] = plan_rows(Evidence({0: [("1-0", met)]}, {}, {}, {}, False, None, {}, {}, []))
+    [row] = plan_rows(Evidence({0: [("1-0", met)]}, {}, {}, {}, False, None, {}, {}, [], []))
     assert row == {"shard": 0, "id": "1-0", "control": "plan", "faults": faults, **asked}
     assert msgspec.convert(row, shape_of("plan", row)).refusal == change.refusal
 

@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import redis
 import rq
-from bench import plan_change
 from rq import get_current_job
-from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
+from rq_lab import ENDS_KEY, LIVES_KEY, Lab, beating, births, deal
 from waiting import await_true, is_alive
 
-from broker.embedded import EmbeddedServer, find_binary
-from broker.faults import Loss
-from broker.ports import Dealing, Unavailable
-from broker.streams.connection import connect
-from broker.streams.desk import StreamDesk
+from broker.embedded import EmbeddedServer
+from broker.ports import Death, Unavailable
+from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.keys import Keys
 from deploy import pulse
-from deploy.fleet import Fleet
 from deploy.robot_job import FENCED, LIVES
 from deploy.robot_queue import enqueue_robot, robots_of, withdraw_robot, withdraw_workers
-from deploy.rq_worker import HEARTBEAT_S, LEASE_S, QUEUE, ROBOT_JOB, RobotJob, RobotWorker, work
-from robots.journal import Header, PartKept, encode_entry
-from robots.robot import Terms, encode_terms
-from robots.secret import cut
+from deploy.rq_worker import HEARTBEAT_S, LEASE_S, QUEUE, ROBOT_JOB, SILENCE_S, RobotJob, RobotWorker
+from robots.journal import Header, encode_entry
+from robots.supervision import RestartPolicy
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
-
-LIVES_KEY = "test:lives"  # the pid of each horse that reached its job
-ENDS_KEY = "test:ends"
-
-
-def beating(_run, _robot):
-    """A job that lives for ever, with a pulse; it ends in order on SIGTERM, and then wants to be queued again."""
-    asked = []
-    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
-    connection = get_current_job().connection
-    connection.rpush(LIVES_KEY, os.getpid())
-    while not asked:
-        pulse.beat()
-        time.sleep(0.05)
-    connection.rpush(ENDS_KEY, os.getpid())
-    return rq.Retry(max=LIVES)
 
 
 def fenced(_run, _robot):
@@ -71,84 +48,10 @@ def beating_then_crashing(_run, _robot):
     raise RuntimeError("a bug of ours")
 
 
-class Lab:
-    """A server, a fleet of RQ workers, and a view of what RQ holds."""
-
-    def __init__(self, server, folder, monkeypatch):
-        self.server = server
-        self.connection = connect(server.url)
-        self.fleet = Fleet()
-        self.folder = folder
-        self._monkeypatch = monkeypatch
-
-    def robot_is(self, function):
-        """From here on, RQ workers run `function` instead of a robot's life."""
-        self._monkeypatch.setitem(RobotJob.allowed, ROBOT_JOB, function)
-
-    def start_worker(self, name="rq:r00"):
-        url = self.server.url
-        return self.fleet.start(name, lambda: work(connect(url), name.replace(":", "-")), self.folder / f"{name}.log")
-
-    def lives(self):
-        return [int(pid) for pid in self.connection.lrange(LIVES_KEY, 0, -1)]
-
-    def await_life(self, number, seconds=3.0):
-        """The pid of the `number`-th horse that reached its job."""
-        return await_true(lambda: len(self.lives()) >= number and self.lives(), seconds, f"life {number}")[number - 1]
-
-    def run_robot(self, function=beating, robot="r00"):
-        """Start the RQ worker rq:r00, and let it run `function` as the life of `robot`; the pid of its horse."""
-        self.robot_is(function)
-        self.start_worker()
-        enqueue_robot(self.connection, "t", robot)
-        return self.await_life(1)
-
-    def kill_worker(self):
-        self.fleet.signal("rq:r00", signal.SIGKILL)
-        assert self.await_death("rq:r00", 1).status == -signal.SIGKILL
-
-    def kill_server_and(self, horse):
-        """Kill the server, then the horse, and wait until its RQ worker has buried it."""
-        os.kill(self.server.pid, signal.SIGKILL)
-        os.kill(horse, signal.SIGKILL)
-        await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the burial")
-
-    @contextmanager
-    def server_again(self):
-        """Within, a server on what the killed one has left; the fleet ends before it does."""
-        folder = self.server.folder
-        options = ["--port", "0", "--unixsocket", f"{folder}/redis.sock", "--appendonly", "yes", "--dir", str(folder)]
-        with subprocess.Popen([str(find_binary()), *options], stdout=subprocess.DEVNULL) as again:
-            try:
-                yield
-                self.fleet.end_all(1)
-            finally:
-                again.kill()
-
-    def leases(self):
-        return self.connection.zrange(f"rq:wip:{QUEUE}", 0, -1)
-
-    def queued(self):
-        return [job.decode() for job in self.connection.lrange(f"rq:queue:{QUEUE}", 0, -1)]
-
-    def clean_up(self):
-        """What a supervisor does about leases that have run out."""
-        StartedJobRegistry(QUEUE, connection=self.connection, job_class=RobotJob, serializer=JSONSerializer).cleanup()
-
-    def await_death(self, name, seconds):
-        found = []
-        await_true(lambda: found.extend(self.fleet.poll(0.05)) or [d for d in found if d.name == name], seconds, name)
-        return next(death for death in found if death.name == name)
-
-
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
-    with EmbeddedServer() as server:
-        lab = Lab(server, tmp_path, monkeypatch)
+    with EmbeddedServer() as server, Lab(server, tmp_path, monkeypatch) as lab:
         yield lab
-        lab.fleet.end_all(0.2)
-        lab.connection.close()
-    gc.unfreeze()
 
 
 def raw_job(connection, function, arguments, serializer=JSONSerializer):
@@ -228,10 +131,15 @@ def test_the_lease_is_not_renewed_for_a_silent_loop(lab):
     horse = lab.run_robot()
     # When its loop stops
     os.kill(horse, signal.SIGSTOP)
-    # Then its lease runs out, while its RQ worker still waits for a sign of life
+    # Then its lease is not renewed until the horse is killed; once at most, for a beat from before
     [member] = lab.leases()
-    await_true(lambda: lab.connection.zscore(f"rq:wip:{QUEUE}", member) < time.time(), LEASE_S + 1.5, "the lease's end")
-    assert lab.lives() == [horse]
+    scores = set()
+    await_true(
+        lambda: scores.add(lab.connection.zscore(f"rq:wip:{QUEUE}", member)) or not is_alive(horse),
+        SILENCE_S + 2 * HEARTBEAT_S,
+        "the horse's end",
+    )
+    assert len(scores - {None}) <= 2
 
 
 def test_a_fenced_horse_ends_its_rq_worker_and_is_not_queued_again(lab):
@@ -365,11 +273,11 @@ def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
     # When the first is killed
     lab.kill_worker()
     # Then its robot is known, and the other has none
-    assert robots_of(lab.connection, ["rq-r00", "rq-r01"]) == {"rq-r00": "r07"}
+    assert robots_of(lab.connection, "t", ["r07"]) == {"rq-r00": "r07"}
     # and a server that is away is told apart from RQ workers that run none
     os.kill(lab.server.pid, signal.SIGKILL)
     with pytest.raises(Unavailable):
-        robots_of(lab.connection, ["rq-r00", "rq-r01"])
+        robots_of(lab.connection, "t", ["r07"])
 
 
 def test_a_robot_that_is_withdrawn_leaves_nothing_wherever_its_job_stands(lab):
@@ -519,25 +427,120 @@ def test_a_job_of_a_robot_holds_names_and_nothing_else(lab):
         enqueue_robot(lab.connection, "a:b", "r07")
 
 
+# Deaths are told before the job is queued again.
+
+
+@pytest.mark.parametrize("how", ["signal", "exit"])
+def test_the_death_of_a_horse_is_on_record_when_its_job_is_queued_again(lab, how):
+    # Given a robot of a dealt run
+    deal(lab)
+    horse = lab.run_robot(beating_then_crashing)
+    # When it dies
+    if how == "signal":
+        os.kill(horse, signal.SIGKILL)
+    else:
+        lab.connection.set("test:crash", 1)
+    lab.await_life(2)
+    # Then its next life finds the death in the fleet log
+    assert lab.befallen()[0] == Death(lab.befallen()[0].entry, "r00", "r00", 0, how, -9 if how == "signal" else 1)
+
+
+def test_an_end_in_order_is_no_death(lab):
+    # Given a robot of a dealt run
+    deal(lab)
+    lab.run_robot()
+    # When its RQ worker is told to end, and its job handed back
+    lab.fleet.signal("rq:r00", signal.SIGTERM)
+    assert lab.await_death("rq:r00", 2).status == 0
+    # Then nobody died
+    assert lab.befallen() == []
+
+
+def test_an_rq_worker_that_is_told_to_end_does_not_wait_for_a_horse_that_is_stuck(lab):
+    # Given a robot that runs, and does not turn any more
+    deal(lab)
+    horse = lab.run_robot()
+    os.kill(horse, signal.SIGSTOP)
+    # When its RQ worker is told to end
+    told = time.monotonic()
+    lab.fleet.signal("rq:r00", signal.SIGTERM)
+    # Then it does, within two seconds, and the job waits; nobody is charged with that
+    assert lab.await_death("rq:r00", 3).status == 0
+    assert time.monotonic() - told < 2.2
+    assert lab.queued() == ["robot-t-r00"]
+    assert not is_alive(horse)
+    assert lab.befallen() == []
+
+
+# A server in trouble, at every moment between a job's coming and its lease.
+
+
+def once(lab, monkeypatch, owner, name, is_done):
+    """The next call of that method fails as if the server had gone away, before or after it was done."""
+    method = getattr(owner, name)
+
+    def failing(*arguments, **named):
+        result = method(*arguments, **named) if is_done else None
+        if lab.connection.incr("test:trouble") == 1:
+            raise redis.exceptions.ConnectionError("the server went away")
+        return result if is_done else method(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "is_done"),
+    [
+        (rq.Worker, "check_for_suspension", False),
+        (rq.Worker, "set_state", False),
+        (rq.Worker, "heartbeat", False),
+        (rq.Queue, "lmove", True),
+        (RobotJob, "fetch", False),
+        (rq.Worker, "prepare_execution", False),
+        (rq.Worker, "prepare_execution", True),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_trouble_before_there_is_a_lease_costs_neither_the_rq_worker_nor_the_job(
+    lab, monkeypatch, owner, name, is_done
+):
+    # Given a robot in the queue
+    lab.robot_is(beating)
+    enqueue_robot(lab.connection, "t", "r00")
+    # When an RQ worker meets trouble on its way to it, and a supervisor looks after the robot
+    once(lab, monkeypatch, owner, name, is_done)
+    lab.start_worker()
+    worker = lab.fleet.living["rq:r00"]
+
+    def lives():
+        lab.supervise("r00")
+        return lab.lives()
+
+    # Then the same RQ worker runs it after all
+    await_true(lives, 2 * LEASE_S + 2, "a life")
+    assert int(lab.connection.get("test:trouble")) >= 1
+    assert lab.fleet.living == {"rq:r00": worker}
+    assert lab.queued() == []
+    assert len(lab.leases()) == 1
+
+
+def test_an_rq_worker_without_a_server_ends_when_told(lab):
+    # Given an idle RQ worker
+    lab.start_worker()
+    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")
+    # When the server is gone, and it is told to end
+    os.kill(lab.server.pid, signal.SIGKILL)
+    lab.fleet.signal("rq:r00", signal.SIGTERM)
+    # Then it does
+    assert lab.await_death("rq:r00", 3).status == 0
+
+
 # A real robot in a real horse.
 
 
-def deal(lab, robots=2):
-    """A small run, dealt and not yet started."""
-    words = cut("two robots share this")
-    journals = {
-        f"r{number:02d}": [encode_entry(Header("dealt"))]
-        + [encode_entry(PartKept(part, None)) for part in words[number::robots]]
-        for number in range(robots)
-    }
-    terms = Terms(robots=robots, shards=1, seed=7, tick_us=50_000, quiet_period_us=300_000, median_delay_us=0)
-    desk = StreamDesk(lab.connection, "t")
-    desk.deal(Dealing("t", 1, plan_change(Loss(0.0)), journals, encode_terms(terms)))
-    return desk
-
-
-def births(lab, robot):
-    return lab.connection.xlen(Keys("t").birth(robot)) - 1
+def told(lab):
+    """All events of the run, as they stand in its stream."""
+    return b"".join(fields[b"f"] for _, fields in lab.connection.xrange(Keys("t").events))
 
 
 def deal_and_bear(lab):
@@ -563,7 +566,7 @@ def test_a_robot_is_born_in_a_horse_and_done_at_the_order_stop(lab):
     assert lab.queued() == []
     assert lab.fleet.poll(0) == []
     # and the robots' last events were stored
-    assert b"robot.left" in b"".join(fields[b"f"] for _, fields in lab.connection.xrange(Keys("t").events))
+    assert b"robot.left" in told(lab)
 
 
 def test_a_job_is_done_although_rqs_details_of_its_executions_ran_out(lab):
@@ -606,7 +609,7 @@ def test_a_robot_without_a_journal_is_not_tried_again(lab):
     # Then it is over, and the loss was told
     await_true(lambda: not lab.connection.exists(job.key), 4, "the job's end")
     assert lab.queued() == []
-    assert b"evidence.lost" in b"".join(fields[b"f"] for _, fields in lab.connection.xrange(Keys("t").events))
+    assert b"evidence.lost" in told(lab)
 
 
 def test_a_robot_of_a_run_that_is_gone_is_not_tried_again(lab):
@@ -674,3 +677,39 @@ print("alive")
 
     # Then the process lives to tell it
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+def test_a_robot_whose_budget_of_deaths_is_spent_is_not_born_again(lab):
+    # Given a robot that died too often without anybody's doing
+    deal(lab)
+    log = StreamFleetLog(lab.connection, "t")
+    for _ in range(RestartPolicy().max_restarts + 1):
+        log.death("r00", "r00", 0, "exit", 1)
+    # When its job is run again
+    job = enqueue_robot(lab.connection, "t", "r00")
+    lab.start_worker()
+    # Then it is done, though it was not born, and that is told
+    await_true(lambda: not lab.connection.exists(job.key), 4, "the job's end")
+    assert births(lab, "r00") == 0
+    assert lab.queued() == []
+    assert b"worker.gave.up" in told(lab)
+
+
+def test_a_robot_that_was_killed_lives_again_with_all_it_knew(lab):
+    # Given a robot that runs
+    desk = deal_and_bear(lab)
+    known = desk.collect().journals["r00"]
+    # When its horse is killed, as a deed
+    StreamFleetLog(lab.connection, "t").deed("kill r00", "r00")
+    os.kill(horse_of(lab), signal.SIGKILL)
+    await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
+    # Then its journal goes on where it ended, the death of life 1 is on record, and life 2 tells how long it took
+    assert desk.collect().journals["r00"][: len(known)] == known
+    [_, death] = lab.befallen()
+    assert (death.robot, death.incarnation, death.how, death.status) == ("r00", 1, "signal", -9)
+    await_true(
+        lambda: b"robot.recovered" in b"".join(f[b"f"] for _, f in lab.connection.xrange(Keys("t").events)),
+        2,
+        "the word",
+    )
+    desk.order("stop")

@@ -100,8 +100,11 @@ def test_the_digest_does_not_depend_on_the_process(tmp_path: Path) -> None:
     ],
 )
 def test_gossip_stays_within_its_bounds(robots: int, loss: float, rounds: float, messages: float) -> None:
-    # Given the accepted bounds of protocol R2: a quarter above its synchronous figures, mean of 20 seeds
-    runs = [run(robots, seed, [Loss(loss), Delay(0, 2_000)] if loss else [Delay(0, 2_000)]) for seed in range(20)]
+    # Given the accepted bounds of protocol R2: a quarter above its synchronous figures, mean of many seeds
+    runs = [
+        run(robots, seed, [Loss(loss), Delay(0, 2_000)] if loss else [Delay(0, 2_000)])
+        for seed in range(20 if robots < 10 else 8)
+    ]
 
     all_complete = [max(completed(each)) for each in runs]
     per_robot = [

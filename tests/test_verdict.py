@@ -30,6 +30,7 @@ from telemetry.events import (
     RobotStarted,
     SecretRefused,
     SecretWritten,
+    WorkerCrashed,
     WorkerRestarted,
 )
 from telemetry.pipeline import Emitter
@@ -53,7 +54,7 @@ PLAN = ["loss 0.2", "duplicate 0.3", "delay 5ms..20ms", "reorder 0.2"]
 ROBOTS = ["r00", "r01", "r02"]
 WORDS = ["Ein  ", "Räuber\n", "lacht"]
 SALT = bytes(range(16))
-ROW_FILES = ("plan", "fates", "journals", "events")
+ROW_FILES = ("plan", "fates", "journals", "fleet", "events")
 FILES = {
     **{name: f"{name}.json" for name in ("settings", "deal", "register", "streams")},
     **{name: f"{name}.jsonl" for name in ROW_FILES},
@@ -78,10 +79,11 @@ class Scribe:
         self.orders = [{"id": f"{BASE_MS}-0", "order": "dealt", "reason": None}]
         self.outboxes = {"0": 0, "1": 0}
         self.inboxes = dict.fromkeys(ROBOTS, 0)
+        self.fleet: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.life = dict.fromkeys(ROBOTS, 0)
         self.sequences: dict[tuple[str, str], int] = {}
-        self.emitters = {name: Emitter("abc123", name, 0, self, self._take) for name in ("lab", *ROBOTS)}
+        self.emitters = {name: Emitter("abc123", name, 0, self, self.take) for name in ("lab", *ROBOTS)}
 
     def monotonic_us(self) -> int:
         return (self.now_ms - BASE_MS) * 1000
@@ -89,11 +91,21 @@ class Scribe:
     def wall_us(self) -> int:
         return self.now_ms * 1000
 
-    def _take(self, stamped: Any) -> None:
+    def take(self, stamped: Any) -> None:
         self.events.append(msgspec.to_builtins(stamped))
 
     def emit(self, source: str, event: AnyEvent) -> None:
         self.emitters[source].emit(event)
+
+    def die(self, robot: str, how: str = "signal", status: int = -9, victim: str = "") -> None:
+        """Let the robot's RQ worker have died, and the fleet have seen it."""
+        self.now_ms += 1
+        died = {"victim": victim or f"rq:{robot}", "robot": robot, "incarnation": self.life[robot]}
+        self.fleet.append({"id": f"{self.now_ms}-0", "row": "death", **died, "how": how, "status": status})
+
+    def deed(self, text: str, victim: str) -> None:
+        self.now_ms += 1
+        self.fleet.append({"id": f"{self.now_ms}-0", "row": "deed", "text": text, "victim": victim})
 
     def deal(self) -> None:
         self.put_in_force(self.faults)
@@ -120,7 +132,7 @@ class Scribe:
 
     def born(self, robot: str) -> None:
         self.life[robot] += 1
-        self.emitters[robot] = Emitter("abc123", robot, self.life[robot], self, self._take)
+        self.emitters[robot] = Emitter("abc123", robot, self.life[robot], self, self.take)
         nonce = f"{robot}-{self.life[robot]}"
         held = len(self.known(robot))
         self.journal(robot, "born", nonce=nonce)
@@ -227,6 +239,8 @@ def honest() -> tuple[Files, bytes]:
         scribe.emit(robot, RobotStarted())
     scribe.teach("r00", "r02")
     scribe.emit("lab", ProcessDied("rq:r02", 4711, -9))
+    scribe.die("r02", "lease", 0)
+    scribe.now_ms += 80
     scribe.born("r02")
     scribe.send("r02", "r00", "summary", incarnation=1)  # a zombie's: stale
     scribe.sequences.pop(("r02", "r00"))
@@ -292,6 +306,7 @@ def files_of(scribe: Scribe) -> Files:
         "plan": scribe.plan,
         "fates": scribe.fates,
         "journals": [row for rows in scribe.journals.values() for row in rows],
+        "fleet": scribe.fleet,
         "events": scribe.events,
     }
 
@@ -380,10 +395,12 @@ def test_the_result_has_exactly_the_keys_of_its_schema(files: Files) -> None:
     result = verdict_on(files).json
     assert " ".join(result) == (
         "schema version run verdict promises ended robots parts seed preset plan winner winner_incarnation seconds "
-        "rounds messages model_bytes_per_robot wire_bytes_per_robot faults repeated restarts record again"
+        "rounds messages model_bytes_per_robot wire_bytes_per_robot faults repeated restarts recoveries lives record "
+        "again"
     )
     assert list(result["promises"]) == [
-        *("once", "right", "monotonic", "unique", "idempotent", "patient", "convergent", "honest faults", "accounted")
+        *("once", "right", "monotonic", "unique", "idempotent", "patient", "convergent", "supervised", "fenced"),
+        *("honest faults", "accounted"),
     ]
     assert list(result["promises"]["once"]) == ["state", "why"]
     assert list(result["seconds"]) == ["born", "first_complete", "written", "all_complete", "total"]
@@ -393,6 +410,7 @@ def test_the_result_has_exactly_the_keys_of_its_schema(files: Files) -> None:
     )
     assert " ".join(result["faults"][0]) == "name set offered injected rate band state"
     assert " ".join(result["repeated"]) == "redone copies"
+    assert " ".join(result["recoveries"]) == "count p50_s max_s"
     assert json.dumps(json.loads(json.dumps(result))) == json.dumps(result)
 
 
@@ -840,6 +858,10 @@ def two_ends(files: Files) -> None:
     part["last"] = True
 
 
+def swallow_a_crash(files: Files) -> None:
+    insert_event(files, "r00", 1, WorkerCrashed("inbox_reader", "KeyError: 3"), 300_000)
+
+
 def cite(files: Files, **cause: Any) -> None:
     part = journal_part(files, "r00", 1)
     sender, life, sequence, copy = part["cause"]
@@ -987,6 +1009,8 @@ BREACHES: dict[str, tuple[str, Damage, str]] = {
     "waiting before being complete": ("patient", wait_incomplete, "journal of r01"),
     "a refused try without quiet": ("patient", try_without_quiet, "journal of r00, life 1"),
     "a robot that had time and is not complete": ("convergent", remain_incomplete, "journal of r00"),
+    "a crash without a restart": ("supervised", swallow_a_crash, "of r00/1"),
+    "an older life's envelope that was let through": ("fenced", deliver_the_stale, "outbox 0"),
     "a lost envelope that came": ("honest faults", deliver_what_was_lost, "outbox"),
     "a copy that is too late": ("honest faults", deliver_later, "outbox"),
     "an older life's envelope that came": ("honest faults", deliver_the_stale, "outbox"),
@@ -1040,8 +1064,7 @@ def die_incomplete(files: Files) -> None:
 
 def die(files: Files) -> None:
     files["events"] = [row for row in files["events"] if row not in named(files, "robot.left", "r02")]
-    death = {**named(files, "process.died")[0], "number": 2, "wall_us": STOP_MS * 1000}
-    files["events"].append(death)
+    files["fleet"].append({**files["fleet"][-1], "id": f"{STOP_MS}-0", "incarnation": 2})
 
 
 def stop_early(files: Files) -> None:
@@ -1167,13 +1190,13 @@ def test_relays_of_an_interrupted_run_are_not_convicted_of_what_is_missing(files
 
 
 def tell(files: Files, *told: AnyEvent) -> Files:
-    """The same record, in which the fleet's parent has seen this too."""
+    """The same record as it was before there was a fleet.jsonl, in which the fleet's parent has seen this too."""
     last = named(files, "process.died", "lab")[-1]
     rows = [
         {**last, "number": number, "event": msgspec.to_builtins(event)}
         for number, event in enumerate(told, start=last["number"] + 1)
     ]
-    return files | {"events": files["events"] + rows}
+    return {name: content for name, content in files.items() if name != "fleet"} | {"events": files["events"] + rows}
 
 
 def lose_a_copy(files: Files) -> int:
@@ -1312,7 +1335,7 @@ def test_only_robots_that_lived_until_the_stop_are_in_scope(files: Files) -> Non
     die(files)
     assert verdict_on(files).promises["convergent"].state == "HELD"
     # But a death before its last birth excuses nothing
-    files["events"].pop()
+    files["fleet"].pop()
     assert verdict_on(files).promises["convergent"].state == "BROKEN"
 
 

@@ -6,6 +6,7 @@ order `dealt` comes last, at `0-1` as well: nobody may take a half-dealt run for
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Literal
@@ -15,9 +16,10 @@ import redis
 from redis.exceptions import ResponseError
 
 from broker.plan import Control, PlanChange, encode_control, read_control
-from broker.ports import BirthRow, Dealing, Evidence, JournalRow, RegisterRow, Request, StreamCount, Unavailable
+from broker.ports import BirthRow, Dealing, Deed, Evidence, JournalRow, RegisterRow, Request, StreamCount, Unavailable
 from broker.relay import Fate, parse_id
 from broker.streams import keys
+from broker.streams.fleet_log import fleet_rows
 from broker.streams.keys import Keys
 from broker.streams.orders import orders_in
 from broker.streams.patience import PATIENCE_S, insist_blocking
@@ -52,7 +54,7 @@ class StreamDesk:
         assert dealing.run == self._run
         insist_blocking("deal", lambda: self._deal(dealing), self._patience_s)
 
-    def order(self, order: Literal["go", "stop"], content: bytes = b"") -> None:
+    def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
         """Give an order to all robots; a lost reply may give it twice, which does no harm. Raises Unavailable."""
         fields: dict[Any, Any] = {keys.ORDER: order, keys.WORDS: content}
         insist_blocking("order", lambda: self._client.xadd(self._keys.orders, fields), self._patience_s)
@@ -83,7 +85,7 @@ class StreamDesk:
     def _forget(self) -> None:
         shards, robots = self._known_shape()
         names = self._keys
-        streams = [names.register, names.events, names.requests]
+        streams = [names.register, names.events, names.requests, names.deaths]
         streams += [key for robot in robots for key in (names.birth(robot), names.inbox(robot), names.journal(robot))]
         for shard in range(shards):
             streams += [names.outbox(shard), names.control(shard), names.fates(shard), names.lease(shard)]
@@ -95,7 +97,8 @@ class StreamDesk:
         dealt = {keys.ORDER: b"dealt", keys.WORDS: dealing.terms, keys.SHAPE: _encode(self._shape)}
         if self._stands(self._keys.orders, [dealt]):
             return  # the last step was done: all of it was
-        self._create(self._keys.register, [{keys.NONCE: b""}])
+        for key in (self._keys.register, self._keys.deaths):
+            self._create(key, [{keys.NONCE: b""}])
         for robot, contents in dealing.journals.items():
             self._create(self._keys.birth(robot), [{keys.NONCE: b""}])
             self._create(self._keys.journal(robot), [{keys.CONTENT: content, keys.NONCE: b""} for content in contents])
@@ -125,6 +128,7 @@ class StreamDesk:
     def _collect(self) -> Evidence:
         orders = read_all_blocking(self._client, self._keys.orders)
         shards, robots = self._shape or _shape_in(orders)
+        fleet = fleet_rows(read_all_blocking(self._client, self._keys.deaths))
         return Evidence(
             controls={shard: self._controls(shard) for shard in range(shards)},
             fates={shard: self._fates(shard) for shard in range(shards)},
@@ -135,6 +139,10 @@ class StreamDesk:
             outboxes={shard: self._count(self._keys.outbox(shard)) for shard in range(shards)},
             inboxes={robot: self._count(self._keys.inbox(robot)) for robot in robots},
             orders=orders_in(orders),
+            fleet=fleet,
+            contradictions=Counter(
+                row.victim for row in fleet if isinstance(row, Deed) and row.text.startswith("contradict ")
+            ),
         )
 
     def _known_shape(self) -> Shape:

@@ -14,7 +14,7 @@ CONTROL: Final = b"x"  # outbox, control: a control entry's frame
 COPY: Final = b"c"  # inbox: the copy's number
 TRACE: Final = b"t"  # outbox, inbox: a trace context, which the broker only passes on
 CONTENT: Final = b"j"  # journal
-NONCE: Final = b"n"  # journal, birth, register: the life that wrote; requests: the wish
+NONCE: Final = b"n"  # journal, birth, register: the life that wrote; requests: the wish; deaths: the telling
 AT: Final = b"t"  # birth, of an attempt: the server's time in microseconds
 ROBOT: Final = b"r"  # register
 INCARNATION: Final = b"i"  # register
@@ -22,10 +22,12 @@ SECRET: Final = b"s"  # register
 FATES: Final = b"f"  # fates: a msgpack list of fates
 REDONE: Final = b"r"  # fates: a msgpack list of ids that are about to be redone
 EVENTS: Final = b"f"  # events: a batch of events
-ORDER: Final = b"o"  # orders: dealt, go, stop
-WORDS: Final = b"c"  # orders: the terms, or the reason
+ORDER: Final = b"o"  # orders: dealt, go, crash, stop
+WORDS: Final = b"c"  # orders: the terms, the worker, or the reason
 SHAPE: Final = b"d"  # orders, of `dealt`: msgpack [shards, names of the robots]
 REQUEST: Final = b"q"  # requests: what a person asks of whoever conducts the run
+
+BEFELL: Final = b"d"  # deaths: a deed or a death, as msgpack
 
 FIRST_ID: Final = "0-1"
 GREATEST_ID: Final = "18446744073709551615-18446744073709551615"  # nothing can ever follow it
@@ -40,6 +42,7 @@ class Keys:
         self.events = f"lab:{{{run}}}:events"
         self.orders = f"lab:{{{run}}}:orders"
         self.requests = f"lab:{{{run}}}:requests"
+        self.deaths = f"lab:{{{run}}}:deaths"
 
     def birth(self, robot: str) -> str:
         """Births of, and attempts to write by, one robot. In the register's slot: one transaction touches both."""

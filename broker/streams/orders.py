@@ -12,7 +12,12 @@ from broker.streams.connection import block_ms
 from broker.streams.patience import TROUBLE
 from broker.streams.reading import Entry, decoded_one
 
-_NAMES: Final[dict[bytes, Literal["dealt", "go", "stop"]]] = {b"dealt": "dealt", b"go": "go", b"stop": "stop"}
+_NAMES: Final[dict[bytes, Literal["dealt", "go", "crash", "stop"]]] = {
+    b"dealt": "dealt",
+    b"go": "go",
+    b"crash": "crash",
+    b"stop": "stop",
+}
 
 
 class StreamOrders:

@@ -7,6 +7,7 @@ import redis.asyncio
 from broker.ports import Ports
 from broker.shards import shard_of
 from broker.streams.event_log import StreamEventLog
+from broker.streams.fleet_log import StreamFleetReader
 from broker.streams.journal import StreamJournal
 from broker.streams.keys import Keys
 from broker.streams.mail import OUTBOX_LIMIT, StreamInbox, StreamOutbox
@@ -35,4 +36,5 @@ def ports_for(
         register=StreamRegister(client, keys, robot, nonce, patience_s),
         events=StreamEventLog(client, keys.events),
         orders=StreamOrders(client, keys.orders),
+        fleet=StreamFleetReader(client, keys.deaths, patience_s),
     )

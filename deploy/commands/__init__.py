@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from broker.streams.connection import ServerUnfit
 from deploy.again import Unrepeatable
-from deploy.commands import faults, relay, run, simulate, verify
+from deploy.commands import faults, ps, relay, run, runs, simulate, strike, verify
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import tell
 from deploy.environment import Unable
@@ -36,6 +36,11 @@ app.command(simulate.simulate, help_epilogue=simulate.EXAMPLES)
 app.command(verify.verify, help_epilogue=verify.EXAMPLES)
 app.command(faults.app)
 app.command(relay.relay, help_epilogue=relay.EXAMPLES)
+app.command(strike.kill, help_epilogue=strike.EXAMPLES)
+app.command(strike.pause, help_epilogue=strike.EXAMPLES)
+app.command(strike.crash, help_epilogue=strike.EXAMPLES)
+app.command(runs.runs, help_epilogue=runs.EXAMPLES)
+app.command(ps.ps, help_epilogue=ps.EXAMPLES)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -42,6 +42,16 @@ class Experiment:
     partition: Annotated[
         str | None, Parameter(help="Who is cut from whom, and when: 'hold r00..r02|r03..r05 @1s+3s'.")
     ] = None
+    kill: Annotated[
+        tuple[str, ...] | None, Parameter(help="Whom to kill, and when: r03@2s, robot@1s, relay:1@3s. May be repeated.")
+    ] = None
+    pause: Annotated[tuple[str, ...] | None, Parameter(help="Whom to stop for how long: r01@9s+5s. Likewise.")] = None
+    restart: Annotated[tuple[str, ...] | None, Parameter(help="What to restart: redis@6s or relay@3s. Likewise.")] = (
+        None
+    )
+    chaos: Annotated[
+        tuple[str, ...] | None, Parameter(help="Any fault of a process: 'kill robot every 500ms'. Likewise.")
+    ] = None
     relays: Annotated[str | None, Parameter(help="Outboxes, each with a relay of its own. [default: 1]")] = None
     seed: Annotated[str | None, Parameter(help="Draws deal and fates. [default: drawn, and printed]")] = None
     tick: Annotated[str | None, Parameter(help="How often a robot gossips. [default: 100ms]")] = None

@@ -26,6 +26,7 @@ Examples:
   robots simulate --seed 7
   robots simulate -n 100 --loss .3 --json
   robots simulate --preset split --seed 7
+  robots simulate -n 12 --for 20s --chaos "kill robot every 500ms" --restart redis@6s
   robots simulate --again 7f3a
 """
 

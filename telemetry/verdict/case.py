@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from telemetry.events import ProcessDied, ProcessStarted, Stamped
+from telemetry.events import ProcessDied, ProcessStarted, RelayResumed, Stamped
 from telemetry.verdict.fates import Rulebook, Ruling
 from telemetry.verdict.finding import CannotTell
+from telemetry.verdict.fleet import Birth, Downtime, Fleet, births_of, ms_of
 from telemetry.verdict.journals import Journal, Life, read_journals
 from telemetry.verdict.rows import (
     BirthRow,
@@ -40,7 +41,7 @@ _VALUES: dict[str, type[msgspec.Struct]] = {
     "register": Register,
     "streams": Streams,
 }
-_ROWS = ("plan", "fates", "journals", "events")
+_ROWS = ("plan", "fates", "journals", "fleet", "events")
 
 _BAD = (msgspec.MsgspecError, KeyError, TypeError, UnicodeError, RecursionError, ValueError)
 """How content says that it is not what it should be."""
@@ -96,6 +97,27 @@ class Case:
         return read_journals(self._intact("journals"))
 
     @cached_property
+    def fleet(self) -> Fleet:
+        """Deeds and deaths."""
+        return Fleet(self._intact("fleet"))
+
+    @property
+    def has_fleet(self) -> bool:
+        """Whether the record was meant to tell of deeds and deaths; one of before does not."""
+        return self.damage.get("fleet") != _missing("fleet.jsonl")
+
+    @cached_property
+    def births(self) -> dict[str, list[Birth]]:
+        """By robot, its lives as the outboxes tell them."""
+        return births_of(self.plan)
+
+    @cached_property
+    def downtimes(self) -> list[Downtime]:
+        """When robots did not live, in the order in which they died."""
+        found = self.fleet.downtimes(self.births, self.traffic.last_signs_ms)
+        return sorted(found, key=lambda downtime: downtime.deaths[0].at_ms)
+
+    @cached_property
     def testimony(self) -> dict[Life, list[Stamped]]:
         """What robots said about themselves: the events of each life that a journal knows, in their order."""
         lives: dict[Life, list[Stamped]] = {
@@ -141,6 +163,27 @@ class Case:
     @cached_property
     def abandoned_shards(self) -> frozenset[int]:
         """The shards whose relay died out of order and was not replaced."""
+        return self._left_by_relays() if self.has_fleet else self._told_left_by_relays()
+
+    def _left_by_relays(self) -> frozenset[int]:
+        """By the fleet's deaths: nothing shows that a later relay was there."""
+        decided_ms: dict[int, int] = {}
+        for shard, sent_ms, _ in self.traffic.entries:
+            decided_ms[shard] = max(sent_ms, decided_ms.get(shard, 0))
+        for stamped in self.events:
+            match stamped.event:
+                case ProcessStarted(process=name) if name.startswith("relay:") and name[6:].isdecimal():
+                    shard = int(name[6:])
+                case RelayResumed(shard=shard):
+                    pass
+                case _:
+                    continue
+            decided_ms[shard] = max(stamped.wall_us // 1000, decided_ms.get(shard, 0))
+        deaths = self.fleet.relay_deaths_ms.items()
+        return frozenset(shard for shard, died_ms in deaths if decided_ms.get(shard, 0) <= died_ms)
+
+    def _told_left_by_relays(self) -> frozenset[int]:
+        """By the parent's events, in a record of before."""
         abandoned = set()
         processes = [row for row in self.events if isinstance(row.event, ProcessStarted | ProcessDied)]
         for stamped in sorted(processes, key=lambda row: (row.source, row.number)):
@@ -196,6 +239,14 @@ class Case:
         given = (int(row.id.partition("-")[0]) for row in self.streams.orders if row.order == order)
         return min(given, default=None)
 
+    @cached_property
+    def end_ms(self) -> int:
+        """When the run ended (server's clock): at the order `stop`, or with the last that is known of it."""
+        stop_ms = self.order_ms("stop")
+        if stop_ms is not None:
+            return stop_ms
+        return max([*self.traffic.last_signs_ms.values(), *(ms_of(row.id) for row in self.fleet.rows), 0])
+
     def _intact(self, name: str) -> Any:
         if name in self.damage:
             raise CannotTell(self.damage[name])
@@ -219,13 +270,17 @@ def load(folder: Path, record: str | None = None) -> Case:
         try:
             files[name] = read(folder / file)
         except FileNotFoundError:
-            damage[name] = f"{file} is missing"
+            damage[name] = _missing(file)
         except OSError as error:
             damage[name] = f"{file} cannot be read: {error.strerror}"
         except _BAD as error:
             damage[name] = f"{file} is damaged: {error}"
     case = _shaped(str(folder) if record is None else record, files, damage, _secret(folder))
     return replace(case, tampering=tampering(folder))
+
+
+def _missing(file: str) -> str:
+    return f"{file} is missing"
 
 
 def _value(path: Path) -> Any:
@@ -254,7 +309,7 @@ def _shaped(record: str, files: Mapping[str, Any], damage: dict[str, str], secre
         if name in damage:
             continue
         if name not in files:
-            damage[name] = f"{file} is missing"
+            damage[name] = _missing(file)
             continue
         try:
             shape = _VALUES.get(name)

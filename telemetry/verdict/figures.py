@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import median
 from typing import TypeVar
 
 import msgspec
@@ -77,6 +78,14 @@ class Repeated(msgspec.Struct, frozen=True):
 
     redone: int
     copies: int
+
+
+class Recoveries(msgspec.Struct, frozen=True):
+    """How often a robot that had died lived again, and seconds from the first death to the birth in its outbox."""
+
+    count: int
+    p50_s: float | None
+    max_s: float | None
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -182,6 +191,24 @@ def restarts(case: Case) -> int:
     """Workers that were restarted, and lives of a robot beyond its first. Raises CannotTell."""
     workers = sum(isinstance(stamped.event, WorkerRestarted) for stamped in case.events)
     return workers + sum(max(0, len(journal.lives) - 1) for journal in case.journals.values())
+
+
+def recoveries(case: Case) -> Recoveries:
+    """How robots came back. Raises CannotTell."""
+    away_ms = [
+        max(0, downtime.birth.at_ms - downtime.deaths[0].at_ms)
+        for downtime in case.downtimes
+        if downtime.birth is not None
+    ]
+    if not away_ms:
+        return Recoveries(0, None, None)
+    return Recoveries(len(away_ms), round(median(away_ms) / 1000, 3), round(max(away_ms) / 1000, 3))
+
+
+def lives(case: Case) -> dict[str, int]:
+    """How often each robot was born that was born more than once. Raises CannotTell."""
+    journals = sorted(case.journals.items())
+    return {robot: len(journal.lives) for robot, journal in journals if len(journal.lives) > 1}
 
 
 def _completed_us(journal: Journal | None, go_us: int) -> int | None:

@@ -14,12 +14,14 @@ from msgspec.structs import asdict
 
 from telemetry.verdict import figures
 from telemetry.verdict.case import Case
-from telemetry.verdict.figures import FaultFigure, Messages, Repeated, Rounds, Seconds, known
+from telemetry.verdict.figures import FaultFigure, Messages, Recoveries, Repeated, Rounds, Seconds, known
 from telemetry.verdict.finding import CannotTell, Finding, State, unproven
 from telemetry.verdict.promises.completion import convergent, patient
+from telemetry.verdict.promises.fencing import fenced
 from telemetry.verdict.promises.knowledge import idempotent, monotonic, unique
 from telemetry.verdict.promises.network import accounted, honest_faults
 from telemetry.verdict.promises.secret import once, right
+from telemetry.verdict.promises.supervision import supervised
 
 SCHEMA: Final = "robots.result/1"
 
@@ -31,6 +33,8 @@ PROMISES: Final[dict[str, Callable[[Case], Finding]]] = {
     "idempotent": idempotent,
     "patient": patient,
     "convergent": convergent,
+    "supervised": supervised,
+    "fenced": fenced,
     "honest faults": honest_faults,
     "accounted": accounted,
 }
@@ -69,6 +73,8 @@ class Result(msgspec.Struct, frozen=True):
     faults: list[FaultFigure]
     repeated: Repeated | None
     restarts: int | None
+    recoveries: Recoveries | None
+    lives: dict[str, int] | None
     record: str
     again: str | None
 
@@ -112,6 +118,8 @@ def judge(case: Case) -> Result:
         faults=known(lambda: figures.faults(case)) or [],
         repeated=known(lambda: figures.repeated(case)),
         restarts=known(lambda: figures.restarts(case)),
+        recoveries=known(lambda: figures.recoveries(case)),
+        lives=known(lambda: figures.lives(case)),
         record=case.record,
         again=settings.get("again"),
     )

@@ -20,6 +20,13 @@ def absences(case: Case) -> Iterator[Finding]:
     yield from _births(case)
 
 
+def unannounced(case: Case) -> Iterator[Finding]:
+    """A doubt for each life that sent something, and whose birth is not in its outbox."""
+    announced: set[Life] = {(robot, birth.life) for robot, births in case.births.items() for birth in births}
+    for robot, life in sorted(case.traffic.last_signs_ms.keys() - announced):
+        yield unproven(f"{robot}/{life} sent something, and its birth is not in its outbox")
+
+
 def _journals(case: Case) -> Iterator[Finding]:
     for robot in case.dealt_robots:
         if robot not in case.journals:

@@ -99,7 +99,7 @@ class InboxCount(Shape, frozen=True):
 
 class Order(Shape, frozen=True):
     id: Id
-    order: Literal["dealt", "go", "stop"]
+    order: Literal["dealt", "go", "stop", "crash"]
     reason: str | None = None
 
 
@@ -215,6 +215,26 @@ class QuietRow(Shape, frozen=True):
 
 JournalRow = HeaderRow | PartRow | LifeRow | CompleteRow | QuietRow
 
+
+class DeedRow(Shape, frozen=True):
+    """fleet.jsonl: a process fault is about to be done to this victim."""
+
+    id: Id
+    text: str
+    victim: str
+
+
+class DeathRow(Shape, frozen=True):
+    """fleet.jsonl: a process died. `robot`: whom it ran, if anyone; `incarnation`: the last that was claimed then."""
+
+    id: Id
+    victim: str
+    robot: str
+    incarnation: Count
+    how: Literal["exit", "signal", "silent", "lease"]
+    status: int
+
+
 _CONTROLS: dict[str, type[Shape]] = {"plan": PlanRow, "born": BornRow}
 _ENTRIES: dict[str, type[Shape]] = {
     "header": HeaderRow,
@@ -223,6 +243,7 @@ _ENTRIES: dict[str, type[Shape]] = {
     "complete": CompleteRow,
     "quiet": QuietRow,
 }
+_FLEET: dict[str, type[Shape]] = {"deed": DeedRow, "death": DeathRow}
 
 
 def shape_of(file: str, row: Mapping[str, Any]) -> type[msgspec.Struct]:
@@ -233,4 +254,6 @@ def shape_of(file: str, row: Mapping[str, Any]) -> type[msgspec.Struct]:
         return RedoRow if "redo" in row else FateRow
     if file == "journals":
         return LostRow if "lost" in row else _ENTRIES[row["entry"]]
+    if file == "fleet":
+        return _FLEET[row["row"]]
     return Stamped

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 
+from telemetry.verdict.journals import Life
 from telemetry.verdict.rows import FateRow, RedoRow
 
 Key = tuple[int, int, int]
@@ -44,6 +45,16 @@ class Traffic:
     def envelopes(self) -> Iterable[tuple[Key, FateRow]]:
         """The entries that were envelopes; garbage, which a relay refuses, is none."""
         return ((key, row) for key, row in self.entries.items() if row.fate != "refused")
+
+    @cached_property
+    def last_signs_ms(self) -> dict[Life, int]:
+        """When each life that sent anything did so for the last time (server's clock)."""
+        signs: dict[Life, int] = {}
+        for (_, sent_ms, _), row in self.envelopes():
+            if row.sender is not None and row.incarnation is not None:
+                life = row.sender, row.incarnation
+                signs[life] = max(sent_ms, signs.get(life, 0))
+        return signs
 
     @cached_property
     def readable_copies(self) -> dict[tuple[str | None, int | None, str | None, int | None], int]:

@@ -1,28 +1,33 @@
 """How far the robots' own words reach. Their events are witnesses only: they may convict, their absence proves nothing.
 
-A missing tail is expected where a life was ended from outside; any other gap leaves what events would show UNPROVEN.
+A missing tail is expected where the life's death is recorded: by the fleet (fleet.jsonl), or, in a record of before, by
+the parent's events, where a later life is explanation enough. Any other gap leaves what events would show UNPROVEN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from telemetry.events import ProcessDied, RobotFenced, RobotLeft, Stamped, WorkerGaveUp
+from telemetry.events import ProcessDied, RobotFenced, RobotLeft, RobotWaiting, Stamped, WorkerGaveUp
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, unproven
-from telemetry.verdict.journals import Life
+from telemetry.verdict.journals import Journal, Life
+
+TOLD_LATE_MS: Final = 5_000
+"""So much later than the next life's birth may a death be told: the server may have been away."""
 
 _LAST_WORDS = RobotLeft | RobotFenced | WorkerGaveUp
 
 
 def gaps(case: Case) -> Iterator[Finding]:
     """A doubt for each life whose events are not all there, unless its end explains that."""
-    deaths = last_deaths(case)
+    is_told_dead = _dead_lives(case)
     for (robot, life), events in case.testimony.items():
-        missing = _first_missing(events)
+        missing = first_missing(events)
         if missing is not None:
             yield unproven(f"event {missing} of {robot}/{life} is not in the record")
-        elif not _ended_itself(events) and not _was_ended(case, robot, life, deaths.get(robot)):
+        elif not _ended_itself(events) and not is_told_dead(robot, life):
             yield unproven(f"the tail of {robot}/{life} is not in the record, and no death of it is recorded")
 
 
@@ -31,14 +36,26 @@ def lost_tails(case: Case) -> list[Life]:
     return [life for life, events in case.testimony.items() if not _ended_itself(events)]
 
 
-def last_deaths(case: Case) -> dict[str, int]:
-    """The robots whose process did not end in order, and when it last did so (wall clock of the fleet, in us)."""
-    deaths: dict[str, int] = {}
-    for stamped in case.events:
-        if isinstance(stamped.event, ProcessDied) and stamped.event.status != 0:
-            robot = stamped.event.process.removeprefix("rq:")
-            deaths[robot] = max(stamped.wall_us, deaths.get(robot, 0))
-    return deaths
+def died_at_last(case: Case) -> set[str]:
+    """The robots whose last life did not end in order."""
+    if case.has_fleet:
+        lasting = [downtime for downtime in case.downtimes if downtime.birth is None]
+        return {downtime.robot for downtime in lasting}
+    deaths = _parents_deaths(case)
+    return {
+        robot
+        for robot, died_us in deaths.items()
+        if robot in case.journals and died_us >= _last_born_us(case, case.journals[robot])
+    }
+
+
+def waits_us(case: Case, robot: str) -> list[int]:
+    """When it was told that the robot waits for an RQ worker (wall clock of who told it)."""
+    return [
+        stamped.wall_us
+        for stamped in case.events
+        if isinstance(stamped.event, RobotWaiting) and stamped.event.robot == robot
+    ]
 
 
 def born_us(events: list[Stamped]) -> int:
@@ -46,7 +63,8 @@ def born_us(events: list[Stamped]) -> int:
     return events[0].wall_us if events else 0
 
 
-def _first_missing(events: list[Stamped]) -> int | None:
+def first_missing(events: list[Stamped]) -> int | None:
+    """The number of the first event of a life that is not there, though a later one is; None when all are."""
     expected = 1
     for stamped in events:
         if stamped.number > expected:
@@ -55,11 +73,37 @@ def _first_missing(events: list[Stamped]) -> int | None:
     return None
 
 
-def _was_ended(case: Case, robot: str, life: int, died_us: int | None) -> bool:
-    """Whether the life ended from outside: another one came after it, or its process died."""
-    if life != case.journals[robot].lives[-1]:
-        return True
-    return died_us is not None and died_us >= born_us(case.testimony[robot, life])
+def _dead_lives(case: Case) -> Callable[[str, int], bool]:
+    """Tells whether a life's death is recorded."""
+    if not case.has_fleet:
+        dead = died_at_last(case)
+        return lambda robot, life: life != case.journals[robot].lives[-1] or robot in dead
+    deaths, births = case.fleet.deaths, case.births
+
+    def is_told_dead(robot: str, life: int) -> bool:
+        born_ms = {birth.life: birth.at_ms for birth in births.get(robot, ())}
+        next_ms = min((at_ms for other, at_ms in born_ms.items() if other > life), default=None)
+        return any(
+            death.life == life
+            or (born_ms.get(life, 0) <= death.at_ms and (next_ms is None or death.at_ms <= next_ms + TOLD_LATE_MS))
+            for death in deaths.get(robot, ())
+        )
+
+    return is_told_dead
+
+
+def _parents_deaths(case: Case) -> dict[str, int]:
+    """By robot, when its process last died out of order (wall clock of the fleet, in us), as events tell."""
+    deaths: dict[str, int] = {}
+    for stamped in case.events:
+        if isinstance(stamped.event, ProcessDied) and stamped.event.status != 0:
+            robot = stamped.event.process.removeprefix("rq:")
+            deaths[robot] = max(stamped.wall_us, deaths.get(robot, 0))
+    return deaths
+
+
+def _last_born_us(case: Case, journal: Journal) -> int:
+    return born_us(case.testimony[journal.robot, journal.lives[-1]]) if journal.lives else 0
 
 
 def _ended_itself(events: list[Stamped]) -> bool:

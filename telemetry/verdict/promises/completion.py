@@ -11,7 +11,7 @@ from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 from telemetry.verdict.journals import Journal, PartEntry, QuietEntry, is_whole
 from telemetry.verdict.promises.budget import Network
 from telemetry.verdict.rows import CompleteRow, Settings
-from telemetry.verdict.witnesses import born_us, last_deaths
+from telemetry.verdict.witnesses import born_us, died_at_last, waits_us
 
 SETTLING_TICKS = 20
 """So long must a network within budget have been left alone before a robot that is not complete breaks a promise."""
@@ -44,7 +44,8 @@ def patient(case: Case) -> Finding:
 
 
 def convergent(case: Case) -> Finding:
-    """The secret was written, and every robot in scope (dealt, alive at the end, and not cut off then) is complete."""
+    """The secret was written, and every robot in scope is complete: dealt, alive at the end, and then
+    neither paused, nor waiting for an RQ worker, nor cut off."""
     for robot in case.dealt_robots:
         if robot not in case.journals or case.journals[robot].lost:
             return unproven(f"no journal tells whether {robot} is complete")
@@ -122,25 +123,40 @@ def _parts_before(journal: Journal, place: tuple[int, int]) -> Iterable[PartEntr
 
 
 def _alive(case: Case) -> list[Journal]:
-    """The dealt robots that lived until the order to stop."""
-    deaths = last_deaths(case)
+    """The dealt robots that lived until the order to stop, and were not paused then."""
+    ended, paused = died_at_last(case), _paused(case)
     reasons = {"stop"} | {order.reason for order in case.streams.orders if order.order == "stop"}
-    return [case.journals[robot] for robot in case.dealt_robots if _lives(case, robot, deaths.get(robot), reasons)]
+    return [
+        case.journals[robot]
+        for robot in case.dealt_robots
+        if robot not in paused and _lives(case, robot, robot in ended, reasons)
+    ]
 
 
-def _lives(case: Case, robot: str, died_us: int | None, reasons: set[str | None]) -> bool:
+def _lives(case: Case, robot: str, has_died: bool, reasons: set[str | None]) -> bool:
     """Whether the robot's last life ended by the order to stop, or by nothing that is known."""
     lives = case.journals[robot].lives
     if not lives:
         return False
-    events = case.testimony[robot, lives[-1]]
-    for stamped in events:
+    for stamped in case.testimony[robot, lives[-1]]:
         match stamped.event:
             case RobotLeft(reason):
                 return reason in reasons
             case RobotFenced() | WorkerGaveUp():
                 return False
-    return died_us is None or died_us < born_us(events)
+    return not has_died
+
+
+def _paused(case: Case) -> set[str]:
+    """The robots that the lab had stopped when the run ended."""
+    return case.fleet.paused(case.end_ms) if case.has_fleet else set()
+
+
+def _is_waiting(case: Case, robot: str) -> bool:
+    """Whether it was told that the robot waits for an RQ worker, and it was not born since."""
+    lives = case.journals[robot].lives
+    born = born_us(case.testimony[robot, lives[-1]]) if lives else 0
+    return any(told_us > born for told_us in waits_us(case, robot))
 
 
 def _doubt(case: Case, alive: list[Journal], incomplete: list[Journal]) -> str:
@@ -174,10 +190,20 @@ def _situations(case: Case, alive: list[Journal], incomplete: list[Journal]) -> 
 
 def _out_of_scope(case: Case, alive: list[Journal], cut_off: list[Journal]) -> str:
     """Who was not asked, and why."""
-    dead = len(case.dealt_robots) - len(alive)
-    cut = f"cut off at the end, and not complete: {', '.join(journal.robot for journal in cut_off[:3])}"
-    cut += f" and {len(cut_off) - 3} more" * (len(cut_off) > 3)
-    return "; ".join([f"{dead} were not alive"] * bool(dead) + [cut] * bool(cut_off))
+    absent = sorted(set(case.dealt_robots) - {journal.robot for journal in alive})
+    paused = [robot for robot in absent if robot in _paused(case)]
+    waiting = [robot for robot in absent if robot not in paused and _is_waiting(case, robot)]
+    dead = len(absent) - len(paused) - len(waiting)
+    told = [f"{dead} were not alive"] * bool(dead)
+    told += [f"paused at the end: {_some(paused)}"] * bool(paused)
+    told += [f"waiting for an RQ worker at the end: {_some(waiting)}"] * bool(waiting)
+    names = [journal.robot for journal in cut_off]
+    told += [f"cut off at the end, and not complete: {_some(names)}"] * bool(names)
+    return "; ".join(told)
+
+
+def _some(robots: list[str]) -> str:
+    return ", ".join(robots[:3]) + f" and {len(robots) - 3} more" * (len(robots) > 3)
 
 
 def _last_holders(case: Case, gone: list[int]) -> str:
@@ -197,9 +223,11 @@ def _excuse(case: Case, alive: list[Journal]) -> str:
     go_ms, stop_ms = case.order_ms("go"), case.order_ms("stop")
     if go_ms is None or stop_ms is None:
         return f"the order {'go' if go_ms is None else 'stop'} was never given"
-    ticks = (stop_ms - max(go_ms, case.rulebook.last_change_ms(stop_ms))) * 1000 // case.settings.tick_us
+    befell_ms = case.fleet.last_ms(stop_ms) if case.has_fleet else 0
+    last_ms = max(go_ms, case.rulebook.last_change_ms(stop_ms), befell_ms)
+    ticks = (stop_ms - last_ms) * 1000 // case.settings.tick_us
     if ticks < SETTLING_TICKS:
-        return f"only {max(0, ticks)} of {SETTLING_TICKS} ticks passed since go and the last change of plan or birth"
+        return f"only {max(0, ticks)} of {SETTLING_TICKS} ticks passed since go and the last change of plan or fleet"
     rules = Network(case, alive, stop_ms).above_budget()
     if rules:
         return f"the faults in force ({', '.join(rule.text for rule in rules)}) are above what that may be asked under"

@@ -45,7 +45,8 @@ def monotonic(case: Case) -> Finding:
 
     finding = worst(findings(), otherwise=held("every journal only grew, and holds what its summaries showed"))
     if finding.state == "HELD" and (tails := lost_tails(case)):
-        return held(f"{finding.why}; lost: {', '.join(f'tail of {robot}/{life}' for robot, life in tails)}")
+        named = ", ".join(f"tail of {robot}/{life}" for robot, life in tails[:3])
+        return held(f"{finding.why}; lost: {named}" + f" and {len(tails) - 3} more" * (len(tails) > 3))
     return finding
 
 

@@ -1,0 +1,148 @@
+"""`robots runs`: the runs that are recorded here, those that go on included. Read from their folders, and nothing else.
+
+A folder may be half written, damaged or another version's: what cannot be read is shown as not known.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from cyclopts import Parameter
+
+from deploy.commands.columns import in_columns
+from deploy.commands.output import show
+from deploy.discovery import LIVE, find_live
+from deploy.environment import Unable
+from deploy.filing import json_line
+from telemetry.plain import printable
+from telemetry.record import NoSuchRun
+
+EXAMPLES: Final = """\
+Examples:
+
+  robots runs
+  robots runs --json
+"""
+
+_HEAD: Final = ("run", "mode", "state", "robots", "seed", "verdict", "age")
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_UNKNOWN: Final = "-"
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class _Settings(msgspec.Struct):
+    """What a run's `settings.json` says of the run at large."""
+
+    mode: str
+    robots: int
+    seed: int
+    ended: str | None
+
+
+class _Verdict(msgspec.Struct):
+    """What a run's `verdict.json` says in one word."""
+
+    verdict: str
+
+
+class _Recorded(msgspec.Struct, frozen=True):
+    """A run. `state` is live, unreachable (its live.json cannot be used), unfinished (it neither ended nor goes on), or
+    how it ended; `age_s` counts from the deal."""
+
+    run: str
+    mode: str | None
+    state: str
+    robots: int | None
+    seed: int | None
+    verdict: str | None
+    age_s: float
+
+
+def runs(
+    *,
+    runs_dir: Annotated[str, Parameter(help="Where records are kept.", env_var="ROBOTS_RUNS_DIR")] = "runs",
+    json_: Annotated[bool, Parameter(name="--json", help="Print the result as one JSON object.")] = False,
+) -> int:
+    """List the runs that are recorded here, live ones too, the newest first."""
+    recorded = _recorded(Path(runs_dir), time.time())
+    if json_:
+        show(json_line({"runs": [msgspec.structs.asdict(run) for run in recorded]}))
+    elif recorded:
+        show("\n".join(in_columns(_HEAD, [_words(run) for run in recorded])))
+    else:
+        show(f"no run is recorded in {runs_dir}/ yet")
+    return 0
+
+
+def _recorded(folder: Path, now_s: float) -> list[_Recorded]:
+    paths = folder.iterdir() if folder.is_dir() else ()
+    found = [_look(path, now_s) for path in paths if _is_record(path)]
+    return sorted(found, key=lambda run: (run.age_s, run.run))
+
+
+def _is_record(path: Path) -> bool:
+    if path.is_symlink():  # `latest`
+        return False
+    try:
+        return any((path / name).is_file() for name in ("settings.json", LIVE))
+    except OSError:  # somebody else's
+        return False
+
+
+def _look(path: Path, now_s: float) -> _Recorded:
+    settings, verdict = _read(path / "settings.json", _Settings), _read(path / "verdict.json", _Verdict)
+    ended = settings.ended if settings else None
+    return _Recorded(
+        path.name,
+        settings.mode if settings else None,
+        _live_state(path) or ended or "unfinished",
+        settings.robots if settings else None,
+        settings.seed if settings else None,
+        verdict.verdict if verdict else None,
+        round(max(0.0, now_s - _began_s(path)), 1),
+    )
+
+
+def _live_state(path: Path) -> str | None:
+    """None when the run does not go on."""
+    try:
+        find_live(path.parent, path.name, None)
+    except NoSuchRun:
+        return None
+    except Unable:
+        return "unreachable"
+    return "live"
+
+
+def _began_s(path: Path) -> float:
+    """When the deal was recorded, which is never written again; else when the folder was last changed."""
+    for file in (path / "deal.json", path):
+        try:
+            return file.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, ValueError):  # msgspec's errors are such
+        return None
+
+
+def _words(run: _Recorded) -> tuple[str, ...]:
+    told = (run.run, run.mode, run.state, run.robots, run.seed, run.verdict)
+    return (*(_UNKNOWN if word is None else printable(str(word)) for word in told), _age(run.age_s))
+
+
+def _age(seconds: float) -> str:
+    """In the largest unit of which there is at least one."""
+    for length, unit in _UNITS:
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s"

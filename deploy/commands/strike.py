@@ -1,0 +1,86 @@
+"""`robots kill`, `pause` and `crash`: the process faults that a person wants at once, as one word each.
+
+Shorthands, nothing more: what is asked for, and what may be, is as `robots faults set` has it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from broker.durations import format_duration, parse_duration
+from deploy.commands.faults import Run, Where
+from deploy.commands.output import show
+from deploy.filing import json_line
+from deploy.outlook import for_us_of
+from deploy.settings import Unfit
+from deploy.wording import set_lines, set_words
+
+EXAMPLES: Final = """\
+Examples:
+
+  robots kill r03
+  robots kill relay:0 7b08e1
+  robots pause r01 --for 3s
+  robots crash r03/secret_merger
+
+What is dated or comes again is asked for with: robots faults set "kill robot @2s every 1s"
+"""
+
+_HERE: Final = Where()
+
+_Target = Annotated[
+    str,
+    Parameter(
+        name="TARGET",
+        allow_leading_hyphen=False,
+        help="Who: r03 (its process), rq:r03 (its RQ worker), relay, relay:1, supervisor, redis or robot (any).",
+    ),
+]
+_Worker = Annotated[
+    str, Parameter(name="TARGET", allow_leading_hyphen=False, help="A robot and its worker: r03/secret_merger.")
+]
+
+
+def kill(target: _Target, run: Run = None, /, *, where: Where = _HERE) -> int:
+    """Kill a process of a live run, between two instructions. Its successor is what the run is there to show."""
+    return _strike(f"kill {_one(target)}", run, where)
+
+
+def pause(
+    target: _Target,
+    run: Run = None,
+    /,
+    *,
+    for_: Annotated[str, Parameter(name="--for", help="How long it does nothing, and does not notice.")] = "5s",
+    where: Where = _HERE,
+) -> int:
+    """Stop a process of a live run, and let it go on later."""
+    try:
+        duration = format_duration(parse_duration(for_))
+    except ValueError as error:
+        raise Unfit(f"--for: {error}") from None
+    return _strike(f"pause {_one(target)} @0s+{duration}", run, where, f" for {duration}")
+
+
+def crash(target: _Worker, run: Run = None, /, *, where: Where = _HERE) -> int:
+    """Crash one worker of a robot in a live run; its siblings run on."""
+    return _strike(f"crash {_one(target)}", run, where)
+
+
+def _one(target: str) -> str:
+    """TARGET, which must not bring further faults or times along. Raises Unfit."""
+    if ";" in target or len(target.split()) > 1:
+        raise Unfit(f"TARGET: {target!r} is more than one process; several, or with a time: robots faults set")
+    return target
+
+
+def _strike(text: str, run: str | None, where: Where, for_how_long: str = "") -> int:
+    lines = set_lines([text])
+    with where.plan(run) as plan:
+        answer = plan.ask(set_words(lines, plan, for_us_of(plan.folder)))
+    asked = lines[0].fault.text() + for_how_long
+    row = {"run": plan.run, "request": answer.request, "asked": asked, "seconds": answer.elapsed_us / 1e6}
+    show(json_line(row) if where.json_ else f"asked run {plan.run}: {asked}")
+    return 0

@@ -1,0 +1,103 @@
+"""Hands on a live run's processes, for its chaos (robots/chaos.py): signals to the parent's children and their horses,
+and what can be done to a robot through the server. When to do what, and to whom, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from broker.shards import is_robot
+from broker.streams.hands import StreamHands
+from deploy.fleet import Fleet
+from robots.contradiction import contradiction
+from robots.deal import Deal
+
+
+class LiveVictims:
+    """`robots.chaos.Victims` for the children of this process.
+
+    `worker_of` tells which child (by its name in the fleet) runs a robot now; None when none does.
+    """
+
+    def __init__(
+        self, run: str, deal: Deal, fleet: Fleet, hands: StreamHands, worker_of: Callable[[str], str | None]
+    ) -> None:
+        self._run = run
+        self._deal = deal
+        self._fleet = fleet
+        self._hands = hands
+        self._worker_of = worker_of
+        self._lies: Counter[str] = Counter()
+
+    @property
+    def living(self) -> list[str]:
+        """The robots that some horse runs now, and the children that are no RQ workers."""
+        robots = [robot for robot in self._deal.robots if self._horse_of(robot) is not None]
+        return robots + [name for name in self._fleet.living if not name.startswith("rq:")]
+
+    def kill(self, name: str) -> bool:
+        return self._send(name, signal.SIGKILL)
+
+    def pause(self, name: str) -> bool:
+        return self._send(name, signal.SIGSTOP)
+
+    def resume(self, name: str) -> bool:
+        return self._send(name, signal.SIGCONT)
+
+    def restart(self, name: str) -> bool:
+        return self._send(name, signal.SIGTERM)
+
+    def crash(self, robot: str, worker: str) -> bool:
+        """Raises Unavailable when the robot could not be told."""
+        self._hands.order_crash(f"{robot}/{worker}")
+        return True
+
+    def contradict(self, robot: str) -> bool:
+        """Raises Unavailable when it is not known whether the lie was told."""
+        dealt = self._deal.parts_of(robot)
+        if not dealt:
+            return False
+        self._lies[robot] += 1
+        names = self._deal.robots
+        sender = names[(names.index(robot) + 1) % len(names)]
+        return self._hands.slip(robot, contradiction(self._run, sender, robot, dealt[0], self._lies[robot]))
+
+    def amnesia(self, robot: str) -> bool:
+        """Raises Unavailable when it is not known whether the journal is gone."""
+        if not self.kill(robot):
+            return False
+        self._hands.forget_journal(robot)
+        return True
+
+    def _send(self, name: str, number: int) -> bool:
+        if is_robot(name):
+            horse = self._horse_of(name)
+            return horse is not None and _send_to(horse, number)
+        child = self._worker_of(name.removeprefix("rq:")) if name.startswith("rq:") else name
+        if child not in self._fleet.living:
+            return False
+        self._fleet.signal(child, number)
+        return True
+
+    def _horse_of(self, robot: str) -> int | None:
+        """The process that is the robot: the only child of its RQ worker."""
+        worker = self._fleet.living.get(self._worker_of(robot) or "")
+        if worker is None:
+            return None
+        with suppress(FileNotFoundError, ProcessLookupError):
+            children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+            return int(children[0]) if children else None
+        return None
+
+
+def _send_to(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True

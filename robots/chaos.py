@@ -1,0 +1,153 @@
+"""Plays the faults of processes: draws who is struck, says so in the fleet log, and then has it done. The same live and
+simulated; what differs is who can lay hands on the victims.
+
+A deed stands in the fleet log before it is done, because a death must not be charged to a robot that was killed; so
+while the server is away, deeds wait. Only the end of a pause never waits: it may be the server that is paused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from typing import Final, Protocol
+
+from broker.agenda import Due
+from broker.deeds import Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Victim
+from broker.dice import Dice
+from broker.ports import FleetLog, Unavailable
+from broker.shards import is_robot, robot_name
+from telemetry.events import AnyEvent, DeedDone, DeedFailed
+
+_KINDS: Final[dict[str, Callable[[str], bool]]] = {
+    "robot": is_robot,
+    "relay": lambda name: name.startswith("relay:"),
+}
+"""What names the processes bear of which any one may be meant."""
+
+
+class Victims(Protocol):
+    """Hands on the processes of a run. Names are those of a fleet's deeds (broker/ports.py). Each method returns False
+    when there is no such victim, or nothing that could be done to it."""
+
+    def kill(self, name: str) -> bool:
+        """SIGKILL."""
+        ...
+
+    def pause(self, name: str) -> bool:
+        """SIGSTOP."""
+        ...
+
+    def resume(self, name: str) -> bool:
+        """SIGCONT."""
+        ...
+
+    def restart(self, name: str) -> bool:
+        """Stop it in order, and start it again."""
+        ...
+
+    def crash(self, robot: str, worker: str) -> bool:
+        """Let a worker of a living robot crash."""
+        ...
+
+    def contradict(self, robot: str) -> bool:
+        """Put another word for a part that the robot was dealt into its inbox."""
+        ...
+
+    def amnesia(self, robot: str) -> bool:
+        """Kill the robot, and delete its journal."""
+        ...
+
+
+class Chaos:
+    """Plays what a conductor says is due. `robots`: how many were dealt."""
+
+    def __init__(
+        self, seed: int, robots: int, log: FleetLog, victims: Victims, emit: Callable[[AnyEvent], None]
+    ) -> None:
+        self._dice = Dice(seed)
+        self._robots = robots
+        self._log = log
+        self._victims = victims
+        self._emit = emit
+        self._waiting: list[Due] = []
+        self._paused: dict[tuple[int, int], str] = {}  # instance and turn → who was paused
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no deed waits for the server."""
+        return not self._waiting
+
+    def play(self, dues: Iterable[Due], living: Collection[str]) -> None:
+        """Do what is due. `living`: the names of all robots and relays that live now, paused ones too."""
+        for due in dues:
+            if due.is_end:
+                self._end(due)
+            else:
+                self._waiting.append(due)
+        with suppress(Unavailable):
+            while self._waiting:
+                self._begin(self._waiting[0], living)
+                del self._waiting[0]
+
+    def _begin(self, due: Due, living: Collection[str]) -> None:
+        """Raises Unavailable when the deed could not be told; then it was not done."""
+        text = due.fault.text()
+        name = self._draw(due, living)
+        if name is None or (_is_listed(name) and name not in living):
+            self._emit(DeedFailed(text, f"there is no {name or due.fault.victim.kind} now"))
+            return
+        victim = f"{name}/{due.fault.worker}" if isinstance(due.fault, Crash) else name
+        self._log.deed(text, victim)
+        if not _do(due.fault, name, self._victims):
+            self._emit(DeedFailed(text, f"it cannot be done to {name} now"))
+            return
+        if isinstance(due.fault, Pause):
+            self._paused[due.instance, due.turn] = name
+        self._emit(DeedDone(text, victim))
+
+    def _end(self, due: Due) -> None:
+        """The end of a pause; of one that has not begun, because the server was away, nothing is left."""
+        self._waiting = [begin for begin in self._waiting if (begin.instance, begin.turn) != (due.instance, due.turn)]
+        name = self._paused.pop((due.instance, due.turn), None)
+        if name is not None and self._victims.resume(name):
+            text = f"resume {name}"
+            with suppress(Unavailable):  # it excuses nothing
+                self._log.deed(text, name)
+            self._emit(DeedDone(text, name))
+
+    def _draw(self, due: Due, living: Collection[str]) -> str | None:
+        """The name of the one who is meant; None when there is none."""
+        victim = due.fault.victim
+        if not victim.is_any:
+            return self._name(victim)
+        candidates = sorted(filter(_KINDS[victim.kind], living), key=lambda name: (len(name), name))
+        if not candidates:
+            return None
+        chance = self._dice.of(victim.kind, due.turn, "", 0).number(due.instance, 0, 0)
+        return candidates[int(chance * len(candidates))]
+
+    def _name(self, victim: Victim) -> str:
+        if victim.robot is None:
+            return victim.text()
+        return f"{'rq:' if victim.kind == 'rq' else ''}{robot_name(victim.robot, self._robots)}"
+
+
+def _is_listed(name: str) -> bool:
+    """Whether a process of that name would be among the living, if it lived."""
+    return any(bears(name) for bears in _KINDS.values())
+
+
+def _do(fault: ProcessFault, name: str, victims: Victims) -> bool:
+    match fault:
+        case Kill():
+            return victims.kill(name)
+        case Pause():
+            return victims.pause(name)
+        case Restart():
+            return victims.restart(name)
+        case Crash(worker=worker):
+            return victims.crash(name, worker)
+        case Contradict():
+            return victims.contradict(name)
+        case Amnesia():
+            return victims.amnesia(name)

@@ -1,0 +1,260 @@
+"""The fleet of a simulation: every robot and relay is a process of its own in virtual time, looked after by one who
+starts it again. What RQ workers, the supervisor and the kernel are live; robots/chaos.py lays hands on it.
+
+What this models: a killed process does nothing any more between two of its steps, not even a clean-up. A paused one
+stands still altogether, its timers too, and one that is silent for too long is killed, as an RQ worker does with its
+horse. The server keeps what it holds when it is killed or restarted (its log outlives it), and answers nobody
+meanwhile. RQ workers are no processes of their own: to kill one kills its robot, and none can be paused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from itertools import count
+from random import Random
+from typing import Any, Final
+
+from broker.memory import MemoryDesk, MemoryServer, memory_ports
+from broker.memory_fleet import MemoryFleetLog
+from broker.memory_relay import MemoryRelay
+from broker.ports import Ending, Fenced, JournalLost, Unavailable
+from broker.relay import Copy
+from robots.contradiction import contradiction
+from robots.deal import Deal
+from robots.lives import StaysDead
+from robots.patience import until_answered
+from robots.posts import Ended, Post
+from robots.robot import Outside, Terms, live
+from robots.supervision import GaveUp
+from robots.virtual_time import Process, VirtualClock
+from telemetry.events import AnyEvent, ProcessDied, ProcessStarted, RelayResumed
+from telemetry.pipeline import Emitter, Next
+
+BIRTH_S: Final = 0.05  # from a robot's death to its next process; the restart policy's delay comes on top
+RELAY_S: Final = 0.05  # from a relay's death to the next one
+SERVER_S: Final = 0.3  # from the server's death until it answers again
+SILENCE_S: Final = 2.0  # after which a robot that stands still is killed
+SERVER: Final = "redis"
+_SIGKILL: Final = -9  # as a status
+
+
+class SimulatedFleet:
+    """`Victims`, and those who look after them. `emitter` speaks for the fleet, `take` gets what the others say."""
+
+    def __init__(
+        self,
+        run: str,
+        deal: Deal,
+        terms: Terms,
+        server: MemoryServer,
+        clock: VirtualClock,
+        emitter: Emitter,
+        take: Next,
+    ) -> None:
+        self._run = run
+        self._deal = deal
+        self._terms = terms
+        self._server = server
+        self._clock = clock
+        self._emit: Callable[[AnyEvent], None] = emitter.emit
+        self._take = take
+        self._desk = MemoryDesk(server)
+        self._log = MemoryFleetLog(server)
+        self._robots = {robot: Post(robot) for robot in deal.robots}
+        self._relays = {f"relay:{shard}": Post(f"relay:{shard}") for shard in range(terms.shards)}
+        self._posts = self._robots | self._relays
+        self._minds: list[MemoryRelay | None] = [None] * terms.shards
+        self._relay_lives = [0] * terms.shards
+        self._is_server_paused = False
+        self._is_over = False
+        self._returning: asyncio.Task[None] | None = None  # the server, after it was struck
+        self.tasks: list[asyncio.Task[None]] = []
+        """Those who look after the processes. A bug of ours ends one of them with its error."""
+
+    @property
+    def living(self) -> list[str]:
+        """The names of the robots and relays that live now."""
+        return [name for name, post in self._posts.items() if post.is_filled]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nobody has died who will live again."""
+        return all(task.done() or self._robots[task.get_name()].is_filled for task in self._robot_tasks)
+
+    def start(self) -> None:
+        """Start all relays, then all robots."""
+        for shard, post in enumerate(self._relays.values()):
+            self._look_after(post, self._keep_relay(shard, post))
+        for post in self._robots.values():
+            self._look_after(post, self._keep_robot(post))
+
+    async def leave(self) -> None:
+        """After the order `stop`: wait until the robots have ended their lives. Whatever is paused goes on for that,
+        and who is dead is not born again."""
+        self._is_over = True
+        if self._is_server_paused:
+            self.resume(SERVER)
+        for name in self.living:
+            self.resume(name)
+        for task in self._robot_tasks:
+            await task
+
+    def drain(self) -> None:
+        """End the relays, and put out all that they hold."""
+        for task, post in zip(self.tasks[: len(self._relays)], self._relays.values(), strict=True):
+            task.cancel()
+            post.pause()
+        for shard, (post, mind) in enumerate(zip(self._relays.values(), self._minds, strict=True)):
+            alive = mind if mind is not None and post.is_filled else self._relay(shard)
+            alive.drain()
+
+    # Those who look after processes.
+
+    @property
+    def _robot_tasks(self) -> list[asyncio.Task[None]]:
+        return self.tasks[len(self._relays) :]
+
+    def _look_after(self, post: Post, keeper: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(keeper, name=post.name))
+
+    async def _keep_robot(self, post: Post) -> None:
+        """What an RQ worker does: one life after the other."""
+        for number in count(1):
+            ended = await post.fill(self._life(post.name, number))
+            if ended is None:
+                return
+            await self._tell(ended, post.name)
+            await asyncio.sleep(BIRTH_S)
+            await self._await_server()
+            if self._is_over:
+                return
+
+    async def _life(self, robot: str, number: int) -> Ended | None:
+        chance = Random(f"{self._terms.seed}/{robot}/{number}")  # noqa: S311  a simulation has to be repeatable
+        nonce = f"{chance.getrandbits(64):016x}"
+        ports = memory_ports(self._server, robot, nonce)
+        try:
+            await live(self._run, robot, Outside(ports, self._clock, chance, nonce, self._take))
+        except (GaveUp, Unavailable):
+            return Ended(robot, "exit", 1, self._incarnation(robot))
+        except (Fenced, JournalLost, StaysDead):
+            pass  # no life of this process will follow
+        return None
+
+    def _incarnation(self, robot: str) -> int:
+        """The last life that was claimed in a robot's journal."""
+        journal = self._server.journals.get(robot)
+        return journal.rows[-1].incarnation if journal is not None else 0
+
+    async def _keep_relay(self, shard: int, post: Post) -> None:
+        while True:
+            mind = self._minds[shard] = self._relay(shard)
+            ended = await post.fill(_relaying(mind))
+            assert ended is not None, "a relay never ends by itself"
+            await self._tell(ended, "")
+            await asyncio.sleep(RELAY_S)
+            await self._await_server()
+            self._emit(ProcessStarted(post.name, 0))
+
+    def _relay(self, shard: int) -> MemoryRelay:
+        incarnation = self._relay_lives[shard]
+        self._relay_lives[shard] += 1
+        emitter = Emitter(self._run, f"relay:{shard}", incarnation, self._clock, self._take)
+        if incarnation:
+            emitter.emit(RelayResumed(shard, len(self._server.outboxes[shard].pending)))
+        return MemoryRelay(self._server, self._run, shard, self._terms.seed, emitter.emit)
+
+    async def _tell(self, ended: Ended, robot: str) -> None:
+        self._emit(ProcessDied(ended.victim, 0, ended.status))
+
+        async def tell() -> None:
+            self._log.death(ended.victim, robot, ended.incarnation, ended.how, ended.status)
+
+        await until_answered(tell)
+
+    async def _await_server(self) -> None:
+        async def ask() -> None:
+            self._server.answer()
+
+        await until_answered(ask)
+
+    async def _bring_back(self, how: Ending, status: int) -> None:
+        await asyncio.sleep(SERVER_S)
+        self._server.is_away = False
+        await self._tell(Ended(SERVER, how, status), "")
+        self._emit(ProcessStarted(SERVER, 0))
+
+    # Victims.
+
+    def kill(self, name: str) -> bool:
+        if name == SERVER:
+            return self._strike_server("signal", _SIGKILL)
+        return self._end(name, "signal", _SIGKILL)
+
+    def restart(self, name: str) -> bool:
+        if name == SERVER:
+            return self._strike_server("exit", 0)
+        return name in self._relays and self._end(name, "exit", 0)
+
+    def pause(self, name: str) -> bool:
+        if name == SERVER:
+            self._is_server_paused = not self._server.is_away
+            self._server.is_away = True
+            return self._is_server_paused
+        post = self._posts.get(name)
+        if post is None or not post.pause():
+            return False
+        if name in self._robots:
+            asyncio.get_running_loop().call_later(SILENCE_S, self._miss, post, post.process)
+        return True
+
+    def resume(self, name: str) -> bool:
+        if name == SERVER:
+            was_paused, self._is_server_paused = self._is_server_paused, False
+            self._server.is_away &= not was_paused
+            return was_paused
+        post = self._posts.get(name)
+        return post is not None and post.resume()
+
+    def crash(self, robot: str, worker: str) -> bool:
+        self._desk.order("crash", f"{robot}/{worker}".encode())
+        return True
+
+    def contradict(self, robot: str) -> bool:
+        dealt = self._deal.parts_of(robot)
+        if not dealt:
+            return False
+        self._server.contradictions[robot] += 1
+        names = self._deal.robots
+        sender = names[(names.index(robot) + 1) % len(names)]
+        frame = contradiction(self._run, sender, robot, dealt[0], self._server.contradictions[robot])
+        self._server.deliver(Copy("0-0", 0, robot, frame, 0))
+        return True
+
+    def amnesia(self, robot: str) -> bool:
+        if not self.kill(robot):
+            return False
+        del self._server.journals[robot]
+        return True
+
+    def _end(self, name: str, how: Ending, status: int) -> bool:
+        place = name.removeprefix("rq:")
+        post = self._posts.get(place)
+        return post is not None and post.end(Ended(name, how, status, self._incarnation(place)))
+
+    def _miss(self, post: Post, process: Process | None) -> None:
+        """It stood still for too long, unless it has gone on, or died, since."""
+        if post.process is process and post.is_paused:
+            self._end(post.name, "silent", _SIGKILL)
+
+    def _strike_server(self, how: Ending, status: int) -> bool:
+        if self._server.is_away:
+            return False
+        self._server.is_away = True
+        self._returning = asyncio.get_running_loop().create_task(self._bring_back(how, status))
+        return True
+
+
+async def _relaying(mind: MemoryRelay) -> None:
+    await mind.run()

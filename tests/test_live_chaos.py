@@ -1,0 +1,66 @@
+"""Chaos as data on a live fleet: whoever is killed, paused or restarted, the promises hold, and nothing is left."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_place import Place
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
+]
+
+
+def events(place: Place, name: str) -> list[dict[str, Any]]:
+    return [row["event"] for row in place.events() if row["event"]["name"] == name]
+
+
+def rows(place: Place, file: str) -> list[dict[str, Any]]:
+    [path] = place.folder.glob(f"runs/latest/{file}")
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def test_a_run_under_every_kind_of_death_is_held(place: Place) -> None:
+    # Given robots, RQ workers, the relay and the server, each of which is struck
+    chaos = ("--chaos", "kill robot every 500ms", "--chaos", "kill rq:r02 @1500ms", "--kill", "relay@2s")
+
+    # When the run goes on under all that
+    code, result, err = place.run(
+        *("-n", "6", "--seed", "3", "--loss", ".3", "--for", "7s", *chaos),
+        *("--restart", "redis@3s", "--pause", "r01@3500ms+3s"),
+    )
+
+    # Then every promise holds, and each death has its successor and its place in the record
+    assert code == 0, (result.get("promises"), err)
+    struck = {row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "deed"}
+    assert {"relay:0", "redis", "r01", "rq:r02"} <= struck
+    assert result["recoveries"]["count"] >= 10
+    assert result["lives"]["r02"] >= 2
+    assert place.is_clean()
+
+
+def test_a_worker_that_is_crashed_is_restarted_and_its_siblings_live_on(place: Place) -> None:
+    code, result, err = place.run("-n", "3", "--seed", "3", "--chaos", "crash r01/secret_merger @300ms", "--for", "2s")
+
+    assert code == 0, (result.get("promises"), err)
+    assert [event["worker"] for event in events(place, "worker.crashed")] == ["secret_merger"]
+    assert result["lives"] == {}
+
+
+def test_a_contradiction_is_refused_told_and_counted(place: Place) -> None:
+    code, result, err = place.run("-n", "3", "--seed", "3", "--chaos", "contradict r01 @300ms", "--for", "2s")
+
+    assert code == 0, (result.get("promises"), err)
+    assert len(events(place, "invariant.violated")) == 1
+
+
+def test_a_robot_that_lost_its_journal_leaves_its_run_unproven(place: Place) -> None:
+    code, result, err = place.run(
+        "-n", "3", "--seed", "3", "--copies", "2", "--chaos", "amnesia r01 @300ms", "--for", "2s", "--limit", "6s"
+    )
+
+    assert code == 3, (result.get("promises"), err)
+    assert "journal" in result["promises"]["monotonic"]["why"]

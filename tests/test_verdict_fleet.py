@@ -1,0 +1,747 @@
+"""The verdict on the fleet: whatever died lives again in time, older lives can do nothing, and who cannot is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from test_verdict import (
+    GO_MS,
+    ROBOTS,
+    STOP_MS,
+    Files,
+    Scribe,
+    deliver_the_stale,
+    drop,
+    files_of,
+    honest,
+    insert_event,
+    lose_a_copy,
+    lose_journal,
+    named,
+    put,
+    remain_incomplete,
+    rows,
+    verdict_on,
+)
+
+from telemetry.events import (
+    AnyEvent,
+    DeedFailed,
+    ProcessStarted,
+    RelayResumed,
+    RobotLeft,
+    RobotStarted,
+    RobotWaiting,
+    WorkerCrashed,
+    WorkerGaveUp,
+    WorkerRestarted,
+)
+from telemetry.pipeline import Emitter
+from telemetry.plain import verdict_lines
+from telemetry.verdict.case import case_of, load
+from telemetry.verdict.figures import Recoveries
+from telemetry.verdict.judge import judge
+
+LATE_MS = 5_024  # the longest delay after a first crash, and the grace
+END_MS = STOP_MS + 60_000
+
+
+@pytest.fixture
+def files() -> Files:
+    """An honest record of a run that went on for a minute after all was done."""
+    files = honest()[0]
+    files["streams"]["orders"][-1]["id"] = f"{END_MS}-0"
+    return files
+
+
+def finding(files: Files, promise: str = "supervised") -> tuple[str, str]:
+    found = verdict_on(files).promises[promise]
+    return found.state, found.why
+
+
+def state(files: Files, promise: str = "supervised") -> str:
+    return finding(files, promise)[0]
+
+
+def befall(files: Files, at_ms: int, **row: Any) -> None:
+    files["fleet"].append({"id": f"{at_ms}-{len(files['fleet'])}", **row})
+    files["fleet"].sort(key=lambda kept: tuple(map(int, kept["id"].split("-"))))
+
+
+def death(files: Files, robot: str, life: int, at_ms: int, how: str = "signal", status: int = -9, **more: Any) -> None:
+    row = {"victim": robot, "robot": robot, "incarnation": life, "how": how, "status": status}
+    befall(files, at_ms, row="death", **(row | more))
+
+
+def deed(files: Files, text: str, victim: str, at_ms: int) -> None:
+    befall(files, at_ms, row="deed", text=text, victim=victim)
+
+
+def die_before_the_end(files: Files, robot: str, by_ms: int) -> int:
+    """Let the robot's last life have died so long before the stop; gives when."""
+    drop(files, "events", named(files, "robot.left", robot)[0])
+    death(files, robot, 2 if robot == "r02" else 1, END_MS - by_ms)
+    return END_MS - by_ms
+
+
+def told(files: Files, event: AnyEvent, at_ms: int, source: str = "lab") -> None:
+    row = {**named(files, "process.died")[0], "source": source, "number": 9, "incarnation": 0, "wall_us": at_ms * 1000}
+    files["events"].append(row | {"event": msgspec.to_builtins(event)})
+
+
+def birth_ms(files: Files, robot: str, life: int) -> int:
+    return int(rows(files, "plan", robot=robot, incarnation=life)[0]["id"].split("-")[0])
+
+
+# Recoveries, as figures.
+
+
+def test_recoveries_and_lives_are_those_of_the_record(files: Files) -> None:
+    # Given r02, which died and was born again
+    fell_ms = int(files["fleet"][0]["id"].split("-")[0])
+    down_s = (birth_ms(files, "r02", 2) - fell_ms) / 1000
+    # When it is judged, then that is one recovery of so long, and people read of it
+    result = verdict_on(files)
+    assert result.verdict == "HELD"
+    assert (result.recoveries, result.lives) == (Recoveries(1, down_s, down_s), {"r02": 2})
+    assert f"  recoveries 1 (median {down_s:.2f} s, longest {down_s:.2f} s)" in list(verdict_lines(result.json))
+    # When its process had died once more before that birth, then it is still one, from the first death on
+    death(files, "r02", 1, fell_ms + 20, "exit", 1)
+    assert verdict_on(files).recoveries == Recoveries(1, down_s, down_s)
+
+
+def test_a_run_without_deaths_had_no_recoveries() -> None:
+    scribe = Scribe()
+    scribe.deal()
+    for robot in ROBOTS:
+        scribe.born(robot)
+    result = verdict_on(stopped(scribe, *ROBOTS))
+    assert result.promises["supervised"].why == "no death of a robot, and no crash of a worker"
+    assert (result.recoveries, result.lives) == (Recoveries(0, None, None), {})
+    assert not any("recoveries" in line for line in verdict_lines(result.json))
+
+
+def test_the_median_of_recoveries_is_told_and_the_longest() -> None:
+    scribe = living(3, pause_ms=100)
+    scribe.now_ms += 900
+    scribe.born("r02")
+    recoveries = verdict_on(files_of(scribe)).recoveries
+    assert recoveries == Recoveries(3, 0.101, 0.901)
+
+
+# A record of before.
+
+
+def test_a_record_without_a_fleet_is_judged_as_far_as_it_goes(tmp_path: Path) -> None:
+    # Given a record that was made before deeds and deaths were kept
+    files = honest()[0]
+    del files["fleet"]
+    # When it is judged
+    result = judge(load(put(tmp_path / "abc123", files)))
+    # Then only what nothing else shows is UNPROVEN
+    assert {name for name, promise in result.promises.items() if promise.state != "HELD"} == {"supervised"}
+    assert result.promises["supervised"].why == "fleet.jsonl is missing"
+    assert (result.promises["supervised"].state, result.recoveries, result.lives) == ("UNPROVEN", None, {"r02": 2})
+
+
+@pytest.mark.parametrize("promise", ["supervised", "monotonic", "unique", "convergent"])
+def test_a_fleet_that_is_damaged_is_not_taken_for_one_that_was_never_recorded(promise: str, files: Files) -> None:
+    files["fleet"][0]["how"] = "old age"
+    assert finding(files, promise)[0] == "UNPROVEN"
+    assert "fleet.jsonl is damaged" in finding(files, promise)[1]
+
+
+def test_a_life_that_ended_without_a_word_needs_a_recorded_death(files: Files) -> None:
+    # Given r02/1, whose tail is lost: what explains it is its death, by its number or by its time
+    assert state(files, "monotonic") == "HELD"
+    files["fleet"][0]["incarnation"] = 2
+    assert state(files, "monotonic") == "HELD"
+    # When the only death of it is another one's, of another time, or gone
+    at_ms = birth_ms(files, "r02", 2)
+    for change in ({"robot": "r01"}, {"id": f"{GO_MS - 100}-0"}, {"id": f"{at_ms + 5_001}-0"}):
+        altered = files | {"fleet": [files["fleet"][0] | change]}
+        for promise in ("monotonic", "unique"):
+            assert finding(altered, promise)[0] == "UNPROVEN", change
+            assert "the tail of r02/1 is not in the record, and no death of it" in finding(altered, promise)[1]
+    assert {state(files | {"fleet": []}, promise) for promise in ("monotonic", "supervised")} == {"UNPROVEN"}
+    assert state(files | {"fleet": [files["fleet"][0] | {"id": f"{at_ms + 4_999}-0"}]}, "monotonic") == "HELD"
+
+
+# Robots that die.
+
+
+@pytest.mark.parametrize(("by_ms", "expected"), [(LATE_MS + 1, "BROKEN"), (LATE_MS, "HELD"), (1, "HELD"), (-5, "HELD")])
+@pytest.mark.parametrize("is_deed", [False, True])
+def test_whoever_dies_is_born_again_unless_the_run_ends_first(
+    is_deed: bool, by_ms: int, expected: str, files: Files
+) -> None:
+    # Given a robot that died so long before the end and was not born again, be it that the lab killed it
+    if is_deed:
+        deed(files, "kill robot", "r01", END_MS - by_ms - 1)
+    died_ms = die_before_the_end(files, "r01", by_ms)
+    # When it is judged, then it had to be born again if there was time
+    assert state(files) == expected
+    if expected == "BROKEN":
+        assert f"(witness: death of r01/1 at {died_ms})" in finding(files)[1]
+        assert "r01/1 was killed (signal 9), and r01 was not started again in 5.0" in finding(files)[1]
+
+
+@pytest.mark.parametrize(("by_ms", "expected"), [(LATE_MS + 1, "BROKEN"), (LATE_MS, "HELD")])
+def test_whoever_is_born_again_is_so_in_time(by_ms: int, expected: str, files: Files) -> None:
+    files["fleet"][0]["id"] = f"{birth_ms(files, 'r02', 2) - by_ms}-0"
+    assert state(files) == expected
+
+
+def test_a_process_that_died_before_its_birth_was_a_restart_too(files: Files) -> None:
+    # Given a robot that was born again only after twice the time
+    at_ms = birth_ms(files, "r02", 2)
+    files["fleet"][0]["id"] = f"{at_ms - 2 * LATE_MS}-0"
+    assert state(files) == "BROKEN"
+    # When the process that was to live next died in between, then each was in time
+    death(files, "r02", 1, at_ms - LATE_MS, "lease", 0)
+    assert state(files) == "HELD"
+
+
+def test_the_absence_of_the_server_is_no_delay(files: Files) -> None:
+    # Given a birth that was late
+    at_ms = birth_ms(files, "r02", 2)
+    files["fleet"][0]["id"] = f"{at_ms - 9_000}-0"
+    # When the server was restarted meanwhile, then time counts from there
+    deed(files, "restart redis", "redis", at_ms + 1)
+    deed(files, "restart redis", "redis", at_ms - LATE_MS - 1)
+    assert state(files) == "BROKEN"
+    deed(files, "restart redis", "redis", at_ms - LATE_MS)
+    assert state(files) == "HELD"
+
+
+def test_a_birth_after_the_stop_is_not_late(files: Files) -> None:
+    files["streams"]["orders"][-1]["id"] = f"{birth_ms(files, 'r02', 2) - 9_000 + LATE_MS}-0"
+    files["fleet"][0]["id"] = f"{birth_ms(files, 'r02', 2) - 9_000}-0"
+    assert "not started again" not in finding(files)[1]
+
+
+def test_a_death_that_names_no_life_is_followed_by_a_later_birth(files: Files) -> None:
+    died_ms = die_before_the_end(files, "r01", 9_000)
+    files["fleet"][-1]["incarnation"] = 0
+    assert state(files) == "BROKEN"
+    control = {"shard": 1, "id": f"{died_ms + 90}-0", "control": "born", "robot": "r01", "incarnation": 2}
+    files["plan"].append(control)
+    assert "not started again" not in finding(files)[1]
+
+
+def test_births_that_are_not_told_show_nothing(files: Files) -> None:
+    files["plan"] = [control for control in files["plan"] if control["control"] == "plan"]
+    assert finding(files) == ("UNPROVEN", "r00/1 sent something, and its birth is not in its outbox")
+
+
+def test_a_robot_without_its_journal_cannot_be_born_again(files: Files) -> None:
+    die_before_the_end(files, "r01", 9_000)
+    lose_journal(files, "r01")
+    assert finding(files)[0] == "UNPROVEN"
+    assert "its journal is not there" in finding(files)[1]
+
+
+def test_a_robot_that_waits_for_an_rq_worker_is_named(files: Files) -> None:
+    # Given a robot that died and was not born again
+    died_ms = die_before_the_end(files, "r00", 9_000)
+    assert state(files) == "BROKEN"
+    # When another one was told to wait, or this one before it died, then that excuses nothing
+    told(files, RobotWaiting("r01", ()), died_ms + 500)
+    told(files, RobotWaiting("r00", ()), died_ms - 1_001)
+    assert state(files) == "BROKEN"
+    # When it was told to wait, then nobody is to blame, and it is named
+    told(files, RobotWaiting("r00", (0,)), died_ms + 500)
+    assert finding(files) == ("UNPROVEN", "r00 waits since its death: no RQ worker is free")
+    assert finding(files, "convergent")[0] == "HELD"
+    assert "; waiting for an RQ worker at the end: r00" in finding(files, "convergent")[1]
+
+
+def test_a_robot_that_waited_before_its_last_life_waits_no_more(files: Files) -> None:
+    told(files, RobotWaiting("r02", ()), birth_ms(files, "r02", 2) - 10)
+    die_before_the_end(files, "r02", 500)
+    assert finding(files, "convergent")[1].endswith("; 1 were not alive")
+
+
+def test_a_robot_that_waited_and_was_born_then_is_named_and_held(files: Files) -> None:
+    fell_ms = birth_ms(files, "r02", 2) - 9_000
+    files["fleet"][0]["id"] = f"{fell_ms}-0"
+    assert state(files) == "BROKEN"
+    told(files, RobotWaiting("r02", ()), fell_ms + 500)
+    assert finding(files)[0] == "HELD"
+    assert finding(files)[1].endswith("; waited for an RQ worker: r02")
+
+
+def test_what_ends_because_a_later_life_exists_asks_for_nothing(files: Files) -> None:
+    # Given the process of an older life that ended late (exit 75), naming the life that goes on
+    death(files, "r02", 2, STOP_MS, "exit", 75)
+    assert state(files) == "HELD"
+    # When it had ended otherwise, then r02/2 would have to be born again
+    files["fleet"][-1]["status"] = 70
+    assert state(files) == "BROKEN"
+
+
+def test_a_death_of_somebody_who_was_heard_of_afterwards_asks_for_nothing(files: Files) -> None:
+    # Given r01, which sent something a minute after a death that named it
+    fell_ms = birth_ms(files, "r02", 2) + 1
+    row = rows(files, "fates", sender="r01", incarnation=1)[-1]
+    files["fates"].append({**row, "id": f"{fell_ms}-9"})
+    death(files, "r01", 1, fell_ms)
+    assert state(files) == "HELD"
+    # Nor if it was told that it lost its lease: it lives on, and nobody came after it
+    files["fleet"][-1] |= {"how": "lease", "status": 0}
+    assert state(files) == "HELD"
+    # When that was before its death, then it had to be born again
+    files["fates"] = [kept for kept in files["fates"] if kept["sender"] != "r01"]
+    files["fates"].append({**row, "id": f"{fell_ms - 1}-9"})
+    assert state(files) == "BROKEN"
+
+
+def test_whoever_lost_its_lease_counts_as_dead_whatever_it_sends(files: Files) -> None:
+    # Given r02/1, whose envelopes of after its death are stale, and whose successor came late
+    at_ms = birth_ms(files, "r02", 2)
+    files["fleet"][0]["id"] = f"{at_ms - LATE_MS - 1}-0"
+    assert rows(files, "fates", fate="stale", sender="r02")
+    assert state(files) == "BROKEN"
+    # When nobody told of a lease, then it was no death of it at all
+    files["fleet"][0]["how"] = "signal"
+    assert state(files) == "HELD"
+
+
+# The budget of robots.
+
+
+def living(
+    deaths: int, *, pause_ms: int = 600, life_ms: int = 0, deeds: Sequence[int] = (), victim: str = "r02"
+) -> Scribe:
+    """r02 dies so often by itself, except where a deed kills it, and is born again after a while, but not at last."""
+    scribe = Scribe([])
+    scribe.deal()
+    for robot in ROBOTS:
+        scribe.born(robot)
+    scribe.order("go", GO_MS)
+    for number in range(1, deaths + 1):
+        if number > 1:
+            scribe.now_ms += pause_ms
+            scribe.born("r02")
+            scribe.now_ms += life_ms
+        if number in deeds:
+            scribe.deed("kill robot", victim)
+        scribe.die("r02", "exit", 1, victim="r02")
+    return scribe
+
+
+def ended(scribe: Scribe, *events: AnyEvent) -> Files:
+    """The record, half a minute later."""
+    scribe.emitters["r02"] = Emitter("abc123", "r02", 0, scribe, scribe.take)
+    for event in events:
+        scribe.emit("r02", event)
+    return stopped(scribe, "r00", "r01")
+
+
+def reborn(scribe: Scribe, pause_ms: int = 600) -> Files:
+    """The record, in which r02 is born once more, and lives until the end."""
+    scribe.now_ms += pause_ms
+    scribe.born("r02")
+    return stopped(scribe, *ROBOTS)
+
+
+def stopped(scribe: Scribe, *leaving: str) -> Files:
+    scribe.order("stop", scribe.now_ms + 30_000, "stopped")
+    for robot in leaving:
+        scribe.emit(robot, RobotLeft("stopped"))
+    return files_of(scribe)
+
+
+GAVE_UP = WorkerGaveUp("r02", 6)
+
+
+def test_a_robot_whose_budget_is_spent_gives_up_and_says_so() -> None:
+    # Given six deaths within 30 s, and no life after that
+    assert finding(ended(living(6), GAVE_UP)) == (
+        "HELD",
+        "6 deaths of robots and 0 crashes of workers were followed by restarts within the policy; "
+        "gave up, as the policy says: r02",
+    )
+    # When it did not say so, then nobody knows
+    assert finding(ended(living(6)))[0] == "UNPROVEN"
+    assert finding(ended(living(6), WorkerGaveUp("inbox_reader", 6)))[0] == "UNPROVEN"
+    # When its budget was not spent, it had to be born again
+    assert state(ended(living(5), GAVE_UP)) == "BROKEN"
+    assert state(ended(living(6, life_ms=5_500), GAVE_UP)) == "BROKEN"
+    assert state(ended(living(6, life_ms=5_300), GAVE_UP)) == "HELD"
+
+
+@pytest.mark.parametrize("victim", ["r02", "rq:r02", "redis"])
+def test_a_deed_excuses_one_death_after_it(victim: str) -> None:
+    # Given six deaths, one of them by a deed: five are charged, and the budget is not spent
+    assert state(ended(living(6, deeds=(3,), victim=victim), GAVE_UP)) == "BROKEN"
+    # When there are seven, then it is
+    assert state(ended(living(7, deeds=(3,), victim=victim), GAVE_UP)) == "HELD"
+
+
+@pytest.mark.parametrize("text", ["kill robot", "restart rq:r02", "pause r02", "amnesia r02"])
+def test_deeds_that_end_processes_excuse(text: str) -> None:
+    scribe = living(6)
+    scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "deed", "text": text, "victim": "r02"})
+    assert state(ended(scribe, GAVE_UP)) == "BROKEN"
+
+
+@pytest.mark.parametrize(
+    ("text", "victim"),
+    [("kill robot", "r01"), ("crash r02/orders", "r02/orders"), ("resume r02", "r02"), ("contradict r02", "r02")],
+)
+def test_other_deeds_excuse_nothing(text: str, victim: str) -> None:
+    scribe = living(6)
+    scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "deed", "text": text, "victim": victim})
+    assert state(ended(scribe, GAVE_UP)) == "HELD"
+
+
+def test_a_deed_on_the_server_excuses_one_death_of_every_robot() -> None:
+    scribe = Scribe([])
+    scribe.deal()
+    for robot in ROBOTS:
+        scribe.born(robot)
+    scribe.deed("restart redis", "redis")
+    for robot in ROBOTS:
+        scribe.die(robot)
+    files = files_of(scribe)
+    fallen = case_of("", files, None).fleet.deaths
+    assert {robot: [died.is_charged for died in deaths] for robot, deaths in fallen.items()} == {
+        robot: [False] for robot in ROBOTS
+    }
+
+
+def test_the_end_of_an_older_process_uses_no_excuse() -> None:
+    # Given a deed, and an older life's process that ended first (exit 75)
+    scribe = living(6)
+    zombie = {**scribe.fleet[0], "status": 75}
+    kill = {"id": f"{GO_MS}-0", "row": "deed", "text": "kill robot", "victim": "r02"}
+    scribe.fleet[:0] = [kill, {**zombie, "id": f"{GO_MS}-1"}]
+    # Then five deaths are charged, and the budget is not spent
+    assert state(ended(scribe, GAVE_UP)) == "BROKEN"
+
+
+def test_a_deed_after_a_death_does_not_excuse_it() -> None:
+    scribe = living(6)
+    scribe.deed("kill robot", "r02")
+    assert state(ended(scribe, GAVE_UP)) == "HELD"
+
+
+def test_nobody_is_born_again_beyond_the_budget() -> None:
+    # Given six deaths, and a birth within 30 s of all of them
+    found = finding(reborn(living(6)))
+    why = "r02 was born again although 6 charged deaths lie within 30 s (witness: birth of r02/7)"
+    assert found == ("BROKEN", why)
+    # When there were five, or the first is older, or one was told of twice, then that is no more than the policy allows
+    assert state(reborn(living(5))) == "HELD"
+    assert state(reborn(living(6, life_ms=5_300))) == "HELD"
+    scribe = living(5)
+    twin = scribe.fleet[2]
+    scribe.fleet.insert(3, {**twin, "id": twin["id"].replace("-0", "-1")})
+    milliseconds = int(twin["id"].partition("-")[0])
+    scribe.fleet.insert(4, {**twin, "id": f"{milliseconds + 5}-0"})
+    assert state(reborn(scribe)) == "HELD"
+
+
+def test_whoever_gave_up_and_was_born_all_the_same_was_late() -> None:
+    # Given a robot that gave up, and was born again when its deaths were old enough
+    scribe = living(6, life_ms=5_300)
+    scribe.emit("lab", GAVE_UP)
+    assert state(reborn(scribe, 600)) == "HELD"
+    scribe = living(6, life_ms=5_300)
+    scribe.emit("lab", GAVE_UP)
+    assert state(reborn(scribe, 9_000)) == "BROKEN"
+
+
+@pytest.mark.parametrize(("deaths", "shortest_ms"), [(1, 15), (5, 255)])
+def test_nobody_is_born_again_sooner_than_the_policy_delays(deaths: int, shortest_ms: int) -> None:
+    # Given a death, charged as the so-manieth: 20 ms, doubled each time, less a fifth, is the least (and the ids of
+    # death and birth, being of whole milliseconds, may seem to be closer by one)
+    assert state(reborn(living(deaths), shortest_ms - 1)) == "HELD"  # the birth takes a millisecond itself
+    # When it was born again a millisecond sooner, then that was too soon
+    found = finding(reborn(living(deaths), shortest_ms - 2))
+    assert (found[0], f"{deaths}. within 30 s: too soon (witness: birth" in found[1]) == ("BROKEN", True)
+    # When the lab had killed it, then no delay was asked
+    assert state(reborn(living(deaths, deeds=[deaths]), 1)) == "HELD"
+
+
+# Workers that crash.
+
+
+def crash(files: Files, *told: tuple[int, AnyEvent]) -> None:
+    """Let r00/1 have told this, at milliseconds of its own clock, before it left 4 s after `go`."""
+    for at_ms, event in told:
+        insert_event(files, "r00", 1, event, at_ms * 1000)
+
+
+CRASHED = WorkerCrashed("inbox_reader", "KeyError: 3")
+INJECTED = WorkerCrashed("inbox_reader", "InjectedCrash: asked for")
+RESTARTED = WorkerRestarted("inbox_reader", 1, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([(500, CRASHED), (501, RESTARTED)], "HELD"),
+        ([(500, CRASHED), (1_524, RESTARTED)], "HELD"),
+        ([(500, CRASHED), (1_525, RESTARTED)], "BROKEN"),
+        ([(500, CRASHED)], "BROKEN"),
+        ([(59_000, CRASHED)], "BROKEN"),
+        ([(63_999, CRASHED)], "HELD"),  # the life ended
+        ([(500, CRASHED), (501, WorkerRestarted("outbox_writer", 1, 20_000))], "BROKEN"),
+        ([(500, RESTARTED), (501, CRASHED)], "BROKEN"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 15_999))], "BROKEN"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 16_000))], "HELD"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 24_000))], "HELD"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 24_001))], "BROKEN"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 5, 320_000))], "HELD"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 6, 640_000))], "BROKEN"),
+        ([(500, CRASHED), (501, WorkerGaveUp("inbox_reader", 1))], "BROKEN"),
+        ([(500, INJECTED), (501, WorkerRestarted("inbox_reader", 4, 20_000))], "HELD"),
+        ([(500, INJECTED), (501, WorkerRestarted("inbox_reader", 4, 160_000))], "BROKEN"),
+        ([(500, INJECTED), (501, RESTARTED), (600, CRASHED), (601, WorkerRestarted("inbox_reader", 1, 9))], "BROKEN"),
+        (
+            [(500, INJECTED), (501, RESTARTED), (600, CRASHED), (601, WorkerRestarted("inbox_reader", 3, 80_000))],
+            "HELD",
+        ),
+        ([(500, INJECTED)], "BROKEN"),
+    ],
+)
+def test_a_crash_is_answered_as_the_policy_says(told: list[tuple[int, AnyEvent]], expected: str, files: Files) -> None:
+    named(files, "robot.left", "r00")[0]["monotonic_us"] = 64_000_000
+    crash(files, *told)
+    assert state(files) == expected, finding(files)
+
+
+@pytest.mark.parametrize(("apart_ms", "expected"), [(100, "BROKEN"), (5_980, "HELD")])
+def test_no_worker_is_restarted_beyond_its_budget(apart_ms: int, expected: str, files: Files) -> None:
+    # Given six crashes, each answered by a restart that calls itself the first
+    named(files, "robot.left", "r00")[0]["monotonic_us"] = 64_000_000
+    for number in range(6):
+        crash(files, (500 + number * apart_ms, CRASHED), (501 + number * apart_ms, RESTARTED))
+    # Then the sixth within 30 s should have been given up
+    assert state(files) == expected
+
+
+def test_a_worker_is_given_up_when_its_budget_is_spent(files: Files) -> None:
+    for number in range(5):
+        crash(files, (500 + number * 10, WorkerCrashed(f"w{number}", "x")))
+        crash(files, (501 + number * 10, WorkerRestarted(f"w{number}", number + 1, 20_000 * 2**number)))
+    crash(files, (600, CRASHED), (601, WorkerGaveUp("inbox_reader", 6)))
+    assert state(files) == "HELD"
+    # But a crash that the lab injected is not charged
+    named(files, "worker.crashed")[0]["event"]["error"] = "InjectedCrash: asked"
+    assert "given up although only 5 crashes" in finding(files)[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "BROKEN"),
+        ({"how": "signal", "status": -9}, "HELD"),
+        ({"status": 75}, "HELD"),
+        ({"incarnation": 2}, "HELD"),
+        ({"at_ms": 1_002}, "HELD"),
+    ],
+)
+def test_a_crash_that_takes_its_siblings_down_is_broken(change: dict[str, Any], expected: str, files: Files) -> None:
+    # Given r02/1, which ended by itself just after a worker's crash that the policy would have borne
+    last = max(
+        (row for row in files["events"] if (row["source"], row["incarnation"]) == ("r02", 1)), key=lambda r: r["number"]
+    )
+    for number, event in enumerate((CRASHED, RESTARTED), start=1):
+        files["events"].append({**last, "number": last["number"] + number, "event": msgspec.to_builtins(event)})
+    at_ms = last["wall_us"] // 1000 + change.pop("at_ms", 0)
+    files["fleet"][0] |= {"id": f"{at_ms}-0", "how": "exit", "status": 1} | change
+    # Then it was the crash, unless its process was killed, fenced, or ended otherwise
+    assert state(files) == expected, finding(files)
+    # And not when the lab had told it to end
+    deed(files, "restart rq:r02", "rq:r02", at_ms - 1)
+    assert state(files) == "HELD"
+
+
+@pytest.mark.parametrize(
+    ("felt_ms", "worker", "expected"),
+    [
+        (1, "orders", "HELD"),
+        (5_999, "orders", "HELD"),
+        (6_001, "orders", "BROKEN"),
+        (-1_383, "orders", "HELD"),  # it had just crashed by itself, and was not back yet
+        (-1_385, "orders", "BROKEN"),
+        (1, "inbox_reader", "BROKEN"),
+    ],
+)
+def test_an_injected_crash_is_felt(felt_ms: int, worker: str, expected: str, files: Files) -> None:
+    # Given a deed that crashed a worker of r00, which went on for long
+    due_ms = STOP_MS + 10_000
+    deed(files, "crash r00/orders", "r00/orders", due_ms)
+    left = named(files, "robot.left", "r00")[0]
+    left |= {"wall_us": END_MS * 1000, "monotonic_us": 64_000_000}
+    assert state(files) == "BROKEN"
+    # When it told of a crash, then of this worker, and of then
+    crash(files, (63_000, WorkerCrashed(worker, "InjectedCrash: asked")), (63_001, WorkerRestarted(worker, 1, 20_000)))
+    named(files, "worker.crashed")[0]["wall_us"] = (due_ms + felt_ms) * 1000
+    assert state(files) == expected
+    # And nothing is asked if the deed failed, or the life ended before it could be known
+    failed = files | {"events": list(files["events"])}
+    told(failed, DeedFailed("crash r00/orders", "no such worker"), due_ms)
+    assert state(failed) == "HELD"
+    left["wall_us"] = (due_ms + 5_999) * 1000
+    assert state(files) == "HELD"
+
+
+# Relays.
+
+
+def test_a_relay_that_died_is_replaced(files: Files) -> None:
+    # Given a relay that died after all entries had their fates, and long before the end
+    befall(files, END_MS - 20_000, row="death", victim="relay:0", robot="", incarnation=0, how="signal", status=-9)
+    found = finding(files)
+    assert (found[0], "relay of shard 0 died" in found[1]) == ("UNPROVEN", True)
+    # When a later one is told of, or decided later entries, then it was
+    for event in (ProcessStarted("relay:0", 5), RelayResumed(0, 3)):
+        for at_ms, expected in ((END_MS - 19_000, "HELD"), (END_MS - 21_000, "UNPROVEN")):
+            replaced = files | {"events": list(files["events"])}
+            told(replaced, event, at_ms)
+            assert state(replaced) == expected
+    decided = {**rows(files, "fates", shard=0)[-1], "id": f"{END_MS - 19_000}-0"}
+    assert state(files | {"fates": [*files["fates"], decided]}) == "HELD"
+    # When it died at the very end, or in order, then nobody misses it
+    files["fleet"][-1] |= {"how": "exit", "status": 0}
+    assert state(files) == "HELD"
+    files["fleet"][-1] |= {"id": f"{END_MS - 5_000}-0", "status": 1}
+    assert state(files) == "HELD"
+
+
+def test_a_relay_of_which_the_fleet_knows_that_it_died_explains_what_is_missing(files: Files) -> None:
+    shard = lose_a_copy(files)
+    assert state(files, "accounted") == "BROKEN"
+    befall(files, END_MS, row="death", victim="relay:7", robot="", incarnation=0, how="signal", status=-9)
+    assert state(files, "accounted") == "BROKEN"
+    befall(files, END_MS, row="death", victim=f"relay:{shard}", robot="", incarnation=0, how="signal", status=-9)
+    assert state(files, "accounted") == "UNPROVEN"
+
+
+# Fenced.
+
+
+def stand_before_the_birth(files: Files) -> None:
+    row = rows(files, "fates", fate="stale")[0]
+    row |= {"fate": "delivered", "deliveries": [0], "id": f"{birth_ms(files, 'r02', 2) - 1}-9"}
+
+
+def come_damaged(files: Files) -> None:
+    rows(files, "fates", fate="stale")[0] |= {"fate": "corrupt", "deliveries": [5]}
+
+
+def be_lost(files: Files) -> None:
+    rows(files, "fates", fate="stale")[0]["fate"] = "delivered"
+
+
+def come_at_the_second_time(files: Files) -> None:
+    row = rows(files, "fates", fate="stale")[0]
+    files["fates"].append({**row, "fate": "delivered", "deliveries": [5]})
+
+
+def be_of_another(files: Files) -> None:
+    rows(files, "fates", fate="stale")[0] |= {"fate": "delivered", "deliveries": [5], "sender": "r00"}
+
+
+def journal_late(files: Files) -> None:
+    entries = rows(files, "journals", robot="r02")
+    second = next(row for row in entries if row["id"] == "2-1")
+    late = {"robot": "r02", "id": "1-9", "entry": "complete", "at_us": GO_MS * 1000}
+    files["journals"].insert(files["journals"].index(second) + 1, late)
+
+
+def journal_in_time(files: Files) -> None:
+    entries = rows(files, "journals", robot="r02")
+    second = next(row for row in entries if row["id"] == "2-1")
+    late = {"robot": "r02", "id": "1-9", "entry": "complete", "at_us": GO_MS * 1000}
+    files["journals"].insert(files["journals"].index(second), late)
+
+
+def attempt_of_nobody(files: Files) -> None:
+    births_of_r01(files, "b1", "a1", "b2")
+    files["register"]["births"]["r01"][1]["nonce"] = "another"
+
+
+def births_of_r01(files: Files, *entries: str) -> None:
+    """Let the writer's birth stream hold this: b = born, a = an attempt, each with its life."""
+    kinds = {"b": "born", "a": "attempt"}
+    files["register"]["births"]["r01"] = [
+        {"id": f"{entry[1]}-{place}", "entry": kinds[entry[0]], "nonce": f"r01-{entry[1]}", "at_us": None}
+        for place, entry in enumerate(entries)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "witness"),
+    [
+        (deliver_the_stale, "BROKEN", "outbox 0, entry"),
+        (come_damaged, "BROKEN", "outbox 0, entry"),
+        (come_at_the_second_time, "BROKEN", "outbox 0, entry"),
+        (stand_before_the_birth, "HELD", ""),
+        (be_lost, "HELD", ""),
+        (be_of_another, "HELD", ""),
+        (journal_late, "BROKEN", "journal of r02, entry 1-9"),
+        (journal_in_time, "HELD", ""),
+        (lambda files: births_of_r01(files, "b1", "b2", "a1"), "BROKEN", "birth stream of r01"),
+        (lambda files: births_of_r01(files, "b1", "b2"), "BROKEN", "birth stream of r01"),
+        (lambda files: births_of_r01(files, "b1", "b2", "a2"), "BROKEN", "birth stream of r01"),
+        (attempt_of_nobody, "BROKEN", "birth stream of r01"),
+        (lambda files: births_of_r01(files, "b1", "a1"), "HELD", ""),
+        (lambda files: births_of_r01(files, "b1", "a1", "b2"), "UNPROVEN", "birth of r01/2 is not in its journal"),
+        (lambda files: drop(files, "plan", rows(files, "plan", robot="r02")[1]), "UNPROVEN", "r02/2 sent something"),
+        (lambda files: files["register"].update(exists=False), "UNPROVEN", "register is gone"),
+        (lambda files: lose_journal(files, "r02"), "UNPROVEN", "journal of r02 was lost"),
+    ],
+)
+def test_older_lives_can_do_nothing(change: Callable[[Files], None], expected: str, witness: str, files: Files) -> None:
+    # Given a record in which an older life's envelope was refused
+    assert finding(files, "fenced") == ("HELD", "lives after a robot's first: 1; stale envelopes of older ones: 1")
+    # When one thing in it is otherwise
+    change(files)
+    # Then what took effect convicts, and nothing else does
+    found = finding(files, "fenced")
+    assert (found[0], witness in found[1]) == (expected, True), found
+
+
+# Who is asked to be complete.
+
+
+def test_a_robot_that_the_lab_had_stopped_at_the_end_is_out_of_scope(files: Files) -> None:
+    # Given r00, which is not complete
+    remain_incomplete(files)
+    assert state(files, "convergent") == "BROKEN"
+    # When it was paused and went on, or another one was paused, then it had its chance all the same
+    for text, victim in (("pause r00", "r00"), ("resume r00", "r00"), ("pause rq:r00", "rq:r00"), ("pause r02", "r02")):
+        deed(files, text, victim, STOP_MS)
+        if text != "pause r00":
+            assert state(files, "convergent") == "BROKEN", text
+    deed(files, "pause r00", "r00", END_MS)
+    assert state(files, "convergent") == "BROKEN"
+    # When it was stopped until the end, then nobody asks
+    deed(files, "pause r00", "r00", STOP_MS + 5)
+    found = finding(files, "convergent")
+    assert (found[0], "paused at the end: r00, r02" in found[1]) == ("HELD", True), found
+    # When it died since, and nobody started it again, then it is dead
+    death(files, "r00", 1, STOP_MS + 9)
+    named(files, "robot.left", "r00")[0]["event"] = msgspec.to_builtins(RobotStarted())
+    assert "1 were not alive; paused at the end: r02" in finding(files, "convergent")[1]
+
+
+def test_a_fleet_that_was_disturbed_just_before_the_end_had_too_little_time(files: Files) -> None:
+    remain_incomplete(files)
+    deed(files, "kill relay", "relay:0", END_MS - 1_999)
+    found = finding(files, "convergent")
+    assert (found[0], "only 19 of 20 ticks passed" in found[1]) == ("UNPROVEN", True)
+    files["fleet"][-1]["id"] = f"{END_MS - 2_000}-0"
+    assert state(files, "convergent") == "BROKEN"
+    # And what befell it after the stop is no matter
+    deed(files, "kill relay", "relay:0", END_MS + 1)
+    assert state(files, "convergent") == "BROKEN"
