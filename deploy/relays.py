@@ -7,14 +7,13 @@ What a relay does is deploy/relay_process.py's affair.
 from __future__ import annotations
 
 import secrets
-import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
-from random import Random
 from typing import Final, Protocol
 
 from deploy.fleet import Death, Fleet
-from robots.supervision import Restart, RestartPolicy
+from deploy.succession import Succession
+from robots.supervision import GiveUp, RestartPolicy
 from telemetry.events import AnyEvent, WorkerGaveUp
 
 DRAIN_S: Final = 15.0  # for a relay to empty its outbox and end, before it is killed
@@ -43,9 +42,7 @@ class Relays:
         self._emit = emit
         self._lives: Counter[int] = Counter()
         self._holders = [secrets.token_hex(8) for _ in self._shards]
-        self._deaths_us: defaultdict[int, list[int]] = defaultdict(list)
-        self._due_s: dict[int, float] = {}  # shards whose relay is dead, and when the next one is to start
-        self._policy = RestartPolicy()
+        self._succession = Succession(RestartPolicy())
 
     def start(self) -> None:
         """The first life of each."""
@@ -57,34 +54,29 @@ class Relays:
         are ignored."""
         if not death.name.startswith(_KIND):
             return
-        shard, now_us = _shard_of(death), time.monotonic_ns() // 1000
-        self._deaths_us[shard].append(now_us)
-        decision = self._policy.decide(self._deaths_us[shard], now_us, Random().random())  # noqa: S311
-        if isinstance(decision, Restart):
-            self._due_s[shard] = (now_us + decision.delay_us) / 1e6
-        else:
+        decision = self._succession.died(death.name)
+        if isinstance(decision, GiveUp):
             self._emit(WorkerGaveUp(death.name, decision.crashes))
 
     @property
     def due_s(self) -> float | None:
         """When the next relay is to be started (`time.monotonic()`), if any is."""
-        return min(self._due_s.values(), default=None)
+        return self._succession.due_s
 
     def attend(self, now_s: float) -> None:
         """Start the relays that are due."""
-        for shard in [shard for shard, due_s in self._due_s.items() if due_s <= now_s]:
-            del self._due_s[shard]
-            self._start(shard)
+        for name in self._succession.take_due(now_s):
+            self._start(_shard_of(name))
 
     def drain(self) -> list[Death]:
         """End all, every outbox being emptied if that is possible at all; their deaths.
 
         For when nobody sends any more. Who is dead already, or does not end in order, gets a further life for it.
         """
-        self._due_s.clear()
+        self._succession.cease()
         deaths = self._end(self._shards, asking=True)
         for _ in range(MOST_DRAINS):
-            drained = {_shard_of(death) for death in deaths if death.status == 0}
+            drained = {_shard_of(death.name) for death in deaths if death.status == 0}
             left = [shard for shard in self._shards if shard not in drained]
             for shard in left:
                 self._start(shard, is_last=True)
@@ -99,5 +91,5 @@ class Relays:
         self._spawn(f"{_KIND}{shard}", shard, self._lives[shard], self._holders[shard], is_last)
 
 
-def _shard_of(death: Death) -> int:
-    return int(death.name.removeprefix(_KIND))
+def _shard_of(name: str) -> int:
+    return int(name.removeprefix(_KIND))

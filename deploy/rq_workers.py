@@ -7,16 +7,14 @@ are started again for ever, only less and less eagerly.
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from random import Random
 from typing import Final
 
 from broker.ports import Unavailable
 from deploy.fleet import Death, Fleet
-from robots.supervision import Restart, RestartPolicy
+from deploy.succession import Succession
+from robots.supervision import RestartPolicy
 
 KIND: Final = "rq:"
 _POLICY: Final = RestartPolicy(max_restarts=1_000_000)
@@ -38,8 +36,7 @@ class RqWorkers:
         self._spawn = spawn
         self._revoke = revoke
         self._lives = dict.fromkeys((f"{KIND}w{number:02d}" for number in range(count)), 0)
-        self._deaths_us: defaultdict[str, list[int]] = defaultdict(list)
-        self._due_s: dict[str, float] = {}  # who is dead, and when the next one is to start
+        self._succession = Succession(_POLICY)
         self._bereft: list[str] = []  # RQ's names of dead ones that may still hold a lease
 
     @property
@@ -63,22 +60,18 @@ class RqWorkers:
         """Have a dead one's robot queued, and another RQ worker started when it is due. Other deaths are ignored."""
         if death.name not in self._lives:
             return
-        now_us = time.monotonic_ns() // 1000
-        self._deaths_us[death.name].append(now_us)
-        decision = _POLICY.decide(self._deaths_us[death.name], now_us, Random().random())  # noqa: S311
-        assert isinstance(decision, Restart)
-        self._due_s[death.name] = (now_us + decision.delay_us) / 1e6
+        self._succession.died(death.name)
         self._bereft.append(self.rq_name(death.name))
 
     @property
     def is_whole(self) -> bool:
         """Whether all live, and no robot of a dead one waits for its lease to end."""
-        return not self._due_s and not self._bereft
+        return self.due_s is None and not self._bereft
 
     @property
     def due_s(self) -> float | None:
         """When the next one is to be started (`time.monotonic()`), if any is."""
-        return min(self._due_s.values(), default=None)
+        return self._succession.due_s
 
     def attend(self, now_s: float) -> None:
         """Queue the robots of the dead as soon as the server answers, and start who is due."""
@@ -86,13 +79,12 @@ class RqWorkers:
             while self._bereft:
                 self._revoke(self._bereft[0])
                 del self._bereft[0]
-        for name in [name for name, due_s in self._due_s.items() if due_s <= now_s]:
-            del self._due_s[name]
+        for name in self._succession.take_due(now_s):
             self._start(name)
 
     def end(self, grace_s: float) -> list[Death]:
         """End all, in order if they can; their deaths."""
-        self._due_s.clear()
+        self._succession.cease()
         return self._fleet.end(self.names, grace_s)
 
     def rq_name(self, name: str) -> str:
