@@ -108,5 +108,8 @@ class Amnesia(_Deed, frozen=True):
 
 ProcessFault = Kill | Pause | Restart | Crash | Contradict | Amnesia
 
+RESUME: Final = "resume"
+"""How the end of a pause is told: `resume r03`. It is no fault of its own."""
+
 DEEDS: Final = ("kill", "pause", "restart", "crash", "contradict", "amnesia")
 """Their names."""

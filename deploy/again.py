@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
-from broker.deeds import Pause
+from broker.deeds import RESUME, Pause
 from broker.durations import format_duration
 from broker.grammar import Line, Misspelt, When, parse_fault, parse_line
 from broker.schedule import Timed
@@ -29,8 +29,6 @@ class Unrepeatable(Exception):
 
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Instance = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
-
-_RESUME: Final = "resume"  # how the end of a pause is told (robots/chaos.py)
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -154,11 +152,11 @@ def _deeds(case: Case) -> Iterator[Line]:
     go_ms = case.order_ms("go") or 0
     for place, row in enumerate(rows):
         name = row.text.partition(" ")[0]
-        if name == _RESUME:
+        if name == RESUME:
             continue
         text = f"{name} {row.victim} @{max(0, _ms(row) - go_ms)}ms"
         if name == Pause.name:
-            end = next((later for later in rows[place:] if later.text == f"{_RESUME} {row.victim}"), None)
+            end = next((later for later in rows[place:] if later.text == f"{RESUME} {row.victim}"), None)
             text += f"+{max(1, (case.end_ms if end is None else _ms(end)) - _ms(row))}ms"
         yield _line(text)
 

@@ -59,13 +59,11 @@ class LiveVictims:
 
     def contradict(self, robot: str) -> bool:
         """Raises Unavailable when it is not known whether the lie was told."""
-        dealt = self._deal.parts_of(robot)
-        if not dealt:
+        lie = contradiction(self._run, self._deal, robot, self._lies[robot] + 1)
+        if lie is None:
             return False
         self._lies[robot] += 1
-        names = self._deal.robots
-        sender = names[(names.index(robot) + 1) % len(names)]
-        return self._hands.slip(robot, contradiction(self._run, sender, robot, dealt[0], self._lies[robot]))
+        return self._hands.slip(robot, lie)
 
     def amnesia(self, robot: str) -> bool:
         """Raises Unavailable when it is not known whether the journal is gone."""

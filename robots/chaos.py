@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from broker.agenda import Due
-from broker.deeds import Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Victim
+from broker.deeds import RESUME, Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Victim
 from broker.dice import Dice
 from broker.ports import FleetLog, Unavailable
 from broker.shards import is_robot, robot_name
@@ -110,7 +110,7 @@ class Chaos:
         self._waiting = [begin for begin in self._waiting if (begin.instance, begin.turn) != (due.instance, due.turn)]
         name = self._paused.pop((due.instance, due.turn), None)
         if name is not None and self._victims.resume(name):
-            text = f"resume {name}"
+            text = f"{RESUME} {name}"
             with suppress(Unavailable):  # it excuses nothing
                 self._log.deed(text, name)
             self._emit(DeedDone(text, name))

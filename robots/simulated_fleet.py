@@ -222,14 +222,11 @@ class SimulatedFleet:
         return True
 
     def contradict(self, robot: str) -> bool:
-        dealt = self._deal.parts_of(robot)
-        if not dealt:
+        lie = contradiction(self._run, self._deal, robot, self._server.contradictions[robot] + 1)
+        if lie is None:
             return False
         self._server.contradictions[robot] += 1
-        names = self._deal.robots
-        sender = names[(names.index(robot) + 1) % len(names)]
-        frame = contradiction(self._run, sender, robot, dealt[0], self._server.contradictions[robot])
-        self._server.deliver(Copy("0-0", 0, robot, frame, 0))
+        self._server.deliver(Copy("0-0", 0, robot, lie, 0))
         return True
 
     def amnesia(self, robot: str) -> bool:
