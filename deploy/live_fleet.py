@@ -59,7 +59,7 @@ class LiveFleet:
         self._client = client
         self._logs = logs
         self._emit = emit
-        self._log = StreamFleetLog(client, run, patience_s=0)
+        self.log = StreamFleetLog(client, run, patience_s=0)
         self._relays = Relays(terms.shards, self.children, self._spawn_relay, emit)
         self._workers = RqWorkers(run, terms.robots, self.children, self._spawn_worker, self._revoke)
         self._ran: dict[str, str] = {}  # robots, by RQ's name of their RQ worker
@@ -170,7 +170,7 @@ class LiveFleet:
             while self._unrecorded:
                 victim, robot, status = self._unrecorded[0]
                 incarnation = last_incarnation(self._client, self._run, robot, patience_s=0) if robot else 0
-                self._log.death(victim, robot, incarnation, "signal" if status < 0 else "exit", status)
+                self.log.death(victim, robot, incarnation, "signal" if status < 0 else "exit", status)
                 self._unrecorded.popleft()
 
     def _spawn_relay(self, name: str, shard: int, incarnation: int, holder: str, is_last: bool) -> None:

@@ -22,7 +22,6 @@ from broker.ports import Evidence, Unavailable
 from broker.streams.connection import connect
 from broker.streams.desk import StreamDesk
 from broker.streams.event_source import KEPT, StreamEventSource
-from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.hands import StreamHands
 from broker.streams.keys import Keys
 from broker.streams.patience import insist_blocking
@@ -110,8 +109,7 @@ class LiveRun:
             )
             hands = StreamHands(self._client, self._run)
             self._victims = LiveVictims(self._run, deal, self._fleet.children, hands, self._fleet.worker_of)
-            log = StreamFleetLog(self._client, self._run, patience_s=0)
-            self._chaos = Chaos(terms.seed, terms.robots, log, self._victims, emit)
+            self._chaos = Chaos(terms.seed, terms.robots, self._fleet.log, self._victims, emit)
             try:
                 self._desk.deal(deal.dealing(self._run, terms, self._first_plan))
                 self._emitter.emit(RunDealt(len(deal.robots), len(deal.parts)))
@@ -151,9 +149,7 @@ class LiveRun:
     def _until_the_end(self) -> str:
         """Watch until the run ends; why it did."""
         while True:
-            self._wait()
-            now_us = self._since_go_us()
-            self._conduct(now_us)
+            now_us = self._wait()
             reason = ending(self._view, now_us, self._prepared.bounds, self._is_settled(now_us))
             if self._endings.reason or reason is not None:
                 return self._endings.reason or str(reason)
@@ -188,14 +184,17 @@ class LiveRun:
             withdraw_robot(self._client, self._run, robot)
         withdraw_workers(self._client, self._fleet.rq_names)
 
-    def _wait(self) -> None:
-        """A moment; then deaths, events, requests and what the plan has for now are dealt with."""
+    def _wait(self) -> int:
+        """A moment; then deaths, events, requests and what the plan has for now are dealt with. When that was, in
+        microseconds since go."""
         self._fleet.attend(self._pause_s(), self._endings.ear)
         self._endings.drain()
         self._read_events()
+        now_us = self._since_go_us()
         if self._view.stopped is None:
-            self._conduct(self._since_go_us())
+            self._conduct(now_us)
         self._look(self._view, self._elapsed_us() / 1e6)
+        return now_us
 
     def _conduct(self, now_us: int) -> None:
         """Faults of the network, and of processes."""
