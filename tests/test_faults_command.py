@@ -46,12 +46,6 @@ URL = "unix:///nowhere/redis.sock"
 _runs = count()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as embedded:
-        yield embedded
-
-
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)

@@ -167,12 +167,6 @@ Lab = MemoryLab | StreamsLab
 MakeLab = Callable[..., Lab]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as embedded:
-        yield embedded
-
-
 @pytest.fixture(params=["memory", pytest.param("streams", marks=pytest.mark.live)])
 def make_lab(request: pytest.FixtureRequest) -> MakeLab:
     if request.param == "memory":

@@ -196,12 +196,6 @@ def deadly(dies_at: tuple[str, int] | None) -> Callable[[str], None]:
     return passing
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as embedded:
-        yield embedded
-
-
 @pytest.fixture
 def relays(tmp_path: Path) -> Iterator[Relays]:
     processes = Relays(tmp_path)

@@ -34,12 +34,6 @@ pytestmark = pytest.mark.live
 _runs = count()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as embedded:
-        yield embedded
-
-
 @pytest.fixture
 def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
     with connect(server.url) as client:
