@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Literal
 
 from broker.bell import Bell
-from broker.plan import Control, PlanChange, encode_control
+from broker.plan import Control, encode_control
 from broker.ports import (
     BirthRow,
-    Dealing,
     Delivery,
-    Evidence,
     Fenced,
     FleetRow,
     JournalLost,
@@ -25,9 +22,7 @@ from broker.ports import (
     Ports,
     RegisterLost,
     RegisterRow,
-    Request,
     Sending,
-    StreamCount,
     Unavailable,
 )
 from broker.relay import Copy, Fate, Id, OutboxEntry, format_id
@@ -102,6 +97,16 @@ class MemoryServer:
         """The id that `*` gets after `last`: the clock's millisecond, or the next number within the last one."""
         now = self.clock.wall_us() // 1000
         return (now, 0) if now > last[0] else (last[0], last[1] + 1)
+
+    def make_room_for(self, robot: str, contents: Sequence[bytes]) -> None:
+        """What a robot begins with: its births, and a journal that holds `contents`."""
+        rows = [JournalRow(0, number, content) for number, content in enumerate(contents, start=1)]
+        self.journals[robot] = _Journal(rows)
+        self.births[robot] = []
+
+    def open_outbox(self, shard: int) -> None:
+        """An outbox, empty."""
+        self.outboxes[shard] = _Outbox()
 
     def inbox(self, robot: str) -> _Inbox:
         """The inbox of `robot`, made when it is first asked for."""
@@ -338,64 +343,3 @@ def memory_ports(server: MemoryServer, robot: str, nonce: str) -> Ports:
         orders=MemoryOrders(server),
         fleet=MemoryFleetReader(server),
     )
-
-
-class MemoryDesk:
-    """`ports.Desk` in memory."""
-
-    def __init__(self, server: MemoryServer) -> None:
-        self._server = server
-
-    def deal(self, dealing: Dealing) -> None:
-        server = self._server
-        server.register = []
-        for robot, contents in dealing.journals.items():
-            rows = [JournalRow(0, number, content) for number, content in enumerate(contents, start=1)]
-            server.journals[robot] = _Journal(rows)
-            server.births[robot] = []
-        for shard in range(dealing.shards):
-            server.outboxes[shard] = _Outbox()
-            server.put(shard, None, encode_control(dealing.plan))
-        self._give("dealt", dealing.terms)
-
-    def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
-        self._give(order, content)
-
-    def change(self, change: PlanChange, insist: bool = True) -> None:  # noqa: ARG002  there is no trouble
-        for shard in self._server.outboxes:
-            self._server.put(shard, None, encode_control(change))
-
-    def requests(self) -> list[Request]:
-        return []  # nobody can reach into a simulation
-
-    def _give(self, order: Literal["dealt", "go", "crash", "stop"], content: bytes) -> None:
-        server = self._server
-        last = server.orders[-1].entry.partition("-") if server.orders else ("0", "-", "0")
-        entry = server.next_id((int(last[0]), int(last[2])))
-        server.orders.append(Order(format_id(entry), order, content))
-        server.orders_bell.ring()
-
-    def collect(self) -> Evidence:
-        server = self._server
-        return Evidence(
-            controls={shard: list(box.controls) for shard, box in server.outboxes.items()},
-            fates={shard: list(box.fates) for shard, box in server.outboxes.items()},
-            journals={
-                robot: list(server.journals[robot].rows) if robot in server.journals else None
-                for robot in server.births
-            },
-            births={robot: list(rows) for robot, rows in server.births.items()},
-            register_exists=server.register is not None,
-            register=server.register[0] if server.register else None,
-            outboxes={
-                shard: StreamCount(box.added, format_id(box.last), len(box.fresh) + len(box.pending))
-                for shard, box in server.outboxes.items()
-            },
-            inboxes={
-                robot: StreamCount(box.added, format_id(box.last), len(box.fresh) + len(box.pending))
-                for robot, box in server.inboxes.items()
-            },
-            orders=list(server.orders),
-            fleet=list(server.fleet),
-            contradictions=dict(server.contradictions),
-        )

@@ -29,6 +29,10 @@ class RegisterLost(Exception):
     """The register's stream is gone. The secret is never written a second time."""
 
 
+class RunGone(Exception):
+    """The run's orders are not there: it was never dealt on this server, it was removed, or the server lost it."""
+
+
 class Unavailable(Exception):
     """The server did not answer within the port's patience, and it is not known whether the request took effect."""
 
@@ -50,12 +54,16 @@ class JournalRow(msgspec.Struct, frozen=True):
     content: bytes
 
 
+OrderName = Literal["dealt", "go", "joined", "crash", "stop"]
+
+
 class Order(msgspec.Struct, frozen=True):
-    """The only word from outside: `dealt` (content = the run's terms), `go`, `crash` (content = the worker that is to
-    crash: `r03/secret_merger`; all others pass it by) and `stop` (content = the reason)."""
+    """The only word from outside: `dealt` (content = the run's terms), `go`, `joined` (content = the name of a robot
+    that takes part from now on), `crash` (content = the worker that is to crash: `r03/secret_merger`; all others pass
+    it by) and `stop` (content = the reason)."""
 
     entry: str
-    order: Literal["dealt", "go", "crash", "stop"]
+    order: OrderName
     content: bytes
 
 
@@ -278,13 +286,15 @@ class Evidence(msgspec.Struct, frozen=True):
 
 class Dealing(msgspec.Struct, frozen=True):
     """What a run begins with. `journals` holds, per robot, the contents of its journal's entries `0-1`, `0-2` …;
-    `terms` is what every robot is told by the order `dealt`."""
+    `terms` is what every robot is told by the order `dealt`. `papers` are for those who look after the run on any
+    host, and for its record; no robot reads them, and the broker does not know what they say."""
 
     run: str
     shards: int
     plan: PlanChange
     journals: dict[str, list[bytes]]
     terms: bytes
+    papers: tuple[bytes, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -308,8 +318,17 @@ class Desk(Protocol):
         """Create register, births and journals, put the plan into every outbox, and give the order `dealt`."""
         ...
 
+    def admit(self, robot: str, contents: Sequence[bytes]) -> None:
+        """Let one more robot take part: create its births and its journal, which begins with `contents`, and give the
+        order `joined`. Twice does no harm."""
+        ...
+
     def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
         """Give an order to all robots."""
+        ...
+
+    def orders(self) -> list[Order]:
+        """Orders that this desk has not seen, in order, its own included. Raises RunGone."""
         ...
 
     def change(self, change: PlanChange, insist: bool = True) -> None:

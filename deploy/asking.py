@@ -15,10 +15,10 @@ import msgspec
 import redis
 
 from broker.plan import PlanChange
-from broker.ports import Unavailable
+from broker.ports import RunGone, Unavailable
 from broker.streams.connection import check_server, connect
 from broker.streams.controls import Course, Lookout, Met, read_course
-from broker.streams.requests import RunGone, StreamRequests
+from broker.streams.requests import StreamRequests
 from deploy.discovery import Whereabouts
 from deploy.environment import Unable
 from deploy.settings import Unfit

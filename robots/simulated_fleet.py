@@ -15,7 +15,8 @@ from itertools import count
 from random import Random
 from typing import Any, Final
 
-from broker.memory import MemoryDesk, MemoryServer, memory_ports
+from broker.memory import MemoryServer, memory_ports
+from broker.memory_desk import MemoryDesk
 from broker.memory_fleet import MemoryFleetLog
 from broker.memory_relay import MemoryRelay
 from broker.ports import Ending, Fenced, JournalLost, Unavailable

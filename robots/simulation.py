@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from broker.conductor import Conductor
-from broker.memory import MemoryDesk, MemoryServer
+from broker.memory import MemoryServer
+from broker.memory_desk import MemoryDesk
 from broker.memory_fleet import MemoryFleetLog
 from broker.plan import PlanChange
 from broker.ports import Evidence

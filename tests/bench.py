@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from broker.envelope import Envelope, decode, encode
 from broker.faults import AnyFault
-from broker.memory import MemoryDesk, MemoryServer, memory_ports
+from broker.memory import MemoryServer, memory_ports
+from broker.memory_desk import MemoryDesk
 from broker.plan import PlanChange, Planned
 from broker.ports import Ports
 from broker.relay import Copy

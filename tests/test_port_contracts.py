@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 import redis.asyncio
@@ -20,7 +21,8 @@ from cutting_proxy import CuttingProxy
 
 from broker.embedded import EmbeddedServer
 from broker.envelope import Garbage, decode
-from broker.memory import MemoryDesk, MemoryEventSource, MemoryServer, memory_ports
+from broker.memory import MemoryEventSource, MemoryServer, memory_ports
+from broker.memory_desk import MemoryDesk
 from broker.memory_fleet import MemoryFleetLog
 from broker.plan import Birth, PlanChange, Planned, encode_control
 from broker.ports import (
@@ -36,16 +38,20 @@ from broker.ports import (
     JournalRow,
     Ports,
     RegisterLost,
+    RunGone,
     Sending,
     Unavailable,
 )
 from broker.relay import Copy, parse_id
+from broker.streams import deeds
 from broker.streams.connection import async_twin, connect, connect_async
 from broker.streams.desk import StreamDesk
 from broker.streams.event_source import StreamEventSource
 from broker.streams.fleet_log import StreamFleetLog, last_incarnation
 from broker.streams.keys import Keys
 from broker.streams.ports import ports_for
+from broker.streams.runs import StreamRuns
+from broker.streams.supervisor_lease import SupervisorLease
 from deploy.event_feed import EventFeed
 from telemetry.clock import SystemClock
 from telemetry.events import RobotStarted, Stamped
@@ -592,6 +598,33 @@ def test_orders_come_in_order_to_late_readers_too(make_lab: MakeLab) -> None:
     lab.tell(story)
 
 
+def test_a_robot_that_joins_has_all_that_a_dealt_one_has_and_is_told_to_everybody_once(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", "r01")
+
+    async def story() -> None:
+        # Given a run of two robots, and its desk's orders so far
+        assert [order.order for order in lab.desk.orders()] == ["dealt"]
+        # When a third one joins, and is let in once more
+        for _ in range(2):
+            lab.desk.admit("r02", [b"joined"])
+        # Then the desk hears of it once, and a life of it can be born, send and receive
+        assert [(order.order, order.content) for order in lab.desk.orders()] == [("joined", b"r02")]
+        assert lab.desk.orders() == []
+        life = lab.life("r02", "first")
+        assert await life.journal.replay() == [JournalRow(0, 1, b"joined")]
+        await life.journal.append(1, [b"born"])
+        await life.register.announce_birth(1)
+        assert await life.outbox.send(b"frame") is Sending.SENT
+        lab.deliver("r02", b"copy")
+        assert [delivery.frame for delivery in await life.inbox.receive(10, WAIT_US)] == [b"copy"]
+        # and the evidence tells of all three
+        evidence = lab.desk.collect()
+        assert list(evidence.journals) == list(evidence.births) == ["r00", "r01", "r02"]
+        assert evidence.inboxes["r02"].added == 1
+
+    lab.tell(story)
+
+
 def test_deeds_and_deaths_stand_in_one_order_for_everybody(make_lab: MakeLab) -> None:
     lab = make_lab("r00")
 
@@ -1097,6 +1130,87 @@ def test_what_is_no_control_entry_is_not_collected_as_one(server: EmbeddedServer
         lab.server.xadd(control, dict[Any, Any](fields), id=f"1-{number}")
 
     assert lab.desk.collect().controls == {0: [("1-1", PLAN)], 1: []}
+    lab.server.close()
+
+
+@pytest.mark.live
+def test_a_run_that_is_gone_is_told_as_gone_and_is_not_begun_anew(server: EmbeddedServer) -> None:
+    # Given a run whose server came back empty
+    lab = StreamsLab(server.url, "r00")
+    lab.server.delete(lab.keys.orders)
+
+    # When somebody asks for orders, gives one, or wants to supervise / Then it is gone, and stays so
+    for act in (
+        lab.desk.orders,
+        lambda: lab.desk.order("stop"),
+        lambda: SupervisorLease(lab.server, lab.run, "a").hold(None),
+    ):
+        with pytest.raises(RunGone):
+            act()
+    assert not lab.server.exists(lab.keys.orders, lab.keys.supervisor)
+    lab.server.close()
+
+
+@pytest.mark.live
+def test_what_a_run_was_dealt_with_is_known_on_every_host_and_a_removed_run_leaves_no_key() -> None:
+    with EmbeddedServer() as server, connect(server.url) as client, connect(server.url) as elsewhere:
+        # Given two runs that were dealt one after the other, the second with papers
+        StreamDesk(client, "one").deal(dealing("one", ("r00",)))
+        desk = StreamDesk(client, "two")
+        desk.deal(msgspec.structs.replace(dealing("two", ("r00",)), papers=(b"settings", b"deal")))
+        desk.admit("r01", [b"joined"])
+        deeds.ask(client, "two", "r01", "kill r01")
+        SupervisorLease(client, "two", "a").hold(7)
+
+        # Then any other client finds both and reads the papers
+        assert StreamRuns(elsewhere).newest_first() == ["two", "one"]
+        assert StreamDesk(elsewhere, "two").papers() == [b"settings", b"deal"]
+        assert StreamDesk(elsewhere, "one").papers() == []
+
+        # And when they are removed by whoever does so, nothing is left
+        StreamDesk(elsewhere, "two").forget()
+        assert StreamRuns(elsewhere).newest_first() == ["one"]
+        StreamDesk(elsewhere, "one").forget()
+        assert client.keys() == []
+
+
+@pytest.mark.live
+def test_one_supervisor_holds_a_run_at_a_time_and_its_successor_knows_what_was_done(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+    one, other = (SupervisorLease(lab.server, lab.run, name) for name in ("one", "other"))
+
+    # Given one who holds it, and has noted how far the deeds were handed out
+    assert one.hold(None) == -1
+    assert one.hold(5_000_000) == 5_000_000
+    # When another one asks / Then it has to stand by
+    assert other.hold(None) is None
+    # until the first one gives it back, or its lease runs out; it knows then how far things were
+    one.release()
+    assert other.hold(None) == 5_000_000
+    assert one.hold(None) is None
+    lab.server.hset(lab.keys.supervisor, "until_us", "1")
+    assert one.hold(None) == 5_000_000
+    # and whoever does not hold it cannot give it back
+    other.release()
+    assert other.hold(None) is None
+    lab.server.close()
+
+
+@pytest.mark.live
+def test_a_deed_that_is_asked_of_an_rq_worker_is_heard_once_and_only_by_whoever_runs_the_robot_then(
+    server: EmbeddedServer,
+) -> None:
+    lab = StreamsLab(server.url, "r00")
+    # Given a deed that was meant for an earlier life
+    deeds.ask(lab.server, lab.run, "r00", "kill r00")
+    hearing = deeds.Deeds(lab.server, lab.run, "r00")
+    assert hearing.read() == []
+    # When others follow, and something too long to be one
+    for deed in ("pause r00", "x" * 1000, "kill rq:r00"):
+        deeds.ask(lab.server, lab.run, "r00", deed)
+    # Then each is heard once, and only those of this robot
+    assert hearing.read() == ["pause r00", "kill rq:r00"]
+    assert hearing.read() == []
     lab.server.close()
 
 

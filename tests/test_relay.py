@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from broker.envelope import MAX_FRAME, Envelope, Garbage, damaged, decode, encode
 from broker.history import READY_LIMIT
-from broker.memory import MemoryDesk, MemoryServer
+from broker.memory import MemoryServer
+from broker.memory_desk import MemoryDesk
 from broker.memory_relay import MemoryRelay
 from broker.plan import Birth, Plan, PlanChange, Planned, encode_control
 from broker.ports import Dealing

@@ -15,19 +15,19 @@ from broker.ports import Unavailable
 from broker.relay import parse_id
 from broker.streams import keys
 from broker.streams.connection import block_ms
-from broker.streams.desk import Shape
+from broker.streams.desk import joined_in, shape_in
 from broker.streams.keys import Keys
+from broker.streams.orders import orders_in
 from broker.streams.patience import PATIENCE_S, TROUBLE, insist_blocking
 from broker.streams.reading import Entry, decoded_one, read_all_blocking
 
 DEALT_MS: Final = 0  # the ids that a deal makes bear no time
 _PAGE: Final = 1000  # entries of a stream in one read
 
-_read_shape = msgspec.msgpack.Decoder(Shape).decode
-
 
 class Course(msgspec.Struct, frozen=True):
-    """What a run's orders tell. Times are the server's, in milliseconds; None: not yet."""
+    """What a run's orders tell; `robots` are those that it was dealt with, and those that joined since. Times are the
+    server's, in milliseconds; None: not yet."""
 
     shards: int
     robots: tuple[str, ...]
@@ -45,25 +45,19 @@ class Met(msgspec.Struct, frozen=True):
 
 def read_course(client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> Course | None:
     """How the run was dealt and begun; None when the server knows of no such run. Raises Unavailable."""
-    orders = Keys(run).orders
-    entries = insist_blocking("orders", lambda: read_all_blocking(client, orders), patience_s)
-    course = None
-    for entry, fields in entries:
-        order = fields.get(keys.ORDER)
-        if course is None:
-            course = _dealt(fields)
-        elif order == b"go" and course.go_ms is None:
-            course = msgspec.structs.replace(course, go_ms=parse_id(entry)[0])
-        elif order == b"stop":
-            course = msgspec.structs.replace(course, stop=fields.get(keys.WORDS, b"").decode(errors="replace"))
-    return course
-
-
-def _dealt(fields: dict[bytes, bytes]) -> Course | None:
-    try:
-        return Course(*_read_shape(fields[keys.SHAPE]))
-    except (KeyError, msgspec.DecodeError):
+    key = Keys(run).orders
+    entries = insist_blocking("orders", lambda: read_all_blocking(client, key), patience_s)
+    shape, orders = shape_in(entries), orders_in(entries)
+    if shape is None:
         return None
+    shards, robots = shape
+    course = Course(shards, (*robots, *joined_in(orders)))
+    for order in orders:
+        if order.order == "go" and course.go_ms is None:
+            course = msgspec.structs.replace(course, go_ms=parse_id(order.entry)[0])
+        elif order.order == "stop":
+            course = msgspec.structs.replace(course, stop=order.content.decode(errors="replace"))
+    return course
 
 
 class Lookout:

@@ -7,7 +7,7 @@ order `dealt` comes last, at `0-1` as well: nobody may take a half-dealt run for
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -16,20 +16,35 @@ import redis
 from redis.exceptions import ResponseError
 
 from broker.plan import Control, PlanChange, encode_control, read_control
-from broker.ports import BirthRow, Dealing, Deed, Evidence, JournalRow, RegisterRow, Request, StreamCount, Unavailable
+from broker.ports import (
+    BirthRow,
+    Dealing,
+    Deed,
+    Evidence,
+    JournalRow,
+    Order,
+    RegisterRow,
+    Request,
+    RunGone,
+    StreamCount,
+    Unavailable,
+)
 from broker.relay import Fate, parse_id
+from broker.shards import is_robot
 from broker.streams import keys
 from broker.streams.fleet_log import fleet_rows
 from broker.streams.keys import Keys
 from broker.streams.orders import orders_in
 from broker.streams.patience import PATIENCE_S, insist_blocking
-from broker.streams.reading import Entry, decoded, read_all_blocking
+from broker.streams.reading import Entry, decoded, decoded_one, read_all_blocking
 from broker.streams.requests import StreamRequests
+from broker.streams.runs import StreamRuns
 
 _NO_STREAM: Final = StreamCount(0, "0-0", 0)
+_NO_SHAPE: Final = (0, ())
 
 Shape = tuple[int, tuple[str, ...]]
-"""How many shards a run has, and the names of its robots."""
+"""How many shards a run has, and the names of the robots that it was dealt with."""
 
 _encode = msgspec.msgpack.encode
 _read_fates = msgspec.msgpack.Decoder(list[Fate]).decode
@@ -40,13 +55,15 @@ _read_shape = msgspec.msgpack.Decoder(Shape).decode
 class StreamDesk:
     """`ports.Desk` on streams."""
 
-    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S, last_request: str = "0") -> None:
+        """`last_request` is the last one that an earlier desk has seen and answered."""
         self._client = client
         self._run = run
         self._keys = Keys(run)
         self._patience_s = patience_s
         self._shape: Shape | None = None
-        self._requests = StreamRequests(client, run)
+        self._requests = StreamRequests(client, run, after=last_request)
+        self._last_order = "0"
 
     def deal(self, dealing: Dealing) -> None:
         """Create everything that a run begins with. Again with the same dealing: only what is absent yet.
@@ -54,10 +71,18 @@ class StreamDesk:
         assert dealing.run == self._run
         insist_blocking("deal", lambda: self._deal(dealing), self._patience_s)
 
+    def admit(self, robot: str, contents: Sequence[bytes]) -> None:
+        """Let one more robot take part. Twice does no harm. Raises Unavailable."""
+        insist_blocking("admission", lambda: self._admit(robot, contents), self._patience_s)
+
     def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
-        """Give an order to all robots; a lost reply may give it twice, which does no harm. Raises Unavailable."""
-        fields: dict[Any, Any] = {keys.ORDER: order, keys.WORDS: content}
-        insist_blocking("order", lambda: self._client.xadd(self._keys.orders, fields), self._patience_s)
+        """Give an order to all robots; a lost reply may give it twice, which does no harm. Raises RunGone,
+        Unavailable."""
+        insist_blocking("order", lambda: self._give(order, content), self._patience_s)
+
+    def orders(self) -> list[Order]:
+        """Orders that this desk has not seen, in order. Asked once. Raises RunGone, Unavailable."""
+        return insist_blocking("orders", self._new_orders, patience_s=0)
 
     def change(self, change: PlanChange, insist: bool = True) -> None:
         """Put a plan change into every outbox, for certain (twice does no harm). Without `insist` it is tried once.
@@ -73,6 +98,17 @@ class StreamDesk:
         """Requests not seen yet, in order; none while the server is away."""
         return self._requests.read()
 
+    def papers(self) -> list[bytes]:
+        """The papers that the run was dealt with; none when there are no such. Raises Unavailable."""
+        entries = insist_blocking(
+            "papers", lambda: read_all_blocking(self._client, self._keys.papers), self._patience_s
+        )
+        return [fields.get(keys.PAPER, b"") for _, fields in entries]
+
+    def journal(self, robot: str) -> list[JournalRow]:
+        """What stands in a robot's journal; nothing when it is lost. Raises Unavailable."""
+        return insist_blocking("journal", lambda: self._journal(robot), self._patience_s) or []
+
     def collect(self) -> Evidence:
         """Read everything that the verdict is judged from. Raises Unavailable."""
         return insist_blocking("evidence", self._collect, self._patience_s)
@@ -83,14 +119,16 @@ class StreamDesk:
         insist_blocking("forgetting", self._forget, self._patience_s)
 
     def _forget(self) -> None:
-        shards, robots = self._known_shape()
+        shards, robots = self._everybody(read_all_blocking(self._client, self._keys.orders))
         names = self._keys
-        streams = [names.register, names.events, names.requests, names.deaths]
-        streams += [key for robot in robots for key in (names.birth(robot), names.inbox(robot), names.journal(robot))]
+        streams = [names.register, names.events, names.requests, names.deaths, names.papers, names.supervisor]
+        for robot in robots:
+            streams += [names.birth(robot), names.inbox(robot), names.journal(robot), names.deeds(robot)]
         for shard in range(shards):
             streams += [names.outbox(shard), names.control(shard), names.fates(shard), names.lease(shard)]
         for key in [*streams, names.orders]:  # the orders last: they tell what else there is
             self._client.unlink(key)
+        StreamRuns(self._client).forget(self._run)
 
     def _deal(self, dealing: Dealing) -> None:
         self._shape = (dealing.shards, tuple(dealing.journals))
@@ -99,12 +137,38 @@ class StreamDesk:
             return  # the last step was done: all of it was
         for key in (self._keys.register, self._keys.deaths):
             self._create(key, [{keys.NONCE: b""}])
+        if dealing.papers:
+            self._create(self._keys.papers, [{keys.PAPER: paper} for paper in dealing.papers])
         for robot, contents in dealing.journals.items():
-            self._create(self._keys.birth(robot), [{keys.NONCE: b""}])
-            self._create(self._keys.journal(robot), [{keys.CONTENT: content, keys.NONCE: b""} for content in contents])
+            self._make_room_for(robot, contents)
         for shard in range(dealing.shards):
             self._create(self._keys.outbox(shard), [{keys.CONTROL: encode_control(dealing.plan)}])
+        StreamRuns(self._client).add(self._run)
         self._create(self._keys.orders, [dealt])
+
+    def _make_room_for(self, robot: str, contents: Sequence[bytes]) -> None:
+        self._create(self._keys.birth(robot), [{keys.NONCE: b""}])
+        self._create(self._keys.journal(robot), [{keys.CONTENT: content, keys.NONCE: b""} for content in contents])
+
+    def _admit(self, robot: str, contents: Sequence[bytes]) -> None:
+        _, robots = self._everybody(read_all_blocking(self._client, self._keys.orders))
+        if robot not in robots:
+            self._make_room_for(robot, contents)
+            self._give("joined", robot.encode())
+
+    def _give(self, order: str, content: bytes) -> None:
+        """A run that is gone is not begun anew."""
+        fields: dict[Any, Any] = {keys.ORDER: order, keys.WORDS: content}
+        if self._client.xadd(self._keys.orders, fields, nomkstream=True) is None:
+            raise RunGone(self._run)
+
+    def _new_orders(self) -> list[Order]:
+        entries = decoded_one(self._client.xread({self._keys.orders: self._last_order}))
+        if entries:
+            self._last_order = entries[-1][0]
+        elif not self._client.exists(self._keys.orders):
+            raise RunGone(self._run)
+        return orders_in(entries)
 
     def _create(self, key: str, contents: list[dict[bytes, bytes]]) -> None:
         """Make a stream of `contents`, whole or not at all, unless it stands already."""
@@ -127,7 +191,7 @@ class StreamDesk:
 
     def _collect(self) -> Evidence:
         orders = read_all_blocking(self._client, self._keys.orders)
-        shards, robots = self._shape or _shape_in(orders)
+        shards, robots = self._everybody(orders)
         fleet = fleet_rows(read_all_blocking(self._client, self._keys.deaths))
         return Evidence(
             controls={shard: self._controls(shard) for shard in range(shards)},
@@ -146,7 +210,13 @@ class StreamDesk:
         )
 
     def _known_shape(self) -> Shape:
-        return self._shape or _shape_in(read_all_blocking(self._client, self._keys.orders))
+        self._shape = self._shape or shape_in(read_all_blocking(self._client, self._keys.orders))
+        return self._shape or _NO_SHAPE
+
+    def _everybody(self, orders: list[Entry]) -> Shape:
+        """The run's shape with the robots that joined it."""
+        shards, robots = self._shape or shape_in(orders) or _NO_SHAPE
+        return shards, (*robots, *joined_in(orders_in(orders)))
 
     def _controls(self, shard: int) -> list[tuple[str, Control]]:
         entries = read_all_blocking(self._client, self._keys.control(shard))
@@ -195,10 +265,16 @@ def _birth(entry: str, fields: dict[bytes, bytes]) -> BirthRow:
     return BirthRow(entry, "born", nonce, None) if at is None else BirthRow(entry, "attempt", nonce, int(at))
 
 
-def _shape_in(orders: list[Entry]) -> Shape:
-    """The run's shape, as its deal left it; nothing when it was not dealt, or its orders are lost."""
-    for _, fields in orders:
-        if keys.SHAPE in fields:
-            shape: Shape = _read_shape(fields[keys.SHAPE])
-            return shape
-    return 0, ()
+def shape_in(orders: list[Entry]) -> Shape | None:
+    """The run's shape, as its deal left it; None when it was not dealt, or its orders are lost."""
+    try:
+        shape: Shape = _read_shape(orders[0][1][keys.SHAPE])
+    except (LookupError, msgspec.DecodeError):
+        return None
+    return shape
+
+
+def joined_in(orders: Iterable[Order]) -> tuple[str, ...]:
+    """The robots that joined, each once, in their order. Anybody may write orders: what is no robot's name is none."""
+    names = (order.content.decode("ascii", "replace") for order in orders if order.order == "joined")
+    return tuple(dict.fromkeys(filter(is_robot, names)))

@@ -22,12 +22,16 @@ SECRET: Final = b"s"  # register
 FATES: Final = b"f"  # fates: a msgpack list of fates
 REDONE: Final = b"r"  # fates: a msgpack list of ids that are about to be redone
 EVENTS: Final = b"f"  # events: a batch of events
-ORDER: Final = b"o"  # orders: dealt, go, crash, stop
-WORDS: Final = b"c"  # orders: the terms, the worker, or the reason
+ORDER: Final = b"o"  # orders: dealt, go, joined, crash, stop
+WORDS: Final = b"c"  # orders: the terms, the robot, the worker, or the reason
 SHAPE: Final = b"d"  # orders, of `dealt`: msgpack [shards, names of the robots]
 REQUEST: Final = b"q"  # requests: what a person asks of whoever conducts the run
+PAPER: Final = b"p"  # papers: opaque
+DEED: Final = b"d"  # deeds: what the RQ worker of a robot is to do, and to whom
 
 BEFELL: Final = b"d"  # deaths: a deed or a death, as msgpack
+
+RUNS: Final = "lab:runs"  # the runs that were dealt on this server, by time
 
 FIRST_ID: Final = "0-1"
 GREATEST_ID: Final = "18446744073709551615-18446744073709551615"  # nothing can ever follow it
@@ -43,6 +47,8 @@ class Keys:
         self.orders = f"lab:{{{run}}}:orders"
         self.requests = f"lab:{{{run}}}:requests"
         self.deaths = f"lab:{{{run}}}:deaths"
+        self.papers = f"lab:{{{run}}}:papers"
+        self.supervisor = f"lab:{{{run}}}:supervisor"
 
     def birth(self, robot: str) -> str:
         """Births of, and attempts to write by, one robot. In the register's slot: one transaction touches both."""
@@ -53,6 +59,10 @@ class Keys:
 
     def journal(self, robot: str) -> str:
         return f"lab:{{{self._run}.{robot}}}:journal"
+
+    def deeds(self, robot: str) -> str:
+        """What is asked of the RQ worker that runs the robot. Read by it alone, and only while it does."""
+        return f"lab:{{{self._run}.{robot}}}:deeds"
 
     def outbox(self, shard: int) -> str:
         return f"lab:{{{self._run}.out{shard}}}:out"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 import redis.asyncio
 
-from broker.ports import Order, Unavailable
+from broker.ports import Order, OrderName, Unavailable
 from broker.streams import keys
 from broker.streams.connection import block_ms
 from broker.streams.patience import TROUBLE
 from broker.streams.reading import Entry, decoded_one
 
-_NAMES: Final[dict[bytes, Literal["dealt", "go", "crash", "stop"]]] = {
+_NAMES: Final[dict[bytes, OrderName]] = {
     b"dealt": "dealt",
     b"go": "go",
+    b"joined": "joined",
     b"crash": "crash",
     b"stop": "stop",
 }
@@ -40,5 +41,6 @@ class StreamOrders:
 
 
 def orders_in(entries: list[Entry]) -> list[Order]:
-    """The orders in a stream's entries."""
-    return [Order(entry, _NAMES[fields[keys.ORDER]], fields.get(keys.WORDS, b"")) for entry, fields in entries]
+    """The orders in a stream's entries. What is none is passed over: anybody may write there."""
+    named = ((entry, _NAMES.get(fields.get(keys.ORDER, b"")), fields) for entry, fields in entries)
+    return [Order(entry, name, fields.get(keys.WORDS, b"")) for entry, name, fields in named if name is not None]

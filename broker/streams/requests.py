@@ -13,7 +13,7 @@ from typing import Any, Final
 import redis
 from redis.exceptions import RedisError
 
-from broker.ports import Request
+from broker.ports import Request, RunGone
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.patience import PATIENCE_S, insist_blocking
@@ -23,18 +23,15 @@ LONGEST_WORDS: Final = 4096  # bytes, in UTF-8
 _PAGE: Final = 64  # entries of the stream in one read
 
 
-class RunGone(Exception):
-    """The server holds no orders of that run: it was never dealt there, or it has been removed."""
-
-
 class StreamRequests:
     """The run's requests: a person's side (`ask`), and that of the conductor (`read`), who keeps one of these."""
 
-    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S, after: str = "0") -> None:
+        """`after`: the last request that needs not be given any more."""
         self._client = client
         self._keys = Keys(run)
         self._patience_s = patience_s
-        self._cursor = "0"
+        self._cursor = after
 
     def ask(self, words: str) -> str:
         """Put a request there, exactly once, and give its id. Raises ValueError when it is longer than LONGEST_WORDS,

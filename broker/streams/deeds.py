@@ -1,0 +1,47 @@
+"""What is asked of the RQ worker that runs a robot, for those who cannot lay hands on its process: another host's.
+
+A deed is two words, such as `kill r03` or `restart rq:r03`. What they mean is not known here; nor is it known whether
+anybody obeys: who asks sees the death, or does not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import redis
+
+from broker.streams import keys
+from broker.streams.keys import Keys
+from broker.streams.patience import insist_blocking
+from broker.streams.reading import decoded, decoded_one
+
+_KEPT: Final = 64  # deeds; nobody is interested in those of earlier lives
+_LONGEST: Final = 64  # bytes
+
+
+def ask(client: redis.Redis, run: str, robot: str, deed: str) -> None:
+    """Ask whoever runs `robot` for a deed. Tried once. Raises Unavailable when it may or may not have been asked."""
+    fields: dict[Any, Any] = {keys.DEED: deed.encode()}
+    key = Keys(run).deeds(robot)
+    insist_blocking("deed", lambda: client.xadd(key, fields, maxlen=_KEPT, approximate=True), patience_s=0)
+
+
+class Deeds:
+    """The deeds that are asked for from the first `read` on. Raises redis-py's errors; nothing is lost then."""
+
+    def __init__(self, client: redis.Redis, run: str, robot: str) -> None:
+        self._client = client
+        self._key = Keys(run).deeds(robot)
+        self._cursor: str | None = None
+
+    def read(self) -> list[str]:
+        """What was asked since the last call; nothing at the first. What is too long to be a deed is passed over."""
+        if self._cursor is None:
+            last = decoded(self._client.xrevrange(self._key, count=1))
+            self._cursor = last[0][0] if last else "0"
+            return []
+        entries = decoded_one(self._client.xread({self._key: self._cursor}))
+        if entries:
+            self._cursor = entries[-1][0]
+        asked = (fields.get(keys.DEED, b"") for _, fields in entries)
+        return [deed.decode(errors="replace") for deed in asked if len(deed) <= _LONGEST]
