@@ -1,4 +1,4 @@
-"""Where a run that goes on can be reached: by its `live.json` on this host, or by its id on a server that is named.
+"""Where a run that goes on can be reached: by its `live.json` on this host, or on a server that is named.
 
 Nothing is written here, neither into a record nor on a server.
 """
@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import redis
 from redis.exceptions import RedisError
 
+from broker.ports import Unavailable
 from broker.streams.connection import check_server, connect, parse_url
+from broker.streams.controls import read_course
 from broker.streams.keys import Keys
+from broker.streams.runs import StreamRuns
 from deploy.environment import Unable
 from deploy.settings import Unfit
 from telemetry.record import NoSuchRun, find_run
@@ -41,7 +45,8 @@ class _Live(msgspec.Struct):
 
 def find_live(runs: Path, name: str | None, url: str | None) -> Whereabouts:
     """The live run that `name` means: an id, a unique prefix, a folder (with a `/` in it) or `latest`; None is the
-    newest that is live. With `url`, the run of exactly that id on that server, whichever host it runs on.
+    newest that is live. With `url`, a run on that server, whichever host it runs on: its whole id (it may be over
+    then, as long as the server holds it), a unique prefix, or the newest that is live there.
 
     Raises NoSuchRun (there is none, several match, it is over), Unfit (the URL), ServerUnfit, Unable (its live.json
     cannot be used).
@@ -80,23 +85,52 @@ def _newest(runs: Path) -> Whereabouts:
     raise NoSuchRun(f"no run is live in {runs}/; {_START}")
 
 
+def newest_on(client: redis.Redis) -> str | None:
+    """The run that was dealt last on a server, of those that go on; None when none does. Raises Unavailable."""
+    for run in _listed(client):
+        course = read_course(client, run, patience_s=0)
+        if course is not None and course.stop is None:
+            return run
+    return None
+
+
 def _on_server(runs: Path, name: str | None, url: str) -> Whereabouts:
     try:
         parse_url(url)
     except ValueError as error:
         raise Unfit(f"--redis-url: {error}") from None
-    if name is None or name == "latest" or os.sep in name:
-        raise Unfit("--redis-url: a run on a server is named by its whole id; allowed is an id such as 7b08e1")
+    if name is not None and os.sep in name:
+        raise Unfit("--redis-url: a run on a server is named by its id; allowed is an id such as 7b08e1")
     with connect(url) as client:
         check_server(client)
         try:
-            is_there = client.exists(Keys(name).orders)
-        except RedisError as error:
+            run = newest_on(client) if name in (None, "latest") else _named(client, str(name))
+        except (RedisError, Unavailable) as error:
             raise Unable(f"the server went away: {error}") from None
-    if not is_there:
-        raise NoSuchRun(f"the server holds no run {name!r}; allowed is the whole id of one that is live there")
-    folder = runs / name
-    return Whereabouts(name, url, folder.resolve() if folder.is_dir() else None)
+    if run is None:
+        raise NoSuchRun("no run is live on the server; deal one with: robots deal --redis-url URL")
+    folder = runs / run
+    return Whereabouts(run, url, folder.resolve() if folder.is_dir() else None)
+
+
+def _named(client: redis.Redis, name: str) -> str:
+    """The run on a server of which `name` is the id or the only prefix. Raises NoSuchRun."""
+    if client.exists(Keys(name).orders):
+        return name
+    found = [run for run in _listed(client) if run.startswith(name)]
+    if len(found) > 1:
+        raise NoSuchRun(f"{name!r} means {len(found)} runs on the server: {', '.join(sorted(found))}")
+    if not found:
+        raise NoSuchRun(f"the server holds no run {name!r}; allowed is the id of one that was dealt there")
+    return found[0]
+
+
+def _listed(client: redis.Redis) -> list[str]:
+    """The runs that a server still holds, the newest first."""
+    try:
+        return StreamRuns(client).newest_first()
+    except RedisError as error:
+        raise Unavailable(f"runs: {error}") from error
 
 
 def _read(path: Path) -> _Live | None:

@@ -32,9 +32,10 @@ class EventFeed:
                 events = decode_events(frame)
             except msgspec.DecodeError:
                 continue  # anybody may write to a stream; what is missing shows as a gap in the numbers
-            yield from filter(self._is_new, events)
+            yield from filter(self.is_new, events)
 
-    def _is_new(self, stamped: Stamped) -> bool:
+    def is_new(self, stamped: Stamped) -> bool:
+        """Whether the event was not heard before; from now on it was."""
         life = (stamped.source, stamped.incarnation)
         last = self._heard.get(life, 0)
         if stamped.number <= last:

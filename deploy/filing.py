@@ -13,7 +13,6 @@ from broker.plan import PlanChange
 from broker.ports import Evidence
 from deploy.prepared import Prepared
 from deploy.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings
-from robots.deal import Deal
 from robots.recording import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
 from telemetry.record import Record
 from telemetry.verdict.case import load
@@ -69,10 +68,10 @@ def settings_row(run: str, command: str, version: str, prepared: Prepared) -> di
     }
 
 
-def open_record(record: Record, row: Mapping[str, Any], deal: Deal) -> None:
+def open_record(record: Record, settings: Mapping[str, Any], deal: Mapping[str, Any]) -> None:
     """What is known before the first robot is born."""
-    record.write("settings", row)
-    record.write("deal", deal.record())
+    record.write("settings", settings)
+    record.write("deal", deal)
 
 
 def _file_evidence(record: Record, evidence: Evidence) -> None:

@@ -59,15 +59,16 @@ class Fleet:
         """The pid of each child that is not known to have ended."""
         return {child.name: child.pid for child in self._children.values()}
 
-    def start(self, name: str, body: Callable[[], int], log: Path) -> int:
+    def start(self, name: str, body: Callable[[], int], log: Path | None) -> int:
         """Fork a child that runs `body` and exits with what it returns (1 if it raises); its pid.
 
         The child dies with us, leads a process group, ignores SIGINT, reads nothing, and appends what it prints to
-        `log`. Raises ValueError when a living child bears the name, OSError when there can be no child or no log.
+        `log` (None: to our own standard error). Raises ValueError when a living child bears the name, OSError when
+        there can be no child or no log.
         """
         self._demand_free(name)
         assert threading.active_count() == 1, "a fork copies one thread only: whatever the others hold stays held"
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        output = os.dup(2) if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         parent = os.getpid()
         flush_streams()
         try:

@@ -3,11 +3,14 @@
 RQ tells who runs a job by leases (members `job:execution` of a sorted set, scored with the time until which they are
 good), and moves ids between lists without looking. Here are the two moves that look: to claim a job that was taken, and
 to put it back. Both are transactions that watch the job's own hash, which both change; so of two that try, one finds
-out. All keys are RQ's; of the fields of a job's hash, `holder` is ours: the execution that may run it.
+out. All keys are RQ's; of the fields of a job's hash three are ours: `holder` is the execution that may run it, `pid`
+and `host` are where its process is, for people.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from typing import Final
 
@@ -21,6 +24,8 @@ from rq.utils import as_text, parse_composite_key
 
 QUEUE: Final = "robots"
 HOLDER: Final = "holder"
+HOST: Final = "host"
+PID: Final = "pid"
 
 
 def queue_of_robots(connection: redis.Redis, job_class: type[Job] = Job) -> rq.Queue:
@@ -51,7 +56,7 @@ def claim(job: Job, execution: Execution) -> bool:
                 if lease is not None and lease > time.time():
                     return False
             pipe.multi()
-            pipe.hset(job.key, HOLDER, execution.id)
+            pipe.hset(job.key, mapping={HOLDER: execution.id, HOST: socket.gethostname(), PID: os.getpid()})
             try:
                 pipe.execute()
             except WatchError:

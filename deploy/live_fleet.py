@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
-
-import redis
 
 from broker.ports import Unavailable
 from broker.streams.connection import connect
@@ -24,13 +22,13 @@ from deploy.fleet import Death, Fleet
 from deploy.janitor import Janitor
 from deploy.relay_process import relay
 from deploy.relays import Relays
-from deploy.robot_queue import revoke, robots_of
+from deploy.robot_queue import revoke
 from deploy.rq_worker import work
 from deploy.rq_workers import KIND, RqWorkers
 from deploy.server import Server
+from deploy.vantage import Vantage
 from robots.lives import FENCED
-from robots.robot import Terms
-from telemetry.events import AnyEvent, ProcessDied, ProcessStarted
+from telemetry.events import ProcessDied, ProcessStarted
 
 SERVER: Final = "redis"  # the fleet's name for a server of our own
 MOST_SERVER_DEATHS: Final = 20  # of a server that lives again each time
@@ -42,27 +40,23 @@ class LiveFleet:
 
     def __init__(
         self,
-        run: str,
-        robots: Sequence[str],
-        terms: Terms,
+        vantage: Vantage,
         server: Server,
-        client: redis.Redis,
         janitor: Janitor,
         logs: Path,
-        emit: Callable[[AnyEvent], None],
     ) -> None:
+        run, terms = vantage.run, vantage.brief.terms
         self.children = Fleet(janitor)
         self._run = run
-        self._robots = robots
+        self._board = vantage.board
         self._seed = terms.seed
         self._server = server
-        self._client = client
+        self._client = vantage.client
         self._logs = logs
-        self._emit = emit
-        self.log = StreamFleetLog(client, run, patience_s=0)
-        self._relays = Relays(terms.shards, self.children, self._spawn_relay, emit)
+        self._emit = vantage.events.emit
+        self.log = StreamFleetLog(self._client, run, patience_s=0)
+        self._relays = Relays(terms.shards, self.children, self._spawn_relay, self._emit)
         self._workers = RqWorkers(run, terms.robots, self.children, self._spawn_worker, self._revoke)
-        self._ran: dict[str, str] = {}  # robots, by RQ's name of their RQ worker
         self._unrecorded: deque[tuple[str, str, int]] = deque()  # deaths: victim, robot, status
         self._server_deaths = 0
         self._is_ending = False
@@ -86,9 +80,18 @@ class LiveFleet:
         """Whether nobody is dead who will be replaced, and all deaths are on record."""
         return not self._unrecorded and self._workers.is_whole and self._relays.due_s is None
 
+    @property
+    def living(self) -> Mapping[str, int]:
+        """The pid of each child that is not known to have ended."""
+        return self.children.living
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to one child. Raises KeyError when no living child bears the name."""
+        self.children.signal(name, number)
+
     def worker_of(self, robot: str) -> str | None:
         """The RQ worker, by its name among the children, that runs a robot now, as far as is known."""
-        return next((name for name in self._workers.names if self._ran.get(self._workers.rq_name(name)) == robot), None)
+        return self._workers.name_of(self._board.worker_of(robot))
 
     def attend(self, timeout_s: float, ear: int) -> None:
         """Wait at most so long for deaths (or until `ear` can be read), and do what they and earlier ones demand.
@@ -106,11 +109,6 @@ class LiveFleet:
         if not self._is_ending:
             self._relays.attend(time.monotonic())
             self._workers.attend(time.monotonic())
-
-    def see_who_runs_whom(self) -> None:
-        """Remembered, because RQ cannot be asked while the server is away."""
-        with suppress(Unavailable):
-            self._ran = robots_of(self._client, self._run, self._robots)
 
     def cease(self) -> None:
         """From here on nobody is replaced: the run is over."""
@@ -156,9 +154,9 @@ class LiveFleet:
 
     def _tell(self, deaths: list[Death]) -> None:
         if any(death.name.startswith(KIND) for death in deaths):
-            self.see_who_runs_whom()
+            self._board.look(time.monotonic())  # who runs whom may have changed since the last look
         for death in deaths:
-            robot = self._ran.get(self._workers.rq_name(death.name), "") if death.name.startswith(KIND) else ""
+            robot = self._board.robot_of(self._workers.rq_name(death.name)) if death.name.startswith(KIND) else ""
             victim = f"{KIND}{robot}" if robot else death.name  # from now on it matters whom it ran
             self._emit(ProcessDied(victim, death.pid, death.status))
             if death.status not in (0, FENCED) or death.name == SERVER:  # who ended in order is not missed
@@ -180,7 +178,7 @@ class LiveFleet:
         self._start(name, partial(_rq_worker, self._server.url, rq_name))
 
     def _revoke(self, worker: str) -> None:
-        revoke(self._client, self._run, self._robots, worker)
+        revoke(self._client, self._run, self._board.robots, worker)
 
     def _start(self, name: str, body: Callable[[], int]) -> None:
         pid = self.children.start(name, body, self._logs / f"{name.replace(':', '-')}.log")

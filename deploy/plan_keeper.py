@@ -23,9 +23,12 @@ class PlanKeeper:
         self._desk = desk
         self._due: deque[PlanChange] = deque()  # and not known to stand in every outbox
 
-    def keep(self, now_us: int) -> None:
-        """Put out what has come due or was asked for by now, if the server answers."""
+    def keep(self, now_us: int, is_server_there: bool = True) -> None:
+        """Put out what has come due or was asked for by now, if the server answers; one that is known to be away is
+        not asked."""
         self._look(now_us)
+        if not is_server_there:
+            return
         for request in self._desk.requests():
             self._due.append(self._conductor.answer(request.entry, request.words, now_us))
         with suppress(Unavailable):
@@ -36,12 +39,11 @@ class PlanKeeper:
         self._look(0)
         self._put(insist=True)
 
-    def end(self) -> None:
-        """Put an empty plan into every outbox, for certain: whatever a partition holds back comes free.
-        Raises Unavailable."""
-        self._due.clear()
-        self._due.append(PlanChange(()))
-        self._put(insist=True)
+    def repeat(self, now_us: int) -> None:
+        """Have what is in force now put out once more: whoever kept the plan before may not have come to every
+        outbox."""
+        self._look(now_us)
+        self._due.append(PlanChange(self._conductor.in_force(now_us)))
 
     def next_due_us(self, now_us: int) -> int | None:
         """When the next change or deed is due, if that is known."""

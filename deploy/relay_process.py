@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -81,6 +81,15 @@ def volunteer(
             return stopping() or run_is_over()
 
         RelayProcess(url, run, shards, seed, emit, holder=holder, drains=False).run(is_over)
+
+
+def drain(url: str, run: str, shards: Iterable[int], seed: int) -> None:
+    """Empty the outboxes of `shards`, for when nobody sends any more; a relay that still holds one is waited for.
+    Raises Unavailable."""
+    holder = secrets.token_hex(8)
+    with connect(url) as client, _telling(client, run, f"drainer:{holder}", 1) as telling:
+        for shard in shards:
+            RelayProcess(url, run, (shard,), seed, telling.tell, holder=holder).run(lambda: True)
 
 
 class _RunIsOver:

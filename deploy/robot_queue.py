@@ -6,21 +6,24 @@ No robot and no RQ worker runs in here (deploy/rq_worker.py), and none of the ke
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 import msgspec
 import redis
 import rq
 from redis.exceptions import WatchError
+from rq.exceptions import DuplicateJobError
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, ExecutionRegistry
 from rq.job import Job, JobStatus
 from rq.results import Result
 from rq.utils import as_text, parse_composite_key
-from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, clean_worker_registry
 
 from broker.ports import Unavailable
 from broker.streams.patience import TROUBLE
 from deploy.holding import QUEUE, leases_of, put_back, queue_of_robots
+from deploy.idle_workers import WorkerSeen
 from deploy.robot_job import LIVES, job_id
 from deploy.rq_worker import HEARTBEAT_S, LEASE_S, ROBOT_JOB, RobotJob
 
@@ -70,21 +73,50 @@ class LostJobs:
         return [signs[sign] for sign in lost]
 
 
-def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> Job:
-    """Queue a robot's job. Its arguments are names: no secret, no address travels in them.
+def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> None:
+    """Queue a robot's job, unless RQ knows it already. Its arguments are names: no secret, no address travels in them.
 
-    Raises ValueError when the names do not make a job id (letters, digits, `-` and `_`).
+    Raises ValueError when the names do not make a job id (letters, digits, `-` and `_`), and Unavailable.
     """
-    return queue_of_robots(connection, RobotJob).enqueue_call(
-        ROBOT_JOB,
-        args=(run, robot),
-        timeout=-1,
-        result_ttl=0,
-        failure_ttl=FAILURE_KEPT_S,
-        retry=rq.Retry(max=LIVES),
-        job_id=job_id(run, robot),
-        description=f"{robot} of {run}",
-    )
+    try:
+        with suppress(DuplicateJobError):
+            queue_of_robots(connection, RobotJob).enqueue_call(
+                ROBOT_JOB,
+                args=(run, robot),
+                timeout=-1,
+                result_ttl=0,
+                failure_ttl=FAILURE_KEPT_S,
+                retry=rq.Retry(max=LIVES),
+                job_id=job_id(run, robot),
+                description=f"{robot} of {run}",
+                unique=True,
+            )
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+
+
+def rq_workers(connection: redis.Redis, more_than: int = 0) -> list[WorkerSeen]:
+    """The RQ workers for robots, if RQ knows of more than so many; those that it would soon forget are forgotten now.
+    Raises Unavailable."""
+    key = WORKERS_BY_QUEUE_KEY % QUEUE
+    try:
+        if connection.scard(key) <= more_than:
+            return []
+        names = sorted(map(as_text, connection.smembers(key)))
+        with connection.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hmget(name, "state", "last_heartbeat")
+            found: list[Any] = pipe.execute()
+        if any(state is None for state, _ in found):
+            clean_worker_registry(queue_of_robots(connection))
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+    prefix = rq.Worker.redis_worker_namespace_prefix
+    return [
+        WorkerSeen(name.removeprefix(prefix), as_text(state), as_text(beat or b""))
+        for name, (state, beat) in zip(names, found, strict=True)
+        if state is not None
+    ]
 
 
 def look(connection: redis.Redis, run: str, robots: Sequence[str]) -> list[JobSeen]:
@@ -157,15 +189,6 @@ def withdraw_workers(connection: redis.Redis, names: Iterable[str]) -> None:
             pipe.delete(key, WORKER_EXECUTIONS_KEY_TEMPLATE.format(name))
         pipe.execute()
     _forget_idle_queue(connection)
-
-
-def robots_of(connection: redis.Redis, run: str, robots: Sequence[str]) -> dict[str, str]:
-    """Which of these robots each RQ worker (by RQ's name) runs, or ran when it was killed. One that gave its robot back
-    before it ended is not in it. Raises Unavailable.
-
-    Told by the jobs alone: RQ's own list of what a worker runs is gone seconds after nobody could renew it.
-    """
-    return {job.worker: job.robot for job in look(connection, run, robots) if job.lease}
 
 
 def _is_in_hand(job: JobSeen) -> bool:

@@ -43,6 +43,7 @@ from broker.streams.patience import OUTAGE, TROUBLE
 from deploy import robot_job
 from deploy.forking import release_signals, signals_held
 from deploy.holding import QUEUE, claim, holds_lease, put_back
+from deploy.obedience import Obedience
 from deploy.pulse import Pulse, farewell
 from robots.lives import FENCED
 
@@ -200,6 +201,7 @@ class RobotWorker(rq.Worker):
         self._ending: tuple[Ending, int] = ("exit", 1)
         self._end_by_signal: Ending = "signal"
         self._is_told = False
+        self._obedience = self._obedience_for(job)
         with signals_held():
             super().fork_work_horse(job, queue)
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -207,6 +209,12 @@ class RobotWorker(rq.Worker):
         self._pulse.listen()
         if self._stop_requested:  # asked after the job was taken and before there was a horse to tell
             self.kill_horse(signal.SIGTERM)
+
+    def _obedience_for(self, job: Job) -> Obedience | None:
+        """Heeds deeds that are asked of us from afar while we run the robot; other jobs are asked for none."""
+        if not _is_robots(job):
+            return None
+        return Obedience(job.connection, *robot_job.names_in(job.id), self.kill_horse)
 
     def setup_work_horse_signals(self) -> None:
         """The horse's first act."""
@@ -279,6 +287,8 @@ class RobotWorker(rq.Worker):
                 self._end_by_signal = "silent"
                 self.kill_horse()
             return
+        if self._obedience is not None:
+            self._obedience.obey()
         with contextlib.suppress(*TROUBLE):  # a server that restarts keeps our lease; we are still here when it is back
             super().maintain_heartbeats(job, execution)
             if not holds_lease(job, execution) and not self._pulse.is_over():

@@ -13,6 +13,7 @@ from typing import Final
 
 from broker.ports import Unavailable
 from deploy.fleet import Death, Fleet
+from deploy.idle_workers import kept_name
 from deploy.succession import Succession
 from robots.supervision import RestartPolicy
 
@@ -91,8 +92,12 @@ class RqWorkers:
         """The name by which RQ knows the present life of one."""
         return self._rq_name(name, self._lives[name])
 
+    def name_of(self, rq_name: str) -> str | None:
+        """The name in the fleet of the one whose present life RQ knows by `rq_name`; None: it is none of ours."""
+        return next((name for name in self._lives if self.rq_name(name) == rq_name), None)
+
     def _rq_name(self, name: str, life: int) -> str:
-        return f"{self._run}.{name.removeprefix(KIND)}" + (f".{life}" if life > 1 else "")
+        return kept_name(self._run, int(name.removeprefix(f"{KIND}w")), life)
 
     def _start(self, name: str) -> None:
         self._lives[name] += 1

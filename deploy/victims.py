@@ -1,55 +1,99 @@
-"""Hands on a live run's processes, for its chaos (robots/chaos.py): signals to the parent's children and their horses,
-and what can be done to a robot through the server. When to do what, and to whom, is decided elsewhere.
+"""Hands on a live run's processes, for its chaos (robots/chaos.py): signals to the parent's children and their horses;
+to an RQ worker that is none of them a word, which it obeys within a second; and what can be done to a robot through
+the server. When to do what, and to whom, is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final, Protocol
 
 from broker.shards import is_robot
+from broker.streams import deeds
+from broker.streams.desk import StreamDesk
 from broker.streams.hands import StreamHands
-from deploy.fleet import Fleet
+from deploy.vantage import Vantage
 from robots.contradiction import contradiction
-from robots.deal import Deal
+from robots.journal import PartKept, decode_entry
+from robots.secret import Part
+
+SUPERVISOR: Final = "supervisor"
+
+_WORDS: Final = {signal.SIGKILL: "kill", signal.SIGSTOP: "pause", signal.SIGCONT: "resume", signal.SIGTERM: "restart"}
+_OBEYED: Final = ("kill", "restart")  # by an RQ worker that is itself the victim; a paused one could not hear its end
+
+
+class Children(Protocol):
+    """The processes at hand: those that this process started itself."""
+
+    @property
+    def living(self) -> Mapping[str, int]:
+        """The pid of each child, by name."""
+        ...
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to a child."""
+        ...
+
+    def worker_of(self, robot: str) -> str | None:
+        """The child that runs a robot now; None when none does."""
+        ...
+
+
+class NoChildren:
+    """Nobody is at hand."""
+
+    living: Mapping[str, int] = {}
+
+    def signal(self, name: str, number: int) -> None:  # noqa: ARG002
+        """There is nobody. Raises KeyError."""
+        raise KeyError(name)
+
+    def worker_of(self, robot: str) -> str | None:  # noqa: ARG002
+        """None does."""
+        return None
 
 
 class LiveVictims:
-    """`robots.chaos.Victims` for the children of this process.
+    """`robots.chaos.Victims` for the children of this process, and for whoever runs the other robots.
 
-    `worker_of` tells which child (by its name in the fleet) runs a robot now; None when none does.
+    `is_mortal`: this process is the supervisor, and another one may follow it.
     """
 
-    def __init__(
-        self, run: str, deal: Deal, fleet: Fleet, hands: StreamHands, worker_of: Callable[[str], str | None]
-    ) -> None:
-        self._run = run
-        self._deal = deal
-        self._fleet = fleet
-        self._hands = hands
-        self._worker_of = worker_of
-        self._lies: Counter[str] = Counter()
+    def __init__(self, vantage: Vantage, children: Children, is_mortal: bool = False) -> None:
+        self._client = vantage.client
+        self._run = vantage.run
+        self._board = vantage.board
+        self._children = children
+        self._is_mortal = is_mortal
+        self._hands = StreamHands(self._client, self._run)
+        self._desk = StreamDesk(self._client, self._run, patience_s=0)
 
     @property
     def living(self) -> list[str]:
         """The robots that some horse runs now, and the children that are no RQ workers."""
-        robots = [robot for robot in self._deal.robots if self._horse_of(robot) is not None]
-        return robots + [name for name in self._fleet.living if not name.startswith("rq:")]
+        robots = [robot for robot in self._board.robots if self._horse_of(robot) is not None or self._is_afar(robot)]
+        return robots + [name for name in self._children.living if not name.startswith("rq:")]
 
     def kill(self, name: str) -> bool:
+        """Raises Unavailable when it is not known whether another host was told."""
         return self._send(name, signal.SIGKILL)
 
     def pause(self, name: str) -> bool:
+        """Likewise."""
         return self._send(name, signal.SIGSTOP)
 
     def resume(self, name: str) -> bool:
+        """Likewise."""
         return self._send(name, signal.SIGCONT)
 
     def restart(self, name: str) -> bool:
+        """Likewise."""
         return self._send(name, signal.SIGTERM)
 
     def crash(self, robot: str, worker: str) -> bool:
@@ -59,11 +103,12 @@ class LiveVictims:
 
     def contradict(self, robot: str) -> bool:
         """Raises Unavailable when it is not known whether the lie was told."""
-        lie = contradiction(self._run, self._deal, robot, self._lies[robot] + 1)
-        if lie is None:
+        part = self._dealt_part_of(robot)
+        if part is None:
             return False
-        self._lies[robot] += 1
-        return self._hands.slip(robot, lie)
+        sender = next(name for name in self._board.robots if name != robot)
+        number = secrets.randbits(31)  # whoever supervised before has told some too
+        return self._hands.slip(robot, contradiction(self._run, part, robot, sender, number))
 
     def amnesia(self, robot: str) -> bool:
         """Raises Unavailable when it is not known whether the journal is gone."""
@@ -72,25 +117,52 @@ class LiveVictims:
         self._hands.forget_journal(robot)
         return True
 
-    def _send(self, name: str, number: int) -> bool:
-        if is_robot(name):
-            horse = self._horse_of(name)
-            return horse is not None and _send_to(horse, number)
-        child = self._worker_of(name.removeprefix("rq:")) if name.startswith("rq:") else name
-        if child not in self._fleet.living:
+    def _send(self, name: str, number: signal.Signals) -> bool:
+        if name == SUPERVISOR:
+            return self._is_mortal and number == signal.SIGKILL and _send_to(os.getpid(), number)
+        robot = name.removeprefix("rq:")
+        if not is_robot(robot):
+            return self._send_to_child(name, number)
+        child, horse = self._children.worker_of(robot), self._horse_of(robot)
+        if name == robot and horse is not None:
+            return _send_to(horse, number)
+        if name != robot and child is not None:
+            return self._send_to_child(child, number)
+        return self._ask_afar(name, robot, number)
+
+    def _send_to_child(self, child: str, number: signal.Signals) -> bool:
+        if child not in self._children.living:
             return False
-        self._fleet.signal(child, number)
+        self._children.signal(child, number)
         return True
+
+    def _ask_afar(self, name: str, robot: str, number: signal.Signals) -> bool:
+        """Ask the RQ worker that runs the robot and is none of our children."""
+        word = _WORDS[number]
+        if not self._is_afar(robot) or (name != robot and word not in _OBEYED):
+            return False
+        deeds.ask(self._client, self._run, robot, f"{word} {name}")
+        return True
+
+    def _is_afar(self, robot: str) -> bool:
+        """Whether somebody who is not at hand runs the robot."""
+        job = self._board.jobs.get(robot)
+        return job is not None and job.state == "running" and self._children.worker_of(robot) is None
 
     def _horse_of(self, robot: str) -> int | None:
         """The process that is the robot: the only child of its RQ worker."""
-        worker = self._fleet.living.get(self._worker_of(robot) or "")
+        worker = self._children.living.get(self._children.worker_of(robot) or "")
         if worker is None:
             return None
         with suppress(FileNotFoundError, ProcessLookupError):
             children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
             return int(children[0]) if children else None
         return None
+
+    def _dealt_part_of(self, robot: str) -> Part | None:
+        entries = (decode_entry(row.content) for row in self._desk.journal(robot))
+        dealt = (entry.part for entry in entries if isinstance(entry, PartKept) and entry.cause is None)
+        return next(dealt, None)
 
 
 def _send_to(pid: int, number: int) -> bool:

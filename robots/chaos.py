@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from broker.agenda import Due
 from broker.deeds import RESUME, Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Victim
 from broker.dice import Dice
-from broker.ports import FleetLog, Unavailable
+from broker.ports import Deed, FleetLog, FleetRow, Unavailable
 from broker.shards import is_robot, robot_name
 from telemetry.events import AnyEvent, DeedDone, DeedFailed
 
@@ -62,8 +62,15 @@ class Chaos:
     """Plays what a conductor says is due. `robots`: how many were dealt."""
 
     def __init__(
-        self, seed: int, robots: int, log: FleetLog, victims: Victims, emit: Callable[[AnyEvent], None]
+        self,
+        seed: int,
+        robots: int,
+        log: FleetLog,
+        victims: Victims,
+        emit: Callable[[AnyEvent], None],
+        befallen: Iterable[FleetRow] = (),
     ) -> None:
+        """`befallen`: what the fleet log holds already, of whoever played before."""
         self._dice = Dice(seed)
         self._robots = robots
         self._log = log
@@ -71,6 +78,7 @@ class Chaos:
         self._emit = emit
         self._waiting: list[Due] = []
         self._paused: dict[tuple[int, int], str] = {}  # instance and turn → who was paused
+        self._inherited = _still_paused(befallen)
 
     @property
     def is_idle(self) -> bool:
@@ -108,7 +116,7 @@ class Chaos:
     def _end(self, due: Due) -> None:
         """The end of a pause; of one that has not begun, because the server was away, nothing is left."""
         self._waiting = [begin for begin in self._waiting if (begin.instance, begin.turn) != (due.instance, due.turn)]
-        name = self._paused.pop((due.instance, due.turn), None)
+        name = self._paused.pop((due.instance, due.turn), None) or self._inherited.pop(due.fault.text(), None)
         if name is not None and self._victims.resume(name):
             text = f"{RESUME} {name}"
             with suppress(Unavailable):  # it excuses nothing
@@ -130,6 +138,20 @@ class Chaos:
         if victim.robot is None:
             return victim.text()
         return f"{'rq:' if victim.kind == 'rq' else ''}{robot_name(victim.robot, self._robots)}"
+
+
+def _still_paused(befallen: Iterable[FleetRow]) -> dict[str, str]:
+    """Who is paused by an earlier player: the deed's text → its victim."""
+    paused: dict[str, str] = {}
+    for row in befallen:
+        if not isinstance(row, Deed):
+            continue
+        verb, _, _ = row.text.partition(" ")
+        if verb == Pause.name:
+            paused[row.text] = row.victim
+        elif verb == RESUME:
+            paused = {text: victim for text, victim in paused.items() if victim != row.victim}
+    return paused
 
 
 def _is_listed(name: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from broker.envelope import Envelope, encode
-from robots.deal import Deal
 from robots.messages import Update, encode_message, kind_of
 from robots.secret import Part
 
@@ -19,13 +18,9 @@ _LIES: Final = ("lie ", "another lie ")
 _EXCHANGE: Final = bytes(8)  # none that anybody began
 
 
-def contradiction(run: str, deal: Deal, robot: str, number: int) -> bytes | None:
-    """A frame that tells `robot` a wrong word for a part that it was dealt, as if its neighbour had said so; None when
-    it was dealt nothing. It is the lab's `number`-th to it (from 1): two are no repeats."""
-    dealt, names = deal.parts_of(robot), deal.robots
-    if not dealt:
-        return None
-    part, sender = dealt[0], names[(names.index(robot) + 1) % len(names)]
+def contradiction(run: str, part: Part, robot: str, sender: str, number: int) -> bytes:
+    """A frame that tells `robot` a wrong word for `part`, which it was dealt, as if `sender` had said so. It is the
+    lab's `number`-th to it (from 1): two are no repeats."""
     word = next(word for word in _LIES if word != part.word)
     lie = Update((Part(part.index, word, part.last),))
     envelope = Envelope(run, sender, INCARNATION, robot, number, _EXCHANGE, kind_of(lie), encode_message(lie))

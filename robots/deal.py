@@ -37,7 +37,7 @@ class Deal:
         """The parts that `robot` is dealt."""
         return [part for part, names in zip(self.parts, self._holders, strict=True) if robot in names]
 
-    def dealing(self, run: str, terms: Terms, plan: PlanChange) -> Dealing:
+    def dealing(self, run: str, terms: Terms, plan: PlanChange, papers: tuple[bytes, ...] = ()) -> Dealing:
         """What the desk is asked to store."""
         entries: dict[str, list[Entry]] = {name: [Header("dealt")] for name in self._names}
         for part, names in zip(self.parts, self._holders, strict=True):
@@ -49,6 +49,7 @@ class Deal:
             plan=plan,
             journals={name: [encode_entry(entry) for entry in journal] for name, journal in entries.items()},
             terms=encode_terms(terms),
+            papers=papers,
         )
 
     def record(self) -> dict[str, Any]:

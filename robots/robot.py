@@ -93,6 +93,9 @@ async def live(run: str, robot: str, outside: Outside) -> str:
     its workers crash too often, Unavailable.
     """
     terms, orders = await _terms(outside.ports)
+    for order in orders:
+        if order.order == "stop":
+            return order.content.decode()  # nobody is born into a run that is over
     emitter = Emitter(run, robot, 0, outside.clock, outside.sink)
     try:
         befallen = await _await_permission(robot, outside, emitter.emit)

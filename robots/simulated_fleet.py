@@ -223,10 +223,12 @@ class SimulatedFleet:
         return True
 
     def contradict(self, robot: str) -> bool:
-        lie = contradiction(self._run, self._deal, robot, self._server.contradictions[robot] + 1)
-        if lie is None:
+        dealt, names = self._deal.parts_of(robot), self._deal.robots
+        if not dealt:
             return False
         self._server.contradictions[robot] += 1
+        sender = names[(names.index(robot) + 1) % len(names)]
+        lie = contradiction(self._run, dealt[0], robot, sender, self._server.contradictions[robot])
         self._server.deliver(Copy("0-0", 0, robot, lie, 0))
         return True
 

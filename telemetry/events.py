@@ -47,6 +47,12 @@ class RunStopped(Event, frozen=True):
     reason: str
 
 
+class SupervisorBegan(Event, frozen=True):
+    """A supervisor took the run's lease; `is_successor`: after `go`, from another one."""
+
+    is_successor: bool
+
+
 class ProcessStarted(Event, frozen=True):
     """The parent started a process of the fleet (`rq:r03`, `relay:0`, `redis`)."""
 
@@ -85,6 +91,21 @@ class RobotWaiting(Event, frozen=True):
     notable = True
     robot: str
     only_here: tuple[int, ...]
+
+
+class RobotJoined(Event, frozen=True):
+    """A new robot takes part, with empty hands: an RQ worker was idle."""
+
+    notable = True
+    robot: str
+
+
+class RobotLost(Event, frozen=True):
+    """Nobody renewed the lease on a robot's job: its RQ worker is taken for dead, and the robot was queued again."""
+
+    notable = True
+    robot: str
+    worker: str
 
 
 # A robot's life.
@@ -357,47 +378,16 @@ class RelayDeposed(Event, frozen=True):
     shard: int
 
 
+# fmt: off
 AnyEvent = (
-    RunDealt
-    | RunStarted
-    | RunStopped
-    | ProcessStarted
-    | ProcessDied
-    | DeedDone
-    | DeedFailed
-    | RobotWaiting
-    | RobotBorn
-    | RobotStarted
-    | RobotRecovered
-    | RobotLeft
-    | RobotFenced
-    | RobotComplete
-    | RobotPassive
-    | WorkerCrashed
-    | WorkerRestarted
-    | WorkerGaveUp
-    | ChannelPressure
-    | MessageSent
-    | MessageDropped
-    | MessageReceived
-    | MessageRepeated
-    | MessageRefused
-    | MessageTrimmed
-    | InboxOverflowed
-    | ExchangeFailed
-    | PartsMerged
-    | InvariantViolated
-    | RobotQuiet
-    | RobotDisturbed
-    | SecretWritten
-    | SecretRefused
-    | EvidenceLost
-    | RelayResumed
-    | FatesDecided
-    | PlanChanged
-    | RelayCongested
-    | RelayDeposed
+    RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | DeedDone | DeedFailed
+    | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted | RobotRecovered | RobotLeft | RobotFenced
+    | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted | WorkerGaveUp | ChannelPressure | MessageSent
+    | MessageDropped | MessageReceived | MessageRepeated | MessageRefused | MessageTrimmed | InboxOverflowed
+    | ExchangeFailed | PartsMerged | InvariantViolated | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused
+    | EvidenceLost | RelayResumed | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
 )
+# fmt: on
 
 
 class Stamped(msgspec.Struct, frozen=True):

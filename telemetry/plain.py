@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from telemetry.events import PlanChanged, RelayResumed, RobotBorn, Stamped, event_name
+from telemetry.events import PlanChanged, RelayResumed, RobotBorn, Stamped, SupervisorBegan, event_name
 from telemetry.view import View
 
 Result = Mapping[str, Any]
@@ -22,7 +22,7 @@ def progress_line(view: View, elapsed_s: float) -> str:
     loss = f"  lost {view.lost / view.offered:.0%}" if view.offered else ""
     written = f"  written by {view.writer}" if view.writer else ""
     return (
-        f"{elapsed_s:6.1f}s  parts {view.share:.0%}  complete {view.complete}/{view.dealt}"
+        f"{elapsed_s:6.1f}s  parts {view.share:.0%}  complete {view.complete}/{view.dealt + view.joined}"
         f"  envelopes {view.offered}{loss}{written}"
     )
 
@@ -35,6 +35,8 @@ def is_notable(stamped: Stamped) -> bool:
             return stamped.incarnation > 1
         case PlanChanged(shard):
             return shard == 0
+        case SupervisorBegan(is_successor):
+            return is_successor
         case RelayResumed(pending=pending):
             return pending > 0 or stamped.source.startswith("volunteer")
     return stamped.event.notable

@@ -15,7 +15,10 @@ from telemetry.events import (
     RobotBorn,
     RobotComplete,
     RobotFenced,
+    RobotJoined,
     RobotLeft,
+    RobotLost,
+    RobotWaiting,
     RunDealt,
     RunStarted,
     RunStopped,
@@ -29,7 +32,7 @@ class RobotView(msgspec.Struct, frozen=True):
     """One robot, as its own events tell it."""
 
     incarnation: int
-    state: str  # alive, left (in order), waiting (for its next life), dead (for good)
+    state: str  # alive, away (until its next life), waiting (no RQ worker is free), left (in order), dead (for good)
     held: int
     is_complete: bool
 
@@ -38,6 +41,7 @@ class View(msgspec.Struct, frozen=True):
     """A run so far. `writer` has the secret written."""
 
     dealt: int = 0  # robots
+    joined: int = 0  # later
     parts: int = 0
     robots: dict[str, RobotView] = {}
     writer: str | None = None
@@ -64,7 +68,7 @@ class View(msgspec.Struct, frozen=True):
     @property
     def is_done(self) -> bool:
         """The secret is written, and every reachable robot is complete."""
-        reachable = [robot for robot in self.robots.values() if robot.state != "dead"]
+        reachable = [robot for robot in self.robots.values() if robot.state not in ("dead", "waiting")]
         return self.writer is not None and all(robot.is_complete for robot in reachable)
 
     @property
@@ -89,7 +93,13 @@ def fold(view: View, stamped: Stamped) -> View:
         case FatesDecided():
             return msgspec.structs.replace(view, offered=view.offered + event.offered, lost=view.lost + event.lost)
         case ProcessDied(process) if process.startswith("rq:"):
-            return _change(view, process.removeprefix("rq:"), state="waiting")
+            return _change(view, process.removeprefix("rq:"), state="away")
+        case RobotLost(robot):
+            return _change(view, robot, state="away")
+        case RobotWaiting(robot):
+            return _change(view, robot, state="waiting")
+        case RobotJoined():
+            return msgspec.structs.replace(view, joined=view.joined + 1)
     return view
 
 

@@ -82,7 +82,7 @@ def run(runs: Path, *faults: str, robots: int = 6, seed: int = 1, for_: str = "0
     name = f"{len(list(runs.iterdir())):06x}"
     simulated = simulate(name, prepared.deal, prepared.terms, prepared.plan, prepared.bounds)
     record = Record.create(runs, name)
-    open_record(record, row := settings_row(name, "simulate", "test", prepared), prepared.deal)
+    open_record(record, row := settings_row(name, "simulate", "test", prepared), prepared.deal.record())
     record.write_rows("events", map(msgspec.to_builtins, simulated.events))
     row |= {"ended": simulated.ended, "seconds": {"born": simulated.born_us / 1e6, "total": simulated.total_us / 1e6}}
     return Ended(simulated, close_record(record, row, simulated.evidence))

@@ -62,13 +62,16 @@ def test_a_request_that_cannot_be_understood_is_answered_with_the_plan_as_it_is(
     assert desk.put == [["loss 0.5"]]
 
 
-def test_at_the_end_an_empty_plan_takes_the_place_of_what_was_still_to_come() -> None:
+def test_a_successor_puts_out_what_is_in_force_though_nothing_changes() -> None:
+    # Given a keeper who takes over in the middle of a plan
     desk = Desk()
-    plan = keeper("partition r00 @1s", desk)
-    desk.is_away = True
-    plan.keep(1_000_000)
-    desk.is_away = False
+    plan = keeper("loss .5; partition r00 @1s+1s; delay 5ms @9s", desk)
 
-    plan.end()
+    # When it has what is in force repeated
+    plan.repeat(1_500_000)
+    plan.keep(1_500_000)
 
-    assert desk.put == [[]]
+    # Then every outbox holds that, whatever its predecessor came to, and what is dated later comes in its time
+    assert desk.put[-1] == ["loss 0.5", "partition r00"]
+    plan.keep(9_000_000)
+    assert desk.put[-1] == ["loss 0.5", "delay 5ms"]

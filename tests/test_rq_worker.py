@@ -20,12 +20,13 @@ from rq_lab import ENDS_KEY, LIVES_KEY, Lab, beating, births, deal
 from waiting import await_true, is_alive
 
 from broker.embedded import EmbeddedServer
-from broker.ports import Death, Unavailable
+from broker.ports import Death
 from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.keys import Keys
 from deploy import pulse
+from deploy.job_board import JobBoard
 from deploy.robot_job import FENCED, LIVES
-from deploy.robot_queue import enqueue_robot, robots_of, withdraw_robot, withdraw_workers
+from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.rq_worker import HEARTBEAT_S, LEASE_S, QUEUE, ROBOT_JOB, SILENCE_S, RobotJob, RobotWorker
 from robots.journal import Header, encode_entry
 from robots.supervision import RestartPolicy
@@ -273,11 +274,13 @@ def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
     # When the first is killed
     lab.kill_worker()
     # Then its robot is known, and the other has none
-    assert robots_of(lab.connection, "t", ["r07"]) == {"rq-r00": "r07"}
-    # and a server that is away is told apart from RQ workers that run none
+    board = JobBoard(lab.connection, "t", ("r07",))
+    assert board.look(1.0)
+    assert (board.worker_of("r07"), board.robot_of("rq-r00"), board.robot_of("rq-r01")) == ("rq-r00", "r07", "")
+    # and that is remembered while the server is away
     os.kill(lab.server.pid, signal.SIGKILL)
-    with pytest.raises(Unavailable):
-        robots_of(lab.connection, "t", ["r07"])
+    assert not board.look(2.0)
+    assert (board.robot_of("rq-r00"), board.looked_s) == ("r07", 1.0)
 
 
 def test_a_robot_that_is_withdrawn_leaves_nothing_wherever_its_job_stands(lab):

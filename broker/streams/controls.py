@@ -60,6 +60,21 @@ def read_course(client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -
     return course
 
 
+def changes_so_far(client: redis.Redis, run: str) -> list[Met]:
+    """Every plan change that stands in the run's first outbox, whether its relay has met it or not; all outboxes get
+    the same. Raises Unavailable."""
+    names = Keys(run)
+
+    def read() -> list[Entry]:
+        copied = read_all_blocking(client, names.control(0))
+        last = parse_id(copied[-1][0]) if copied else (0, 0)
+        still_there = read_all_blocking(client, names.outbox(0))
+        return copied + [entry for entry in still_there if parse_id(entry[0]) > last]
+
+    entries = insist_blocking("plan", read, PATIENCE_S)
+    return [met for met in map(_met, entries) if met is not None]
+
+
 class Lookout:
     """The plan changes that the relay of one shard meets, each given once."""
 

@@ -98,6 +98,16 @@ class StreamDesk:
         """Requests not seen yet, in order; none while the server is away."""
         return self._requests.read()
 
+    def shape(self) -> Shape:
+        """How many shards the run was dealt with, and which robots; none of either when it is gone. Raises
+        Unavailable."""
+        return insist_blocking("orders", self._known_shape, self._patience_s)
+
+    def joined(self) -> tuple[str, ...]:
+        """The robots that have joined the run since. Raises Unavailable."""
+        orders = insist_blocking("orders", lambda: read_all_blocking(self._client, self._keys.orders), self._patience_s)
+        return joined_in(orders_in(orders))
+
     def papers(self) -> list[bytes]:
         """The papers that the run was dealt with; none when there are no such. Raises Unavailable."""
         entries = insist_blocking(

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from broker.streams.connection import ServerUnfit
 from deploy.again import Unrepeatable
-from deploy.commands import faults, ps, relay, run, runs, simulate, strike, verify
+from deploy.commands import deal, faults, ps, relay, run, runs, simulate, stop, strike, supervise, verify, worker
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import tell
 from deploy.environment import Unable
@@ -34,6 +34,10 @@ app = App(
 app.command(run.run, help_epilogue=run.EXAMPLES)
 app.command(simulate.simulate, help_epilogue=simulate.EXAMPLES)
 app.command(verify.verify, help_epilogue=verify.EXAMPLES)
+app.command(deal.deal, help_epilogue=deal.EXAMPLES)
+app.command(worker.worker, help_epilogue=worker.EXAMPLES)
+app.command(supervise.supervise, help_epilogue=supervise.EXAMPLES)
+app.command(stop.stop, help_epilogue=stop.EXAMPLES)
 app.command(faults.app)
 app.command(relay.relay, help_epilogue=relay.EXAMPLES)
 app.command(strike.kill, help_epilogue=strike.EXAMPLES)

@@ -70,7 +70,9 @@ class Where:
     """Which run, and how to show what comes of it."""
 
     runs_dir: Annotated[str, Parameter(help="Where records are kept.", env_var="ROBOTS_RUNS_DIR")] = "runs"
-    redis_url: Annotated[str | None, Parameter(help="A run of another host: its server. RUN is its id.")] = None
+    redis_url: Annotated[
+        str | None, Parameter(help="The server of a run of another host.", env_var="ROBOTS_REDIS_URL")
+    ] = None
     json_: Annotated[bool, Parameter(name="--json", help="Print the result as one JSON object.")] = False
 
     def plan(self, run: str | None) -> AbstractContextManager[LivePlan]:

@@ -56,8 +56,9 @@ class _Fares(msgspec.Struct, frozen=True):
 
 
 def ps(run: Run = None, /, *, where: Where = _HERE) -> int:
-    """Show how the robots of a live run fare. RUN is an id, a unique prefix, a folder or `latest`; by default the
-    newest run that is live."""
+    """Show how the robots of a live run fare.
+
+    RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live."""
     whereabouts = find_live(Path(where.runs_dir), run, where.redis_url)
     with connect(whereabouts.url) as client:
         check_server(client)

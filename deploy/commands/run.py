@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from broker.durations import format_duration
 from broker.ports import Unavailable
 from broker.schedule import Schedule
+from deploy.brief import papers_of
 from deploy.commands.options import INTERRUPTED, Experiment, given
 from deploy.commands.output import deliver, show, tell
 from deploy.endings import Endings
@@ -72,7 +73,8 @@ def _run(prepared: Prepared, server: Server, janitor: Janitor, endings: Endings)
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
     row = settings_row(run_id, "run", version(), prepared)
-    open_record(record, row, deal)
+    dealt = deal.record()
+    open_record(record, row, dealt)
     progress = Progress((lambda _line: None) if settings.ui == "none" else tell)
     counters = Counters()
     progress.say(
@@ -88,7 +90,8 @@ def _run(prepared: Prepared, server: Server, janitor: Janitor, endings: Endings)
             progress.look(view, elapsed_s)
 
         pipeline = Pipeline(counters, recorder, progress)
-        outcome = LiveRun(run_id, prepared, server, janitor, endings, record, pipeline, look).run()
+        papers = papers_of(row, dealt)
+        outcome = LiveRun(run_id, prepared, papers, server, janitor, endings, record, pipeline, look).run()
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     return _close(settings, record, row, outcome)
 

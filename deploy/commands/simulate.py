@@ -44,7 +44,7 @@ def simulate(*, experiment: Experiment = Experiment()) -> int:  # noqa: B008  (a
     row = settings_row(run, "simulate", version(), prepared)
     row["ended"] = outcome.ended
     row["seconds"] = {"born": outcome.born_us / 1e6, "total": outcome.total_us / 1e6}
-    open_record(record, row, prepared.deal)
+    open_record(record, row, prepared.deal.record())
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(recorder)
         for stamped in outcome.events:

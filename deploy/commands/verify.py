@@ -1,39 +1,142 @@
-"""`robots verify`: judge a record again, from its folder alone."""
+"""`robots verify`: judge a record again, from its folder alone; or wait for a run to end, and record and judge it."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
 from typing import Annotated, Final
 
+import redis
 from cyclopts import Parameter
 
-from deploy.commands.output import show
+from broker.ports import RunGone, Unavailable
+from broker.streams.desk import StreamDesk
+from deploy.brief import NoPapers, read_brief, read_papers
+from deploy.closing import await_end, close, forget_run, record_run
+from deploy.commands.options import INTERRUPTED
+from deploy.commands.output import show, tell
+from deploy.commands.serving import Service, pause, reached
+from deploy.discovery import LIVE, Whereabouts, find_live
+from deploy.endings import Endings
+from deploy.environment import Unable, demand_records
 from deploy.filing import json_line, shown_folder
+from deploy.run_events import RunEvents
+from deploy.started import STARTED_S
+from deploy.supervisor import LOST
+from telemetry.handlers.progress import Progress
+from telemetry.pipeline import Pipeline
 from telemetry.plain import verdict_lines
-from telemetry.record import find_run
+from telemetry.record import NoSuchRun, find_run
 from telemetry.verdict.case import load
-from telemetry.verdict.judge import judge
+from telemetry.verdict.judge import Result, judge
 
 EXAMPLES: Final = """\
 Examples:
 
   robots verify
   robots verify 7f3a --json
+  robots verify --wait --redis-url redis://lab.example:6379
 """
+
+_PARENT_LOOK_S: Final = 0.2
+_SERVICE: Final = Service()
 
 
 def verify(
-    run: Annotated[str, Parameter(allow_leading_hyphen=False)] = "latest",
+    run: Annotated[str | None, Parameter(allow_leading_hyphen=False)] = None,
     /,
     *,
-    runs_dir: Annotated[str, Parameter(help="Where records are kept.", env_var="ROBOTS_RUNS_DIR")] = "runs",
+    wait: Annotated[bool, Parameter(help="Wait for a run that goes on, and make its record.")] = False,
+    forget: Annotated[bool, Parameter(help="With --wait: then remove the run from its server.")] = False,
     json_: Annotated[bool, Parameter(name="--json", help="Print the result as one JSON object.")] = False,
+    service: Service = _SERVICE,
 ) -> int:
-    """Judge a run again from its record. RUN is an id, a unique prefix, a folder, or `latest`."""
-    folder = find_run(Path(runs_dir), run)
-    result = judge(load(folder, shown_folder(folder)))
-    if json_:
-        show(json_line(result.json))
-    else:
-        show("\n".join(verdict_lines(result.json)))
+    """Judge a run again from its record, or wait for its end and judge it then.
+
+    RUN is an id, a unique prefix, a folder, or `latest` (the default). With --wait a run is seen to its end first, on
+    any host that reaches its server; one that was dealt with `robots deal` is recorded here then."""
+    where = _live(service, run) if wait else None
+    if where is None:
+        return _judge(service, run or "latest", json_)
+    if where.folder is not None and (where.folder / LIVE).exists():
+        return _await_parent(service, where, json_)
+    return _record(service, where, forget, json_)
+
+
+def _live(service: Service, run: str | None) -> Whereabouts | None:
+    """The run that is to be waited for; None when it is over, and recorded here. Raises NoSuchRun, Unfit, Unable."""
+    try:
+        where = find_live(service.runs, run, service.redis_url)
+    except NoSuchRun:
+        if run is None:
+            raise
+        find_run(service.runs, run)
+        return None
+    is_recorded = where.folder is not None and (where.folder / "verdict.json").exists()
+    return None if is_recorded else where
+
+
+def _judge(service: Service, run: str, is_json: bool) -> int:
+    folder = find_run(service.runs, run)
+    return _show(judge(load(folder, shown_folder(folder))), is_json)
+
+
+def _await_parent(service: Service, where: Whereabouts, is_json: bool) -> int:
+    """Its own parent records the run, and says that it has done so by taking its live.json away."""
+    assert where.folder is not None
+    with Endings() as endings:
+        tell(f"run {where.run}: waiting for its end")
+        while (where.folder / LIVE).exists() or not (where.folder / "verdict.json").exists():
+            pause(endings, _PARENT_LOOK_S)
+            if endings.reason is not None:
+                return INTERRUPTED
+            try:
+                find_live(service.runs, where.run, None)
+            except NoSuchRun:
+                break  # its parent is gone, whatever it has recorded
+    return _judge(service, where.run, is_json)
+
+
+def _record(service: Service, where: Whereabouts, is_to_be_forgotten: bool, is_json: bool) -> int:
+    """See the run to its end, and record it. Raises NoSuchRun, Unable, ServerUnfit."""
+    run = where.run
+    demand_records(service.runs)
+    with Endings() as endings, reached(where.url) as client:
+        try:
+            papers = read_papers(StreamDesk(client, run), run)
+            tell(f"run {run}: waiting for its end")
+            ended = _end_of(client, run, endings)
+            if ended is None:
+                tell(f"run {run}: left; it goes on, or is still to be recorded")
+                return INTERRUPTED
+            if ended != LOST:
+                close(client, where.url, run, read_brief(client, run).terms.seed)
+            result = record_run(client, run, service.runs, papers, ended)
+            if is_to_be_forgotten:
+                forget_run(client, run)
+        except (RunGone, NoPapers) as error:
+            raise NoSuchRun(str(error) if isinstance(error, NoPapers) else f"run {run} is gone") from None
+        except Unavailable as error:
+            raise Unable(f"the server of run {run} went away: {error}") from None
+    return _show(result, is_json)
+
+
+def _end_of(client: redis.Redis, run: str, endings: Endings) -> str | None:
+    """How the run ended; None when a person did not wait for it."""
+    progress = Progress(tell)
+    events = RunEvents(client, run, "", Pipeline(progress))
+
+    def look() -> bool:
+        progress.look(events.view, time.monotonic() - STARTED_S)
+        pause(endings, 0)
+        return endings.reason is None
+
+    try:
+        return await_end(events, StreamDesk(client, run), look)
+    except RunGone:
+        tell(f"run {run}: the server came back without it")
+        return LOST
+
+
+def _show(result: Result, is_json: bool) -> int:
+    show(json_line(result.json) if is_json else "\n".join(verdict_lines(result.json)))
     return result.exit_code

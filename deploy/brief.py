@@ -1,0 +1,92 @@
+"""What there is to know of a run for whoever looks after it on any host, and the papers that carry it there.
+
+The papers are the record's own first two files, `settings.json` and `deal.json`, as they stood when the run was dealt.
+No robot reads them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+import redis
+
+from broker.grammar import parse_line
+from broker.ports import RunGone
+from broker.schedule import Timed
+from broker.streams.desk import StreamDesk
+from robots.ending import Bounds
+from robots.robot import Terms, decode_terms
+
+_CHUNK: Final = 1 << 20  # bytes of deal.json in one paper: a server may refuse fields of many megabytes
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class NoPapers(Exception):
+    """The run was dealt without papers, or with such that cannot be read here; the message is one line."""
+
+
+class PlanSettings(msgspec.Struct, frozen=True):
+    """What a run's settings say of its plan. Without `instances` the lines are numbered from 0."""
+
+    for_us: Count
+    plan: tuple[str, ...]
+    instances: tuple[Count, ...] | None = None
+    limit_us: Count = 0
+
+    def timed(self) -> list[Timed]:
+        """The plan. Raises ValueError: another version wrote it, with unknown faults, or a number too many."""
+        instances = range(len(self.plan)) if self.instances is None else self.instances
+        return [Timed(instance, parse_line(text)) for instance, text in zip(instances, self.plan, strict=True)]
+
+
+class Brief(msgspec.Struct, frozen=True):
+    """A run: the robots that it was dealt with, what they are told, its plan, and how long it may and must take."""
+
+    run: str
+    robots: tuple[str, ...]
+    terms: Terms
+    plan: list[Timed]
+    bounds: Bounds
+
+
+def papers_of(settings: Mapping[str, Any], deal: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """The papers to deal a run with."""
+    content = json.dumps(deal, separators=(",", ":")).encode()
+    chunks = (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK))
+    return (json.dumps(settings).encode(), *chunks)
+
+
+def read_papers(desk: StreamDesk, run: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`settings.json` and `deal.json`. Raises NoPapers, Unavailable."""
+    papers = desk.papers()
+    try:
+        return msgspec.json.decode(papers[0], type=dict), msgspec.json.decode(b"".join(papers[1:]), type=dict)
+    except (IndexError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        raise NoPapers(f"run {run} has no papers on its server that can be read here") from None
+
+
+def read_terms(client: redis.Redis, run: str) -> Terms:
+    """What the run's robots were told. Raises RunGone, NoPapers, Unavailable."""
+    for order in StreamDesk(client, run).orders():
+        if order.order == "dealt":
+            try:
+                return decode_terms(order.content)
+            except ValueError:  # msgspec's errors are such
+                raise NoPapers(f"run {run} was dealt by another version") from None
+    raise RunGone(run)
+
+
+def read_brief(client: redis.Redis, run: str) -> Brief:
+    """What a run's server tells of it. Raises RunGone, NoPapers, Unavailable."""
+    desk, terms = StreamDesk(client, run), read_terms(client, run)
+    _, robots = desk.shape()
+    settings, _ = read_papers(desk, run)
+    try:
+        plan = msgspec.convert(settings, PlanSettings)
+        return Brief(run, robots, terms, plan.timed(), Bounds(plan.for_us, plan.limit_us))
+    except ValueError as error:
+        raise NoPapers(f"run {run} was dealt by another version: {error}") from None

@@ -1,0 +1,97 @@
+"""`robots deal`: a run that begins on a server, and is then run by whoever comes: RQ workers, relays, supervisors."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from broker.conductor import Conductor
+from broker.ports import Unavailable
+from broker.streams.connection import check_server, connect
+from broker.streams.desk import StreamDesk
+from deploy.brief import papers_of
+from deploy.commands.options import Experiment, given
+from deploy.commands.output import show
+from deploy.environment import Unable
+from deploy.filing import json_line, settings_row
+from deploy.prepared import Prepared, prepare
+from deploy.robot_queue import enqueue_robot
+from deploy.run_events import RunEvents
+from deploy.settings import MOST_LIVE, Unfit
+from deploy.version import version
+from telemetry.events import RunDealt
+
+EXAMPLES: Final = """\
+Examples:
+
+  robots deal --redis-url redis://lab.example:6379
+  robots deal -n 25 --loss .3 --for 60s --seed 7 --redis-url redis://lab.example:6379
+
+Then, on any hosts and in any order, with the same --redis-url:
+
+  robots supervise
+  robots relay
+  robots worker -n 5
+  robots verify --wait
+"""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """Where."""
+
+    redis_url: Annotated[str | None, Parameter(help="The server: redis://, rediss:// or unix://.")] = None
+
+
+def deal(*, experiment: Experiment = Experiment(), server: Server = Server()) -> int:  # noqa: B008  (frozen values)
+    """Deal a run on a server, for RQ workers on any hosts.
+
+    Its robots are queued; nothing is started here and no record is made: `robots verify --wait` makes it, on any
+    host."""
+    prepared = prepare(given(experiment, server), most_robots=MOST_LIVE)
+    settings = prepared.settings
+    if settings.redis_url is None:
+        raise Unfit("--redis-url: a server is needed that all who take part can reach; `robots run` has one of its own")
+    if settings.output is not None:
+        raise Unfit("--output: nothing is reconstructed here; the secret will be in the record")
+    run = secrets.token_hex(3)
+    try:
+        _deal(run, prepared, settings.redis_url)
+    except Unavailable as error:
+        raise Unable(f"the server went away: {error}") from None
+    if settings.json_:
+        show(
+            json_line({"run": run, "robots": settings.robots, "parts": len(prepared.deal.parts), "seed": settings.seed})
+        )
+    else:
+        show("\n".join(_lines(run, prepared)))
+    return 0
+
+
+def _deal(run: str, prepared: Prepared, url: str) -> None:
+    """Raises ServerUnfit, Unavailable."""
+    deal = prepared.deal
+    papers = papers_of(settings_row(run, "run", version(), prepared), deal.record())
+    first = Conductor(prepared.plan, prepared.bounds.for_us).first
+    with connect(url) as client:
+        check_server(client)
+        StreamDesk(client, run).deal(deal.dealing(run, prepared.terms, first, papers))
+        events = RunEvents(client, run, "lab", lambda _stamped: None)
+        events.emit(RunDealt(len(deal.robots), len(deal.parts)))
+        events.publish()
+        for robot in deal.robots:
+            enqueue_robot(client, run, robot)
+
+
+def _lines(run: str, prepared: Prepared) -> list[str]:
+    settings = prepared.settings
+    return [
+        f"run {run}  robots {settings.robots}  parts {len(prepared.deal.parts)}  seed {settings.seed}: dealt",
+        "  on any host, with the same --redis-url:",
+        "  robots supervise · robots relay · robots worker -n 5 · robots ps · robots stop",
+        f"  robots verify --wait {run}",
+    ]

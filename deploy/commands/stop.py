@@ -1,0 +1,70 @@
+"""`robots stop`: the order to stop, for a live run."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from broker.ports import RunGone, Unavailable
+from broker.streams.controls import read_course
+from broker.streams.desk import StreamDesk
+from deploy.closing import LEAVE_S, forget_run
+from deploy.commands.faults import Run
+from deploy.commands.output import show
+from deploy.commands.serving import Service, reached
+from deploy.discovery import LIVE, find_live
+from deploy.environment import Unable
+from deploy.robot_queue import look
+from deploy.settings import Unfit
+from telemetry.record import NoSuchRun
+
+EXAMPLES: Final = """\
+Examples:
+
+  robots stop
+  robots stop 7b08e1 --redis-url redis://lab.example:6379
+  robots stop 7b08e1 --forget
+"""
+
+_LOOK_S: Final = 0.1
+_SERVICE: Final = Service()
+
+
+def stop(
+    run: Run = None,
+    /,
+    *,
+    forget: Annotated[
+        bool, Parameter(help="Then remove the run from its server: it cannot be recorded any more.")
+    ] = False,
+    service: Service = _SERVICE,
+) -> int:
+    """Stop a live run in order.
+
+    Its robots end, whoever supervises it closes it, and a `robots run` judges it. RUN is an id, a unique prefix, a
+    folder or `latest`; by default the newest run that is live."""
+    where = find_live(service.runs, run, service.redis_url)
+    if forget and where.folder is not None and (where.folder / LIVE).exists():
+        raise Unfit(f"--forget: run {where.run} has a parent here, which records it and then removes it itself")
+    with reached(where.url) as client:
+        try:
+            course = read_course(client, where.run)
+            if course is None:
+                raise RunGone
+            if course.stop is None:
+                StreamDesk(client, where.run).order("stop", b"stopped")
+            deadline = time.monotonic() + LEAVE_S
+            while any(job.state == "running" for job in look(client, where.run, course.robots)):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_LOOK_S)
+            if forget:
+                forget_run(client, where.run)
+        except RunGone:
+            raise NoSuchRun(f"run {where.run} is gone from its server") from None
+        except Unavailable as error:
+            raise Unable(f"the server of run {where.run} went away: {error}") from None
+    show(f"run {where.run}: {'stopped' if course.stop is None else 'was stopped before'}{' and removed' * forget}")
+    return 0

@@ -1,0 +1,101 @@
+"""`robots supervise`: a supervisor for a run without a parent, on any host that reaches its server."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Final
+
+import redis
+from cyclopts import Parameter
+
+from broker.ports import RunGone, Unavailable
+from broker.streams.connection import connect
+from deploy.brief import NoPapers, read_brief
+from deploy.closing import close
+from deploy.commands.options import INTERRUPTED
+from deploy.commands.output import tell
+from deploy.commands.serving import Service, pause, serve
+from deploy.discovery import Whereabouts
+from deploy.endings import Endings
+from deploy.environment import Unable
+from deploy.supervisor import LOST, RunSupervisor
+from deploy.vantage import vantage_on
+from deploy.victims import LiveVictims, NoChildren
+from telemetry.handlers.progress import Progress
+from telemetry.pipeline import Pipeline
+from telemetry.record import NoSuchRun
+
+EXAMPLES: Final = """\
+Examples:
+
+  robots supervise --redis-url redis://lab.example:6379
+  robots supervise 7b08e1 --redis-url redis://lab.example:6379
+  robots supervise --stay
+"""
+
+_SERVICE: Final = Service()
+
+
+class _NoStaff:
+    """Nobody is at hand: all who work run elsewhere."""
+
+    is_whole = True
+
+    def __init__(self, endings: Endings) -> None:
+        self._endings = endings
+
+    def attend(self, timeout_s: float, _ear: int) -> None:
+        pause(self._endings, timeout_s)
+
+
+def supervise(
+    run: Annotated[str | None, Parameter(allow_leading_hyphen=False)] = None,
+    /,
+    *,
+    stay: Annotated[bool, Parameter(help="Supervise the next run as well, and so on.")] = False,
+    service: Service = _SERVICE,
+) -> int:
+    """Supervise a run that was dealt with `robots deal`; a second one stands by.
+
+    Says go when the robots are born, queues again those of dead RQ workers, lets new ones join when some are idle,
+    plays the fault plan, and says stop. Leaves when the run is over, or with Ctrl-C, and the run goes on. RUN is an id
+    or a unique prefix; by default the newest run on the server, or the next that is dealt there."""
+    with Endings() as endings:
+        serve(service, run, stay, endings, lambda where: _supervise(where, endings))
+    return INTERRUPTED if endings.reason == "interrupted" else 0
+
+
+def _supervise(where: Whereabouts, endings: Endings) -> None:
+    """One run, to its end or ours. Raises NoSuchRun, Unable."""
+    with connect(where.url) as client:
+        try:
+            brief = read_brief(client, where.run)
+            progress = Progress(tell)
+            vantage = vantage_on(client, brief, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
+            victims = LiveVictims(vantage, NoChildren(), is_mortal=True)
+            supervisor = RunSupervisor(vantage, _NoStaff(endings), victims, endings, progress.look)
+            tell(f"run {where.run}: supervising it, or standing by")
+            reason = supervisor.supervise()
+            if endings.reason is not None:
+                supervisor.leave()
+                tell(f"run {where.run}: left; it goes on")
+            else:
+                _end(where, supervisor, reason, brief.terms.seed, client)
+        except (RunGone, NoPapers) as error:
+            raise _lost(where.run) if isinstance(error, RunGone) else NoSuchRun(str(error)) from None
+        except Unavailable as error:
+            raise Unable(f"the server of run {where.run} went away: {error}") from None
+
+
+def _end(where: Whereabouts, supervisor: RunSupervisor, reason: str, seed: int, client: redis.Redis) -> None:
+    """Of several supervisors, the one that leads sees to an end in order."""
+    if reason == LOST:
+        raise _lost(where.run)
+    if supervisor.is_leading:
+        supervisor.stop(reason)
+        close(client, where.url, where.run, seed)
+    tell(f"run {where.run} is over ({reason}); record and judge it with: robots verify --wait {where.run}")
+
+
+def _lost(run: str) -> Unable:
+    return Unable(f"the server does not hold run {run} any more; nothing can be proven of it")

@@ -1,0 +1,122 @@
+"""What is done about robots' jobs through Redis alone, for RQ workers on any host:
+
+    lost       nobody was heard of for as long as a lease lasts: the death is told, and the robot queued again
+    unqueued   dealt, never born, and in no queue: whoever dealt it did not come to that
+    waiting    in the queue, and no RQ worker is free: that is told, with the parts that only such robots hold
+    joining    an RQ worker has been idle, and nobody waits for it: a new robot joins with empty hands
+
+Told by looking (deploy/job_board.py) and by our own clock. No process is touched from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from broker.ports import FleetLog
+from broker.shards import robot_name
+from broker.streams.desk import StreamDesk
+from broker.streams.fleet_log import last_incarnation
+from deploy.idle_workers import IdleWorkers
+from deploy.robot_queue import JobSeen, LostJobs, enqueue_robot, requeue, rq_workers
+from deploy.vantage import Vantage
+from robots.journal import Header, decode_entry, encode_entry, parts_in
+from telemetry.events import RobotJoined, RobotLost, RobotWaiting
+
+WAIT_S: Final = 1.0
+"""So long must a robot have stood in the queue before it is told to wait; so long must an RQ worker have been idle."""
+
+MOST_ROBOTS: Final = 500  # in a run, those that joined included
+_QUEUED: Final = ("queued", "waiting")
+
+
+class RobotKeeper:
+    """Looks after the robots of one run."""
+
+    def __init__(self, vantage: Vantage, desk: StreamDesk, log: FleetLog) -> None:
+        self._client = vantage.client
+        self._run = vantage.run
+        self._dealt = len(vantage.brief.robots)
+        self._board = vantage.board
+        self._emit = vantage.events.emit
+        self._desk = desk
+        self._log = log
+        self._lost = LostJobs()
+        self._idle = IdleWorkers()
+        self._queued_s: dict[str, float] = {}  # since when robots stand in the queue
+        self._told: dict[str, None] = {}  # robots that are known to wait
+        self._lived: dict[str, None] = {}  # robots whose job is done, and was not forgotten
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every robot is run by somebody, or waits and that was told, or will not live again."""
+        return all(job.state in ("running", "done") or job.robot in self._told for job in self._board.jobs.values())
+
+    def attend(self, now_s: float, is_open: bool) -> None:
+        """Do what the last look at the board demands; new robots join only while the run `is_open` to them. To be
+        called after each look, with its time. Raises Unavailable, RunGone; what was left undone is done next time."""
+        jobs = list(self._board.jobs.values())
+        for job in self._lost.among(jobs, now_s):
+            self._give_up(job)
+        for job in jobs:
+            if job.state == "done":
+                self._queue_forgotten(job.robot)
+        queued = [job.robot for job in jobs if job.state in _QUEUED]
+        self._queued_s = {robot: self._queued_s.get(robot, now_s) for robot in queued}
+        idle = self._idle_workers(jobs, now_s)
+        if is_open:
+            self._tell_waiting(now_s, bool(idle))
+        if is_open and idle and all(job.state in ("running", "done") for job in jobs):
+            self._let_join(len(idle))
+
+    def _give_up(self, job: JobSeen) -> None:
+        """The death is told first: the next life obeys the restart policy."""
+        if job.lease:
+            incarnation = last_incarnation(self._client, self._run, job.robot, patience_s=0)
+            self._log.death(f"rq:{job.robot}", job.robot, incarnation, "lease", 0)
+            self._emit(RobotLost(job.robot, job.worker))
+        requeue(self._client, self._run, job)
+
+    def _queue_forgotten(self, robot: str) -> None:
+        if robot in self._lived:
+            return
+        if last_incarnation(self._client, self._run, robot, patience_s=0) == 0:
+            enqueue_robot(self._client, self._run, robot)
+        else:
+            self._lived[robot] = None
+
+    def _idle_workers(self, jobs: Iterable[JobSeen], now_s: float) -> list[str]:
+        """RQ workers that have been idle for a while. Looked at only if there are more than run robots."""
+        running = sum(job.state == "running" for job in jobs)
+        return self._idle.among(rq_workers(self._client, more_than=running), now_s)
+
+    def _tell_waiting(self, now_s: float, is_any_free: bool) -> None:
+        self._told = {robot: None for robot in self._told if robot in self._queued_s}
+        if is_any_free:
+            return
+        waiting = [robot for robot, since_s in self._queued_s.items() if now_s - since_s >= WAIT_S]
+        fresh = [robot for robot in waiting if robot not in self._told]
+        if fresh:
+            rare = self._parts_only_of(waiting)
+            for robot in fresh:
+                self._told[robot] = None
+                self._emit(RobotWaiting(robot, tuple(sorted(rare & self._parts_of(robot)))))
+
+    def _parts_only_of(self, waiting: list[str]) -> set[int]:
+        """The parts that no robot holds but those that wait."""
+        others = (robot for robot in self._board.robots if robot not in waiting)
+        elsewhere = set[int]().union(*map(self._parts_of, others))
+        return set[int]().union(*map(self._parts_of, waiting)) - elsewhere
+
+    def _parts_of(self, robot: str) -> set[int]:
+        rows = self._desk.journal(robot)
+        return {part.index for part in parts_in(decode_entry(row.content) for row in rows)}
+
+    def _let_join(self, count: int) -> None:
+        for _ in range(min(count, MOST_ROBOTS - len(self._board.robots))):
+            number = max(int(robot[1:]) for robot in self._board.robots) + 1
+            robot = robot_name(number, self._dealt)
+            self._desk.admit(robot, [encode_entry(Header("joined"))])
+            self._board.admit(robot)
+            enqueue_robot(self._client, self._run, robot)
+            self._emit(RobotJoined(robot))

@@ -1,0 +1,87 @@
+"""What a supervisor does while it holds the run's lease: the plan is kept, deeds are done, robots are looked after.
+
+All of it begins with what earlier tenures have left on the server: which changes of the plan were made and which
+requests answered, how far deeds were handed out, and who is paused. Who supervises, and when the run ends, is decided
+elsewhere (deploy/supervisor.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from broker.conductor import Conductor
+from broker.streams.controls import Met, changes_so_far
+from broker.streams.desk import StreamDesk
+from broker.streams.fleet_log import StreamFleetLog
+from deploy.plan_keeper import PlanKeeper
+from deploy.robot_keeper import RobotKeeper
+from deploy.vantage import Vantage
+from deploy.victims import LiveVictims
+from robots.chaos import Chaos
+
+_BEFORE_GO_US = -1
+
+
+class Tenure:
+    """One tenure. Times are microseconds since `go`, negative before it; `go_ms` is when that was, by the server's
+    clock (None: not yet). Raises Unavailable when the server did not tell all that it has to begin with."""
+
+    def __init__(self, vantage: Vantage, victims: LiveVictims, go_ms: int | None, done_us: int) -> None:
+        client, brief, board, events = vantage
+        met = changes_so_far(client, brief.run)
+        requests = [change.change.request for change in met if change.change.request]
+        desk = StreamDesk(client, brief.run, last_request=requests[-1] if requests else "0")
+        log = StreamFleetLog(client, brief.run, patience_s=0)
+        conductor = conductor_so_far(Conductor(brief.plan, brief.bounds.for_us), met, go_ms)
+        if go_ms is not None:
+            conductor.deeds(done_us)  # by whoever was there before
+        self._plan = PlanKeeper(conductor, desk)
+        self._board = board
+        self._victims = victims
+        self._chaos = Chaos(brief.terms.seed, len(brief.robots), log, victims, events.emit, befallen=log.rows())
+        self._robots = RobotKeeper(vantage, desk, log)
+        self._attended_s = float("-inf")
+        self._is_to_be_repeated = go_ms is not None
+        self.done_us = done_us
+        """All deeds that were due by then were handed out."""
+
+    def begin(self) -> None:
+        """Put out what is dated 0, for certain: it is in force before the first envelope. Raises Unavailable."""
+        self._plan.begin()
+
+    def keep_plan(self, now_us: int, is_server_there: bool) -> bool:
+        """Faults of the network and of processes that are due now, or asked for; while the server is away, they are
+        only noted, but for the ends of pauses. Whether any deed was due."""
+        if self._is_to_be_repeated:
+            self._plan.repeat(now_us)
+            self._is_to_be_repeated = False
+        self._plan.keep(now_us, is_server_there)
+        deeds = self._plan.deeds(now_us)
+        if deeds or not self._chaos.is_idle:
+            self._chaos.play(deeds, self._victims.living)
+        if now_us >= 0:
+            self.done_us = now_us
+        return bool(deeds)
+
+    def keep_robots(self, is_open: bool) -> None:
+        """What is to be done about robots' jobs, after each look at them. Raises Unavailable, RunGone."""
+        if self._board.looked_s > self._attended_s:
+            self._attended_s = self._board.looked_s
+            self._robots.attend(self._attended_s, is_open)
+
+    def next_due_us(self, now_us: int) -> int | None:
+        """When the plan next has something to do, if that is known."""
+        return self._plan.next_due_us(now_us)
+
+    def is_settled(self, now_us: int) -> bool:
+        """Whether nothing is to happen any more, and every robot lives that will."""
+        return self._plan.is_settled(now_us) and self._chaos.is_idle and self._robots.is_whole
+
+
+def conductor_so_far(conductor: Conductor, met: Iterable[Met], go_ms: int | None) -> Conductor:
+    """A conductor that got the same requests, at the same times, as those who conducted the run before."""
+    for change in met:
+        if change.change.request and not change.change.refusal:
+            after_go_us = _BEFORE_GO_US if go_ms is None else max(_BEFORE_GO_US, (change.at_ms - go_ms) * 1000)
+            conductor.answer(change.change.request, change.change.words, after_go_us)
+    return conductor
