@@ -65,7 +65,8 @@ def claim(job: Job, execution: Execution) -> bool:
 
 
 def put_back(connection: redis.Redis, job: str, lease: str = "") -> bool:
-    """Queue the job again, and forget `lease`, under which it was run (empty: it was taken, and never leased).
+    """Queue the job again, in front of all others, and forget `lease`, under which it was run (empty: it was taken, and
+    never leased). In front, because whoever replaces its RQ worker is to run it, and not one that waits for a free one.
 
     False, and nothing has changed: somebody else has put it back already, holds another lease, or it is done.
     Raises redis-py's errors; the move may have been made then, and may be tried again.
@@ -83,7 +84,7 @@ def put_back(connection: redis.Redis, job: str, lease: str = "") -> bool:
                 _forget_lease(pipe, queue, lease, worker)
             pipe.lrem(queue.intermediate_queue_key, 0, job)
             pipe.lrem(queue.key, 0, job)
-            pipe.rpush(queue.key, job)
+            pipe.lpush(queue.key, job)
             pipe.sadd(rq.Queue.redis_queues_keys, queue.key)
             pipe.hset(key, "status", JobStatus.QUEUED)
             try:

@@ -22,7 +22,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, clea
 
 from broker.ports import Unavailable
 from broker.streams.patience import TROUBLE
-from deploy.holding import QUEUE, leases_of, put_back, queue_of_robots
+from deploy.holding import HOST, PID, QUEUE, leases_of, put_back, queue_of_robots
 from deploy.idle_workers import WorkerSeen
 from deploy.robot_job import LIVES, job_id
 from deploy.rq_worker import HEARTBEAT_S, LEASE_S, ROBOT_JOB, RobotJob
@@ -39,7 +39,8 @@ one that has run out (`lost`; it is also lost when it is nowhere at all); or it 
 
 class JobSeen(msgspec.Struct, frozen=True):
     """Where a robot's job stood at one moment. `worker` is RQ's name of who ran it last, or runs it. `until_s` is the
-    time at which its lease runs out, by that one's clock; `lease_left_s` the rest of it, by the server's."""
+    time at which its lease runs out, by that one's clock; `lease_left_s` the rest of it, by the server's. `pid` and
+    `host` are where its process is, or was."""
 
     robot: str
     state: State
@@ -47,6 +48,8 @@ class JobSeen(msgspec.Struct, frozen=True):
     lease: str = ""
     until_s: float = 0.0
     lease_left_s: float = 0.0
+    pid: int = 0
+    host: str = ""
 
 
 class LostJobs:
@@ -130,7 +133,7 @@ def look(connection: redis.Redis, run: str, robots: Sequence[str]) -> list[JobSe
             pipe.lrange(queue.intermediate_queue_key, 0, -1)
             pipe.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
             for job in jobs:
-                pipe.hmget(Job.key_for(job), "status", "started_at", "worker_name")
+                pipe.hmget(Job.key_for(job), "status", "started_at", "worker_name", PID, HOST)
             (seconds, _), queued, taken, leases, *hashes = pipe.execute()
     except TROUBLE as error:
         raise Unavailable(f"RQ: {error}") from error
@@ -203,7 +206,7 @@ def _seen(
     lease: tuple[str, float] | None,
     now_s: int,
 ) -> JobSeen:
-    status, started_at, worker = (None if field is None else as_text(field) for field in fields)
+    status, started_at, worker, pid, host = (None if field is None else as_text(field) for field in fields)
     if status in _OVER:
         return JobSeen(robot, "done")
     by = worker or ""
@@ -213,7 +216,7 @@ def _seen(
         return JobSeen(robot, "taken" if is_taken else "lost", by)
     name, until_s = lease
     left_s = until_s - now_s
-    return JobSeen(robot, "running" if left_s > 0 else "lost", by, name, until_s, left_s)
+    return JobSeen(robot, "running" if left_s > 0 else "lost", by, name, until_s, left_s, int(pid or 0), host or "")
 
 
 def _put_back(connection: redis.Redis, job: str, lease: str) -> bool:

@@ -7,11 +7,20 @@ from typing import Any, Final
 
 import msgspec
 
-from telemetry.events import PlanChanged, RelayResumed, RobotBorn, Stamped, SupervisorBegan, event_name
+from telemetry.events import (
+    PlanChanged,
+    RelayResumed,
+    RobotBorn,
+    RobotWaiting,
+    Stamped,
+    SupervisorBegan,
+    event_name,
+)
 from telemetry.view import View
 
 Result = Mapping[str, Any]
 _MOST_DETAIL: Final = 120  # characters of an event's own fields in a line
+_MOST_PARTS: Final = 10  # of those that a robot which waits alone holds
 _MOST_SHOWN: Final = 240  # characters of a text that anybody may have written
 
 
@@ -44,13 +53,24 @@ def is_notable(stamped: Stamped) -> bool:
 
 def event_line(stamped: Stamped, elapsed_s: float) -> str:
     """A notable event."""
-    if isinstance(stamped.event, PlanChanged):
-        return f"{elapsed_s:6.1f}s  {_plan_line(stamped.event)}"
+    match stamped.event:
+        case PlanChanged():
+            return f"{elapsed_s:6.1f}s  {_plan_line(stamped.event)}"
+        case RobotWaiting(robot, only_here):
+            return f"{elapsed_s:6.1f}s  {robot} waits: no RQ worker is free{_rare(only_here)}"
     fields = msgspec.to_builtins(stamped.event)
     fields.pop("name")
     detail = " ".join(f"{name} {_shown(value)}" for name, value in fields.items())
     life = f"/{stamped.incarnation}" if stamped.incarnation > 1 else ""
     return f"{elapsed_s:6.1f}s  {stamped.source}{life} {event_name(stamped.event)} {detail[:_MOST_DETAIL]}".rstrip()
+
+
+def _rare(parts: tuple[int, ...]) -> str:
+    """What is out of reach while a robot waits."""
+    if not parts:
+        return ""
+    more = f" and {len(parts) - _MOST_PARTS} more" * (len(parts) > _MOST_PARTS)
+    return f"; only there: part{'s' * (len(parts) > 1)} {', '.join(map(str, parts[:_MOST_PARTS]))}{more}"
 
 
 def _plan_line(change: PlanChanged) -> str:

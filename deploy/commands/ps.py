@@ -5,16 +5,18 @@ Only looked at: nothing is written on the server, and the run does not notice.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import redis
 
-from broker.ports import FleetRow, Unavailable
+from broker.ports import FleetRow, JournalRow, Unavailable
 from broker.streams.connection import check_server, connect
 from broker.streams.controls import read_course
-from broker.streams.fleet_log import StreamFleetLog, last_incarnation
+from broker.streams.desk import StreamDesk
+from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.patience import TROUBLE
 from deploy.commands.columns import in_columns
 from deploy.commands.faults import Run, Where
@@ -23,6 +25,8 @@ from deploy.discovery import Whereabouts, find_live
 from deploy.environment import Unable
 from deploy.filing import json_line
 from deploy.robot_queue import JobSeen, State, look
+from deploy.rq_worker import LEASE_S
+from robots.journal import PartKept, decode_entry
 from robots.lives import charged, deaths_of
 from robots.supervision import GiveUp, RestartPolicy
 from telemetry.plain import printable
@@ -36,23 +40,31 @@ Examples:
   robots ps 7b08e1 --redis-url redis://lab.example:6379
 """
 
-_HEAD: Final = ("robot", "state", "life", "deaths", "charged", "budget left", "lease left", "RQ worker")
+_HEAD: Final = (
+    *("robot", "state", "life", "parts", "RQ worker", "pid", "host", "last beat", "deaths", "charged", "budget left"),
+)
 _HERE: Final = Where()
 _POLICY: Final = RestartPolicy()  # what a robot obeys before it is born
 
 
 class _Fares(msgspec.Struct, frozen=True):
-    """A robot. `incarnation` is its last life, and so the number of its lives (0: none yet); of its `deaths` those that
-    nobody brought about are `charged`, and `budget_left` more may be within the policy's window."""
+    """A robot. `incarnation` is its last life, and so the number of its lives (0: none yet); so many `parts` stand in
+    its journal. `worker` (RQ's name), `pid` and `host` are of the process that runs it, and `beat_s` ago that was last
+    heard of. Of its `deaths` those that nobody brought about are `charged`, and `budget_left` more may be within the
+    policy's window."""
 
     robot: str
     state: State
     incarnation: int
+    parts: int
+    worker: str
+    pid: int | None
+    host: str
+    beat_s: float | None
+    lease_left_s: float | None
     deaths: int
     charged: int
     budget_left: int
-    lease_left_s: float | None
-    worker: str
 
 
 def ps(run: Run = None, /, *, where: Where = _HERE) -> int:
@@ -80,22 +92,37 @@ def _robots(client: redis.Redis, where: Whereabouts) -> list[_Fares]:
     if course is None:
         raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
     jobs = look(client, run, course.robots)
-    rows, now_us = StreamFleetLog(client, run).rows(), _server_us(client)
-    return [_fares(job, last_incarnation(client, run, job.robot), rows, now_us) for job in jobs]
+    desk, rows, now_us = StreamDesk(client, run), StreamFleetLog(client, run).rows(), _server_us(client)
+    return [_fares(job, desk.journal(job.robot), rows, now_us) for job in jobs]
 
 
-def _fares(job: JobSeen, incarnation: int, rows: list[FleetRow], now_us: int) -> _Fares:
+def _fares(job: JobSeen, journal: list[JournalRow], rows: list[FleetRow], now_us: int) -> _Fares:
     times = charged(rows, job.robot)
     return _Fares(
-        job.robot,
-        job.state,
-        incarnation,
-        len(deaths_of(rows, job.robot)),
-        len(times),
-        _budget_left(times, now_us),
-        round(job.lease_left_s, 1) if job.lease else None,
-        job.worker,
+        robot=job.robot,
+        state=job.state,
+        incarnation=journal[-1].incarnation if journal else 0,
+        parts=_parts_in(journal),
+        worker=job.worker,
+        pid=job.pid or None,
+        host=job.host,
+        beat_s=round(max(0.0, LEASE_S - job.lease_left_s), 1) if job.lease else None,
+        lease_left_s=round(job.lease_left_s, 1) if job.lease else None,
+        deaths=len(deaths_of(rows, job.robot)),
+        charged=len(times),
+        budget_left=_budget_left(times, now_us),
     )
+
+
+def _parts_in(journal: list[JournalRow]) -> int:
+    """How many parts a journal holds; entries that another version wrote are passed over."""
+    known: set[int] = set()
+    for row in journal:
+        with suppress(msgspec.DecodeError):
+            entry = decode_entry(row.content)
+            if isinstance(entry, PartKept):
+                known.add(entry.part.index)
+    return len(known)
 
 
 def _budget_left(times: list[int], now_us: int) -> int:
@@ -115,6 +142,7 @@ def _server_us(client: redis.Redis) -> int:
 
 
 def _words(robot: _Fares) -> tuple[str, ...]:
-    lease = "-" if robot.lease_left_s is None else f"{robot.lease_left_s:.1f} s"
-    counts = (robot.incarnation, robot.deaths, robot.charged, robot.budget_left)
-    return (robot.robot, robot.state, *map(str, counts), lease, printable(robot.worker) or "-")
+    beat = "-" if robot.beat_s is None else f"{robot.beat_s:.1f} s ago"
+    where = (printable(robot.worker) or "-", str(robot.pid or "-"), printable(robot.host) or "-")
+    life = (robot.robot, robot.state, str(robot.incarnation), str(robot.parts))
+    return (*life, *where, beat, *map(str, (robot.deaths, robot.charged, robot.budget_left)))
