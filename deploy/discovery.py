@@ -29,11 +29,13 @@ _START: Final = "start one with: robots run --for 60s"
 
 
 class Whereabouts(msgspec.Struct, frozen=True):
-    """A live run: its id, its server, and its record's folder, which is None when it is not on this host."""
+    """A live run: its id, its server, its record's folder, which is None when it is not on this host, and the process
+    that is its parent, None when there is none here."""
 
     run: str
     url: str
     folder: Path | None
+    parent: int | None = None
 
 
 class _Live(msgspec.Struct):
@@ -59,7 +61,7 @@ def find_live(runs: Path, name: str | None, url: str | None) -> Whereabouts:
     live = _read(folder / LIVE)
     if live is None:
         raise NoSuchRun(f"run {folder.name} is not live any more; judge it with: robots verify {name}")
-    return Whereabouts(folder.name, live.url, folder)
+    return Whereabouts(folder.name, live.url, folder, live.pid)
 
 
 def _newest(runs: Path) -> Whereabouts:
@@ -77,7 +79,7 @@ def _newest(runs: Path) -> Whereabouts:
             continue  # it ended just now
         else:
             if live is not None:
-                found.append((began_ns, Whereabouts(path.parent.name, live.url, path.parent.resolve())))
+                found.append((began_ns, Whereabouts(path.parent.name, live.url, path.parent.resolve(), live.pid)))
     if found:
         return max(found, key=lambda pair: pair[0])[1]
     if trouble is not None:
@@ -110,7 +112,10 @@ def _on_server(runs: Path, name: str | None, url: str) -> Whereabouts:
     if run is None:
         raise NoSuchRun("no run is live on the server; deal one with: robots deal --redis-url URL")
     folder = runs / run
-    return Whereabouts(run, url, folder.resolve() if folder.is_dir() else None)
+    if not folder.is_dir():
+        return Whereabouts(run, url, None)
+    live = _read(folder / LIVE)
+    return Whereabouts(run, url, folder.resolve(), None if live is None else live.pid)
 
 
 def _named(client: redis.Redis, name: str) -> str:
@@ -147,11 +152,11 @@ def _read(path: Path) -> _Live | None:
         raise Unable(
             f"{path} is damaged; the run can be reached with --redis-url URL, if you know its server"
         ) from None
-    return live if _is_alive(live.pid) else None
+    return live if is_alive(live.pid) else None
 
 
-def _is_alive(pid: int) -> bool:
-    """Whether there is such a process. Numbers that the system uses for groups of processes are none."""
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process on this host. Numbers that the system uses for groups of processes are none."""
     if pid <= 0:
         return False
     with suppress(ProcessLookupError, OverflowError):

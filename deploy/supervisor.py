@@ -115,7 +115,7 @@ class RunSupervisor:
             self._desk.order("stop", reason.encode())
         self._events.emit(RunStopped(reason))
         deadline = time.monotonic() + LEAVE_S
-        while self._events.view.living and time.monotonic() < deadline:
+        while self._events.view.living and not self._is_lost and time.monotonic() < deadline:
             self._turn(is_leading=False)
 
     def leave(self) -> None:

@@ -6,7 +6,7 @@ None of them is here: `robots supervise`, `robots relay` and `robots worker` hav
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,12 @@ import redis
 from cyclopts import Parameter
 
 from broker.ports import Unavailable
-from broker.streams.connection import check_server, connect
+from broker.streams.connection import check_server, connect, parse_url
 from deploy.commands.output import tell
 from deploy.discovery import Whereabouts, find_live, newest_on
 from deploy.endings import Endings
 from deploy.environment import Unable
+from deploy.settings import Unfit
 
 _ASK_S: Final = 0.5  # between two looks whether a run was dealt
 
@@ -50,21 +51,31 @@ def serve(
 
     Raises NoSuchRun, Unfit, ServerUnfit, Unable.
     """
+    served: list[str] = []
+    while (where := await_live(service, run, endings, served)) is not None:
+        served.append(where.run)
+        do(where)
+        if run is not None or service.redis_url is None or not is_staying or endings.reason is not None:
+            return
+
+
+def await_live(service: Service, run: str | None, endings: Endings, but: Collection[str] = ()) -> Whereabouts | None:
+    """The live run that is meant. Where that is the newest on a server that is named, one is waited for that is none of
+    `but`; None when somebody wants an end before. Raises NoSuchRun, Unfit, ServerUnfit, Unable."""
     if run is not None or service.redis_url is None:
-        do(find_live(service.runs, run, service.redis_url))
-        return
-    served: dict[str, None] = {}
+        return find_live(service.runs, run, service.redis_url)
     with reached(service.redis_url) as client:
-        while (name := _next_run(client, served, endings)) is not None:
-            served[name] = None
-            do(find_live(service.runs, name, service.redis_url))
-            if not is_staying or endings.reason is not None:
-                return
+        name = _next_run(client, but, endings)
+    return None if name is None else find_live(service.runs, name, service.redis_url)
 
 
 @contextmanager
 def reached(url: str) -> Iterator[redis.Redis]:
     """A client of the server at `url`, which was looked at. Raises Unfit, ServerUnfit."""
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise Unfit(f"--redis-url: {error}") from None
     with connect(url) as client:
         check_server(client)
         yield client
@@ -76,15 +87,15 @@ def pause(endings: Endings, seconds: float) -> None:
     endings.drain()
 
 
-def _next_run(client: redis.Redis, served: dict[str, None], endings: Endings) -> str | None:
-    """A live run that was not served yet, once there is one; None when somebody wants an end before."""
+def _next_run(client: redis.Redis, but: Collection[str], endings: Endings) -> str | None:
+    """The newest live run, once there is one that is none of `but`; None when somebody wants an end before."""
     is_told = False
     while endings.reason is None:
         try:
             run = newest_on(client)
         except Unavailable as error:
             raise Unable(f"the server went away: {error}") from None
-        if run is not None and run not in served:
+        if run is not None and run not in but:
             return run
         if not is_told:
             tell("no run is live on the server; waiting for one to be dealt")

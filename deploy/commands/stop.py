@@ -14,7 +14,7 @@ from deploy.closing import LEAVE_S, forget_run
 from deploy.commands.faults import Run
 from deploy.commands.output import show
 from deploy.commands.serving import Service, reached
-from deploy.discovery import LIVE, find_live
+from deploy.discovery import find_live
 from deploy.environment import Unable
 from deploy.robot_queue import look
 from deploy.settings import Unfit
@@ -46,7 +46,7 @@ def stop(
     Its robots end, whoever supervises it closes it, and a `robots run` judges it. RUN is an id, a unique prefix, a
     folder or `latest`; by default the newest run that is live."""
     where = find_live(service.runs, run, service.redis_url)
-    if forget and where.folder is not None and (where.folder / LIVE).exists():
+    if forget and where.parent is not None:
         raise Unfit(f"--forget: run {where.run} has a parent here, which records it and then removes it itself")
     with reached(where.url) as client:
         try:

@@ -14,8 +14,8 @@ from deploy.brief import NoPapers, read_brief, read_papers
 from deploy.closing import await_end, close, forget_run, record_run
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import show, tell
-from deploy.commands.serving import Service, pause, reached
-from deploy.discovery import LIVE, Whereabouts, find_live
+from deploy.commands.serving import Service, await_live, pause, reached
+from deploy.discovery import Whereabouts, find_live, is_alive
 from deploy.endings import Endings
 from deploy.environment import Unable, demand_records
 from deploy.filing import json_line, shown_folder
@@ -54,25 +54,27 @@ def verify(
 
     RUN is an id, a unique prefix, a folder, or `latest` (the default). With --wait a run is seen to its end first, on
     any host that reaches its server; one that was dealt with `robots deal` is recorded here then."""
-    where = _live(service, run) if wait else None
-    if where is None:
+    if not wait or _is_over(service, run):
         return _judge(service, run or "latest", json_)
-    if where.folder is not None and (where.folder / LIVE).exists():
-        return _await_parent(service, where, json_)
-    return _record(service, where, forget, json_)
+    with Endings() as endings:
+        where = await_live(service, run, endings)
+        if where is None:
+            return INTERRUPTED
+        if where.parent is not None:
+            return _await_parent(service, where, where.parent, endings, json_)
+        return _record(service, where, endings, forget, json_)
 
 
-def _live(service: Service, run: str | None) -> Whereabouts | None:
-    """The run that is to be waited for; None when it is over, and recorded here. Raises NoSuchRun, Unfit, Unable."""
+def _is_over(service: Service, run: str | None) -> bool:
+    """Whether the run that is named was recorded here, and does not go on."""
+    if run is None:
+        return False
     try:
         where = find_live(service.runs, run, service.redis_url)
     except NoSuchRun:
-        if run is None:
-            raise
         find_run(service.runs, run)
-        return None
-    is_recorded = where.folder is not None and (where.folder / "verdict.json").exists()
-    return None if is_recorded else where
+        return True
+    return where.folder is not None and (where.folder / "verdict.json").exists()
 
 
 def _judge(service: Service, run: str, is_json: bool) -> int:
@@ -80,27 +82,21 @@ def _judge(service: Service, run: str, is_json: bool) -> int:
     return _show(judge(load(folder, shown_folder(folder))), is_json)
 
 
-def _await_parent(service: Service, where: Whereabouts, is_json: bool) -> int:
-    """Its own parent records the run, and says that it has done so by taking its live.json away."""
-    assert where.folder is not None
-    with Endings() as endings:
-        tell(f"run {where.run}: waiting for its end")
-        while (where.folder / LIVE).exists() or not (where.folder / "verdict.json").exists():
-            pause(endings, _PARENT_LOOK_S)
-            if endings.reason is not None:
-                return INTERRUPTED
-            try:
-                find_live(service.runs, where.run, None)
-            except NoSuchRun:
-                break  # its parent is gone, whatever it has recorded
+def _await_parent(service: Service, where: Whereabouts, parent: int, endings: Endings, is_json: bool) -> int:
+    """Its own parent records the run; it judges it last of all, or is killed before that."""
+    tell(f"run {where.run}: waiting for its end")
+    while not (service.runs / where.run / "verdict.json").exists() and is_alive(parent):
+        pause(endings, _PARENT_LOOK_S)
+        if endings.reason is not None:
+            return INTERRUPTED
     return _judge(service, where.run, is_json)
 
 
-def _record(service: Service, where: Whereabouts, is_to_be_forgotten: bool, is_json: bool) -> int:
+def _record(service: Service, where: Whereabouts, endings: Endings, is_to_be_forgotten: bool, is_json: bool) -> int:
     """See the run to its end, and record it. Raises NoSuchRun, Unable, ServerUnfit."""
     run = where.run
     demand_records(service.runs)
-    with Endings() as endings, reached(where.url) as client:
+    with reached(where.url) as client:
         try:
             papers = read_papers(StreamDesk(client, run), run)
             tell(f"run {run}: waiting for its end")
