@@ -342,10 +342,11 @@ class RobotWorker(rq.Worker):
         self._end_fenced()
 
     def _tell_death(self, job: Job) -> None:
-        """Put the horse's death into the fleet log, once. One that we were told to end is no death.
+        """Put the horse's death into the fleet log, once. One that was told to end, and had not to be killed for it,
+        is no death.
 
         Raises ConnectionError."""
-        if self._is_told or self._stop_requested:
+        if self._is_told or (self._stop_requested and self._ending[1] != -signal.SIGKILL):
             return
         run, robot = robot_job.names_in(job.id)
         how, status = self._ending

@@ -33,6 +33,7 @@ class LiveVictims:
         self._hands = hands
         self._worker_of = worker_of
         self._lies: Counter[str] = Counter()
+        self._paused: dict[str, str] = {}  # RQ workers by the name under which they were struck, whomever they run now
 
     @property
     def living(self) -> list[str]:
@@ -44,12 +45,19 @@ class LiveVictims:
         return self._send(name, signal.SIGKILL)
 
     def pause(self, name: str) -> bool:
+        child = self._child_of(name)
+        if child is not None:
+            self._paused[name] = child
         return self._send(name, signal.SIGSTOP)
 
     def resume(self, name: str) -> bool:
-        return self._send(name, signal.SIGCONT)
+        """A paused RQ worker may have lost its robot since: it is who was paused that goes on."""
+        child = self._paused.pop(name, None)
+        return self._send(name, signal.SIGCONT) if child is None else self._signal(child, signal.SIGCONT)
 
     def restart(self, name: str) -> bool:
+        """SIGTERM to a robot's own process ends its life in order, and its job is queued again; to its RQ worker, that
+        one too, and it is replaced."""
         return self._send(name, signal.SIGTERM)
 
     def crash(self, robot: str, worker: str) -> bool:
@@ -76,11 +84,20 @@ class LiveVictims:
         if is_robot(name):
             horse = self._horse_of(name)
             return horse is not None and _send_to(horse, number)
-        child = self._worker_of(name.removeprefix("rq:")) if name.startswith("rq:") else name
+        child = self._child_of(name)
+        return child is not None and self._signal(child, number)
+
+    def _signal(self, child: str, number: int) -> bool:
         if child not in self._fleet.living:
             return False
         self._fleet.signal(child, number)
         return True
+
+    def _child_of(self, name: str) -> str | None:
+        """Which child bears a name now; no robot is one."""
+        if name.startswith("rq:"):
+            return self._worker_of(name.removeprefix("rq:"))
+        return None if is_robot(name) else name
 
     def _horse_of(self, robot: str) -> int | None:
         """The process that is the robot: the only child of its RQ worker."""

@@ -2,7 +2,8 @@
 simulated; what differs is who can lay hands on the victims.
 
 A deed stands in the fleet log before it is done, because a death must not be charged to a robot that was killed; so
-while the server is away, deeds wait. Only the end of a pause never waits: it may be the server that is paused.
+while the server is away, deeds wait. Only the end of a pause that has begun never waits, whether its time is over or
+somebody resumes the process before: it may be the server that is paused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from broker.agenda import Due
-from broker.deeds import RESUME, Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Victim
+from broker.deeds import Amnesia, Contradict, Crash, Kill, Pause, Restart, Resume, Victim
 from broker.dice import Dice
 from broker.ports import FleetLog, Unavailable
 from broker.shards import is_robot, robot_name
@@ -42,7 +43,7 @@ class Victims(Protocol):
         ...
 
     def restart(self, name: str) -> bool:
-        """Stop it in order, and start it again."""
+        """Stop it in order (SIGTERM), and start it again: a robot's next life may be run by another RQ worker."""
         ...
 
     def crash(self, robot: str, worker: str) -> bool:
@@ -82,6 +83,8 @@ class Chaos:
         for due in dues:
             if due.is_end:
                 self._end(due)
+            elif isinstance(due.fault, Resume) and self._pauses_of(due.fault):
+                self._resume(due.fault)
             else:
                 self._waiting.append(due)
         with suppress(Unavailable):
@@ -91,6 +94,9 @@ class Chaos:
 
     def _begin(self, due: Due, living: Collection[str]) -> None:
         """Raises Unavailable when the deed could not be told; then it was not done."""
+        if isinstance(due.fault, Resume):
+            self._resume(due.fault)
+            return
         text = due.fault.text()
         name = self._draw(due, living)
         if name is None or (_is_listed(name) and name not in living):
@@ -109,11 +115,34 @@ class Chaos:
         """The end of a pause; of one that has not begun, because the server was away, nothing is left."""
         self._waiting = [begin for begin in self._waiting if (begin.instance, begin.turn) != (due.instance, due.turn)]
         name = self._paused.pop((due.instance, due.turn), None)
-        if name is not None and self._victims.resume(name):
-            text = f"{RESUME} {name}"
-            with suppress(Unavailable):  # it excuses nothing
-                self._log.deed(text, name)
-            self._emit(DeedDone(text, name))
+        if name is not None:
+            self._let_go_on(name)
+
+    def _resume(self, resume: Resume) -> None:
+        """All pauses of the process are over; their own ends are no events any more."""
+        name = self._name(resume.victim)
+        pauses = self._pauses_of(resume)
+        for pause in pauses:
+            del self._paused[pause]
+        if not pauses:
+            self._emit(DeedFailed(resume.text(), f"no pause of {name} has begun"))
+        elif not self._let_go_on(name):
+            self._emit(DeedFailed(resume.text(), f"it cannot be done to {name} now"))
+
+    def _pauses_of(self, resume: Resume) -> list[tuple[int, int]]:
+        """Those that have begun, and are not over, of the process that is to be resumed."""
+        name = self._name(resume.victim)
+        return [pause for pause, paused in self._paused.items() if paused == name]
+
+    def _let_go_on(self, name: str) -> bool:
+        """End a pause, and tell so; False when there is nobody who could go on."""
+        if not self._victims.resume(name):
+            return False
+        text = f"{Resume.name} {name}"
+        with suppress(Unavailable):  # it excuses nothing
+            self._log.deed(text, name)
+        self._emit(DeedDone(text, name))
+        return True
 
     def _draw(self, due: Due, living: Collection[str]) -> str | None:
         """The name of the one who is meant; None when there is none."""
@@ -137,7 +166,7 @@ def _is_listed(name: str) -> bool:
     return any(bears(name) for bears in _KINDS.values())
 
 
-def _do(fault: ProcessFault, name: str, victims: Victims) -> bool:
+def _do(fault: Kill | Pause | Restart | Crash | Contradict | Amnesia, name: str, victims: Victims) -> bool:
     match fault:
         case Kill():
             return victims.kill(name)
