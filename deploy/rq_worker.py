@@ -52,7 +52,7 @@ HEARTBEAT_S: Final = 1
 _BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
 SILENCE_S: Final = 2  # of a horse, before it is killed: a heartbeat earlier than a supervisor would give it up
 _WAIT_S: Final = 0.5  # for a job, between two looks whether to end
-_GRACE_S: Final = 0.9  # for a horse that was told to end; the next look after it is at most a heartbeat later
+GRACE_S: Final = 0.9  # for a horse that was told to end; the next look after it is at most a heartbeat later
 _ASK_S: Final = 0.1  # between two questions whether a server that was away is back
 
 
@@ -270,7 +270,7 @@ class RobotWorker(rq.Worker):
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Renew the lease of a horse that beats, kill one that fell silent or does not end when told, end if the lease
         is another's."""
-        if self._stop_requested and time.monotonic() - self._told_at > _GRACE_S:
+        if self._stop_requested and time.monotonic() - self._told_at > GRACE_S:
             self.kill_horse()
             return
         if not self._pulse.heard():
