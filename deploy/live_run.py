@@ -205,7 +205,7 @@ class LiveRun:
             self._chaos.play(deeds, self._victims.living)
 
     def _is_settled(self, now_us: int) -> bool:
-        return self._plan.is_settled(now_us) and self._chaos.is_idle and self._fleet.is_whole
+        return self._plan.is_settled(now_us) and self._chaos.is_settled and self._fleet.is_whole
 
     def _pause_s(self) -> float:
         """Until the next look: shorter when the plan changes before it would be due."""

@@ -78,6 +78,11 @@ class Chaos:
         """Whether no deed waits for the server."""
         return not self._waiting
 
+    @property
+    def is_settled(self) -> bool:
+        """The same, and no pause that has begun goes on."""
+        return self.is_idle and not self._paused
+
     def play(self, dues: Iterable[Due], living: Collection[str]) -> None:
         """Do what is due. `living`: the names of all robots and relays that live now, paused ones too."""
         for due in dues:

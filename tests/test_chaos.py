@@ -296,6 +296,13 @@ def test_a_paused_robot_neither_sends_nor_merges_and_then_goes_on(tmp_path: Path
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
 
+def test_a_run_goes_on_until_a_pause_is_over(tmp_path: Path) -> None:
+    ended = run(tmp_path, "pause relay @3s+1s")
+
+    assert [stamped.monotonic_us - ended.go_us for stamped in ended.told(DeedDone)] == [3_000_000, 4_000_000]
+    assert ended.simulated.total_us - ended.go_us < 4_200_000
+
+
 def test_a_pause_does_not_count_as_quiet(tmp_path: Path) -> None:
     # Given a robot that stands still from before the others are complete until long after the quiet period
     ended = run(tmp_path, "pause r01 @20ms+1900ms", for_="4s")
@@ -319,9 +326,10 @@ def test_a_robot_that_stands_still_for_too_long_is_killed_and_born_again(tmp_pat
 
 def test_a_pause_that_is_ended_early_is_over_and_its_own_end_is_no_event(tmp_path: Path) -> None:
     # Given a pause that would have been the robot's death, and its end by hand
-    ended = run(tmp_path, *LOSSY, "pause r01 @50ms+4s", "resume r01 @1s")
+    ended = run(tmp_path, *LOSSY, "pause r01 @50ms+20s", "resume r01 @1s")
 
-    # Then the robot lives on from there, and nothing happens when the pause would have ended
+    # Then the robot lives on from there, and the run need not wait until the pause would have ended
+    assert ended.simulated.total_us - ended.go_us < 3_000_000
     assert [(deed.text, deed.victim) for deed in ended.deeds] == [("pause r01", "r01"), ("resume r01", "r01")]
     assert [done.text for done in ended.happened(DeedDone)] == ["pause r01", "resume r01"]
     assert not ended.happened(DeedFailed)
