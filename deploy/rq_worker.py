@@ -41,7 +41,7 @@ from broker.ports import Ending, Unavailable
 from broker.streams.fleet_log import StreamFleetLog, last_incarnation
 from broker.streams.patience import OUTAGE, TROUBLE
 from deploy import robot_job
-from deploy.forking import release_signals, signals_held
+from deploy.forking import signals_held
 from deploy.holding import QUEUE, claim, holds_lease, put_back
 from deploy.pulse import Pulse, farewell
 from robots.lives import FENCED
@@ -209,12 +209,11 @@ class RobotWorker(rq.Worker):
             self.kill_horse(signal.SIGTERM)
 
     def setup_work_horse_signals(self) -> None:
-        """The horse's first act."""
+        """The horse's first act. Signals go on waiting until the robot can end in order (deploy/robot_job.py)."""
         assert self.pid is not None
         die_with_parent(self.pid)
         self._pulse.speak()
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        release_signals()
 
     def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
         """In the horse: run the job, unless it is run elsewhere."""

@@ -60,10 +60,10 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_nobody_dies(p
     assert [row for row in befallen if row["row"] == "death"] == []
     assert {"resume r01", "resume rq:r04", "resume relay:0", "restart rq:r02"} <= {row["text"] for row in befallen}
     assert result["seconds"]["total"] < 40
-    # and each recall was followed by another life
+    # and each recall was followed by another life, if that was not at the very end
     recalled = [event for event in events(place, "robot.left") if event["reason"] == "recalled"]
     assert len(recalled) >= 6
-    assert sum(result["lives"].values()) - len(result["lives"]) == len(recalled)
+    assert len(recalled) - (sum(result["lives"].values()) - len(result["lives"])) in (0, 1)
     # the RQ worker that ended was replaced by another one
     started = [event["process"] for event in events(place, "process.started")]
     assert len([name for name in started if name.startswith("rq:")]) == 7

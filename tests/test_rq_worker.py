@@ -621,6 +621,21 @@ def test_a_robot_whose_own_process_is_told_to_end_lives_again_at_once(lab):
     assert lab.fleet.poll(0) == []
 
 
+def test_a_process_that_is_told_to_end_as_soon_as_it_is_there_is_nobodys_death(lab):
+    # Given an RQ worker that has just forked a horse for a robot
+    deal(lab)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    [horse] = await_true(lambda: horses_of(lab), 4, "the horse")
+    # When that is told to end
+    os.kill(horse, signal.SIGTERM)
+    # Then it does, in order, and the robot is born in another one
+    await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
+    assert horse_of(lab) != horse
+    assert lab.befallen() == []
+    assert lab.fleet.poll(0) == []
+
+
 def test_a_robot_that_is_told_to_end_before_it_can_be_born_does_not_wait_for_that(lab):
     # Given the job of a robot that waits for a deal, for ever
     orders = Keys("t").orders
@@ -683,9 +698,13 @@ def test_a_robot_that_is_fenced_ends_its_rq_worker(lab):
 
 
 def horse_of(lab):
+    [horse] = horses_of(lab)
+    return horse
+
+
+def horses_of(lab):
     pid = lab.fleet.living["rq:r00"]
-    [horse] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(horse)
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_signal_that_interrupts_an_rq_worker_anywhere_does_not_break_it(lab):
