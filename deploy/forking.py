@@ -22,20 +22,15 @@ def signals_held() -> Iterator[None]:
 
     The child does not leave this block; it calls `release_signals` when its own handlers stand.
     """
-    before = hold_signals()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def hold_signals() -> set[signal.Signals]:
-    """Let SIGINT, SIGTERM and SIGHUP wait; what was held before."""
-    return {signal.Signals(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)}
-
-
 def release_signals() -> None:
-    """Let the signals come that were kept waiting."""
+    """Let the signals come that `signals_held` kept waiting."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 

@@ -33,7 +33,7 @@ from broker.streams.event_log import StreamEventLog
 from broker.streams.keys import Keys
 from broker.streams.orders import StreamOrders
 from broker.streams.ports import ports_for
-from deploy.forking import hold_signals, name_process, release_signals
+from deploy.forking import name_process, release_signals
 from deploy.pulse import keep_beating
 from robots import robot as robots_robot
 from robots.channel import Watch
@@ -113,7 +113,6 @@ async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
     waiting = loop.create_task(recalled.until(bool))
     try:
         await asyncio.wait([life, waiting], return_when=asyncio.FIRST_COMPLETED)
-        hold_signals()  # from here on the process ends by itself; to be killed on the way would be a death
         if not life.done():
             await asyncio.wait([life], timeout=LEAVE_S)
         if not life.done() or life.result() == RECALLED:

@@ -828,12 +828,14 @@ def test_a_recalled_life_waits_for_a_server_that_is_away_but_not_for_long() -> N
     on_the_bench(scenario)
 
 
-def test_a_recalled_life_that_hears_the_order_stop_meanwhile_is_over_for_good() -> None:
+@pytest.mark.parametrize("after_s", [0.05, 0.5])
+def test_a_recalled_life_that_hears_the_order_stop_meanwhile_is_over_for_good(after_s: float) -> None:
     async def scenario(bench: Bench) -> None:
-        await begin_with_parts_in_hand(bench, answer_s=0.1)
+        # Given a life that is recalled, and needs longer than it has
+        await begin_with_parts_in_hand(bench, answer_s=1)
         bench.recall()
-        await asyncio.sleep(0.05)
-        bench.desk.order("stop", b"limit")
+        # When the order stop comes, at the latest in the very moment in which it would leave, then that counts
+        asyncio.get_running_loop().call_later(after_s, bench.desk.order, "stop", b"limit")
 
         assert await bench.lives[-1] == "limit"
         assert bench.happened(RobotLeft) == [RobotLeft("limit")]
