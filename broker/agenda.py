@@ -40,10 +40,15 @@ class Turns:
         self._last = max(0, (beyond_us - 1 - self._start_us) // self._every_us)
 
     @property
+    def last_us(self) -> int:
+        """When the last of them has happened. A pause need not be over then."""
+        return max(0, min(self.healed_us, self._begin_us(self._last)))
+
+    @property
     def settled_us(self) -> int:
-        """When the last of them has happened and is over."""
-        begin_us = self._begin_us(self._last)
-        return max(0, min(self.healed_us, begin_us if self._duration_us is None else begin_us + self._duration_us))
+        """When the last of them has happened and, unless somebody ends it before, is over."""
+        end_us = self._begin_us(self._last) + (self._duration_us or 0)
+        return max(0, min(self.healed_us, end_us))
 
     def begun(self, after_us: int, until_us: int) -> Iterator[tuple[int, int, int | None]]:
         """The turns that begin after `after_us`, by `until_us` at the latest: (turn, beginning, end)."""

@@ -88,8 +88,8 @@ class Conductor:
 
     def is_settled(self, now_us: int) -> bool:
         """Whether every dated fault has happened and, if it has a duration, is over. A deed has happened when it was
-        handed out."""
-        return now_us >= self._schedule.settled_us and not self._due and self._agenda.is_idle(now_us)
+        handed out; whether a pause is over, only those know who play it."""
+        return now_us >= self._schedule.happened_us and not self._due and self._agenda.is_idle(now_us)
 
     def _amended(self, words: str, now_us: int) -> list[Timed]:
         """The plan as `words` want it. Raises Misspelt, and has used no instance number then."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
-from broker.deeds import WORKERS, Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Victim
+from broker.deeds import WORKERS, Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Resume, Victim
 from broker.spelling import Word, Words, one_of
 
 _NUMBERED: Final = re.compile(r"(rq:r|relay:|r)([0-9]{1,7})")
@@ -25,11 +25,20 @@ def _pause(words: Words) -> ProcessFault:
     return Pause(_victim(words.take()))
 
 
+def _resume(words: Words) -> ProcessFault:
+    word = words.take()
+    allowed = "a process that is paused, such as r03, rq:r03, relay:1, supervisor or redis"
+    victim = _victim(word, allowed)
+    if victim.is_any:
+        raise word.misspelt(allowed)
+    return Resume(victim)
+
+
 def _restart(words: Words) -> ProcessFault:
     word = words.take()
-    allowed = "redis, relay or relay:1"
+    allowed = "a process such as r03, rq:r03, relay, relay:1, redis or robot (any)"
     victim = _victim(word, allowed)
-    if victim.kind not in ("redis", "relay"):
+    if victim.kind == "supervisor":
         raise word.misspelt(allowed)
     return Restart(victim)
 
@@ -55,6 +64,7 @@ def _amnesia(words: Words) -> ProcessFault:
 DEED_READERS: Final[dict[str, Callable[[Words], ProcessFault]]] = {
     "kill": _kill,
     "pause": _pause,
+    "resume": _resume,
     "restart": _restart,
     "crash": _crash,
     "contradict": _contradict,

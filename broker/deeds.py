@@ -78,8 +78,15 @@ class Pause(_Deed, frozen=True):
     name: ClassVar[str] = "pause"
 
 
+class Resume(_Deed, frozen=True):
+    """SIGCONT before the time: whatever pauses of the process have begun are over. So is told how any pause ends."""
+
+    name: ClassVar[str] = "resume"
+
+
 class Restart(_Deed, frozen=True):
-    """A stop in order, and a new start: a relay, or the server (which keeps what it holds)."""
+    """A stop in order, and a new start: a robot (its next life goes on from its journal), an RQ worker, a relay, or
+    the server (which keeps what it holds)."""
 
     name: ClassVar[str] = "restart"
 
@@ -106,10 +113,7 @@ class Amnesia(_Deed, frozen=True):
     name: ClassVar[str] = "amnesia"
 
 
-ProcessFault = Kill | Pause | Restart | Crash | Contradict | Amnesia
+ProcessFault = Kill | Pause | Resume | Restart | Crash | Contradict | Amnesia
 
-RESUME: Final = "resume"
-"""How the end of a pause is told: `resume r03`. It is no fault of its own."""
-
-DEEDS: Final = ("kill", "pause", "restart", "crash", "contradict", "amnesia")
+DEEDS: Final = ("kill", "pause", "resume", "restart", "crash", "contradict", "amnesia")
 """Their names."""

@@ -64,9 +64,10 @@ class Schedule:
         ]
         self._deeds = list(_deeds_in(plan, self._heals, for_us))
         settled = [_start_us(heal) for heal in self._heals] + [span.settled_us for _, span in self._spans]
-        settled += [turns.settled_us for _, _, turns in self._deeds]
-        self.settled_us = max(settled, default=0)
+        self.settled_us = max([*settled, *(turns.settled_us for _, _, turns in self._deeds)], default=0)
         """When every dated fault has happened and, if it has a duration, is over; 0 when none is dated."""
+        self.happened_us = max([*settled, *(turns.last_us for _, _, turns in self._deeds)], default=0)
+        """The same, but for pauses, which may end before their time: those have begun."""
 
     @property
     def deeds(self) -> dict[int, tuple[ProcessFault, Turns]]:

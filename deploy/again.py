@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from broker.deeds import RESUME, Pause
+from broker.deeds import Pause, Resume
 from broker.durations import format_duration
 from broker.grammar import Line, Misspelt, When, parse_fault, parse_line
 from broker.schedule import Timed
@@ -147,16 +147,17 @@ def _changes(case: Case, limit_us: int) -> list[tuple[int, dict[int, str]]]:
 
 
 def _deeds(case: Case) -> Iterator[Line]:
-    """What was done to processes. A pause that nobody ended lasted to the end. Raises Unrepeatable."""
+    """What was done to processes. A pause lasted until it was ended, by its time or before it; one that nobody ended
+    lasted to the end. Raises Unrepeatable."""
     rows = case.fleet.deeds if case.has_fleet else []
     go_ms = case.order_ms("go") or 0
     for place, row in enumerate(rows):
         name = row.text.partition(" ")[0]
-        if name == RESUME:
+        if name == Resume.name:
             continue
         text = f"{name} {row.victim} @{max(0, _ms(row) - go_ms)}ms"
         if name == Pause.name:
-            end = next((later for later in rows[place:] if later.text == f"{RESUME} {row.victim}"), None)
+            end = next((later for later in rows[place:] if later.text == f"{Resume.name} {row.victim}"), None)
             text += f"+{max(1, (case.end_ms if end is None else _ms(end)) - _ms(row))}ms"
         yield _line(text)
 

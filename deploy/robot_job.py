@@ -6,7 +6,8 @@ How the life is run by RQ (leases, retries, signals) is deploy/rq_worker.py's af
     the journal is lost              likewise: no later life could be born without it
     it died too often (StaysDead)    likewise: the restart policy has given it up
     the run is gone                  likewise: whoever dealt it has removed it
-    SIGTERM to this process          it returns a `Retry`: the robot waits in the queue for another RQ worker
+    SIGTERM to this process          the life is recalled, and the function returns a `Retry`: the robot waits in the
+                                     queue for another RQ worker
     a later life exists (Fenced)     exit 75: the RQ worker ends, and nothing is queued
     anything else                    the exception goes up: a death is told, and the job is queued again
 """
@@ -32,11 +33,13 @@ from broker.streams.event_log import StreamEventLog
 from broker.streams.keys import Keys
 from broker.streams.orders import StreamOrders
 from broker.streams.ports import ports_for
-from deploy.forking import name_process
+from deploy.forking import name_process, release_signals
 from deploy.pulse import keep_beating
 from robots import robot as robots_robot
+from robots.channel import Watch
 from robots.lives import FENCED, StaysDead
 from telemetry.clock import SystemClock
+from telemetry.events import RECALLED
 from telemetry.handlers.publisher import Publisher
 from telemetry.handlers.structured_log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Next, Pipeline
@@ -46,6 +49,10 @@ CONNECTIONS: Final = 5
 
 LIVES: Final = 1_000_000
 """How often RQ queues a robot again: always. When to give up is the restart policy's to say, not a counter's."""
+
+LEAVE_S: Final = 0.7
+"""For a life that is recalled to end in order: longer than it gives itself (robots/robot.py), and shorter than its RQ
+worker grants its process (deploy/rq_worker.py)."""
 
 _PREFIX: Final = "robot-"
 _PUBLISH_S: Final = 0.1
@@ -92,20 +99,23 @@ def live(run: str, robot: str) -> Retry | None:
 
 
 async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
-    """A life with a pulse, that ends early on SIGTERM (Recalled), and whose last events are stored however it ends."""
+    """A life with a pulse, that is recalled on SIGTERM (Recalled), and whose last events are stored however it ends."""
     loop = asyncio.get_running_loop()
     keep_beating(loop)
-    told, over = asyncio.Event(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, told.set)
+    recalled, over = Watch(False), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, recalled.set, True)
+    release_signals()
     publisher = Publisher()
     client = async_twin(connection)
     await _connect(client)
-    life = loop.create_task(_be_robot(run, robot, client, Pipeline(StructuredLog(), publisher)))
+    life = loop.create_task(_be_robot(run, robot, client, Pipeline(StructuredLog(), publisher), recalled))
     publishing = loop.create_task(_publish(publisher, StreamEventLog(client, Keys(run).events), over))
-    waiting = loop.create_task(told.wait())
+    waiting = loop.create_task(recalled.until(bool))
     try:
         await asyncio.wait([life, waiting], return_when=asyncio.FIRST_COMPLETED)
         if not life.done():
+            await asyncio.wait([life], timeout=LEAVE_S)
+        if not life.done() or life.result() == RECALLED:
             raise Recalled
         return life.result()
     finally:
@@ -122,7 +132,7 @@ async def _connect(client: redis.asyncio.Redis) -> None:
         await asyncio.gather(*(client.ping() for _ in range(CONNECTIONS)))
 
 
-async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Next) -> str:
+async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Next, recalled: Watch[bool]) -> str:
     """The seam between the process and the robot: one life with ports, time and chance of its own."""
     nonce = secrets.token_hex(8)
     shards = await _shards(client, Keys(run).orders)
@@ -132,6 +142,7 @@ async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Nex
         chance=Random(nonce),  # noqa: S311 - for spreading, not for hiding
         nonce=nonce,
         sink=sink,
+        recalled=recalled,
     )
     return await robots_robot.live(run, robot, outside)
 

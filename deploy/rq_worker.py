@@ -41,7 +41,7 @@ from broker.ports import Ending, Unavailable
 from broker.streams.fleet_log import StreamFleetLog, last_incarnation
 from broker.streams.patience import OUTAGE, TROUBLE
 from deploy import robot_job
-from deploy.forking import release_signals, signals_held
+from deploy.forking import signals_held
 from deploy.holding import QUEUE, claim, holds_lease, put_back
 from deploy.obedience import Obedience
 from deploy.pulse import Pulse, farewell
@@ -53,7 +53,7 @@ HEARTBEAT_S: Final = 1
 _BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
 SILENCE_S: Final = 2  # of a horse, before it is killed: a heartbeat earlier than a supervisor would give it up
 _WAIT_S: Final = 0.5  # for a job, between two looks whether to end
-_GRACE_S: Final = 0.9  # for a horse that was told to end; the next look after it is at most a heartbeat later
+GRACE_S: Final = 0.9  # for a horse that was told to end; the next look after it is at most a heartbeat later
 _ASK_S: Final = 0.1  # between two questions whether a server that was away is back
 
 
@@ -217,12 +217,11 @@ class RobotWorker(rq.Worker):
         return Obedience(job.connection, *robot_job.names_in(job.id), self.kill_horse)
 
     def setup_work_horse_signals(self) -> None:
-        """The horse's first act."""
+        """The horse's first act. Signals go on waiting until the robot can end in order (deploy/robot_job.py)."""
         assert self.pid is not None
         die_with_parent(self.pid)
         self._pulse.speak()
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        release_signals()
 
     def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
         """In the horse: run the job, unless it is run elsewhere."""
@@ -278,7 +277,7 @@ class RobotWorker(rq.Worker):
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Renew the lease of a horse that beats, kill one that fell silent or does not end when told, end if the lease
         is another's."""
-        if self._stop_requested and time.monotonic() - self._told_at > _GRACE_S:
+        if self._stop_requested and time.monotonic() - self._told_at > GRACE_S:
             self.kill_horse()
             return
         if not self._pulse.heard():
@@ -352,10 +351,11 @@ class RobotWorker(rq.Worker):
         self._end_fenced()
 
     def _tell_death(self, job: Job) -> None:
-        """Put the horse's death into the fleet log, once. One that we were told to end is no death.
+        """Put the horse's death into the fleet log, once. One that was told to end, and had not to be killed for it,
+        is no death.
 
         Raises ConnectionError."""
-        if self._is_told or self._stop_requested:
+        if self._is_told or (self._stop_requested and self._ending[1] != -signal.SIGKILL):
             return
         run, robot = robot_job.names_in(job.id)
         how, status = self._ending

@@ -33,12 +33,12 @@ class Tenure:
         desk = StreamDesk(client, brief.run, last_request=requests[-1] if requests else "0")
         log = StreamFleetLog(client, brief.run, patience_s=0)
         conductor = conductor_so_far(Conductor(brief.plan, brief.bounds.for_us), met, go_ms)
-        if go_ms is not None:
-            conductor.deeds(done_us)  # by whoever was there before
+        played = [] if go_ms is None else conductor.deeds(done_us)  # by whoever was there before
         self._plan = PlanKeeper(conductor, desk)
         self._board = board
         self._victims = victims
-        self._chaos = Chaos(brief.terms.seed, len(brief.robots), log, victims, events.emit, befallen=log.rows())
+        self._chaos = Chaos(brief.terms.seed, len(brief.robots), log, victims, events.emit)
+        self._chaos.inherit(played, log.rows() if played else ())
         self._robots = RobotKeeper(vantage, desk, log)
         self._attended_s = float("-inf")
         self._is_to_be_repeated = go_ms is not None
@@ -75,7 +75,7 @@ class Tenure:
 
     def is_settled(self, now_us: int) -> bool:
         """Whether nothing is to happen any more, and every robot lives that will."""
-        return self._plan.is_settled(now_us) and self._chaos.is_idle and self._robots.is_whole
+        return self._plan.is_settled(now_us) and self._chaos.is_settled and self._robots.is_whole
 
 
 def conductor_so_far(conductor: Conductor, met: Iterable[Met], go_ms: int | None) -> Conductor:

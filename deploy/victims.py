@@ -73,6 +73,7 @@ class LiveVictims:
         self._is_mortal = is_mortal
         self._hands = StreamHands(self._client, self._run)
         self._desk = StreamDesk(self._client, self._run, patience_s=0)
+        self._paused: dict[str, str] = {}  # RQ workers by the name under which they were struck, whomever they run now
 
     @property
     def living(self) -> list[str]:
@@ -86,14 +87,19 @@ class LiveVictims:
 
     def pause(self, name: str) -> bool:
         """Likewise."""
+        child = self._child_of(name)
+        if child is not None:
+            self._paused[name] = child
         return self._send(name, signal.SIGSTOP)
 
     def resume(self, name: str) -> bool:
-        """Likewise."""
-        return self._send(name, signal.SIGCONT)
+        """Likewise. A paused RQ worker may have lost its robot since: it is who was paused that goes on."""
+        child = self._paused.pop(name, None)
+        return self._send(name, signal.SIGCONT) if child is None else self._send_to_child(child, signal.SIGCONT)
 
     def restart(self, name: str) -> bool:
-        """Likewise."""
+        """Likewise. SIGTERM to a robot's own process ends its life in order, and its job is queued again; to its RQ
+        worker, that one too, and it is replaced."""
         return self._send(name, signal.SIGTERM)
 
     def crash(self, robot: str, worker: str) -> bool:
@@ -148,6 +154,12 @@ class LiveVictims:
         """Whether somebody who is not at hand runs the robot."""
         job = self._board.jobs.get(robot)
         return job is not None and job.state == "running" and self._children.worker_of(robot) is None
+
+    def _child_of(self, name: str) -> str | None:
+        """Which child bears a name now; no robot is one."""
+        if name.startswith("rq:"):
+            return self._children.worker_of(name.removeprefix("rq:"))
+        return None if is_robot(name) else name
 
     def _horse_of(self, robot: str) -> int | None:
         """The process that is the robot: the only child of its RQ worker."""

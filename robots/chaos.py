@@ -2,7 +2,8 @@
 simulated; what differs is who can lay hands on the victims.
 
 A deed stands in the fleet log before it is done, because a death must not be charged to a robot that was killed; so
-while the server is away, deeds wait. Only the end of a pause never waits: it may be the server that is paused.
+while the server is away, deeds wait. Only the end of a pause that has begun never waits, whether its time is over or
+somebody resumes the process before: it may be the server that is paused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from broker.agenda import Due
-from broker.deeds import RESUME, Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Victim
+from broker.deeds import Amnesia, Contradict, Crash, Kill, Pause, Restart, Resume, Victim
 from broker.dice import Dice
 from broker.ports import Deed, FleetLog, FleetRow, Unavailable
 from broker.shards import is_robot, robot_name
@@ -42,7 +43,7 @@ class Victims(Protocol):
         ...
 
     def restart(self, name: str) -> bool:
-        """Stop it in order, and start it again."""
+        """Stop it in order (SIGTERM), and start it again: a robot's next life may be run by another RQ worker."""
         ...
 
     def crash(self, robot: str, worker: str) -> bool:
@@ -68,9 +69,7 @@ class Chaos:
         log: FleetLog,
         victims: Victims,
         emit: Callable[[AnyEvent], None],
-        befallen: Iterable[FleetRow] = (),
     ) -> None:
-        """`befallen`: what the fleet log holds already, of whoever played before."""
         self._dice = Dice(seed)
         self._robots = robots
         self._log = log
@@ -78,18 +77,33 @@ class Chaos:
         self._emit = emit
         self._waiting: list[Due] = []
         self._paused: dict[tuple[int, int], str] = {}  # instance and turn → who was paused
-        self._inherited = _still_paused(befallen)
 
     @property
     def is_idle(self) -> bool:
         """Whether no deed waits for the server."""
         return not self._waiting
 
+    @property
+    def is_settled(self) -> bool:
+        """The same, and no pause that has begun goes on."""
+        return self.is_idle and not self._paused
+
+    def inherit(self, played: Iterable[Due], befallen: Iterable[FleetRow]) -> None:
+        """Take over from another player: what it has `played`, and what stands in the fleet log of it."""
+        paused = _still_paused(befallen)
+        for due in played:
+            if due.is_end:
+                self._paused.pop((due.instance, due.turn), None)
+            elif isinstance(due.fault, Pause) and due.fault.text() in paused:
+                self._paused[due.instance, due.turn] = paused[due.fault.text()]
+
     def play(self, dues: Iterable[Due], living: Collection[str]) -> None:
         """Do what is due. `living`: the names of all robots and relays that live now, paused ones too."""
         for due in dues:
             if due.is_end:
                 self._end(due)
+            elif isinstance(due.fault, Resume) and self._pauses_of(due.fault):
+                self._resume(due.fault)
             else:
                 self._waiting.append(due)
         with suppress(Unavailable):
@@ -99,6 +113,9 @@ class Chaos:
 
     def _begin(self, due: Due, living: Collection[str]) -> None:
         """Raises Unavailable when the deed could not be told; then it was not done."""
+        if isinstance(due.fault, Resume):
+            self._resume(due.fault)
+            return
         text = due.fault.text()
         name = self._draw(due, living)
         if name is None or (_is_listed(name) and name not in living):
@@ -116,12 +133,35 @@ class Chaos:
     def _end(self, due: Due) -> None:
         """The end of a pause; of one that has not begun, because the server was away, nothing is left."""
         self._waiting = [begin for begin in self._waiting if (begin.instance, begin.turn) != (due.instance, due.turn)]
-        name = self._paused.pop((due.instance, due.turn), None) or self._inherited.pop(due.fault.text(), None)
-        if name is not None and self._victims.resume(name):
-            text = f"{RESUME} {name}"
-            with suppress(Unavailable):  # it excuses nothing
-                self._log.deed(text, name)
-            self._emit(DeedDone(text, name))
+        name = self._paused.pop((due.instance, due.turn), None)
+        if name is not None:
+            self._let_go_on(name)
+
+    def _resume(self, resume: Resume) -> None:
+        """All pauses of the process are over; their own ends are no events any more."""
+        name = self._name(resume.victim)
+        pauses = self._pauses_of(resume)
+        for pause in pauses:
+            del self._paused[pause]
+        if not pauses:
+            self._emit(DeedFailed(resume.text(), f"no pause of {name} has begun"))
+        elif not self._let_go_on(name):
+            self._emit(DeedFailed(resume.text(), f"it cannot be done to {name} now"))
+
+    def _pauses_of(self, resume: Resume) -> list[tuple[int, int]]:
+        """Those that have begun, and are not over, of the process that is to be resumed."""
+        name = self._name(resume.victim)
+        return [pause for pause, paused in self._paused.items() if paused == name]
+
+    def _let_go_on(self, name: str) -> bool:
+        """End a pause, and tell so; False when there is nobody who could go on."""
+        if not self._victims.resume(name):
+            return False
+        text = f"{Resume.name} {name}"
+        with suppress(Unavailable):  # it excuses nothing
+            self._log.deed(text, name)
+        self._emit(DeedDone(text, name))
+        return True
 
     def _draw(self, due: Due, living: Collection[str]) -> str | None:
         """The name of the one who is meant; None when there is none."""
@@ -141,7 +181,7 @@ class Chaos:
 
 
 def _still_paused(befallen: Iterable[FleetRow]) -> dict[str, str]:
-    """Who is paused by an earlier player: the deed's text → its victim."""
+    """Who was paused, and does not go on yet: the deed's text → its victim."""
     paused: dict[str, str] = {}
     for row in befallen:
         if not isinstance(row, Deed):
@@ -149,7 +189,7 @@ def _still_paused(befallen: Iterable[FleetRow]) -> dict[str, str]:
         verb, _, _ = row.text.partition(" ")
         if verb == Pause.name:
             paused[row.text] = row.victim
-        elif verb == RESUME:
+        elif verb == Resume.name:
             paused = {text: victim for text, victim in paused.items() if victim != row.victim}
     return paused
 
@@ -159,7 +199,7 @@ def _is_listed(name: str) -> bool:
     return any(bears(name) for bears in _KINDS.values())
 
 
-def _do(fault: ProcessFault, name: str, victims: Victims) -> bool:
+def _do(fault: Kill | Pause | Restart | Crash | Contradict | Amnesia, name: str, victims: Victims) -> bool:
     match fault:
         case Kill():
             return victims.kill(name)

@@ -16,6 +16,12 @@ from robots.supervision import GiveUp, Restart, RestartPolicy
 FENCED: Final = 75  # os.EX_TEMPFAIL
 """Exit status (75) of a process whose robot has a later life elsewhere."""
 
+RECALL_US: Final = 5_000_000
+"""So long after a restart of a robot, or of its RQ worker, may a death be the restart's doing: who is told to end in
+order and does not is killed within 2 s. As a rule nobody has to be."""
+
+SERVER: Final = "redis"  # as a victim
+
 _EXCUSES: Final = ("kill", "restart", "pause", "amnesia")
 
 
@@ -34,15 +40,16 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
     """When (microseconds, the server's clock) the robot died without having been made to.
 
     A deed (kill, restart, pause, amnesia) excuses one death after it: of its very victim, of the robot whose RQ worker
-    was its victim, or of any robot when it was done to the server.
+    was its victim, or of any robot when it was done to the server. A restart of anybody but the server does so only for
+    `RECALL_US`: as a rule nobody dies of it.
     """
     deaths, deeds, times = deaths_of(rows, robot), list[Deed](), list[int]()
     for row in rows:
         if isinstance(row, Deed):
-            if row.text.partition(" ")[0] in _EXCUSES:
+            if _name_of(row) in _EXCUSES:
                 deeds.append(row)
         elif row in deaths:
-            excuse = _excuse(deeds, (row.victim, f"rq:{robot}", "redis"))
+            excuse = _excuse(deeds, (row.victim, f"rq:{robot}", SERVER), _us_of(row))
             if excuse is None:
                 times.append(_us_of(row))
             else:
@@ -80,10 +87,20 @@ def _was_fenced(death: Death) -> bool:
     return death.how == "exit" and death.status == FENCED
 
 
-def _excuse(deeds: Iterable[Deed], victims: Sequence[str]) -> Deed | None:
-    """The oldest deed to the first of `victims` to whom any was done."""
-    fitting = [deed for deed in deeds if deed.victim in victims]
+def _excuse(deeds: Iterable[Deed], victims: Sequence[str], died_us: int) -> Deed | None:
+    """The oldest deed to the first of `victims` to whom any was done that may have caused a death at `died_us`."""
+    fitting = [deed for deed in deeds if deed.victim in victims and not _is_past(deed, died_us)]
     return min(fitting, key=lambda deed: victims.index(deed.victim), default=None)
+
+
+def _is_past(deed: Deed, died_us: int) -> bool:
+    """Whether it was a restart of a robot, or of its RQ worker, that has long ended in order."""
+    is_recall = _name_of(deed) == "restart" and deed.victim != SERVER
+    return is_recall and died_us - _us_of(deed) > RECALL_US
+
+
+def _name_of(deed: Deed) -> str:
+    return deed.text.partition(" ")[0]
 
 
 def _us_of(row: FleetRow) -> int:

@@ -23,6 +23,11 @@ class Ended(msgspec.Struct, frozen=True):
     status: int
     incarnation: int = 0
 
+    @property
+    def is_in_order(self) -> bool:
+        """Whether it ended itself, as it was told to."""
+        return (self.how, self.status) == ("exit", 0)
+
 
 class Post:
     """The place, and the process that fills it now, if there is one."""

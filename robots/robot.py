@@ -2,6 +2,9 @@
 
 A life is born in its journal first (this decides between two that try), then in its birth stream, then in its outbox;
 nothing is sent before all three are stored. What must survive a worker's crash is made here and only lent to workers.
+
+It ends at the order `stop`, or when it is recalled, to go on elsewhere: then it takes nothing new from its inbox, and
+first finishes what it merges.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from robots.workers.secret_merger import SecretMerger
 from robots.workers.summary_processor import SummaryProcessor
 from telemetry.clock import Clock
 from telemetry.events import (
+    RECALLED,
     AnyEvent,
     ChannelPressure,
     EvidenceLost,
@@ -50,6 +54,8 @@ from telemetry.pipeline import Emitter, Next
 
 PATIENCE_US: Final = 1_000_000  # of one look at the orders
 FEW_ROBOTS: Final = 3  # so few talk to all others in every tick
+FINISH_US: Final = 500_000  # for a life that is recalled to deal with what it has in hand
+LOOK_S: Final = 0.005  # between two looks whether it has
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -75,7 +81,8 @@ decode_terms = msgspec.msgpack.Decoder(Terms).decode
 class Outside(msgspec.Struct, frozen=True):
     """Everything that a robot does not make itself: its ports, the time, chance, and who listens to its events.
 
-    `nonce` tells this life from any other of the same robot, even one of the same incarnation.
+    `nonce` tells this life from any other of the same robot, even one of the same incarnation. `recalled` is set when
+    the life is to end soon, and in order: the robot is to live elsewhere.
     """
 
     ports: Ports
@@ -84,10 +91,12 @@ class Outside(msgspec.Struct, frozen=True):
     nonce: str
     sink: Next
     policy: RestartPolicy = RestartPolicy()
+    recalled: Watch[bool] = msgspec.field(default_factory=lambda: Watch(False))
 
 
 async def live(run: str, robot: str, outside: Outside) -> str:
-    """One life of `robot`, from its birth to the order `stop`; gives the order's reason.
+    """One life of `robot`, from its birth to the order `stop`; gives the order's reason, or RECALLED when it ended, or
+    was not even born, because it was recalled.
 
     Raises StaysDead when it died too often to be born again, Fenced when a later life exists, JournalLost, GaveUp when
     its workers crash too often, Unavailable.
@@ -99,6 +108,8 @@ async def live(run: str, robot: str, outside: Outside) -> str:
     emitter = Emitter(run, robot, 0, outside.clock, outside.sink)
     try:
         befallen = await _await_permission(robot, outside, emitter.emit)
+        if outside.recalled.value:
+            return RECALLED
         entries, emitter.incarnation = await _be_born(robot, outside)
         dead_us = down_us(befallen, robot, emitter.incarnation - 1, outside.clock.wall_us())
         life = Life(run, robot, emitter.incarnation, terms, entries, orders, outside, emitter.emit)
@@ -195,7 +206,7 @@ class Life:
         )
 
     async def run(self) -> str:
-        """Live until the order `stop`; gives its reason."""
+        """Live until the order `stop`, or until recalled; gives the reason."""
         self._emit(RobotBorn(self._knowledge.value.count, self._replayed))
         await self._supervisor.run()
         with suppress(Unavailable):  # what is not acknowledged comes again, and does no harm
@@ -213,6 +224,7 @@ class Life:
             Child("convergence_detector", lambda: self._convergence_detector().run()),
             Child("outbox_writer", lambda: self._outbox_writer().run()),
             Child("orders", self._follow_orders),
+            Child("recall", self._follow_recall),
         ]
 
     def _inbox_reader(self) -> InboxReader:
@@ -312,6 +324,18 @@ class Life:
                     self._supervisor.stop()
                     return
             self._orders = await until_answered(lambda: self._outside.ports.orders.read(PATIENCE_US))
+
+    async def _follow_recall(self) -> None:
+        """Once recalled: take nothing new, deal with what is in hand, but not for long, and end the life."""
+        await self._outside.recalled.until(bool)
+        clock = self._outside.clock
+        deadline_us = clock.monotonic_us() + FINISH_US
+        while not (self._supervisor.retire("inbox_reader") and self._in_hand.is_settled):
+            if clock.monotonic_us() >= deadline_us:
+                break  # the server is away, say; what is not acknowledged comes again
+            await asyncio.sleep(LOOK_S)
+        self._reason = self._reason or RECALLED  # the order `stop` may have come meanwhile
+        self._supervisor.stop()
 
     def _crash(self, victim: str) -> None:
         """What a deed asks for; it may be meant for another robot."""

@@ -4,7 +4,8 @@ starts it again. What RQ workers, the supervisor and the kernel are live; robots
 What this models: a killed process does nothing any more between two of its steps, not even a clean-up. A paused one
 stands still altogether, its timers too, and one that is silent for too long is killed, as an RQ worker does with its
 horse. The server keeps what it holds when it is killed or restarted (its log outlives it), and answers nobody
-meanwhile. RQ workers are no processes of their own: to kill one kills its robot, and none can be paused.
+meanwhile. RQ workers are no processes of their own: to kill or restart one is to kill or restart its robot, and none
+can be paused. Of a robot that was recalled, to be restarted, nobody dies.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from broker.memory_fleet import MemoryFleetLog
 from broker.memory_relay import MemoryRelay
 from broker.ports import Ending, Fenced, JournalLost, Unavailable
 from broker.relay import Copy
+from robots.channel import Watch
 from robots.contradiction import contradiction
 from robots.deal import Deal
-from robots.lives import StaysDead
+from robots.lives import SERVER, StaysDead
 from robots.patience import until_answered
 from robots.posts import Ended, Post
 from robots.robot import Outside, Terms, live
 from robots.supervision import GaveUp
 from robots.virtual_time import Process, VirtualClock
-from telemetry.events import AnyEvent, ProcessDied, ProcessStarted, RelayResumed
+from telemetry.events import RECALLED, AnyEvent, ProcessDied, ProcessStarted, RelayResumed
 from telemetry.pipeline import Emitter, Next
 
 BIRTH_S: Final = 0.05  # from a robot's death to its next process; the restart policy's delay comes on top
 RELAY_S: Final = 0.05  # from a relay's death to the next one
 SERVER_S: Final = 0.3  # from the server's death until it answers again
 SILENCE_S: Final = 2.0  # after which a robot that stands still is killed
-SERVER: Final = "redis"
 _SIGKILL: Final = -9  # as a status
 
 
@@ -67,6 +68,7 @@ class SimulatedFleet:
         self._posts = self._robots | self._relays
         self._minds: list[MemoryRelay | None] = [None] * terms.shards
         self._relay_lives = [0] * terms.shards
+        self._recalled: dict[str, Watch[bool]] = {}  # of each robot's present life
         self._is_server_paused = False
         self._is_over = False
         self._returning: asyncio.Task[None] | None = None  # the server, after it was struck
@@ -122,21 +124,25 @@ class SimulatedFleet:
     async def _keep_robot(self, post: Post) -> None:
         """What an RQ worker does: one life after the other."""
         for number in count(1):
-            ended = await post.fill(self._life(post.name, number))
+            recalled = self._recalled[post.name] = Watch(False)
+            ended = await post.fill(self._life(post.name, number, recalled))
             if ended is None:
                 return
-            await self._tell(ended, post.name)
+            if not ended.is_in_order:
+                await self._tell(ended, post.name)
             await asyncio.sleep(BIRTH_S)
             await self._await_server()
             if self._is_over:
                 return
 
-    async def _life(self, robot: str, number: int) -> Ended | None:
+    async def _life(self, robot: str, number: int, recalled: Watch[bool]) -> Ended | None:
         chance = Random(f"{self._terms.seed}/{robot}/{number}")  # noqa: S311  a simulation has to be repeatable
         nonce = f"{chance.getrandbits(64):016x}"
         ports = memory_ports(self._server, robot, nonce)
+        outside = Outside(ports, self._clock, chance, nonce, self._take, recalled=recalled)
         try:
-            await live(self._run, robot, Outside(ports, self._clock, chance, nonce, self._take))
+            if await live(self._run, robot, outside) == RECALLED:
+                return Ended(robot, "exit", 0)
         except (GaveUp, Unavailable):
             return Ended(robot, "exit", 1, self._incarnation(robot))
         except (Fenced, JournalLost, StaysDead):
@@ -196,7 +202,13 @@ class SimulatedFleet:
     def restart(self, name: str) -> bool:
         if name == SERVER:
             return self._strike_server("exit", 0)
-        return name in self._relays and self._end(name, "exit", 0)
+        if name in self._relays:
+            return self._end(name, "exit", 0)
+        robot = self._robots.get(name.removeprefix("rq:"))
+        if robot is None or not robot.is_filled:
+            return False
+        self._recalled[robot.name].set(True)
+        return True
 
     def pause(self, name: str) -> bool:
         if name == SERVER:

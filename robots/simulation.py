@@ -131,7 +131,7 @@ class _Director:
 
     def _is_settled(self, now_us: int) -> bool:
         """Whether nothing is to happen any more, and everybody is there who will be."""
-        return self._conductor.is_settled(now_us) and self._chaos.is_idle and self._fleet.is_whole
+        return self._conductor.is_settled(now_us) and self._chaos.is_settled and self._fleet.is_whole
 
     def _pause_us(self, now_us: int) -> int:
         due_us = self._conductor.next_due_us(now_us)

@@ -99,6 +99,7 @@ class Supervisor:
         self._crashes_us: list[int] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._injected: set[str] = set()  # children whose crash was asked for, and who have not ended yet
+        self._retired: set[str] = set()
         self._alarms: list[asyncio.TimerHandle] = []
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -124,8 +125,17 @@ class Supervisor:
         self._injected.add(name)
         return task.cancel()
 
+    def retire(self, name: str) -> bool:
+        """End the child of that name for good, which is no crash, while its siblings run on. Whether it has ended: to
+        be called again until it has, because a timeout inside a client library may swallow a cancellation."""
+        self._retired.add(name)
+        task = self._tasks[name]
+        if not task.done():
+            task.cancel()
+        return task.done()
+
     def _start(self, child: Child) -> None:
-        if self._ended.done():
+        if self._ended.done() or child.name in self._retired:
             return
         task = asyncio.get_running_loop().create_task(_run(child), name=child.name)
         self._tasks[child.name] = task
@@ -139,6 +149,8 @@ class Supervisor:
         error = InjectedCrash("asked for by a deed") if is_injected else _error_of(task)
         if isinstance(error, self._fatal):
             self._ended.set_exception(error)
+            return
+        if child.name in self._retired:
             return
         self._emit(WorkerCrashed(child.name, f"{type(error).__name__}: {error}"[:500]))
         decision = self._decide(is_charged=not is_injected)

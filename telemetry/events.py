@@ -7,7 +7,7 @@ record is its class name in lower case, with dots: `RobotBorn` is `robot.born`.
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -130,9 +130,12 @@ class RobotRecovered(Event, frozen=True):
 
 
 class RobotLeft(Event, frozen=True):
-    """The life ended in order."""
+    """The life ended in order: for the reason of the order `stop`, or `recalled`, to go on elsewhere."""
 
     reason: str
+
+
+RECALLED: Final = "recalled"
 
 
 class RobotFenced(Event, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from telemetry.events import (
+    RECALLED,
     EvidenceLost,
     FatesDecided,
     PartsMerged,
@@ -117,8 +118,8 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
             return _change(view, name, state="dead")
         case WorkerGaveUp(worker) if worker == name:  # not a worker inside: it will not be born again
             return _change(view, name, state="dead")
-        case RobotLeft():
-            return _change(view, name, state="left")
+        case RobotLeft(reason):
+            return _change(view, name, state="away" if reason == RECALLED else "left")
         case SecretWritten():
             return msgspec.structs.replace(view, writer=name)
     return view

@@ -14,6 +14,7 @@ from broker.memory_desk import MemoryDesk
 from broker.plan import PlanChange, Planned
 from broker.ports import Ports
 from broker.relay import Copy
+from robots.channel import Watch
 from robots.deal import Deal
 from robots.journal import Entry, decode_entry
 from robots.messages import Message, decode_message, encode_message, kind_of
@@ -44,12 +45,14 @@ class Bench:
         self.events: list[Stamped] = []
         self.lives: list[asyncio.Task[str]] = []
         self.ports: list[Ports] = []  # of each life, for tests that make them fail
+        self._recalled: list[Watch[bool]] = []  # of each life
         self._sent = 0
 
     def give_birth(self, robot: str, policy: RestartPolicy | None = None, nonce: str = "") -> asyncio.Task[str]:
         """Begin a life of `robot`; it starts to gossip after `go`."""
         nonce = nonce or f"nonce-{len(self.lives)}"
         self.ports.append(memory_ports(self.server, robot, nonce))
+        self._recalled.append(Watch(False))
         outside = Outside(
             self.ports[-1],
             self.clock,
@@ -57,10 +60,15 @@ class Bench:
             nonce,
             self.events.append,
             policy or RestartPolicy(),
+            self._recalled[-1],
         )
         life = asyncio.ensure_future(live(RUN, robot, outside))
         self.lives.append(life)
         return life
+
+    def recall(self) -> None:
+        """Recall the life that was begun last."""
+        self._recalled[-1].set(True)
 
     async def begin(self, robot: str) -> None:
         """Begin a life of `robot`, and let it gossip."""

@@ -26,6 +26,7 @@ from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.keys import Keys
 from deploy import pulse
 from deploy.fleet import Fleet
+from deploy.forking import release_signals
 from deploy.relay_process import relay
 from deploy.robot_job import LIVES
 from deploy.robot_queue import LostJobs, enqueue_robot, look, requeue
@@ -42,6 +43,7 @@ def beating(_run, _robot):
     """A job that lives for ever, with a pulse; it ends in order on SIGTERM, and then wants to be queued again."""
     asked = []
     signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    release_signals()
     connection = get_current_job().connection
     connection.rpush(LIVES_KEY, os.getpid())
     while not asked:

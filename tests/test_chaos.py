@@ -22,6 +22,7 @@ from robots.robot import Life
 from robots.simulation import Simulated, digest_of, simulate
 from telemetry.clock import SystemClock
 from telemetry.events import (
+    RECALLED,
     AnyEvent,
     DeedDone,
     DeedFailed,
@@ -29,8 +30,10 @@ from telemetry.events import (
     InvariantViolated,
     MessageSent,
     PartsMerged,
+    ProcessDied,
     RelayResumed,
     RobotBorn,
+    RobotLeft,
     Stamped,
     WorkerCrashed,
     WorkerRestarted,
@@ -207,6 +210,72 @@ def test_a_robot_that_dies_of_itself_too_often_stays_dead(tmp_path: Path) -> Non
     assert {death.how for death in own} == {"exit"}
 
 
+# Robots that are recalled.
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_robots_that_are_restarted_all_the_time_die_of_it_never(tmp_path: Path, seed: int) -> None:
+    # Given robots of which any one is recalled every 300 ms, over a network that loses and duplicates
+    ended = run(tmp_path, *LOSSY, "restart robot every 300ms", seed=seed, for_="6s")
+
+    # Then each of twenty lives left in order, another one followed it, and every promise held
+    assert ended.simulated.ended == "complete"
+    assert [left.reason for left in ended.happened(RobotLeft)].count(RECALLED) == 20
+    assert len(ended.told(RobotBorn)) == 6 + 20
+    assert ended.deaths == []
+    assert ended.broken() == {}
+    assert_nothing_was_lost_nor_learnt_twice(ended)
+
+
+@pytest.mark.parametrize("victim", ["r02", "rq:r02"])
+def test_a_recalled_robot_goes_on_from_its_journal(tmp_path: Path, victim: str) -> None:
+    # When a robot is recalled in the midst of gossip
+    ended = run(tmp_path, *LOSSY, f"restart {victim} @130ms")
+
+    # Then its life left, and had nothing in hand
+    recalled_us = ended.go_us + 130_000
+    left, last = ended.told(RobotLeft, "r02")
+    assert (left.event.reason, left.incarnation) == (RECALLED, 1)
+    assert left.monotonic_us - recalled_us < 20_000
+    # and the next life began 50 ms later, with what the first had journalled
+    first, second = ended.told(RobotBorn, "r02")
+    assert second.monotonic_us == left.monotonic_us + 50_000
+    merged = [stamped.event.held for stamped in ended.told(PartsMerged, "r02") if stamped.incarnation == 1]
+    assert second.event.parts == max([first.event.parts, *merged])
+    # and nobody died
+    assert ended.simulated.evidence.fleet == ended.deeds
+    assert [(deed.text, deed.victim) for deed in ended.deeds] == [(f"restart {victim}", victim)]
+    assert not ended.happened(ProcessDied)
+    assert (last.event.reason, last.incarnation) == ("complete", 2)
+    assert ended.broken() == {}
+
+
+def test_a_robot_is_not_missed_between_two_lives_when_the_run_could_end(tmp_path: Path) -> None:
+    # Given a robot that is recalled just before the end
+    ended = run(tmp_path, "restart r02 @1999ms", for_="2s")
+
+    # Then the run waits for its next life
+    assert len(ended.told(RobotBorn, "r02")) == 2
+    assert ended.simulated.ended == "complete"
+    assert ended.result.promises["convergent"].why == "it was written, and all 6 robots in scope are complete"
+
+
+def test_a_robot_that_stands_still_hears_that_it_is_recalled_when_it_goes_on(tmp_path: Path) -> None:
+    ended = run(tmp_path, *LOSSY, "pause r01 @50ms+1s", "restart r01 @100ms", for_="2s")
+
+    left, _ = ended.told(RobotLeft, "r01")
+    assert ended.go_us + 1_050_000 <= left.monotonic_us < ended.go_us + 1_100_000
+    assert ended.deaths == []
+    assert ended.broken() == {}
+
+
+def test_who_is_not_there_cannot_be_recalled(tmp_path: Path) -> None:
+    ended = run(tmp_path, "kill r02 @130ms", "restart r02 @150ms", "restart rq:r02 @150ms")
+
+    assert [failed.text for failed in ended.happened(DeedFailed)] == ["restart r02", "restart rq:r02"]
+    assert ended.broken() == {}
+
+
 # Robots that stand still.
 
 
@@ -227,6 +296,13 @@ def test_a_paused_robot_neither_sends_nor_merges_and_then_goes_on(tmp_path: Path
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
 
+def test_a_run_goes_on_until_a_pause_is_over(tmp_path: Path) -> None:
+    ended = run(tmp_path, "pause relay @3s+1s")
+
+    assert [stamped.monotonic_us - ended.go_us for stamped in ended.told(DeedDone)] == [3_000_000, 4_000_000]
+    assert ended.simulated.total_us - ended.go_us < 4_200_000
+
+
 def test_a_pause_does_not_count_as_quiet(tmp_path: Path) -> None:
     # Given a robot that stands still from before the others are complete until long after the quiet period
     ended = run(tmp_path, "pause r01 @20ms+1900ms", for_="4s")
@@ -245,6 +321,69 @@ def test_a_robot_that_stands_still_for_too_long_is_killed_and_born_again(tmp_pat
     (death,) = ended.deaths
     assert (death.victim, death.how) == ("r01", "silent")
     assert len(ended.told(RobotBorn, "r01")) == 2
+    assert ended.broken() == {}
+
+
+def test_a_pause_that_is_ended_early_is_over_and_its_own_end_is_no_event(tmp_path: Path) -> None:
+    # Given a pause that would have been the robot's death, and its end by hand
+    ended = run(tmp_path, *LOSSY, "pause r01 @50ms+20s", "resume r01 @1s")
+
+    # Then the robot lives on from there, and the run need not wait until the pause would have ended
+    assert ended.simulated.total_us - ended.go_us < 3_000_000
+    assert [(deed.text, deed.victim) for deed in ended.deeds] == [("pause r01", "r01"), ("resume r01", "r01")]
+    assert [done.text for done in ended.happened(DeedDone)] == ["pause r01", "resume r01"]
+    assert not ended.happened(DeedFailed)
+    told = [stamped.monotonic_us for stamped in ended.simulated.events if stamped.source == "r01"]
+    assert not [us for us in told if ended.go_us + 50_000 < us < ended.go_us + 1_000_000]
+    assert [us for us in told if us >= ended.go_us + 1_000_000]
+    assert ended.deaths == []
+    assert ended.broken() == {}
+
+
+def test_a_second_pause_is_not_ended_by_the_end_of_the_first(tmp_path: Path) -> None:
+    # Given a pause that was ended early, and another one before its own end
+    ended = run(tmp_path, "pause r01 @100ms+1s", "resume r01 @200ms", "pause r01 @900ms+1s")
+
+    ends_us = [stamped.monotonic_us - ended.go_us for stamped in ended.told(DeedDone) if "resume" in stamped.event.text]
+    assert ends_us == [200_000, 1_900_000]
+
+
+def test_whoever_is_not_paused_cannot_be_resumed(tmp_path: Path) -> None:
+    # Given one who was never paused, one whose pause is over, and one that died of it
+    deeds = ("resume r00 @100ms", "pause r01 @0s+100ms", "resume r01 @200ms", "pause r02 @0s+4s", "resume r02 @3s")
+    ended = run(tmp_path, *deeds, "resume redis @1s")
+
+    failed = {failed.text: failed.why for failed in ended.happened(DeedFailed)}
+    assert failed == {
+        "resume r00": "no pause of r00 has begun",
+        "resume r01": "no pause of r01 has begun",
+        "resume redis": "no pause of redis has begun",
+        "resume r02": "it cannot be done to r02 now",
+    }
+    assert [deed.text for deed in ended.deeds].count("resume r02") == 0
+    assert ended.broken() == {}
+
+
+def test_a_relay_that_is_resumed_lets_through_what_waited(tmp_path: Path) -> None:
+    ended = run(tmp_path, "pause relay @0s+20s", "resume relay:0 @1s")
+
+    first_us = min(stamped.monotonic_us for stamped in ended.told(PartsMerged))
+    assert 1_000_000 <= first_us - ended.go_us < 1_200_000
+    assert ended.broken() == {}
+
+
+def test_a_server_that_is_paused_can_be_resumed_although_nobody_can_be_told(tmp_path: Path) -> None:
+    # Given a server that would be away for long, and deeds that wait for it
+    ended = run(
+        tmp_path,
+        *("pause redis @100ms+20s", "pause r03 @200ms+20s", "resume r03 @300ms", "resume redis @1s"),
+        for_="2s",
+    )
+
+    # Then it is back when it is resumed, and the others were done in their order
+    assert [deed.text for deed in ended.deeds] == ["pause redis", "resume redis", "pause r03", "resume r03"]
+    back_us = int(ended.deeds[1].entry.partition("-")[0]) * 1000 - 946_684_800_000_000 - ended.go_us
+    assert back_us == pytest.approx(1_000_000, abs=1_000)
     assert ended.broken() == {}
 
 
@@ -368,7 +507,8 @@ def test_deeds_wait_for_the_server_because_they_are_told_first(tmp_path: Path) -
 
 
 def test_a_recorded_run_is_repeated_with_the_very_victims_that_were_drawn(tmp_path: Path) -> None:
-    ended = run(tmp_path, *LOSSY, "kill robot every 200ms", "pause robot @300ms+400ms", "kill relay @900ms", for_="2s")
+    chaos = ("kill robot every 200ms", "pause robot @300ms+400ms", "kill relay @900ms", "restart robot @1s every 300ms")
+    ended = run(tmp_path, *LOSSY, *chaos, "pause r05 @1s+9s", "resume r05 @1500ms", for_="2s")
 
     prepared = prepare({"again": "latest", "runs_dir": tmp_path})
     repeated = simulate("ffffff", prepared.deal, prepared.terms, prepared.plan, prepared.bounds)

@@ -228,6 +228,29 @@ def test_a_plan_that_a_person_changed_is_part_of_the_record(
     ]
 
 
+def test_a_pause_that_a_person_ended_comes_again_with_its_real_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given the record of a run with three pauses of one process, of which the second was ended before its time, and
+    # which a person changed
+    monkeypatch.chdir(tmp_path)
+    pauses = "pause r01 @100ms+300ms; pause r01 @1s+1s; pause r01 @3s+200ms"
+    chaos = f"{pauses}; resume r01 @1500ms; restart r02 @3s"
+    told = simulate("--preset", "calm", "-n", "3", "--for", "4s", "--chaos", chaos, capsys=capsys)
+    folder = tmp_path / str(told["record"])
+    rows = [json.loads(row) for row in (folder / "plan.jsonl").read_text().splitlines()]
+    rows[-1]["words"] = "heal"
+    (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    # When it is prepared to be run again, then each is as long as it was, and nobody has to be resumed
+    assert texts(prepare({"again": folder.name}).plan) == [
+        "pause r01 @100ms+300ms",
+        "pause r01 @1s+500ms",
+        "pause r01 @3s+200ms",
+        "restart r02 @3s",
+    ]
+
+
 def test_a_plan_that_a_person_changed_may_have_come_in_more_pieces_than_a_plan_has_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

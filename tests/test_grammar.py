@@ -159,7 +159,7 @@ def test_split_parts_all_robots_into_two_halves() -> None:
         ("", "", 0, "partition, burst-loss, loss,"),
         ("los 0.2", "los", 0, "did you mean loss?"),
         ("delai 5ms", "delai", 0, "did you mean delay?"),
-        ("gremlin 1", "gremlin", 0, "throttle, kill, pause, restart, crash, contradict, amnesia, heal"),
+        ("gremlin 1", "gremlin", 0, "throttle, kill, pause, resume, restart, crash, contradict, amnesia, heal"),
         ("loss 0.2; delay 5ms; duplicate 0.1 x1", "x1", 35, "from x2 to x10"),
         ("loss 0.2;  delay", "", 16, "a delay such as"),
         ("duplicate 0.1 x11", "x11", 14, "from x2 to x10"),

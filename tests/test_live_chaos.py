@@ -42,6 +42,34 @@ def test_a_run_under_every_kind_of_death_is_held(place: Place) -> None:
     assert place.is_clean()
 
 
+def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_nobody_dies(place: Place) -> None:
+    # Given robots of which any one is recalled again and again, and an RQ worker that is
+    recalls = ("--chaos", "restart robot every 700ms", "--restart", "rq:r02@1500ms")
+    # and a process of each kind that is paused, and goes on before its time
+    paused = ("pause r01 @2s+60s", "pause rq:r04 @2s+60s", "pause relay:0 @2s+60s")
+    resumed = ("resume r01 @3s", "resume rq:r04 @3s", "resume relay:0 @2500ms")
+    pauses = [word for deed in (*paused, *resumed) for word in ("--chaos", deed)]
+
+    # When the run goes on under all that
+    code, result, err = place.run("-n", "6", "--seed", "3", "--loss", ".3", "--for", "5s", *recalls, *pauses)
+
+    # Then every promise holds, nobody's death is on record, and the run ended long before the pauses would have
+    assert code == 0, (result.get("promises"), err)
+    assert result["ended"] == "complete"
+    befallen = rows(place, "fleet.jsonl")
+    assert [row for row in befallen if row["row"] == "death"] == []
+    assert {"resume r01", "resume rq:r04", "resume relay:0", "restart rq:r02"} <= {row["text"] for row in befallen}
+    assert result["seconds"]["total"] < 40
+    # and each recall was followed by another life, if that was not at the very end
+    recalled = [event for event in events(place, "robot.left") if event["reason"] == "recalled"]
+    assert len(recalled) >= 6
+    assert len(recalled) - (sum(result["lives"].values()) - len(result["lives"])) in (0, 1)
+    # the RQ worker that ended was replaced by another one
+    started = [event["process"] for event in events(place, "process.started")]
+    assert len([name for name in started if name.startswith("rq:")]) == 7
+    assert place.is_clean()
+
+
 def test_a_worker_that_is_crashed_is_restarted_and_its_siblings_live_on(place: Place) -> None:
     code, result, err = place.run("-n", "3", "--seed", "3", "--chaos", "crash r01/secret_merger @300ms", "--for", "2s")
 

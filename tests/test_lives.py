@@ -73,6 +73,22 @@ def test_other_deeds_excuse_nothing(row: Deed) -> None:
     assert charged(sorted([row, death(5, "r03")], key=lambda row: row.entry), "r03") == [5_000]
 
 
+@pytest.mark.parametrize("aim", ["r03", "rq:r03"])
+def test_a_restart_in_order_excuses_no_death_long_after_it(aim: str) -> None:
+    # Given a restart, as a rule the end of nobody, and a death
+    restart = deed(1_000, "restart robot", aim)
+    # Then it excuses it for 5 s
+    assert charged([restart, death(6_000, "r03")], "r03") == []
+    assert charged([restart, death(6_001, "r03")], "r03") == [6_001_000]
+    # and afterwards takes the place of no other deed
+    kill = deed(9_000, "kill r03", aim)
+    assert charged([restart, kill, death(9_500, "r03"), death(9_600, "r03")], "r03") == [9_600_000]
+
+
+def test_a_restart_of_the_server_excuses_whoever_dies_of_it_however_late() -> None:
+    assert charged([deed(1_000, "restart redis", "redis"), death(99_000, "r03")], "r03") == []
+
+
 def test_a_deed_to_a_robot_does_not_excuse_its_rq_worker() -> None:
     assert charged([deed(1, "kill r03", "r03"), death(5, "rq:r03")], "r03") == [5_000]
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,11 @@ from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.keys import Keys
 from deploy import pulse
 from deploy.job_board import JobBoard
-from deploy.robot_job import FENCED, LIVES
+from deploy.robot_job import FENCED, LEAVE_S, LIVES
 from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
-from deploy.rq_worker import HEARTBEAT_S, LEASE_S, QUEUE, ROBOT_JOB, SILENCE_S, RobotJob, RobotWorker
+from deploy.rq_worker import GRACE_S, HEARTBEAT_S, LEASE_S, QUEUE, ROBOT_JOB, SILENCE_S, RobotJob, RobotWorker
 from robots.journal import Header, encode_entry
+from robots.robot import FINISH_US
 from robots.supervision import RestartPolicy
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
@@ -467,12 +469,13 @@ def test_an_rq_worker_that_is_told_to_end_does_not_wait_for_a_horse_that_is_stuc
     # When its RQ worker is told to end
     told = time.monotonic()
     lab.fleet.signal("rq:r00", signal.SIGTERM)
-    # Then it does, within two seconds, and the job waits; nobody is charged with that
+    # Then it does, within two seconds, and the job waits
     assert lab.await_death("rq:r00", 3).status == 0
     assert time.monotonic() - told < 2.2
     assert lab.queued() == ["robot-t-r00"]
     assert not is_alive(horse)
-    assert lab.befallen() == []
+    # and the end of a life that had to be killed, and could say nothing more, is on record
+    assert lab.befallen() == [Death(lab.befallen()[0].entry, "r00", "r00", 0, "signal", -9)]
 
 
 # A server in trouble, at every moment between a job's coming and its lease.
@@ -594,12 +597,65 @@ def test_a_robot_told_by_sigterm_waits_in_the_queue_and_lives_again_elsewhere(la
     deal_and_bear(lab)
     # When its RQ worker is told to end
     lab.fleet.signal("rq:r00", signal.SIGTERM)
-    # Then its job waits,
+    # Then it says that it left, its job waits, and nobody died
     assert lab.await_death("rq:r00", 3).status == 0
+    assert b"recalled" in told(lab)
     assert lab.queued() == ["robot-t-r00"]
+    assert lab.befallen() == []
     # and it is born a second time where an RQ worker is free
     lab.start_worker("rq:r01")
     await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
+
+
+def test_a_robot_whose_own_process_is_told_to_end_lives_again_at_once(lab):
+    # Given a robot that gossips
+    desk = deal_and_bear(lab)
+    desk.order("go")
+    horse = horse_of(lab)
+    # When its process is told to end, again and again until it does
+    since = time.monotonic()
+    while is_alive(horse):
+        with suppress(ProcessLookupError):
+            os.kill(horse, signal.SIGTERM)
+    # Then it leaves in order within two seconds, and lives again in another process of the same RQ worker
+    assert time.monotonic() - since < 2
+    await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
+    assert b"recalled" in told(lab)
+    assert lab.befallen() == []
+    assert lab.fleet.poll(0) == []
+
+
+def test_a_process_that_is_told_to_end_as_soon_as_it_is_there_is_nobodys_death(lab):
+    # Given an RQ worker that has just forked a horse for a robot
+    deal(lab)
+    lab.start_worker()
+    enqueue_robot(lab.connection, "t", "r00")
+    [horse] = await_true(lambda: horses_of(lab), 4, "the horse")
+    # When that is told to end
+    os.kill(horse, signal.SIGTERM)
+    # Then it does, in order, and the robot is born in another one
+    await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
+    assert horse_of(lab) != horse
+    assert lab.befallen() == []
+    assert lab.fleet.poll(0) == []
+
+
+def test_a_robot_that_is_told_to_end_before_it_can_be_born_does_not_wait_for_that(lab):
+    # Given the job of a robot that waits for a deal, for ever
+    orders = Keys("t").orders
+    lab.connection.xdel(orders, lab.connection.xadd(orders, {"o": "dealt"}))
+    enqueue_robot(lab.connection, "t", "r00")
+    lab.start_worker()
+    await_true(lambda: any(client["cmd"] == "xread" for client in lab.connection.client_list()), 4, "its wait")
+    # When its process is told to end, then it does within two seconds, and the job is run by another one
+    horse = horse_of(lab)
+    os.kill(horse, signal.SIGTERM)
+    await_true(lambda: not is_alive(horse), 2, "its end")
+    await_true(lambda: horses_of(lab), 2, "its successor")
+
+
+def test_each_has_less_time_to_end_than_whoever_would_end_it():
+    assert FINISH_US / 1e6 < LEAVE_S < GRACE_S < GRACE_S + HEARTBEAT_S < 2
 
 
 def test_a_robot_without_a_journal_is_not_tried_again(lab):
@@ -643,9 +699,13 @@ def test_a_robot_that_is_fenced_ends_its_rq_worker(lab):
 
 
 def horse_of(lab):
+    [horse] = horses_of(lab)
+    return horse
+
+
+def horses_of(lab):
     pid = lab.fleet.living["rq:r00"]
-    [horse] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(horse)
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_signal_that_interrupts_an_rq_worker_anywhere_does_not_break_it(lab):

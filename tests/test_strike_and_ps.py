@@ -1,4 +1,4 @@
-"""`robots kill`, `pause`, `crash`, `runs` and `ps` from other terminals; and what they say when they cannot."""
+"""`robots kill`, `pause`, `resume`, `crash`, `runs`, `ps` from other terminals; and what they say when they cannot."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import pytest
 from live_place import Place
 from waiting import await_true
 
+from broker.deeds import ProcessFault
 from broker.embedded import EmbeddedServer
 from broker.plan import PlanChange
 from broker.ports import Dealing
@@ -18,6 +19,7 @@ from broker.streams.connection import connect
 from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
 from deploy.commands import main
+from deploy.prepared import prepare
 from robots.supervision import RestartPolicy
 
 ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux")
@@ -80,6 +82,38 @@ def test_a_live_run_is_seen_and_struck_from_other_terminals_and_is_held(place: P
 
 
 @pytest.mark.live
+@ON_LINUX
+def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeated_with_its_real_length(
+    place: Place,
+) -> None:
+    def done() -> list[str]:
+        return [row["event"]["text"] for row in place.events() if row["event"]["name"] == "deed.done"]
+
+    # Given a live run whose relay is paused for a minute
+    lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "3s")
+    await_true(lambda: fares(place, "r01", life=1))
+    place.start("pause", "relay:0", "--for", "1m").communicate(timeout=20)
+    await_true(lambda: done() == ["pause relay:0"])
+
+    # When it is resumed
+    out, err = place.start("resume", "relay:0").communicate(timeout=20)
+    await_true(lambda: done() == ["pause relay:0", "resume relay:0"])
+
+    # Then it goes on, and the run ends with every promise kept, without waiting for the pause's own end
+    result = json.loads(lab.communicate(timeout=40)[0])
+    assert out.decode() == f"asked run {result['run']}: resume relay:0\n", err
+    assert (result["verdict"], result["ended"]) == ("HELD", "complete")
+
+    # And whoever runs it again pauses the relay for just as long
+    plan = prepare({"again": result["run"], "runs_dir": place.folder / "runs"}).plan
+    [deed] = [planned.line for planned in plan if isinstance(planned.line.fault, ProcessFault)]
+    assert deed.fault.text() == "pause relay:0"
+    assert deed.when.duration_us is not None
+    assert deed.when.duration_us < 40_000_000
+    assert place.is_clean()
+
+
+@pytest.mark.live
 def test_a_robot_whose_deaths_nobody_brought_about_has_no_budget_left(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +157,10 @@ def test_a_robot_whose_deaths_nobody_brought_about_has_no_budget_left(
         (["pause", "r01", "--for", "5"], "--for: '5' is not a time"),
         (["pause", "r01", "--for", "0s"], "allowed is a duration above 0"),
         (["pause", "r01", "--for", "1s every 2s"], "--for: '1s every 2s' is not a time"),
+        (["resume", "robot"], "allowed is a process that is paused, such as r03, rq:r03, relay:1"),
+        (["resume", "r01; kill r02"], "'r01; kill r02' is more than one process"),
+        (["resume"], "TARGET"),
+        (["resume", "r01"], "no run is live in runs/"),
         (["crash", "r01"], "allowed is r01/ and a worker: inbox_reader"),
         (["crash", "r01/foo"], "allowed is inbox_reader"),
         (["kill", "r01"], "no run is live in runs/"),

@@ -91,6 +91,30 @@ def test_a_crash_restarts_its_child_and_touches_no_sibling() -> None:
     assert stage.count(WorkerRestarted) == 1
 
 
+def test_a_child_that_is_retired_ends_without_a_crash_and_never_starts_again() -> None:
+    async def main(clock: VirtualClock) -> Stage:
+        stage = Stage(clock, ["a", "b", "c"])
+        running = asyncio.ensure_future(stage.supervisor.run())
+        # Given one child that runs, and one that waits to be restarted
+        stage.orders["b"].offer(ValueError("oh"))
+        await asyncio.sleep(0.001)
+        # When both are retired
+        assert not stage.supervisor.retire("a")
+        assert stage.supervisor.retire("b")
+        await asyncio.sleep(1)
+        # Then they have ended, and their sibling has not
+        assert stage.supervisor.retire("a")
+        assert not stage.supervisor.retire("c")
+        stage.supervisor.stop()
+        await running
+        return stage
+
+    stage = run_virtually(main)
+
+    assert stage.starts == {"a": 1, "b": 1, "c": 1}
+    assert stage.count(WorkerCrashed) == 1
+
+
 def test_a_worker_that_returns_has_crashed() -> None:
     async def main(clock: VirtualClock) -> Stage:
         stage = Stage(clock, ["a"])

@@ -1328,9 +1328,13 @@ def test_only_robots_that_lived_until_the_stop_are_in_scope(files: Files) -> Non
     assert verdict_on(files).promises["convergent"].state == "BROKEN"
     # When it died, left early, or was fenced, then nobody asks it to be complete
     left = named(files, "robot.left", "r02")[0]
-    for end in (RobotLeft("given up"), RobotFenced("journal")):
+    for end in (RobotLeft("given up"), RobotFenced("journal"), RobotLeft("recalled")):
         left["event"] = msgspec.to_builtins(end)
         assert verdict_on(files).promises["convergent"].state == "HELD"
+    # But if it was recalled after the order to stop, which it had not heard, then it lived until the end
+    left["wall_us"] = (STOP_MS + 1_001) * 1_000
+    assert verdict_on(files).promises["convergent"].state == "BROKEN"
+    left["wall_us"] = STOP_MS * 1_000
     drop(files, "events", left)
     die(files)
     assert verdict_on(files).promises["convergent"].state == "HELD"

@@ -390,6 +390,18 @@ def test_deeds_that_end_processes_excuse(text: str) -> None:
     assert state(ended(scribe, GAVE_UP)) == "BROKEN"
 
 
+@pytest.mark.parametrize(("before_ms", "expected"), [(5_000, "BROKEN"), (5_001, "HELD")])
+@pytest.mark.parametrize("victim", ["r02", "rq:r02"])
+def test_a_restart_in_order_excuses_a_death_for_five_seconds(victim: str, before_ms: int, expected: str) -> None:
+    # Given six deaths, the first of which came so long after a restart
+    scribe = living(6)
+    died_ms = int(scribe.fleet[0]["id"].partition("-")[0])
+    deed_id = f"{died_ms - before_ms}-0"
+    scribe.fleet.insert(0, {"id": deed_id, "row": "deed", "text": "restart robot", "victim": victim})
+    # Then who says that its budget was spent is right if the restart excused none
+    assert state(ended(scribe, GAVE_UP)) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "victim"),
     [("kill robot", "r01"), ("crash r02/orders", "r02/orders"), ("resume r02", "r02"), ("contradict r02", "r02")],

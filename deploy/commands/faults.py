@@ -52,6 +52,16 @@ FAULT is NAME ARGS [TARGET] [@start[+duration]] [every T]; times count from now:
 TARGET is everyone, r03, r03>r05 or r00..r02|r03..r05. One for everyone and always replaces the one of its name, and
 with probability 0 only removes it.
 
+What strikes a process names who it is: r03, robot (any), rq:r03, relay, relay:1 or redis.
+
+  kill robot every 1s     gone, between two instructions
+  pause r03 @0s+5s        stands still for so long
+  resume r03              a pause ends before its time
+  restart r03             ends in order, and is started again
+  crash r03/inbox_reader  one worker inside a robot raises
+  contradict r03          another word for a part that it was dealt
+  amnesia r03             its journal is gone
+
 {EXAMPLES}"""
 
 _UNKNOWN: Final = "not known here, the run's settings are on another host"

@@ -46,9 +46,10 @@ class Experiment:
         tuple[str, ...] | None, Parameter(help="Whom to kill, and when: r03@2s, robot@1s, relay:1@3s. May be repeated.")
     ] = None
     pause: Annotated[tuple[str, ...] | None, Parameter(help="Whom to stop for how long: r01@9s+5s. Likewise.")] = None
-    restart: Annotated[tuple[str, ...] | None, Parameter(help="What to restart: redis@6s or relay@3s. Likewise.")] = (
-        None
-    )
+    restart: Annotated[
+        tuple[str, ...] | None,
+        Parameter(help="What to stop in order, and start again: redis@6s, relay@3s or r03@2s. Likewise."),
+    ] = None
     chaos: Annotated[
         tuple[str, ...] | None, Parameter(help="Any fault of a process: 'kill robot every 500ms'. Likewise.")
     ] = None

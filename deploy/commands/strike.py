@@ -1,4 +1,4 @@
-"""`robots kill`, `pause` and `crash`: the process faults that a person wants at once, as one word each.
+"""`robots kill`, `pause`, `resume` and `crash`: the process faults that a person wants at once, as one word each.
 
 Shorthands, nothing more: what is asked for, and what may be, is as `robots faults set` has it.
 """
@@ -23,9 +23,12 @@ Examples:
   robots kill r03
   robots kill relay:0 7b08e1
   robots pause r01 --for 3s
+  robots resume r01
   robots crash r03/secret_merger
 
-What is dated or comes again is asked for with: robots faults set "kill robot @2s every 1s"
+What is dated or comes again, and whatever else can be done to processes, is asked for with:
+
+  robots faults set "kill robot @2s every 1s; restart r03 @5s"
 """
 
 _HERE: Final = Where()
@@ -36,6 +39,14 @@ _Target = Annotated[
         name="TARGET",
         allow_leading_hyphen=False,
         help="Who: r03 (its process), rq:r03 (its RQ worker), relay, relay:1, supervisor, redis or robot (any).",
+    ),
+]
+_Paused = Annotated[
+    str,
+    Parameter(
+        name="TARGET",
+        allow_leading_hyphen=False,
+        help="Who is paused: r03 (its process), rq:r03 (its RQ worker), relay:1, supervisor or redis.",
     ),
 ]
 _Worker = Annotated[
@@ -62,6 +73,11 @@ def pause(
     except ValueError as error:
         raise Unfit(f"--for: {error}") from None
     return _strike(f"pause {_one(target)} @0s+{duration}", run, where, f" for {duration}")
+
+
+def resume(target: _Paused, run: Run = None, /, *, where: Where = _HERE) -> int:
+    """Let a paused process of a live run go on before its time, whichever of the lab's pauses stopped it."""
+    return _strike(f"resume {_one(target)}", run, where)
 
 
 def crash(target: _Worker, run: Run = None, /, *, where: Where = _HERE) -> int:

@@ -74,6 +74,11 @@ class InHand:
         """Entries that were trimmed before they were read, in this life so far."""
         return self._inbox.lost
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was handed on is dealt with. What nobody has looked at yet will come again."""
+        return len(self._entries) == len(self.unread)
+
     async def receive(self) -> int:
         """Put what comes into `unread`; how many entries came."""
         batch = await until_answered(lambda: self._inbox.receive(BATCH, PATIENCE_US))

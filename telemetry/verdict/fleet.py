@@ -5,7 +5,8 @@ A second opinion, so nothing here may be shared with the code that restarts. The
 
 * A death is a robot's when its victim is the robot itself (`r03`) or the RQ worker that ran it.
 * A death is charged to the robot's budget, unless a deed (kill, restart, pause or amnesia) on the victim, on the RQ
-  worker of that robot or on the server stands before it, and has not excused another death of that robot yet.
+  worker of that robot or on the server stands before it, and has not excused another death of that robot yet. A
+  restart of a robot or of an RQ worker, which as a rule kills nobody, does so for no more than 5 s.
 * A process that ends with status 75 found a later life of its robot: nobody died with it. Nor did the life that a death
   names, if envelopes of it were sent afterwards; but whoever lost its lease counts as dead, whatever it still does.
 * How long robots were away counts from the last row about the server, if one came meanwhile: an outage is no delay.
@@ -26,6 +27,7 @@ FENCED: Final = 75
 SERVER: Final = "redis"
 
 _EXCUSES: Final = frozenset({"kill", "restart", "pause", "amnesia"})
+_RECALL_MS: Final = 5_000
 _RELAY = re.compile(r"relay:([0-9]+)")
 _ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
 
@@ -84,7 +86,12 @@ class Fleet:
                     deeds[row.victim].append(row)
             elif robot := row.robot or robot_of(row.victim):
                 victims = (row.victim, f"rq:{robot}", SERVER)
-                unused = (deed.id for victim in victims for deed in deeds[victim] if deed.id not in used[robot])
+                unused = (
+                    deed.id
+                    for victim in victims
+                    for deed in deeds[victim]
+                    if deed.id not in used[robot] and _may_have_caused(deed, row)
+                )
                 excuse = None if _is_zombies(row) else next(unused, None)
                 if excuse is not None:
                     used[robot].add(excuse)
@@ -159,6 +166,11 @@ def ms_of(entry: str) -> int:
 
 def _is_zombies(death: DeathRow | Death) -> bool:
     return death.how == "exit" and death.status == FENCED
+
+
+def _may_have_caused(deed: DeedRow, death: DeathRow) -> bool:
+    is_recall = deed.text.startswith("restart ") and deed.victim != SERVER
+    return not is_recall or ms_of(death.id) - ms_of(deed.id) <= _RECALL_MS
 
 
 def _next(births: Iterable[Birth], death: Death) -> Birth | None:

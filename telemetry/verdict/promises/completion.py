@@ -140,6 +140,8 @@ def _lives(case: Case, robot: str, has_died: bool, reasons: set[str | None]) -> 
         return False
     for stamped in case.testimony[robot, lives[-1]]:
         match stamped.event:
+            case RobotLeft("recalled") if stamped.wall_us > case.end_ms * 1000 + CLOCKS_DIFFER_US:
+                return True  # its process was ended, because it had not heard the order
             case RobotLeft(reason):
                 return reason in reasons
             case RobotFenced() | WorkerGaveUp():

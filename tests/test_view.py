@@ -1,0 +1,32 @@
+"""A run at one moment: what becomes of a robot in the view, as its own events tell it."""
+
+import pytest
+
+from telemetry.events import AnyEvent, RobotBorn, RobotComplete, RobotLeft, RunDealt, SecretWritten, Stamped
+from telemetry.view import View, fold
+
+
+def seen(*told: tuple[str, AnyEvent]) -> View:
+    """The view after these events, each with who told it."""
+    view = View()
+    for number, (source, event) in enumerate(told, start=1):
+        view = fold(view, Stamped("abc123", source, 1, number, number, number, event))
+    return view
+
+
+@pytest.mark.parametrize(("reason", "state"), [("complete", "left"), ("limit", "left"), ("recalled", "waiting")])
+def test_a_robot_that_was_recalled_waits_for_its_next_life(reason: str, state: str) -> None:
+    view = seen(("r00", RobotBorn(1, 0)), ("r00", RobotLeft(reason)))
+
+    assert view.robots["r00"].state == state
+    assert view.living == 0
+    # and is alive again when it is born
+    assert fold(view, Stamped("abc123", "r00", 2, 1, 9, 9, RobotBorn(1, 0))).living == 1
+
+
+def test_a_run_is_not_done_while_a_robot_that_was_recalled_is_not_complete() -> None:
+    told = [("lab", RunDealt(2, 3)), ("r00", RobotBorn(1, 0)), ("r01", RobotBorn(1, 0)), ("r00", RobotComplete(3))]
+    told += [("r00", SecretWritten(9, "memory")), ("r01", RobotLeft("recalled"))]
+
+    assert not seen(*told).is_done
+    assert seen(*told, ("r01", RobotBorn(2, 0)), ("r01", RobotComplete(3))).is_done
