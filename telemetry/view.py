@@ -23,6 +23,7 @@ from telemetry.events import (
     RunDealt,
     RunStarted,
     RunStopped,
+    SecretRefused,
     SecretWritten,
     Stamped,
     WorkerGaveUp,
@@ -36,10 +37,11 @@ class RobotView(msgspec.Struct, frozen=True):
     state: str  # alive, away (until its next life), waiting (no RQ worker is free), left (in order), dead (for good)
     held: int
     is_complete: bool
+    is_refused: bool = False  # the register held a secret already, in whichever life it tried
 
 
 class View(msgspec.Struct, frozen=True):
-    """A run so far. `writer` has the secret written."""
+    """A run so far. `writer` has written the secret, and lived to tell."""
 
     dealt: int = 0  # robots
     joined: int = 0  # later
@@ -69,14 +71,24 @@ class View(msgspec.Struct, frozen=True):
     @property
     def is_done(self) -> bool:
         """The secret is written, and every reachable robot is complete."""
-        reachable = [robot for robot in self.robots.values() if robot.state not in ("dead", "waiting")]
-        return self.writer is not None and all(robot.is_complete for robot in reachable)
+        return self.is_written and all(robot.is_complete for robot in self._reachable)
+
+    @property
+    def is_written(self) -> bool:
+        """The secret is written, and nobody is left who could yet tell that he wrote it: a writer that died before it
+        told is refused in its next life, like all others."""
+        reachable = self._reachable
+        return self.writer is not None or (bool(reachable) and all(robot.is_refused for robot in reachable))
 
     @property
     def share(self) -> float:
         """The mean share of the parts that living robots hold, 0..1."""
-        held = [robot.held for robot in self.robots.values() if robot.state != "dead"]
+        held = [robot.held for robot in self._reachable]
         return sum(held) / (len(held) * self.parts) if held and self.parts else 0.0
+
+    @property
+    def _reachable(self) -> list[RobotView]:
+        return [robot for robot in self.robots.values() if robot.state not in ("dead", "waiting")]
 
 
 def fold(view: View, stamped: Stamped) -> View:
@@ -108,7 +120,8 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
     name, event = stamped.source, stamped.event
     match event:
         case RobotBorn(parts):
-            born = RobotView(stamped.incarnation, "alive", parts, 0 < parts == view.parts)
+            was_refused = name in view.robots and view.robots[name].is_refused
+            born = RobotView(stamped.incarnation, "alive", parts, 0 < parts == view.parts, was_refused)
             return msgspec.structs.replace(view, robots={**view.robots, name: born})
         case PartsMerged():
             return _change(view, name, held=event.held)
@@ -120,6 +133,8 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
             return _change(view, name, state="dead")
         case RobotLeft(reason):
             return _change(view, name, state="away" if reason == RECALLED else "left")
+        case SecretRefused():
+            return _change(view, name, is_refused=True)
         case SecretWritten():
             return msgspec.structs.replace(view, writer=name)
     return view

@@ -28,6 +28,7 @@ from telemetry.events import (
     MessageTrimmed,
     PartsMerged,
     RobotBorn,
+    RobotComplete,
     RobotFenced,
     RobotLeft,
     RobotPassive,
@@ -331,9 +332,13 @@ def test_a_merger_that_dies_between_journal_and_publication_has_a_successor_that
         answers: list[Answer] = []
         await bench.eventually(lambda: answers.extend(m for _, m in bench.sent() if isinstance(m, Answer)) or answers)
 
-        # Then the journal holds each once, and the robot knows them
+        # Then the journal holds each once, the robot knows them, and it was told once that they were merged
         assert sorted(held(bench)) == list(range(len(PARTS)))
         assert answers[0].equal
+        assert [(event.sender, event.merged, event.held) for event in bench.happened(PartsMerged)] == [
+            ("r01", len(news), len(PARTS))
+        ]
+        assert bench.happened(RobotComplete) == [RobotComplete(len(PARTS))]
 
     on_the_bench(scenario)
 

@@ -14,7 +14,7 @@ def seen(*told: tuple[str, AnyEvent]) -> View:
     return view
 
 
-@pytest.mark.parametrize(("reason", "state"), [("complete", "left"), ("limit", "left"), ("recalled", "waiting")])
+@pytest.mark.parametrize(("reason", "state"), [("complete", "left"), ("limit", "left"), ("recalled", "away")])
 def test_a_robot_that_was_recalled_waits_for_its_next_life(reason: str, state: str) -> None:
     view = seen(("r00", RobotBorn(1, 0)), ("r00", RobotLeft(reason)))
 

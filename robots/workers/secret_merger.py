@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from broker.ports import Journal
 from robots.channel import Channel, Watch
-from robots.journal import Completed, Entry, PartKept, decode_entry, encode_entry, parts_in
+from robots.journal import Cause, Completed, Entry, PartKept, decode_entry, encode_entry, parts_in
 from robots.knowledge import InvariantViolation, Knowledge, Snapshot
 from robots.patience import until_answered
 from robots.secret import Part
@@ -54,11 +54,15 @@ class SecretMerger:
             self._acknowledge(offered.entry)
 
     async def _catch_up(self) -> None:
-        """Publish what is journalled and was not published."""
+        """Publish what is journalled and was not published: the news of one offer, because those of each are published
+        before the next is looked at."""
         rows = await until_answered(self._journal.replay)
-        news = self._knowledge.news(parts_in(decode_entry(row.content) for row in rows))
+        entries = [decode_entry(row.content) for row in rows]
+        news = self._knowledge.news(parts_in(entries))
         if news:
-            self._published.set(self._knowledge.learn(news))
+            cause = [entry.cause for entry in entries if isinstance(entry, PartKept)][-1]
+            assert cause is not None, "what was dealt was published at birth"
+            self._publish(self._knowledge.learn(news), len(news), cause)
 
     def _news_in(self, offered: Offered) -> list[Part]:
         try:
@@ -85,8 +89,10 @@ class SecretMerger:
             entries.append(Completed(self._clock.wall_us()))
         contents = [encode_entry(entry) for entry in entries]
         await until_answered(lambda: self._journal.append(self._incarnation, contents))
+        self._publish(snapshot, len(news), offered.cause)
+
+    def _publish(self, snapshot: Snapshot, merged: int, cause: Cause) -> None:
         self._published.set(snapshot)
-        cause = offered.cause
-        self._emit(PartsMerged(cause.sender, cause.incarnation, cause.sequence, cause.copy, len(news), snapshot.count))
+        self._emit(PartsMerged(cause.sender, cause.incarnation, cause.sequence, cause.copy, merged, snapshot.count))
         if snapshot.complete:
             self._emit(RobotComplete(snapshot.count))

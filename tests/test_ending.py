@@ -1,0 +1,73 @@
+"""When a run is done: what the events must have told, and what nobody is left to tell."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import pytest
+
+from robots.ending import Bounds, ending
+from telemetry.events import (
+    AnyEvent,
+    EvidenceLost,
+    RobotBorn,
+    RobotComplete,
+    RunDealt,
+    SecretRefused,
+    SecretWritten,
+    Stamped,
+)
+from telemetry.view import View, fold
+
+BOUNDS = Bounds(for_us=1_000_000, limit_us=9_000_000)
+DEALT = [("lab", RunDealt(2, 3)), *((robot, RobotBorn(1, 1)) for robot in ("r00", "r01"))]
+COMPLETE = [*DEALT, *((robot, RobotComplete(3)) for robot in ("r00", "r01"))]
+REBORN = ("r00", RobotBorn(3, 9))
+
+Told = list[tuple[str, AnyEvent]]
+
+
+def view_of(told: Told) -> View:
+    return reduce(fold, (Stamped("run", source, 1, 0, 0, 0, event) for source, event in told), View())
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [*COMPLETE, ("r00", SecretWritten(9, "aof"))],
+        [*DEALT, ("r01", RobotComplete(3)), ("r01", SecretWritten(9, "aof")), REBORN],
+        [*COMPLETE, ("r01", SecretRefused()), REBORN, ("r00", SecretRefused())],
+        [*COMPLETE, ("r00", SecretRefused()), REBORN, ("r01", SecretRefused())],
+        [*COMPLETE, ("r01", SecretRefused()), ("r00", EvidenceLost("journal"))],
+    ],
+    ids=[
+        "written",
+        "completed by its next life",
+        "the writer lives again",
+        "refused before its death",
+        "dead for good",
+    ],
+)
+def test_a_run_is_complete_when_the_secret_is_written_and_all_who_can_be_reached_miss_nothing(told: Told) -> None:
+    view = view_of(told)
+
+    assert ending(view, 1_000_000, BOUNDS, is_settled=True) == "complete"
+    assert ending(view, 999_999, BOUNDS, is_settled=True) is None
+    assert ending(view, 1_000_000, BOUNDS, is_settled=False) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        COMPLETE,
+        [*DEALT, ("r00", RobotComplete(3)), ("r00", SecretWritten(9, "aof"))],
+        [*COMPLETE, ("r00", SecretRefused())],
+    ],
+    ids=["nothing", "not written", "one is not complete", "the writer has not told yet"],
+)
+def test_until_then_it_goes_on_to_its_limit(told: Told) -> None:
+    view = view_of(told)
+
+    assert ending(view, 8_999_999, BOUNDS, is_settled=True) is None
+    assert ending(view, 9_000_000, BOUNDS, is_settled=True) == "limit"
