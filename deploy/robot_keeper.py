@@ -20,7 +20,7 @@ from broker.streams.fleet_log import last_incarnation
 from deploy.idle_workers import IdleWorkers
 from deploy.robot_queue import JobSeen, LostJobs, enqueue_robot, requeue, rq_workers
 from deploy.vantage import Vantage
-from robots.journal import Header, decode_entry, encode_entry, parts_in
+from robots.journal import Header, encode_entry, parts_in, readable
 from telemetry.events import RobotJoined, RobotLost, RobotWaiting
 
 WAIT_S: Final = 1.0
@@ -110,7 +110,7 @@ class RobotKeeper:
 
     def _parts_of(self, robot: str) -> set[int]:
         rows = self._desk.journal(robot)
-        return {part.index for part in parts_in(decode_entry(row.content) for row in rows)}
+        return {part.index for part in parts_in(readable(row.content for row in rows))}
 
     def _let_join(self, count: int) -> None:
         for _ in range(min(count, MOST_ROBOTS - len(self._board.robots))):

@@ -19,7 +19,7 @@ from broker.streams.desk import StreamDesk
 from broker.streams.hands import StreamHands
 from deploy.vantage import Vantage
 from robots.contradiction import contradiction
-from robots.journal import PartKept, decode_entry
+from robots.journal import PartKept, readable
 from robots.secret import Part
 
 SUPERVISOR: Final = "supervisor"
@@ -172,7 +172,7 @@ class LiveVictims:
         return None
 
     def _dealt_part_of(self, robot: str) -> Part | None:
-        entries = (decode_entry(row.content) for row in self._desk.journal(robot))
+        entries = readable(row.content for row in self._desk.journal(robot))
         dealt = (entry.part for entry in entries if isinstance(entry, PartKept) and entry.cause is None)
         return next(dealt, None)
 

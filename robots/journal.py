@@ -5,7 +5,8 @@ A journal that cannot be read is our own bug or a damaged server, never the netw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -64,6 +65,14 @@ def decode_entry(content: bytes) -> Entry:
     """The entry in `content`. Raises msgspec.DecodeError."""
     entry: Entry = _decoder.decode(content)
     return entry
+
+
+def readable(contents: Iterable[bytes]) -> Iterator[Entry]:
+    """The entries in `contents`, for onlookers: what is none is passed over, because anybody may write to a stream. A
+    robot does not pass over anything in its own journal."""
+    for content in contents:
+        with suppress(msgspec.DecodeError):
+            yield decode_entry(content)
 
 
 def parts_in(entries: Iterable[Entry]) -> list[Part]:

@@ -5,7 +5,6 @@ Only looked at: nothing is written on the server, and the run does not notice.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,7 @@ from deploy.environment import Unable
 from deploy.filing import json_line
 from deploy.robot_queue import JobSeen, State, look
 from deploy.rq_worker import LEASE_S
-from robots.journal import PartKept, decode_entry
+from robots.journal import parts_in, readable
 from robots.lives import charged, deaths_of
 from robots.supervision import GiveUp, RestartPolicy
 from telemetry.plain import printable
@@ -102,7 +101,7 @@ def _fares(job: JobSeen, journal: list[JournalRow], rows: list[FleetRow], now_us
         robot=job.robot,
         state=job.state,
         incarnation=journal[-1].incarnation if journal else 0,
-        parts=_parts_in(journal),
+        parts=len({part.index for part in parts_in(readable(row.content for row in journal))}),
         worker=job.worker,
         pid=job.pid or None,
         host=job.host,
@@ -112,17 +111,6 @@ def _fares(job: JobSeen, journal: list[JournalRow], rows: list[FleetRow], now_us
         charged=len(times),
         budget_left=_budget_left(times, now_us),
     )
-
-
-def _parts_in(journal: list[JournalRow]) -> int:
-    """How many parts a journal holds; entries that another version wrote are passed over."""
-    known: set[int] = set()
-    for row in journal:
-        with suppress(msgspec.DecodeError):
-            entry = decode_entry(row.content)
-            if isinstance(entry, PartKept):
-                known.add(entry.part.index)
-    return len(known)
 
 
 def _budget_left(times: list[int], now_us: int) -> int:

@@ -1,0 +1,225 @@
+"""What a supervisor does about robots' jobs through Redis alone: the lost, the forgotten, those that wait, and those
+that join. A real server; the RQ workers are only what RQ would know of them, and time is told by the test."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from rq_lab import Lab, deal
+
+from broker.embedded import EmbeddedServer
+from broker.ports import Death, RunGone
+from broker.streams.desk import StreamDesk
+from broker.streams.fleet_log import StreamFleetLog
+from deploy.brief import Brief
+from deploy.idle_workers import HEARD_S, IDLE_S, IdleWorkers, WorkerSeen, kept_name
+from deploy.robot_keeper import WAIT_S, RobotKeeper
+from deploy.robot_queue import enqueue_robot, look, rq_workers
+from deploy.rq_worker import LEASE_S, QUEUE, RobotJob, RobotWorker
+from deploy.vantage import vantage_on
+from robots.ending import Bounds
+from robots.robot import Terms
+from telemetry.events import RobotJoined, RobotLost, RobotWaiting
+
+pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
+
+
+class Keeper:
+    """A keeper of the run `t`, its lab, and the time."""
+
+    def __init__(self, lab: Lab, robots: int = 2) -> None:
+        self.lab = lab
+        deal(lab, robots)
+        brief = Brief(
+            "t",
+            tuple(f"r{number:02d}" for number in range(robots)),
+            Terms(robots, 1, 7, 50_000, 300_000, 0),
+            [],
+            Bounds(0, 0),
+        )
+        self.told: list[object] = []
+        self.vantage = vantage_on(lab.connection, brief, "lab", lambda stamped: self.told.append(stamped.event))
+        log = StreamFleetLog(lab.connection, "t")
+        self.keeper = RobotKeeper(self.vantage, StreamDesk(lab.connection, "t"), log)
+        self.now_s = 100.0
+        self.idle: tuple[str, ...] = ()  # RQ workers
+        self.alive: list[str] = []  # robots whose lease is renewed
+
+    def attend(self, seconds: float = 0.0, is_open: bool = True) -> None:
+        """Look four times a second for so long; whoever is idle or alive is heard of each time."""
+        end_s = self.now_s + seconds
+        while True:
+            for robot in self.alive:
+                self.renew(robot)
+            for name in self.idle:
+                self.lab.connection.hset(f"rq:worker:{name}", "last_heartbeat", str(self.now_s))
+            self.vantage.board.look(self.now_s)
+            self.keeper.attend(self.now_s, is_open)
+            self.now_s += 0.25
+            if self.now_s > end_s:
+                return
+
+    def let_idle(self, *names: str) -> None:
+        for name in names:
+            self.lab.connection.hset(f"rq:worker:{name}", "state", "idle")
+            self.lab.connection.sadd("rq:workers:robots", f"rq:worker:{name}")
+        self.idle += names
+
+    def run(self, robot: str, worker: str) -> None:
+        """What an RQ worker does that takes the robot's job: it holds a lease on it."""
+        connection = self.lab.connection
+        assert connection.lrem(f"rq:queue:{QUEUE}", 1, f"robot-t-{robot}")
+        job = RobotJob.fetch(f"robot-t-{robot}", connection=connection)
+        RobotWorker([QUEUE], name=worker, connection=connection).prepare_execution(job)
+        connection.hset(f"rq:job:robot-t-{robot}", mapping={"worker_name": worker, "status": "started"})
+        connection.hset(f"rq:worker:{worker}", "state", "busy")
+        connection.sadd("rq:workers:robots", f"rq:worker:{worker}")
+        self.alive.append(robot)
+        self.renew(robot)
+
+    def renew(self, robot: str) -> None:
+        [seen] = look(self.lab.connection, "t", [robot])
+        self.lab.connection.zadd(f"rq:wip:{QUEUE}", {seen.lease: 4_000_000_000 + self.now_s})
+
+    def state(self, robot: str) -> str:
+        [seen] = look(self.lab.connection, "t", [robot])
+        return seen.state
+
+    def events(self, kind: type) -> list[object]:
+        return [event for event in self.told if isinstance(event, kind)]
+
+
+@pytest.fixture
+def keeper(tmp_path, monkeypatch):
+    with EmbeddedServer() as server, Lab(server, tmp_path, monkeypatch) as lab:
+        keeper = Keeper(lab)
+        for robot in ("r00", "r01"):
+            enqueue_robot(lab.connection, "t", robot)
+        yield keeper
+
+
+def test_a_robot_of_which_nobody_hears_is_told_dead_and_queued_again_once(keeper: Keeper) -> None:
+    # Given robots that run, and of which one is not heard of any more
+    keeper.run("r00", "w0")
+    keeper.run("r01", "w1")
+    keeper.attend(1)
+    # When it has been silent for a lease
+    keeper.alive.remove("r00")
+    keeper.attend(LEASE_S + 1)
+    # Then its death is on record, and it stands in the queue; the other is let alone
+    assert [(row.victim, row.how) for row in keeper.lab.befallen() if isinstance(row, Death)] == [("rq:r00", "lease")]
+    assert keeper.events(RobotLost) == [RobotLost("r00", "w0")]
+    assert keeper.lab.queued() == ["robot-t-r00"]
+    assert keeper.state("r01") == "running"
+
+
+def test_a_robot_that_was_dealt_and_never_queued_is_queued_and_one_that_is_done_is_not(keeper: Keeper) -> None:
+    # Given a dealer who died before it came to the queue, and a robot whose life is over
+    keeper.lab.connection.delete("rq:job:robot-t-r00", "rq:job:robot-t-r01", f"rq:queue:{QUEUE}")
+    keeper.lab.connection.xadd("lab:{t.r01}:journal", {"j": b"born", "n": "x"}, id="1-1")
+    # When a supervisor looks, as often as it likes
+    keeper.attend(2)
+    # Then only the first is queued, once
+    assert keeper.lab.queued() == ["robot-t-r00"]
+    assert keeper.state("r01") == "done"
+
+
+def test_a_robot_that_waits_is_told_once_with_the_parts_that_are_only_there(keeper: Keeper) -> None:
+    # Given one robot that runs, and one for which no RQ worker is free
+    keeper.run("r00", "w0")
+    keeper.attend(WAIT_S - 0.25)
+    assert keeper.events(RobotWaiting) == []
+    # When it has waited for a second / Then it is told once, with what nobody else holds
+    keeper.attend(3)
+    assert keeper.events(RobotWaiting) == [RobotWaiting("r01", (1, 3))]
+    assert keeper.keeper.is_whole
+    # and once more when it waits another time
+    keeper.run("r01", "w1")
+    keeper.attend(0.5)
+    assert keeper.keeper.is_whole
+    keeper.alive.remove("r01")
+    keeper.attend(LEASE_S + WAIT_S + 1)
+    assert keeper.events(RobotWaiting) == 2 * [RobotWaiting("r01", (1, 3))]
+
+
+def test_nobody_waits_nor_joins_before_the_run_has_begun(keeper: Keeper) -> None:
+    keeper.run("r00", "w0")
+    keeper.attend(4, is_open=False)
+    keeper.run("r01", "w1")
+    keeper.let_idle("w2")
+    keeper.attend(4, is_open=False)
+    assert keeper.told == []
+
+
+def test_a_robot_joins_for_each_rq_worker_that_is_idle_all_at_once(keeper: Keeper) -> None:
+    # Given robots that all run, and RQ workers that come
+    keeper.run("r00", "w0")
+    keeper.run("r01", "w1")
+    keeper.attend(2)
+    keeper.let_idle("w2", "w3", kept_name("abc123", 0, 1))
+    # When they have been idle for a second
+    keeper.attend(IDLE_S - 0.5)
+    assert keeper.events(RobotJoined) == []
+    keeper.attend(1)
+    # Then so many robots join as came, but none for an RQ worker that a parent keeps for its own
+    assert keeper.events(RobotJoined) == [RobotJoined("r02"), RobotJoined("r03")]
+    assert sorted(keeper.lab.queued()) == ["robot-t-r02", "robot-t-r03"]
+    assert StreamDesk(keeper.lab.connection, "t").joined() == ("r02", "r03")
+    # and no more while those are not run yet
+    keeper.attend(3)
+    assert len(keeper.events(RobotJoined)) == 2
+
+
+def test_nobody_joins_while_a_robot_waits_for_that_rq_worker(keeper: Keeper) -> None:
+    keeper.run("r00", "w0")
+    keeper.let_idle("w1")
+    keeper.attend(5)
+    assert keeper.told == []  # nor is anybody told to wait: somebody is free
+
+
+def test_a_run_that_is_gone_admits_nobody(keeper: Keeper) -> None:
+    keeper.run("r00", "w0")
+    keeper.run("r01", "w1")
+    keeper.let_idle("w2")
+    keeper.lab.connection.delete("lab:{t}:orders")
+    with pytest.raises(RunGone):
+        keeper.attend(3)
+    assert keeper.lab.queued() == []
+
+
+# Who is idle.
+
+
+def beats(name: str, state: str, beat: float) -> WorkerSeen:
+    return WorkerSeen(name, state, str(beat))
+
+
+def test_an_rq_worker_that_was_killed_while_idle_is_not_idle() -> None:
+    # Given two that RQ knows as idle, of which one beats
+    idle = IdleWorkers()
+    for quarter in range(20):
+        found = idle.among([beats("dead", "idle", 0), beats("alive", "idle", quarter)], quarter / 4)
+    assert found == ["alive"]
+    # When the other falls silent too / Then it is idle only as long as it may have been heard of
+    assert idle.among([beats("alive", "idle", 19)], 19 / 4 + HEARD_S) == []
+
+
+def test_an_rq_worker_that_had_work_in_between_has_been_idle_since_then() -> None:
+    idle = IdleWorkers()
+    assert idle.among([beats("w", "idle", 0)], 0) == []
+    assert idle.among([beats("w", "busy", 1)], 0.5) == []
+    assert idle.among([beats("w", "idle", 2)], 1.0) == []
+    assert idle.among([beats("w", "idle", 3)], 1.5) == []
+    assert idle.among([beats("w", "idle", 4)], 2.0) == ["w"]
+
+
+def test_rq_workers_are_only_looked_at_when_there_are_more_than_enough(keeper: Keeper) -> None:
+    # Given two RQ workers, and the name of one whose key has run out
+    keeper.let_idle("w0", "w1")
+    keeper.lab.connection.sadd("rq:workers:robots", "rq:worker:gone")
+    keeper.lab.connection.sadd("rq:workers", "rq:worker:gone")
+    # Then they are looked at when there are more than that, and the name is forgotten by that
+    assert rq_workers(keeper.lab.connection, more_than=3) == []
+    assert [worker.name for worker in rq_workers(keeper.lab.connection, more_than=2)] == ["w0", "w1"]
+    assert rq_workers(keeper.lab.connection, more_than=2) == []
