@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
-from telemetry.events import ProcessDied, ProcessStarted, RelayResumed, Stamped
+from telemetry.events import ProcessDied, ProcessStarted, RelayResumed, RobotWaiting, Stamped, WorkerGaveUp
+from telemetry.verdict.births import Births, births_of
 from telemetry.verdict.fates import Rulebook, Ruling
 from telemetry.verdict.finding import CannotTell
-from telemetry.verdict.fleet import Birth, Downtime, Fleet, births_of, ms_of
+from telemetry.verdict.fleet import Downtime, Fleet, ms_of
 from telemetry.verdict.journals import Journal, Life, read_journals
 from telemetry.verdict.rows import (
     BirthRow,
@@ -107,7 +108,7 @@ class Case:
         return self.damage.get("fleet") != _missing("fleet.jsonl")
 
     @cached_property
-    def births(self) -> dict[str, list[Birth]]:
+    def births(self) -> dict[str, Births]:
         """By robot, its lives as the outboxes tell them."""
         return births_of(self.plan)
 
@@ -130,6 +131,20 @@ class Case:
         for of_life in lives.values():
             of_life.sort(key=lambda stamped: stamped.number)
         return lives
+
+    @cached_property
+    def waits_us(self) -> dict[str, list[int]]:
+        """By robot, when it was told that it waits for an RQ worker (wall clock of who told it), in order."""
+        waits: dict[str, list[int]] = {}
+        for stamped in self.events:
+            if isinstance(stamped.event, RobotWaiting):
+                waits.setdefault(stamped.event.robot, []).append(stamped.wall_us)
+        return {robot: sorted(told_us) for robot, told_us in waits.items()}
+
+    @cached_property
+    def given_up(self) -> frozenset[str]:
+        """The robots and workers that somebody said are given up."""
+        return frozenset(stamped.event.worker for stamped in self.events if isinstance(stamped.event, WorkerGaveUp))
 
     @cached_property
     def traffic(self) -> Traffic:
@@ -200,7 +215,7 @@ class Case:
         """The shard of each robot that was born, as its births in the outboxes tell."""
         return {control.robot: control.shard for control in self.plan if isinstance(control, BornRow)}
 
-    @property
+    @cached_property
     def tries(self) -> set[Life]:
         """The lives that tried to write, whatever came of it."""
         return {
@@ -217,7 +232,7 @@ class Case:
             raise CannotTell("nothing was written")
         return self.register.write
 
-    @property
+    @cached_property
     def attempts(self) -> list[BirthRow]:
         """The attempts that the writer's own life made with the accepted write. Raises CannotTell when none was."""
         write = self.write

@@ -22,7 +22,7 @@ def absences(case: Case) -> Iterator[Finding]:
 
 def unannounced(case: Case) -> Iterator[Finding]:
     """A doubt for each life that sent something, and whose birth is not in its outbox."""
-    announced: set[Life] = {(robot, birth.life) for robot, births in case.births.items() for birth in births}
+    announced: set[Life] = {(robot, birth.life) for robot, births in case.births.items() for birth in births.all}
     for robot, life in sorted(case.traffic.last_signs_ms.keys() - announced):
         yield unproven(f"{robot}/{life} sent something, and its birth is not in its outbox")
 

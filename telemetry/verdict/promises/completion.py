@@ -11,13 +11,10 @@ from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 from telemetry.verdict.journals import Journal, PartEntry, QuietEntry, is_whole
 from telemetry.verdict.promises.budget import Network
 from telemetry.verdict.rows import CompleteRow, Settings
-from telemetry.verdict.witnesses import born_us, died_at_last, waits_us
+from telemetry.verdict.witnesses import CLOCKS_DIFFER_US, born_us, died_at_last
 
 SETTLING_TICKS = 20
 """So long must a network within budget have been left alone before a robot that is not complete breaks a promise."""
-
-CLOCKS_DIFFER_US = 1_000_000
-"""By so much may the clocks of a robot and of the server differ without a word."""
 
 SHORTEST_TICK = 0.8  # of the nominal one: ticks are jittered by a fifth
 
@@ -156,7 +153,7 @@ def _is_waiting(case: Case, robot: str) -> bool:
     """Whether it was told that the robot waits for an RQ worker, and it was not born since."""
     lives = case.journals[robot].lives
     born = born_us(case.testimony[robot, lives[-1]]) if lives else 0
-    return any(told_us > born for told_us in waits_us(case, robot))
+    return max(case.waits_us.get(robot, ()), default=0) > born
 
 
 def _doubt(case: Case, alive: list[Journal], incomplete: list[Journal]) -> str:
