@@ -5,6 +5,7 @@ Pure. What befell the fleet is read from the fleet log alone, so every host deci
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final
@@ -26,8 +27,7 @@ class StaysDead(Exception):
 def deaths_of(rows: Iterable[FleetRow], robot: str) -> list[Death]:
     """The deaths of a robot's own process or of the RQ worker that ran it, in order. Whoever ended because the robot
     has a later life (exit 75) was nobody's death."""
-    victims = (robot, f"rq:{robot}")
-    return [row for row in rows if isinstance(row, Death) and row.victim in victims and not _was_fenced(row)]
+    return [row for row in rows if isinstance(row, Death) and _is_of(row, robot)]
 
 
 def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
@@ -36,17 +36,17 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
     A deed (kill, restart, pause, amnesia) excuses one death after it: of its very victim, of the robot whose RQ worker
     was its victim, or of any robot when it was done to the server.
     """
-    deaths, deeds, times = deaths_of(rows, robot), list[Deed](), list[int]()
+    unused, times = Counter[str](), list[int]()  # by victim, the deeds that have excused nothing yet
     for row in rows:
         if isinstance(row, Deed):
-            if row.text.partition(" ")[0] in _EXCUSES:
-                deeds.append(row)
-        elif row in deaths:
-            excuse = _excuse(deeds, (row.victim, f"rq:{robot}", "redis"))
+            unused[row.victim] += row.text.partition(" ")[0] in _EXCUSES
+        elif _is_of(row, robot):
+            struck = (victim for victim in (row.victim, f"rq:{robot}", "redis") if unused[victim])
+            excuse = next(struck, None)
             if excuse is None:
                 times.append(_us_of(row))
             else:
-                deeds.remove(excuse)
+                unused[excuse] -= 1
     return times
 
 
@@ -76,14 +76,10 @@ def down_us(rows: Iterable[FleetRow], robot: str, last_incarnation: int, now_us:
     return max(0, now_us - _us_of(deaths[-1]))
 
 
-def _was_fenced(death: Death) -> bool:
-    return death.how == "exit" and death.status == FENCED
-
-
-def _excuse(deeds: Iterable[Deed], victims: Sequence[str]) -> Deed | None:
-    """The oldest deed to the first of `victims` to whom any was done."""
-    fitting = [deed for deed in deeds if deed.victim in victims]
-    return min(fitting, key=lambda deed: victims.index(deed.victim), default=None)
+def _is_of(death: Death, robot: str) -> bool:
+    """Whether it is a death of that robot."""
+    was_fenced = death.how == "exit" and death.status == FENCED
+    return death.victim in (robot, f"rq:{robot}") and not was_fenced
 
 
 def _us_of(row: FleetRow) -> int:
