@@ -22,6 +22,9 @@ TOLD_LATE_MS: Final = 5_000
 CLOCKS_DIFFER_US: Final = 1_000_000
 """By so much may the clocks of a robot and of the server differ without a word."""
 
+RECALLED: Final = "recalled"
+"""Why a life ended whose RQ worker was told to end: its job went back to the queue."""
+
 _LAST_WORDS = RobotLeft | RobotFenced | WorkerGaveUp
 
 
@@ -52,6 +55,16 @@ def died_at_last(case: Case) -> set[str]:
         for robot, died_us in deaths.items()
         if robot in case.journals and died_us >= _last_born_us(case, case.journals[robot])
     }
+
+
+def recalls(case: Case) -> dict[str, int]:
+    """The robots that were recalled and not born again, and when they said so (their own wall clock)."""
+    recalled_us: dict[str, int] = {}
+    for robot, journal in case.journals.items():
+        for stamped in case.testimony[robot, journal.lives[-1]] if journal.lives else ():
+            if stamped.event == RobotLeft(RECALLED):
+                recalled_us[robot] = stamped.wall_us
+    return recalled_us
 
 
 def born_us(events: list[Stamped]) -> int:

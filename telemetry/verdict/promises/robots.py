@@ -8,6 +8,10 @@ is born sooner than the delay after a charged death, nor when more than 5 were c
 * a robot that gave up, said so, and had its budget spent; it is named. Without the word this stays UNPROVEN;
 * a robot that was told to wait because no RQ worker is free: it is named, and UNPROVEN if it still waits at the end;
 * a robot whose journal is lost: UNPROVEN.
+
+A robot whose RQ worker was told to end dies no death: its last word is that it was recalled, and its job goes back to
+the queue. If it was never born again although there was as much time, that is UNPROVEN, whether it was told to wait or
+not: nobody else's word shows who should have taken it.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from telemetry.verdict.promises.restarts import (
     recent,
     shortest_us,
 )
-from telemetry.verdict.witnesses import CLOCKS_DIFFER_US
+from telemetry.verdict.witnesses import CLOCKS_DIFFER_US, recalls
 
 
 class _Budget:
@@ -54,6 +58,20 @@ def followed(case: Case) -> Iterator[Finding]:
     for downtime in case.downtimes:
         yield from _late(case, downtime, budgets[downtime.robot])
         yield from _against_policy(downtime, budgets[downtime.robot])
+
+
+def handed_back(case: Case) -> Iterator[Finding]:
+    """A doubt for each robot whose job went back to the queue, and that nobody took from there in time."""
+    for robot, recalled_us in sorted(recalls(case).items()):
+        budget = _Budget(case.fleet.deaths.get(robot, ()))
+        recalled_ms = recalled_us // 1000
+        away_ms = case.fleet.away_ms(recalled_ms, case.end_ms)
+        if away_ms * 1000 <= longest_us(budget.spent_by(recalled_ms)) + ROBOTS_GRACE_US:
+            continue
+        if _told_to_wait(case, robot, recalled_us, case.end_ms * 1000):
+            yield unproven(f"{robot} waits since it was recalled: no RQ worker is free")
+        else:
+            yield unproven(f"{robot} was recalled, and not born again in {away_ms / 1000:.2f} s, nor told to wait")
 
 
 def was_waiting(case: Case, downtime: Downtime) -> bool:

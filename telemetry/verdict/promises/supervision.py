@@ -13,7 +13,7 @@ from telemetry.events import WorkerCrashed
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, held, unproven, worst
 from telemetry.verdict.promises.restarts import MOST_RESTARTS, ROBOTS_GRACE_US, longest_us
-from telemetry.verdict.promises.robots import followed, was_waiting
+from telemetry.verdict.promises.robots import followed, handed_back, was_waiting
 from telemetry.verdict.promises.workers import answered, unfelt
 from telemetry.verdict.roster import unannounced
 from telemetry.verdict.witnesses import gaps
@@ -27,6 +27,7 @@ def supervised(case: Case) -> Finding:
         yield from answered(case)
         yield from unfelt(case)
         yield from _relays(case)
+        yield from handed_back(case)
         yield from gaps(case)
         yield from unannounced(case)
 
