@@ -27,7 +27,8 @@ class StaysDead(Exception):
 def deaths_of(rows: Iterable[FleetRow], robot: str) -> list[Death]:
     """The deaths of a robot's own process or of the RQ worker that ran it, in order. Whoever ended because the robot
     has a later life (exit 75) was nobody's death."""
-    return [row for row in rows if isinstance(row, Death) and _is_of(row, robot)]
+    victims = (robot, f"rq:{robot}")
+    return [row for row in rows if row.victim in victims and isinstance(row, Death) and not _was_fenced(row)]
 
 
 def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
@@ -37,12 +38,13 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
     was its victim, or of any robot when it was done to the server.
     """
     unused, times = Counter[str](), list[int]()  # by victim, the deeds that have excused nothing yet
-    for row in rows:
+    worker, server = f"rq:{robot}", "redis"
+    victims = (robot, worker, server)
+    for row in [row for row in rows if row.victim in victims]:  # most rows are other robots'
         if isinstance(row, Deed):
             unused[row.victim] += row.text.partition(" ")[0] in _EXCUSES
-        elif _is_of(row, robot):
-            struck = (victim for victim in (row.victim, f"rq:{robot}", "redis") if unused[victim])
-            excuse = next(struck, None)
+        elif row.victim != server and not _was_fenced(row):
+            excuse = next((victim for victim in (row.victim, worker, server) if unused[victim]), None)
             if excuse is None:
                 times.append(_us_of(row))
             else:
@@ -76,10 +78,8 @@ def down_us(rows: Iterable[FleetRow], robot: str, last_incarnation: int, now_us:
     return max(0, now_us - _us_of(deaths[-1]))
 
 
-def _is_of(death: Death, robot: str) -> bool:
-    """Whether it is a death of that robot."""
-    was_fenced = death.how == "exit" and death.status == FENCED
-    return death.victim in (robot, f"rq:{robot}") and not was_fenced
+def _was_fenced(death: Death) -> bool:
+    return death.how == "exit" and death.status == FENCED
 
 
 def _us_of(row: FleetRow) -> int:
