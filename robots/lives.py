@@ -5,6 +5,7 @@ Pure. What befell the fleet is read from the fleet log alone, so every host deci
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final
@@ -33,7 +34,7 @@ def deaths_of(rows: Iterable[FleetRow], robot: str) -> list[Death]:
     """The deaths of a robot's own process or of the RQ worker that ran it, in order. Whoever ended because the robot
     has a later life (exit 75) was nobody's death."""
     victims = (robot, f"rq:{robot}")
-    return [row for row in rows if isinstance(row, Death) and row.victim in victims and not _was_fenced(row)]
+    return [row for row in rows if row.victim in victims and isinstance(row, Death) and not _was_fenced(row)]
 
 
 def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
@@ -43,17 +44,19 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
     was its victim, or of any robot when it was done to the server. A restart of anybody but the server does so only for
     `RECALL_US`: as a rule nobody dies of it.
     """
-    deaths, deeds, times = deaths_of(rows, robot), list[Deed](), list[int]()
-    for row in rows:
+    worker, times = f"rq:{robot}", list[int]()
+    unused: dict[str, deque[Deed]] = {victim: deque() for victim in (robot, worker, SERVER)}
+    for row in [row for row in rows if row.victim in unused]:  # most rows are other robots'
         if isinstance(row, Deed):
             if _name_of(row) in _EXCUSES:
-                deeds.append(row)
-        elif row in deaths:
-            excuse = _excuse(deeds, (row.victim, f"rq:{robot}", SERVER), _us_of(row))
+                unused[row.victim].append(row)
+        elif row.victim != SERVER and not _was_fenced(row):
+            causes = (unused[victim] for victim in (row.victim, worker, SERVER))
+            excuse = next((deeds for deeds in causes if _may_excuse(deeds, row)), None)
             if excuse is None:
                 times.append(_us_of(row))
             else:
-                deeds.remove(excuse)
+                excuse.popleft()
     return times
 
 
@@ -87,16 +90,14 @@ def _was_fenced(death: Death) -> bool:
     return death.how == "exit" and death.status == FENCED
 
 
-def _excuse(deeds: Iterable[Deed], victims: Sequence[str], died_us: int) -> Deed | None:
-    """The oldest deed to the first of `victims` to whom any was done that may have caused a death at `died_us`."""
-    fitting = [deed for deed in deeds if deed.victim in victims and not _is_past(deed, died_us)]
-    return min(fitting, key=lambda deed: victims.index(deed.victim), default=None)
-
-
-def _is_past(deed: Deed, died_us: int) -> bool:
-    """Whether it was a restart of a robot, or of its RQ worker, that has long ended in order."""
-    is_recall = _name_of(deed) == "restart" and deed.victim != SERVER
-    return is_recall and died_us - _us_of(deed) > RECALL_US
+def _may_excuse(deeds: deque[Deed], death: Death) -> bool:
+    """Whether one of the deeds may have caused the death: the first does then. Restarts of robots and RQ workers that
+    have long ended in order are forgotten."""
+    while deeds and _name_of(deeds[0]) == "restart" and deeds[0].victim != SERVER:
+        if _us_of(death) - _us_of(deeds[0]) <= RECALL_US:
+            break
+        deeds.popleft()
+    return bool(deeds)
 
 
 def _name_of(deed: Deed) -> str:

@@ -54,7 +54,7 @@ class Post:
         """Kill the process: it does nothing any more. False when none is there."""
         if self.process is None or self._ended is None:
             return False
-        self.process.stop()
+        self.process.kill()
         self._empty()
         self._ended.set_result(ended)
         return True

@@ -78,7 +78,7 @@ def streams(evidence: Evidence) -> Row:
             {
                 "id": order.entry,
                 "order": order.order,
-                "reason": order.content.decode() if order.order in ("crash", "stop") else None,
+                "reason": order.content.decode() if order.order in ("crash", "stop", "joined") else None,
             }
             for order in evidence.orders
         ],

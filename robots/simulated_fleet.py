@@ -1,9 +1,9 @@
 """The fleet of a simulation: every robot and relay is a process of its own in virtual time, looked after by one who
 starts it again. What RQ workers, the supervisor and the kernel are live; robots/chaos.py lays hands on it.
 
-What this models: a killed process does nothing any more between two of its steps, not even a clean-up. A paused one
-stands still altogether, its timers too, and one that is silent for too long is killed, as an RQ worker does with its
-horse. The server keeps what it holds when it is killed or restarted (its log outlives it), and answers nobody
+What this models: a killed process does nothing any more between two of its steps; its clean-ups reach nobody. A
+paused one stands still altogether, its timers too, and one that is silent for too long is killed, as an RQ worker does
+with its horse. The server keeps what it holds when it is killed or restarted (its log outlives it), and answers nobody
 meanwhile. RQ workers are no processes of their own: to kill or restart one is to kill or restart its robot, and none
 can be paused. Of a robot that was recalled, to be restarted, nobody dies.
 """

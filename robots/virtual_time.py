@@ -3,16 +3,19 @@
 Deterministic: whole microseconds, and equal deadlines in the order in which they were set. No sockets, no threads, no
 signals: whoever waits for the outside here waits for ever, and that is reported as `NothingToDo`.
 
-What shares a `Process` can be stopped as one, as the kernel stops a process: nothing of it runs any more, not even its
-`finally` blocks, and it does not notice.
+What shares a `Process` can be stopped as one, as the kernel stops a process: nothing of it runs any more, and it does
+not notice. What is killed is let go of at once, or thousands of lives would stay in memory until the end. No language
+frees a coroutine without its `finally` blocks, so these do run then; they must not reach anything outside of the
+process, and whatever they would do later, or wait for, never comes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import inspect
 from asyncio import events
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
@@ -34,7 +37,9 @@ class Process:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
         self._loop = loop
+        self._is_dead = False
         self._put_off: list[asyncio.Handle] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._context = copy_context()
         self._context.run(_process.set, self)
 
@@ -42,9 +47,22 @@ class Process:
         """Begin `main` as a task of this process."""
         return self._loop.create_task(main, context=self._context)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it is neither stopped nor dead."""
+        return not self._is_dead and self not in self._loop.stopped
+
     def stop(self) -> None:
-        """SIGSTOP, or, if it is never continued, SIGKILL: whatever it would do from now on waits."""
+        """SIGSTOP: whatever it would do from now on waits."""
         self._loop.stopped[self] = None
+
+    def kill(self) -> None:
+        """SIGKILL: it does nothing any more. Must not be called by the process itself."""
+        self._is_dead = True
+        self._loop.stopped.pop(self, None)
+        tasks, self._tasks = self._tasks, []
+        for task in reversed(tasks):
+            self._context.run(_let_go, task)
 
     def resume(self) -> None:
         """SIGCONT: it does at once what it would have done in between, in that order."""
@@ -53,8 +71,28 @@ class Process:
         self._loop.put_ready(put_off)
 
     def put_off(self, handle: asyncio.Handle) -> None:
-        """Keep what a stopped process would do."""
-        self._put_off.append(handle)
+        """Keep what a stopped process would do; of a dead one nothing is kept."""
+        if not self._is_dead:
+            self._put_off.append(handle)
+
+    def own(self, task: asyncio.Task[Any]) -> None:
+        """Know a task that was begun in this process."""
+        self._tasks = [other for other in self._tasks if not other.done()]
+        self._tasks.append(task)
+
+
+def _let_go(task: asyncio.Task[Any]) -> None:
+    """Close what a task runs; a `finally` block that begins to wait is closed there."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # nobody has to be told that it never ended
+    coroutine = task.get_coro()
+    while not _is_closed(task):
+        with suppress(RuntimeError):
+            coroutine.close()
+
+
+def _is_closed(task: asyncio.Task[Any]) -> bool:
+    coroutine = task.get_coro()
+    return inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
 
 
 _process: ContextVar[Process | None] = ContextVar("process", default=None)
@@ -69,6 +107,20 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self.stopped: dict[Process, None] = {}
         self._timers: list[tuple[int, int, events.TimerHandle]] = []
         self._timers_set = 0
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: object = None,
+        context: Context | None = None,
+        **more: Any,
+    ) -> asyncio.Task[T]:
+        task = super().create_task(coro, name=name, context=context, **more)
+        process = _process.get() if context is None else context.get(_process)
+        if process is not None:
+            process.own(task)
+        return task
 
     def time(self) -> float:
         return self.now_us / 1_000_000
@@ -98,8 +150,8 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            process = handle._context.get(_process) if self.stopped else None
-            if process is None or process not in self.stopped:
+            process = handle._context.get(_process)
+            if process is None or process.is_running:
                 handle._run()
             else:
                 process.put_off(handle)
@@ -149,7 +201,7 @@ def run_virtually(main: Callable[[VirtualClock], Coroutine[Any, Any, T]]) -> T:
 
 
 async def _cancel_all(loop: VirtualTimeLoop) -> None:
-    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    tasks = {task for task in asyncio.all_tasks(loop) if not _is_closed(task)} - {asyncio.current_task(loop)}
     for task in tasks:
         task.cancel()
     for process in list(loop.stopped):

@@ -105,6 +105,8 @@ def verdict_lines(result: Result) -> Iterator[str]:
 
 
 def _headline(result: Result) -> str:
+    if result["winner"] is None and result["ended"] == "lost":
+        return "what was written is not known (ended: lost)"
     if result["winner"] is None:
         return f"nothing was written (ended: {result['ended'] or 'never, or not yet'})"
     life = result["winner_incarnation"]
@@ -122,11 +124,14 @@ def _figures(result: Result) -> Iterator[str]:
         f"  born {_seconds(result, 'born')}  first complete {_seconds(result, 'first_complete')}"
         f"  all complete {_seconds(result, 'all_complete')}  total {_seconds(result, 'total')}"
     )
-    yield (
-        f"  until all were complete: envelopes {messages['sent']} ({messages['per_robot']} a robot),"
-        f" lost {messages['lost']}, duplicated {messages['duplicated']}, delayed {messages['delayed']},"
-        f" reordered {messages['reordered']}, corrupted {messages['corrupted']}"
-    )
+    if messages["sent"] is not None:
+        yield (
+            f"  until all were complete: envelopes {messages['sent']} ({messages['per_robot']} a robot),"
+            f" lost {messages['lost']}, duplicated {messages['duplicated']}, delayed {messages['delayed']},"
+            f" reordered {messages['reordered']}, corrupted {messages['corrupted']}"
+        )
+    if result["joined"]:
+        yield f"  joined: {', '.join(result['joined'])}"
     if result["restarts"]:
         yield f"  restarts {result['restarts']}"
     recoveries = result["recoveries"]

@@ -4,8 +4,8 @@ This file knows names, formats and how to write and find them; it knows no meani
 
     settings.json   run, version, mode (live, simulated), robots, copies, seed, preset, tick_us, quiet_period_us,
                     for_us, limit_us, shards, plan (the lines' own text at the start), instances (the number of each
-                    line's dice), ended (complete, limit, stopped, interrupted), again (the command that runs it
-                    again), seconds {born, total} since the command's start
+                    line's dice), ended (complete, limit, stopped, interrupted, lost), again (the command that
+                    runs it again), seconds {born, total} since the command's start
     deal.json       sha256 of the secret's bytes, bytes, parts (how many), salt (hex), indices: [{index, holders,
                     digest}] with digest = BLAKE2b-128 keyed with the salt over "<index>:<1 if last else 0>:<word>", hex
     plan.jsonl      every control entry, in the order of its outbox: {shard, id, control: "plan", faults: [{instance,
@@ -25,7 +25,8 @@ This file knows names, formats and how to write and find them; it knows no meani
                     "attempt", nonce, at_us}]}}: at_us is null where the entry has no time
     streams.json    {outboxes: {shard: {added, last}}, inboxes: {robot: {added, left}}, contradictions: {robot: n},
                     orders: [{id, order, reason}]}: added = entries-added, the server's own counter; contradictions =
-                    copies that the lab put there itself; reason: why to stop, or which worker is to crash
+                    copies that the lab put there itself; reason: why to stop, which worker is to crash, or who
+                    joined (of that a lost reply may have left a second order)
     fleet.jsonl     what befell the fleet's processes, in one order: {id, row: "deed", text, victim} for a process fault
                     that is about to be done (text = the fault's own: `kill robot`; victim = r03, rq:r03, relay:1,
                     supervisor, redis or r03/secret_merger), and {id, row: "death", victim, robot, incarnation, how,

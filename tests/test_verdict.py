@@ -395,8 +395,8 @@ def test_the_result_has_exactly_the_keys_of_its_schema(files: Files) -> None:
     result = verdict_on(files).json
     assert " ".join(result) == (
         "schema version run verdict promises ended robots parts seed preset plan winner winner_incarnation seconds "
-        "rounds messages model_bytes_per_robot wire_bytes_per_robot faults repeated restarts recoveries lives record "
-        "again"
+        "rounds messages model_bytes_per_robot wire_bytes_per_robot faults repeated restarts recoveries lives joined "
+        "record again"
     )
     assert list(result["promises"]) == [
         *("once", "right", "monotonic", "unique", "idempotent", "patient", "convergent", "supervised", "fenced"),

@@ -14,11 +14,13 @@ from typing import Any
 
 import msgspec
 
-from telemetry.events import ProcessDied, ProcessStarted, RelayResumed, Stamped
+from telemetry.events import ProcessDied, ProcessStarted, RelayResumed, RobotWaiting, Stamped, WorkerGaveUp
+from telemetry.verdict.births import Births, births_of
 from telemetry.verdict.fates import Rulebook, Ruling
 from telemetry.verdict.finding import CannotTell
-from telemetry.verdict.fleet import Birth, Downtime, Fleet, births_of, ms_of
+from telemetry.verdict.fleet import Downtime, Fleet, ms_of
 from telemetry.verdict.journals import Journal, Life, read_journals
+from telemetry.verdict.loss import losses
 from telemetry.verdict.rows import (
     BirthRow,
     BornRow,
@@ -33,6 +35,7 @@ from telemetry.verdict.rows import (
     shape_of,
 )
 from telemetry.verdict.seal import tampering
+from telemetry.verdict.targets import number_of
 from telemetry.verdict.traffic import Key, Traffic
 
 _VALUES: dict[str, type[msgspec.Struct]] = {
@@ -107,7 +110,7 @@ class Case:
         return self.damage.get("fleet") != _missing("fleet.jsonl")
 
     @cached_property
-    def births(self) -> dict[str, list[Birth]]:
+    def births(self) -> dict[str, Births]:
         """By robot, its lives as the outboxes tell them."""
         return births_of(self.plan)
 
@@ -130,6 +133,20 @@ class Case:
         for of_life in lives.values():
             of_life.sort(key=lambda stamped: stamped.number)
         return lives
+
+    @cached_property
+    def waits_us(self) -> dict[str, list[int]]:
+        """By robot, when it was told that it waits for an RQ worker (wall clock of who told it), in order."""
+        waits: dict[str, list[int]] = {}
+        for stamped in self.events:
+            if isinstance(stamped.event, RobotWaiting):
+                waits.setdefault(stamped.event.robot, []).append(stamped.wall_us)
+        return {robot: sorted(told_us) for robot, told_us in waits.items()}
+
+    @cached_property
+    def given_up(self) -> frozenset[str]:
+        """The robots and workers that somebody said are given up."""
+        return frozenset(stamped.event.worker for stamped in self.events if isinstance(stamped.event, WorkerGaveUp))
 
     @cached_property
     def traffic(self) -> Traffic:
@@ -155,10 +172,33 @@ class Case:
         width = max(2, len(str(robots - 1)))
         return [f"r{number:0{width}d}" for number in range(robots)]
 
+    @cached_property
+    def told_to_join(self) -> frozenset[str]:
+        """Of whom orders tell that they joined. Raises CannotTell."""
+        return frozenset(order.reason or "" for order in self.streams.orders if order.order == "joined")
+
+    @cached_property
+    def joined_robots(self) -> list[str]:
+        """The robots that came later, by number, as orders or journals tell; where these differ, see roster.py."""
+        told = frozenset[str]() if "streams" in self.damage else self.told_to_join
+        came = {robot for robot, journal in self.journals.items() if journal.joined}
+        numbers = {robot: number_of(robot) for robot in (told | came) - set(self.dealt_robots)}
+        return [robot for number, robot in sorted((at, robot) for robot, at in numbers.items() if at is not None)]
+
+    @property
+    def members(self) -> list[str]:
+        """All robots that the run had: dealt and joined."""
+        return self.dealt_robots + self.joined_robots
+
     @property
     def ended_in_order(self) -> bool:
         """Whether the run came to its end, and was not broken off."""
         return self.settings.ended in ("complete", "limit", "stopped")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server came back without the run."""
+        return "settings" not in self.damage and self.settings.ended == "lost"
 
     @cached_property
     def abandoned_shards(self) -> frozenset[int]:
@@ -200,7 +240,7 @@ class Case:
         """The shard of each robot that was born, as its births in the outboxes tell."""
         return {control.robot: control.shard for control in self.plan if isinstance(control, BornRow)}
 
-    @property
+    @cached_property
     def tries(self) -> set[Life]:
         """The lives that tried to write, whatever came of it."""
         return {
@@ -213,11 +253,13 @@ class Case:
     @property
     def write(self) -> Write:
         """The accepted write. Raises CannotTell when there is none."""
+        if not self.register.exists:
+            raise CannotTell("the register is gone: what was written into it cannot be known")
         if self.register.write is None:
             raise CannotTell("nothing was written")
         return self.register.write
 
-    @property
+    @cached_property
     def attempts(self) -> list[BirthRow]:
         """The attempts that the writer's own life made with the accepted write. Raises CannotTell when none was."""
         write = self.write
@@ -316,7 +358,7 @@ def _shaped(record: str, files: Mapping[str, Any], damage: dict[str, str], secre
             contents[name] = _rows_in_shape(name, files[name]) if shape is None else _in_shape(files[name], shape)
         except _BAD as error:
             damage[name] = f"{file} is damaged: {error}"
-    return Case(record, contents, damage, secret)
+    return Case(record, contents, damage | losses(contents), secret)
 
 
 def _in_shape(value: Any, shape: type[msgspec.Struct]) -> msgspec.Struct:

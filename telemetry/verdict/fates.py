@@ -18,6 +18,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from telemetry.verdict.acts import ACTS, Address, Passage, Throws
+from telemetry.verdict.births import fences_of
 from telemetry.verdict.rows import BornRow, FateRow, PlanRow
 from telemetry.verdict.rules import ORDER, Rule, understand
 from telemetry.verdict.targets import number_of
@@ -82,15 +83,16 @@ class Rulebook:
 
     def __init__(self, seed: int, controls: Iterable[PlanRow | BornRow]) -> None:
         self._throws = Throws(seed)
-        self._births: dict[tuple[int, str], list[tuple[Key, int]]] = {}
         self._rules: dict[tuple[int, str], Rule] = {}
         self._faults: dict[frozenset[Rule], Faults] = {}
+        controls = list(controls)
+        self._fences = fences_of(controls)
+        births = (control for control in controls if isinstance(control, BornRow))
+        self._last_birth_ms = max((key_of(born.shard, born.id)[1] for born in births), default=0)
         plans: dict[int, dict[Key, Plan]] = {}
         for control in controls:
-            key = key_of(control.shard, control.id)
-            if isinstance(control, BornRow):
-                self._births.setdefault((control.shard, control.robot), []).append((key, control.incarnation))
-            else:
+            if isinstance(control, PlanRow):
+                key = key_of(control.shard, control.id)
                 plans.setdefault(control.shard, {})[key] = Plan(key, self._understood(control))
         self._plans = {shard: [of_shard[key] for key in sorted(of_shard)] for shard, of_shard in plans.items()}
         self._keys = {shard: [plan.key for plan in of_shard] for shard, of_shard in self._plans.items()}
@@ -114,8 +116,7 @@ class Rulebook:
             for before, plan in zip([None, *plans], plans, strict=False)
             if plan.key[1] < end_ms and (before is None or before.faults is not plan.faults)
         ]
-        births = [key[1] for births in self._births.values() for key, _ in births]
-        return max([*changes, *births, 0])
+        return max([*changes, self._last_birth_ms])
 
     def held_at_the_end(self, shard: int, sender: str, receiver: str) -> Rules:
         """The partitions that keep envelopes of the pair back for ever, because no plan came after them."""
@@ -129,8 +130,8 @@ class Rulebook:
 
     def rule_on(self, key: Key, row: FateRow) -> Ruling:
         """The fate of one envelope."""
-        births = self._births.get((key[0], row.sender or ""), ())
-        if any(incarnation > (row.incarnation or 0) and birth < key for birth, incarnation in births):
+        fence = self._fences.get((key[0], row.sender or ""))
+        if fence is not None and fence.is_stale(row.incarnation or 0, key):
             return STALE
         place = bisect_left(self._keys.get(key[0], ()), key)
         if not place:

@@ -15,13 +15,15 @@ A second opinion, so nothing here may be shared with the code that restarts. The
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Final, NamedTuple
 
+from telemetry.verdict.births import Birth, Births
 from telemetry.verdict.journals import Life
-from telemetry.verdict.rows import BornRow, DeathRow, DeedRow
+from telemetry.verdict.rows import DeathRow, DeedRow
 
 FENCED: Final = 75
 SERVER: Final = "redis"
@@ -30,13 +32,6 @@ _EXCUSES: Final = frozenset({"kill", "restart", "pause", "amnesia"})
 _RECALL_MS: Final = 5_000
 _RELAY = re.compile(r"relay:([0-9]+)")
 _ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
-
-
-class Birth(NamedTuple):
-    """A life's first sign in its outbox (server's clock)."""
-
-    at_ms: int
-    life: int
 
 
 class Death(NamedTuple):
@@ -79,25 +74,29 @@ class Fleet:
         """By robot, in order."""
         deaths: dict[str, list[Death]] = defaultdict(list)
         deeds: dict[str, list[DeedRow]] = defaultdict(list)  # by victim
-        used: dict[str, set[str]] = defaultdict(set)  # by robot, the deeds that excused a death of it
+        used: Counter[tuple[str, str]] = Counter()  # by robot and victim, those that excused a death of the robot
         for row in self.rows:
             if isinstance(row, DeedRow):
                 if row.text.partition(" ")[0] in _EXCUSES:
                     deeds[row.victim].append(row)
             elif robot := row.robot or robot_of(row.victim):
                 victims = (row.victim, f"rq:{robot}", SERVER)
-                unused = (
-                    deed.id
-                    for victim in victims
-                    for deed in deeds[victim]
-                    if deed.id not in used[robot] and _may_have_caused(deed, row)
-                )
+                unused = (victim for victim in victims if _find_cause(deeds[victim], used, (robot, victim), row))
                 excuse = None if _is_zombies(row) else next(unused, None)
                 if excuse is not None:
-                    used[robot].add(excuse)
+                    used[robot, excuse] += 1
                 is_charged = excuse is None and not _is_zombies(row)
                 deaths[robot].append(Death(robot, row.incarnation, ms_of(row.id), row.how, row.status, is_charged))
         return deaths
+
+    @cached_property
+    def deaths_of_lives(self) -> dict[Life, list[Death]]:
+        """The deaths that name each life, in order."""
+        named: dict[Life, list[Death]] = defaultdict(list)
+        for robot, deaths in self.deaths.items():
+            for death in deaths:
+                named[robot, death.life].append(death)
+        return named
 
     @cached_property
     def relay_deaths_ms(self) -> dict[int, int]:
@@ -106,12 +105,12 @@ class Fleet:
         relays = ((match[1], row.id) for row in deaths if (match := _RELAY.fullmatch(row.victim)))
         return {int(shard): ms_of(entry) for shard, entry in relays}
 
-    def downtimes(self, births: Mapping[str, list[Birth]], signs_ms: Mapping[Life, int]) -> Iterator[Downtime]:
+    def downtimes(self, births: Mapping[str, Births], signs_ms: Mapping[Life, int]) -> Iterator[Downtime]:
         """When robots did not live. `births` by robot; `signs_ms`: when each life was last heard of."""
         for robot, deaths in self.deaths.items():
-            ended: dict[Birth | None, list[Death]] = {}
+            born, ended = births.get(robot, Births()), dict[Birth | None, list[Death]]()
             for death in deaths:
-                birth = _next(births.get(robot, ()), death)
+                birth = born.after(death.life, 0 if death.life else death.at_ms)
                 survived = signs_ms.get((robot, death.life), 0) > death.at_ms
                 if not death.is_zombies and not (survived and (birth is None or death.how != "lease")):
                     ended.setdefault(birth, []).append(death)
@@ -120,8 +119,13 @@ class Fleet:
 
     def away_ms(self, start_ms: int, end_ms: int) -> int:
         """How long a robot was away from `start_ms` to `end_ms`, the server's own absence not counted."""
-        server = (ms_of(row.id) for row in self.rows if row.victim == SERVER)
-        return end_ms - max([start_ms, *(at_ms for at_ms in server if at_ms <= end_ms)])
+        place = bisect_right(self._server_ms, end_ms)
+        return end_ms - max(start_ms, self._server_ms[place - 1] if place else start_ms)
+
+    @cached_property
+    def _server_ms(self) -> list[int]:
+        """When something befell the server."""
+        return sorted(ms_of(row.id) for row in self.rows if row.victim == SERVER)
 
     def last_ms(self, end_ms: int) -> int:
         """When, before `end_ms`, something last befell the fleet; 0 when nothing did."""
@@ -143,16 +147,6 @@ class Fleet:
         return paused
 
 
-def births_of(controls: Iterable[object]) -> dict[str, list[Birth]]:
-    """The first signs of lives, by robot, the earliest life first."""
-    first: dict[str, dict[int, int]] = defaultdict(dict)
-    for control in controls:
-        if isinstance(control, BornRow):
-            lives = first[control.robot]
-            lives[control.incarnation] = min(ms_of(control.id), lives.get(control.incarnation, ms_of(control.id)))
-    return {robot: [Birth(lives[life], life) for life in sorted(lives)] for robot, lives in first.items()}
-
-
 def robot_of(victim: str) -> str:
     """The robot that a victim is or runs; empty for any other process, and for a worker inside a robot."""
     match = _ROBOT.fullmatch(victim)
@@ -168,12 +162,14 @@ def _is_zombies(death: DeathRow | Death) -> bool:
     return death.how == "exit" and death.status == FENCED
 
 
+def _find_cause(deeds: list[DeedRow], used: Counter[tuple[str, str]], who: tuple[str, str], death: DeathRow) -> bool:
+    """Whether one of a victim's deeds may have caused the death, and was not used up. `used` counts, from the first,
+    those that excused a death of the robot or, being restarts that ended in order long before, never will."""
+    while used[who] < len(deeds) and not _may_have_caused(deeds[used[who]], death):
+        used[who] += 1
+    return used[who] < len(deeds)
+
+
 def _may_have_caused(deed: DeedRow, death: DeathRow) -> bool:
     is_recall = deed.text.startswith("restart ") and deed.victim != SERVER
     return not is_recall or ms_of(death.id) - ms_of(deed.id) <= _RECALL_MS
-
-
-def _next(births: Iterable[Birth], death: Death) -> Birth | None:
-    """The first life that is later than the one that died."""
-    later = (birth for birth in births if birth.life > death.life and (death.life or birth.at_ms >= death.at_ms))
-    return next(later, None)

@@ -99,6 +99,7 @@ class Journal:
         """Where an entry stands, as people read it."""
         return f"journal of {self.robot}, entry {incarnation}-{number}"
 
+    @cached_property
     def counts(self) -> dict[int, tuple[int, int]]:
         """Per life, how many parts were known at its birth and at its end."""
         counts: dict[int, tuple[int, int]] = {}

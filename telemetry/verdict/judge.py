@@ -16,6 +16,7 @@ from telemetry.verdict import figures
 from telemetry.verdict.case import Case
 from telemetry.verdict.figures import FaultFigure, Messages, Recoveries, Repeated, Rounds, Seconds, known
 from telemetry.verdict.finding import CannotTell, Finding, State, unproven
+from telemetry.verdict.loss import LOST
 from telemetry.verdict.promises.completion import convergent, patient
 from telemetry.verdict.promises.fencing import fenced
 from telemetry.verdict.promises.knowledge import idempotent, monotonic, unique
@@ -75,6 +76,7 @@ class Result(msgspec.Struct, frozen=True):
     restarts: int | None
     recoveries: Recoveries | None
     lives: dict[str, int] | None
+    joined: list[str] | None
     record: str
     again: str | None
 
@@ -120,6 +122,7 @@ def judge(case: Case) -> Result:
         restarts=known(lambda: figures.restarts(case)),
         recoveries=known(lambda: figures.recoveries(case)),
         lives=known(lambda: figures.lives(case)),
+        joined=known(lambda: case.joined_robots),
         record=case.record,
         again=settings.get("again"),
     )
@@ -135,8 +138,12 @@ def _checked(promise: Callable[[Case], Finding], case: Case) -> Finding:
 
 
 def _as_recorded(finding: Finding, case: Case) -> Finding:
-    """Nothing is HELD by evidence that somebody changed."""
-    return unproven(case.tampering) if case.tampering and finding.state == "HELD" else finding
+    """Nothing is HELD by evidence that somebody changed, nor by what is left of a run that its server lost."""
+    if finding.state != "HELD":
+        return finding
+    if case.tampering:
+        return unproven(case.tampering)
+    return unproven(f"{LOST} it") if case.is_lost else finding
 
 
 def _overall(findings: dict[str, Finding]) -> State:

@@ -40,7 +40,7 @@ class Settings(Shape, frozen=True):
     tick_us: Positive
     quiet_period_us: Count
     plan: tuple[str, ...]
-    ended: Literal["complete", "limit", "stopped", "interrupted"] | None
+    ended: Literal["complete", "limit", "stopped", "interrupted", "lost"] | None
     again: str
     seconds: Seconds
 
@@ -98,8 +98,10 @@ class InboxCount(Shape, frozen=True):
 
 
 class Order(Shape, frozen=True):
+    """An order. `reason`: why to stop, which worker is to crash, or who joined."""
+
     id: Id
-    order: Literal["dealt", "go", "stop", "crash"]
+    order: Literal["dealt", "go", "stop", "crash", "joined"]
     reason: str | None = None
 
 

@@ -6,16 +6,24 @@ the parent's events, where a later life is explanation enough. Any other gap lea
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from telemetry.events import ProcessDied, RobotFenced, RobotLeft, RobotWaiting, Stamped, WorkerGaveUp
+from telemetry.events import ProcessDied, RobotFenced, RobotLeft, Stamped, WorkerGaveUp
+from telemetry.verdict.births import Births
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, unproven
 from telemetry.verdict.journals import Journal, Life
 
 TOLD_LATE_MS: Final = 5_000
 """So much later than the next life's birth may a death be told: the server may have been away."""
+
+CLOCKS_DIFFER_US: Final = 1_000_000
+"""By so much may the clocks of a robot and of the server differ without a word."""
+
+RECALLED: Final = "recalled"
+"""Why a life ended whose RQ worker was told to end: its job went back to the queue."""
 
 _LAST_WORDS = RobotLeft | RobotFenced | WorkerGaveUp
 
@@ -49,13 +57,14 @@ def died_at_last(case: Case) -> set[str]:
     }
 
 
-def waits_us(case: Case, robot: str) -> list[int]:
-    """When it was told that the robot waits for an RQ worker (wall clock of who told it)."""
-    return [
-        stamped.wall_us
-        for stamped in case.events
-        if isinstance(stamped.event, RobotWaiting) and stamped.event.robot == robot
-    ]
+def recalls(case: Case) -> dict[str, int]:
+    """The robots that were recalled and not born again, and when they said so (their own wall clock)."""
+    recalled_us: dict[str, int] = {}
+    for robot, journal in case.journals.items():
+        for stamped in case.testimony[robot, journal.lives[-1]] if journal.lives else ():
+            if stamped.event == RobotLeft(RECALLED):
+                recalled_us[robot] = stamped.wall_us
+    return recalled_us
 
 
 def born_us(events: list[Stamped]) -> int:
@@ -78,16 +87,15 @@ def _dead_lives(case: Case) -> Callable[[str, int], bool]:
     if not case.has_fleet:
         dead = died_at_last(case)
         return lambda robot, life: life != case.journals[robot].lives[-1] or robot in dead
-    deaths, births = case.fleet.deaths, case.births
+    named = case.fleet.deaths_of_lives
+    died_ms = {robot: sorted(death.at_ms for death in deaths) for robot, deaths in case.fleet.deaths.items()}
 
     def is_told_dead(robot: str, life: int) -> bool:
-        born_ms = {birth.life: birth.at_ms for birth in births.get(robot, ())}
-        next_ms = min((at_ms for other, at_ms in born_ms.items() if other > life), default=None)
-        return any(
-            death.life == life
-            or (born_ms.get(life, 0) <= death.at_ms and (next_ms is None or death.at_ms <= next_ms + TOLD_LATE_MS))
-            for death in deaths.get(robot, ())
-        )
+        births, told_ms = case.births.get(robot, Births()), died_ms.get(robot, [])
+        next_ms = births.any_after_ms(life)
+        first = bisect_left(told_ms, births.at_ms(life))
+        is_of_then = first < len(told_ms) and (next_ms is None or told_ms[first] <= next_ms + TOLD_LATE_MS)
+        return is_of_then or (robot, life) in named
 
     return is_told_dead
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import ceil
 
 from telemetry.events import RobotFenced, RobotLeft, WorkerGaveUp
@@ -11,13 +11,10 @@ from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 from telemetry.verdict.journals import Journal, PartEntry, QuietEntry, is_whole
 from telemetry.verdict.promises.budget import Network
 from telemetry.verdict.rows import CompleteRow, Settings
-from telemetry.verdict.witnesses import born_us, died_at_last, waits_us
+from telemetry.verdict.witnesses import CLOCKS_DIFFER_US, born_us, died_at_last, recalls
 
 SETTLING_TICKS = 20
 """So long must a network within budget have been left alone before a robot that is not complete breaks a promise."""
-
-CLOCKS_DIFFER_US = 1_000_000
-"""By so much may the clocks of a robot and of the server differ without a word."""
 
 SHORTEST_TICK = 0.8  # of the nominal one: ticks are jittered by a fifth
 
@@ -44,12 +41,14 @@ def patient(case: Case) -> Finding:
 
 
 def convergent(case: Case) -> Finding:
-    """The secret was written, and every robot in scope is complete: dealt, alive at the end, and then
-    neither paused, nor waiting for an RQ worker, nor cut off."""
-    for robot in case.dealt_robots:
+    """The secret was written, and every robot in scope is complete: there from the beginning or born long enough
+    before the end, alive then, and neither paused, nor waiting for an RQ worker, nor cut off."""
+    late = _too_late(case)
+    asked = [robot for robot in case.members if robot not in late]
+    for robot in asked:
         if robot not in case.journals or case.journals[robot].lost:
             return unproven(f"no journal tells whether {robot} is complete")
-    alive = _alive(case)
+    alive = _alive(case, asked)
     incomplete = [journal for journal in alive if not journal.complete]
     if doubt := _doubt(case, alive, incomplete):
         return unproven(f"{_lack(case, alive, incomplete)}; {doubt}")
@@ -65,7 +64,7 @@ def convergent(case: Case) -> Finding:
         who = _lack(case, alive, doubtful)
         return unproven(f"{who}; some who hold it were cut off at the end, and others may have got it late")
     in_scope = len(alive) - len(incomplete)
-    out = _out_of_scope(case, alive, incomplete)
+    out = _out_of_scope(case, alive, late, incomplete)
     if not in_scope:
         return unproven(f"no robot was in scope at the end{f'; {out}' * bool(out)}")
     if case.register.write is None:
@@ -122,14 +121,21 @@ def _parts_before(journal: Journal, place: tuple[int, int]) -> Iterable[PartEntr
     return (part for part in journal.parts if (part.incarnation, part.number) < place)
 
 
-def _alive(case: Case) -> list[Journal]:
-    """The dealt robots that lived until the order to stop, and were not paused then."""
+def _too_late(case: Case) -> set[str]:
+    """The robots that joined when there was too little time left for them to be complete, or were never born."""
+    joined = case.joined_robots
+    if not joined:
+        return set()
+    settled_ms = case.end_ms - SETTLING_TICKS * case.settings.tick_us / 1000
+    return {robot for robot in joined if robot not in case.births or case.births[robot].all[0].at_ms > settled_ms}
+
+
+def _alive(case: Case, asked: Iterable[str]) -> list[Journal]:
+    """Those of the robots who lived until the order to stop, and were not paused then."""
     ended, paused = died_at_last(case), _paused(case)
     reasons = {"stop"} | {order.reason for order in case.streams.orders if order.order == "stop"}
     return [
-        case.journals[robot]
-        for robot in case.dealt_robots
-        if robot not in paused and _lives(case, robot, robot in ended, reasons)
+        case.journals[robot] for robot in asked if robot not in paused and _lives(case, robot, robot in ended, reasons)
     ]
 
 
@@ -156,9 +162,9 @@ def _paused(case: Case) -> set[str]:
 
 def _is_waiting(case: Case, robot: str) -> bool:
     """Whether it was told that the robot waits for an RQ worker, and it was not born since."""
-    lives = case.journals[robot].lives
+    lives = case.journals[robot].lives if robot in case.journals else []
     born = born_us(case.testimony[robot, lives[-1]]) if lives else 0
-    return any(told_us > born for told_us in waits_us(case, robot))
+    return max(case.waits_us.get(robot, ()), default=0) > born
 
 
 def _doubt(case: Case, alive: list[Journal], incomplete: list[Journal]) -> str:
@@ -190,18 +196,25 @@ def _situations(case: Case, alive: list[Journal], incomplete: list[Journal]) -> 
     return {journal.robot: network.situation(journal) for journal in incomplete}
 
 
-def _out_of_scope(case: Case, alive: list[Journal], cut_off: list[Journal]) -> str:
+def _out_of_scope(case: Case, alive: list[Journal], late: set[str], cut_off: list[Journal]) -> str:
     """Who was not asked, and why."""
-    absent = sorted(set(case.dealt_robots) - {journal.robot for journal in alive})
-    paused = [robot for robot in absent if robot in _paused(case)]
-    waiting = [robot for robot in absent if robot not in paused and _is_waiting(case, robot)]
-    dead = len(absent) - len(paused) - len(waiting)
-    told = [f"{dead} were not alive"] * bool(dead)
-    told += [f"paused at the end: {_some(paused)}"] * bool(paused)
-    told += [f"waiting for an RQ worker at the end: {_some(waiting)}"] * bool(waiting)
+    paused, recalled = _paused(case), recalls(case)
+    whys: tuple[tuple[str, Callable[[str], bool]], ...] = (
+        ("paused at the end", lambda robot: robot in paused),
+        ("waiting for an RQ worker at the end", lambda robot: _is_waiting(case, robot)),
+        ("recalled, and not born again", lambda robot: robot in recalled),
+        ("joined too late to be asked", lambda robot: robot in late and robot in case.births),
+        ("joined, and never born", lambda robot: robot in late),
+    )
+    absent = sorted(set(case.members) - {journal.robot for journal in alive})
+    named: list[str] = []
+    for why, applies in whys:
+        robots = [robot for robot in absent if applies(robot)]
+        absent = [robot for robot in absent if robot not in robots]
+        named += [f"{why}: {_some(robots)}"] * bool(robots)
     names = [journal.robot for journal in cut_off]
-    told += [f"cut off at the end, and not complete: {_some(names)}"] * bool(names)
-    return "; ".join(told)
+    named += [f"cut off at the end, and not complete: {_some(names)}"] * bool(names)
+    return "; ".join([f"{len(absent)} were not alive"] * bool(absent) + named)
 
 
 def _some(robots: list[str]) -> str:

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from telemetry.verdict.births import fences_of
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 from telemetry.verdict.journals import Journal
 from telemetry.verdict.roster import absences, unannounced
-from telemetry.verdict.rows import BornRow, FateRow
-from telemetry.verdict.traffic import Key, key_of, place_of
+from telemetry.verdict.rows import FateRow
+from telemetry.verdict.traffic import Key, place_of
 
 
 def fenced(case: Case) -> Finding:
@@ -42,21 +43,17 @@ def fenced(case: Case) -> Finding:
 
 
 def _envelopes(case: Case) -> Iterator[Finding]:
-    births: dict[tuple[int, str], list[tuple[Key, int]]] = {}
-    for control in case.plan:
-        if isinstance(control, BornRow):
-            key = key_of(control.shard, control.id)
-            births.setdefault((control.shard, control.robot), []).append((key, control.incarnation))
+    fences = fences_of(case.plan)
     for key, row in _fates(case):
         if not row.deliveries or row.sender is None or row.incarnation is None:
             continue
-        for birth, life in births.get((row.shard, row.sender), ()):
-            if birth < key and life > row.incarnation:
-                yield broken(
-                    f"an envelope of {row.sender}/{row.incarnation} came to {row.receiver}, although it was sent after "
-                    f"the birth of {row.sender}/{life}",
-                    place_of(key),
-                )
+        fence = fences.get((row.shard, row.sender))
+        if fence is not None and fence.is_stale(row.incarnation, key):
+            yield broken(
+                f"an envelope of {row.sender}/{row.incarnation} came to {row.receiver}, although it was sent after "
+                f"the birth of {row.sender}/{fence.successor(row.incarnation, key)}",
+                place_of(key),
+            )
 
 
 def _fates(case: Case) -> Iterator[tuple[Key, FateRow]]:

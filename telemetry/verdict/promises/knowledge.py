@@ -214,7 +214,7 @@ def _untold(case: Case) -> Iterator[Finding]:
     """What a life told of its merges stands in its journal, because it is journalled before it is told."""
     for (robot, life), events in case.testimony.items():
         journal = case.journals[robot]
-        at_birth, at_end = journal.counts()[life]
+        at_birth, at_end = journal.counts[life]
         completed = life in journal.completed_lives or (journal.complete and at_birth == at_end)
         for stamped in events:
             witness = f"event {stamped.number} of {robot}/{life}"
@@ -239,7 +239,7 @@ def _summaries(case: Case) -> Iterator[Finding]:
 
 def _shown_and_not_held(journal: Journal, summaries: list[tuple[Stamped, MessageSent]]) -> Iterator[Finding]:
     digests = journal.digests({event.held for _, event in summaries})
-    counts = journal.counts()
+    counts = journal.counts
     for stamped, event in summaries:
         at_birth, at_end = counts.get(stamped.incarnation, (0, -1))
         if not event.digest:

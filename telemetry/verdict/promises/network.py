@@ -92,7 +92,9 @@ def _outboxes(case: Case) -> Iterator[Finding]:
             witness = next((str(envelope) for envelope in sent.get(shard, ())), f"outbox {shard}")
             yield _vanished(case, why, witness, shard in case.abandoned_shards)
         elif missing < 0:
-            yield broken(f"{-missing} more entries were decided than outbox {shard} ever had", f"outbox {shard}")
+            yield _invented(
+                case, f"{-missing} more entries were decided than outbox {shard} ever had", f"outbox {shard}"
+            )
     for sender_shard, envelopes in sent.items():
         if sender_shard is None or len(envelopes) > left.get(sender_shard, 0):
             yield unproven(f"{envelopes[0]} was sent, and no outbox entry is left to be it")
@@ -117,19 +119,22 @@ def _inboxes(case: Case) -> Iterator[Finding]:
             held_back = case.traffic.copies_by_receiver(case.abandoned_shards)[robot]
             yield _vanished(case, why, f"inbox of {robot}", -surplus <= held_back)
         elif surplus > repeats[robot]:
-            yield broken(
-                f"{robot} got {surplus} more copies than were decided, and {repeats[robot]} may come of redone entries",
-                f"inbox of {robot}",
-            )
+            may_be = f"and {repeats[robot]} may come of redone entries"
+            yield _invented(case, f"{robot} got {surplus} more copies than were decided, {may_be}", f"inbox of {robot}")
 
 
 def _vanished(case: Case, why: str, witness: str, abandoned: bool) -> Finding:
     """What is missing convicts relays only if they could finish; `abandoned`: a dead one explains what is missing."""
     if not case.ended_in_order:
-        return unproven(f"{why}, but the run was interrupted")
+        return unproven(f"{why}, but the run was {'lost' if case.is_lost else 'interrupted'}")
     if abandoned:
         return unproven(f"{why}: its relay died and was not replaced")
     return broken(why, witness)
+
+
+def _invented(case: Case, why: str, witness: str) -> Finding:
+    """What nobody decided, or nobody sent, convicts relays unless decisions or counters may be lost."""
+    return unproven(f"{why}, but the run was lost") if case.is_lost else broken(why, witness)
 
 
 def _taken_for_garbage(case: Case) -> Iterator[Finding]:
