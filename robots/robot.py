@@ -102,10 +102,11 @@ async def live(run: str, robot: str, outside: Outside) -> str:
     its workers crash too often, Unavailable.
     """
     terms, orders = await _terms(outside.ports)
-    for order in orders:
-        if order.order == "stop":
-            return order.content.decode()  # nobody is born into a run that is over
     emitter = Emitter(run, robot, 0, outside.clock, outside.sink)
+    for order in orders:
+        if order.order == "stop":  # nobody is born into a run that is over
+            emitter.emit(RobotLeft(order.content.decode()))
+            return order.content.decode()
     try:
         befallen = await _await_permission(robot, outside, emitter.emit)
         if outside.recalled.value:

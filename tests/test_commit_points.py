@@ -31,6 +31,8 @@ pytestmark = [
 ]
 
 UNBORN = "before journal birth"
+OVER = "after order stop"
+LIFELESS = (UNBORN, OVER)  # who dies there has no life to lose, or none that would follow
 POINTS = [  # in the order of a life; where the same lies before one act as after another, it has one name
     (UNBORN, 1),
     ("after journal birth", 1),  # and not announced
@@ -49,7 +51,7 @@ POINTS = [  # in the order of a life; where the same lies before one act as afte
     ("before journal quiet", 1),
     ("after journal quiet", 1),  # and nothing written
     ("after write", 1),  # and not told
-    ("after order stop", 1),
+    (OVER, 1),
     ("taken", 3),
     ("noted", 1),
     ("put-out", 3),
@@ -117,12 +119,12 @@ def mortals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mortals:
 
 
 def assert_all_died(mortals: Mortals) -> None:
-    """Somebody died at each point, nobody else did, and whoever had a life had one more."""
+    """Somebody died at each point, nobody else did, and whoever had a life had one more, if the run went on."""
     victims = mortals.victims
     assert None not in victims.values(), victims
     deaths = [(row["victim"], row["how"], row["status"]) for row in mortals.rows("fleet") if row["row"] == "death"]
     assert Counter(deaths) == Counter((victim, "signal", -signal.SIGKILL) for victim in victims.values())
-    ended = Counter(victim for point, victim in victims.items() if point != UNBORN and "relay" not in str(victim))
+    ended = Counter(victim for point, victim in victims.items() if point not in LIFELESS and "relay" not in str(victim))
     assert mortals.read("verdict")["lives"] == {robot: 1 + deaths for robot, deaths in ended.items()}
 
 

@@ -424,7 +424,8 @@ def test_rqs_own_command_runs_our_worker_by_our_rules(lab):
 
 def test_a_job_of_a_robot_holds_names_and_nothing_else(lab):
     # Given / When a robot is queued
-    job = enqueue_robot(lab.connection, "a1b2c3", "r07")
+    enqueue_robot(lab.connection, "a1b2c3", "r07")
+    job = RobotJob.fetch("robot-a1b2c3-r07", connection=lab.connection)
     # Then its job holds two names, never times out, leaves no result, and is always tried again
     assert (job.id, job.args, job.kwargs) == ("robot-a1b2c3-r07", ("a1b2c3", "r07"), {})
     assert (job.timeout, job.result_ttl, job.retries_left, job.retry_intervals) == (-1, 0, LIVES, [0])
@@ -664,20 +665,20 @@ def test_a_robot_without_a_journal_is_not_tried_again(lab):
     lab.connection.delete(Keys("t").journal("r00"))
     # When its job runs
     lab.start_worker()
-    job = enqueue_robot(lab.connection, "t", "r00")
+    enqueue_robot(lab.connection, "t", "r00")
     # Then it is over, and the loss was told
-    await_true(lambda: not lab.connection.exists(job.key), 4, "the job's end")
+    await_true(lambda: not lab.connection.exists("rq:job:robot-t-r00"), 4, "the job's end")
     assert lab.queued() == []
     assert b"evidence.lost" in told(lab)
 
 
 def test_a_robot_of_a_run_that_is_gone_is_not_tried_again(lab):
     # Given the job of a robot whose run was never dealt, or was forgotten
-    job = enqueue_robot(lab.connection, "gone", "r00")
+    enqueue_robot(lab.connection, "gone", "r00")
     # When an RQ worker gets it
     lab.start_worker()
     # Then it is over at once, and nothing was made for it
-    await_true(lambda: not lab.connection.exists(job.key), 4, "the job's end")
+    await_true(lambda: not lab.connection.exists("rq:job:robot-gone-r00"), 4, "the job's end")
     assert lab.queued() == []
     assert lab.connection.keys("lab:*") == []
     assert lab.fleet.poll(0) == []
@@ -749,10 +750,10 @@ def test_a_robot_whose_budget_of_deaths_is_spent_is_not_born_again(lab):
     for _ in range(RestartPolicy().max_restarts + 1):
         log.death("r00", "r00", 0, "exit", 1)
     # When its job is run again
-    job = enqueue_robot(lab.connection, "t", "r00")
+    enqueue_robot(lab.connection, "t", "r00")
     lab.start_worker()
     # Then it is done, though it was not born, and that is told
-    await_true(lambda: not lab.connection.exists(job.key), 4, "the job's end")
+    await_true(lambda: not lab.connection.exists("rq:job:robot-t-r00"), 4, "the job's end")
     assert births(lab, "r00") == 0
     assert lab.queued() == []
     assert b"worker.gave.up" in told(lab)
