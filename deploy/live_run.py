@@ -24,7 +24,7 @@ from broker.streams.desk import StreamDesk
 from broker.streams.event_source import KEPT, StreamEventSource
 from broker.streams.hands import StreamHands
 from broker.streams.keys import Keys
-from broker.streams.patience import insist_blocking
+from broker.streams.patience import PATIENCE_S, insist_blocking
 from deploy.endings import Endings
 from deploy.environment import Unable
 from deploy.event_feed import EventFeed
@@ -34,6 +34,7 @@ from deploy.plan_keeper import PlanKeeper
 from deploy.prepared import Prepared
 from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.server import Server
+from deploy.spills import discard_spilled, spilled
 from deploy.started import STARTED_S
 from deploy.victims import LiveVictims
 from robots.chaos import Chaos
@@ -102,6 +103,7 @@ class LiveRun:
         not ours holds nothing of the run."""
         deal, terms = self._prepared.deal, self._prepared.terms
         self._logs.mkdir()
+        self._janitor.spills(self._run)
         with announced(self._record.folder, self._server.url, self._janitor):
             emit = self._emitter.emit
             self._fleet = LiveFleet(
@@ -166,11 +168,14 @@ class LiveRun:
         self._fleet.attend(0, self._endings.ear)
         self._plan.end()
         self._fleet.drain()
-        self._read_events()
+        self._read_events(PATIENCE_S)
+        for stamped in self._feed.hear(spilled(self._run)):  # of processes that died while the server was away
+            self._take(stamped)
 
     def _leave(self) -> None:
         """End what still lives, our server last, because the others need it; leave no trace on another's server."""
         self._fleet.end_all_but_server()
+        discard_spilled(self._run)
         if not self._server.is_our_own:
             self._client.close()  # whatever was interrupted on it
             with suppress(Unavailable):
@@ -217,9 +222,9 @@ class LiveRun:
         """Negative before the order go."""
         return -1 if self._go_us is None else self._elapsed_us() - self._go_us
 
-    def _read_events(self) -> None:
+    def _read_events(self, patience_s: float = 0.0) -> None:
         is_any_born = False
-        for stamped in self._feed.read():
+        for stamped in self._feed.read(patience_s):
             self._take(stamped)
             is_any_born |= isinstance(stamped.event, RobotBorn)
         if is_any_born:

@@ -23,9 +23,10 @@ from broker.streams.controls import read_course
 from broker.streams.event_source import append_events
 from broker.streams.keys import Keys
 from broker.streams.relay import RelayProcess
+from deploy.spills import spill_for
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent
-from telemetry.handlers.publisher import Publisher
+from telemetry.handlers.publisher import Publisher, Spill
 from telemetry.handlers.structured_log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Emitter, Handler, Pipeline
 
@@ -50,7 +51,9 @@ def relay(url: str, run: str, shard: int, seed: int, incarnation: int, holder: s
 
     signal.signal(signal.SIGTERM, stop)
     log_to_stderr()
-    with connect(url) as client, _telling(client, run, f"relay:{shard}", incarnation, StructuredLog()) as telling:
+    source = f"relay:{shard}"
+    spill = spill_for(run, source)
+    with connect(url) as client, _telling(client, run, source, incarnation, spill, StructuredLog()) as telling:
 
         def is_over() -> bool:
             telling.publish_now_and_then()
@@ -68,7 +71,8 @@ def volunteer(
     `heard` is told every event. Raises Unavailable when the server is gone.
     """
     holder = secrets.token_hex(8)
-    with connect(url) as client, _telling(client, run, f"volunteer:{holder}", 1) as telling:
+    # No file for its events: on another host than the run's nobody would look for what it left there.
+    with connect(url) as client, _telling(client, run, f"volunteer:{holder}", 1, None) as telling:
 
         def emit(event: AnyEvent) -> None:
             telling.tell(event)
@@ -109,8 +113,10 @@ class _Telling:
     """Events on their way to `handlers` and into the run's stream of events, in batches: one may wait there until it is
     asked again to `publish_now_and_then`, at rest too."""
 
-    def __init__(self, client: redis.Redis, run: str, source: str, incarnation: int, *handlers: Handler) -> None:
-        self._publisher = Publisher()
+    def __init__(
+        self, client: redis.Redis, run: str, source: str, incarnation: int, spill: Spill | None, *handlers: Handler
+    ) -> None:
+        self._publisher = Publisher(spill)
         self._emitter = Emitter(run, source, incarnation, SystemClock(), Pipeline(*handlers, self._publisher))
         self._append = partial(append_events, client, Keys(run).events)
         self._published_s = 0.0
@@ -128,12 +134,19 @@ class _Telling:
         self._publisher.flush_blocking(self._append)
         self._published_s = time.monotonic()
 
+    def end(self) -> None:
+        """Publish what is left; what cannot be is spilled."""
+        self.publish()
+        self._publisher.spill()
+
 
 @contextmanager
-def _telling(client: redis.Redis, run: str, source: str, incarnation: int, *handlers: Handler) -> Iterator[_Telling]:
+def _telling(
+    client: redis.Redis, run: str, source: str, incarnation: int, spill: Spill | None, *handlers: Handler
+) -> Iterator[_Telling]:
     """Events can be told within; at the end all are published."""
-    telling = _Telling(client, run, source, incarnation, *handlers)
+    telling = _Telling(client, run, source, incarnation, spill, *handlers)
     try:
         yield telling
     finally:
-        telling.publish()
+        telling.end()
