@@ -293,7 +293,7 @@ class MemoryEventSource:
         self._keep = keep
         self._read = 0  # batches of the run, those forgotten unread included
 
-    def read(self) -> list[bytes]:
+    def read(self, patience_s: float = 0.0) -> list[bytes]:  # noqa: ARG002  (no time passes here)
         server = self._server
         if server.is_away:
             return []

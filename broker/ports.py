@@ -151,9 +151,10 @@ class EventSource(Protocol):
     """The run's stream of events, as one reader reads it with a cursor of its own. Of all readers one, the recorder,
     forgets what it has read, except the newest batches: those are for readers that join later."""
 
-    def read(self) -> list[bytes]:
+    def read(self, patience_s: float = 0.0) -> list[bytes]:
         """The batches that came since the last call; those that were forgotten before are missing without a word, and
-        the events' own numbers tell (deploy/event_feed.py). A server that is away has nothing new to tell."""
+        the events' own numbers tell (deploy/event_feed.py). A server that is away for longer than `patience_s` has
+        nothing new to tell."""
         ...
 
 

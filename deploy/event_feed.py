@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -25,9 +25,14 @@ class EventFeed:
         self._source = source
         self._heard: dict[tuple[str, int], int] = {}  # by source and incarnation: the highest number
 
-    def read(self) -> Iterator[Stamped]:
-        """What is new. A server that is away has nothing new to tell."""
-        for frame in self._source.read():
+    def read(self, patience_s: float = 0.0) -> Iterator[Stamped]:
+        """What is new. A server that is away for longer than `patience_s` has nothing new to tell."""
+        return self.hear(self._source.read(patience_s))
+
+    def hear(self, frames: Iterable[bytes]) -> Iterator[Stamped]:
+        """What is new in batches from elsewhere: what a source wrote there is younger than all it stored in the stream,
+        or stands there too."""
+        for frame in frames:
             try:
                 events = decode_events(frame)
             except msgspec.DecodeError:

@@ -21,7 +21,7 @@ from broker.ports import Evidence, Unavailable
 from broker.streams.connection import connect
 from broker.streams.desk import StreamDesk
 from broker.streams.event_source import KEPT
-from broker.streams.patience import insist_blocking
+from broker.streams.patience import PATIENCE_S, insist_blocking
 from deploy.brief import Brief
 from deploy.endings import Endings
 from deploy.environment import Unable
@@ -30,6 +30,7 @@ from deploy.live_fleet import LiveFleet
 from deploy.prepared import Prepared
 from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.server import Server
+from deploy.spills import discard_spilled, spilled
 from deploy.started import STARTED_S
 from deploy.supervisor import LOST, Look, NobodyBorn, RunSupervisor
 from deploy.vantage import vantage_on
@@ -82,6 +83,7 @@ class LiveRun:
         """Everything, in order. Whatever is raised: all children have ended when this returns, and a server that is
         not ours holds nothing of the run."""
         self._logs.mkdir()
+        self._janitor.spills(self._run)
         with announced(self._folder, self._server.url, self._janitor):
             self._fleet = LiveFleet(self._vantage, self._server, self._janitor, self._logs)
             try:
@@ -122,11 +124,13 @@ class LiveRun:
         if reason != LOST:
             self._desk.change(PlanChange(()))  # whatever a partition holds back comes free
         self._fleet.drain()
-        self._events.hear()
+        self._events.hear(PATIENCE_S)
+        self._events.hear_also(spilled(self._run))  # of processes that died while the server was away
 
     def _leave(self) -> None:
         """End what still lives, our server last, because the others need it; leave no trace on another's server."""
         self._fleet.end_all_but_server()
+        discard_spilled(self._run)
         if not self._server.is_our_own:
             self._client.close()  # whatever was interrupted on it
             with suppress(Unavailable):

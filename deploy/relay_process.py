@@ -10,7 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import Final
@@ -23,15 +23,15 @@ from broker.streams.controls import read_course
 from broker.streams.event_source import append_events
 from broker.streams.keys import Keys
 from broker.streams.relay import RelayProcess
+from deploy.spills import spill_for
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent
-from telemetry.handlers.publisher import Publisher
+from telemetry.handlers.publisher import Publisher, Spill
 from telemetry.handlers.structured_log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Emitter, Handler, Pipeline
 
 _PUBLISH_EVERY_S: Final = 0.05
 _LOOK_EVERY_S: Final = 0.25  # of a volunteer, at the run's orders
-_AWAY_S: Final = 3.0  # without an answer, after which a volunteer takes the run for over
 
 Tell = Callable[[AnyEvent], None]
 
@@ -50,7 +50,9 @@ def relay(url: str, run: str, shard: int, seed: int, incarnation: int, holder: s
 
     signal.signal(signal.SIGTERM, stop)
     log_to_stderr()
-    with connect(url) as client, _telling(client, run, f"relay:{shard}", incarnation, StructuredLog()) as telling:
+    source = f"relay:{shard}"
+    spill = spill_for(run, source)
+    with connect(url) as client, _telling(client, run, source, incarnation, spill, StructuredLog()) as telling:
 
         def is_over() -> bool:
             telling.publish_now_and_then()
@@ -68,7 +70,8 @@ def volunteer(
     `heard` is told every event. Raises Unavailable when the server is gone.
     """
     holder = secrets.token_hex(8)
-    with connect(url) as client, _telling(client, run, f"volunteer:{holder}", 1) as telling:
+    # No file for its events: on another host than the run's nobody would look for what it left there.
+    with connect(url) as client, _telling(client, run, f"volunteer:{holder}", 1, None) as telling:
 
         def emit(event: AnyEvent) -> None:
             telling.tell(event)
@@ -87,30 +90,28 @@ def drain(url: str, run: str, shards: Iterable[int], seed: int) -> None:
     """Empty the outboxes of `shards`, for when nobody sends any more; a relay that still holds one is waited for.
     Raises Unavailable."""
     holder = secrets.token_hex(8)
-    with connect(url) as client, _telling(client, run, f"drainer:{holder}", 1) as telling:
+    with connect(url) as client, _telling(client, run, f"drainer:{holder}", 1, None) as telling:
         for shard in shards:
             RelayProcess(url, run, (shard,), seed, telling.tell, holder=holder).run(lambda: True)
 
 
 class _RunIsOver:
-    """Whether the run was stopped, or is gone from the server, or the server itself is; asked for now and then."""
+    """Whether the run was stopped, or is gone from its server; asked for now and then. While the server is away, nobody
+    knows."""
 
     def __init__(self, client: redis.Redis, run: str) -> None:
         self._client = client
         self._run = run
         self._answer = False
-        self._looked_s = self._answered_s = time.monotonic()
+        self._looked_s = time.monotonic()
 
     def __call__(self) -> bool:
         now_s = time.monotonic()
         if not self._answer and now_s - self._looked_s >= _LOOK_EVERY_S:
             self._looked_s = now_s
-            try:
+            with suppress(Unavailable):
                 course = read_course(self._client, self._run, patience_s=0)
-                self._answered_s = now_s
                 self._answer = course is None or course.stop is not None
-            except Unavailable:
-                self._answer = now_s - self._answered_s >= _AWAY_S
         return self._answer
 
 
@@ -118,8 +119,10 @@ class _Telling:
     """Events on their way to `handlers` and into the run's stream of events, in batches: one may wait there until it is
     asked again to `publish_now_and_then`, at rest too."""
 
-    def __init__(self, client: redis.Redis, run: str, source: str, incarnation: int, *handlers: Handler) -> None:
-        self._publisher = Publisher()
+    def __init__(
+        self, client: redis.Redis, run: str, source: str, incarnation: int, spill: Spill | None, *handlers: Handler
+    ) -> None:
+        self._publisher = Publisher(spill)
         self._emitter = Emitter(run, source, incarnation, SystemClock(), Pipeline(*handlers, self._publisher))
         self._append = partial(append_events, client, Keys(run).events)
         self._published_s = 0.0
@@ -137,12 +140,19 @@ class _Telling:
         self._publisher.flush_blocking(self._append)
         self._published_s = time.monotonic()
 
+    def end(self) -> None:
+        """Publish what is left; what cannot be is spilled."""
+        self.publish()
+        self._publisher.spill()
+
 
 @contextmanager
-def _telling(client: redis.Redis, run: str, source: str, incarnation: int, *handlers: Handler) -> Iterator[_Telling]:
+def _telling(
+    client: redis.Redis, run: str, source: str, incarnation: int, spill: Spill | None, *handlers: Handler
+) -> Iterator[_Telling]:
     """Events can be told within; at the end all are published."""
-    telling = _Telling(client, run, source, incarnation, *handlers)
+    telling = _Telling(client, run, source, incarnation, spill, *handlers)
     try:
         yield telling
     finally:
-        telling.publish()
+        telling.end()

@@ -35,6 +35,7 @@ from broker.streams.orders import StreamOrders
 from broker.streams.ports import ports_for
 from deploy.forking import name_process, release_signals
 from deploy.pulse import keep_beating
+from deploy.spills import spill_for
 from robots import robot as robots_robot
 from robots.channel import Watch
 from robots.lives import FENCED, StaysDead
@@ -105,7 +106,7 @@ async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
     recalled, over = Watch(False), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, recalled.set, True)
     release_signals()
-    publisher = Publisher()
+    publisher = Publisher(spill_for(run, robot))
     client = async_twin(connection)
     await _connect(client)
     life = loop.create_task(_be_robot(run, robot, client, Pipeline(StructuredLog(), publisher), recalled))
@@ -165,8 +166,9 @@ async def _end(task: asyncio.Task[Any]) -> None:
 
 
 async def _publish(publisher: Publisher, events: EventLog, over: asyncio.Event) -> None:
-    """Store events as they come, and at the end what is left. Never cancelled: a batch on its way would be lost."""
+    """Store events as they come, and at the end what is left, in a file if need be. Never cancelled: nobody would."""
     while not over.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), _PUBLISH_S)
         await publisher.flush(events.append)
+    publisher.spill()

@@ -39,7 +39,7 @@ from rq.serializers import JSONSerializer
 from broker.parent_death import die_with_parent
 from broker.ports import Ending, Unavailable
 from broker.streams.fleet_log import StreamFleetLog, last_incarnation
-from broker.streams.patience import OUTAGE, TROUBLE
+from broker.streams.patience import TROUBLE, TroubleBorne
 from deploy import robot_job
 from deploy.forking import signals_held
 from deploy.holding import QUEUE, claim, holds_lease, put_back
@@ -179,19 +179,22 @@ class RobotWorker(rq.Worker):
             return super().dequeue_job_and_maintain_ttl(None)
         since = time.monotonic()
         while not self._stop_requested:
-            found = super().dequeue_job_and_maintain_ttl(timeout, _WAIT_S)  # type: ignore[arg-type]  # any number does
-            if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
-                return found
+            with TroubleBorne():
+                found = super().dequeue_job_and_maintain_ttl(timeout, _WAIT_S)  # type: ignore[arg-type]  # any number
+                if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
+                    return found
+                continue
+            time.sleep(_ASK_S)
         raise StopRequested
 
     def execute_job(self, job: Job, queue: rq.Queue) -> None:
         """Run the job; unless there comes no answer to our wish for a lease, which may or may not be there then: if
         so it runs out, if not the job stays where it was put when it was taken."""
-        try:
+        with TroubleBorne():
             super().execute_job(job, queue)
-        except OUTAGE:
-            self.executions.clear()
-            self.log.error("Worker %s: no lease on %s; it is left to the supervisor", self.name, job.id)
+            return
+        self.executions.clear()
+        self.log.error("Worker %s: no lease on %s; it is left to the supervisor", self.name, job.id)
 
     # The horse: born with a pulse, dead with its RQ worker.
 
@@ -233,8 +236,9 @@ class RobotWorker(rq.Worker):
         """Wait for the horse's end, with a look at it every second; then for the server, if that is away."""
         self._job, self._execution = job, execution
         try:
-            super().monitor_work_horse(job, queue, execution)
-        except OUTAGE:
+            with TroubleBorne():
+                super().monitor_work_horse(job, queue, execution)
+                return
             self._queue_again_when_answered(job, queue, execution)
         finally:
             self._pulse.close()
@@ -247,7 +251,7 @@ class RobotWorker(rq.Worker):
         """
         while not self._stop_requested:
             time.sleep(_ASK_S)
-            with contextlib.suppress(*OUTAGE):
+            with TroubleBorne():
                 if holds_lease(job, execution):
                     self.handle_job_failure(job, queue, exc_string="The horse died in an outage", execution=execution)
                 return
@@ -392,7 +396,7 @@ def _pack_in_python(connection: redis.Redis) -> None:
 def work(connection: redis.Redis, name: str | None = None) -> int:
     """Be an RQ worker until told to end (SIGTERM). Exit status: 0 = told to, 1 = RQ gave up, 75 = see above."""
     worker = RobotWorker([QUEUE], name=name, connection=connection)
-    with contextlib.suppress(*OUTAGE):  # it could not sign off; RQ forgets it after a while
+    with contextlib.suppress(*TROUBLE):  # it could not sign off; RQ forgets it after a while
         worker.work(logging_level="WARNING")
     return 0 if worker.was_asked_to_stop else 1
 

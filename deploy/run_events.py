@@ -6,6 +6,7 @@ What any of them means for the run is not decided here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 import redis
@@ -44,12 +45,15 @@ class RunEvents:
         """Store own events in the run's stream; while the server is away they wait."""
         self._publisher.flush_blocking(self._append)
 
-    def hear(self) -> list[Stamped]:
-        """What others told since the last call."""
-        heard = list(self._feed.read())
-        for stamped in heard:
+    def hear(self, patience_s: float = 0.0) -> None:
+        """What others told since the last call; a server that is away is asked for so long."""
+        for stamped in self._feed.read(patience_s):
             self._take(stamped)
-        return heard
+
+    def hear_also(self, frames: Iterable[bytes]) -> None:
+        """Batches that never came to the stream."""
+        for stamped in self._feed.hear(frames):
+            self._take(stamped)
 
     def _take(self, stamped: Stamped) -> None:
         self.view = fold(self.view, stamped)

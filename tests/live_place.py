@@ -26,11 +26,12 @@ class Place:
         self.mark = uuid.uuid4().hex
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ROBOTS_")}
         self.started: list[subprocess.Popen[bytes]] = []
+        self.program = [sys.executable, "-m", "deploy"]
         self.environment = {**clean, "LAB_TEST_MARK": self.mark, "TMPDIR": str(self.temporary)}
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploy", *arguments],
+            [*self.program, *arguments],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -540,6 +541,41 @@ def test_an_rq_worker_without_a_server_ends_when_told(lab):
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     # Then it does
     assert lab.await_death("rq:r00", 3).status == 0
+
+
+@contextlib.contextmanager
+def refusing(connection, how):
+    """Within, the server refuses to write, or (as one that loads what it had stored) everything."""
+    if how == "out of memory":
+        connection.config_set("maxmemory", 1)
+    else:
+        connection.config_set("replica-serve-stale-data", "yes" if how == "read only" else "no")
+        connection.replicaof("127.0.0.1", "1")
+    yield
+    connection.config_set("maxmemory", 0)
+    connection.replicaof("NO", "ONE")
+
+
+@pytest.mark.parametrize("how", ["out of memory", "read only", "down"])
+def test_an_rq_worker_bears_a_server_that_refuses_while_it_waits_and_when_its_horse_dies(lab, how):
+    # Given an idle RQ worker
+    lab.robot_is(beating)
+    lab.start_worker()
+    worker = lab.fleet.living["rq:r00"]
+    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")
+    # When its server refuses for longer than it waits for a job, then has one,
+    with refusing(lab.connection, how):
+        assert lab.fleet.poll(1) == []
+    enqueue_robot(lab.connection, "t", "r00")
+    horse = lab.await_life(1, 5)
+    # and refuses again when the horse dies
+    with refusing(lab.connection, how):
+        os.kill(horse, signal.SIGKILL)
+        await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the burial")
+        assert lab.fleet.poll(0.3) == []
+    # Then the same RQ worker runs the robot's next life
+    lab.await_life(2, 5)
+    assert lab.fleet.living == {"rq:r00": worker}
 
 
 # A real robot in a real horse.

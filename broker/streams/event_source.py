@@ -9,8 +9,10 @@ from typing import Final
 import redis
 from redis.exceptions import RedisError
 
+from broker.ports import Unavailable
 from broker.streams import keys
-from broker.streams.reading import decoded_one
+from broker.streams.patience import insist_blocking
+from broker.streams.reading import Entry, decoded_one
 
 KEPT: Final = 10_000  # batches that the recorder leaves for readers that join later
 
@@ -30,20 +32,19 @@ class StreamEventSource:
         self._marks: deque[str] = deque()  # ids that were read, at even distances; the newest `_TRIMS`
         self._unmarked = 0
 
-    def read(self) -> list[bytes]:
-        """The frames that came since the last call."""
+    def read(self, patience_s: float = 0.0) -> list[bytes]:
+        """The frames that came since the last call; those that came before a server was away for longer than
+        `patience_s`."""
         frames: list[bytes] = []
-        while True:
-            try:
-                reply = self._client.xread({self._key: self._cursor}, count=_BATCHES)
-            except RedisError:
-                return frames
-            entries = decoded_one(reply)
-            if not entries:
-                return frames
-            frames += [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
-            self._cursor = entries[-1][0]
-            self._forget(len(entries))
+        with suppress(Unavailable):
+            while entries := insist_blocking("events", self._page, patience_s):
+                frames += [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
+                self._cursor = entries[-1][0]
+                self._forget(len(entries))
+        return frames
+
+    def _page(self) -> list[Entry]:
+        return decoded_one(self._client.xread({self._key: self._cursor}, count=_BATCHES))
 
     def _forget(self, came: int) -> None:
         """Now and then, trim what lies `keep` behind the cursor. A trim that fails is made up for by the next."""

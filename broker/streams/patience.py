@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Final, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError, WatchError
+from redis.exceptions import RedisError, ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broker.ports import Unavailable
@@ -26,6 +27,11 @@ OUTAGE: Final = (RedisConnectionError, RedisTimeoutError)
 
 TROUBLE: Final = (*OUTAGE, ResponseError, WatchError)
 """The above, or the server refused (out of memory, still loading, an id too low, a watched stream changed)."""
+
+_PASSING: Final = {
+    *("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF"),
+    *("NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNBLOCKED"),
+}
 
 Result = TypeVar("Result")
 
@@ -55,6 +61,25 @@ def insist_blocking(what: str, attempt: Callable[[], Result], patience_s: float 
                 raise Unavailable(f"{what}: {error}") from error
         time.sleep(pause)
         pause = _longer(pause)
+
+
+def may_pass(error: RedisError) -> bool:
+    """Whether it may be over without our doing: an outage, or a refusal because of a state that the server may leave
+    again (no memory left, a script that runs too long, a replica for now …), and not because of what it was asked."""
+    refusal = str(error).rpartition("caused error: ")[2]  # in a pipeline redis-py's own words come first
+    return isinstance(error, OUTAGE) or (error.status_code or refusal.partition(" ")[0]) in _PASSING
+
+
+class TroubleBorne:
+    """A block that trouble ends, without a word, if it is such that may pass."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
+    ) -> bool:
+        return isinstance(error, TROUBLE) and may_pass(error)
 
 
 def _longer(pause: float) -> float:

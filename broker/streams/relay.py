@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 import redis
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from broker.passing import Passing, pass_by
 from broker.ports import Unavailable
@@ -19,7 +19,7 @@ from broker.streams.bulk import Line
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
 from broker.streams.lease import POLL_S, Deposed, Lease
-from broker.streams.patience import OUTAGE
+from broker.streams.patience import OUTAGE, may_pass
 from broker.streams.tenure import LAST_PATIENCE_S, PAUSE_S, Overtaken, Tenure
 from telemetry.events import AnyEvent, RelayDeposed
 
@@ -53,14 +53,14 @@ class RelayProcess:
         self._drains = drains
         self._passing = passing
         self._served: int | None = None  # the shard whose lease is ours, as far as we know
+        self._last_try: float | None = None  # until when a server in trouble is borne at the end
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Relay until `stopping()`; one that drains, then until the outbox is empty and all held copies are put out.
 
-        Survives a server that is away, and the loss of its lease. Raises Unavailable when the server is away or out of
-        memory at the end for longer than a few seconds, and when the shard's streams are gone.
+        Survives a server that is away or refuses, and the loss of its lease. Raises Unavailable when that lasts for
+        longer than a few seconds at the end, and when the shard's streams are gone.
         """
-        last_try: float | None = None
         while True:
             try:
                 with connect(self._url) as client, Line(client) as line:
@@ -70,16 +70,20 @@ class RelayProcess:
                 self._tell_deposed()
             except Overtaken:
                 time.sleep(PAUSE_S)
-            except (*OUTAGE, OutOfMemoryError) as error:
-                if stopping() and not self._drains:
-                    return  # what is left undone is for whoever closes the run
-                if stopping():
-                    last_try = last_try or time.monotonic() + LAST_PATIENCE_S
-                    if time.monotonic() > last_try:
-                        raise Unavailable(f"relay: {error}") from error
+            except (*OUTAGE, ResponseError) as error:
+                if not self._bears(error, stopping()):
+                    return
                 time.sleep(PAUSE_S)
-            except ResponseError as error:
-                raise Unavailable(f"relay: {error}") from error
+
+    def _bears(self, error: RedisError, is_stopping: bool) -> bool:
+        """Whether to try again; if not, what is left undone is for whoever closes the run. Raises Unavailable."""
+        is_hopeless = not may_pass(error)
+        if is_stopping and self._drains:
+            self._last_try = self._last_try or time.monotonic() + LAST_PATIENCE_S
+            is_hopeless |= time.monotonic() > self._last_try
+        if is_hopeless:
+            raise Unavailable(f"relay: {error}") from error
+        return self._drains or not is_stopping
 
     def _serve(self, client: redis.Redis, line: Line, stopping: Callable[[], bool]) -> None:
         """One tenure, from its lease to its end in order."""

@@ -52,8 +52,8 @@ class Overtaken(Exception):
 class Tenure:
     """One relay's time on one shard: `take_over`, `serve`, then `drain` or `leave`.
 
-    Everything raises Overtaken, lease.Deposed when the lease is lost, redis-py's ConnectionError, TimeoutError or
-    OutOfMemoryError, and ResponseError when the shard's streams are gone. The tenure is over then.
+    Everything raises Overtaken, lease.Deposed when the lease is lost, redis-py's ConnectionError or TimeoutError, and
+    ResponseError when the server refuses (patience.py) or the shard's streams are gone. The tenure is over then.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from deploy.brief import NoPapers, read_terms
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import tell
 from deploy.commands.serving import Service, reached, serve
-from deploy.discovery import Whereabouts
+from deploy.discovery import Whereabouts, is_alive
 from deploy.endings import Endings
 from deploy.environment import Unable
 from deploy.relay_process import volunteer
@@ -55,7 +55,7 @@ def _relay(where: Whereabouts, shard: int | None, endings: Endings) -> None:
             terms = read_terms(client, where.run)
         wanted = _wanted(where.run, terms.shards, shard)
         tell(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
-        volunteer(where.url, where.run, wanted, terms.seed, lambda: endings.reason is not None, _report)
+        volunteer(where.url, where.run, wanted, terms.seed, lambda: _is_to_leave(where, endings), _report)
     except (RunGone, NoPapers):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or none of ours") from None
     except Unavailable as error:
@@ -64,6 +64,11 @@ def _relay(where: Whereabouts, shard: int | None, endings: Endings) -> None:
         tell(f"run {where.run}: left")
     else:
         tell(f"run {where.run} is over; judge it with: robots verify {where.run}")
+
+
+def _is_to_leave(where: Whereabouts, endings: Endings) -> bool:
+    """Somebody wants it, or the run's server has ended with its parent; any other server comes back."""
+    return endings.reason is not None or (where.parent is not None and not is_alive(where.parent))
 
 
 def _wanted(run: str, shards: int, shard: int | None) -> tuple[int, ...]:

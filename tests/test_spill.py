@@ -1,0 +1,263 @@
+"""Files of events: written by a process whose memory is full, read by itself or by whoever finds them, whatever has
+happened to them in between."""
+
+import asyncio
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from deploy.event_feed import EventFeed
+from deploy.robot_job import _publish
+from deploy.spills import discard_spilled, spill_for, spilled
+from telemetry.events import RobotStarted, Stamped
+from telemetry.handlers.publisher import Publisher, encode_events
+from telemetry.handlers.spill import LONGEST, FileSpill, frames_in
+
+LAB_RUN = "abc123"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def read_file(path: Path) -> list[bytes]:
+    with path.open("rb") as file:
+        return list(frames_in(file.fileno()))
+
+
+def only_file(folder: Path) -> Path:
+    [path] = folder.iterdir()
+    return path
+
+
+def test_no_file_is_made_before_it_is_needed_and_none_is_left_when_it_is_empty(folder: Path) -> None:
+    # Given a spill that nobody has needed yet
+    spill = spill_for(LAB_RUN, "r00")
+    assert list(spill.frames()) == []
+    assert list(folder.iterdir()) == []
+    # When frames are put there
+    assert spill.put(b"one")
+    assert spill.put(b"two")
+    # Then they are in a file that is its owner's alone,
+    path = only_file(folder)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_file(path) == [b"one", b"two"]
+    # which is gone when they were taken out
+    assert list(spill.frames()) == [b"one", b"two"]
+    assert list(folder.iterdir()) == []
+    # and comes again when it is needed again
+    assert spill.put(b"three")
+    assert list(spill.frames()) == [b"three"]
+
+
+def test_a_frame_is_kept_until_the_next_one_is_asked_for() -> None:
+    # Given two frames, of which the first was stored and the second was not
+    spill = spill_for(LAB_RUN, "r00")
+    spill.put(b"one")
+    spill.put(b"two")
+    frames = spill.frames()
+    assert [next(frames), next(frames)] == [b"one", b"two"]
+    frames.close()
+    # When more comes
+    spill.put(b"three")
+    # Then the second is the first now
+    assert list(spill.frames()) == [b"two", b"three"]
+
+
+def test_two_processes_of_the_same_name_share_no_file(folder: Path) -> None:
+    spills = [spill_for(LAB_RUN, "relay:0"), spill_for(LAB_RUN, "relay:0")]
+    for number, spill in enumerate(spills):
+        spill.put(b"%d" % number)
+
+    assert len(list(folder.iterdir())) == 2
+    assert [list(spill.frames()) for spill in spills] == [[b"0"], [b"1"]]
+
+
+def test_a_spill_takes_so_many_bytes_and_no_frame_that_no_server_would() -> None:
+    # Given room for two frames of six bytes, with their lengths
+    spill = FileSpill(tempfile.mkstemp, limit=20)
+    # When / Then
+    assert [spill.put(b"abcdef") for _ in range(3)] == [True, True, False]
+    assert list(spill.frames()) == [b"abcdef", b"abcdef"]
+    assert spill.put(b"abcdef")
+    assert not FileSpill(tempfile.mkstemp).put(bytes(LONGEST + 1))
+
+
+def test_where_no_file_can_be_made_nothing_is_kept(folder: Path) -> None:
+    spill = FileSpill(partial(tempfile.mkstemp, dir=folder / "nowhere"))
+
+    assert not spill.put(b"one")
+    assert list(spill.frames()) == []
+
+
+def test_a_disk_that_is_full_costs_the_last_frame_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a file with a frame in it, and a disk with room for five bytes more
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        spill = spill_for(LAB_RUN, "r00")
+        spill.put(b"one")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (7 + 5, hard))
+        # When another frame would need more
+        assert not spill.put(b"too long")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    # Then nothing of it is left, and the next one has its place
+    assert only_file(folder).stat().st_size == 7
+    assert spill.put(b"two")
+    assert list(spill.frames()) == [b"one", b"two"]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "torn in a frame": lambda content: content[:-1],
+    "torn in a length": lambda content: content + b"\0\0",
+    "a frame of an impossible length": lambda content: content + b"\xff" * 9,
+    "a hole": lambda content: content + bytes(1 << 20),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_file_is_read_as_far_as_it_is_whole(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    # Given a file that its process was killed over, or that somebody else wrote to
+    spill = spill_for(LAB_RUN, "r00")
+    spill.put(b"one")
+    spill.put(b"two")
+    path = only_file(folder)
+    path.write_bytes(damage(path.read_bytes()))
+    # When it is found
+    frames = list(spilled(LAB_RUN))
+    # Then what is whole is read, and the file is gone
+    assert frames in ([b"one"], [b"one", b"two"])
+    assert list(folder.iterdir()) == []
+
+
+def test_a_process_whose_file_was_damaged_begins_a_new_one(folder: Path) -> None:
+    spill = spill_for(LAB_RUN, "r00")
+    spill.put(b"one")
+    only_file(folder).write_bytes(b"?")
+
+    assert list(spill.frames()) == []
+    assert spill.put(b"two")
+    assert list(spill.frames()) == [b"two"]
+    assert list(folder.iterdir()) == []
+
+
+def batch(source: str, incarnation: int, *numbers: int) -> bytes:
+    return encode_events([Stamped(LAB_RUN, source, incarnation, n, 0, 0, RobotStarted()) for n in numbers])
+
+
+class Nothing:
+    """A stream of events without any."""
+
+    def __init__(self, *frames: bytes) -> None:
+        self.frames = list(frames)
+
+    def read(self, patience_s: float = 0.0) -> list[bytes]:
+        return self.frames
+
+
+def heard(feed: EventFeed) -> list[tuple[str, int, int]]:
+    return [(event.source, event.incarnation, event.number) for event in feed.hear(spilled(LAB_RUN))]
+
+
+def test_what_dead_processes_left_is_heard_once_and_in_order(folder: Path) -> None:
+    # Given a robot that died when some of what it had spilled was stored, its next life that did too, garbage, and
+    # another run's robot
+    feed = EventFeed(Nothing(batch("r00", 1, 1, 2), batch("r00", 1, 3)))
+    assert len(list(feed.read())) == 3
+    for number, frames in enumerate(
+        [[batch("r00", 1, 2, 3), b"garbage", batch("r00", 1, 4, 5)], [batch("r00", 2, 1, 2), batch("r00", 2, 4)]]
+    ):
+        spill = spill_for(LAB_RUN, "r00")
+        for frame in frames:
+            spill.put(frame)
+        newest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        os.utime(newest, (number, number))
+    other = spill_for(f"{LAB_RUN}0", "r00")
+    other.put(batch("r00", 1, 1))
+    # When all is read that was left
+    events = heard(feed)
+    # Then each event is there once, and the one that is nowhere is missed
+    assert events == [("r00", 1, 4), ("r00", 1, 5), ("r00", 2, 1), ("r00", 2, 2), ("r00", 2, 4)]
+    assert feed.missed == 1
+    # and only the other run's file stays
+    assert list(other.frames()) == [batch("r00", 1, 1)]
+    assert list(folder.iterdir()) == []
+
+
+class Away:
+    """A stream of events on a server that is away; `asked` tells when somebody tried."""
+
+    def __init__(self, asked: asyncio.Event) -> None:
+        self._asked = asked
+
+    async def append(self, frame: bytes) -> bool:
+        self._asked.set()
+        return False
+
+
+def test_the_last_events_of_a_robot_that_ends_while_the_server_is_away_are_heard() -> None:
+    # Given a robot's process that has events to tell, and a server that is away
+    publisher = Publisher(spill_for(LAB_RUN, "r00"))
+    for number in (1, 2):
+        publisher.handle(Stamped(LAB_RUN, "r00", 1, number, 0, 0, RobotStarted()), lambda _stamped: None)
+
+    async def end_when_asked() -> None:
+        over = asyncio.Event()
+        await _publish(publisher, Away(over), over)
+
+    # When it ends
+    asyncio.run(end_when_asked())
+    # Then what it could not tell is found
+    assert heard(EventFeed(Nothing())) == [("r00", 1, 1), ("r00", 1, 2)]
+
+
+def test_only_files_of_our_own_are_read_or_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given things that bear such names and are no such files, and a file that is another user's
+    name = f"robots.{LAB_RUN}.r00"
+    (folder / "precious").write_bytes(b"\0\0\0\3one")
+    (folder / f"{name}.1.events").symlink_to(folder / "precious")
+    (folder / f"{name}.2.events").mkdir()
+    os.mkfifo(folder / f"{name}.3.events")
+    # When / Then they are left alone
+    before = sorted(folder.iterdir())
+    assert list(spilled(LAB_RUN)) == []
+    spill_for(LAB_RUN, "r00").put(b"one")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert list(spilled(LAB_RUN)) == []
+    discard_spilled(LAB_RUN)
+    assert len(list(folder.iterdir())) == len(before) + 1
+    monkeypatch.undo()
+
+
+def test_a_name_from_the_network_leads_nowhere_else(folder: Path) -> None:
+    # Given a run and a robot whose names mean something in a path
+    (folder / "inner").mkdir()
+    tempfile.tempdir = str(folder / "inner")
+    # When a process spills under them, and another run's files are removed
+    spill = spill_for("../*", "../../r00")
+    assert spill.put(b"one")
+    discard_spilled("*")
+    # Then the file lies where all do, and only its own run finds it
+    assert only_file(folder / "inner").parent == folder / "inner"
+    assert [path.name for path in folder.iterdir()] == ["inner"]
+    assert list(spilled("../*")) == [b"one"]
+
+
+def test_what_a_run_left_can_be_removed_unread(folder: Path) -> None:
+    for source in ("r00", "relay:0"):
+        spill_for(LAB_RUN, source).put(b"one")
+
+    discard_spilled(LAB_RUN)
+
+    assert list(folder.iterdir()) == []
