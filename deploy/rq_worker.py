@@ -280,7 +280,9 @@ class RobotWorker(rq.Worker):
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Renew the lease of a horse that beats, kill one that fell silent or does not end when told, end if the lease
-        is another's."""
+        is another's. Deeds that were asked of us are done before: one may let the horse go on."""
+        if self._obedience is not None:
+            self._obedience.obey()
         if self._stop_requested and time.monotonic() - self._told_at > GRACE_S:
             self.kill_horse()
             return
@@ -290,8 +292,6 @@ class RobotWorker(rq.Worker):
                 self._end_by_signal = "silent"
                 self.kill_horse()
             return
-        if self._obedience is not None:
-            self._obedience.obey()
         with contextlib.suppress(*TROUBLE):  # a server that restarts keeps our lease; we are still here when it is back
             super().maintain_heartbeats(job, execution)
             if not holds_lease(job, execution) and not self._pulse.is_over():

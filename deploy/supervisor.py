@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import redis
@@ -160,8 +161,7 @@ class RunSupervisor:
     def _work(self, tenure: Tenure, now_us: int, is_server_there: bool) -> None:
         """What a holder of the lease does in every turn; while the server is away, only what must not wait."""
         try:
-            if tenure.keep_plan(now_us, is_server_there):
-                self._renew_s = float("-inf")  # a successor must know of it
+            tenure.keep_plan(now_us, is_server_there)
             if is_server_there:
                 tenure.keep_robots(is_open=self._go_ms is not None)
         except Unavailable:
@@ -227,9 +227,14 @@ class RunSupervisor:
 
     def _take_over(self, noted_us: int) -> Tenure:
         """Raises Unavailable."""
-        tenure = Tenure(self._vantage, self._victims, self._go_ms, noted_us)
+        tenure = Tenure(self._vantage, self._victims, self._go_ms, noted_us, self._note_done)
         self._events.emit(SupervisorBegan(noted_us >= 0))
         return tenure
+
+    def _note_done(self, done_us: int) -> None:
+        """For a successor. What cannot be noted cannot be done either, for now."""
+        with suppress(Unavailable, RunGone):
+            self._lease.hold(done_us)
 
     # Orders and time
 

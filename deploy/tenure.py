@@ -7,7 +7,7 @@ elsewhere (deploy/supervisor.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from broker.conductor import Conductor
 from broker.streams.controls import Met, changes_so_far
@@ -24,9 +24,17 @@ _BEFORE_GO_US = -1
 
 class Tenure:
     """One tenure. Times are microseconds since `go`, negative before it; `go_ms` is when that was, by the server's
-    clock (None: not yet). Raises Unavailable when the server did not tell all that it has to begin with."""
+    clock (None: not yet). All deeds that were due by `done_us` were handed out before; what the next tenure is to know
+    of that is told to `note`. Raises Unavailable when the server did not tell all that it has to begin with."""
 
-    def __init__(self, vantage: Vantage, victims: LiveVictims, go_ms: int | None, done_us: int) -> None:
+    def __init__(
+        self,
+        vantage: Vantage,
+        victims: LiveVictims,
+        go_ms: int | None,
+        done_us: int,
+        note: Callable[[int], None],
+    ) -> None:
         client, brief, board, events = vantage
         met = changes_so_far(client, brief.run)
         requests = [change.change.request for change in met if change.change.request]
@@ -42,6 +50,7 @@ class Tenure:
         self._robots = RobotKeeper(vantage, desk, log)
         self._attended_s = float("-inf")
         self._is_to_be_repeated = go_ms is not None
+        self._note = note
         self.done_us = done_us
         """All deeds that were due by then were handed out."""
 
@@ -49,19 +58,19 @@ class Tenure:
         """Put out what is dated 0, for certain: it is in force before the first envelope. Raises Unavailable."""
         self._plan.begin()
 
-    def keep_plan(self, now_us: int, is_server_there: bool) -> bool:
+    def keep_plan(self, now_us: int, is_server_there: bool) -> None:
         """Faults of the network and of processes that are due now, or asked for; while the server is away, they are
-        only noted, but for the ends of pauses. Whether any deed was due."""
+        only noted, but for the ends of pauses."""
         if self._is_to_be_repeated:
             self._plan.repeat(now_us)
             self._is_to_be_repeated = False
         self._plan.keep(now_us, is_server_there)
         deeds = self._plan.deeds(now_us)
+        self.done_us = max(self.done_us, now_us)
+        if deeds:
+            self._note(self.done_us)  # before they are done: the victim may be ourselves, and it must not be done twice
         if deeds or not self._chaos.is_idle:
             self._chaos.play(deeds, self._victims.living)
-        if now_us >= 0:
-            self.done_us = now_us
-        return bool(deeds)
 
     def keep_robots(self, is_open: bool) -> None:
         """What is to be done about robots' jobs, after each look at them. Raises Unavailable, RunGone."""

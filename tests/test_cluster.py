@@ -234,10 +234,7 @@ def test_a_deed_reaches_a_process_of_another_host_through_its_rq_worker(cluster:
     cluster.await_states(10, r01="running")
     code, result = cluster.verify()
     assert code == 0, result["promises"]
-    events = [
-        json.loads(line)["event"] for line in (cluster.place.folder / "runs" / cluster.run / "events.jsonl").open()
-    ]
-    failed = [event["why"] for event in events if event["name"] == "deed.failed"]
+    failed = [row["event"]["why"] for row in cluster.place.events() if row["event"]["name"] == "deed.failed"]
     assert failed == ["it cannot be done to rq:r02 now"]
     assert result["lives"] == {"r00": 2, "r01": 2}
 
@@ -245,7 +242,7 @@ def test_a_deed_reaches_a_process_of_another_host_through_its_rq_worker(cluster:
 def test_a_run_is_stopped_from_any_host_and_a_second_deal_is_served_by_those_who_stay(cluster: Cluster) -> None:
     # Given those who stay, and a run that would go on for long
     stay = [cluster.start("supervise", "--stay"), cluster.start("relay", "--stay"), cluster.start("worker", "-n", "2")]
-    first = cluster.deal("-n", "2", "--for", "10min")
+    first = cluster.deal("-n", "2", "--for", "10m")
     cluster.await_go()
 
     # When somebody stops it

@@ -426,7 +426,7 @@ def test_rqs_own_command_runs_our_worker_by_our_rules(lab):
 def test_a_job_of_a_robot_holds_names_and_nothing_else(lab):
     # Given / When a robot is queued
     enqueue_robot(lab.connection, "a1b2c3", "r07")
-    job = RobotJob.fetch("robot-a1b2c3-r07", connection=lab.connection)
+    job = RobotJob.fetch("robot-a1b2c3-r07", connection=lab.connection, serializer=JSONSerializer)
     # Then its job holds two names, never times out, leaves no result, and is always tried again
     assert (job.id, job.args, job.kwargs) == ("robot-a1b2c3-r07", ("a1b2c3", "r07"), {})
     assert (job.timeout, job.result_ttl, job.retries_left, job.retry_intervals) == (-1, 0, LIVES, [0])
