@@ -36,13 +36,18 @@ _ENDS: Final = ("complete", "limit", "stopped", "interrupted")
 
 def close(client: redis.Redis, url: str, run: str, seed: int) -> None:
     """After the order to stop, when the robots have left: heal the network, so that what is held comes free; see
-    every outbox emptied; and take robots that still wait out of the queue. Raises RunGone, Unavailable."""
+    every outbox emptied; and take robots that still wait out of the queue. Raises RunGone (somebody has recorded and
+    removed it, perhaps while we were at it), Unavailable."""
     desk = StreamDesk(client, run)
     shards, robots = desk.shape()
     if not shards:
         raise RunGone(run)
-    desk.change(PlanChange(()))
-    drain(url, run, range(shards), seed)
+    try:
+        desk.change(PlanChange(()))
+        drain(url, run, range(shards), seed)
+    except Unavailable:
+        desk.orders()  # raises RunGone when that is why
+        raise
     for job in look(client, run, (*robots, *desk.joined())):
         if job.state in ("queued", "waiting"):
             insist_blocking("RQ", lambda robot=job.robot: withdraw_robot(client, run, robot))  # type: ignore[misc]

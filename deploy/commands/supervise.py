@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import Annotated, Final
 
 import redis
@@ -93,7 +94,8 @@ def _end(where: Whereabouts, supervisor: RunSupervisor, reason: str, seed: int, 
         raise _lost(where.run)
     if supervisor.is_leading:
         supervisor.stop(reason)
-        close(client, where.url, where.run, seed)
+        with suppress(RunGone):  # somebody was faster
+            close(client, where.url, where.run, seed)
     tell(f"run {where.run} is over ({reason}); record and judge it with: robots verify --wait {where.run}")
 
 
