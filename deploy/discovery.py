@@ -96,6 +96,18 @@ def newest_on(client: redis.Redis) -> str | None:
     return None
 
 
+def newest_unrecorded(client: redis.Redis, runs: Path) -> str | None:
+    """The newest live run on a server; else the one that was dealt last and is over, if it has no verdict in `runs`.
+    Raises Unavailable."""
+    run = newest_on(client)
+    if run is None:
+        held = (run for run in _listed(client) if read_course(client, run, patience_s=0) is not None)
+        run = next(held, None)
+        if run is not None and (runs / run / "verdict.json").exists():
+            return None
+    return run
+
+
 def _on_server(runs: Path, name: str | None, url: str) -> Whereabouts:
     try:
         parse_url(url)

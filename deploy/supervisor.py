@@ -21,6 +21,7 @@ from broker.relay import parse_id
 from broker.streams.desk import StreamDesk
 from broker.streams.supervisor_lease import RENEW_S, SupervisorLease
 from deploy.endings import Endings
+from deploy.rq_worker import LEASE_S
 from deploy.started import STARTED_S
 from deploy.tenure import Tenure
 from deploy.vantage import Vantage
@@ -31,7 +32,7 @@ from telemetry.view import View
 
 LOOK_S: Final = 0.03  # how often it looks at the events
 START_S: Final = 3.0  # that robots have for being born before `go`; who is born later starts at once
-LEAVE_S: Final = 3.0  # for robots to end their lives in order
+LEAVE_S: Final = LEASE_S + 1.5  # for robots to end their lives in order, or to be found dead
 BIRTH_LIMIT_S: Final = 30.0  # for the first robot of a parent's own RQ workers to be born
 ORDERS_S: Final = 0.1  # between two looks at the orders
 LOST: Final = "lost"
@@ -111,13 +112,17 @@ class RunSupervisor:
         return self._tenure is not None
 
     def stop(self, reason: str) -> None:
-        """Give the order, and wait until the robots have left. A run that is lost can be told nothing."""
+        """Give the order, and wait until the robots have left; who died just before is found, and told. A run that is
+        lost can be told nothing."""
         if self._ordered is None and not self._is_lost:
             self._desk.order("stop", reason.encode())
         self._events.emit(RunStopped(reason))
         deadline = time.monotonic() + LEAVE_S
         while self._events.view.living and not self._is_lost and time.monotonic() < deadline:
             self._turn(is_leading=False)
+            if self._tenure is not None:
+                with suppress(Unavailable, RunGone):
+                    self._tenure.keep_robots(is_open=False)
 
     def leave(self) -> None:
         """Let another supervisor take over at once."""

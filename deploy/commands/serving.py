@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -20,10 +20,12 @@ from broker.streams.connection import check_server, connect, parse_url
 from deploy.commands.output import tell
 from deploy.discovery import Whereabouts, find_live, newest_on
 from deploy.endings import Endings
-from deploy.environment import Unable
 from deploy.settings import Unfit
 
 _ASK_S: Final = 0.5  # between two looks whether a run was dealt
+
+Newest = Callable[[redis.Redis], str | None]
+"""Which run on a server is meant when none is named; None: one that is still to come. Raises Unavailable."""
 
 
 @Parameter(name="*")
@@ -59,13 +61,15 @@ def serve(
             return
 
 
-def await_live(service: Service, run: str | None, endings: Endings, but: Collection[str] = ()) -> Whereabouts | None:
+def await_live(
+    service: Service, run: str | None, endings: Endings, but: Collection[str] = (), newest: Newest = newest_on
+) -> Whereabouts | None:
     """The live run that is meant. Where that is the newest on a server that is named, one is waited for that is none of
     `but`; None when somebody wants an end before. Raises NoSuchRun, Unfit, ServerUnfit, Unable."""
     if run is not None or service.redis_url is None:
         return find_live(service.runs, run, service.redis_url)
     with reached(service.redis_url) as client:
-        name = _next_run(client, but, endings)
+        name = _next_run(client, but, endings, newest)
     return None if name is None else find_live(service.runs, name, service.redis_url)
 
 
@@ -87,14 +91,14 @@ def pause(endings: Endings, seconds: float) -> None:
     endings.drain()
 
 
-def _next_run(client: redis.Redis, but: Collection[str], endings: Endings) -> str | None:
-    """The newest live run, once there is one that is none of `but`; None when somebody wants an end before."""
+def _next_run(client: redis.Redis, but: Collection[str], endings: Endings, newest: Newest) -> str | None:
+    """The newest run, once there is one that is none of `but`; None when somebody wants an end before. A server that
+    goes away comes back."""
     is_told = False
     while endings.reason is None:
-        try:
-            run = newest_on(client)
-        except Unavailable as error:
-            raise Unable(f"the server went away: {error}") from None
+        run = None
+        with suppress(Unavailable):
+            run = newest(client)
         if run is not None and run not in but:
             return run
         if not is_told:

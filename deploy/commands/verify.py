@@ -15,7 +15,7 @@ from deploy.closing import await_end, close, forget_run, record_run
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import show, tell
 from deploy.commands.serving import Service, await_live, pause, reached
-from deploy.discovery import Whereabouts, find_live, is_alive
+from deploy.discovery import Whereabouts, find_live, is_alive, newest_unrecorded
 from deploy.endings import Endings
 from deploy.environment import Unable, demand_records
 from deploy.filing import json_line, shown_folder
@@ -53,11 +53,12 @@ def verify(
     """Judge a run again from its record, or wait for its end and judge it then.
 
     RUN is an id, a unique prefix, a folder, or `latest` (the default). With --wait a run is seen to its end first, on
-    any host that reaches its server; one that was dealt with `robots deal` is recorded here then."""
+    any host that reaches its server, and one that was dealt with `robots deal` is recorded here then; by default the
+    newest that is live, or that has just ended."""
     if not wait or _is_over(service, run):
         return _judge(service, run or "latest", json_)
     with Endings() as endings:
-        where = await_live(service, run, endings)
+        where = await_live(service, run, endings, newest=lambda client: newest_unrecorded(client, service.runs))
         if where is None:
             return INTERRUPTED
         if where.parent is not None:
