@@ -6,8 +6,10 @@ Everything here may be done by several, and again: whoever comes later finds it 
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from broker.plan import PlanChange
 from broker.ports import Evidence, RunGone, StreamCount, Unavailable
 from broker.streams.desk import StreamDesk
 from broker.streams.patience import insist_blocking
+from broker.streams.supervisor_lease import SupervisorLease
 from deploy.filing import close_record, open_record
 from deploy.relay_process import drain
 from deploy.robot_queue import look, withdraw_robot
@@ -30,6 +33,7 @@ from telemetry.verdict.judge import Result
 LEAVE_S: Final = 3.0  # for robots to end their lives, after the order to stop
 """Longer than that nobody is waited for: who was stopped or cut off is told by the evidence."""
 
+SUCCEED_S: Final = 20.0  # for a supervisor to close the run
 _PAUSE_S: Final = 0.05
 _ENDS: Final = ("complete", "limit", "stopped", "interrupted")
 
@@ -69,6 +73,17 @@ def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[], bool]) -> 
         if stops and reason is None:
             reason, deadline = stops[0], time.monotonic() + LEAVE_S
     return reason if reason in _ENDS else "stopped"
+
+
+def succeed(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> None:
+    """After the order to stop: wait until whoever supervises has ended his work, or is known to be dead, and take his
+    place; not longer than SUCCEED_S, nor when it is not wanted any more. Raises RunGone."""
+    lease, deadline = SupervisorLease(client, run, secrets.token_hex(8)), time.monotonic() + SUCCEED_S
+    while is_wanted() and time.monotonic() < deadline:
+        with suppress(Unavailable):
+            if lease.hold(None) is not None:
+                return
+        time.sleep(_PAUSE_S)
 
 
 def record_run(

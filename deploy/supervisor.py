@@ -140,11 +140,10 @@ class RunSupervisor:
         if is_there:
             self._hear(now_s)
         now_us = self._since_go_us()
-        if is_leading and not self._is_over:
-            if is_there:
-                self._keep_lease(now_s)
-            if self._tenure is not None:
-                self._work(self._tenure, now_us, is_there)
+        if is_there and not self._is_lost:
+            self._keep_lease(now_s)
+        if is_leading and not self._is_over and self._tenure is not None:
+            self._work(self._tenure, now_us, is_there)
         self._look(self._events.view, now_s - STARTED_S)
         return now_us
 

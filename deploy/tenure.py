@@ -13,11 +13,11 @@ from broker.conductor import Conductor
 from broker.streams.controls import Met, changes_so_far
 from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
-from deploy.plan_keeper import PlanKeeper
 from deploy.robot_keeper import RobotKeeper
 from deploy.vantage import Vantage
 from deploy.victims import LiveVictims
 from robots.chaos import Chaos
+from robots.plan_keeper import PlanKeeper
 
 _BEFORE_GO_US = -1
 

@@ -23,6 +23,8 @@ from broker.schedule import Timed
 from robots.chaos import Chaos
 from robots.deal import Deal
 from robots.ending import Bounds, ending
+from robots.patience import until_answered
+from robots.plan_keeper import PlanKeeper
 from robots.recording import fate_rows, journal_rows, plan_rows, register
 from robots.robot import Terms
 from robots.simulated_fleet import SimulatedFleet
@@ -75,7 +77,8 @@ class _Director:
         self._run = run
         self._deal = deal
         self._terms = terms
-        self._conductor = Conductor(plan, bounds.for_us)
+        conductor = Conductor(plan, bounds.for_us)
+        self._first_plan = conductor.first
         self._bounds = bounds
         self._look = look
         self._clock = clock
@@ -83,20 +86,21 @@ class _Director:
         self._view = View()
         self._server = MemoryServer(clock)
         self._desk = MemoryDesk(self._server)
+        self._plan = PlanKeeper(conductor, self._desk)
         self._emitter = Emitter(run, "lab", 0, clock, self._take)
         self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._take)
         log = MemoryFleetLog(self._server)
         self._chaos = Chaos(terms.seed, len(deal.robots), log, self._fleet, self._emitter.emit)
 
     async def run(self) -> Simulated:
-        self._desk.deal(self._deal.dealing(self._run, self._terms, self._conductor.first))
+        self._desk.deal(self._deal.dealing(self._run, self._terms, self._first_plan))
         self._emitter.emit(RunDealt(len(self._deal.robots), len(self._deal.parts)))
         self._fleet.start()
         born_us, reason = await self._direct()
         self._desk.order("stop", reason.encode())
         self._emitter.emit(RunStopped(reason))
         await self._fleet.leave()
-        self._desk.change(PlanChange(()))  # whatever a partition holds back comes free
+        await until_answered(self._heal)
         self._fleet.drain()
         return Simulated(self._desk.collect(), self._events, reason, born_us, self._clock.monotonic_us())
 
@@ -110,31 +114,32 @@ class _Director:
         while reason is None and self._view.born < len(self._deal.robots):
             reason = await self._wait(LOOK_US)
         born_us = self._clock.monotonic_us()
-        self._conduct(0)  # what is dated 0 is in force before the first envelope
+        await until_answered(self._begin_plan)
         self._desk.order("go")
         self._emitter.emit(RunStarted(self._view.born))
         while reason is None:
             now_us = self._clock.monotonic_us() - born_us
-            self._conduct(now_us)
-            dues = self._conductor.deeds(now_us)
+            self._plan.keep(now_us, not self._server.is_away)
+            dues = self._plan.deeds(now_us)
             if dues or not self._chaos.is_idle:
                 self._chaos.play(dues, self._fleet.living)
             reason = ending(self._view, now_us, self._bounds, self._is_settled(now_us))
             reason = reason or await self._wait(self._pause_us(now_us))
         return born_us, reason
 
-    def _conduct(self, now_us: int) -> None:
-        """Change the plan if something dated is due, `now_us` after go, and the server can be told."""
-        change = None if self._server.is_away else self._conductor.look(now_us)
-        if change is not None:
-            self._desk.change(change)
+    async def _begin_plan(self) -> None:
+        self._plan.begin()
+
+    async def _heal(self) -> None:
+        """Whatever a partition holds back comes free."""
+        self._desk.change(PlanChange(()))
 
     def _is_settled(self, now_us: int) -> bool:
         """Whether nothing is to happen any more, and everybody is there who will be."""
-        return self._conductor.is_settled(now_us) and self._chaos.is_settled and self._fleet.is_whole
+        return self._plan.is_settled(now_us) and self._chaos.is_settled and self._fleet.is_whole
 
     def _pause_us(self, now_us: int) -> int:
-        due_us = self._conductor.next_due_us(now_us)
+        due_us = self._plan.next_due_us(now_us)
         return LOOK_US if due_us is None else min(LOOK_US, due_us - now_us)
 
     async def _wait(self, pause_us: int) -> str | None:

@@ -5,7 +5,7 @@ from broker.grammar import parse_lines
 from broker.plan import PlanChange
 from broker.ports import Request, Unavailable
 from broker.schedule import timed
-from deploy.plan_keeper import PlanKeeper
+from robots.plan_keeper import PlanKeeper
 
 
 class Desk:

@@ -145,7 +145,7 @@ class StreamDesk:
         dealt = {keys.ORDER: b"dealt", keys.WORDS: dealing.terms, keys.SHAPE: _encode(self._shape)}
         if self._stands(self._keys.orders, [dealt]):
             return  # the last step was done: all of it was
-        for key in (self._keys.register, self._keys.deaths):
+        for key in (self._keys.register, self._keys.deaths, self._keys.events):
             self._create(key, [{keys.NONCE: b""}])
         if dealing.papers:
             self._create(self._keys.papers, [{keys.PAPER: paper} for paper in dealing.papers])

@@ -12,7 +12,7 @@ from broker.streams.patience import TROUBLE
 
 class StreamEventLog:
     """`ports.EventLog` on a stream. A batch whose reply was lost counts as not stored: it may come twice, and its
-    reader knows events by their source's numbers."""
+    reader knows events by their source's numbers. When the run is gone, nobody will read: the batch is let go."""
 
     def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
         self._client = client
@@ -22,7 +22,7 @@ class StreamEventLog:
         """Store a batch of events; False: not stored, keep it."""
         fields: dict[Any, Any] = {keys.EVENTS: frame}
         try:
-            await self._client.xadd(self._key, fields)
+            await self._client.xadd(self._key, fields, nomkstream=True)
         except TROUBLE:
             return False
         return True

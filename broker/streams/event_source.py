@@ -61,9 +61,9 @@ class StreamEventSource:
 
 
 def append_events(client: redis.Redis, key: str, frame: bytes) -> bool:
-    """Store a batch of events; False: not stored, keep it."""
+    """Store a batch of events; False: not stored, keep it. When the run is gone, nobody will read: it is let go."""
     try:
-        client.xadd(key, {keys.EVENTS: frame})
+        client.xadd(key, {keys.EVENTS: frame}, nomkstream=True)
     except RedisError:
         return False
     return True

@@ -96,6 +96,7 @@ def _end(where: Whereabouts, supervisor: RunSupervisor, reason: str, seed: int, 
         supervisor.stop(reason)
         with suppress(RunGone):  # somebody was faster
             close(client, where.url, where.run, seed)
+            supervisor.leave()
     tell(f"run {where.run} is over ({reason}); record and judge it with: robots verify --wait {where.run}")
 
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from broker.ports import RunGone, Unavailable
 from broker.streams.desk import StreamDesk
 from deploy.brief import NoPapers, read_brief, read_papers
-from deploy.closing import await_end, close, forget_run, record_run
+from deploy.closing import await_end, close, forget_run, record_run, succeed
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import show, tell
 from deploy.commands.serving import Service, await_live, pause, reached
@@ -106,6 +106,7 @@ def _record(service: Service, where: Whereabouts, endings: Endings, is_to_be_for
                 tell(f"run {run}: left; it goes on, or is still to be recorded")
                 return INTERRUPTED
             if ended != LOST:
+                succeed(client, run, lambda: endings.reason is None)
                 close(client, where.url, run, read_brief(client, run).terms.seed)
             result = record_run(client, run, service.runs, papers, ended)
             if is_to_be_forgotten:
