@@ -807,9 +807,5 @@ def test_a_robot_that_was_killed_lives_again_with_all_it_knew(lab):
     assert desk.collect().journals["r00"][: len(known)] == known
     [_, death] = lab.befallen()
     assert (death.robot, death.incarnation, death.how, death.status) == ("r00", 1, "signal", -9)
-    await_true(
-        lambda: b"robot.recovered" in b"".join(f[b"f"] for _, f in lab.connection.xrange(Keys("t").events)),
-        2,
-        "the word",
-    )
+    await_true(lambda: b"robot.recovered" in told(lab), 2, "the word")
     desk.order("stop")
