@@ -1,12 +1,12 @@
 """The janitor: a process that outlives a killed parent just long enough to end and remove what it left behind.
 
-It is forked before all others, knows only pids, start times, paths and the name of a run, and acts only when its pipe
-ends without the word `done`. It must never act while its parent lives, and never touch what it was not told of.
+It is forked before all others, knows only pids, start times and paths, and acts only when its pipe ends without the
+word `done`. It must never act while its parent lives, and never touch what it was not told of.
 
 The kernel's own parent-death signal ends most children first; the janitor is for those that did not get it, and for
 what no kernel removes: sockets, folders, files. On its pipe, one a line:
 
-    pid PID STARTTIME · forget PID · folder PATH · file PATH · spills RUN · done
+    pid PID STARTTIME · forget PID · folder PATH · file PATH · done
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from typing import Final, NoReturn
 
 from broker.embedded import places
 from deploy.forking import flush_streams, redirect_streams, release_signals, signals_held, start_time
-from deploy.spills import discard_spilled
 
 REMOVABLE_FILE: Final = "live.json"
-"""The only name of a file that is ever removed, beside those that deploy/spills.py knows."""
+"""The only name of a file that is ever removed."""
 
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_S: Final = 5.0  # how long it waits for a killed process to be gone before it removes folders
@@ -73,10 +72,6 @@ class Janitor:
             raise ValueError(f"{path} is not named {REMOVABLE_FILE}")
         self._tell(f"file {path.absolute()}")
 
-    def spills(self, run: str) -> None:
-        """Remove what the run's processes spilled, should we be killed."""
-        self._tell(f"spills {run}")
-
     def dismiss(self) -> None:
         """We end in order: nothing is left to do. Waits until the janitor is gone."""
         self._tell("done")
@@ -89,7 +84,7 @@ class Janitor:
 
     def _tell(self, line: str) -> None:
         if "\n" in line:
-            raise ValueError("what has a line break in it cannot be told")
+            raise ValueError("a path with a line break in it cannot be told")
         with contextlib.suppress(BrokenPipeError):  # somebody killed the janitor; the work goes on without
             os.write(self._pipe, os.fsencode(line) + b"\n")
 
@@ -111,7 +106,7 @@ def _be_janitor(hearing: int) -> NoReturn:
 def _serve(lines: Iterable[str]) -> None:
     """Listen until the pipe ends; then, unless all was done, clean up."""
     processes: dict[int, int] = {}
-    left: list[tuple[str, str]] = []
+    paths: list[tuple[str, Path]] = []
     for line in lines:
         word, _, rest = line.removesuffix("\n").partition(" ")
         if word == "pid":
@@ -119,13 +114,13 @@ def _serve(lines: Iterable[str]) -> None:
             processes[int(pid)] = int(started)
         elif word == "forget":
             processes.pop(int(rest), None)
-        elif word in ("folder", "file", "spills"):
-            left.append((word, rest))
+        elif word in ("folder", "file"):
+            paths.append((word, Path(rest)))
         elif word == "done":
             return
     _end(processes)
-    for kind, name in left:
-        _remove(kind, name)
+    for kind, path in paths:
+        _remove(kind, path)
 
 
 def _end(processes: dict[int, int]) -> None:
@@ -164,14 +159,11 @@ def _kill_group(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def _remove(kind: str, name: str) -> None:
-    path = Path(name)
+def _remove(kind: str, path: Path) -> None:
     if kind == "folder" and _is_removable_folder(path):
         shutil.rmtree(path, ignore_errors=True)
     elif kind == "file" and path.name == REMOVABLE_FILE:
         path.unlink(missing_ok=True)
-    elif kind == "spills":
-        discard_spilled(name)
 
 
 def _is_removable_folder(path: Path) -> bool:

@@ -30,7 +30,7 @@ from deploy.live_fleet import LiveFleet
 from deploy.prepared import Prepared
 from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.server import Server
-from deploy.spills import discard_spilled, spilled
+from deploy.spills import collecting
 from deploy.started import STARTED_S
 from deploy.supervisor import LOST, Look, NobodyBorn, RunSupervisor
 from deploy.vantage import vantage_on
@@ -83,8 +83,8 @@ class LiveRun:
         """Everything, in order. Whatever is raised: all children have ended when this returns, and a server that is
         not ours holds nothing of the run."""
         self._logs.mkdir()
-        self._janitor.spills(self._run)
-        with announced(self._folder, self._server.url, self._janitor):
+        announcing = announced(self._folder, self._server.url, self._janitor)
+        with announcing, collecting(self._run, self._janitor) as self._spilled:
             self._fleet = LiveFleet(self._vantage, self._server, self._janitor, self._logs)
             try:
                 return self._with_fleet()
@@ -125,12 +125,11 @@ class LiveRun:
             self._desk.change(PlanChange(()))  # whatever a partition holds back comes free
         self._fleet.drain()
         self._events.hear(PATIENCE_S)
-        self._events.hear_also(spilled(self._run))  # of processes that died while the server was away
+        self._events.hear_also(self._spilled())  # of processes that died while the server was away
 
     def _leave(self) -> None:
         """End what still lives, our server last, because the others need it; leave no trace on another's server."""
         self._fleet.end_all_but_server()
-        discard_spilled(self._run)
         if not self._server.is_our_own:
             self._client.close()  # whatever was interrupted on it
             with suppress(Unavailable):

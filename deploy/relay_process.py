@@ -26,7 +26,7 @@ from broker.streams.relay import RelayProcess
 from deploy.spills import spill_for
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent
-from telemetry.handlers.publisher import Publisher, Spill
+from telemetry.handlers.publisher import Publisher
 from telemetry.handlers.structured_log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Emitter, Handler, Pipeline
 
@@ -50,9 +50,7 @@ def relay(url: str, run: str, shard: int, seed: int, incarnation: int, holder: s
 
     signal.signal(signal.SIGTERM, stop)
     log_to_stderr()
-    source = f"relay:{shard}"
-    spill = spill_for(run, source)
-    with connect(url) as client, _telling(client, run, source, incarnation, spill, StructuredLog()) as telling:
+    with connect(url) as client, _telling(client, run, f"relay:{shard}", incarnation, StructuredLog()) as telling:
 
         def is_over() -> bool:
             telling.publish_now_and_then()
@@ -70,8 +68,7 @@ def volunteer(
     `heard` is told every event. Raises Unavailable when the server is gone.
     """
     holder = secrets.token_hex(8)
-    # No file for its events: on another host than the run's nobody would look for what it left there.
-    with connect(url) as client, _telling(client, run, f"volunteer:{holder}", 1, None) as telling:
+    with connect(url) as client, _telling(client, run, f"volunteer:{holder}", 1) as telling:
 
         def emit(event: AnyEvent) -> None:
             telling.tell(event)
@@ -90,7 +87,7 @@ def drain(url: str, run: str, shards: Iterable[int], seed: int) -> None:
     """Empty the outboxes of `shards`, for when nobody sends any more; a relay that still holds one is waited for.
     Raises Unavailable."""
     holder = secrets.token_hex(8)
-    with connect(url) as client, _telling(client, run, f"drainer:{holder}", 1, None) as telling:
+    with connect(url) as client, _telling(client, run, f"drainer:{holder}", 1) as telling:
         for shard in shards:
             RelayProcess(url, run, (shard,), seed, telling.tell, holder=holder).run(lambda: True)
 
@@ -119,10 +116,8 @@ class _Telling:
     """Events on their way to `handlers` and into the run's stream of events, in batches: one may wait there until it is
     asked again to `publish_now_and_then`, at rest too."""
 
-    def __init__(
-        self, client: redis.Redis, run: str, source: str, incarnation: int, spill: Spill | None, *handlers: Handler
-    ) -> None:
-        self._publisher = Publisher(spill)
+    def __init__(self, client: redis.Redis, run: str, source: str, incarnation: int, *handlers: Handler) -> None:
+        self._publisher = Publisher(spill_for(run, source))
         self._emitter = Emitter(run, source, incarnation, SystemClock(), Pipeline(*handlers, self._publisher))
         self._append = partial(append_events, client, Keys(run).events)
         self._published_s = 0.0
@@ -147,11 +142,9 @@ class _Telling:
 
 
 @contextmanager
-def _telling(
-    client: redis.Redis, run: str, source: str, incarnation: int, spill: Spill | None, *handlers: Handler
-) -> Iterator[_Telling]:
+def _telling(client: redis.Redis, run: str, source: str, incarnation: int, *handlers: Handler) -> Iterator[_Telling]:
     """Events can be told within; at the end all are published."""
-    telling = _Telling(client, run, source, incarnation, spill, *handlers)
+    telling = _Telling(client, run, source, incarnation, *handlers)
     try:
         yield telling
     finally:

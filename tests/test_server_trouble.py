@@ -140,7 +140,7 @@ def test_a_server_that_refuses(place: Place, trouble: Callable[[redis.Redis], Ca
 
 
 def spilled_by_robots(place: Place) -> list[Path]:
-    return [path for path in place.temporary.glob("robots.*.r0*.events") if path.stat().st_size]
+    return [path for path in place.temporary.glob("robots.*/r0*") if path.stat().st_size]
 
 
 def test_what_a_robot_spilled_before_it_was_killed_in_an_outage_is_in_the_record(place: Place) -> None:
@@ -150,7 +150,7 @@ def test_what_a_robot_spilled_before_it_was_killed_in_an_outage_is_in_the_record
     os.kill(run.server, signal.SIGSTOP)
     # When a robot has spilled some, and is killed before the server is back
     [path, *_] = await_true(lambda: spilled_by_robots(place), 10, "a spill")
-    robot = path.name.split(".")[2]
+    robot = path.name.split(".")[0]
     [horse] = [pid for pid in place.processes() if Path(f"/proc/{pid}/comm").read_text() == f"robot:{robot}\n"]
     os.kill(horse, signal.SIGKILL)
     await_true(lambda: not is_alive(horse), 3, "its end")

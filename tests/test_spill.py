@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,19 +14,42 @@ import pytest
 
 from deploy.event_feed import EventFeed
 from deploy.robot_job import _publish
-from deploy.spills import discard_spilled, spill_for, spilled
+from deploy.spills import Left, collecting, spill_for
 from telemetry.events import RobotStarted, Stamped
 from telemetry.handlers.publisher import Publisher, encode_events
 from telemetry.handlers.spill import LONGEST, FileSpill, frames_in
 
-LAB_RUN = "abc123"
+RUN = "abc123"
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+class Told:
+    """A janitor that is told of folders."""
+
+    def __init__(self) -> None:
+        self.folders: list[Path] = []
+
+    def folder(self, path: Path) -> None:
+        self.folders.append(path)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The temporary folder."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def left(temporary: Path) -> Iterator[Left]:
+    """What the run's processes have left; its parent collects it."""
+    with collecting(RUN, Told()) as left:
+        yield left
+
+
+@pytest.fixture
+def folder(temporary: Path, left: Left) -> Path:
+    """Where they leave it."""
+    return only_file(temporary)
 
 
 def read_file(path: Path) -> list[bytes]:
@@ -41,7 +64,7 @@ def only_file(folder: Path) -> Path:
 
 def test_no_file_is_made_before_it_is_needed_and_none_is_left_when_it_is_empty(folder: Path) -> None:
     # Given a spill that nobody has needed yet
-    spill = spill_for(LAB_RUN, "r00")
+    spill = spill_for(RUN, "r00")
     assert list(spill.frames()) == []
     assert list(folder.iterdir()) == []
     # When frames are put there
@@ -59,9 +82,9 @@ def test_no_file_is_made_before_it_is_needed_and_none_is_left_when_it_is_empty(f
     assert list(spill.frames()) == [b"three"]
 
 
-def test_a_frame_is_kept_until_the_next_one_is_asked_for() -> None:
+def test_a_frame_is_kept_until_the_next_one_is_asked_for(folder: Path) -> None:
     # Given two frames, of which the first was stored and the second was not
-    spill = spill_for(LAB_RUN, "r00")
+    spill = spill_for(RUN, "r00")
     spill.put(b"one")
     spill.put(b"two")
     frames = spill.frames()
@@ -74,7 +97,7 @@ def test_a_frame_is_kept_until_the_next_one_is_asked_for() -> None:
 
 
 def test_two_processes_of_the_same_name_share_no_file(folder: Path) -> None:
-    spills = [spill_for(LAB_RUN, "relay:0"), spill_for(LAB_RUN, "relay:0")]
+    spills = [spill_for(RUN, "relay:0"), spill_for(RUN, "relay:0")]
     for number, spill in enumerate(spills):
         spill.put(b"%d" % number)
 
@@ -82,7 +105,7 @@ def test_two_processes_of_the_same_name_share_no_file(folder: Path) -> None:
     assert [list(spill.frames()) for spill in spills] == [[b"0"], [b"1"]]
 
 
-def test_a_spill_takes_so_many_bytes_and_no_frame_that_no_server_would() -> None:
+def test_a_spill_takes_so_many_bytes_and_no_frame_that_no_server_would(temporary: Path) -> None:
     # Given room for two frames of six bytes, with their lengths
     spill = FileSpill(tempfile.mkstemp, limit=20)
     # When / Then
@@ -92,8 +115,8 @@ def test_a_spill_takes_so_many_bytes_and_no_frame_that_no_server_would() -> None
     assert not FileSpill(tempfile.mkstemp).put(bytes(LONGEST + 1))
 
 
-def test_where_no_file_can_be_made_nothing_is_kept(folder: Path) -> None:
-    spill = FileSpill(partial(tempfile.mkstemp, dir=folder / "nowhere"))
+def test_where_no_file_can_be_made_nothing_is_kept(temporary: Path) -> None:
+    spill = FileSpill(partial(tempfile.mkstemp, dir=temporary / "nowhere"))
 
     assert not spill.put(b"one")
     assert list(spill.frames()) == []
@@ -104,7 +127,7 @@ def test_a_disk_that_is_full_costs_the_last_frame_alone(folder: Path, monkeypatc
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        spill = spill_for(LAB_RUN, "r00")
+        spill = spill_for(RUN, "r00")
         spill.put(b"one")
         resource.setrlimit(resource.RLIMIT_FSIZE, (7 + 5, hard))
         # When another frame would need more
@@ -127,22 +150,19 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_file_is_read_as_far_as_it_is_whole(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_a_file_is_read_as_far_as_it_is_whole(folder: Path, left: Left, damage: Callable[[bytes], bytes]) -> None:
     # Given a file that its process was killed over, or that somebody else wrote to
-    spill = spill_for(LAB_RUN, "r00")
+    spill = spill_for(RUN, "r00")
     spill.put(b"one")
     spill.put(b"two")
     path = only_file(folder)
     path.write_bytes(damage(path.read_bytes()))
-    # When it is found
-    frames = list(spilled(LAB_RUN))
-    # Then what is whole is read, and the file is gone
-    assert frames in ([b"one"], [b"one", b"two"])
-    assert list(folder.iterdir()) == []
+    # When / Then what is whole is read
+    assert list(left()) in ([b"one"], [b"one", b"two"])
 
 
 def test_a_process_whose_file_was_damaged_begins_a_new_one(folder: Path) -> None:
-    spill = spill_for(LAB_RUN, "r00")
+    spill = spill_for(RUN, "r00")
     spill.put(b"one")
     only_file(folder).write_bytes(b"?")
 
@@ -153,7 +173,7 @@ def test_a_process_whose_file_was_damaged_begins_a_new_one(folder: Path) -> None
 
 
 def batch(source: str, incarnation: int, *numbers: int) -> bytes:
-    return encode_events([Stamped(LAB_RUN, source, incarnation, n, 0, 0, RobotStarted()) for n in numbers])
+    return encode_events([Stamped(RUN, source, incarnation, n, 0, 0, RobotStarted()) for n in numbers])
 
 
 class Nothing:
@@ -166,33 +186,27 @@ class Nothing:
         return self.frames
 
 
-def heard(feed: EventFeed) -> list[tuple[str, int, int]]:
-    return [(event.source, event.incarnation, event.number) for event in feed.hear(spilled(LAB_RUN))]
+def heard(feed: EventFeed, left: Left) -> list[tuple[str, int, int]]:
+    return [(event.source, event.incarnation, event.number) for event in feed.hear(left())]
 
 
-def test_what_dead_processes_left_is_heard_once_and_in_order(folder: Path) -> None:
-    # Given a robot that died when some of what it had spilled was stored, its next life that did too, garbage, and
-    # another run's robot
+def test_what_dead_processes_left_is_heard_once_and_in_order(folder: Path, left: Left) -> None:
+    # Given a robot that died when some of what it had spilled was stored, its next life that did too, and garbage
     feed = EventFeed(Nothing(batch("r00", 1, 1, 2), batch("r00", 1, 3)))
     assert len(list(feed.read())) == 3
     for number, frames in enumerate(
         [[batch("r00", 1, 2, 3), b"garbage", batch("r00", 1, 4, 5)], [batch("r00", 2, 1, 2), batch("r00", 2, 4)]]
     ):
-        spill = spill_for(LAB_RUN, "r00")
+        spill = spill_for(RUN, "r00")
         for frame in frames:
             spill.put(frame)
         newest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         os.utime(newest, (number, number))
-    other = spill_for(f"{LAB_RUN}0", "r00")
-    other.put(batch("r00", 1, 1))
     # When all is read that was left
-    events = heard(feed)
+    events = heard(feed, left)
     # Then each event is there once, and the one that is nowhere is missed
     assert events == [("r00", 1, 4), ("r00", 1, 5), ("r00", 2, 1), ("r00", 2, 2), ("r00", 2, 4)]
     assert feed.missed == 1
-    # and only the other run's file stays
-    assert list(other.frames()) == [batch("r00", 1, 1)]
-    assert list(folder.iterdir()) == []
 
 
 class Away:
@@ -206,11 +220,11 @@ class Away:
         return False
 
 
-def test_the_last_events_of_a_robot_that_ends_while_the_server_is_away_are_heard() -> None:
+def test_the_last_events_of_a_robot_that_ends_while_the_server_is_away_are_heard(left: Left) -> None:
     # Given a robot's process that has events to tell, and a server that is away
-    publisher = Publisher(spill_for(LAB_RUN, "r00"))
+    publisher = Publisher(spill_for(RUN, "r00"))
     for number in (1, 2):
-        publisher.handle(Stamped(LAB_RUN, "r00", 1, number, 0, 0, RobotStarted()), lambda _stamped: None)
+        publisher.handle(Stamped(RUN, "r00", 1, number, 0, 0, RobotStarted()), lambda _stamped: None)
 
     async def end_when_asked() -> None:
         over = asyncio.Event()
@@ -219,45 +233,87 @@ def test_the_last_events_of_a_robot_that_ends_while_the_server_is_away_are_heard
     # When it ends
     asyncio.run(end_when_asked())
     # Then what it could not tell is found
-    assert heard(EventFeed(Nothing())) == [("r00", 1, 1), ("r00", 1, 2)]
+    assert heard(EventFeed(Nothing()), left) == [("r00", 1, 1), ("r00", 1, 2)]
 
 
-def test_only_files_of_our_own_are_read_or_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given things that bear such names and are no such files, and a file that is another user's
-    name = f"robots.{LAB_RUN}.r00"
-    (folder / "precious").write_bytes(b"\0\0\0\3one")
-    (folder / f"{name}.1.events").symlink_to(folder / "precious")
-    (folder / f"{name}.2.events").mkdir()
-    os.mkfifo(folder / f"{name}.3.events")
-    # When / Then they are left alone
-    before = sorted(folder.iterdir())
-    assert list(spilled(LAB_RUN)) == []
-    spill_for(LAB_RUN, "r00").put(b"one")
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    assert list(spilled(LAB_RUN)) == []
-    discard_spilled(LAB_RUN)
-    assert len(list(folder.iterdir())) == len(before) + 1
-    monkeypatch.undo()
+def test_only_whole_files_are_read(folder: Path, left: Left) -> None:
+    # Given things that are no files of that kind
+    (folder.parent / "precious").write_bytes(b"\0\0\0\3one")
+    (folder / "r00.1").symlink_to(folder.parent / "precious")
+    (folder / "r00.2").mkdir()
+    os.mkfifo(folder / "r00.3")
+    # When / Then
+    assert list(left()) == []
 
 
-def test_a_name_from_the_network_leads_nowhere_else(folder: Path) -> None:
-    # Given a run and a robot whose names mean something in a path
-    (folder / "inner").mkdir()
-    tempfile.tempdir = str(folder / "inner")
-    # When a process spills under them, and another run's files are removed
-    spill = spill_for("../*", "../../r00")
+def test_what_is_collected_is_gone_afterwards_and_the_janitor_knows_of_it(temporary: Path) -> None:
+    # Given a parent that collects
+    janitor = Told()
+    with collecting(RUN, janitor):
+        # When a process has spilled
+        spill_for(RUN, "r00").put(b"one")
+        # Then the janitor knows where,
+        [folder] = janitor.folders
+        assert only_file(temporary) == folder
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert only_file(folder).read_bytes()
+    # and nothing is left in the end
+    assert list(temporary.iterdir()) == []
+
+
+def others(temporary: Path) -> None:
+    (temporary / f"robots.{RUN}").mkdir(mode=0o777)
+    (temporary / f"robots.{RUN}").chmod(0o777)
+
+
+def elsewhere(temporary: Path) -> None:
+    (temporary / "elsewhere").mkdir(mode=0o700)
+    (temporary / f"robots.{RUN}").symlink_to(temporary / "elsewhere")
+
+
+@pytest.mark.parametrize("there", [lambda _: None, others, elsewhere])
+def test_where_nobody_collects_a_spill_works_and_leaves_nothing(temporary: Path, there: Callable[[Path], None]) -> None:
+    # Given a run without a parent here, and in the place of its folder nothing, or what somebody else has put there
+    there(temporary)
+    before = sorted(temporary.rglob("*"))
+    # When a process spills
+    spill = spill_for(RUN, "r00")
     assert spill.put(b"one")
-    discard_spilled("*")
-    # Then the file lies where all do, and only its own run finds it
-    assert only_file(folder / "inner").parent == folder / "inner"
-    assert [path.name for path in folder.iterdir()] == ["inner"]
-    assert list(spilled("../*")) == [b"one"]
+    assert spill.put(b"two")
+    # Then nobody can see it, whenever it dies,
+    assert sorted(temporary.rglob("*")) == before
+    # and it has what it spilled
+    assert list(spill.frames()) == [b"one", b"two"]
 
 
-def test_what_a_run_left_can_be_removed_unread(folder: Path) -> None:
-    for source in ("r00", "relay:0"):
-        spill_for(LAB_RUN, source).put(b"one")
+def test_nothing_is_spilled_into_another_users_folder(
+    temporary: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
 
-    discard_spilled(LAB_RUN)
-
+    assert spill_for(RUN, "r00").put(b"one")
     assert list(folder.iterdir()) == []
+
+
+def test_a_parent_that_finds_its_place_taken_collects_nothing_and_removes_nothing(temporary: Path) -> None:
+    # Given something in the place of the folder
+    others(temporary)
+    janitor = Told()
+    # When / Then
+    with collecting(RUN, janitor) as left:
+        assert list(left()) == []
+    assert janitor.folders == []
+    assert only_file(temporary).is_dir()
+
+
+def test_a_name_from_the_network_leads_nowhere_else(temporary: Path) -> None:
+    # Given a robot, and a run, whose names mean something in a path
+    (temporary / "inner").mkdir()
+    tempfile.tempdir = str(temporary / "inner")
+    with collecting("../..", Told()) as left:
+        # When a process spills under them
+        spill_for("../..", "../../r00").put(b"one")
+        # Then its file lies where it belongs
+        assert only_file(only_file(temporary / "inner")).name.startswith("------r00.")
+        assert list(left()) == [b"one"]
+    assert list(temporary.rglob("*")) == [temporary / "inner"]
