@@ -58,6 +58,7 @@ class LiveFleet:
         self._relays = Relays(terms.shards, self.children, self._spawn_relay, self._emit)
         self._workers = RqWorkers(run, terms.robots, self.children, self._spawn_worker, self._revoke)
         self._unrecorded: deque[tuple[str, str, int]] = deque()  # deaths: victim, robot, status
+        self._struck: set[str] = set()  # by the lab, and alive as far as is known
         self._server_deaths = 0
         self._is_ending = False
 
@@ -86,7 +87,9 @@ class LiveFleet:
         return self.children.living
 
     def signal(self, name: str, number: int) -> None:
-        """Send a signal to one child. Raises KeyError when no living child bears the name."""
+        """Strike one child by a signal: its next death is not charged to it. Raises KeyError when no living child bears
+        the name."""
+        self._struck.add(name)
         self.children.signal(name, number)
 
     def worker_of(self, robot: str) -> str | None:
@@ -137,8 +140,10 @@ class LiveFleet:
         if death.name == SERVER:
             self._revive_server(death)
         elif not self._is_ending:
-            self._relays.replace(death)
-            self._workers.replace(death)
+            is_charged = death.name not in self._struck
+            self._relays.replace(death, is_charged)
+            self._workers.replace(death, is_charged)
+        self._struck.discard(death.name)
 
     def _revive_server(self, death: Death) -> None:
         self._server_deaths += 1

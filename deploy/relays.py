@@ -49,12 +49,12 @@ class Relays:
         for shard in self._shards:
             self._start(shard)
 
-    def replace(self, death: Death) -> None:
+    def replace(self, death: Death, is_charged: bool = True) -> None:
         """Have a dead relay started again when it is due, if the policy allows it; otherwise that is told. Other deaths
-        are ignored."""
+        are ignored; those that the lab brought about are not charged."""
         if not death.name.startswith(_KIND):
             return
-        decision = self._succession.died(death.name)
+        decision = self._succession.died(death.name, is_charged)
         if isinstance(decision, GiveUp):
             self._emit(WorkerGaveUp(death.name, decision.crashes))
 

@@ -57,11 +57,12 @@ class RqWorkers:
                 return
             self._start(name)
 
-    def replace(self, death: Death) -> None:
-        """Have a dead one's robot queued, and another RQ worker started when it is due. Other deaths are ignored."""
+    def replace(self, death: Death, is_charged: bool = True) -> None:
+        """Have a dead one's robot queued, and another RQ worker started when it is due. Other deaths are ignored; those
+        that the lab brought about are not charged."""
         if death.name not in self._lives:
             return
-        self._succession.died(death.name)
+        self._succession.died(death.name, is_charged)
         self._bereft.append(self.rq_name(death.name))
 
     @property

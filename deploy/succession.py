@@ -20,11 +20,16 @@ class Succession:
         self._deaths_us: defaultdict[str, list[int]] = defaultdict(list)
         self._due_s: dict[str, float] = {}
 
-    def died(self, name: str) -> Restart | GiveUp:
-        """What the policy says of a death just now; a successor is then due after its delay, or never."""
-        now_us = time.monotonic_ns() // 1000
-        self._deaths_us[name].append(now_us)
-        decision = self._policy.decide(self._deaths_us[name], now_us, Random().random())  # noqa: S311
+    def died(self, name: str, is_charged: bool = True) -> Restart | GiveUp:
+        """What the policy says of a death just now; a successor is then due after its delay, or never. A death that
+        the lab brought about is not charged."""
+        now_us, deaths_us, chance = time.monotonic_ns() // 1000, self._deaths_us[name], Random().random()  # noqa: S311
+        decision: Restart | GiveUp
+        if is_charged:
+            deaths_us.append(now_us)
+            decision = self._policy.decide(deaths_us, now_us, chance)
+        else:
+            decision = self._policy.pardon(deaths_us, now_us, chance)
         if isinstance(decision, Restart):
             self._due_s[name] = (now_us + decision.delay_us) / 1e6
         return decision

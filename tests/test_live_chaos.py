@@ -92,3 +92,19 @@ def test_a_robot_that_lost_its_journal_leaves_its_run_unproven(place: Place) -> 
 
     assert code == 3, (result.get("promises"), err)
     assert "journal" in result["promises"]["monotonic"]["why"]
+
+
+def test_what_the_lab_brings_about_is_charged_to_nobody(place: Place) -> None:
+    # Given an RQ worker and a relay that are each killed more often than the policy bears
+    chaos = ("--chaos", "kill rq:r01 every 500ms", "--chaos", "kill relay every 500ms")
+
+    # When the run goes on
+    code, result, err = place.run("-n", "3", "--seed", "3", "--for", "5s", *chaos)
+
+    # Then each had its successor at once, to the last
+    assert code == 0, (result.get("promises"), err)
+    struck = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "deed"]
+    assert (struck.count("rq:r01"), struck.count("relay:0")) == (10, 10)
+    assert events(place, "worker.gave.up") == []
+    assert result["lives"]["r01"] == 11
+    assert result["recoveries"]["max_s"] < 2
