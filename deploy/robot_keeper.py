@@ -17,6 +17,7 @@ from broker.ports import FleetLog
 from broker.shards import robot_name
 from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import last_incarnation
+from deploy.discovery import newest_on
 from deploy.idle_workers import IdleWorkers
 from deploy.robot_queue import JobSeen, LostJobs, enqueue_robot, requeue, rq_workers
 from deploy.vantage import Vantage
@@ -113,6 +114,9 @@ class RobotKeeper:
         return {part.index for part in parts_in(readable(row.content for row in rows))}
 
     def _let_join(self, count: int) -> None:
+        """Of several runs on a server, new robots join the newest."""
+        if newest_on(self._client) != self._run:
+            return
         for _ in range(min(count, MOST_ROBOTS - len(self._board.robots))):
             number = max(int(robot[1:]) for robot in self._board.robots) + 1
             robot = robot_name(number, self._dealt)

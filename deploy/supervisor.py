@@ -18,7 +18,7 @@ import redis
 
 from broker.ports import Order, RunGone, Unavailable
 from broker.relay import parse_id
-from broker.streams.desk import StreamDesk
+from broker.streams.desk import StreamDesk, joined_in
 from broker.streams.supervisor_lease import RENEW_S, SupervisorLease
 from deploy.endings import Endings
 from deploy.rq_worker import LEASE_S
@@ -270,7 +270,8 @@ class RunSupervisor:
             case "go" if self._go_ms is None:
                 self._go_ms = parse_id(order.entry)[0]
             case "joined":
-                self._board.admit(order.content.decode("ascii", "replace"))
+                for robot in joined_in([order]):
+                    self._board.admit(robot)
             case "stop" if self._ordered is None:
                 self._ordered = order.content.decode(errors="replace")
 

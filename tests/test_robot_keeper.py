@@ -9,7 +9,8 @@ import pytest
 from rq_lab import Lab, deal
 
 from broker.embedded import EmbeddedServer
-from broker.ports import Death, RunGone
+from broker.plan import PlanChange
+from broker.ports import Dealing, Death
 from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
 from deploy.brief import Brief
@@ -178,13 +179,28 @@ def test_nobody_joins_while_a_robot_waits_for_that_rq_worker(keeper: Keeper) -> 
     assert keeper.told == []  # nor is anybody told to wait: somebody is free
 
 
+def test_nobody_joins_a_run_when_a_newer_one_goes_on(keeper: Keeper) -> None:
+    # Given two runs on a server, and an RQ worker that comes
+    keeper.run("r00", "w0")
+    keeper.run("r01", "w1")
+    newer = StreamDesk(keeper.lab.connection, "newer")
+    newer.deal(Dealing("newer", 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
+    keeper.let_idle("w2")
+    keeper.attend(4)
+    assert keeper.events(RobotJoined) == []
+    # When the newer one is over / Then a robot joins the older
+    newer.order("stop", b"complete")
+    keeper.attend(1)
+    assert keeper.events(RobotJoined) == [RobotJoined("r02")]
+
+
 def test_a_run_that_is_gone_admits_nobody(keeper: Keeper) -> None:
     keeper.run("r00", "w0")
     keeper.run("r01", "w1")
     keeper.let_idle("w2")
     keeper.lab.connection.delete("lab:{t}:orders")
-    with pytest.raises(RunGone):
-        keeper.attend(3)
+    keeper.attend(3)
+    assert keeper.events(RobotJoined) == []
     assert keeper.lab.queued() == []
 
 
