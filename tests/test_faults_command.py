@@ -30,7 +30,7 @@ from broker.streams.keys import Keys
 from broker.streams.requests import StreamRequests
 from deploy import asking
 from deploy.commands import main
-from deploy.discovery import find_live
+from deploy.discovery import Whereabouts, find_live
 from deploy.environment import Unable
 from deploy.settings import Unfit
 from telemetry.record import NoSuchRun
@@ -264,10 +264,31 @@ def test_a_run_of_another_host_is_found_by_server_and_id(server: EmbeddedServer,
     assert find_live(Path("runs"), lab.run, server.url).folder == lab.folder
 
 
-@pytest.mark.parametrize("name", [None, "latest", "runs/x"])
-def test_on_a_server_a_run_is_named_by_its_id(server: EmbeddedServer, place: Path, name: str | None) -> None:
-    with pytest.raises(Unfit, match="whole id"):
-        find_live(Path("runs"), name, server.url)
+def test_on_a_server_a_run_is_named_by_its_id_or_a_prefix_or_is_the_newest_that_is_live(place: Path) -> None:
+    with EmbeddedServer() as server, connect(server.url) as client:
+        # Given three runs on a server, dealt one after the other, and the last one is over
+        for run in ("abc001", "abd002", "abe003"):
+            desk = StreamDesk(client, run)
+            desk.deal(Dealing(run, 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
+        desk.order("stop")
+
+        # When somebody means one of them / Then it is found
+        for name, run in ((None, "abd002"), ("latest", "abd002"), ("abc", "abc001"), ("abe003", "abe003")):
+            assert find_live(Path("runs"), name, server.url) == Whereabouts(run, server.url, None)
+        # or said why not
+        for name, error, words in (
+            ("ab", NoSuchRun, "means 3 runs on the server: abc001, abd002, abe003"),
+            ("x", NoSuchRun, "holds no run 'x'"),
+            ("runs/abc001", Unfit, "named by its id"),
+        ):
+            with pytest.raises(error, match=words):
+                find_live(Path("runs"), name, server.url)
+
+        # And when none is live, that is said
+        for run in ("abc001", "abd002"):
+            StreamDesk(client, run).order("stop")
+        with pytest.raises(NoSuchRun, match="no run is live on the server"):
+            find_live(Path("runs"), None, server.url)
 
 
 def test_a_run_that_the_server_does_not_hold_is_complained_of(
