@@ -67,7 +67,8 @@ class RobotKeeper:
         idle = self._idle_workers(jobs, now_s)
         if is_open:
             self._tell_waiting(now_s, bool(idle))
-        if is_open and idle and all(job.state in ("running", "done") for job in jobs):
+        is_needed = self._lost.is_in_doubt or any(job.state not in ("running", "done") for job in jobs)
+        if is_open and idle and not is_needed:  # by a robot that was dealt, or has joined before
             self._let_join(len(idle))
 
     def _give_up(self, job: JobSeen) -> None:

@@ -28,6 +28,7 @@ from deploy.robot_job import LIVES, job_id
 from deploy.rq_worker import HEARTBEAT_S, LEASE_S, ROBOT_JOB, RobotJob
 
 FAILURE_KEPT_S: Final = 300
+DOUBT_S: Final = 1.25 * HEARTBEAT_S  # without a sign of life
 
 _OVER: Final = (None, JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
 
@@ -63,6 +64,8 @@ class LostJobs:
     def __init__(self) -> None:
         self._since_s: dict[JobSeen, float] = {}
         self._looked_s = float("-inf")
+        self.is_in_doubt = False
+        """Whether any job was missed at the last look: its lease was not renewed when it should have been."""
 
     def among(self, seen: Iterable[JobSeen], now_s: float) -> list[JobSeen]:
         """Those of the jobs that are lost, each told once: what is then done about it may look the same from here.
@@ -71,6 +74,7 @@ class LostJobs:
         signs = {msgspec.structs.replace(job, lease_left_s=0.0, state="lost"): job for job in seen if _is_in_hand(job)}
         self._since_s = {sign: before.get(sign, now_s) for sign in signs}
         self._looked_s = now_s
+        self.is_in_doubt = any(now_s - since_s > DOUBT_S for since_s in self._since_s.values())
         lost = [sign for sign, since_s in self._since_s.items() if now_s - since_s >= LEASE_S]
         self._since_s |= dict.fromkeys(lost, now_s)
         return [signs[sign] for sign in lost]

@@ -179,6 +179,21 @@ def test_nobody_joins_while_a_robot_waits_for_that_rq_worker(keeper: Keeper) -> 
     assert keeper.told == []  # nor is anybody told to wait: somebody is free
 
 
+def test_an_rq_worker_that_replaces_a_dead_one_gets_its_robot_and_no_new_one(keeper: Keeper) -> None:
+    # Given robots that run, of which one dies with its RQ worker
+    keeper.run("r00", "w0")
+    keeper.run("r01", "w1")
+    keeper.attend(1)
+    keeper.alive.remove("r00")
+    # When another RQ worker is there at once, long before the lease has run out
+    keeper.attend(0.5)
+    keeper.let_idle("w2")
+    keeper.attend(LEASE_S)
+    # Then it is for the robot that was lost
+    assert keeper.events(RobotJoined) == []
+    assert keeper.lab.queued() == ["robot-t-r00"]
+
+
 def test_nobody_joins_a_run_when_a_newer_one_goes_on(keeper: Keeper) -> None:
     # Given two runs on a server, and an RQ worker that comes
     keeper.run("r00", "w0")
