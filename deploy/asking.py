@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -18,7 +18,9 @@ from broker.plan import PlanChange
 from broker.ports import RunGone, Unavailable
 from broker.streams.connection import check_server, connect
 from broker.streams.controls import Course, Lookout, Met, read_course
+from broker.streams.desk import StreamDesk
 from broker.streams.requests import StreamRequests
+from deploy.brief import NoPapers, PlanSettings, read_papers
 from deploy.discovery import Whereabouts
 from deploy.environment import Unable
 from deploy.settings import Unfit
@@ -52,7 +54,8 @@ class LivePlan:
         if course is None:
             raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
         self.run = run
-        self.folder = where.folder
+        self.settings = _settings(client, where)
+        """What the run's settings say of its plan; None when they cannot be read from here."""
         self.course: Course = course
         self._client = client
         self._lookouts = [Lookout(client, run, shard) for shard in range(course.shards)]
@@ -147,6 +150,18 @@ def live_plan(where: Whereabouts) -> Iterator[LivePlan]:
             yield LivePlan(client, where)
         except Unavailable as error:
             raise Unable(f"the server of run {where.run} went away: {error}") from None
+
+
+def _settings(client: redis.Redis, where: Whereabouts) -> PlanSettings | None:
+    """From its record, if that is on this host, else from its papers. Raises Unavailable."""
+    try:
+        if where.folder is not None:
+            return msgspec.json.decode((where.folder / "settings.json").read_bytes(), type=PlanSettings)
+    except (OSError, ValueError):  # msgspec's errors are such
+        return None
+    with suppress(NoPapers, ValueError):
+        return msgspec.convert(read_papers(StreamDesk(client, where.run), where.run)[0], PlanSettings)
+    return None
 
 
 def _server_ms(client: redis.Redis) -> int:

@@ -8,30 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, takewhile
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
 from broker.conductor import Conductor
-from broker.grammar import Heal, parse_line
+from broker.grammar import Heal
 from broker.plan import Planned
 from broker.schedule import Timed
 from broker.streams.controls import DEALT_MS, Met
 from deploy.asking import LivePlan
+from deploy.conducted import BEFORE_GO_US, conductor_so_far
 
 MOST_TO_COME: Final = 16  # changes that are looked at: what comes again every 10 ms would fill a screen
-_BEFORE_GO_US: Final = -1  # whenever that was
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """What a run's `settings.json` says of its plan. Without `instances` the lines are numbered from 0."""
-
-    for_us: Count
-    plan: tuple[str, ...]
-    instances: tuple[Count, ...] | None = None
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -102,12 +91,6 @@ def still_to_come(plan: LivePlan) -> list[Later] | None:
     return sorted(later, key=lambda dated: dated.in_us)
 
 
-def for_us_of(folder: Path | None) -> int | None:
-    """The `--for` of the run that is recorded in `folder`; None when it cannot be read."""
-    settings = _settings(folder)
-    return settings.for_us if settings else None
-
-
 def _standing(plan: LivePlan) -> list[Standing]:
     """The faults in force at any relay, by number."""
     since: dict[Planned, list[int]] = {}
@@ -132,30 +115,25 @@ def _after_go_us(plan: LivePlan, at_ms: int) -> int | None:
     if at_ms == DEALT_MS:
         return None
     after_go_us = plan.after_go_us(at_ms)
-    return _BEFORE_GO_US if after_go_us is None else after_go_us
+    return BEFORE_GO_US if after_go_us is None else after_go_us
 
 
 def _conducted(after_go_us: int | None) -> int:
     """A time as a conductor is told it: before go it is always the same."""
-    return _BEFORE_GO_US if after_go_us is None else max(after_go_us, _BEFORE_GO_US)
+    return BEFORE_GO_US if after_go_us is None else max(after_go_us, BEFORE_GO_US)
 
 
 def _conductor(plan: LivePlan) -> Conductor | None:
     """One that got the same requests as the run's own; None when the settings cannot be read here."""
-    settings = _settings(plan.folder)
+    settings = plan.settings
     if settings is None:
         return None
-    instances = range(len(settings.plan)) if settings.instances is None else settings.instances
     try:
-        dated = [Timed(instance, parse_line(text)) for instance, text in zip(instances, settings.plan, strict=True)]
-    except ValueError:  # written by another version: unknown faults, or a number too many
+        dated = settings.timed()
+    except ValueError:
         return None
-    conductor = Conductor(dated, settings.for_us)
-    for met in max(plan.history, key=len, default=[]):
-        change = met.change
-        if change.request and not change.refusal:
-            conductor.answer(change.request, change.words, _conducted(plan.after_go_us(met.at_ms)))
-    return conductor
+    met = max(plan.history, key=len, default=[])
+    return conductor_so_far(dated, settings.for_us, met, plan.course.go_ms)
 
 
 def _coming(conductor: Conductor, now_us: int) -> Iterator[Coming]:
@@ -169,13 +147,3 @@ def _coming(conductor: Conductor, now_us: int) -> Iterator[Coming]:
         if begin or end:
             yield Coming(at_us, begin, end)
         at_us = conductor.next_change_us(at_us)
-
-
-def _settings(folder: Path | None) -> Settings | None:
-    """What is recorded in `folder`."""
-    if folder is None:
-        return None
-    try:
-        return msgspec.json.decode((folder / "settings.json").read_bytes(), type=Settings)
-    except (OSError, ValueError):
-        return None

@@ -7,19 +7,17 @@ elsewhere (deploy/supervisor.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from broker.conductor import Conductor
-from broker.streams.controls import Met, changes_so_far
+from broker.streams.controls import changes_so_far
 from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
+from deploy.conducted import conductor_so_far
 from deploy.robot_keeper import RobotKeeper
 from deploy.vantage import Vantage
 from deploy.victims import LiveVictims
 from robots.chaos import Chaos
 from robots.plan_keeper import PlanKeeper
-
-_BEFORE_GO_US = -1
 
 
 class Tenure:
@@ -40,7 +38,7 @@ class Tenure:
         requests = [change.change.request for change in met if change.change.request]
         desk = StreamDesk(client, brief.run, last_request=requests[-1] if requests else "0")
         log = StreamFleetLog(client, brief.run, patience_s=0)
-        conductor = conductor_so_far(Conductor(brief.plan, brief.bounds.for_us), met, go_ms)
+        conductor = conductor_so_far(brief.plan, brief.bounds.for_us, met, go_ms)
         played = [] if go_ms is None else conductor.deeds(done_us)  # by whoever was there before
         self._plan = PlanKeeper(conductor, desk)
         self._board = board
@@ -85,12 +83,3 @@ class Tenure:
     def is_settled(self, now_us: int) -> bool:
         """Whether nothing is to happen any more, and every robot lives that will."""
         return self._plan.is_settled(now_us) and self._chaos.is_settled and self._robots.is_whole
-
-
-def conductor_so_far(conductor: Conductor, met: Iterable[Met], go_ms: int | None) -> Conductor:
-    """A conductor that got the same requests, at the same times, as those who conducted the run before."""
-    for change in met:
-        if change.change.request and not change.change.refusal:
-            after_go_us = _BEFORE_GO_US if go_ms is None else max(_BEFORE_GO_US, (change.at_ms - go_ms) * 1000)
-            conductor.answer(change.change.request, change.change.words, after_go_us)
-    return conductor

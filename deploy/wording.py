@@ -70,9 +70,9 @@ def _is_fault(text: str) -> bool:
     return True
 
 
-def set_words(lines: Sequence[Line], plan: LivePlan, for_us: int | None) -> str:
+def set_words(lines: Sequence[Line], plan: LivePlan) -> str:
     """The words that put `lines` in force. Raises Unfit."""
-    _check(lines, plan, for_us)
+    _check(lines, plan)
     return _fitting(f"set {'; '.join(line.text() for line in lines)}")
 
 
@@ -120,8 +120,9 @@ def _known(in_force: Iterable[PlanChange], remaining: Iterable[Timed]) -> list[t
     )
 
 
-def _check(lines: Iterable[Line], plan: LivePlan, for_us: int | None) -> None:
+def _check(lines: Iterable[Line], plan: LivePlan) -> None:
     """Against what the grammar does not know. Raises Unfit."""
+    for_us = None if plan.settings is None else plan.settings.for_us
     for line in lines:
         begin_us = (plan.now_us or 0) + (line.when.start_us or 0)
         complaint = unfit(line, len(plan.course.robots), plan.course.shards, begin_us, for_us)

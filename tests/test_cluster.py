@@ -276,6 +276,20 @@ def test_a_run_is_stopped_from_any_host_and_a_second_deal_is_served_by_those_who
     assert [process.wait(timeout=6) for process in stay] == [130, 130, 130]
 
 
+def test_the_plan_of_a_run_is_known_on_every_host(cluster: Cluster) -> None:
+    # Given a run that was dealt, and of which this host has no record
+    cluster.deal("-n", "2", "--fault", "loss .5 r00 @5s+1s")
+
+    # When somebody asks for its plan, and for more than it can do
+    code, out, err = cluster.do("faults", "show", "--json")
+    refused, _, why = cluster.do("faults", "set", "loss .5 r07")
+
+    # Then what is dated to come is told, and the other is complained of
+    assert code == 0, err
+    assert [fault["fault"] for coming in json.loads(out)["to_come"] for fault in coming["begin"]] == ["loss 0.5 r00"]
+    assert (refused, "r07" in why) == (2, True)
+
+
 def test_a_server_that_comes_back_empty_ends_the_run_without_a_second_write(cluster: Cluster) -> None:
     # Given a run in which the secret is written, and somebody who waits for its end
     parts = begin(cluster, 2, "-n", "2", "--for", "30s")

@@ -21,7 +21,7 @@ from deploy.asking import Answer, LivePlan, live_plan
 from deploy.commands.output import show as print_result
 from deploy.discovery import find_live
 from deploy.filing import json_line
-from deploy.outlook import MOST_TO_COME, Coming, Later, Outlook, Standing, for_us_of, outlook, remaining, still_to_come
+from deploy.outlook import MOST_TO_COME, Coming, Later, Outlook, Standing, outlook, remaining, still_to_come
 from deploy.wording import check_clear, clear_words, set_lines, set_words, unquoted_clear
 from telemetry.plain import printable
 from telemetry.record import NoSuchRun
@@ -113,7 +113,7 @@ def set_(fault: Fault, run: Run = None, /, *surplus: Surplus, where: Where = Whe
     """Put faults in force, now or at a time from now."""
     lines = set_lines(_given(fault, run, surplus))
     with where.plan(run) as plan:
-        _tell(plan, plan.ask(set_words(lines, plan, for_us_of(plan.folder))), where, lines)
+        _tell(plan, plan.ask(set_words(lines, plan)), where, lines)
     return 0
 
 

@@ -13,7 +13,6 @@ from broker.durations import format_duration, parse_duration
 from deploy.commands.faults import Run, Where
 from deploy.commands.output import show
 from deploy.filing import json_line
-from deploy.outlook import for_us_of
 from deploy.settings import Unfit
 from deploy.wording import set_lines, set_words
 
@@ -95,7 +94,7 @@ def _one(target: str) -> str:
 def _strike(text: str, run: str | None, where: Where, for_how_long: str = "") -> int:
     lines = set_lines([text])
     with where.plan(run) as plan:
-        answer = plan.ask(set_words(lines, plan, for_us_of(plan.folder)))
+        answer = plan.ask(set_words(lines, plan))
     asked = lines[0].fault.text() + for_how_long
     row = {"run": plan.run, "request": answer.request, "asked": asked, "seconds": answer.elapsed_us / 1e6}
     show(json_line(row) if where.json_ else f"asked run {plan.run}: {asked}")
