@@ -569,7 +569,7 @@ def test_a_server_out_of_memory_loses_nothing(make_shard: Callable[..., Shard]) 
         before = refusals(shard)
         client.config_set("maxmemory", 1)
         try:
-            await_true(lambda: refusals(shard) > before + 400)
+            await_true(lambda: refusals(shard) > before + 30)  # some servers refuse a relay's very lease
             # Then nothing is acknowledged
             assert shard.delivered().total() == 0
             assert shard.pending() == 400
