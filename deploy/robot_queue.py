@@ -25,7 +25,8 @@ from broker.streams.patience import TROUBLE
 from deploy.holding import HOST, PID, QUEUE, leases_of, put_back, queue_of_robots
 from deploy.idle_workers import WorkerSeen
 from deploy.robot_job import LIVES, job_id
-from deploy.rq_worker import HEARTBEAT_S, LEASE_S, ROBOT_JOB, RobotJob
+from deploy.rq_job import ROBOT_JOB, RobotJob
+from deploy.rq_worker import HEARTBEAT_S, LEASE_S
 
 FAILURE_KEPT_S: Final = 300
 DOUBT_S: Final = 1.25 * HEARTBEAT_S  # without a sign of life

@@ -20,9 +20,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import redis
 import redis.exceptions
@@ -35,6 +35,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat, utcparse
 
 from broker.parent_death import die_with_parent
 from broker.ports import Ending, Unavailable
@@ -45,9 +46,9 @@ from deploy.forking import signals_held
 from deploy.holding import QUEUE, claim, holds_lease, put_back
 from deploy.obedience import Obedience
 from deploy.pulse import Pulse, farewell
+from deploy.rq_job import ROBOT_JOB, RobotJob
 from robots.lives import FENCED
 
-ROBOT_JOB: Final = "deploy.robot_job.live"
 LEASE_S: Final = 3  # RQ rounds down to whole seconds, so a lease is 2 to 3 s
 HEARTBEAT_S: Final = 1
 _BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
@@ -57,36 +58,7 @@ GRACE_S: Final = 0.9  # for a horse that was told to end; the next look after it
 _ASK_S: Final = 0.1  # between two questions whether a server that was away is back
 
 
-class RefusedJob(Exception):
-    """The job names a function that is not allowed. Nothing was imported, nothing was run."""
-
-
-class RobotJob(Job):
-    """A job as it may come from the network: of all that RQ would import or call by name, only the robot is left."""
-
-    allowed: ClassVar[dict[str, Callable[..., Any]]] = {ROBOT_JOB: robot_job.live}
-
-    @property
-    def func(self) -> Callable[..., Any]:
-        """The allowed function of that name. Raises RefusedJob."""
-        if self.instance is None and self.func_name in self.allowed:
-            return self.allowed[self.func_name]
-        raise RefusedJob(f"{self.func_name!r} is no robot's job")
-
-    @property
-    def success_callback(self) -> None:
-        """Never any."""
-
-    @property
-    def failure_callback(self) -> None:
-        """Never any."""
-
-    @property
-    def stopped_callback(self) -> None:
-        """Never any."""
-
-    def send_webhooks(self, *_status: Any, **_details: Any) -> None:
-        """Never any: a job must not choose whom we call."""
+utcparse(utcformat(now()))  # once before all forks: Python imports and compiles what it reads dates with at first use
 
 
 class RobotWorker(rq.Worker):
