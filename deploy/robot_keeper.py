@@ -10,13 +10,14 @@ Told by looking (deploy/job_board.py) and by our own clock. No process is touche
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
 from broker.ports import FleetLog
 from broker.shards import robot_name
 from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import last_incarnation
+from broker.streams.fleet_log import is_unborn, last_incarnation
 from deploy.discovery import newest_on
 from deploy.idle_workers import IdleWorkers
 from deploy.robot_queue import JobSeen, LostJobs, enqueue_robot, requeue, rq_workers
@@ -43,6 +44,8 @@ class RobotKeeper:
         self._desk = desk
         self._log = log
         self._lost = LostJobs()
+        self._given_up: deque[JobSeen] = deque()  # lost, and not queued again yet
+        self._mourned: JobSeen | None = None  # of these the first, when its death is told
         self._idle = IdleWorkers()
         self._queued_s: dict[str, float] = {}  # since when robots stand in the queue
         self._told: dict[str, None] = {}  # robots that are known to wait
@@ -51,14 +54,21 @@ class RobotKeeper:
     @property
     def is_whole(self) -> bool:
         """Whether every robot is run by somebody, or waits and that was told, or will not live again."""
-        return all(job.state in ("running", "done") or job.robot in self._told for job in self._board.jobs.values())
+        return not any(_is_idle(job) and job.robot not in self._told for job in self._board.jobs.values())
+
+    def find_lost(self, now_s: float) -> None:
+        """Tell the deaths of robots that are lost, and queue them again. To be called after each look at the board,
+        with its time. Raises Unavailable; what was left undone is done next time."""
+        self._given_up += self._lost.among(self._board.jobs.values(), now_s)
+        while self._given_up:
+            self._give_up(self._given_up[0])
+            self._given_up.popleft()
 
     def attend(self, now_s: float, is_open: bool) -> None:
-        """Do what the last look at the board demands; new robots join only while the run `is_open` to them. To be
-        called after each look, with its time. Raises Unavailable, RunGone; what was left undone is done next time."""
+        """Do all that the last look at the board demands; new robots join, and robots wait, only while the run
+        `is_open` to them. Otherwise as `find_lost`. Raises RunGone, too."""
+        self.find_lost(now_s)
         jobs = list(self._board.jobs.values())
-        for job in self._lost.among(jobs, now_s):
-            self._give_up(job)
         for job in jobs:
             if job.state == "done":
                 self._queue_forgotten(job.robot)
@@ -67,29 +77,30 @@ class RobotKeeper:
         idle = self._idle_workers(jobs, now_s)
         if is_open:
             self._tell_waiting(now_s, bool(idle))
-        is_needed = self._lost.is_in_doubt or any(job.state not in ("running", "done") for job in jobs)
+        is_needed = self._lost.is_in_doubt or any(map(_is_idle, jobs))
         if is_open and idle and not is_needed:  # by a robot that was dealt, or has joined before
             self._let_join(len(idle))
 
     def _give_up(self, job: JobSeen) -> None:
         """The death is told first: the next life obeys the restart policy."""
-        if job.lease:
+        if job.lease and job != self._mourned:
             incarnation = last_incarnation(self._client, self._run, job.robot, patience_s=0)
             self._log.death(f"rq:{job.robot}", job.robot, incarnation, "lease", 0)
             self._emit(RobotLost(job.robot, job.worker))
+            self._mourned = job
         requeue(self._client, self._run, job)
 
     def _queue_forgotten(self, robot: str) -> None:
         if robot in self._lived:
             return
-        if last_incarnation(self._client, self._run, robot, patience_s=0) == 0:
+        if is_unborn(self._client, self._run, robot):
             enqueue_robot(self._client, self._run, robot)
         else:
             self._lived[robot] = None
 
     def _idle_workers(self, jobs: Iterable[JobSeen], now_s: float) -> list[str]:
         """RQ workers that have been idle for a while. Looked at only if there are more than run robots."""
-        running = sum(job.state == "running" for job in jobs)
+        running = sum(job.is_held for job in jobs)
         return self._idle.among(rq_workers(self._client, more_than=running), now_s)
 
     def _tell_waiting(self, now_s: float, is_any_free: bool) -> None:
@@ -125,3 +136,8 @@ class RobotKeeper:
             self._board.admit(robot)
             enqueue_robot(self._client, self._run, robot)
             self._emit(RobotJoined(robot))
+
+
+def _is_idle(job: JobSeen) -> bool:
+    """Whether nobody runs the robot, and somebody should."""
+    return not job.is_held and job.state != "done"

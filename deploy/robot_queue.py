@@ -53,6 +53,12 @@ class JobSeen(msgspec.Struct, frozen=True):
     pid: int = 0
     host: str = ""
 
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody holds a lease on it, run out or not: hosts' clocks may differ, and who is lost is told by
+        change alone (LostJobs)."""
+        return bool(self.lease)
+
 
 class LostJobs:
     """Tells which jobs are lost: those of which nothing was heard for as long as a lease lasts.

@@ -34,6 +34,8 @@ LOOK_S: Final = 0.03  # how often it looks at the events
 START_S: Final = 3.0  # that robots have for being born before `go`; who is born later starts at once
 LEAVE_S: Final = LEASE_S + 1.5  # for robots to end their lives in order, or to be found dead
 BIRTH_LIMIT_S: Final = 30.0  # for the first robot of a parent's own RQ workers to be born
+TELL_S: Final = 20.0  # for a server that is away to come back and be given the order to stop
+AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives it up
 ORDERS_S: Final = 0.1  # between two looks at the orders
 LOST: Final = "lost"
 """How a run ended whose server came back without it."""
@@ -80,7 +82,7 @@ class RunSupervisor:
         self._victims = victims
         self._endings = endings
         self._look = look
-        self._desk = StreamDesk(self._client, vantage.run)
+        self._desk = StreamDesk(self._client, vantage.run, patience_s=0)  # what cannot be done now is done next turn
         self._lease = SupervisorLease(self._client, vantage.run, secrets.token_hex(8))
         self._since_s = dealt_s
         self._is_dealer = dealt_s is not None
@@ -90,18 +92,21 @@ class RunSupervisor:
         self._server_is_ahead_us = 0  # of our monotonic clock
         self._ordered: str | None = None  # the reason in the order to stop
         self._is_lost = False
+        self._is_server_there = True
+        self._answered_s = time.monotonic()
         self.born_s: float | None = None
         """When all dealt robots were born, in seconds since the command's start."""
 
     def supervise(self) -> str:
         """Until the run is to end; why. The order to stop was given only if somebody else gave it.
 
-        Raises NobodyBorn when our own RQ workers were to bear robots, and none is born.
+        Raises NobodyBorn when our own RQ workers were to bear robots, and none is born; Unavailable when we have dealt
+        the run, and its server was away for AWAY_LIMIT_S.
         """
         while True:
             now_us = self._turn()
             reason = self._endings.reason or self._ended_elsewhere()
-            if reason is None and self._tenure is not None:
+            if reason is None and self._tenure is not None and self._is_server_there:
                 reason = self._lead(self._tenure, now_us)
             if reason is not None:
                 return reason
@@ -114,15 +119,29 @@ class RunSupervisor:
     def stop(self, reason: str) -> None:
         """Give the order, and wait until the robots have left; who died just before is found, and told. A run that is
         lost can be told nothing."""
-        if self._ordered is None and not self._is_lost:
-            self._desk.order("stop", reason.encode())
         self._events.emit(RunStopped(reason))
+        self._tell_to_stop(reason)
         deadline = time.monotonic() + LEAVE_S
         while self._events.view.living and not self._is_lost and time.monotonic() < deadline:
             self._turn(is_leading=False)
-            if self._tenure is not None:
-                with suppress(Unavailable, RunGone):
-                    self._tenure.keep_robots(is_open=False)
+            if self._tenure is not None and self._is_server_there:
+                with suppress(Unavailable):
+                    self._tenure.find_lost()
+
+    def _tell_to_stop(self, reason: str) -> None:
+        """Give the order, unless somebody has; a server that is away may come back, and our staff may have to see to
+        that. Raises Unavailable."""
+        deadline = time.monotonic() + TELL_S
+        while self._ordered is None and not self._is_lost:
+            try:
+                self._desk.order("stop", reason.encode())
+                return
+            except RunGone:
+                self._is_lost = True
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+            self._turn(is_leading=False)
 
     def leave(self) -> None:
         """Let another supervisor take over at once."""
@@ -136,23 +155,26 @@ class RunSupervisor:
         self._staff.attend(self._pause_s(), self._endings.ear)
         self._endings.drain()
         now_s = time.monotonic()
-        is_there = self._is_server_there()
-        if is_there:
+        self._ask_server(now_s)
+        if self._is_server_there:
             self._hear(now_s)
         now_us = self._since_go_us()
-        if is_there and not self._is_lost:
+        if self._is_server_there and not self._is_lost:
             self._keep_lease(now_s)
         if is_leading and not self._is_over and self._tenure is not None:
-            self._work(self._tenure, now_us, is_there)
+            self._work(self._tenure, now_us)
         self._look(self._events.view, now_s - STARTED_S)
         return now_us
 
-    def _is_server_there(self) -> bool:
-        """Asked once in a turn: each question to a server that is away may take seconds."""
+    def _ask_server(self, now_s: float) -> None:
+        """Whether it answers, asked once in a turn: each question to one that is away may take seconds."""
         try:
-            return bool(self._client.ping())
-        except redis.RedisError:
-            return False
+            self._is_server_there = bool(self._client.ping())
+            self._answered_s = now_s
+        except redis.RedisError as error:
+            self._is_server_there = False
+            if self._is_dealer and now_s - self._answered_s > AWAY_LIMIT_S:
+                raise Unavailable(f"for {AWAY_LIMIT_S:g} s: {error}") from error
 
     def _hear(self, now_s: float) -> None:
         """Events, jobs and orders, ours told."""
@@ -162,11 +184,11 @@ class RunSupervisor:
             self._board.look(now_s)
         self._hear_orders(now_s)
 
-    def _work(self, tenure: Tenure, now_us: int, is_server_there: bool) -> None:
+    def _work(self, tenure: Tenure, now_us: int) -> None:
         """What a holder of the lease does in every turn; while the server is away, only what must not wait."""
         try:
-            tenure.keep_plan(now_us, is_server_there)
-            if is_server_there:
+            tenure.keep_plan(now_us, self._is_server_there)
+            if self._is_server_there:
                 tenure.keep_robots(is_open=self._go_ms is not None)
         except Unavailable:
             pass
@@ -235,10 +257,11 @@ class RunSupervisor:
         self._events.emit(SupervisorBegan(noted_us >= 0))
         return tenure
 
-    def _note_done(self, done_us: int) -> None:
-        """For a successor. What cannot be noted cannot be done either, for now."""
+    def _note_done(self, done_us: int) -> bool:
+        """For a successor. What cannot be noted is not done: whether the lease is still ours."""
         with suppress(Unavailable, RunGone):
-            self._lease.hold(done_us)
+            return self._lease.hold(done_us) is not None
+        return False
 
     # Orders and time
 

@@ -7,8 +7,10 @@ elsewhere (deploy/supervisor.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from broker.agenda import Due
+from broker.deeds import Resume
 from broker.streams.controls import changes_so_far
 from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
@@ -23,7 +25,8 @@ from robots.plan_keeper import PlanKeeper
 class Tenure:
     """One tenure. Times are microseconds since `go`, negative before it; `go_ms` is when that was, by the server's
     clock (None: not yet). All deeds that were due by `done_us` were handed out before; what the next tenure is to know
-    of that is told to `note`. Raises Unavailable when the server did not tell all that it has to begin with."""
+    of that is told to `note`, which says whether the lease is still ours. Raises Unavailable when the server did not
+    tell all that it has to begin with."""
 
     def __init__(
         self,
@@ -31,7 +34,7 @@ class Tenure:
         victims: LiveVictims,
         go_ms: int | None,
         done_us: int,
-        note: Callable[[int], None],
+        note: Callable[[int], bool],
     ) -> None:
         client, brief, board, events = vantage
         met = changes_so_far(client, brief.run)
@@ -49,6 +52,7 @@ class Tenure:
         self._attended_s = float("-inf")
         self._is_to_be_repeated = go_ms is not None
         self._note = note
+        self._held: list[Due] = []  # deeds that are due, and wait for the server
         self.done_us = done_us
         """All deeds that were due by then were handed out."""
 
@@ -63,18 +67,23 @@ class Tenure:
             self._plan.repeat(now_us)
             self._is_to_be_repeated = False
         self._plan.keep(now_us, is_server_there)
-        deeds = self._plan.deeds(now_us)
+        self._held += self._plan.deeds(now_us)
         self.done_us = max(self.done_us, now_us)
-        if deeds:
-            self._note(self.done_us)  # before they are done: the victim may be ourselves, and it must not be done twice
-        if deeds or not self._chaos.is_idle:
-            self._chaos.play(deeds, self._victims.living)
+        # Noted before they are done: the victim may be ourselves, and nothing must be done twice.
+        is_free = is_server_there and (not self._held or self._note(self.done_us))
+        due, self._held = (self._held, []) if is_free else _urgent(self._held)
+        if due or (is_free and not self._chaos.is_idle):
+            self._chaos.play(due, self._victims.living)
 
     def keep_robots(self, is_open: bool) -> None:
         """What is to be done about robots' jobs, after each look at them. Raises Unavailable, RunGone."""
-        if self._board.looked_s > self._attended_s:
-            self._attended_s = self._board.looked_s
+        if self._is_news():
             self._robots.attend(self._attended_s, is_open)
+
+    def find_lost(self) -> None:
+        """Only that of it which is to be done at the end: whoever is dead is told. Raises Unavailable."""
+        if self._is_news():
+            self._robots.find_lost(self._attended_s)
 
     def next_due_us(self, now_us: int) -> int | None:
         """When the plan next has something to do, if that is known."""
@@ -82,4 +91,26 @@ class Tenure:
 
     def is_settled(self, now_us: int) -> bool:
         """Whether nothing is to happen any more, and every robot lives that will."""
-        return self._plan.is_settled(now_us) and self._chaos.is_settled and self._robots.is_whole
+        is_done = self._plan.is_settled(now_us) and not self._held and self._chaos.is_settled
+        return is_done and self._robots.is_whole
+
+    def _is_news(self) -> bool:
+        """Whether the jobs were looked at since they were last attended to, which they are now."""
+        is_news = self._board.looked_s > self._attended_s
+        self._attended_s = self._board.looked_s
+        return is_news
+
+
+def _urgent(held: Iterable[Due]) -> tuple[list[Due], list[Due]]:
+    """Of deeds that have to wait, what cannot: the ends of pauses that have begun, for it may be the server that is
+    paused. And the rest; of a pause that has not begun, and would be over, nothing is left."""
+    ends = {(due.instance, due.turn) for due in held if due.is_end}
+    begins = {(due.instance, due.turn) for due in held if not due.is_end}
+    urgent, rest = [], []
+    for due in held:
+        place = (due.instance, due.turn)
+        if isinstance(due.fault, Resume) or (due.is_end and place not in begins):
+            urgent.append(due)
+        elif not due.is_end and place not in ends:
+            rest.append(due)
+    return urgent, rest

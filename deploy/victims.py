@@ -153,7 +153,7 @@ class LiveVictims:
     def _is_afar(self, robot: str) -> bool:
         """Whether somebody who is not at hand runs the robot."""
         job = self._board.jobs.get(robot)
-        return job is not None and job.state == "running" and self._children.worker_of(robot) is None
+        return job is not None and job.is_held and self._children.worker_of(robot) is None
 
     def _child_of(self, name: str) -> str | None:
         """Which child bears a name now; no robot is one."""

@@ -40,6 +40,7 @@ class Cluster:
 
     def __init__(self, place: Place, server: EmbeddedServer) -> None:
         self.place = place
+        self.server = server
         self.client = connect(server.url)
         place.environment["ROBOTS_REDIS_URL"] = server.url
         self.run = ""
@@ -288,6 +289,27 @@ def test_the_plan_of_a_run_is_known_on_every_host(cluster: Cluster) -> None:
     assert code == 0, err
     assert [fault["fault"] for coming in json.loads(out)["to_come"] for fault in coming["begin"]] == ["loss 0.5 r00"]
     assert (refused, "r07" in why) == (2, True)
+
+
+def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Cluster) -> None:
+    # Given a run that is to end after three seconds, and somebody who waits for that
+    parts = begin(cluster, 2, "-n", "2", "--for", "3s")
+    waiting = cluster.start("verify", "--wait", "--json")
+    await_true(lambda: StreamDesk(cluster.client, cluster.run).collect().register, 10, "the secret")
+
+    # When the server is killed, and comes back with all that it held when the time is over
+    os.kill(cluster.server.pid, signal.SIGKILL)
+    cluster.server._process.wait(5)
+    begun_s = time.monotonic()
+    await_true(lambda: time.monotonic() - begun_s > 5, 6)
+    cluster.server.start_again()
+
+    # Then the run ends in order, and nobody has died of it
+    out, err = waiting.communicate(timeout=30)
+    result = json.loads(out)
+    assert waiting.returncode == 0, (not_held(result), err.decode())
+    assert (result["ended"], result["lives"]) == ("complete", {})
+    assert parts["supervise"].wait(timeout=10) == 0
 
 
 def test_a_server_that_comes_back_empty_ends_the_run_without_a_second_write(cluster: Cluster) -> None:

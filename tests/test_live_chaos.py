@@ -70,6 +70,16 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_nobody_dies(p
     assert place.is_clean()
 
 
+def test_a_server_that_dies_just_when_the_run_would_end_is_waited_for(place: Place) -> None:
+    # Given a run in which nothing is left to happen but the death of the server
+    code, result, err = place.run("-n", "3", "--seed", "3", "--preset", "calm", "--kill", "redis@3s", "--for", "3s")
+
+    # Then it ends when the server is back, as if nothing had happened
+    assert code == 0, (result.get("promises"), err)
+    assert result["ended"] == "complete"
+    assert place.is_clean()
+
+
 def test_a_worker_that_is_crashed_is_restarted_and_its_siblings_live_on(place: Place) -> None:
     code, result, err = place.run("-n", "3", "--seed", "3", "--chaos", "crash r01/secret_merger @300ms", "--for", "2s")
 

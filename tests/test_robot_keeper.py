@@ -4,19 +4,21 @@ that join. A real server; the RQ workers are only what RQ would know of them, an
 from __future__ import annotations
 
 import sys
+import time
+from typing import Any
 
 import pytest
 from rq_lab import Lab, deal
 
 from broker.embedded import EmbeddedServer
 from broker.plan import PlanChange
-from broker.ports import Dealing, Death
+from broker.ports import Dealing, Death, Unavailable
 from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
 from deploy.brief import Brief
 from deploy.idle_workers import HEARD_S, IDLE_S, IdleWorkers, WorkerSeen, kept_name
 from deploy.robot_keeper import WAIT_S, RobotKeeper
-from deploy.robot_queue import enqueue_robot, look, rq_workers
+from deploy.robot_queue import enqueue_robot, look, requeue, rq_workers
 from deploy.rq_worker import LEASE_S, QUEUE, RobotJob, RobotWorker
 from deploy.vantage import vantage_on
 from robots.ending import Bounds
@@ -46,6 +48,7 @@ class Keeper:
         self.now_s = 100.0
         self.idle: tuple[str, ...] = ()  # RQ workers
         self.alive: list[str] = []  # robots whose lease is renewed
+        self.behind_s = 0.0  # the clock of who renews it
 
     def attend(self, seconds: float = 0.0, is_open: bool = True) -> None:
         """Look four times a second for so long; whoever is idle or alive is heard of each time."""
@@ -81,7 +84,7 @@ class Keeper:
 
     def renew(self, robot: str) -> None:
         [seen] = look(self.lab.connection, "t", [robot])
-        self.lab.connection.zadd(f"rq:wip:{QUEUE}", {seen.lease: 4_000_000_000 + self.now_s})
+        self.lab.connection.zadd(f"rq:wip:{QUEUE}", {seen.lease: time.time() + 2 - self.behind_s + self.now_s / 1000})
 
     def state(self, robot: str) -> str:
         [seen] = look(self.lab.connection, "t", [robot])
@@ -124,6 +127,52 @@ def test_a_robot_that_was_dealt_and_never_queued_is_queued_and_one_that_is_done_
     # Then only the first is queued, once
     assert keeper.lab.queued() == ["robot-t-r00"]
     assert keeper.state("r01") == "done"
+
+
+def test_a_robot_whose_journal_is_lost_is_not_queued_again(keeper: Keeper) -> None:
+    # Given robots whose jobs are done, because one has lost its journal
+    keeper.lab.connection.delete("rq:job:robot-t-r00", "rq:job:robot-t-r01", f"rq:queue:{QUEUE}")
+    keeper.lab.connection.delete("lab:{t.r00}:journal", "lab:{t.r01}:journal")
+    keeper.attend(2)
+    assert keeper.lab.queued() == []
+
+
+def test_a_death_is_told_once_though_the_server_goes_away_before_the_robot_is_queued(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given two robots that are lost, and a server that does not answer when the first is to be queued again
+    keeper.run("r00", "w0")
+    keeper.run("r01", "w1")
+    keeper.attend(1)
+    keeper.alive.clear()
+    troubles = [Unavailable("away")]
+
+    def requeue_when_answered(*arguments: Any) -> bool:
+        if troubles:
+            raise troubles.pop()
+        return requeue(*arguments)
+
+    monkeypatch.setattr("deploy.robot_keeper.requeue", requeue_when_answered)
+    with pytest.raises(Unavailable):
+        keeper.attend(LEASE_S + 1)
+    # When it answers at the next look / Then both are queued at once, and each death was told once
+    keeper.attend()
+    assert sorted(keeper.lab.queued()) == ["robot-t-r00", "robot-t-r01"]
+    assert [row.robot for row in keeper.lab.befallen()] == ["r00", "r01"]
+
+
+def test_a_robot_is_run_as_long_as_its_lease_is_renewed_whatever_its_hosts_clock_says(keeper: Keeper) -> None:
+    # Given a host whose clock is an hour behind: its leases look as if they had always run out
+    keeper.run("r00", "w0")
+    keeper.run("r01", "w1")
+    keeper.behind_s = 3600.0
+    keeper.let_idle("w2")
+    # Then nobody is missed, and whoever is idle gets a new robot
+    keeper.attend(4)
+    assert keeper.state("r00") == "lost"
+    assert keeper.keeper.is_whole is False  # the new one is not run yet
+    assert keeper.events(RobotLost) == []
+    assert keeper.events(RobotJoined) == [RobotJoined("r02")]
 
 
 def test_a_robot_that_waits_is_told_once_with_the_parts_that_are_only_there(keeper: Keeper) -> None:

@@ -102,6 +102,13 @@ def last_incarnation(client: redis.Redis, run: str, robot: str, patience_s: floa
     return parse_id(last[0][0])[0] if last else 0
 
 
+def is_unborn(client: redis.Redis, run: str, robot: str) -> bool:
+    """Whether the robot has a journal, and no life of it was ever claimed there. Asked once. Raises Unavailable."""
+    key = Keys(run).journal(robot)
+    last = insist_blocking("journal", lambda: decoded(client.xrevrange(key, count=1)), patience_s=0)
+    return bool(last) and parse_id(last[0][0])[0] == 0
+
+
 def _row(entry: str, row: _Deed | _Death) -> FleetRow:
     if isinstance(row, _Deed):
         return Deed(entry, row.text, row.victim)
