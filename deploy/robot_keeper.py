@@ -28,6 +28,9 @@ from telemetry.events import RobotJoined, RobotLost, RobotWaiting
 WAIT_S: Final = 1.0
 """So long must a robot have stood in the queue before it is told to wait; so long must an RQ worker have been idle."""
 
+TELL_AGAIN_S: Final = 3.0
+"""So often is it told again that a robot waits: the judge believes it for ten seconds."""
+
 MOST_ROBOTS: Final = 500  # in a run, those that joined included
 _QUEUED: Final = ("queued", "waiting")
 
@@ -48,7 +51,7 @@ class RobotKeeper:
         self._mourned: JobSeen | None = None  # of these the first, when its death is told
         self._idle = IdleWorkers()
         self._queued_s: dict[str, float] = {}  # since when robots stand in the queue
-        self._told: dict[str, None] = {}  # robots that are known to wait
+        self._told: dict[str, RobotWaiting] = {}  # robots that are known to wait, and what was told last of each
         self._lived: dict[str, None] = {}  # robots whose job is done, and was not forgotten
 
     @property
@@ -104,16 +107,22 @@ class RobotKeeper:
         return self._idle.among(rq_workers(self._client, more_than=running), now_s)
 
     def _tell_waiting(self, now_s: float, is_any_free: bool) -> None:
-        self._told = {robot: None for robot in self._told if robot in self._queued_s}
+        self._told = {robot: told for robot, told in self._told.items() if robot in self._queued_s}
         if is_any_free:
             return
-        waiting = [robot for robot, since_s in self._queued_s.items() if now_s - since_s >= WAIT_S]
-        fresh = [robot for robot in waiting if robot not in self._told]
+        waited_s = {robot: now_s - since_s for robot, since_s in self._queued_s.items() if now_s - since_s >= WAIT_S}
+        for robot, told in self._told.items():
+            if waited_s[robot] - told.waited_s >= TELL_AGAIN_S:
+                self._tell(RobotWaiting(robot, told.only_here, round(waited_s[robot])))
+        fresh = [robot for robot in waited_s if robot not in self._told]
         if fresh:
-            rare = self._parts_only_of(waiting)
+            rare = self._parts_only_of(list(waited_s))
             for robot in fresh:
-                self._told[robot] = None
-                self._emit(RobotWaiting(robot, tuple(sorted(rare & self._parts_of(robot)))))
+                self._tell(RobotWaiting(robot, tuple(sorted(rare & self._parts_of(robot)))))
+
+    def _tell(self, waiting: RobotWaiting) -> None:
+        self._told[waiting.robot] = waiting
+        self._emit(waiting)
 
     def _parts_only_of(self, waiting: list[str]) -> set[int]:
         """The parts that no robot holds but those that wait."""

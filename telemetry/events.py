@@ -86,11 +86,13 @@ class DeedFailed(Event, frozen=True):
 
 
 class RobotWaiting(Event, frozen=True):
-    """A robot waits in the queue: no RQ worker is free. The parts `only_here` no living robot holds."""
+    """A robot waits in the queue: no RQ worker is free. The parts `only_here` no living robot holds. Told again now and
+    then; `waited_s` is for how long it has waited by then, 0 the first time."""
 
     notable = True
     robot: str
     only_here: tuple[int, ...]
+    waited_s: int = 0
 
 
 class RobotJoined(Event, frozen=True):

@@ -44,6 +44,8 @@ def is_notable(stamped: Stamped) -> bool:
             return stamped.incarnation > 1
         case PlanChanged(shard):
             return shard == 0
+        case RobotWaiting(waited_s=waited_s):
+            return waited_s == 0
         case SupervisorBegan(is_successor):
             return is_successor
         case RelayResumed(pending=pending):

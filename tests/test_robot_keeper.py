@@ -175,22 +175,22 @@ def test_a_robot_is_run_as_long_as_its_lease_is_renewed_whatever_its_hosts_clock
     assert keeper.events(RobotJoined) == [RobotJoined("r02")]
 
 
-def test_a_robot_that_waits_is_told_once_with_the_parts_that_are_only_there(keeper: Keeper) -> None:
+def test_a_robot_that_waits_is_told_with_the_parts_that_are_only_there_and_again_now_and_then(keeper: Keeper) -> None:
     # Given one robot that runs, and one for which no RQ worker is free
     keeper.run("r00", "w0")
     keeper.attend(WAIT_S - 0.25)
     assert keeper.events(RobotWaiting) == []
-    # When it has waited for a second / Then it is told once, with what nobody else holds
-    keeper.attend(3)
-    assert keeper.events(RobotWaiting) == [RobotWaiting("r01", (1, 3))]
+    # When it has waited for a second / Then it is told, with what nobody else holds, and again every three seconds
+    keeper.attend(7)
+    assert keeper.events(RobotWaiting) == [RobotWaiting("r01", (1, 3), waited_s) for waited_s in (0, 3, 6)]
     assert keeper.keeper.is_whole
-    # and once more when it waits another time
+    # and anew when it waits another time
     keeper.run("r01", "w1")
     keeper.attend(0.5)
     assert keeper.keeper.is_whole
     keeper.alive.remove("r01")
     keeper.attend(LEASE_S + WAIT_S + 1)
-    assert keeper.events(RobotWaiting) == 2 * [RobotWaiting("r01", (1, 3))]
+    assert keeper.events(RobotWaiting)[3:] == [RobotWaiting("r01", (1, 3))]
 
 
 def test_nobody_waits_nor_joins_before_the_run_has_begun(keeper: Keeper) -> None:

@@ -275,6 +275,18 @@ def test_a_robot_that_waited_and_was_born_then_is_named_and_held(files: Files) -
     assert finding(files)[1].endswith("; waited for an RQ worker: r02")
 
 
+def test_a_robot_that_was_told_to_wait_long_before_it_was_born_leaves_a_doubt(files: Files) -> None:
+    # Given a robot that was told to wait, and born twelve seconds later
+    born_ms = birth_ms(files, "r02", 2)
+    files["fleet"][0]["id"] = f"{born_ms - 12_500}-0"
+    told(files, RobotWaiting("r02", ()), born_ms - 12_000)
+    assert finding(files)[0] == "UNPROVEN"
+    assert "for 12.0 s before it lived again nobody said so" in finding(files)[1]
+    # When that was told again meanwhile, then nobody is to blame
+    told(files, RobotWaiting("r02", (), 6), born_ms - 6_000)
+    assert finding(files)[0] == "HELD"
+
+
 def test_what_ends_because_a_later_life_exists_asks_for_nothing(files: Files) -> None:
     # Given the process of an older life that ended late (exit 75), naming the life that goes on
     death(files, "r02", 2, STOP_MS, "exit", 75)

@@ -6,7 +6,8 @@ is born sooner than the delay after a charged death, nor when more than 5 were c
 
 * a death so short before the order to stop that this time was not over, or after it;
 * a robot that gave up, said so, and had its budget spent; it is named. Without the word this stays UNPROVEN;
-* a robot that was told to wait because no RQ worker is free: it is named, and UNPROVEN if it still waits at the end;
+* a robot that was told to wait because no RQ worker is free: it is named, and UNPROVEN if it still waits at the end,
+  or if nobody had said so for 10 s when it was born: an RQ worker may have been free;
 * a robot whose journal is lost: UNPROVEN.
 
 A robot whose RQ worker was told to end dies no death: its last word is that it was recalled, and its job goes back to
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, broken, unproven
@@ -31,6 +33,9 @@ from telemetry.verdict.promises.restarts import (
     shortest_us,
 )
 from telemetry.verdict.witnesses import CLOCKS_DIFFER_US, recalls
+
+WAIT_IS_TOLD_US: Final = 10_000_000
+"""For so long is the word believed that a robot waits."""
 
 
 class _Budget:
@@ -86,6 +91,16 @@ def _told_to_wait(case: Case, robot: str, start_us: int, end_us: int) -> bool:
     return place < len(told_us) and told_us[place] <= end_us + CLOCKS_DIFFER_US
 
 
+def _unsaid(case: Case, downtime: Downtime) -> Iterator[Finding]:
+    """A doubt when a robot was born long after it was last told to wait."""
+    assert downtime.birth is not None
+    born_us, told_us = downtime.birth.at_ms * 1000, case.waits_us[downtime.robot]
+    silent_us = born_us - told_us[bisect_right(told_us, born_us + CLOCKS_DIFFER_US) - 1]
+    if silent_us > WAIT_IS_TOLD_US:
+        said = f"was told to wait, and for {silent_us / 1e6:.1f} s before it lived again nobody said so"
+        yield unproven(f"{downtime.robot} {said}: an RQ worker may have been free")
+
+
 def _late(case: Case, downtime: Downtime, budget: _Budget) -> Iterator[Finding]:
     """What speaks against whoever should have started the robot again."""
     end_ms = case.end_ms if downtime.birth is None else downtime.birth.at_ms
@@ -111,7 +126,9 @@ def _excuse(case: Case, downtime: Downtime, death: Death, charged: int) -> list[
     if journal is None or journal.lost:
         return [unproven(f"{death}, and its journal is not there: nobody can be born again")]
     if was_waiting(case, downtime):
-        return [] if comes_back else [unproven(f"{robot} waits since its death: no RQ worker is free")]
+        if not comes_back:
+            return [unproven(f"{robot} waits since its death: no RQ worker is free")]
+        return list(_unsaid(case, downtime))
     if not comes_back and charged > MOST_RESTARTS:
         said_so = robot in case.given_up  # the robot itself, not a worker of it
         return [] if said_so else [unproven(f"{death}, its budget spent, and did not say that it gave up")]
