@@ -72,4 +72,12 @@ class SupervisorLease:
         found: Any = pipe.hmget(self._key, _HOLDER, _UNTIL, _DONE)
         seconds, microseconds = pipe.time()
         holder, until, done = found
-        return holder, int(until or 0), int(-1 if done is None else done), int(seconds) * 1_000_000 + int(microseconds)
+        return holder, _number(until, 0), _number(done, -1), int(seconds) * 1_000_000 + int(microseconds)
+
+
+def _number(content: bytes | None, otherwise: int) -> int:
+    """What stands in a field; `otherwise` when that is no number, because anybody may write there."""
+    try:
+        return int(content or b"")
+    except ValueError:
+        return otherwise
