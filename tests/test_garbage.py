@@ -15,7 +15,7 @@ import redis
 from broker.embedded import EmbeddedServer
 from broker.grammar import parse_lines
 from broker.plan import PlanChange
-from broker.ports import Dealing, Death, Deed, Fenced, JournalLost, RunGone
+from broker.ports import Dealing, Death, Deed, Fenced, JournalLost, RegisterRow, RunGone
 from broker.relay import Fate
 from broker.schedule import timed
 from broker.streams import deeds
@@ -25,14 +25,14 @@ from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.hands import StreamHands
 from broker.streams.journal import StreamJournal
-from broker.streams.keys import Keys
+from broker.streams.keys import GREATEST_ID, Keys
 from broker.streams.runs import StreamRuns
 from broker.streams.supervisor_lease import SupervisorLease
 from deploy.brief import NoPapers, papers_of, read_brief
 from deploy.conducted import conductor_so_far
 from deploy.discovery import newest_on, newest_unrecorded
 from robots.journal import Header, encode_entry
-from robots.recording import journal_rows, streams
+from robots.recording import journal_rows, register, streams
 from robots.robot import Terms, encode_terms
 
 pytestmark = pytest.mark.live
@@ -130,6 +130,16 @@ def test_what_is_no_birth_is_not_collected_as_one(client: redis.Redis) -> None:
     assert [(row.what, row.nonce, row.at_us) for row in births] == [("born", "ours", None)]
 
 
+def test_what_somebody_else_wrote_into_the_register_is_collected_as_it_stands(client: redis.Redis) -> None:
+    # Given a register into which nobody of ours wrote
+    desk = deal(client)
+    client.xadd(KEYS.register, {"r": b"\xff", "i": "many", "s": b"\xff"}, id=GREATEST_ID)
+    # When the evidence is collected / Then it is there, for the judge to wonder at, and can be recorded
+    evidence = desk.collect()
+    assert evidence.register == RegisterRow("\ufffd", 0, "", b"\xff")
+    assert json.dumps(register(evidence))
+
+
 def test_what_befell_nobody_is_passed_over(client: redis.Redis) -> None:
     deal(client)
     log = StreamFleetLog(client, "t")
@@ -149,8 +159,8 @@ def test_an_order_that_is_no_text_is_shown_and_recorded_with_what_can_be_read(cl
     course, recorded = read_course(client, "t"), streams(desk.collect())["orders"]
     # Then what cannot be read is replaced
     assert course is not None
-    assert (course.stop, course.robots) == ("no�", ("r00",))
-    assert [row["reason"] for row in recorded] == [None, "no�", "no�", "no�"]
+    assert (course.stop, course.robots) == ("no\ufffd", ("r00",))
+    assert [row["reason"] for row in recorded] == [None, "no\ufffd", "no\ufffd", "no\ufffd"]
     assert json.dumps(recorded)
 
 

@@ -37,7 +37,7 @@ from broker.streams.fleet_log import fleet_rows
 from broker.streams.keys import Keys
 from broker.streams.orders import orders_in
 from broker.streams.patience import PATIENCE_S, insist_blocking
-from broker.streams.reading import Entry, decoded, decoded_one, read_all_blocking
+from broker.streams.reading import Entry, decoded, decoded_one, number_in, read_all_blocking
 from broker.streams.requests import StreamRequests
 from broker.streams.runs import StreamRuns
 
@@ -258,15 +258,16 @@ class StreamDesk:
         return [row for row in rows if row is not None] if entries else None
 
     def _written(self) -> RegisterRow | None:
+        """What stands in the register, whoever wrote it; the judge knows who may have."""
         found = decoded(self._client.xrange(self._keys.register, min=keys.GREATEST_ID))
         if not found:
             return None
         [(_, fields)] = found
         return RegisterRow(
-            robot=fields[keys.ROBOT].decode(),
-            incarnation=int(fields[keys.INCARNATION]),
-            nonce=fields[keys.NONCE].decode(),
-            secret=fields[keys.SECRET],
+            robot=fields.get(keys.ROBOT, b"").decode(errors="replace"),
+            incarnation=number_in(fields.get(keys.INCARNATION), 0),
+            nonce=fields.get(keys.NONCE, b"").decode(errors="replace"),
+            secret=fields.get(keys.SECRET, b""),
         )
 
     def _count(self, key: str) -> StreamCount:
