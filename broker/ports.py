@@ -66,6 +66,11 @@ class Order(msgspec.Struct, frozen=True):
     order: OrderName
     content: bytes
 
+    @property
+    def text(self) -> str:
+        """The content as it is shown: what is not UTF-8 in it is replaced, because anybody may give an order."""
+        return self.content.decode(errors="replace")
+
 
 class Sending(Enum):
     """What became of an envelope that was given to an outbox. It is never sent again, whatever it was."""

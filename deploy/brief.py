@@ -35,12 +35,17 @@ class PlanSettings(msgspec.Struct, frozen=True):
     for_us: Count
     plan: tuple[str, ...]
     instances: tuple[Count, ...] | None = None
-    limit_us: Count = 0
 
     def timed(self) -> list[Timed]:
         """The plan. Raises ValueError: another version wrote it, with unknown faults, or a number too many."""
         instances = range(len(self.plan)) if self.instances is None else self.instances
         return [Timed(instance, parse_line(text)) for instance, text in zip(instances, self.plan, strict=True)]
+
+
+class _RunSettings(PlanSettings, frozen=True, kw_only=True):
+    """The same, with what only those need who end the run."""
+
+    limit_us: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Brief(msgspec.Struct, frozen=True):
@@ -75,7 +80,7 @@ def read_terms(client: redis.Redis, run: str) -> Terms:
         if order.order == "dealt":
             try:
                 return decode_terms(order.content)
-            except ValueError:  # msgspec's errors are such
+            except (ValueError, RecursionError):  # msgspec's errors are such
                 raise NoPapers(f"run {run} was dealt by another version") from None
     raise RunGone(run)
 
@@ -86,7 +91,7 @@ def read_brief(client: redis.Redis, run: str) -> Brief:
     _, robots = desk.shape()
     settings, _ = read_papers(desk, run)
     try:
-        plan = msgspec.convert(settings, PlanSettings)
-        return Brief(run, robots, terms, plan.timed(), Bounds(plan.for_us, plan.limit_us))
+        told = msgspec.convert(settings, _RunSettings)
+        return Brief(run, robots, terms, told.timed(), Bounds(told.for_us, told.limit_us))
     except ValueError as error:
         raise NoPapers(f"run {run} was dealt by another version: {error}") from None

@@ -24,6 +24,7 @@ from deploy.filing import close_record, open_record
 from deploy.relay_process import drain
 from deploy.robot_queue import look, withdraw_robot
 from deploy.run_events import RunEvents
+from robots.ending import reason_in
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
@@ -35,7 +36,6 @@ LEAVE_S: Final = 3.0  # for robots to end their lives, after the order to stop
 
 SUCCEED_S: Final = 20.0  # for a supervisor to close the run
 _PAUSE_S: Final = 0.05
-_ENDS: Final = ("complete", "limit", "stopped", "interrupted")
 
 
 def close(client: redis.Redis, url: str, run: str, seed: int) -> None:
@@ -67,12 +67,12 @@ def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[], bool]) -> 
         time.sleep(_PAUSE_S)
         events.hear()
         try:
-            stops = [order.content.decode(errors="replace") for order in desk.orders() if order.order == "stop"]
+            stops = [reason_in(order.content) for order in desk.orders() if order.order == "stop"]
         except Unavailable:
             continue
         if stops and reason is None:
             reason, deadline = stops[0], time.monotonic() + LEAVE_S
-    return reason if reason in _ENDS else "stopped"
+    return reason
 
 
 def succeed(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> None:

@@ -1,11 +1,12 @@
 """Where a run that goes on can be reached: by its `live.json` on this host, or on a server that is named.
 
-Nothing is written here, neither into a record nor on a server.
+Nothing is written here into a record; on a server, names of runs that are gone are struck off its list of runs.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from redis.exceptions import RedisError
 
 from broker.ports import Unavailable
 from broker.streams.connection import check_server, connect, parse_url
-from broker.streams.controls import read_course
+from broker.streams.controls import Course, read_course
 from broker.streams.keys import Keys
 from broker.streams.runs import StreamRuns
 from deploy.environment import Unable
@@ -25,6 +26,7 @@ from telemetry.record import NoSuchRun, find_run
 
 LIVE: Final = "live.json"
 _LARGEST: Final = 64 * 1024  # bytes of a live.json
+_NEWEST: Final = 64  # listed runs that are looked at: anybody may write to the list
 _START: Final = "start one with: robots run --for 60s"
 
 
@@ -89,11 +91,7 @@ def _newest(runs: Path) -> Whereabouts:
 
 def newest_on(client: redis.Redis) -> str | None:
     """The run that was dealt last on a server, of those that go on; None when none does. Raises Unavailable."""
-    for run in _listed(client):
-        course = read_course(client, run, patience_s=0)
-        if course is not None and course.stop is None:
-            return run
-    return None
+    return next((run for run, course in _held(client) if course.stop is None), None)
 
 
 def newest_unrecorded(client: redis.Redis, runs: Path) -> str | None:
@@ -101,8 +99,7 @@ def newest_unrecorded(client: redis.Redis, runs: Path) -> str | None:
     Raises Unavailable."""
     run = newest_on(client)
     if run is None:
-        held = (run for run in _listed(client) if read_course(client, run, patience_s=0) is not None)
-        run = next(held, None)
+        run = next((run for run, _ in _held(client)), None)
         if run is not None and (runs / run / "verdict.json").exists():
             return None
     return run
@@ -142,8 +139,21 @@ def _named(client: redis.Redis, name: str) -> str:
     return found[0]
 
 
+def _held(client: redis.Redis) -> Iterator[tuple[str, Course]]:
+    """The runs that a server still holds, the newest first; what does not read as a run is passed over, and what is
+    gone is struck off the list. Raises Unavailable."""
+    for run in _listed(client)[:_NEWEST]:
+        course = read_course(client, run, patience_s=0)
+        if course is not None:
+            yield run, course
+            continue
+        with suppress(RedisError):  # the next who looks tries again
+            if not client.exists(Keys(run).orders):
+                StreamRuns(client).forget(run)
+
+
 def _listed(client: redis.Redis) -> list[str]:
-    """The runs that a server still holds, the newest first."""
+    """The runs that a server says it holds, the newest first. Raises Unavailable."""
     try:
         return StreamRuns(client).newest_first()
     except RedisError as error:

@@ -16,7 +16,7 @@ import msgspec
 IDLE_S: Final = 1.0
 HEARD_S: Final = 2.5  # since its last heartbeat: they come every second at the latest
 
-_KEPT: Final = re.compile(r"[0-9a-z]+\.w[0-9]+(\.[0-9]+)?")
+_KEPT: Final = re.compile(r"[0-9a-f]{6}\.w[0-9]+(\.[0-9]+)?")  # no name that a person gives
 
 
 class WorkerSeen(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ How the life is run by RQ (leases, retries, signals) is deploy/rq_worker.py's af
     the journal is lost              likewise: no later life could be born without it
     it died too often (StaysDead)    likewise: the restart policy has given it up
     the run is gone                  likewise: whoever dealt it has removed it
+    its terms cannot be read         likewise, and that is told on stderr: another version dealt it
     SIGTERM to this process          the life is recalled, and the function returns a `Retry`: the robot waits in the
                                      queue for another RQ worker
     a later life exists (Fenced)     exit 75: the RQ worker ends, and nothing is queued
@@ -18,6 +19,7 @@ import asyncio
 import os
 import secrets
 import signal
+import sys
 from contextlib import suppress
 from random import Random
 from typing import Any, Final
@@ -27,11 +29,12 @@ import redis.asyncio
 import uvloop
 from rq import Retry, get_current_job
 
-from broker.ports import EventLog, Fenced, JournalLost
+from broker.ports import EventLog, Fenced, JournalLost, RunGone
 from broker.streams.connection import async_twin
 from broker.streams.event_log import StreamEventLog
 from broker.streams.keys import Keys
 from broker.streams.orders import StreamOrders
+from broker.streams.patience import insist
 from broker.streams.ports import ports_for
 from deploy.forking import name_process, release_signals
 from deploy.pulse import keep_beating
@@ -64,8 +67,8 @@ class Recalled(Exception):
     """This process was told to end (SIGTERM); the robot is to live elsewhere."""
 
 
-class RunGone(Exception):
-    """The run's orders do not exist: it was never dealt, or it is over and its streams were removed."""
+class ForeignTerms(Exception):
+    """What the robots were told at the deal cannot be read: another version dealt the run. The message is one line."""
 
 
 def job_id(run: str, robot: str) -> str:
@@ -93,6 +96,9 @@ def live(run: str, robot: str) -> Retry | None:
     except Recalled:
         return Retry(max=LIVES)
     except (JournalLost, RunGone, StaysDead):
+        return None
+    except ForeignTerms as foreign:
+        print(f"{robot} of run {run}: {foreign}", file=sys.stderr)
         return None
     except Fenced:
         os._exit(FENCED)
@@ -149,12 +155,17 @@ async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Nex
 
 
 async def _shards(client: redis.asyncio.Redis, key: str) -> int:
-    """How many outboxes the run was dealt with. Raises RunGone, Unavailable."""
+    """How many outboxes the run was dealt with. Raises RunGone, ForeignTerms, Unavailable.
+
+    The restart policy was not asked yet, so nothing may raise at once that a next life would meet again."""
     orders = StreamOrders(client, key)
-    while await client.exists(key):
+    while await insist("orders", lambda: client.type(key)) == b"stream":
         dealt = await orders.read(robots_robot.PATIENCE_US)
         if dealt:
-            return robots_robot.decode_terms(dealt[0].content).shards
+            try:
+                return robots_robot.decode_terms(dealt[0].content).shards
+            except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+                raise ForeignTerms(f"the run was dealt by another version: {error}") from None
     raise RunGone(key)
 
 

@@ -26,7 +26,7 @@ from deploy.started import STARTED_S
 from deploy.tenure import Tenure
 from deploy.vantage import Vantage
 from deploy.victims import LiveVictims
-from robots.ending import ending
+from robots.ending import ending, reason_in
 from telemetry.events import RunStarted, RunStopped, SupervisorBegan
 from telemetry.view import View
 
@@ -39,8 +39,6 @@ AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives it u
 ORDERS_S: Final = 0.1  # between two looks at the orders
 LOST: Final = "lost"
 """How a run ended whose server came back without it."""
-
-_REASONS: Final = ("complete", "limit", "stopped", "interrupted")
 
 Look = Callable[[View, float], None]
 """Shown the view and the seconds since the command's start, whenever the supervisor looks."""
@@ -272,9 +270,7 @@ class RunSupervisor:
     def _ended_elsewhere(self) -> str | None:
         if self._is_lost:
             return LOST
-        if self._ordered is None:
-            return None
-        return self._ordered if self._ordered in _REASONS else "stopped"
+        return self._ordered
 
     def _hear_orders(self, now_s: float) -> None:
         if now_s - self._orders_s < ORDERS_S:
@@ -296,7 +292,7 @@ class RunSupervisor:
                 for robot in joined_in([order]):
                     self._board.admit(robot)
             case "stop" if self._ordered is None:
-                self._ordered = order.content.decode(errors="replace")
+                self._ordered = reason_in(order.content)
 
     def _since_go_us(self) -> int:
         """Negative before the order go."""

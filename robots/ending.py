@@ -1,10 +1,15 @@
-"""When a run ends: one rule, for live and simulated runs."""
+"""When a run ends, and why: one rule, for live and simulated runs."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
 from telemetry.view import View
+
+REASONS: Final = ("complete", "limit", "stopped", "interrupted")
+"""Why a run ends: by the rule, or because a person wants it."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -24,3 +29,8 @@ def ending(view: View, elapsed_us: int, bounds: Bounds, is_settled: bool) -> str
     if elapsed_us >= bounds.limit_us:
         return "limit"
     return None
+
+
+def reason_in(content: bytes) -> str:
+    """The reason in an order to stop: one of REASONS, `stopped` for whatever else anybody wrote there."""
+    return next((reason for reason in REASONS if reason.encode() == content), "stopped")

@@ -71,7 +71,7 @@ def readable(contents: Iterable[bytes]) -> Iterator[Entry]:
     """The entries in `contents`, for onlookers: what is none is passed over, because anybody may write to a stream. A
     robot does not pass over anything in its own journal."""
     for content in contents:
-        with suppress(msgspec.DecodeError):
+        with suppress(ValueError, RecursionError):  # msgspec's errors are ValueErrors
             yield decode_entry(content)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from broker.plan import Birth, Control
-from broker.ports import Deed, Evidence, JournalRow
+from broker.ports import Deed, Evidence
 from broker.relay import Fate
-from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, decode_entry
+from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, readable
 
 Row = dict[str, Any]
 
@@ -34,7 +34,8 @@ def journal_rows(evidence: Evidence) -> Iterator[Row]:
             yield {"robot": robot, "lost": True}
             continue
         for row in rows:
-            yield {"robot": robot, "id": f"{row.incarnation}-{row.number}", **_journalled(row)}
+            for entry in readable([row.content]):
+                yield {"robot": robot, "id": f"{row.incarnation}-{row.number}", **_journalled(entry)}
 
 
 def fleet_rows(evidence: Evidence) -> Iterator[Row]:
@@ -78,7 +79,7 @@ def streams(evidence: Evidence) -> Row:
             {
                 "id": order.entry,
                 "order": order.order,
-                "reason": order.content.decode() if order.order in ("crash", "stop", "joined") else None,
+                "reason": order.text if order.order in ("crash", "stop", "joined") else None,
             }
             for order in evidence.orders
         ],
@@ -109,8 +110,7 @@ def _fate(fate: Fate) -> Row:
     }
 
 
-def _journalled(row: JournalRow) -> Row:
-    entry: Entry = decode_entry(row.content)
+def _journalled(entry: Entry) -> Row:
     match entry:
         case Header(origin):
             return {"entry": "header", "origin": origin}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import ceil
 from random import Random
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -57,14 +57,16 @@ FEW_ROBOTS: Final = 3  # so few talk to all others in every tick
 FINISH_US: Final = 500_000  # for a life that is recalled to deal with what it has in hand
 LOOK_S: Final = 0.005  # between two looks whether it has
 
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class Terms(msgspec.Struct, frozen=True):
     """What the order `dealt` tells every robot. It tells nothing of the secret, not even how many parts there are."""
 
-    robots: int
-    shards: int
+    robots: Positive
+    shards: Positive
     seed: int
-    tick_us: int
+    tick_us: Positive
     quiet_period_us: int
     median_delay_us: int
 
@@ -105,8 +107,8 @@ async def live(run: str, robot: str, outside: Outside) -> str:
     emitter = Emitter(run, robot, 0, outside.clock, outside.sink)
     for order in orders:
         if order.order == "stop":  # nobody is born into a run that is over
-            emitter.emit(RobotLeft(order.content.decode()))
-            return order.content.decode()
+            emitter.emit(RobotLeft(order.text))
+            return order.text
     try:
         befallen = await _await_permission(robot, outside, emitter.emit)
         if outside.recalled.value:
@@ -319,9 +321,9 @@ class Life:
                     self._emit(RobotStarted())
                     self._started.set(True)
                 elif order.order == "crash":
-                    self._crash(order.content.decode())
+                    self._crash(order.text)
                 elif order.order == "stop":
-                    self._reason = order.content.decode()
+                    self._reason = order.text
                     self._supervisor.stop()
                     return
             self._orders = await until_answered(lambda: self._outside.ports.orders.read(PATIENCE_US))

@@ -6,7 +6,7 @@ from functools import reduce
 
 import pytest
 
-from robots.ending import Bounds, ending
+from robots.ending import REASONS, Bounds, ending, reason_in
 from telemetry.events import (
     AnyEvent,
     EvidenceLost,
@@ -71,3 +71,12 @@ def test_until_then_it_goes_on_to_its_limit(told: Told) -> None:
 
     assert ending(view, 8_999_999, BOUNDS, is_settled=True) is None
     assert ending(view, 9_000_000, BOUNDS, is_settled=True) == "limit"
+
+
+@pytest.mark.parametrize("content", [b"", b"because", b"complete\xff", b"\xff", b"COMPLETE", b"complete "])
+def test_an_order_to_stop_that_gives_no_reason_of_ours_is_a_persons(content: bytes) -> None:
+    assert reason_in(content) == "stopped"
+
+
+def test_the_reasons_that_we_give_are_read_as_they_were_given() -> None:
+    assert [reason_in(reason.encode()) for reason in REASONS] == ["complete", "limit", "stopped", "interrupted"]

@@ -171,6 +171,26 @@ def test_a_lost_journal_is_said_and_never_made_anew() -> None:
     on_the_bench(scenario)
 
 
+def test_orders_that_are_no_text_end_a_life_in_order_and_crash_nobody() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a robot that lives, and one that comes when all is over
+        life = bench.give_birth("r00")
+        await bench.eventually(born(bench))
+
+        # When it is ordered to crash somebody, and to stop, in words that are not UTF-8
+        bench.desk.order("crash", b"r00/\xff")
+        bench.desk.order("stop", b"enough\xff")
+        late = bench.give_birth("r01")
+        await bench.eventually(lambda: life.done() and late.done())
+
+        # Then both leave in order, and tell what can be read
+        assert life.result() == late.result() == "enough\ufffd"
+        assert bench.happened(RobotLeft) == [RobotLeft("enough\ufffd")] * 2
+        assert bench.happened(WorkerCrashed) == []
+
+    on_the_bench(scenario)
+
+
 # Merging.
 
 

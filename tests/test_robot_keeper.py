@@ -294,6 +294,18 @@ def test_an_rq_worker_that_had_work_in_between_has_been_idle_since_then() -> Non
     assert idle.among([beats("w", "idle", 4)], 2.0) == ["w"]
 
 
+@pytest.mark.parametrize("name", ["lab.w1", "abcdefg.w1", "abc12.w1", "ABC123.w1", "abc123.w1x"])
+def test_only_names_as_a_parent_gives_them_are_kept_for_its_own_robots(name: str) -> None:
+    # Given an RQ worker that a person has named, and one that a parent keeps, both idle
+    idle = IdleWorkers()
+    names = [name, kept_name("0a1b2c", 1, 1), kept_name("0a1b2c", 1, 2)]
+    # When they have been idle for long
+    for quarter in range(8):
+        found = idle.among([beats(worker, "idle", quarter) for worker in names], quarter / 4)
+    # Then the person's is free
+    assert found == [name]
+
+
 def test_rq_workers_are_only_looked_at_when_there_are_more_than_enough(keeper: Keeper) -> None:
     # Given two RQ workers, and the name of one whose key has run out
     keeper.let_idle("w0", "w1")

@@ -22,7 +22,9 @@ from rq_lab import ENDS_KEY, LIVES_KEY, Lab, beating, births, deal
 from waiting import await_true, is_alive
 
 from broker.embedded import EmbeddedServer
-from broker.ports import Death
+from broker.plan import PlanChange
+from broker.ports import Dealing, Death
+from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.keys import Keys
 from deploy import pulse
@@ -31,7 +33,7 @@ from deploy.robot_job import FENCED, LEAVE_S, LIVES
 from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.rq_worker import GRACE_S, HEARTBEAT_S, LEASE_S, QUEUE, ROBOT_JOB, SILENCE_S, RobotJob, RobotWorker
 from robots.journal import Header, encode_entry
-from robots.robot import FINISH_US
+from robots.robot import FINISH_US, Terms, encode_terms
 from robots.supervision import RestartPolicy
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
@@ -718,6 +720,29 @@ def test_a_robot_of_a_run_that_is_gone_is_not_tried_again(lab):
     assert lab.queued() == []
     assert lab.connection.keys("lab:*") == []
     assert lab.fleet.poll(0) == []
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        b"of another version",
+        b"\x91\xa2\xff\xff",
+        encode_terms(Terms(robots=2, shards=0, seed=7, tick_us=1, quiet_period_us=0, median_delay_us=0)),
+    ],
+)
+def test_a_robot_of_a_run_that_another_version_dealt_is_not_tried_again(lab, terms):
+    # Given a run whose robots were told what cannot be read here
+    StreamDesk(lab.connection, "t").deal(Dealing("t", 1, PlanChange(()), {"r00": [b"header"]}, terms))
+    # When the job of one runs
+    enqueue_robot(lab.connection, "t", "r00")
+    lab.start_worker()
+    # Then it is over, nobody died of it, and one line says why
+    await_true(lambda: not lab.connection.exists("rq:job:robot-t-r00"), 4, "the job's end")
+    assert lab.queued() == []
+    assert lab.befallen() == []
+    [line] = (lab.folder / "rq:r00.log").read_text().splitlines()
+    assert "r00 of run t" in line
+    assert "another version" in line
 
 
 def test_a_robot_that_is_fenced_ends_its_rq_worker(lab):

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import redis
 
-from broker.plan import Control, PlanChange, decode_control
+from broker.plan import PlanChange, read_control
 from broker.ports import Unavailable
 from broker.relay import parse_id
 from broker.streams import keys
@@ -44,9 +44,14 @@ class Met(msgspec.Struct, frozen=True):
 
 
 def read_course(client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> Course | None:
-    """How the run was dealt and begun; None when the server knows of no such run. Raises Unavailable."""
+    """How the run was dealt and begun; None when the server knows of no such run, or what stands there does not read
+    as one. Raises Unavailable."""
     key = Keys(run).orders
-    entries = insist_blocking("orders", lambda: read_all_blocking(client, key), patience_s)
+
+    def read() -> list[Entry]:
+        return read_all_blocking(client, key) if client.type(key) == b"stream" else []
+
+    entries = insist_blocking("orders", read, patience_s)
     shape, orders = shape_in(entries), orders_in(entries)
     if shape is None:
         return None
@@ -56,7 +61,7 @@ def read_course(client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -
         if order.order == "go" and course.go_ms is None:
             course = msgspec.structs.replace(course, go_ms=parse_id(order.entry)[0])
         elif order.order == "stop":
-            course = msgspec.structs.replace(course, stop=order.content.decode(errors="replace"))
+            course = msgspec.structs.replace(course, stop=order.text)
     return course
 
 
@@ -104,8 +109,5 @@ class Lookout:
 def _met(entry: Entry) -> Met | None:
     """The plan change in an entry, if there is one: births stand in the same stream."""
     name, fields = entry
-    try:
-        control: Control = decode_control(fields[keys.CONTROL])
-    except (KeyError, msgspec.DecodeError):
-        return None
+    control = read_control(fields.get(keys.CONTROL))
     return Met(parse_id(name)[0], control) if isinstance(control, PlanChange) else None

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import redis
 
+from broker.ports import RunGone
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.patience import insist_blocking
@@ -17,13 +18,24 @@ from broker.streams.reading import decoded, decoded_one
 
 _KEPT: Final = 64  # deeds; nobody is interested in those of earlier lives
 _LONGEST: Final = 64  # bytes
+_PAGE: Final = 64  # entries of the stream in one read
 
 
 def ask(client: redis.Redis, run: str, robot: str, deed: str) -> None:
-    """Ask whoever runs `robot` for a deed. Tried once. Raises Unavailable when it may or may not have been asked."""
+    """Ask whoever runs `robot` for a deed. Tried once. Raises RunGone, and Unavailable when it may or may not have been
+    asked."""
+    insist_blocking("deed", lambda: _store(client, Keys(run), robot, deed), patience_s=0)
+
+
+def _store(client: redis.Redis, names: Keys, robot: str, deed: str) -> None:
     fields: dict[Any, Any] = {keys.DEED: deed.encode()}
-    key = Keys(run).deeds(robot)
-    insist_blocking("deed", lambda: client.xadd(key, fields, maxlen=_KEPT, approximate=True), patience_s=0)
+    with client.pipeline() as pipe:
+        pipe.watch(names.orders)  # type: ignore[no-untyped-call]
+        if not pipe.exists(names.orders):
+            raise RunGone  # a stream made now would stay for ever
+        pipe.multi()
+        pipe.xadd(names.deeds(robot), fields, maxlen=_KEPT, approximate=True)
+        pipe.execute()
 
 
 class Deeds:
@@ -35,12 +47,13 @@ class Deeds:
         self._cursor: str | None = None
 
     def read(self) -> list[str]:
-        """What was asked since the last call; nothing at the first. What is too long to be a deed is passed over."""
+        """What was asked since the last call, a page at most; nothing at the first. What is too long to be a deed is
+        passed over."""
         if self._cursor is None:
             last = decoded(self._client.xrevrange(self._key, count=1))
             self._cursor = last[0][0] if last else "0"
             return []
-        entries = decoded_one(self._client.xread({self._key: self._cursor}))
+        entries = decoded_one(self._client.xread({self._key: self._cursor}, count=_PAGE))
         if entries:
             self._cursor = entries[-1][0]
         asked = (fields.get(keys.DEED, b"") for _, fields in entries)

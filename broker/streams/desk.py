@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -36,7 +37,7 @@ from broker.streams.fleet_log import fleet_rows
 from broker.streams.keys import Keys
 from broker.streams.orders import orders_in
 from broker.streams.patience import PATIENCE_S, insist_blocking
-from broker.streams.reading import Entry, decoded, decoded_one, read_all_blocking
+from broker.streams.reading import Entry, decoded, decoded_one, number_in, read_all_blocking
 from broker.streams.requests import StreamRequests
 from broker.streams.runs import StreamRuns
 
@@ -143,8 +144,11 @@ class StreamDesk:
     def _deal(self, dealing: Dealing) -> None:
         self._shape = (dealing.shards, tuple(dealing.journals))
         dealt = {keys.ORDER: b"dealt", keys.WORDS: dealing.terms, keys.SHAPE: _encode(self._shape)}
-        if self._stands(self._keys.orders, [dealt]):
-            return  # the last step was done: all of it was
+        if not self._stands(self._keys.orders, [dealt]):  # their creation is the last step: then all of it was done
+            self._create_all(dealing, dealt)
+        StreamRuns(self._client).add(self._run)  # after that: whoever finds a listed run without orders strikes it off
+
+    def _create_all(self, dealing: Dealing, dealt: dict[bytes, bytes]) -> None:
         for key in (self._keys.register, self._keys.deaths, self._keys.events):
             self._create(key, [{keys.NONCE: b""}])
         if dealing.papers:
@@ -153,7 +157,6 @@ class StreamDesk:
             self._make_room_for(robot, contents)
         for shard in range(dealing.shards):
             self._create(self._keys.outbox(shard), [{keys.CONTROL: encode_control(dealing.plan)}])
-        StreamRuns(self._client).add(self._run)
         self._create(self._keys.orders, [dealt])
 
     def _make_room_for(self, robot: str, contents: Sequence[bytes]) -> None:
@@ -234,32 +237,37 @@ class StreamDesk:
         return [(entry, control) for entry, control in controls if control is not None]
 
     def _fates(self, shard: int) -> list[Fate | list[str]]:
+        """What is no fate is passed over: the judge finds what is missing."""
         rows: list[Fate | list[str]] = []
         for _, fields in read_all_blocking(self._client, self._keys.fates(shard)):
-            if keys.REDONE in fields:
-                rows.append(_read_ids(fields[keys.REDONE]))
-            else:
-                rows.extend(_read_fates(fields[keys.FATES]))
+            with suppress(ValueError, RecursionError):  # msgspec's errors are ValueErrors
+                if keys.REDONE in fields:
+                    rows.append(_read_ids(fields[keys.REDONE]))
+                else:
+                    rows.extend(_read_fates(fields.get(keys.FATES, b"")))
         return rows
 
     def _journal(self, robot: str) -> list[JournalRow] | None:
         entries = read_all_blocking(self._client, self._keys.journal(robot))
-        return [JournalRow(*parse_id(entry), fields[keys.CONTENT]) for entry, fields in entries] or None
+        found = ((entry, fields.get(keys.CONTENT)) for entry, fields in entries)
+        return [JournalRow(*parse_id(entry), content) for entry, content in found if content is not None] or None
 
     def _births(self, robot: str) -> list[BirthRow] | None:
         entries = read_all_blocking(self._client, self._keys.birth(robot))
-        return [_birth(entry, fields) for entry, fields in entries if entry != keys.FIRST_ID] if entries else None
+        rows = [_birth(entry, fields) for entry, fields in entries if entry != keys.FIRST_ID]
+        return [row for row in rows if row is not None] if entries else None
 
     def _written(self) -> RegisterRow | None:
+        """What stands in the register, whoever wrote it; the judge knows who may have."""
         found = decoded(self._client.xrange(self._keys.register, min=keys.GREATEST_ID))
         if not found:
             return None
         [(_, fields)] = found
         return RegisterRow(
-            robot=fields[keys.ROBOT].decode(),
-            incarnation=int(fields[keys.INCARNATION]),
-            nonce=fields[keys.NONCE].decode(),
-            secret=fields[keys.SECRET],
+            robot=fields.get(keys.ROBOT, b"").decode(errors="replace"),
+            incarnation=number_in(fields.get(keys.INCARNATION), 0),
+            nonce=fields.get(keys.NONCE, b"").decode(errors="replace"),
+            secret=fields.get(keys.SECRET, b""),
         )
 
     def _count(self, key: str) -> StreamCount:
@@ -269,17 +277,20 @@ class StreamDesk:
         return StreamCount(told["entries-added"], told["last-generated-id"].decode(), told["length"])
 
 
-def _birth(entry: str, fields: dict[bytes, bytes]) -> BirthRow:
-    at = fields.get(keys.AT)
-    nonce = fields[keys.NONCE].decode()
-    return BirthRow(entry, "born", nonce, None) if at is None else BirthRow(entry, "attempt", nonce, int(at))
+def _birth(entry: str, fields: dict[bytes, bytes]) -> BirthRow | None:
+    """What an entry of a birth stream tells; None when it is none of ours."""
+    try:
+        nonce, at_us = fields[keys.NONCE].decode(), int(fields.get(keys.AT, b"-1"))
+    except (KeyError, ValueError):
+        return None
+    return BirthRow(entry, "born", nonce, None) if keys.AT not in fields else BirthRow(entry, "attempt", nonce, at_us)
 
 
 def shape_in(orders: list[Entry]) -> Shape | None:
     """The run's shape, as its deal left it; None when it was not dealt, or its orders are lost."""
     try:
         shape: Shape = _read_shape(orders[0][1][keys.SHAPE])
-    except (LookupError, msgspec.DecodeError):
+    except (LookupError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
     return shape
 

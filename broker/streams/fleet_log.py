@@ -89,7 +89,7 @@ def fleet_rows(entries: Iterable[Entry]) -> list[FleetRow]:
         told.add(token)
         try:
             row: _Deed | _Death = _decoder.decode(content)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
             continue
         rows.append(_row(entry, row))
     return rows

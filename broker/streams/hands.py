@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from broker.ports import RunGone
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.mail import INBOX_LIMIT
@@ -22,9 +23,12 @@ class StreamHands:
         self._keys = Keys(run)
 
     def order_crash(self, victim: str) -> None:
-        """Give the order `crash`: `r03/secret_merger`."""
+        """Give the order `crash`: `r03/secret_merger`. Raises RunGone as well."""
         fields: dict[Any, Any] = {keys.ORDER: b"crash", keys.WORDS: victim.encode()}
-        insist_blocking("crash", lambda: self._client.xadd(self._keys.orders, fields), patience_s=0)
+        orders = self._keys.orders
+        added = insist_blocking("crash", lambda: self._client.xadd(orders, fields, nomkstream=True), patience_s=0)
+        if added is None:
+            raise RunGone
 
     def slip(self, robot: str, frame: bytes) -> bool:
         """Put a frame into a robot's inbox, past all relays; False when there is no such inbox."""

@@ -36,12 +36,14 @@ class StreamJournal:
         self._turn = asyncio.Lock()
 
     async def replay(self) -> list[JournalRow]:
-        """All entries, in order, those in doubt included. Raises Fenced (if any were), JournalLost, Unavailable."""
+        """All entries, in order, those in doubt included. Raises Fenced (if any were), JournalLost, Unavailable.
+
+        A journal into which somebody else wrote is as good as lost: what it holds cannot be proven any more."""
         async with self._turn:
             if self._in_doubt is not None:  # an append was cut short: what it meant to store is stored first
                 await self._settle()
         entries = await insist("journal", lambda: read_all(self._client, self._key), self._patience_s)
-        if not entries:
+        if not entries or not all(keys.CONTENT in fields for _, fields in entries):
             raise JournalLost(self._key)
         return [JournalRow(*parse_id(entry), fields[keys.CONTENT]) for entry, fields in entries]
 

@@ -61,8 +61,9 @@ class Keys:
         return f"lab:{{{self._run}.{robot}}}:journal"
 
     def deeds(self, robot: str) -> str:
-        """What is asked of the RQ worker that runs the robot. Read by it alone, and only while it does."""
-        return f"lab:{{{self._run}.{robot}}}:deeds"
+        """What is asked of the RQ worker that runs the robot. Read by it alone, and only while it does. In the orders'
+        slot: it is not made when those are gone."""
+        return f"lab:{{{self._run}}}:deeds.{robot}"
 
     def outbox(self, shard: int) -> str:
         return f"lab:{{{self._run}.out{shard}}}:out"

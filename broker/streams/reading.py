@@ -1,4 +1,4 @@
-"""Whole streams, read in pages: no single reply grows with the run."""
+"""Whole streams, read in pages, so that no single reply grows with the run; and what their fields hold."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ def decoded(reply: Any) -> list[Entry]:
 def decoded_one(reply: Any) -> list[Entry]:
     """The entries in a reply of XREAD or XREADGROUP of a single stream; a trimmed entry has no fields."""
     return [(entry.decode(), fields or {}) for _key, entries in reply for entry, fields in entries]
+
+
+def number_in(content: bytes | None, otherwise: int) -> int:
+    """The number in a field; `otherwise` when it holds none, because anybody may write there."""
+    try:
+        return int(content or b"")
+    except ValueError:
+        return otherwise
 
 
 def _after(entries: list[Entry]) -> str:

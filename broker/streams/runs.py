@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from broker.shards import is_run
 from broker.streams import keys
 
 
@@ -28,6 +29,6 @@ class StreamRuns:
         self._client.zrem(keys.RUNS, run)
 
     def newest_first(self) -> list[str]:
-        """The listed runs, the last one dealt first."""
+        """The listed runs, the last one dealt first. Anybody may write there: what is no run's name is passed over."""
         listed: Any = self._client.zrevrange(keys.RUNS, 0, -1)
-        return [run.decode(errors="replace") for run in listed]
+        return list(filter(is_run, (run.decode(errors="replace") for run in listed)))

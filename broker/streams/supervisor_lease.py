@@ -13,6 +13,7 @@ import redis
 from broker.ports import RunGone
 from broker.streams.keys import Keys
 from broker.streams.patience import insist_blocking
+from broker.streams.reading import number_in
 
 LEASE_US: Final = 3_000_000
 RENEW_S: Final = 0.5  # how often a holder renews it, and how often one that stands by asks
@@ -72,4 +73,4 @@ class SupervisorLease:
         found: Any = pipe.hmget(self._key, _HOLDER, _UNTIL, _DONE)
         seconds, microseconds = pipe.time()
         holder, until, done = found
-        return holder, int(until or 0), int(-1 if done is None else done), int(seconds) * 1_000_000 + int(microseconds)
+        return holder, number_in(until, 0), number_in(done, -1), int(seconds) * 1_000_000 + int(microseconds)

@@ -1,0 +1,278 @@
+"""What anybody may write onto the server of a run: it is passed over, or told in one line, and crashes nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+
+from broker.embedded import EmbeddedServer
+from broker.grammar import parse_lines
+from broker.plan import PlanChange
+from broker.ports import Dealing, Death, Deed, Fenced, JournalLost, RegisterRow, RunGone
+from broker.relay import Fate
+from broker.schedule import timed
+from broker.streams import deeds
+from broker.streams.connection import connect, connect_async
+from broker.streams.controls import Met, read_course
+from broker.streams.desk import StreamDesk
+from broker.streams.fleet_log import StreamFleetLog
+from broker.streams.hands import StreamHands
+from broker.streams.journal import StreamJournal
+from broker.streams.keys import GREATEST_ID, Keys
+from broker.streams.runs import StreamRuns
+from broker.streams.supervisor_lease import SupervisorLease
+from deploy.brief import NoPapers, papers_of, read_brief
+from deploy.conducted import conductor_so_far
+from deploy.discovery import newest_on, newest_unrecorded
+from robots.journal import Header, encode_entry
+from robots.recording import journal_rows, register, streams
+from robots.robot import Terms, encode_terms
+
+pytestmark = pytest.mark.live
+
+KEYS = Keys("t")
+TERMS = Terms(robots=1, shards=1, seed=7, tick_us=50_000, quiet_period_us=300_000, median_delay_us=0)
+NO_TEXT = (b"\x91", b"garbage", b"", b"\x92\x01\x91\xa2\xff\xff", b"\x91\xa2\xff\xff")
+"""What is neither one of our messages nor text, not even in the msgpack of another."""
+
+
+def deal(client: redis.Redis, run: str = "t", papers: tuple[bytes, ...] = ()) -> StreamDesk:
+    desk = StreamDesk(client, run, patience_s=0)
+    header = encode_entry(Header("dealt"))
+    desk.deal(Dealing(run, 1, PlanChange(()), {"r00": [header]}, encode_terms(TERMS), papers))
+    return desk
+
+
+@pytest.fixture
+def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
+    with connect(server.url) as client:
+        client.flushall()
+        yield client
+
+
+# The lease
+
+
+@pytest.mark.parametrize("garbage", [b"soon", b"", b"\xff", b"1.5", b"9" * 5000])
+def test_a_lease_whose_numbers_are_none_is_nobodys_and_nothing_is_noted(client: redis.Redis, garbage: bytes) -> None:
+    # Given a run whose lease holds garbage
+    deal(client)
+    client.hset(KEYS.supervisor, mapping=dict[Any, Any]({"holder": "x", "until_us": garbage, "done_us": garbage}))
+    # When somebody wants it / Then it is his, and nothing was noted by anybody before
+    assert SupervisorLease(client, "t", "one").hold(None) == -1
+    assert SupervisorLease(client, "t", "other").hold(None) is None
+
+
+# The evidence
+
+
+def test_what_somebody_else_wrote_into_a_journal_is_passed_over_by_onlookers(client: redis.Redis) -> None:
+    # Given a journal with an entry that is none of ours, and one whose content is none
+    desk = deal(client)
+    client.xadd(KEYS.journal("r00"), {"what": "is this"}, id="0-2")
+    client.xadd(KEYS.journal("r00"), {"j": b"\x92\xa6header\xa2\xff\xff"}, id="0-3")
+    # When people look at it, and when it is recorded
+    rows = desk.journal("r00")
+    recorded = list(journal_rows(desk.collect()))
+    # Then the first is not there, and the record holds only what can be read
+    assert [(row.incarnation, row.number) for row in rows] == [(0, 1), (0, 3)]
+    assert recorded == [{"robot": "r00", "id": "0-1", "entry": "header", "origin": "dealt"}]
+
+
+def test_a_robot_whose_journal_somebody_else_wrote_into_is_told_that_it_is_lost(server: EmbeddedServer) -> None:
+    async def story() -> None:
+        with connect(server.url) as client:
+            client.flushall()
+            deal(client)
+            ours = connect_async(server.url)
+            # Given a life that has begun, and an entry of somebody else's
+            living = StreamJournal(ours, KEYS.journal("r00"), "one")
+            await living.append(1, [b"born"])
+            client.xadd(KEYS.journal("r00"), {"what": "is this"})
+            # When it goes on / Then it can store nothing, and no later life can be born
+            with pytest.raises(Fenced):
+                await living.append(1, [b"more"])
+            with pytest.raises(JournalLost):
+                await StreamJournal(ours, KEYS.journal("r00"), "two").replay()
+            await ours.aclose()
+
+    asyncio.run(story())
+
+
+def test_what_is_no_fate_is_not_collected_as_one(client: redis.Redis) -> None:
+    # Given a fate, what a relay redid, and garbage between them
+    desk = deal(client)
+    fate = Fate("1-1", None, None, None, None, None, None, "refused", (), 0, 9)
+    encode = msgspec.msgpack.encode
+    client.xadd(KEYS.fates(0), {"f": encode([fate])})
+    for garbage in NO_TEXT:
+        for field in ("f", "r", "what"):
+            client.xadd(KEYS.fates(0), {field: garbage})
+    client.xadd(KEYS.fates(0), {"r": encode(["1-1"])})
+    # When the evidence is collected / Then it holds those two
+    assert desk.collect().fates == {0: [fate, ["1-1"]]}
+
+
+def test_what_is_no_birth_is_not_collected_as_one(client: redis.Redis) -> None:
+    desk = deal(client)
+    for fields in ({"what": "is this"}, {"n": b"\xff"}, {"n": "x", "t": "soon"}):
+        client.xadd(KEYS.birth("r00"), dict[Any, Any](fields))
+    client.xadd(KEYS.birth("r00"), {"n": "ours"})
+    births = desk.collect().births["r00"]
+    assert births is not None
+    assert [(row.what, row.nonce, row.at_us) for row in births] == [("born", "ours", None)]
+
+
+def test_what_somebody_else_wrote_into_the_register_is_collected_as_it_stands(client: redis.Redis) -> None:
+    # Given a register into which nobody of ours wrote
+    desk = deal(client)
+    client.xadd(KEYS.register, {"r": b"\xff", "i": "many", "s": b"\xff"}, id=GREATEST_ID)
+    # When the evidence is collected / Then it is there, for the judge to wonder at, and can be recorded
+    evidence = desk.collect()
+    assert evidence.register == RegisterRow("\ufffd", 0, "", b"\xff")
+    assert json.dumps(register(evidence))
+
+
+def test_what_befell_nobody_is_passed_over(client: redis.Redis) -> None:
+    deal(client)
+    log = StreamFleetLog(client, "t")
+    log.deed("kill robot", "r00")
+    for number, garbage in enumerate((*NO_TEXT, b"\x93\xa4deed\xa2\xff\xff\xa1a")):
+        client.xadd(KEYS.deaths, {"d": garbage, "n": str(number)})
+    log.death("r00", "r00", 1, "signal", -9)
+    assert [type(row) for row in log.rows()] == [Deed, Death]
+
+
+def test_an_order_that_is_no_text_is_shown_and_recorded_with_what_can_be_read(client: redis.Redis) -> None:
+    # Given orders whose contents are not UTF-8
+    desk = deal(client)
+    for order in ("joined", "crash", "stop"):
+        client.xadd(KEYS.orders, {"o": order, "c": b"no\xff"})
+    # When they are looked at, and recorded
+    course, recorded = read_course(client, "t"), streams(desk.collect())["orders"]
+    # Then what cannot be read is replaced
+    assert course is not None
+    assert (course.stop, course.robots) == ("no\ufffd", ("r00",))
+    assert [row["reason"] for row in recorded] == [None, "no\ufffd", "no\ufffd", "no\ufffd"]
+    assert json.dumps(recorded)
+
+
+# The list of runs
+
+
+NO_RUNS = ("a/b", "../up", "a\0b", "ümlaut", "x" * 17, "", "a b", "{a}")
+
+
+def list_run(client: redis.Redis, name: str, at_us: int = 10**17) -> None:
+    client.zadd("lab:runs", {name: at_us})
+
+
+def test_a_name_that_no_run_may_bear_is_not_listed(client: redis.Redis) -> None:
+    for name in NO_RUNS:
+        list_run(client, name)
+    client.zadd("lab:runs", {b"\xff\xfe": 1})  # type: ignore[dict-item]
+    for name in ("7b08e1", "A-b_9", "x" * 16):
+        list_run(client, name)
+    assert sorted(StreamRuns(client).newest_first()) == ["7b08e1", "A-b_9", "x" * 16]
+
+
+def test_the_newest_run_is_found_among_garbage_and_what_is_gone_is_struck_off(
+    client: redis.Redis, tmp_path: Path
+) -> None:
+    # Given a live run, and newer names: of no runs, of one that is gone, and of keys that hold something else
+    deal(client)
+    for name in (*NO_RUNS, "gone", "other", "empty"):
+        list_run(client, name)
+    client.set(Keys("other").orders, "a string")
+    client.xadd(Keys("empty").orders, {"what": "is this", "d": b"\x92\x01\x91\xa2\xff\xff"})
+    # When somebody looks for the newest / Then it is the live one, and only what is gone is not listed any more
+    assert newest_on(client) == "t"
+    assert newest_unrecorded(client, tmp_path) == "t"
+    assert sorted(StreamRuns(client).newest_first()) == ["empty", "other", "t"]
+    # and when that is over, it is the newest that has no record
+    StreamDesk(client, "t").order("stop")
+    assert newest_on(client) is None
+    assert newest_unrecorded(client, tmp_path) == "t"
+
+
+def test_a_long_list_of_runs_is_looked_at_from_its_newest_and_not_for_ever(client: redis.Redis) -> None:
+    # Given a live run below a hundred names of nothing
+    deal(client)
+    for number in range(100):
+        list_run(client, f"gone{number}")
+    # When somebody looks / Then so many are looked at as is decent, and forgotten: the next one gets further
+    assert newest_on(client) is None
+    assert len(StreamRuns(client).newest_first()) == 101 - 64
+    assert newest_on(client) == "t"
+
+
+def test_a_run_is_listed_from_the_moment_when_it_can_be_found(client: redis.Redis) -> None:
+    # Given a run that was dealt, and whose dealer did not come to list it
+    deal(client)
+    client.delete("lab:runs")
+    # When the same is dealt again / Then it is listed
+    deal(client)
+    assert StreamRuns(client).newest_first() == ["t"]
+
+
+# Runs that are gone
+
+
+def test_nothing_is_made_anew_for_a_run_that_was_removed(client: redis.Redis) -> None:
+    # Given a run that was removed
+    deal(client).forget()
+    # When a deed is played on it / Then whoever plays it hears that it is gone, and no key is there
+    with pytest.raises(RunGone):
+        StreamHands(client, "t").order_crash("r00/secret_merger")
+    with pytest.raises(RunGone):
+        deeds.ask(client, "t", "r00", "kill r00")
+    assert client.keys() == []
+
+
+def test_deeds_are_heard_a_page_at_a_time(client: redis.Redis) -> None:
+    # Given an RQ worker that listens, and more deeds than anybody asks for
+    deal(client)
+    hearing = deeds.Deeds(client, "t", "r00")
+    hearing.read()
+    for number in range(100):
+        client.xadd(KEYS.deeds("r00"), {"d": f"kill r{number}"})
+    # When it reads / Then it gets all of them, a page after the other
+    pages = [hearing.read() for _ in range(3)]
+    assert [len(page) for page in pages] == [64, 36, 0]
+    assert [deed for page in pages for deed in page] == [f"kill r{number}" for number in range(100)]
+
+
+# Papers and plans
+
+
+@pytest.mark.parametrize("limit", [{}, {"limit_us": 0}, {"limit_us": -1}, {"limit_us": "soon"}])
+def test_papers_that_do_not_tell_how_long_the_run_may_take_are_none(client: redis.Redis, limit: dict[str, Any]) -> None:
+    deal(client, papers=papers_of({"for_us": 0, "plan": [], **limit}, {}))
+    with pytest.raises(NoPapers, match="limit_us"):
+        read_brief(client, "t")
+
+
+def test_papers_that_tell_it_are_read(client: redis.Redis) -> None:
+    deal(client, papers=papers_of({"for_us": 5, "plan": ["loss 0.2"], "limit_us": 9}, {}))
+    brief = read_brief(client, "t")
+    assert (brief.bounds.for_us, brief.bounds.limit_us, len(brief.plan)) == (5, 9, 1)
+
+
+def test_a_request_whose_control_entry_stands_twice_counts_once() -> None:
+    # Given two requests, of which the first stands there more than once, even after the second
+    plan = timed(parse_lines("loss 0.2"))
+    asked = Met(2_000, PlanChange((), "5-1", "set duplicate 0.1"))
+    other = Met(3_000, PlanChange((), "6-1", "set duplicate 0.3"))
+    # When a successor looks at what the relay has met
+    once = conductor_so_far(plan, 0, [asked, other], 1_000)
+    twice = conductor_so_far(plan, 0, [asked, asked, other, asked], 1_000)
+    # Then it stands where its predecessor stood
+    assert twice.in_force(5_000_000) == once.in_force(5_000_000)
+    assert "duplicate 0.3" in [planned.text for planned in twice.in_force(5_000_000)]
