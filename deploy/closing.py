@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +17,12 @@ import redis
 
 from broker.plan import PlanChange
 from broker.ports import Evidence, RunGone, StreamCount, Unavailable
+from broker.relay import parse_id
 from broker.streams.desk import StreamDesk
-from broker.streams.patience import insist_blocking
+from broker.streams.keys import Keys
+from broker.streams.patience import PATIENCE_S, insist_blocking
 from broker.streams.supervisor_lease import SupervisorLease
-from deploy.filing import close_record, open_record
+from deploy.filing import close_record, open_record, shown_folder
 from deploy.relay_process import drain
 from deploy.robot_queue import look, withdraw_robot
 from deploy.run_events import RunEvents
@@ -28,27 +30,37 @@ from robots.ending import reason_in
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
+from telemetry.plain import printable
 from telemetry.record import Record
-from telemetry.verdict.judge import Result
+from telemetry.verdict.case import load
+from telemetry.verdict.judge import Result, judge
 
-LEAVE_S: Final = 3.0  # for robots to end their lives, after the order to stop
+ROBOTS_END_S: Final = 3.0  # for robots to end their lives, after the order to stop
 """Longer than that nobody is waited for: who was stopped or cut off is told by the evidence."""
 
 SUCCEED_S: Final = 20.0  # for a supervisor to close the run
+DRAIN_S: Final = 15.0  # for relays to let their shards go
+HEAR_S: Final = 0.6  # for all who serve a run to look at its orders: a relay does it every 0.25 s
 _PAUSE_S: Final = 0.05
 
 
-def close(client: redis.Redis, url: str, run: str, seed: int) -> None:
+def close(
+    client: redis.Redis, url: str, run: str, seed: int, is_wanted: Callable[[], bool], say: Callable[[str], None]
+) -> None:
     """After the order to stop, when the robots have left: heal the network, so that what is held comes free; see
-    every outbox emptied; and take robots that still wait out of the queue. Raises RunGone (somebody has recorded and
-    removed it, perhaps while we were at it), Unavailable."""
+    every outbox emptied; and take robots that still wait out of the queue. A relay that does not let its shard go is
+    waited for as long as it is wanted, DRAIN_S at most, and `say` is told of it. Raises RunGone (somebody has recorded
+    and removed it, perhaps while we were at it), Unavailable."""
     desk = StreamDesk(client, run)
     shards, robots = desk.shape()
     if not shards:
         raise RunGone(run)
     try:
         desk.change(PlanChange(()))
-        drain(url, run, range(shards), seed)
+        deadline = time.monotonic() + DRAIN_S
+        held = drain(url, run, range(shards), seed, lambda: is_wanted() and time.monotonic() < deadline)
+        for shard in held:
+            say(f"run {run}: relay {_holder(client, run, shard)} holds shard {shard}; what is left there stays")
     except Unavailable:
         desk.orders()  # raises RunGone when that is why
         raise
@@ -57,9 +69,16 @@ def close(client: redis.Redis, url: str, run: str, seed: int) -> None:
             insist_blocking("RQ", lambda robot=job.robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
 
 
+def _holder(client: redis.Redis, run: str, shard: int) -> str:
+    """By its token, if it has not let go just now."""
+    found: Any = insist_blocking("lease", lambda: client.get(Keys(run).lease(shard)))
+    return printable(bytes(found or b"?").decode(errors="replace"))
+
+
 def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[], bool]) -> str | None:
-    """Until the order to stop was given and the robots have left, or LEAVE_S later: the reason in the order. None when
-    `look`, which is called several times a second, says that it is not worth waiting any longer. Raises RunGone."""
+    """Until the order to stop was given and the robots have left, or ROBOTS_END_S later: the reason in the order. None
+    when `look`, which is called several times a second, says that it is not worth waiting any longer. Raises
+    RunGone."""
     reason, deadline = None, float("inf")
     while reason is None or (events.view.living and time.monotonic() < deadline):
         if not look():
@@ -71,45 +90,84 @@ def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[], bool]) -> 
         except Unavailable:
             continue
         if stops and reason is None:
-            reason, deadline = stops[0], time.monotonic() + LEAVE_S
+            reason, deadline = stops[0], time.monotonic() + ROBOTS_END_S
     return reason
 
 
-def succeed(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> None:
+@contextmanager
+def succeeding(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> Iterator[None]:
     """After the order to stop: wait until whoever supervises has ended his work, or is known to be dead, and take his
-    place; not longer than SUCCEED_S, nor when it is not wanted any more. Raises RunGone."""
+    place for the block; not longer than SUCCEED_S, nor when it is not wanted any more. Raises RunGone."""
     lease, deadline = SupervisorLease(client, run, secrets.token_hex(8)), time.monotonic() + SUCCEED_S
     while is_wanted() and time.monotonic() < deadline:
         with suppress(Unavailable):
             if lease.hold(None) is not None:
-                return
+                break
         time.sleep(_PAUSE_S)
+    try:
+        yield
+    finally:
+        with suppress(RunGone, Unavailable):  # it runs out by itself
+            lease.release()
 
 
 def record_run(
     client: redis.Redis, run: str, runs: Path, papers: tuple[dict[str, Any], dict[str, Any]], ended: str
 ) -> Result:
-    """Make the record of a run that has ended, and judge it. A run that its server lost (`ended` is `lost`) is recorded
-    with what is known of it. Raises Unavailable, and FileExistsError when there is a record of it already."""
+    """Make the record of a run that has ended, and judge it; when somebody else has made it by then, judge that one. A
+    run that its server lost (`ended` is `lost`) is recorded with what is known of it. Raises Unavailable when not all
+    can be read, and FileExistsError when a folder stands there that was never judged."""
+    try:
+        with Record.draft(runs, run) as record:
+            return _fill(record, client, run, papers, ended)
+    except FileExistsError:
+        if not is_recorded(runs, run):
+            raise
+    return judge(load(runs / run, shown_folder((runs / run).resolve())))
+
+
+def is_recorded(runs: Path, run: str) -> bool:
+    """Whether there is a record that is complete."""
+    return (runs / run / "verdict.json").exists()
+
+
+def _fill(
+    record: Record, client: redis.Redis, run: str, papers: tuple[dict[str, Any], dict[str, Any]], ended: str
+) -> Result:
     settings, deal = papers
-    desk = StreamDesk(client, run)
-    evidence = _nothing(settings) if ended == "lost" else desk.collect()
-    record = Record.create(runs, run)
+    evidence = _nothing(settings) if ended == "lost" else StreamDesk(client, run).collect()
     open_record(record, settings, deal)
     counters = Counters()
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(counters, recorder)
-        RunEvents(client, run, "", pipeline).hear()
+        RunEvents(client, run, "", pipeline).hear_out(PATIENCE_S)
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     return close_record(record, {**settings, "ended": ended}, evidence)
 
 
 def forget_run(client: redis.Redis, run: str) -> None:
-    """Remove a run from its server, jobs and streams. Whoever still takes part in it ends. Raises Unavailable."""
+    """Remove a run that was stopped from its server, jobs and streams. Whoever serves it is given a moment to hear that
+    it was stopped, so that nobody takes it for lost. Raises RunGone, Unavailable."""
     desk = StreamDesk(client, run)
-    for robot in (*desk.shape()[1], *desk.joined()):
+    _let_be_heard(client, desk)
+    remove(client, desk, run, (*desk.shape()[1], *desk.joined()))
+
+
+def remove(client: redis.Redis, desk: StreamDesk, run: str, robots: Iterable[str]) -> None:
+    """Remove the jobs of `robots` and all streams that the run's `desk` knows of, dealt whole or half. Raises
+    Unavailable."""
+    for robot in robots:
         insist_blocking("RQ", lambda robot=robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
     desk.forget()
+
+
+def _let_be_heard(client: redis.Redis, desk: StreamDesk) -> None:
+    """Until HEAR_S after the order to stop, by the server's clock."""
+    stops = [parse_id(order.entry)[0] for order in desk.orders() if order.order == "stop"]
+    if stops:
+        seconds, microseconds = insist_blocking("clock", client.time)
+        age_s = int(seconds) + int(microseconds) / 1e6 - stops[0] / 1000
+        time.sleep(min(max(HEAR_S - age_s, 0.0), HEAR_S))
 
 
 def _nothing(settings: dict[str, Any]) -> Evidence:

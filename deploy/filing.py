@@ -99,7 +99,7 @@ def close_record(record: Record, row: dict[str, Any], evidence: Evidence) -> Res
     record.write("settings", row)
     _file_evidence(record, evidence)
     record.seal()
-    result = judge(load(record.folder, shown_folder(record.folder.resolve())))
+    result = judge(load(record.folder, shown_folder(record.place.resolve())))
     record.write("verdict", result.json)
     return result
 

@@ -124,7 +124,8 @@ class LiveRun:
         if reason != LOST:
             self._desk.change(PlanChange(()))  # whatever a partition holds back comes free
         self._fleet.drain()
-        self._events.hear(PATIENCE_S)
+        with suppress(Unavailable):  # the record is made all the same, from what was heard
+            self._events.hear_out(PATIENCE_S)
         self._events.hear_also(self._spilled())  # of processes that died while the server was away
 
     def _leave(self) -> None:

@@ -83,13 +83,18 @@ def volunteer(
         RelayProcess(url, run, shards, seed, emit, holder=holder, drains=False).run(is_over)
 
 
-def drain(url: str, run: str, shards: Iterable[int], seed: int) -> None:
-    """Empty the outboxes of `shards`, for when nobody sends any more; a relay that still holds one is waited for.
-    Raises Unavailable."""
+def drain(url: str, run: str, shards: Iterable[int], seed: int, may_wait: Callable[[], bool]) -> list[int]:
+    """Empty the outboxes of `shards`, for when nobody sends any more; a relay that still holds one is waited for as
+    long as `may_wait()`. Those that were held to the end. Raises Unavailable."""
     holder = secrets.token_hex(8)
     with connect(url) as client, _telling(client, run, f"drainer:{holder}", 1) as telling:
-        for shard in shards:
-            RelayProcess(url, run, (shard,), seed, telling.tell, holder=holder).run(lambda: True)
+        return [
+            shard
+            for shard in shards
+            if not RelayProcess(url, run, (shard,), seed, telling.tell, holder=holder, may_wait=may_wait).run(
+                lambda: True
+            )
+        ]
 
 
 class _RunIsOver:

@@ -54,7 +54,7 @@ CONNECTIONS: Final = 5
 LIVES: Final = 1_000_000
 """How often RQ queues a robot again: always. When to give up is the restart policy's to say, not a counter's."""
 
-LEAVE_S: Final = 0.7
+RECALL_S: Final = 0.7
 """For a life that is recalled to end in order: longer than it gives itself (robots/robot.py), and shorter than its RQ
 worker grants its process (deploy/rq_worker.py)."""
 
@@ -121,7 +121,7 @@ async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
     try:
         await asyncio.wait([life, waiting], return_when=asyncio.FIRST_COMPLETED)
         if not life.done():
-            await asyncio.wait([life], timeout=LEAVE_S)
+            await asyncio.wait([life], timeout=RECALL_S)
         if not life.done() or life.result() == RECALLED:
             raise Recalled
         return life.result()

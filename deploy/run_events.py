@@ -11,7 +11,6 @@ from functools import partial
 
 import redis
 
-from broker.ports import EventSource
 from broker.streams.event_source import StreamEventSource, append_events
 from broker.streams.keys import Keys
 from deploy.event_feed import EventFeed
@@ -28,8 +27,8 @@ class RunEvents:
 
     def __init__(self, client: redis.Redis, run: str, source: str, sink: Next, keep: int | None = None) -> None:
         key = Keys(run).events
-        stream: EventSource = StreamEventSource(client, key, keep)
-        self._feed = EventFeed(stream)
+        self._stream = StreamEventSource(client, key, keep)
+        self._feed = EventFeed(self._stream)
         self._append = partial(append_events, client, key)
         self._publisher = Publisher()
         chain = Pipeline(self._publisher, _Hearing(self._feed, self._take))
@@ -45,10 +44,16 @@ class RunEvents:
         """Store own events in the run's stream; while the server is away they wait."""
         self._publisher.flush_blocking(self._append)
 
-    def hear(self, patience_s: float = 0.0) -> None:
-        """What others told since the last call; a server that is away is asked for so long."""
-        for stamped in self._feed.read(patience_s):
+    def hear(self) -> None:
+        """What others told since the last call; a server that is away has nothing new to tell."""
+        for stamped in self._feed.read():
             self._take(stamped)
+
+    def hear_out(self, patience_s: float) -> None:
+        """What others told since the last call, to the last event. Raises Unavailable when a server is away for longer
+        than `patience_s` before that."""
+        for frames in self._stream.pages(patience_s):
+            self.hear_also(frames)
 
     def hear_also(self, frames: Iterable[bytes]) -> None:
         """Batches that never came to the stream."""

@@ -268,8 +268,8 @@ class RunSupervisor:
         return self._is_lost or self._ordered is not None
 
     def _ended_elsewhere(self) -> str | None:
-        if self._is_lost:
-            return LOST
+        if self._ordered is None:
+            return LOST if self._is_lost else None
         return self._ordered
 
     def _hear_orders(self, now_s: float) -> None:

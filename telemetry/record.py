@@ -52,7 +52,9 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,24 +72,43 @@ class NoSuchRun(Exception):
 
 
 class Record:
-    """One run's folder, for writing."""
+    """One run's folder, for writing. `place` is where it will stand in the end, if that is elsewhere."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Path | None = None) -> None:
         self.folder = folder
+        self.place = place or folder
 
     @classmethod
     def create(cls, runs: Path, run: str) -> Record:
         """Make `runs/<run>` and point `runs/latest` at it. Raises FileExistsError if the run is there already."""
         folder = runs / run
         folder.mkdir(parents=True)
-        latest = runs / "latest"
-        pointer = runs / f".latest-{run}"
-        pointer.symlink_to(run)
-        if latest.is_symlink() or not latest.exists():
-            pointer.replace(latest)
-        else:
-            pointer.unlink()  # a file of the user's stands there: leave it
+        _point_latest(runs, run)
         return cls(folder)
+
+    @classmethod
+    @contextmanager
+    def draft(cls, runs: Path, run: str) -> Iterator[Record]:
+        """A record that nobody finds before it is whole: at the end of the block it is put into its place, and only
+        then is it as if made by `create`. What is raised within leaves nothing; a process that is killed leaves a
+        hidden folder, which hinders nobody. Raises FileExistsError when there is such a run by then."""
+        record = cls(runs / f".{run}-{secrets.token_hex(4)}", runs / run)
+        record.folder.mkdir(parents=True)
+        try:
+            yield record
+            record._settle()
+        except BaseException:
+            shutil.rmtree(record.folder, ignore_errors=True)
+            raise
+        _point_latest(runs, run)
+
+    def _settle(self) -> None:
+        try:
+            self.folder.rename(self.place)
+        except OSError:
+            if not self.place.exists():
+                raise
+            raise FileExistsError(f"{self.place} exists") from None
 
     def write(self, name: str, value: Any) -> None:
         """Put `value` into `<name>.json`, whole or not at all."""
@@ -113,6 +134,15 @@ class Record:
         draft = self.folder / f".{name}.draft"
         draft.write_bytes(content)
         draft.replace(self.folder / name)
+
+
+def _point_latest(runs: Path, run: str) -> None:
+    latest, pointer = runs / "latest", runs / f".latest-{run}"
+    pointer.symlink_to(run)
+    if latest.is_symlink() or not latest.exists():
+        pointer.replace(latest)
+    else:
+        pointer.unlink()  # a file of the user's stands there: leave it
 
 
 def _sha256(path: Path) -> str:

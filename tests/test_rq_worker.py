@@ -29,7 +29,7 @@ from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.keys import Keys
 from deploy import pulse
 from deploy.job_board import JobBoard
-from deploy.robot_job import FENCED, LEAVE_S, LIVES
+from deploy.robot_job import FENCED, LIVES, RECALL_S
 from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.rq_worker import GRACE_S, HEARTBEAT_S, LEASE_S, QUEUE, ROBOT_JOB, SILENCE_S, RobotJob, RobotWorker
 from robots.journal import Header, encode_entry
@@ -694,7 +694,7 @@ def test_a_robot_that_is_told_to_end_before_it_can_be_born_does_not_wait_for_tha
 
 
 def test_each_has_less_time_to_end_than_whoever_would_end_it():
-    assert FINISH_US / 1e6 < LEAVE_S < GRACE_S < GRACE_S + HEARTBEAT_S < 2
+    assert FINISH_US / 1e6 < RECALL_S < GRACE_S < GRACE_S + HEARTBEAT_S < 2
 
 
 def test_a_robot_without_a_journal_is_not_tried_again(lab):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -37,11 +38,17 @@ class StreamEventSource:
         `patience_s`."""
         frames: list[bytes] = []
         with suppress(Unavailable):
-            while entries := insist_blocking("events", self._page, patience_s):
-                frames += [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
-                self._cursor = entries[-1][0]
-                self._forget(len(entries))
+            for page in self.pages(patience_s):
+                frames += page
         return frames
+
+    def pages(self, patience_s: float = 0.0) -> Iterator[list[bytes]]:
+        """The frames that came since the last call, a page at a time, to the end of the stream. Raises Unavailable when
+        a server is away for longer than `patience_s` before that end; the next call goes on from there."""
+        while entries := insist_blocking("events", self._page, patience_s):
+            self._cursor = entries[-1][0]
+            yield [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
+            self._forget(len(entries))
 
     def _page(self) -> list[Entry]:
         return decoded_one(self._client.xread({self._key: self._cursor}, count=_BATCHES))

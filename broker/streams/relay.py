@@ -28,7 +28,8 @@ class RelayProcess:
     """A relay for one of `shards`: the first whose lease is free. While others hold them all, it stands by.
 
     `holder` tells it from all others that may be alive. One that `drains` empties the outbox at the end; a volunteer
-    leaves that to whoever closes the run. Nothing is connected before `run`, so it may be made before a fork.
+    leaves that to whoever closes the run. At the end it still waits for another's lease as long as `may_wait()`.
+    Nothing is connected before `run`, so it may be made before a fork.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class RelayProcess:
         *,
         holder: str,
         drains: bool = True,
+        may_wait: Callable[[], bool] = lambda: True,
         passing: Passing = pass_by,
     ) -> None:
         self._url = url
@@ -51,12 +53,14 @@ class RelayProcess:
         self._emit = emit
         self._holder = holder
         self._drains = drains
+        self._may_wait = may_wait
         self._passing = passing
         self._served: int | None = None  # the shard whose lease is ours, as far as we know
         self._last_try: float | None = None  # until when a server in trouble is borne at the end
 
-    def run(self, stopping: Callable[[], bool]) -> None:
+    def run(self, stopping: Callable[[], bool]) -> bool:
         """Relay until `stopping()`; one that drains, then until the outbox is empty and all held copies are put out.
+        False when it left without a lease, because others held them all to the end.
 
         Survives a server that is away or refuses, and the loss of its lease. Raises Unavailable when that lasts for
         longer than a few seconds at the end, and when the shard's streams are gone.
@@ -64,15 +68,14 @@ class RelayProcess:
         while True:
             try:
                 with connect(self._url) as client, Line(client) as line:
-                    self._serve(client, line, stopping)
-                return
+                    return self._serve(client, line, stopping)
             except Deposed:
                 self._tell_deposed()
             except Overtaken:
                 time.sleep(PAUSE_S)
             except (*OUTAGE, ResponseError) as error:
                 if not self._bears(error, stopping()):
-                    return
+                    return False
                 time.sleep(PAUSE_S)
 
     def _bears(self, error: RedisError, is_stopping: bool) -> bool:
@@ -85,11 +88,11 @@ class RelayProcess:
             raise Unavailable(f"relay: {error}") from error
         return self._drains or not is_stopping
 
-    def _serve(self, client: redis.Redis, line: Line, stopping: Callable[[], bool]) -> None:
-        """One tenure, from its lease to its end in order."""
+    def _serve(self, client: redis.Redis, line: Line, stopping: Callable[[], bool]) -> bool:
+        """One tenure, from its lease to its end in order. False: there was none."""
         lease = self._await_lease(line, stopping)
         if lease is None:
-            return
+            return False
         assert self._served is not None
         mind = Relay(self._run, self._seed)
         tenure = Tenure(client, line, lease, self._names, self._served, mind, self._emit, self._passing)
@@ -100,9 +103,10 @@ class RelayProcess:
         else:
             tenure.leave()
         lease.release()
+        return True
 
     def _await_lease(self, line: Line, stopping: Callable[[], bool]) -> Lease | None:
-        """The first lease that is free; None for a volunteer that is told to stop before there is one."""
+        """The first lease that is free; None when it is told to stop before there is one, and may not wait."""
         while not stopping() or self._drains:
             pause_s = POLL_S
             for shard in self._shards:
@@ -114,6 +118,8 @@ class RelayProcess:
                 if shard == self._served:
                     self._tell_deposed()  # it was lost together with a connection
                 pause_s = min(pause_s, wait_s)
+            if not self._may_wait() and stopping():
+                return None
             time.sleep(pause_s)
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -13,6 +14,7 @@ from broker.ports import Unavailable
 from broker.streams.connection import check_server, connect
 from broker.streams.desk import StreamDesk
 from deploy.brief import papers_of
+from deploy.closing import remove
 from deploy.commands.options import Experiment, given
 from deploy.commands.output import show
 from deploy.environment import Unable
@@ -62,7 +64,7 @@ def deal(*, experiment: Experiment = Experiment(), server: Server = Server()) ->
     try:
         _deal(run, prepared, settings.redis_url)
     except Unavailable as error:
-        raise Unable(f"the server went away: {error}") from None
+        raise Unable(f"run {run} could not be dealt, the server went away: {error}") from None
     if settings.json_:
         show(
             json_line({"run": run, "robots": settings.robots, "parts": len(prepared.deal.parts), "seed": settings.seed})
@@ -73,18 +75,24 @@ def deal(*, experiment: Experiment = Experiment(), server: Server = Server()) ->
 
 
 def _deal(run: str, prepared: Prepared, url: str) -> None:
-    """Raises ServerUnfit, Unavailable."""
+    """All of it, or if the server allows nothing. Raises ServerUnfit, Unavailable."""
     deal = prepared.deal
     papers = papers_of(settings_row(run, "run", version(), prepared), deal.record())
     first = Conductor(prepared.plan, prepared.bounds.for_us).first
     with connect(url) as client:
         check_server(client)
-        StreamDesk(client, run).deal(deal.dealing(run, prepared.terms, first, papers))
-        events = RunEvents(client, run, "lab", lambda _stamped: None)
-        events.emit(RunDealt(len(deal.robots), len(deal.parts)))
-        events.publish()
-        for robot in deal.robots:
-            enqueue_robot(client, run, robot)
+        desk = StreamDesk(client, run)
+        try:
+            desk.deal(deal.dealing(run, prepared.terms, first, papers))
+            events = RunEvents(client, run, "lab", lambda _stamped: None)
+            events.emit(RunDealt(len(deal.robots), len(deal.parts)))
+            events.publish()
+            for robot in deal.robots:
+                enqueue_robot(client, run, robot)
+        except Unavailable:
+            with suppress(Unavailable):
+                remove(client, desk, run, deal.robots)
+            raise
 
 
 def _lines(run: str, prepared: Prepared) -> list[str]:

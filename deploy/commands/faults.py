@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
@@ -19,6 +18,7 @@ from broker.grammar import Line
 from broker.plan import Planned
 from deploy.asking import Answer, LivePlan, live_plan
 from deploy.commands.output import show as print_result
+from deploy.commands.serving import Run, Service
 from deploy.discovery import find_live
 from deploy.filing import json_line
 from deploy.outlook import MOST_TO_COME, Coming, Later, Outlook, Standing, outlook, remaining, still_to_come
@@ -76,18 +76,14 @@ app = App(
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Where:
+class Where(Service):
     """Which run, and how to show what comes of it."""
 
-    runs_dir: Annotated[str, Parameter(help="Where records are kept.", env_var="ROBOTS_RUNS_DIR")] = "runs"
-    redis_url: Annotated[
-        str | None, Parameter(help="The server of a run of another host.", env_var="ROBOTS_REDIS_URL")
-    ] = None
     json_: Annotated[bool, Parameter(name="--json", help="Print the result as one JSON object.")] = False
 
     def plan(self, run: str | None) -> AbstractContextManager[LivePlan]:
         """The plan of the live run that is meant. Raises NoSuchRun, Unfit, ServerUnfit, Unable."""
-        return live_plan(find_live(Path(self.runs_dir), run, self.redis_url))
+        return live_plan(find_live(self.runs, run, self.redis_url))
 
 
 Fault = Annotated[str, Parameter(allow_leading_hyphen=False, help="One text in quotes; ; stands between several.")]
@@ -95,7 +91,6 @@ What = Annotated[
     str,
     Parameter(allow_leading_hyphen=False, help="A name (loss), one fault's text ('loss 0.5 r03') or number ('#4')."),
 ]
-Run = Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one]")]
 Surplus = Annotated[str, Parameter(allow_leading_hyphen=False, show=False)]
 
 

@@ -5,7 +5,6 @@ Only looked at: nothing is written on the server, and the run does not notice.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,8 +17,9 @@ from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.patience import TROUBLE
 from deploy.commands.columns import in_columns
-from deploy.commands.faults import Run, Where
+from deploy.commands.faults import Where
 from deploy.commands.output import show
+from deploy.commands.serving import Run
 from deploy.discovery import Whereabouts, find_live
 from deploy.environment import Unable
 from deploy.filing import json_line
@@ -70,7 +70,7 @@ def ps(run: Run = None, /, *, where: Where = _HERE) -> int:
     """Show how the robots of a live run fare.
 
     RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live."""
-    whereabouts = find_live(Path(where.runs_dir), run, where.redis_url)
+    whereabouts = find_live(where.runs, run, where.redis_url)
     with connect(whereabouts.url) as client:
         check_server(client)
         try:

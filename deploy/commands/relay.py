@@ -7,6 +7,8 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from broker.ports import RunGone, Unavailable
+from broker.streams.connection import connect
+from broker.streams.controls import read_course
 from deploy.brief import NoPapers, read_terms
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import tell
@@ -59,11 +61,23 @@ def _relay(where: Whereabouts, shard: int | None, endings: Endings) -> None:
     except (RunGone, NoPapers):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or none of ours") from None
     except Unavailable as error:
-        raise Unable(f"the run's server is gone: {error}") from None
+        if _is_held(where):
+            raise Unable(f"run {where.run} cannot be relayed any more: {error}") from None
+        tell(f"run {where.run} is over, its server does not hold it any more")
+        return
     if endings.reason is not None:
         tell(f"run {where.run}: left")
     else:
         tell(f"run {where.run} is over; judge it with: robots verify {where.run}")
+
+
+def _is_held(where: Whereabouts) -> bool:
+    """Whether the server still holds the run. Raises Unable."""
+    try:
+        with connect(where.url) as client:
+            return read_course(client, where.run) is not None
+    except Unavailable as error:
+        raise Unable(f"the run's server is gone: {error}") from None
 
 
 def _is_to_leave(where: Whereabouts, endings: Endings) -> bool:

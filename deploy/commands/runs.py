@@ -85,7 +85,7 @@ def _recorded(folder: Path, now_s: float) -> list[_Recorded]:
 
 
 def _is_record(path: Path) -> bool:
-    if path.is_symlink():  # `latest`
+    if path.is_symlink() or path.name.startswith("."):  # `latest`; a draft
         return False
     try:
         return any((path / name).is_file() for name in ("settings.json", LIVE))

@@ -20,12 +20,22 @@ from broker.streams.connection import check_server, connect, parse_url
 from deploy.commands.output import tell
 from deploy.discovery import Whereabouts, find_live, newest_on
 from deploy.endings import Endings
+from deploy.environment import Unable
 from deploy.settings import Unfit
+from telemetry.record import NoSuchRun
 
 _ASK_S: Final = 0.5  # between two looks whether a run was dealt
 
+
+class RunLost(Unable):
+    """The run's server does not hold it any more, and it was not stopped; the message is one line."""
+
+
 Newest = Callable[[redis.Redis], str | None]
 """Which run on a server is meant when none is named; None: one that is still to come. Raises Unavailable."""
+
+
+Run = Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one]")]
 
 
 @Parameter(name="*")
@@ -49,15 +59,22 @@ def serve(
     service: Service, run: str | None, is_staying: bool, endings: Endings, do: Callable[[Whereabouts], None]
 ) -> None:
     """`do` something for the run that is meant. On a server that is named, and with no run named, that is the next one
-    that is dealt there if none is live yet; and with `is_staying`, all that follow too, one after the other.
+    that is dealt there if none is live yet; and with `is_staying`, all that follow too, one after the other, also after
+    one that is lost or cannot be served.
 
-    Raises NoSuchRun, Unfit, ServerUnfit, Unable.
+    Raises NoSuchRun, RunLost, Unfit, ServerUnfit, Unable.
     """
     served: list[str] = []
+    is_staying = is_staying and run is None and service.redis_url is not None
     while (where := await_live(service, run, endings, served)) is not None:
         served.append(where.run)
-        do(where)
-        if run is not None or service.redis_url is None or not is_staying or endings.reason is not None:
+        try:
+            do(where)
+        except (NoSuchRun, RunLost) as error:
+            if not is_staying:
+                raise
+            tell(str(error))
+        if not is_staying or endings.reason is not None:
             return
 
 
@@ -69,8 +86,10 @@ def await_live(
     if run is not None or service.redis_url is None:
         return find_live(service.runs, run, service.redis_url)
     with reached(service.redis_url) as client:
-        name = _next_run(client, but, endings, newest)
-    return None if name is None else find_live(service.runs, name, service.redis_url)
+        while (name := _next_run(client, but, endings, newest)) is not None:
+            with suppress(NoSuchRun):  # removed since
+                return find_live(service.runs, name, service.redis_url)
+    return None
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from cyclopts import Parameter
 from broker.ports import RunGone, Unavailable
 from broker.streams.controls import read_course
 from broker.streams.desk import StreamDesk
-from deploy.closing import LEAVE_S, forget_run
-from deploy.commands.faults import Run
+from deploy.closing import ROBOTS_END_S, forget_run, succeeding
 from deploy.commands.output import show
-from deploy.commands.serving import Service, reached
+from deploy.commands.serving import Run, Service, reached
 from deploy.discovery import find_live
 from deploy.environment import Unable
 from deploy.robot_queue import look
@@ -55,13 +54,14 @@ def stop(
                 raise RunGone
             if course.stop is None:
                 StreamDesk(client, where.run).order("stop", b"stopped")
-            deadline = time.monotonic() + LEAVE_S
+            deadline = time.monotonic() + ROBOTS_END_S
             while any(job.state == "running" for job in look(client, where.run, course.robots)):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(_LOOK_S)
             if forget:
-                forget_run(client, where.run)
+                with succeeding(client, where.run, lambda: True):
+                    forget_run(client, where.run)
         except RunGone:
             raise NoSuchRun(f"run {where.run} is gone from its server") from None
         except Unavailable as error:

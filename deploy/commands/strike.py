@@ -10,8 +10,9 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from broker.durations import format_duration, parse_duration
-from deploy.commands.faults import Run, Where
+from deploy.commands.faults import Where
 from deploy.commands.output import show
+from deploy.commands.serving import Run
 from deploy.filing import json_line
 from deploy.settings import Unfit
 from deploy.wording import set_lines, set_words

@@ -15,7 +15,7 @@ from deploy.brief import NoPapers, read_brief
 from deploy.closing import close
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import tell
-from deploy.commands.serving import Service, pause, serve
+from deploy.commands.serving import RunLost, Service, pause, serve
 from deploy.discovery import Whereabouts
 from deploy.endings import Endings
 from deploy.environment import Unable
@@ -67,7 +67,7 @@ def supervise(
 
 
 def _supervise(where: Whereabouts, endings: Endings) -> None:
-    """One run, to its end or ours. Raises NoSuchRun, Unable."""
+    """One run, to its end or ours. Raises NoSuchRun, RunLost, Unable."""
     with connect(where.url) as client:
         try:
             brief = read_brief(client, where.run)
@@ -78,27 +78,30 @@ def _supervise(where: Whereabouts, endings: Endings) -> None:
             tell(f"run {where.run}: supervising it, or standing by")
             reason = supervisor.supervise()
             if endings.reason is not None:
-                supervisor.leave()
+                with suppress(RunGone, Unavailable):  # the lease runs out by itself
+                    supervisor.leave()
                 tell(f"run {where.run}: left; it goes on")
             else:
-                _end(where, supervisor, reason, brief.terms.seed, client)
+                _end(where, supervisor, reason, brief.terms.seed, client, endings)
         except (RunGone, NoPapers) as error:
             raise _lost(where.run) if isinstance(error, RunGone) else NoSuchRun(str(error)) from None
         except Unavailable as error:
             raise Unable(f"the server of run {where.run} went away: {error}") from None
 
 
-def _end(where: Whereabouts, supervisor: RunSupervisor, reason: str, seed: int, client: redis.Redis) -> None:
+def _end(
+    where: Whereabouts, supervisor: RunSupervisor, reason: str, seed: int, client: redis.Redis, endings: Endings
+) -> None:
     """Of several supervisors, the one that leads sees to an end in order."""
     if reason == LOST:
         raise _lost(where.run)
     if supervisor.is_leading:
         supervisor.stop(reason)
         with suppress(RunGone):  # somebody was faster
-            close(client, where.url, where.run, seed)
+            close(client, where.url, where.run, seed, lambda: endings.reason is None, tell)
             supervisor.leave()
     tell(f"run {where.run} is over ({reason}); record and judge it with: robots verify --wait {where.run}")
 
 
-def _lost(run: str) -> Unable:
-    return Unable(f"the server does not hold run {run} any more; nothing can be proven of it")
+def _lost(run: str) -> RunLost:
+    return RunLost(f"the server does not hold run {run} any more; nothing can be proven of it")

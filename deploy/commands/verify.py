@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Final
 
 import redis
@@ -11,7 +13,7 @@ from cyclopts import Parameter
 from broker.ports import RunGone, Unavailable
 from broker.streams.desk import StreamDesk
 from deploy.brief import NoPapers, read_brief, read_papers
-from deploy.closing import await_end, close, forget_run, record_run, succeed
+from deploy.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import show, tell
 from deploy.commands.serving import Service, await_live, pause, reached
@@ -20,6 +22,7 @@ from deploy.endings import Endings
 from deploy.environment import Unable, demand_records
 from deploy.filing import json_line, shown_folder
 from deploy.run_events import RunEvents
+from deploy.settings import Unfit
 from deploy.started import STARTED_S
 from deploy.supervisor import LOST
 from telemetry.handlers.progress import Progress
@@ -96,26 +99,53 @@ def _await_parent(service: Service, where: Whereabouts, parent: int, endings: En
 def _record(service: Service, where: Whereabouts, endings: Endings, is_to_be_forgotten: bool, is_json: bool) -> int:
     """See the run to its end, and record it. Raises NoSuchRun, Unable, ServerUnfit."""
     run = where.run
-    demand_records(service.runs)
+    _demand_place(service.runs, run)
     with reached(where.url) as client:
         try:
-            papers = read_papers(StreamDesk(client, run), run)
-            tell(f"run {run}: waiting for its end")
-            ended = _end_of(client, run, endings)
-            if ended is None:
-                tell(f"run {run}: left; it goes on, or is still to be recorded")
-                return INTERRUPTED
-            if ended != LOST:
-                succeed(client, run, lambda: endings.reason is None)
-                close(client, where.url, run, read_brief(client, run).terms.seed)
-            result = record_run(client, run, service.runs, papers, ended)
-            if is_to_be_forgotten:
-                forget_run(client, run)
-        except (RunGone, NoPapers) as error:
-            raise NoSuchRun(str(error) if isinstance(error, NoPapers) else f"run {run} is gone") from None
+            result = _see_to_its_end(client, where, service.runs, endings)
+            if result is not None and is_to_be_forgotten:
+                with suppress(RunGone):  # it was lost, or somebody was faster
+                    forget_run(client, run)
+        except NoPapers as error:
+            raise NoSuchRun(str(error)) from None
+        except RunGone:
+            if not is_recorded(service.runs, run):
+                raise NoSuchRun(f"run {run} is gone") from None
+            return _judge(service, run, is_json)  # another has recorded it here, and removed it
         except Unavailable as error:
             raise Unable(f"the server of run {run} went away: {error}") from None
+    if result is None:
+        tell(f"run {run}: left; it goes on, or is still to be recorded")
+        return INTERRUPTED
     return _show(result, is_json)
+
+
+def _demand_place(runs: Path, run: str) -> None:
+    """The run can be recorded in `runs`, or is by the time it has ended. Raises Unfit."""
+    demand_records(runs)
+    folder = runs / run
+    if folder.is_dir() and any(folder.iterdir()) and not is_recorded(runs, run):
+        raise Unfit(f"--runs-dir: {folder} was begun by somebody else and never judged; move it, or record elsewhere")
+
+
+def _see_to_its_end(client: redis.Redis, where: Whereabouts, runs: Path, endings: Endings) -> Result | None:
+    """None when a person did not wait for it. Raises RunGone, NoPapers, Unavailable."""
+    run = where.run
+
+    def is_wanted() -> bool:
+        return endings.reason is None
+
+    papers = read_papers(StreamDesk(client, run), run)
+    tell(f"run {run}: waiting for its end")
+    ended = _end_of(client, run, endings)
+    if ended is None:
+        return None
+    if ended == LOST:
+        return record_run(client, run, runs, papers, ended)
+    with succeeding(client, run, is_wanted):
+        if is_wanted():
+            close(client, where.url, run, read_brief(client, run).terms.seed, is_wanted, tell)
+        return record_run(client, run, runs, papers, ended) if is_wanted() else None
 
 
 def _end_of(client: redis.Redis, run: str, endings: Endings) -> str | None:
