@@ -99,7 +99,7 @@ class Chaos:
 
     def inherit(self, played: Iterable[Due], befallen: Iterable[FleetRow]) -> None:
         """Take over from another player: what it has `played`, and what stands in the fleet log of it."""
-        pauses, ended = _pauses_of(befallen), set[tuple[int, int]]()
+        pauses, ended = _told_pauses(befallen), set[tuple[int, int]]()
         for due in reversed(list(played)):  # from the last on: there may be earlier turns that failed, and are not told
             turn = (due.instance, due.turn)
             if due.is_end:
@@ -203,7 +203,7 @@ class _Pause:
     is_over: bool = False
 
 
-def _pauses_of(befallen: Iterable[FleetRow]) -> dict[str, list[_Pause]]:
+def _told_pauses(befallen: Iterable[FleetRow]) -> dict[str, list[_Pause]]:
     """All that were told, in order, by the deed's text."""
     pauses: dict[str, list[_Pause]] = defaultdict(list)
     for row in befallen:
