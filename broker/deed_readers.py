@@ -15,6 +15,7 @@ from broker.spelling import Word, Words, one_of
 _NUMBERED: Final = re.compile(r"(rq:r|relay:|r)([0-9]{1,7})")
 _KINDS: Final[Mapping[str, Literal["robot", "rq", "relay"]]] = {"r": "robot", "rq:r": "rq", "relay:": "relay"}
 _VICTIM_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, supervisor, redis or robot (any)"
+_SUPERVISED_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, redis or robot (any)"
 
 
 def _kill(words: Words) -> ProcessFault:
@@ -22,25 +23,20 @@ def _kill(words: Words) -> ProcessFault:
 
 
 def _pause(words: Words) -> ProcessFault:
-    return Pause(_victim(words.take()))
+    return Pause(_supervised(words.take()))
 
 
 def _resume(words: Words) -> ProcessFault:
     word = words.take()
-    allowed = "a process that is paused, such as r03, rq:r03, relay:1, supervisor or redis"
-    victim = _victim(word, allowed)
+    allowed = "a process that is paused, such as r03, rq:r03, relay:1 or redis"
+    victim = _supervised(word, allowed)
     if victim.is_any:
         raise word.misspelt(allowed)
     return Resume(victim)
 
 
 def _restart(words: Words) -> ProcessFault:
-    word = words.take()
-    allowed = "a process such as r03, rq:r03, relay, relay:1, redis or robot (any)"
-    victim = _victim(word, allowed)
-    if victim.kind == "supervisor":
-        raise word.misspelt(allowed)
-    return Restart(victim)
+    return Restart(_supervised(words.take()))
 
 
 def _crash(words: Words) -> ProcessFault:
@@ -80,6 +76,14 @@ def _victim(word: Word, allowed: str = _VICTIM_HELP) -> Victim:
     if numbered is None:
         raise word.misspelt(allowed)
     return Victim(_KINDS[numbered[1]], int(numbered[2]))
+
+
+def _supervised(word: Word, allowed: str = _SUPERVISED_HELP) -> Victim:
+    """Anybody but the supervisor: whoever does the deed must be there to end it."""
+    victim = _victim(word, allowed)
+    if victim.kind == "supervisor":
+        raise word.misspelt(allowed)
+    return victim
 
 
 def _robot(word: Word, allowed: str = "a robot such as r03") -> Victim:

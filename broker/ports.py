@@ -176,7 +176,8 @@ Ending = Literal["exit", "signal", "silent", "lease"]
 
 
 class Deed(msgspec.Struct, frozen=True):
-    """A process fault that was due, with the victim that was drawn: told before it is done.
+    """A process fault that was due, with the victim that was drawn: told before it is done, or before another host's
+    RQ worker is asked to do it, and it does not show whether that one obeyed.
 
     `entry` is its id, by the server's clock. `text` is the fault's own: `kill robot`. A victim is `r03` (a robot's
     horse), `rq:r03` (the RQ worker that runs it; an idle one by its own name), `relay:1`, `supervisor`, `redis`, or

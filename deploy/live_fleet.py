@@ -6,6 +6,7 @@ not known here.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +35,8 @@ SERVER: Final = "redis"  # the fleet's name for a server of our own
 MOST_SERVER_DEATHS: Final = 20  # of a server that lives again each time
 END_S: Final = 5.0  # for processes to end, before they are killed
 
+_STRIKES: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
+
 
 class LiveFleet:
     """All children of the parent. To be made when everything that they need is imported (deploy/fleet.py)."""
@@ -58,7 +61,7 @@ class LiveFleet:
         self._relays = Relays(terms.shards, self.children, self._spawn_relay, self._emit)
         self._workers = RqWorkers(run, terms.robots, self.children, self._spawn_worker, self._revoke)
         self._unrecorded: deque[tuple[str, str, int]] = deque()  # deaths: victim, robot, status
-        self._struck: set[str] = set()  # by the lab, and alive as far as is known
+        self._struck: set[tuple[str, int]] = set()  # by the lab, with that signal, and alive as far as is known
         self._server_deaths = 0
         self._is_ending = False
 
@@ -87,9 +90,12 @@ class LiveFleet:
         return self.children.living
 
     def signal(self, name: str, number: int) -> None:
-        """Strike one child by a signal: its next death is not charged to it. Raises KeyError when no living child bears
-        the name."""
-        self._struck.add(name)
+        """Send a signal to one child. Its next death is not charged to it, if the signal ends it, or stops it and it
+        was not made to go on before. Raises KeyError when no living child bears the name."""
+        if number in _STRIKES:
+            self._struck.add((name, number))
+        elif number == signal.SIGCONT:
+            self._struck.discard((name, signal.SIGSTOP))
         self.children.signal(name, number)
 
     def worker_of(self, robot: str) -> str | None:
@@ -137,13 +143,13 @@ class LiveFleet:
         self.children.end_all(END_S)
 
     def _replace(self, death: Death) -> None:
+        strikes = {(name, number) for name, number in self._struck if name == death.name}
+        self._struck -= strikes
         if death.name == SERVER:
             self._revive_server(death)
         elif not self._is_ending:
-            is_charged = death.name not in self._struck
-            self._relays.replace(death, is_charged)
-            self._workers.replace(death, is_charged)
-        self._struck.discard(death.name)
+            self._relays.replace(death, is_charged=not strikes)
+            self._workers.replace(death, is_charged=not strikes)
 
     def _revive_server(self, death: Death) -> None:
         self._server_deaths += 1

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -25,6 +26,7 @@ from robots.secret import Part
 SUPERVISOR: Final = "supervisor"
 
 _WORDS: Final = {signal.SIGKILL: "kill", signal.SIGSTOP: "pause", signal.SIGCONT: "resume", signal.SIGTERM: "restart"}
+_SIGNALS: Final = {word: number for number, word in _WORDS.items()} | {"amnesia": signal.SIGKILL}
 _OBEYED: Final = ("kill", "restart")  # by an RQ worker that is itself the victim; a paused one could not hear its end
 
 
@@ -81,6 +83,12 @@ class LiveVictims:
         robots = [robot for robot in self._board.robots if self._horse_of(robot) is not None or self._is_afar(robot)]
         return robots + [name for name in self._children.living if not name.startswith("rq:")]
 
+    def can(self, fault: str, name: str) -> bool:
+        """Raises Unavailable when it is not known what the robot was dealt. `crash` can be ordered of any."""
+        if fault == "contradict":
+            return self._dealt_part_of(name) is not None
+        return fault == "crash" or self._way_to(name, _SIGNALS[fault]) is not None
+
     def kill(self, name: str) -> bool:
         """Raises Unavailable when it is not known whether another host was told."""
         return self._send(name, signal.SIGKILL)
@@ -94,8 +102,8 @@ class LiveVictims:
 
     def resume(self, name: str) -> bool:
         """Likewise. A paused RQ worker may have lost its robot since: it is who was paused that goes on."""
-        child = self._paused.pop(name, None)
-        return self._send(name, signal.SIGCONT) if child is None else self._send_to_child(child, signal.SIGCONT)
+        child, number = self._paused.pop(name, None), signal.SIGCONT
+        return _go(self._way_to(name, number) if child is None else self._way_to_child(child, number))
 
     def restart(self, name: str) -> bool:
         """Likewise. SIGTERM to a robot's own process ends its life in order, and its job is queued again; to its RQ
@@ -124,30 +132,34 @@ class LiveVictims:
         return True
 
     def _send(self, name: str, number: signal.Signals) -> bool:
+        return _go(self._way_to(name, number))
+
+    def _way_to(self, name: str, number: signal.Signals) -> Callable[[], bool] | None:
+        """How the signal gets to whom the name means now; None when there is nobody, or it does not reach him."""
         if name == SUPERVISOR:
-            return self._is_mortal and number == signal.SIGKILL and _send_to(os.getpid(), number)
+            return partial(_send_to, os.getpid(), number) if self._is_mortal and number == signal.SIGKILL else None
         robot = name.removeprefix("rq:")
         if not is_robot(robot):
-            return self._send_to_child(name, number)
+            return self._way_to_child(name, number)
         child, horse = self._children.worker_of(robot), self._horse_of(robot)
         if name == robot and horse is not None:
-            return _send_to(horse, number)
+            return partial(_send_to, horse, number)
         if name != robot and child is not None:
-            return self._send_to_child(child, number)
-        return self._ask_afar(name, robot, number)
+            return self._way_to_child(child, number)
+        word = _WORDS[number]
+        is_obeyed = self._is_afar(robot) and (name == robot or word in _OBEYED)
+        return partial(self._ask_afar, robot, f"{word} {name}") if is_obeyed else None
+
+    def _way_to_child(self, child: str, number: signal.Signals) -> Callable[[], bool] | None:
+        return partial(self._send_to_child, child, number) if child in self._children.living else None
 
     def _send_to_child(self, child: str, number: signal.Signals) -> bool:
-        if child not in self._children.living:
-            return False
         self._children.signal(child, number)
         return True
 
-    def _ask_afar(self, name: str, robot: str, number: signal.Signals) -> bool:
+    def _ask_afar(self, robot: str, deed: str) -> bool:
         """Ask the RQ worker that runs the robot and is none of our children."""
-        word = _WORDS[number]
-        if not self._is_afar(robot) or (name != robot and word not in _OBEYED):
-            return False
-        deeds.ask(self._client, self._run, robot, f"{word} {name}")
+        deeds.ask(self._client, self._run, robot, deed)
         return True
 
     def _is_afar(self, robot: str) -> bool:
@@ -175,6 +187,10 @@ class LiveVictims:
         entries = readable(row.content for row in self._desk.journal(robot))
         dealt = (entry.part for entry in entries if isinstance(entry, PartKept) and entry.cause is None)
         return next(dealt, None)
+
+
+def _go(way: Callable[[], bool] | None) -> bool:
+    return way is not None and way()
 
 
 def _send_to(pid: int, number: int) -> bool:

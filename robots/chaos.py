@@ -2,14 +2,18 @@
 simulated; what differs is who can lay hands on the victims.
 
 A deed stands in the fleet log before it is done, because a death must not be charged to a robot that was killed; so
-while the server is away, deeds wait. Only the end of a pause that has begun never waits, whether its time is over or
+while the server is away, deeds wait. What cannot be done must not stand there, or it would excuse a death all the same:
+the victims are asked before. Only the end of a pause that has begun never waits, whether its time is over or
 somebody resumes the process before: it may be the server that is paused.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Protocol
 
 from broker.agenda import Due
@@ -27,8 +31,13 @@ _KINDS: Final[dict[str, Callable[[str], bool]]] = {
 
 
 class Victims(Protocol):
-    """Hands on the processes of a run. Names are those of a fleet's deeds (broker/ports.py). Each method returns False
+    """Hands on the processes of a run. Names are those of a fleet's deeds (broker/ports.py). Each deed returns False
     when there is no such victim, or nothing that could be done to it."""
+
+    def can(self, fault: str, name: str) -> bool:
+        """Whether there is such a victim, and that could be done to it now, were the server there: `fault` is the name
+        of a deed other than `resume`. Raises Unavailable when only the server knows."""
+        ...
 
     def kill(self, name: str) -> bool:
         """SIGKILL."""
@@ -90,12 +99,15 @@ class Chaos:
 
     def inherit(self, played: Iterable[Due], befallen: Iterable[FleetRow]) -> None:
         """Take over from another player: what it has `played`, and what stands in the fleet log of it."""
-        paused = _still_paused(befallen)
-        for due in played:
+        pauses, ended = _told_pauses(befallen), set[tuple[int, int]]()
+        for due in reversed(list(played)):  # from the last on: there may be earlier turns that failed, and are not told
+            turn = (due.instance, due.turn)
             if due.is_end:
-                self._paused.pop((due.instance, due.turn), None)
-            elif isinstance(due.fault, Pause) and due.fault.text() in paused:
-                self._paused[due.instance, due.turn] = paused[due.fault.text()]
+                ended.add(turn)
+            elif isinstance(due.fault, Pause) and (told := pauses[due.fault.text()]):
+                pause = told.pop()
+                if not pause.is_over and turn not in ended:
+                    self._paused[turn] = pause.victim
 
     def play(self, dues: Iterable[Due], living: Collection[str]) -> None:
         """Do what is due. `living`: the names of all robots and relays that live now, paused ones too."""
@@ -122,8 +134,11 @@ class Chaos:
             self._emit(DeedFailed(text, f"there is no {name or due.fault.victim.kind} now"))
             return
         victim = f"{name}/{due.fault.worker}" if isinstance(due.fault, Crash) else name
-        self._log.deed(text, victim)
-        if not _do(due.fault, name, self._victims):
+        is_done = False
+        if self._victims.can(due.fault.name, name):
+            self._log.deed(text, victim)
+            is_done = _do(due.fault, name, self._victims)
+        if not is_done:
             self._emit(DeedFailed(text, f"it cannot be done to {name} now"))
             return
         if isinstance(due.fault, Pause):
@@ -180,18 +195,27 @@ class Chaos:
         return f"{'rq:' if victim.kind == 'rq' else ''}{robot_name(victim.robot, self._robots)}"
 
 
-def _still_paused(befallen: Iterable[FleetRow]) -> dict[str, str]:
-    """Who was paused, and does not go on yet: the deed's text → its victim."""
-    paused: dict[str, str] = {}
+@dataclass
+class _Pause:
+    """A pause that was told, and whether its victim went on after it."""
+
+    victim: str
+    is_over: bool = False
+
+
+def _told_pauses(befallen: Iterable[FleetRow]) -> dict[str, list[_Pause]]:
+    """All that were told, in order, by the deed's text."""
+    pauses: dict[str, list[_Pause]] = defaultdict(list)
     for row in befallen:
         if not isinstance(row, Deed):
             continue
         verb, _, _ = row.text.partition(" ")
         if verb == Pause.name:
-            paused[row.text] = row.victim
+            pauses[row.text].append(_Pause(row.victim))
         elif verb == Resume.name:
-            paused = {text: victim for text, victim in paused.items() if victim != row.victim}
-    return paused
+            for pause in chain.from_iterable(pauses.values()):
+                pause.is_over |= pause.victim == row.victim
+    return pauses
 
 
 def _is_listed(name: str) -> bool:

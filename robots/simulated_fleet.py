@@ -194,6 +194,14 @@ class SimulatedFleet:
 
     # Victims.
 
+    def can(self, fault: str, name: str) -> bool:
+        if name == SERVER:
+            return True  # while it is away nothing can be told, and so nothing is done
+        if fault == "contradict":
+            return bool(self._deal.parts_of(name))
+        post = self._posts.get(name if fault == "pause" else name.removeprefix("rq:"))
+        return post is not None and post.is_filled and not (fault == "pause" and post.is_paused)
+
     def kill(self, name: str) -> bool:
         if name == SERVER:
             return self._strike_server("signal", _SIGKILL)

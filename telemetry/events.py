@@ -70,7 +70,8 @@ class ProcessDied(Event, frozen=True):
 
 
 class DeedDone(Event, frozen=True):
-    """A fault of a process was due, and was done to `victim`."""
+    """A fault of a process was due, and was done to `victim`; of one that another host's RQ worker runs, or of that RQ
+    worker: was asked for, and nothing here shows whether it was obeyed."""
 
     notable = True
     text: str

@@ -23,12 +23,13 @@ ANYBODY = st.one_of(
     st.builds(Victim, st.just("rq"), NUMBER),
     st.builds(Victim, st.sampled_from(["robot", "redis", "supervisor"])),
 )
+SUPERVISED = ANYBODY.filter(lambda victim: victim.kind != "supervisor")
 TIME_US = st.integers(0, 10**11)
 EVERY_US = st.one_of(st.none(), st.integers(10_000, 10**11))
 MOMENTARY = st.one_of(
     st.builds(Kill, ANYBODY),
-    st.builds(Restart, ANYBODY.filter(lambda victim: victim.kind != "supervisor")),
-    st.builds(Resume, ANYBODY.filter(lambda victim: not victim.is_any)),
+    st.builds(Restart, SUPERVISED),
+    st.builds(Resume, SUPERVISED.filter(lambda victim: not victim.is_any)),
     st.builds(Crash, ROBOT, st.sampled_from(WORKERS)),
     st.builds(Contradict, ROBOT),
     st.builds(Amnesia, ROBOT),
@@ -39,7 +40,7 @@ LINES = st.one_of(
         lambda victim, start, last, gap: Line(
             Pause(victim), When(start, last + 1, None if gap is None else last + 1 + gap)
         ),
-        *(ANYBODY, TIME_US, TIME_US, EVERY_US),
+        *(SUPERVISED, TIME_US, TIME_US, EVERY_US),
     ),
 )
 
@@ -109,9 +110,11 @@ def test_a_deed_reads_as_what_it_means(text: str, line: Line) -> None:
         ("pause r03 @2s+0s", "0s", 14, "a duration above 0"),
         ("pause r03 @2s+3s every 3s", "3s", 23, "a time of 3000001us or more"),
         ("restart supervisor", "supervisor", 8, "r03, rq:r03, relay, relay:1, redis or robot"),
+        ("pause supervisor @1s+1s", "supervisor", 6, "r03, rq:r03, relay, relay:1, redis or robot"),
+        ("resume supervisor", "supervisor", 7, "r03, rq:r03, relay:1 or redis"),
         ("restart r03 @2s+3s", "3s", 16, "a restart takes no time"),
         ("resume", "", 6, "a process that is paused, such as r03"),
-        ("resume robot", "robot", 7, "r03, rq:r03, relay:1, supervisor or redis"),
+        ("resume robot", "robot", 7, "r03, rq:r03, relay:1 or redis"),
         ("resume relay", "relay", 7, "relay:1"),
         ("resume r03 @2s+3s", "3s", 15, "a resume takes no time"),
         ("crash r03", "r03", 6, "secret_merger"),

@@ -154,6 +154,8 @@ def test_a_robot_whose_deaths_nobody_brought_about_has_no_budget_left(
         (["kill", ""], "allowed is a process"),
         (["kill", "r01>r02"], "allowed is a process"),
         (["kill"], "TARGET"),
+        (["pause", "supervisor"], "relay:1, redis or robot (any)"),
+        (["resume", "supervisor"], "rq:r03, relay:1 or redis"),
         (["pause", "r01", "--for", "5"], "--for: '5' is not a time"),
         (["pause", "r01", "--for", "0s"], "allowed is a duration above 0"),
         (["pause", "r01", "--for", "1s every 2s"], "--for: '1s every 2s' is not a time"),

@@ -218,6 +218,22 @@ def test_the_absence_of_the_server_is_no_delay(files: Files) -> None:
     assert state(files) == "HELD"
 
 
+def test_a_deed_on_the_server_that_failed_is_no_absence_unless_the_server_died(files: Files) -> None:
+    # Given a birth that was late, and the server struck meanwhile
+    at_ms = birth_ms(files, "r02", 2)
+    files["fleet"][0]["id"] = f"{at_ms - 9_000}-0"
+    deed(files, "kill redis", "redis", at_ms - LATE_MS)
+    assert state(files) == "HELD"
+    # When it was told that a deed failed, then it was no outage if it was this one
+    told(files, DeedFailed("kill relay", "there is no relay now"), at_ms - LATE_MS)
+    assert state(files) == "HELD"
+    told(files, DeedFailed("kill redis", "it cannot be done to redis now"), at_ms - LATE_MS)
+    assert state(files) == "BROKEN"
+    # And when the server died all the same, then time counts from there
+    befall(files, at_ms - 100, row="death", victim="redis", robot="", incarnation=0, how="signal", status=-9)
+    assert state(files) == "HELD"
+
+
 def test_a_birth_after_the_stop_is_not_late(files: Files) -> None:
     files["streams"]["orders"][-1]["id"] = f"{birth_ms(files, 'r02', 2) - 9_000 + LATE_MS}-0"
     files["fleet"][0]["id"] = f"{birth_ms(files, 'r02', 2) - 9_000}-0"

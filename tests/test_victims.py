@@ -6,6 +6,7 @@ import pytest
 
 from broker.streams.connection import connect
 from deploy.brief import Brief
+from deploy.robot_queue import JobSeen
 from deploy.vantage import vantage_on
 from deploy.victims import LiveVictims
 from robots.ending import Bounds
@@ -27,12 +28,15 @@ class Children:
         return self.runs.get(robot)
 
 
-def hands_on(children: Children, runs: dict[str, str]) -> LiveVictims:
-    """Victims of whom `runs` tells which child runs each robot now; no other host runs any."""
+def hands_on(children: Children, runs: dict[str, str], afar: str = "", is_mortal: bool = False) -> LiveVictims:
+    """Victims of whom `runs` tells which child runs each robot now; another host runs `afar`, if anybody does."""
     children.runs = runs
     client = connect("unix:///nowhere.sock")  # never asked
     brief = Brief("abc123", ("r00", "r01"), Terms(2, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
-    return LiveVictims(vantage_on(client, brief, "lab", lambda _stamped: None), children)
+    vantage = vantage_on(client, brief, "lab", lambda _stamped: None)
+    if afar:
+        vantage.board.jobs = {afar: JobSeen(afar, "running")}
+    return LiveVictims(vantage, children, is_mortal)
 
 
 @pytest.mark.parametrize("name", ["rq:r01", "relay:0", "redis"])
@@ -64,3 +68,36 @@ def test_a_robot_that_nobody_runs_cannot_be_struck() -> None:
     victims = hands_on(Children("rq:w00"), {})
 
     assert not any(strike(name) for strike in (victims.restart, victims.pause) for name in ("r01", "rq:r01", "relay:9"))
+
+
+# What could be done, before it is.
+
+CLUSTER = ("kill supervisor", "kill r01", "pause r01", "restart r01", "amnesia r01", "kill rq:r01", "restart rq:r01")
+PARENT = (
+    *("kill redis", "pause redis", "restart redis", "kill relay:0", "pause relay:0", "restart relay:0"),
+    *("kill rq:r00", "pause rq:r00", "restart rq:r00"),
+)
+NOBODYS = ("kill r00", "pause r00", "amnesia r00", "kill relay:1", "kill rq:r07", "restart supervisor")
+
+
+def test_a_parent_can_strike_its_children_and_a_supervisor_of_a_cluster_whoever_obeys_and_itself() -> None:
+    # Given a parent whose RQ worker has no horse, and a supervisor without children, of whom others run r01
+    parent = hands_on(Children("rq:w00", "relay:0", "redis"), {"r00": "rq:w00"})
+    supervisor = hands_on(Children(), {}, afar="r01", is_mortal=True)
+
+    # Then each can do what it can, and says so
+    deeds = (*CLUSTER, *PARENT, *NOBODYS, "pause rq:r01")
+    assert [deed for deed in deeds if parent.can(*deed.split())] == [*PARENT]
+    assert [deed for deed in deeds if supervisor.can(*deed.split())] == [*CLUSTER]
+
+
+@pytest.mark.parametrize("deed", [*PARENT, *NOBODYS, "kill supervisor", "pause rq:r01"])
+def test_what_can_be_done_is_and_nothing_else(deed: str) -> None:
+    fault, name = deed.split()
+    children = Children("rq:w00", "relay:0", "redis")
+    victims = hands_on(children, {"r00": "rq:w00"})
+
+    is_possible = victims.can(fault, name)
+
+    assert not children.heard, "to ask is not to strike"
+    assert getattr(victims, fault)(name) == is_possible == bool(children.heard)

@@ -1,7 +1,9 @@
 """The right to supervise a run, for which supervisors on any host compete: one key, good for 3 s from each renewal.
 
-It keeps two supervisors from doing the same work; no promise rests on it. Whatever a supervisor does that must not be
-done twice is refused by the stream or the job that it is done to, so one that was paused under its lease does no harm.
+It keeps two supervisors from doing the same work; no promise rests on it. It is no fence: one that was paused under its
+lease, and goes on, may still finish the turn that it was in. An order that was given, a plan that was superseded and a
+job that has moved on are refused by the stream or the job; but a kill, an order to crash, a contradiction, or a lost
+lease that is told as a death is then done or told once more than it should be.
 """
 
 from __future__ import annotations

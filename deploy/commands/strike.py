@@ -41,12 +41,20 @@ _Target = Annotated[
         help="Who: r03 (its process), rq:r03 (its RQ worker), relay, relay:1, supervisor, redis or robot (any).",
     ),
 ]
+_Stopped = Annotated[
+    str,
+    Parameter(
+        name="TARGET",
+        allow_leading_hyphen=False,
+        help="Who: r03 (its process), rq:r03 (its RQ worker), relay, relay:1, redis or robot (any).",
+    ),
+]
 _Paused = Annotated[
     str,
     Parameter(
         name="TARGET",
         allow_leading_hyphen=False,
-        help="Who is paused: r03 (its process), rq:r03 (its RQ worker), relay:1, supervisor or redis.",
+        help="Who is paused: r03 (its process), rq:r03 (its RQ worker), relay:1 or redis.",
     ),
 ]
 _Worker = Annotated[
@@ -60,7 +68,7 @@ def kill(target: _Target, run: Run = None, /, *, where: Where = _HERE) -> int:
 
 
 def pause(
-    target: _Target,
+    target: _Stopped,
     run: Run = None,
     /,
     *,

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from telemetry.events import ProcessDied, ProcessStarted, RelayResumed, RobotWaiting, Stamped, WorkerGaveUp
+from telemetry.events import DeedFailed, ProcessDied, ProcessStarted, RelayResumed, RobotWaiting, Stamped, WorkerGaveUp
 from telemetry.verdict.births import Births, births_of
 from telemetry.verdict.fates import Rulebook, Ruling
 from telemetry.verdict.finding import CannotTell
@@ -102,7 +102,13 @@ class Case:
     @cached_property
     def fleet(self) -> Fleet:
         """Deeds and deaths."""
-        return Fleet(self._intact("fleet"))
+        return Fleet(self._intact("fleet"), self.failed_deeds)
+
+    @cached_property
+    def failed_deeds(self) -> frozenset[str]:
+        """The texts of deeds of which somebody said that they could not be done; lost events say nothing."""
+        told: list[Stamped] = self.contents.get("events", [])
+        return frozenset(stamped.event.text for stamped in told if isinstance(stamped.event, DeedFailed))
 
     @property
     def has_fleet(self) -> bool:

@@ -9,7 +9,8 @@ A second opinion, so nothing here may be shared with the code that restarts. The
   restart of a robot or of an RQ worker, which as a rule kills nobody, does so for no more than 5 s.
 * A process that ends with status 75 found a later life of its robot: nobody died with it. Nor did the life that a death
   names, if envelopes of it were sent afterwards; but whoever lost its lease counts as dead, whatever it still does.
-* How long robots were away counts from the last row about the server, if one came meanwhile: an outage is no delay.
+* How long robots were away counts from the last row about the server, if one came meanwhile: an outage is no delay. A
+  deed is none if it was told that such a one failed: then only the death that it may have brought about counts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -63,10 +64,12 @@ class Downtime(NamedTuple):
 
 
 class Fleet:
-    """The deeds and deaths of a run, in their order."""
+    """The deeds and deaths of a run, in their order. `failed`: the texts of deeds of which it was told that they could
+    not be done, each at least once."""
 
-    def __init__(self, rows: Iterable[DeedRow | DeathRow]) -> None:
+    def __init__(self, rows: Iterable[DeedRow | DeathRow], failed: Set[str] = frozenset()) -> None:
         self.rows = tuple(rows)
+        self._failed = failed
         self.deeds = [row for row in self.rows if isinstance(row, DeedRow)]
 
     @cached_property
@@ -125,7 +128,8 @@ class Fleet:
     @cached_property
     def _server_ms(self) -> list[int]:
         """When something befell the server."""
-        return sorted(ms_of(row.id) for row in self.rows if row.victim == SERVER)
+        rows = [row for row in self.rows if row.victim == SERVER]
+        return sorted(ms_of(row.id) for row in rows if isinstance(row, DeathRow) or row.text not in self._failed)
 
     def last_ms(self, end_ms: int) -> int:
         """When, before `end_ms`, something last befell the fleet; 0 when nothing did."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-from telemetry.events import DeedFailed, Stamped, WorkerCrashed, WorkerGaveUp, WorkerRestarted
+from telemetry.events import Stamped, WorkerCrashed, WorkerGaveUp, WorkerRestarted
 from telemetry.verdict.births import Births
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, broken
@@ -50,7 +50,6 @@ def answered(case: Case) -> Iterator[Finding]:
 
 def unfelt(case: Case) -> Iterator[Finding]:
     """Injected crashes of which the life that went on knows nothing."""
-    failed = {stamped.event.text for stamped in case.events if isinstance(stamped.event, DeedFailed)}
     crashes_us = _crashes_us(case)
 
     @cache
@@ -59,7 +58,7 @@ def unfelt(case: Case) -> Iterator[Finding]:
 
     for deed in case.fleet.deeds:
         robot, _, worker = deed.victim.partition("/")
-        if not worker or not deed.text.startswith("crash ") or deed.text in failed:
+        if not worker or not deed.text.startswith("crash ") or deed.text in case.failed_deeds:
             continue
         due_us = ms_of(deed.id) * 1000
         birth = case.births.get(robot, Births()).latest_by((due_us - CLOCKS_DIFFER_US) // 1000)

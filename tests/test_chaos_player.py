@@ -1,0 +1,220 @@
+"""The player of deeds without a simulation: what stands in the fleet log of each, and what an heir makes of that."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from broker.agenda import Due
+from broker.conductor import Conductor
+from broker.grammar import parse_line, parse_lines
+from broker.memory import MemoryServer
+from broker.memory_fleet import MemoryFleetLog
+from broker.ports import FleetRow
+from broker.schedule import timed
+from robots.chaos import Chaos
+from robots.lives import charged
+from telemetry.clock import SystemClock
+from telemetry.events import AnyEvent, DeedDone, DeedFailed
+
+SECOND = 1_000_000
+
+
+class Hands:
+    """Victims to whom all is done that is asked, and put down, but nothing to those who are `beyond` reach."""
+
+    def __init__(self, *beyond: str) -> None:
+        self.beyond = set(beyond)
+        self.done: list[tuple[str, str]] = []
+
+    def can(self, fault: str, name: str) -> bool:
+        return name not in self.beyond
+
+    def kill(self, name: str) -> bool:
+        return self._do("kill", name)
+
+    def pause(self, name: str) -> bool:
+        return self._do("pause", name)
+
+    def resume(self, name: str) -> bool:
+        return self._do("resume", name)
+
+    def restart(self, name: str) -> bool:
+        return self._do("restart", name)
+
+    def crash(self, robot: str, worker: str) -> bool:
+        return self._do("crash", robot)
+
+    def contradict(self, robot: str) -> bool:
+        return self._do("contradict", robot)
+
+    def amnesia(self, robot: str) -> bool:
+        return self._do("amnesia", robot)
+
+    def _do(self, verb: str, name: str) -> bool:
+        self.done.append((verb, name))
+        return name not in self.beyond
+
+
+class Stage:
+    """A player with its log, its hands and what it told."""
+
+    def __init__(self, hands: Hands, seed: int = 1, robots: int = 100) -> None:
+        self.log = MemoryFleetLog(MemoryServer(SystemClock()))
+        self.events: list[AnyEvent] = []
+        self.chaos = Chaos(seed, robots, self.log, hands, self.events.append)
+
+    def play(self, text: str, *living: str, instance: int = 0, turn: int = 0) -> None:
+        self.chaos.play([Due(instance, turn, parse_line(text).fault)], living)
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        return [(row.text, row.victim) for row in self.log.rows()]
+
+
+def test_names_are_those_of_the_run_however_many_robots_it_has() -> None:
+    stage = Stage(Hands(), robots=1000)
+
+    stage.play("kill r3", "r003")
+    stage.play("crash r4/inbox_reader", "r004")
+
+    assert [victim for _, victim in stage.told] == ["r003", "r004/inbox_reader"]
+
+
+def test_who_is_struck_depends_on_seed_fault_turn_and_who_lives_and_on_no_order() -> None:
+    def struck(seed: int, instance: int, turn: int, living: list[str]) -> str:
+        stage = Stage(Hands(), seed)
+        stage.play("kill robot", *living, instance=instance, turn=turn)
+        return stage.told[0][1]
+
+    names = [f"r{number:02d}" for number in range(100)] + ["relay:0"]
+    drawn = {(s, i, t): struck(s, i, t, names) for s in range(5) for i in range(5) for t in range(5)}
+
+    assert all(struck(*key, names[::-1]) == victim for key, victim in drawn.items())
+    assert len(set(drawn.values())) > 50
+    assert "relay:0" not in drawn.values()
+
+
+# What cannot be done.
+
+
+@pytest.mark.parametrize(
+    ("text", "victim"),
+    [
+        *(("kill redis", "redis"), ("restart redis", "redis"), ("pause rq:r02 @0s+1s", "rq:r02")),
+        *(("kill supervisor", "supervisor"), ("crash r02/inbox_reader", "r02"), ("contradict r02", "r02")),
+        ("amnesia r02", "r02"),
+    ],
+)
+def test_what_cannot_be_done_is_not_tried_and_excuses_no_death(text: str, victim: str) -> None:
+    # Given somebody of whom it is known that he is beyond reach
+    hands = Hands(victim)
+    stage = Stage(hands)
+
+    # When he is to be struck, and a robot dies after that
+    stage.play(text, "r02")
+    stage.log.death("r02", "r02", 1, "exit", 1)
+
+    # Then nothing was done and nothing told but that, and the death is the robot's own
+    assert (hands.done, len(stage.log.rows())) == ([], 1)
+    assert stage.events == [DeedFailed(parse_line(text).fault.text(), f"it cannot be done to {victim} now")]
+    assert len(charged(stage.log.rows(), "r02")) == 1
+
+
+def test_what_can_be_done_stands_in_the_log_before_it_is() -> None:
+    class Watching(Hands):
+        def _do(self, verb: str, name: str) -> bool:
+            assert stage.told == [("kill r02", "r02")]
+            return super()._do(verb, name)
+
+    hands = Watching()
+    stage = Stage(hands)
+    stage.play("kill r02", "r02")
+
+    assert hands.done == [("kill", "r02")]
+    assert stage.events == [DeedDone("kill r02", "r02")]
+
+
+# What an heir takes over.
+
+
+class Heir:
+    """Who takes over `after_s` into a plan, when the log tells of these deeds (text and victim); then goes on."""
+
+    def __init__(self, plan: str, after_s: float, rows: Sequence[tuple[str, str]]) -> None:
+        self._hands = Hands()
+        self._stage = Stage(self._hands)
+        self._conductor = Conductor(timed(parse_lines(plan)), 60 * SECOND)
+        self._stage.chaos.inherit(self._dues(after_s), befallen(rows))
+
+    def resumed(self, *looks_s: float) -> list[list[str]]:
+        """Who is resumed at each of these times."""
+        return [self._look(now_s) for now_s in looks_s]
+
+    @property
+    def is_settled(self) -> bool:
+        return self._stage.chaos.is_settled
+
+    def _look(self, now_s: float) -> list[str]:
+        self._hands.done.clear()
+        self._stage.chaos.play(self._dues(now_s), ["r01", "r02", "r03"])
+        return [name for verb, name in self._hands.done if verb == "resume"]
+
+    def _dues(self, now_s: float) -> list[Due]:
+        return self._conductor.deeds(round(now_s * SECOND))
+
+
+def befallen(deeds: Sequence[tuple[str, str]]) -> list[FleetRow]:
+    log = MemoryFleetLog(MemoryServer(SystemClock()))
+    for text, victim in deeds:
+        log.deed(text, victim)
+    return log.rows()
+
+
+TWO_OF_ANY = "pause robot @1s+9s; pause robot @2s+4s"
+TWICE_ONE = "pause r03 @1s+9s; resume r03 @2s; pause r03 @3s+9s"
+EACH_TURN = "pause r03 @1s+2s every 3s"
+
+
+def test_an_heir_lets_each_victim_of_one_fault_go_on_at_its_own_time() -> None:
+    heir = Heir(TWO_OF_ANY, 3, [("pause robot", "r01"), ("pause robot", "r03")])
+
+    assert not heir.is_settled
+    assert heir.resumed(5.9, 6, 9.9, 10) == [[], ["r03"], [], ["r01"]]
+    assert heir.is_settled
+
+
+def test_an_heir_lets_nobody_go_on_who_was_resumed_by_hand_before_he_was_paused_again() -> None:
+    heir = Heir(TWICE_ONE, 4, [("pause r03", "r03"), ("resume r03", "r03"), ("pause r03", "r03")])
+
+    assert heir.resumed(10, 11.9, 12) == [[], [], ["r03"]]
+    assert heir.is_settled
+
+
+def test_an_heir_has_nothing_to_end_when_all_pauses_are_over() -> None:
+    over = [("pause r03", "r03"), ("resume r03", "r03")]
+
+    assert Heir(TWICE_ONE, 2.5, over).is_settled
+    assert Heir(EACH_TURN, 3.5, over).is_settled
+    assert Heir("pause r03 @1s+2s; kill r01", 3.5, [("kill r01", "r01"), *over]).is_settled
+
+
+def test_a_pause_that_failed_before_does_not_stand_for_a_later_one() -> None:
+    # Given a robot that could not be paused in the first turn, and is paused since the second
+    heir = Heir(EACH_TURN, 5, [("pause r03", "r03")])
+
+    # Then it goes on when the second is over
+    assert heir.resumed(5.9, 6) == [[], ["r03"]]
+
+
+def test_a_pause_of_which_nothing_is_told_is_none() -> None:
+    # Given a turn that was over, and one that its player died of before it was done
+    heir = Heir(EACH_TURN, 4, [("pause r03", "r03"), ("resume r03", "r03")])
+
+    assert heir.is_settled
+    assert heir.resumed(6) == [[]]
+
+
+def test_who_is_resumed_by_hand_after_a_takeover_goes_on_at_once_and_only_then() -> None:
+    heir = Heir("pause r03 @1s+9s; resume r03 @5s", 2, [("pause r03", "r03")])
+
+    assert heir.resumed(5, 10) == [["r03"], []]

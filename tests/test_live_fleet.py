@@ -1,0 +1,95 @@
+"""Which deaths of a parent's children are charged to them. No process is made here, and no server asked."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from broker.streams.connection import connect
+from deploy.brief import Brief
+from deploy.fleet import Death
+from deploy.live_fleet import LiveFleet
+from deploy.server import Server
+from deploy.vantage import vantage_on
+from robots.ending import Bounds
+from robots.robot import Terms
+from telemetry.events import Stamped, WorkerGaveUp
+
+NOWHERE = "unix:///nowhere.sock"
+RELAY = "relay:0"
+
+
+class Dying:
+    """Children that die as they are told here, and start at once."""
+
+    def __init__(self) -> None:
+        self.living: dict[str, int] = {}
+        self.deaths: list[Death] = []
+
+    def signal(self, name: str, number: int) -> None:
+        pass
+
+    def start(self, name: str, body: object, log: Path) -> int:
+        return 1
+
+    def poll(self, timeout_s: float, *others: int) -> list[Death]:
+        deaths, self.deaths = self.deaths, []
+        return deaths
+
+
+class Parent:
+    """A parent of one relay, which it gives up at its sixth death that is charged to it."""
+
+    def __init__(self, logs: Path) -> None:
+        brief = Brief("abc123", ("r00",), Terms(1, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
+        self._told: list[Stamped] = []
+        vantage = vantage_on(connect(NOWHERE), brief, "lab", self._told.append)
+        self._fleet = LiveFleet(vantage, Server(NOWHERE), None, logs)  # type: ignore[arg-type]
+        self._children = self._fleet.children = Dying()  # type: ignore[assignment]
+
+    def see_death_after(self, *numbers: int) -> None:
+        """The relay is sent these signals, and dies."""
+        for number in numbers:
+            self._fleet.signal(RELAY, number)
+        self._children.deaths = [Death(RELAY, 1, -9)]
+        self._fleet.attend(0, 0)
+
+    @property
+    def has_given_up(self) -> bool:
+        return any(isinstance(stamped.event, WorkerGaveUp) for stamped in self._told)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "is_charged"),
+    [
+        ((), True),
+        ((signal.SIGKILL,), False),
+        ((signal.SIGTERM,), False),
+        ((signal.SIGSTOP,), False),
+        ((signal.SIGCONT,), True),
+        ((signal.SIGSTOP, signal.SIGCONT), True),
+        ((signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT), False),
+        ((signal.SIGSTOP, signal.SIGCONT, signal.SIGSTOP), False),
+    ],
+    ids=lambda given: "-".join(number.name for number in given) if isinstance(given, tuple) else "",
+)
+def test_a_death_is_charged_unless_the_lab_ended_the_process_or_had_stopped_it(
+    tmp_path: Path, numbers: tuple[int, ...], is_charged: bool
+) -> None:
+    parent = Parent(tmp_path)
+
+    for _ in range(6):
+        parent.see_death_after(*numbers)
+
+    assert parent.has_given_up == is_charged
+
+
+def test_a_strike_excuses_one_death(tmp_path: Path) -> None:
+    parent = Parent(tmp_path)
+    parent.see_death_after(signal.SIGSTOP, signal.SIGKILL)
+
+    for _ in range(6):
+        assert not parent.has_given_up
+        parent.see_death_after()
+
+    assert parent.has_given_up
