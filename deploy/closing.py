@@ -75,13 +75,13 @@ def _holder(client: redis.Redis, run: str, shard: int) -> str:
     return printable(bytes(found or b"?").decode(errors="replace"))
 
 
-def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[], bool]) -> str | None:
+def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[float], bool]) -> str | None:
     """Until the order to stop was given and the robots have left, or ROBOTS_END_S later: the reason in the order. None
-    when `look`, which is called several times a second, says that it is not worth waiting any longer. Raises
-    RunGone."""
-    reason, deadline = None, float("inf")
+    when `look`, which is called several times a second and told for how many seconds the server has not answered, says
+    that it is not worth waiting any longer. Raises RunGone."""
+    reason, deadline, answered_s = None, float("inf"), time.monotonic()
     while reason is None or (events.view.living and time.monotonic() < deadline):
-        if not look():
+        if not look(time.monotonic() - answered_s):
             return None
         time.sleep(_PAUSE_S)
         events.hear()
@@ -89,6 +89,7 @@ def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[], bool]) -> 
             stops = [reason_in(order.content) for order in desk.orders() if order.order == "stop"]
         except Unavailable:
             continue
+        answered_s = time.monotonic()
         if stops and reason is None:
             reason, deadline = stops[0], time.monotonic() + ROBOTS_END_S
     return reason
@@ -126,6 +127,11 @@ def record_run(
     return judge(load(runs / run, shown_folder((runs / run).resolve())))
 
 
+def is_stopped(client: redis.Redis, run: str) -> bool:
+    """Whether the order to stop was given. Raises RunGone, Unavailable."""
+    return any(order.order == "stop" for order in StreamDesk(client, run).orders())
+
+
 def is_recorded(runs: Path, run: str) -> bool:
     """Whether there is a record that is complete."""
     return (runs / run / "verdict.json").exists()
@@ -140,9 +146,11 @@ def _fill(
     counters = Counters()
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(counters, recorder)
-        RunEvents(client, run, "", pipeline).hear_out(PATIENCE_S)
+        events = RunEvents(client, run, "", pipeline)
+        events.hear_out(PATIENCE_S)
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
-    return close_record(record, {**settings, "ended": ended}, evidence)
+    seconds = {"born": events.view.born_s, "total": events.view.total_s}
+    return close_record(record, {**settings, "ended": ended, "seconds": seconds}, evidence)
 
 
 def forget_run(client: redis.Redis, run: str) -> None:

@@ -27,7 +27,7 @@ from telemetry.record import NoSuchRun, find_run
 LIVE: Final = "live.json"
 _LARGEST: Final = 64 * 1024  # bytes of a live.json
 _NEWEST: Final = 64  # listed runs that are looked at: anybody may write to the list
-_START: Final = "start one with: robots run --for 60s"
+_START: Final = "start one with: robots run --for 60s, or name a server with --redis-url or ROBOTS_REDIS_URL"
 
 
 class Whereabouts(msgspec.Struct, frozen=True):

@@ -110,7 +110,6 @@ class LiveRun:
         prepared, deal = self._prepared, self._prepared.deal
         first = Conductor(prepared.plan, prepared.bounds.for_us).first
         self._desk.deal(deal.dealing(self._run, prepared.terms, first, self._papers))
-        self._look(self._events.view, time.monotonic() - STARTED_S)
         self._events.emit(RunDealt(len(deal.robots), len(deal.parts)))
         for robot in deal.robots:
             enqueue_robot(self._client, self._run, robot)

@@ -41,7 +41,7 @@ LOST: Final = "lost"
 """How a run ended whose server came back without it."""
 
 Look = Callable[[View, float], None]
-"""Shown the view and the seconds since the command's start, whenever the supervisor looks."""
+"""Shown the view whenever the supervisor looks, and for how many seconds the server has not answered."""
 
 
 class NobodyBorn(Exception):
@@ -128,7 +128,8 @@ class RunSupervisor:
 
     def _tell_to_stop(self, reason: str) -> None:
         """Give the order, unless somebody has; a server that is away may come back, and our staff may have to see to
-        that. Raises Unavailable."""
+        that. Raises Unavailable when it has not come back after TELL_S, and somebody wants an end, or the run is our
+        own."""
         deadline = time.monotonic() + TELL_S
         while self._ordered is None and not self._is_lost:
             try:
@@ -137,7 +138,7 @@ class RunSupervisor:
             except RunGone:
                 self._is_lost = True
             except Unavailable:
-                if time.monotonic() > deadline:
+                if self._endings.reason or (self._is_dealer and time.monotonic() > deadline):
                     raise
             self._turn(is_leading=False)
 
@@ -161,18 +162,20 @@ class RunSupervisor:
             self._keep_lease(now_s)
         if is_leading and not self._is_over and self._tenure is not None:
             self._work(self._tenure, now_us)
-        self._look(self._events.view, now_s - STARTED_S)
+        self._look(self._events.view, time.monotonic() - self._answered_s)
         return now_us
 
     def _ask_server(self, now_s: float) -> None:
         """Whether it answers, asked once in a turn: each question to one that is away may take seconds."""
+        away_s = now_s - self._answered_s
         try:
             self._is_server_there = bool(self._client.ping())
-            self._answered_s = now_s
         except redis.RedisError as error:
             self._is_server_there = False
-            if self._is_dealer and now_s - self._answered_s > AWAY_LIMIT_S:
+            if self._is_dealer and away_s > AWAY_LIMIT_S:
                 raise Unavailable(f"for {AWAY_LIMIT_S:g} s: {error}") from error
+        else:
+            self._answered_s = now_s
 
     def _hear(self, now_s: float) -> None:
         """Events, jobs and orders, ours told."""

@@ -7,6 +7,7 @@ elsewhere (deploy/supervisor.py).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 
 from broker.agenda import Due
@@ -15,6 +16,7 @@ from broker.streams.controls import changes_so_far
 from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
 from deploy.conducted import conductor_so_far
+from deploy.relay_watch import RelayWatch
 from deploy.robot_keeper import RobotKeeper
 from deploy.vantage import Vantage
 from deploy.victims import LiveVictims
@@ -49,6 +51,7 @@ class Tenure:
         self._chaos = Chaos(brief.terms.seed, len(brief.robots), log, victims, events.emit)
         self._chaos.inherit(played, log.rows() if played else ())
         self._robots = RobotKeeper(vantage, desk, log)
+        self._relays = RelayWatch(client, brief.run, brief.terms.shards, events.emit)
         self._attended_s = float("-inf")
         self._is_to_be_repeated = go_ms is not None
         self._note = note
@@ -77,6 +80,8 @@ class Tenure:
 
     def keep_robots(self, is_open: bool) -> None:
         """What is to be done about robots' jobs, after each look at them. Raises Unavailable, RunGone."""
+        if is_open:
+            self._relays.look(time.monotonic())
         if self._is_news():
             self._robots.attend(self._attended_s, is_open)
 

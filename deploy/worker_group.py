@@ -46,7 +46,7 @@ class WorkerGroup:
 
     def _attend(self, death: Death) -> None:
         if death.status == FENCED:
-            self._say("an RQ worker was fenced: its robot lives elsewhere; it is started anew")
+            self._say("an RQ worker was fenced: its robot lives elsewhere, or its run is gone; it is started anew")
             self._start(death.name)
         else:
             how = f"signal {-death.status}" if death.status < 0 else f"exit {death.status}"

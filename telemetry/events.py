@@ -23,8 +23,6 @@ class Event(msgspec.Struct, frozen=True, tag_field="name", tag=_name):
 
 
 # The run, as its parent or dealer sees it.
-
-
 class RunDealt(Event, frozen=True):
     """Register, births, journals and plan exist; robots may be born."""
 
@@ -96,6 +94,13 @@ class RobotWaiting(Event, frozen=True):
     waited_s: int = 0
 
 
+class RelayMissing(Event, frozen=True):
+    """Nobody relays a shard: what is sent there goes nowhere until somebody comes."""
+
+    notable = True
+    shard: int
+
+
 class RobotJoined(Event, frozen=True):
     """A new robot takes part, with empty hands: an RQ worker was idle."""
 
@@ -112,8 +117,6 @@ class RobotLost(Event, frozen=True):
 
 
 # A robot's life.
-
-
 class RobotBorn(Event, frozen=True):
     """A life began: born in its journal, its birth stream and its outbox. `parts` were replayed from the journal."""
 
@@ -159,8 +162,6 @@ class RobotPassive(Event, frozen=True):
 
 
 # Workers and channels.
-
-
 class WorkerCrashed(Event, frozen=True):
     """A worker raised. Its siblings run on."""
 
@@ -198,8 +199,6 @@ class ChannelPressure(Event, frozen=True):
 
 
 # Messages, as robots see them.
-
-
 class MessageSent(Event, frozen=True):
     """An envelope became an entry of an outbox, with `parts` parts in a body of `size` bytes.
 
@@ -275,8 +274,6 @@ class ExchangeFailed(Event, frozen=True):
 
 
 # Knowledge and completion.
-
-
 class PartsMerged(Event, frozen=True):
     """Parts were new, journalled and published. `held` is the count afterwards."""
 
@@ -331,8 +328,6 @@ class EvidenceLost(Event, frozen=True):
 
 
 # The relay.
-
-
 class RelayResumed(Event, frozen=True):
     """A relay took its shard, with `pending` entries of an earlier owner (or of its own past) to redo."""
 
@@ -387,11 +382,12 @@ class RelayDeposed(Event, frozen=True):
 # fmt: off
 AnyEvent = (
     RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | DeedDone | DeedFailed
-    | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted | RobotRecovered | RobotLeft | RobotFenced
-    | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted | WorkerGaveUp | ChannelPressure | MessageSent
-    | MessageDropped | MessageReceived | MessageRepeated | MessageRefused | MessageTrimmed | InboxOverflowed
-    | ExchangeFailed | PartsMerged | InvariantViolated | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused
-    | EvidenceLost | RelayResumed | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
+    | RelayMissing | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted
+    | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
+    | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
+    | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated
+    | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost | RelayResumed | FatesDecided
+    | PlanChanged | RelayCongested | RelayDeposed
 )
 # fmt: on
 

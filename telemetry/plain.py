@@ -9,6 +9,7 @@ import msgspec
 
 from telemetry.events import (
     PlanChanged,
+    RelayMissing,
     RelayResumed,
     RobotBorn,
     RobotWaiting,
@@ -36,6 +37,11 @@ def progress_line(view: View, elapsed_s: float) -> str:
     )
 
 
+def absence_line(away_s: float, elapsed_s: float) -> str:
+    """Why nothing can be said of where the run stands."""
+    return f"{elapsed_s:6.1f}s  the server does not answer, for {away_s:.0f} s now"
+
+
 def is_notable(stamped: Stamped) -> bool:
     """Whether a person should be told at once: what is notable by its kind, every life after the first, and the plan
     as one relay meets it (all meet the same)."""
@@ -60,6 +66,10 @@ def event_line(stamped: Stamped, elapsed_s: float) -> str:
             return f"{elapsed_s:6.1f}s  {_plan_line(stamped.event)}"
         case RobotWaiting(robot, only_here):
             return f"{elapsed_s:6.1f}s  {robot} waits: no RQ worker is free{_rare(only_here)}"
+        case SupervisorBegan():
+            return f"{elapsed_s:6.1f}s  {stamped.source} supervises the run from here on"
+        case RelayMissing(shard):
+            return f"{elapsed_s:6.1f}s  nobody relays shard {shard}: what is sent there waits (robots relay)"
     fields = msgspec.to_builtins(stamped.event)
     fields.pop("name")
     detail = " ".join(f"{name} {_shown(value)}" for name, value in fields.items())
@@ -72,7 +82,7 @@ def _rare(parts: tuple[int, ...]) -> str:
     if not parts:
         return ""
     more = f" and {len(parts) - _MOST_PARTS} more" * (len(parts) > _MOST_PARTS)
-    return f"; only there: part{'s' * (len(parts) > 1)} {', '.join(map(str, parts[:_MOST_PARTS]))}{more}"
+    return f"; no living robot holds part{'s' * (len(parts) > 1)} {', '.join(map(str, parts[:_MOST_PARTS]))}{more}"
 
 
 def _plan_line(change: PlanChanged) -> str:

@@ -50,7 +50,10 @@ class View(msgspec.Struct, frozen=True):
     writer: str | None = None
     offered: int = 0  # envelopes that the relays decided
     lost: int = 0
-    started_us: int | None = None  # wall clock
+    dealt_us: int | None = None  # wall clock, as the next ones
+    born_us: int | None = None  # all that were dealt
+    started_us: int | None = None
+    stopped_us: int | None = None
     stopped: str | None = None
 
     @property
@@ -81,10 +84,23 @@ class View(msgspec.Struct, frozen=True):
         return self.writer is not None or (bool(reachable) and all(robot.is_refused for robot in reachable))
 
     @property
+    def born_s(self) -> float | None:
+        """When all dealt robots were born, in seconds since the deal."""
+        return self._since_deal_s(self.born_us)
+
+    @property
+    def total_s(self) -> float | None:
+        """How long it took from the deal to the order to stop."""
+        return self._since_deal_s(self.stopped_us)
+
+    @property
     def share(self) -> float:
         """The mean share of the parts that living robots hold, 0..1."""
         held = [robot.held for robot in self._reachable]
         return sum(held) / (len(held) * self.parts) if held and self.parts else 0.0
+
+    def _since_deal_s(self, at_us: int | None) -> float | None:
+        return None if at_us is None or self.dealt_us is None else (at_us - self.dealt_us) / 1e6
 
     @property
     def _reachable(self) -> list[RobotView]:
@@ -98,11 +114,11 @@ def fold(view: View, stamped: Stamped) -> View:
         return _fold_robot(view, stamped)
     match event:
         case RunDealt(robots, parts):
-            return msgspec.structs.replace(view, dealt=robots, parts=parts)
+            return msgspec.structs.replace(view, dealt=robots, parts=parts, dealt_us=stamped.wall_us)
         case RunStarted():
             return msgspec.structs.replace(view, started_us=stamped.wall_us)
         case RunStopped(reason):
-            return msgspec.structs.replace(view, stopped=reason)
+            return msgspec.structs.replace(view, stopped=reason, stopped_us=view.stopped_us or stamped.wall_us)
         case FatesDecided():
             return msgspec.structs.replace(view, offered=view.offered + event.offered, lost=view.lost + event.lost)
         case ProcessDied(process) if process.startswith("rq:"):
@@ -122,7 +138,9 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
         case RobotBorn(parts):
             was_refused = name in view.robots and view.robots[name].is_refused
             born = RobotView(stamped.incarnation, "alive", parts, 0 < parts == view.parts, was_refused)
-            return msgspec.structs.replace(view, robots={**view.robots, name: born})
+            robots = {**view.robots, name: born}
+            is_last = view.born_us is None and len(robots) == view.dealt
+            return msgspec.structs.replace(view, robots=robots, born_us=stamped.wall_us if is_last else view.born_us)
         case PartsMerged():
             return _change(view, name, held=event.held)
         case RobotComplete():

@@ -317,32 +317,28 @@ def test_a_relay_whose_run_is_removed_before_it_looks_at_the_orders_takes_it_for
     assert f"run {dealt} is over, its server does not hold it any more\n" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("is_stopped", [True, False])
-def test_a_supervisor_takes_a_run_that_is_gone_for_over_only_when_it_was_stopped(
-    server: EmbeddedServer,
-    client: redis.Redis,
-    dealt: str,
-    is_stopped: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_run_that_is_over_needs_no_supervisor(
+    server: EmbeddedServer, client: redis.Redis, dealt: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Given a run that is removed in the moment in which its lease is taken
-    def gone(lease: SupervisorLease, _done_us: int | None) -> None:
+    order_stop(client, dealt)
+    with Endings() as endings:
+        _supervise(Whereabouts(dealt, server.url, None), endings)
+    assert f"run {dealt} is over; record and judge it with" in capsys.readouterr().err
+    assert not client.exists(Keys(dealt).supervisor)
+
+
+def test_a_supervisor_of_a_run_that_vanishes_before_it_was_stopped_says_so(
+    server: EmbeddedServer, client: redis.Redis, dealt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run that is lost in the moment in which its lease is taken
+    def gone(_lease: SupervisorLease, _done_us: int | None) -> None:
         StreamDesk(client, dealt).forget()
         raise RunGone(dealt)
 
     monkeypatch.setattr(SupervisorLease, "hold", gone)
-    if is_stopped:
-        order_stop(client, dealt)
-    where = Whereabouts(dealt, server.url, None)
-    # When somebody supervises it, then an end that was ordered is one
-    with Endings() as endings:
-        if is_stopped:
-            _supervise(where, endings)
-            assert f"run {dealt} is over (stopped)" in capsys.readouterr().err
-        else:
-            with pytest.raises(RunLost, match=dealt):
-                _supervise(where, endings)
+    # When somebody supervises it, then that is no end in order
+    with Endings() as endings, pytest.raises(RunLost, match=dealt):
+        _supervise(Whereabouts(dealt, server.url, None), endings)
 
 
 # A deal that fails

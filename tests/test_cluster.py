@@ -231,6 +231,29 @@ def test_a_host_that_dies_is_missed_within_seconds_and_its_robots_live_elsewhere
     assert result["recoveries"]["count"] == 2
 
 
+def test_a_run_that_nobody_relays_is_told_so_and_blames_no_robot(cluster: Cluster) -> None:
+    # Given robots that gossip into an outbox that nobody empties
+    supervisor = cluster.start("supervise")
+    cluster.start("worker", "-n", "3")
+    cluster.deal("-n", "3")
+    cluster.await_go()
+    assert supervisor.stderr is not None
+    lines = iter(supervisor.stderr)
+    assert any(b"nobody relays shard 0" in line for line in lines)
+
+    # When it is stopped, recorded, and removed afterwards
+    assert cluster.do("stop")[0] == 0
+    code, result = cluster.verify()
+
+    # Then nothing is proven, and nothing broken
+    assert code == 3
+    assert "nobody relayed shard 0" in result["promises"]["convergent"]["why"]
+    assert {promise["state"] for promise in result["promises"].values()} == {"HELD", "UNPROVEN"}
+    assert 0 < result["seconds"]["born"] < result["seconds"]["total"]
+    assert cluster.do("verify", "--wait", "--forget", cluster.run)[0] == 3
+    await_true(lambda: not any(is_of_a_run(key) for key in cluster.client.scan_iter()), 2, "an empty server")
+
+
 def test_a_deed_reaches_a_process_of_another_host_through_its_rq_worker(cluster: Cluster) -> None:
     # Given robots whose RQ workers are nobody's children here
     begin(cluster, 3, "-n", "3", "--for", "12s")
@@ -345,7 +368,11 @@ def test_a_server_that_comes_back_empty_ends_the_run_without_a_second_write(clus
         (("stop",), "no run is live in runs/"),
         (("verify", "--wait"), "no run is live in runs/"),
         (("verify", "--wait", "nosuch"), "no run 'nosuch' is recorded"),
-        (("deal", "--output", "x", "--redis-url", "unix:///x"), "--output: nothing is reconstructed here"),
+        (
+            ("deal", "--kill", "redis@2s", "--redis-url", "unix:///x"),
+            "fault kill redis: no supervisor has a redis at hand",
+        ),
+        (("verify", "--forget"), "--forget: goes with --wait"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(place: Place, words: tuple[str, ...], complaint: str) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from broker.conductor import Conductor
+from broker.deeds import ProcessFault
 from broker.ports import Unavailable
 from broker.streams.connection import check_server, connect
 from broker.streams.desk import StreamDesk
@@ -58,8 +59,10 @@ def deal(*, experiment: Experiment = Experiment(), server: Server = Server()) ->
     settings = prepared.settings
     if settings.redis_url is None:
         raise Unfit("--redis-url: a server is needed that all who take part can reach; `robots run` has one of its own")
-    if settings.output is not None:
-        raise Unfit("--output: nothing is reconstructed here; the secret will be in the record")
+    for planned in prepared.plan:
+        fault = planned.line.fault
+        if isinstance(fault, ProcessFault) and fault.victim.kind in ("relay", "redis"):
+            raise Unfit(f"fault {fault.text()}: no supervisor has a {fault.victim.kind} at hand; `robots run` has")
     run = secrets.token_hex(3)
     try:
         _deal(run, prepared, settings.redis_url)

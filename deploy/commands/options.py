@@ -59,12 +59,19 @@ class Experiment:
     quiet_period: Annotated[str | None, Parameter(help="How long without news before it writes. [default: 1s]")] = None
     for_: Annotated[str | None, Parameter(name="--for", help="Go on at least so long. [default: 0s]")] = None
     limit: Annotated[str | None, Parameter(help="Go on at most so long. [default: --for + 30s]")] = None
-    output: Annotated[str | None, Parameter(help="Also write the reconstructed secret to this file.")] = None
-    force: Annotated[bool | None, Parameter(negative="--no-force", help="Replace an existing --output.")] = None
     runs_dir: Annotated[str | None, Parameter(help="Where records are kept. [default: runs]")] = None
     json_: Annotated[
         bool | None, Parameter(name="--json", negative="--no-json", help="Print one JSON object, and only that.")
     ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Where the secret is to go, beside the record."""
+
+    output: Annotated[str | None, Parameter(help="Also write the reconstructed secret to this file.")] = None
+    force: Annotated[bool | None, Parameter(negative="--no-force", help="Replace an existing --output.")] = None
 
 
 def given(*groups: Any, **single: Any) -> Mapping[str, Any]:

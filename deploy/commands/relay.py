@@ -68,7 +68,8 @@ def _relay(where: Whereabouts, shard: int | None, endings: Endings) -> None:
     if endings.reason is not None:
         tell(f"run {where.run}: left")
     else:
-        tell(f"run {where.run} is over; judge it with: robots verify {where.run}")
+        wait = "" if where.parent is not None else "--wait "
+        tell(f"run {where.run} is over; judge it with: robots verify {wait}{where.run}")
 
 
 def _is_held(where: Whereabouts) -> bool:

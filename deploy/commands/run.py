@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -12,7 +13,7 @@ from broker.durations import format_duration
 from broker.ports import Unavailable
 from broker.schedule import Schedule
 from deploy.brief import papers_of
-from deploy.commands.options import INTERRUPTED, Experiment, given
+from deploy.commands.options import INTERRUPTED, Delivery, Experiment, given
 from deploy.commands.output import deliver, show, tell
 from deploy.endings import Endings
 from deploy.environment import Unable, demand_linux, demand_records
@@ -22,7 +23,9 @@ from deploy.live_run import LiveRun, Outcome
 from deploy.prepared import Prepared, prepare
 from deploy.server import Server, server_for
 from deploy.settings import MOST_LIVE, LabSettings
+from deploy.started import STARTED_S
 from deploy.version import version
+from telemetry.clock import SystemClock
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
@@ -52,9 +55,14 @@ class Manner:
     ui: Annotated[str | None, Parameter(help="auto, plain or none. [default: auto]")] = None
 
 
-def run(*, experiment: Experiment = Experiment(), manner: Manner = Manner()) -> int:  # noqa: B008  (frozen values)
+def run(
+    *,
+    experiment: Experiment = Experiment(),  # noqa: B008  (frozen values)
+    delivery: Delivery = Delivery(),  # noqa: B008
+    manner: Manner = Manner(),
+) -> int:
     """Run the lab: real RQ workers, a real server, one secret; then judge what held."""
-    prepared = prepare(given(experiment, manner), most_robots=MOST_LIVE)
+    prepared = prepare(given(experiment, delivery, manner), most_robots=MOST_LIVE)
     demand_linux()
     demand_records(prepared.settings.runs_dir)
     with Endings() as endings:
@@ -75,7 +83,9 @@ def _run(prepared: Prepared, server: Server, janitor: Janitor, endings: Endings)
     row = settings_row(run_id, "run", version(), prepared)
     dealt = deal.record()
     open_record(record, row, dealt)
-    progress = Progress((lambda _line: None) if settings.ui == "none" else tell)
+    clock = SystemClock()
+    began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
+    progress = Progress((lambda _line: None) if settings.ui == "none" else tell, began_us)
     counters = Counters()
     progress.say(
         f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
@@ -85,9 +95,9 @@ def _run(prepared: Prepared, server: Server, janitor: Janitor, endings: Endings)
         progress.say(f"goes on until {format_duration(settled_us)} after go at least: so long is its plan")
     with Recorder(record.folder / "events.jsonl") as recorder:
 
-        def look(view: View, elapsed_s: float) -> None:
+        def look(view: View, away_s: float) -> None:
             recorder.flush()
-            progress.look(view, elapsed_s)
+            progress.look(view, clock.wall_us(), away_s)
 
         pipeline = Pipeline(counters, recorder, progress)
         papers = papers_of(row, dealt)

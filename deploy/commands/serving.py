@@ -121,7 +121,7 @@ def _next_run(client: redis.Redis, but: Collection[str], endings: Endings, newes
         if run is not None and run not in but:
             return run
         if not is_told:
-            tell("no run is live on the server; waiting for one to be dealt")
+            tell("no run is live on the server that is not recorded or served; waiting for one to be dealt")
             is_told = True
         pause(endings, _ASK_S)
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from deploy.commands.options import INTERRUPTED, Experiment, given
+from deploy.commands.options import INTERRUPTED, Delivery, Experiment, given
 from deploy.commands.output import deliver, show, tell
 from deploy.endings import Endings
 from deploy.environment import demand_records
@@ -31,9 +31,9 @@ Examples:
 """
 
 
-def simulate(*, experiment: Experiment = Experiment()) -> int:  # noqa: B008  (a frozen value)
+def simulate(*, experiment: Experiment = Experiment(), delivery: Delivery = Delivery()) -> int:  # noqa: B008  (frozen)
     """Run the same robots in virtual time: one seed, one history, bit for bit."""
-    prepared = prepare(given(experiment))
+    prepared = prepare(given(experiment, delivery))
     settings = prepared.settings
     demand_records(settings.runs_dir)
     run = new_run_id(settings.runs_dir)

@@ -12,16 +12,17 @@ from cyclopts import Parameter
 from broker.ports import RunGone, Unavailable
 from broker.streams.connection import connect
 from deploy.brief import NoPapers, read_brief
-from deploy.closing import close
+from deploy.closing import close, is_stopped
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import tell
 from deploy.commands.serving import RunLost, Service, pause, serve
 from deploy.discovery import Whereabouts
 from deploy.endings import Endings
 from deploy.environment import Unable
-from deploy.supervisor import LOST, RunSupervisor
+from deploy.supervisor import LOST, Look, RunSupervisor
 from deploy.vantage import vantage_on
 from deploy.victims import LiveVictims, NoChildren
+from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
 from telemetry.record import NoSuchRun
@@ -71,10 +72,13 @@ def _supervise(where: Whereabouts, endings: Endings) -> None:
     with connect(where.url) as client:
         try:
             brief = read_brief(client, where.run)
+            if is_stopped(client, where.run):
+                tell(f"run {where.run} is over; {_how_to_judge(where)}")
+                return
             progress = Progress(tell)
             vantage = vantage_on(client, brief, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
             victims = LiveVictims(vantage, NoChildren(), is_mortal=True)
-            supervisor = RunSupervisor(vantage, _NoStaff(endings), victims, endings, progress.look)
+            supervisor = RunSupervisor(vantage, _NoStaff(endings), victims, endings, _showing(progress))
             tell(f"run {where.run}: supervising it, or standing by")
             reason = supervisor.supervise()
             if endings.reason is not None:
@@ -100,7 +104,18 @@ def _end(
         with suppress(RunGone):  # somebody was faster
             close(client, where.url, where.run, seed, lambda: endings.reason is None, tell)
             supervisor.leave()
-    tell(f"run {where.run} is over ({reason}); record and judge it with: robots verify --wait {where.run}")
+    tell(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
+
+
+def _showing(progress: Progress) -> Look:
+    clock = SystemClock()
+    return lambda view, away_s: progress.look(view, clock.wall_us(), away_s)
+
+
+def _how_to_judge(where: Whereabouts) -> str:
+    if where.parent is not None:
+        return f"judge it with: robots verify {where.run}"
+    return f"record and judge it with: robots verify --wait {where.run}"
 
 
 def _lost(run: str) -> RunLost:

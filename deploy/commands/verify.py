@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,8 +22,8 @@ from deploy.environment import Unable, demand_records
 from deploy.filing import json_line, shown_folder
 from deploy.run_events import RunEvents
 from deploy.settings import Unfit
-from deploy.started import STARTED_S
 from deploy.supervisor import LOST
+from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
 from telemetry.plain import verdict_lines
@@ -58,7 +57,11 @@ def verify(
     RUN is an id, a unique prefix, a folder, or `latest` (the default). With --wait a run is seen to its end first, on
     any host that reaches its server, and one that was dealt with `robots deal` is recorded here then; by default the
     newest that is live, or that has just ended."""
+    if forget and not wait:
+        raise Unfit("--forget: goes with --wait; `robots stop RUN --forget` removes a run without a record")
     if not wait or _is_over(service, run):
+        if forget:
+            _forget(service, str(run))
         return _judge(service, run or "latest", json_)
     with Endings() as endings:
         where = await_live(service, run, endings, newest=lambda client: newest_unrecorded(client, service.runs))
@@ -81,9 +84,33 @@ def _is_over(service: Service, run: str | None) -> bool:
     return where.folder is not None and (where.folder / "verdict.json").exists()
 
 
+def _forget(service: Service, run: str) -> None:
+    """Remove a run that is recorded here already, if its server still holds it. Raises Unfit, ServerUnfit, Unable."""
+    with suppress(NoSuchRun):
+        where = find_live(service.runs, run, service.redis_url)
+        with reached(where.url) as client:
+            try:
+                forget_run(client, where.run)
+            except Unavailable as error:
+                raise Unable(f"the server of run {where.run} went away: {error}") from None
+            except RunGone:
+                pass
+
+
 def _judge(service: Service, run: str, is_json: bool) -> int:
     folder = find_run(service.runs, run)
+    if not (folder / "verdict.json").exists():
+        told = "goes on: wait for its end with --wait" if _goes_on(folder) else "was never completed"
+        tell(f"the record of run {folder.name} {told}")
     return _show(judge(load(folder, shown_folder(folder))), is_json)
+
+
+def _goes_on(folder: Path) -> bool:
+    try:
+        find_live(folder.parent, folder.name, None)
+    except (NoSuchRun, Unable):
+        return False
+    return True
 
 
 def _await_parent(service: Service, where: Whereabouts, parent: int, endings: Endings, is_json: bool) -> int:
@@ -150,11 +177,11 @@ def _see_to_its_end(client: redis.Redis, where: Whereabouts, runs: Path, endings
 
 def _end_of(client: redis.Redis, run: str, endings: Endings) -> str | None:
     """How the run ended; None when a person did not wait for it."""
-    progress = Progress(tell)
+    progress, clock = Progress(tell), SystemClock()
     events = RunEvents(client, run, "", Pipeline(progress))
 
-    def look() -> bool:
-        progress.look(events.view, time.monotonic() - STARTED_S)
+    def look(away_s: float) -> bool:
+        progress.look(events.view, clock.wall_us(), away_s)
         pause(endings, 0)
         return endings.reason is None
 

@@ -5,30 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from telemetry.events import Stamped
+from telemetry.events import RunDealt, Stamped
 from telemetry.pipeline import Next
-from telemetry.plain import event_line, is_notable, progress_line
+from telemetry.plain import absence_line, event_line, is_notable, progress_line
 from telemetry.view import View
 
 EVERY_S: Final = 1.0
 
 
 class Progress:
-    """A handler for events, and `look` for the view in between."""
+    """A handler for events, and `look` for the view in between.
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    Events are told with their own time: since the wall clock showed `zero_us`, or, when that is None, since the deal.
+    """
+
+    def __init__(self, say: Callable[[str], None], zero_us: int | None = None) -> None:
         self.say = say
-        self._elapsed_s = 0.0
+        self._zero_us = zero_us
         self._told_s = 0.0
 
-    def look(self, view: View, elapsed_s: float) -> None:
-        """The view after `elapsed_s` seconds of the command."""
-        self._elapsed_s = elapsed_s
-        if elapsed_s - self._told_s >= EVERY_S:
+    def look(self, view: View, now_us: int, away_s: float = 0.0) -> None:
+        """The view at that time of the wall clock; the server has not answered for `away_s` seconds."""
+        elapsed_s = self._since_s(now_us)
+        if view.dealt and elapsed_s - self._told_s >= EVERY_S:
             self._told_s = elapsed_s
-            self.say(progress_line(view, elapsed_s))
+            is_there = away_s < EVERY_S
+            self.say(progress_line(view, elapsed_s) if is_there else absence_line(away_s, elapsed_s))
 
     def handle(self, stamped: Stamped, following: Next) -> None:
+        if self._zero_us is None and isinstance(stamped.event, RunDealt):
+            self._zero_us = stamped.wall_us
         if is_notable(stamped):
-            self.say(event_line(stamped, self._elapsed_s))
+            self.say(event_line(stamped, self._since_s(stamped.wall_us)))
         following(stamped)
+
+    def _since_s(self, at_us: int) -> float:
+        return 0.0 if self._zero_us is None else max(0, at_us - self._zero_us) / 1e6

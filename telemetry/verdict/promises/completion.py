@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from math import ceil
 
-from telemetry.events import RobotFenced, RobotLeft, WorkerGaveUp
+from telemetry.events import FatesDecided, RelayMissing, RobotFenced, RobotLeft, WorkerGaveUp
 from telemetry.verdict.case import Case
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 from telemetry.verdict.journals import Journal, PartEntry, QuietEntry, is_whole
@@ -243,7 +243,21 @@ def _excuse(case: Case, alive: list[Journal]) -> str:
     ticks = (stop_ms - last_ms) * 1000 // case.settings.tick_us
     if ticks < SETTLING_TICKS:
         return f"only {max(0, ticks)} of {SETTLING_TICKS} ticks passed since go and the last change of plan or fleet"
+    if missing := _unrelayed(case, stop_ms):
+        return f"nobody relayed shard {missing[0]} at the end"
     rules = Network(case, alive, stop_ms).above_budget()
     if rules:
         return f"the faults in force ({', '.join(rule.text for rule in rules)}) are above what that may be asked under"
     return ""
+
+
+def _unrelayed(case: Case, stop_ms: int) -> list[int]:
+    """The shards of which it was told that nobody relays them, and of which nothing was decided from then on."""
+    missing: dict[int, None] = {}
+    for stamped in sorted(case.events, key=lambda stamped: stamped.wall_us):
+        match stamped.event:
+            case RelayMissing(shard) if stamped.wall_us <= stop_ms * 1000:
+                missing[shard] = None
+            case FatesDecided(shard=shard) if stamped.wall_us <= stop_ms * 1000:
+                missing.pop(shard, None)
+    return sorted(missing)

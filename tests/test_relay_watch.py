@@ -1,0 +1,36 @@
+"""Whether anybody relays a shard, as whoever supervises the run sees it. A real server; time is told by the test."""
+
+from broker.embedded import EmbeddedServer
+from broker.streams.connection import connect
+from broker.streams.keys import Keys
+from deploy.relay_watch import RelayWatch
+from telemetry.events import RelayMissing
+
+
+def test_a_shard_that_nobody_relays_is_told_once_until_somebody_comes(server: EmbeddedServer) -> None:
+    # Given two shards, of which one has a relay
+    told: list[object] = []
+    with connect(server.url) as client:
+        names = Keys("watched")
+        client.set(names.lease(0), "holder")
+        watch = RelayWatch(client, "watched", 2, told.append)
+        # When nobody takes the other for three seconds / Then that is told, once
+        for second in range(3):
+            watch.look(second)
+        assert told == []
+        for second in range(3, 9):
+            watch.look(second)
+        assert told == [RelayMissing(1)]
+        # and once more when somebody came and went
+        client.set(names.lease(1), "holder")
+        watch.look(9)
+        client.delete(names.lease(1))
+        for second in range(10, 15):
+            watch.look(second)
+        assert told == [RelayMissing(1), RelayMissing(1)]
+        # A time in which nobody looked tells nothing
+        client.set(names.lease(1), "holder")
+        watch.look(15)
+        client.delete(names.lease(1))
+        watch.look(60)
+        assert len(told) == 2
