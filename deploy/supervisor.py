@@ -125,6 +125,7 @@ class RunSupervisor:
             if self._tenure is not None and self._is_server_there:
                 with suppress(Unavailable):
                     self._tenure.find_lost()
+        self._events.publish()
 
     def _tell_to_stop(self, reason: str) -> None:
         """Give the order, unless somebody has; a server that is away may come back, and our staff may have to see to
