@@ -329,7 +329,7 @@ def test_a_robot_killed_in_the_middle_is_born_again_with_all_it_knew(place: Plac
 
 def test_a_relay_killed_while_it_drains_has_a_successor_that_finishes(place: Place) -> None:
     # Given a run whose relay holds many copies when the robots stop
-    process = place.start("run", "--json", "--for", "4s", "--delay", "400ms..900ms", "--seed", "5")
+    process = place.start("run", "--json", "--for", "5s", "--delay", "600ms..1500ms", "--seed", "5")
     await_true(lambda: any(row["event"]["name"] == "run.stopped" for row in place.events()), 40)
 
     # When that relay is killed

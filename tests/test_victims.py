@@ -35,7 +35,7 @@ def hands_on(children: Children, runs: dict[str, str], afar: str = "", is_mortal
     brief = Brief("abc123", ("r00", "r01"), Terms(2, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
     vantage = vantage_on(client, brief, "lab", lambda _stamped: None)
     if afar:
-        vantage.board.jobs = {afar: JobSeen(afar, "running")}
+        vantage.board.jobs = {afar: JobSeen(afar, "running", "w", "lease")}
     return LiveVictims(vantage, children, is_mortal)
 
 
