@@ -222,7 +222,9 @@ class RunSupervisor:
         return born > 0 and waited_s >= START_S
 
     def _begin(self, tenure: Tenure) -> None:
-        """Give the order; when the server is away, the next turn tries again."""
+        """Give the order; when the server is away, the next turn tries again. From here on it is known who runs whom,
+        should the server go away at once."""
+        self._board.look(time.monotonic())
         try:
             tenure.begin()
             self._desk.order("go")
