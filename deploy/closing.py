@@ -38,6 +38,7 @@ from telemetry.verdict.judge import Result, judge
 ROBOTS_END_S: Final = 3.0  # for robots to end their lives, after the order to stop
 """Longer than that nobody is waited for: who was stopped or cut off is told by the evidence."""
 
+CLOSING_US: Final = 60_000_000  # for which a run is closed, recorded and removed by one
 SUCCEED_S: Final = 20.0  # for a supervisor to close the run
 DRAIN_S: Final = 15.0  # for relays to let their shards go
 HEAR_S: Final = 0.6  # for all who serve a run to look at its orders: a relay does it every 0.25 s
@@ -99,7 +100,8 @@ def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[float], bool]
 def succeeding(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> Iterator[None]:
     """After the order to stop: wait until whoever supervises has ended his work, or is known to be dead, and take his
     place for the block; not longer than SUCCEED_S, nor when it is not wanted any more. Raises RunGone."""
-    lease, deadline = SupervisorLease(client, run, secrets.token_hex(8)), time.monotonic() + SUCCEED_S
+    lease = SupervisorLease(client, run, secrets.token_hex(8), CLOSING_US)
+    deadline = time.monotonic() + SUCCEED_S
     while is_wanted() and time.monotonic() < deadline:
         with suppress(Unavailable):
             if lease.hold(None) is not None:

@@ -52,7 +52,7 @@ class RobotKeeper:
         self._idle = IdleWorkers()
         self._queued_s: dict[str, float] = {}  # since when robots stand in the queue
         self._told: dict[str, RobotWaiting] = {}  # robots that are known to wait, and what was told last of each
-        self._lived: dict[str, None] = {}  # robots whose job is done, and was not forgotten
+        self._lived: dict[str, None] = {}  # robots whose job was done, and is not forgotten any more
 
     @property
     def is_whole(self) -> bool:
@@ -77,6 +77,7 @@ class RobotKeeper:
                 self._queue_forgotten(job.robot)
         queued = [job.robot for job in jobs if job.state in _QUEUED]
         self._queued_s = {robot: self._queued_s.get(robot, now_s) for robot in queued}
+        self._told = {robot: told for robot, told in self._told.items() if robot in self._queued_s}
         idle = self._idle_workers(jobs, now_s)
         if is_open:
             self._tell_waiting(now_s, bool(idle))
@@ -98,8 +99,7 @@ class RobotKeeper:
             return
         if is_unborn(self._client, self._run, robot):
             enqueue_robot(self._client, self._run, robot)
-        else:
-            self._lived[robot] = None
+        self._lived[robot] = None  # once: if its job is done again, there was a reason
 
     def _idle_workers(self, jobs: Iterable[JobSeen], now_s: float) -> list[str]:
         """RQ workers that have been idle for a while. Looked at only if there are more than run robots."""
@@ -107,12 +107,11 @@ class RobotKeeper:
         return self._idle.among(rq_workers(self._client, more_than=running), now_s)
 
     def _tell_waiting(self, now_s: float, is_any_free: bool) -> None:
-        self._told = {robot: told for robot, told in self._told.items() if robot in self._queued_s}
         if is_any_free:
             return
         waited_s = {robot: now_s - since_s for robot, since_s in self._queued_s.items() if now_s - since_s >= WAIT_S}
         for robot, told in self._told.items():
-            if waited_s[robot] - told.waited_s >= TELL_AGAIN_S:
+            if waited_s.get(robot, 0.0) - told.waited_s >= TELL_AGAIN_S:
                 self._tell(RobotWaiting(robot, told.only_here, round(waited_s[robot])))
         fresh = [robot for robot in waited_s if robot not in self._told]
         if fresh:

@@ -86,6 +86,7 @@ class RunSupervisor:
         self._is_dealer = dealt_s is not None
         self._tenure: Tenure | None = None
         self._renew_s = self._orders_s = float("-inf")
+        self._is_beginning = False  # we have given the order `go`, or tried to
         self._go_ms: int | None = None
         self._server_is_ahead_us = 0  # of our monotonic clock
         self._ordered: str | None = None  # the reason in the order to stop
@@ -139,7 +140,7 @@ class RunSupervisor:
             except RunGone:
                 self._is_lost = True
             except Unavailable:
-                if self._endings.reason or (self._is_dealer and time.monotonic() > deadline):
+                if time.monotonic() > deadline and (self._endings.reason or self._is_dealer):
                     raise
             self._turn(is_leading=False)
 
@@ -225,6 +226,7 @@ class RunSupervisor:
         """Give the order; when the server is away, the next turn tries again. From here on it is known who runs whom,
         should the server go away at once."""
         self._board.look(time.monotonic())
+        self._is_beginning = True
         try:
             tenure.begin()
             self._desk.order("go")
@@ -233,7 +235,6 @@ class RunSupervisor:
         except RunGone:
             self._is_lost = True
             return
-        self._events.emit(RunStarted(self._events.view.born))
         self._orders_s = float("-inf")
         self._hear_orders(time.monotonic())
 
@@ -294,6 +295,8 @@ class RunSupervisor:
         match order.order:
             case "go" if self._go_ms is None:
                 self._go_ms = parse_id(order.entry)[0]
+                if self._is_beginning:
+                    self._events.emit(RunStarted(self._events.view.born))
             case "joined":
                 for robot in joined_in([order]):
                     self._board.admit(robot)

@@ -71,9 +71,10 @@ class Tenure:
             self._is_to_be_repeated = False
         self._plan.keep(now_us, is_server_there)
         self._held += self._plan.deeds(now_us)
-        self.done_us = max(self.done_us, now_us)
         # Noted before they are done: the victim may be ourselves, and nothing must be done twice.
-        is_free = is_server_there and (not self._held or self._note(self.done_us))
+        is_free = is_server_there and (not self._held or self._note(now_us))
+        if is_free:
+            self.done_us = max(self.done_us, now_us)
         due, self._held = (self._held, []) if is_free else _urgent(self._held)
         if due or (is_free and not self._chaos.is_idle):
             self._chaos.play(due, self._victims.living)

@@ -85,12 +85,14 @@ class Chaos:
         self._victims = victims
         self._emit = emit
         self._waiting: list[Due] = []
+        self._told: tuple[Due, str] | None = None  # the first of them, if it was told and not done, and to whom it is
+        self._ending: list[Due] = []  # ends of pauses of which nobody could be told yet
         self._paused: dict[tuple[int, int], str] = {}  # instance and turn → who was paused
 
     @property
     def is_idle(self) -> bool:
         """Whether no deed waits for the server."""
-        return not self._waiting
+        return not self._waiting and not self._ending
 
     @property
     def is_settled(self) -> bool:
@@ -111,11 +113,10 @@ class Chaos:
 
     def play(self, dues: Iterable[Due], living: Collection[str]) -> None:
         """Do what is due. `living`: the names of all robots and relays that live now, paused ones too."""
-        for due in dues:
-            if due.is_end:
-                self._end(due)
-            elif isinstance(due.fault, Resume) and self._pauses_of(due.fault):
-                self._resume(due.fault)
+        ending, self._ending = self._ending, []
+        for due in [*ending, *dues]:
+            if due.is_end or (isinstance(due.fault, Resume) and self._pauses_of(due.fault)):
+                self._try_to_end(due)
             else:
                 self._waiting.append(due)
         with suppress(Unavailable):
@@ -123,21 +124,31 @@ class Chaos:
                 self._begin(self._waiting[0], living)
                 del self._waiting[0]
 
+    def _try_to_end(self, due: Due) -> None:
+        """The end of a pause waits for nothing but whoever has to be told of it."""
+        try:
+            if isinstance(due.fault, Resume):
+                self._resume(due.fault)
+            else:
+                self._end(due)
+        except Unavailable:
+            self._ending.append(due)
+
     def _begin(self, due: Due, living: Collection[str]) -> None:
-        """Raises Unavailable when the deed could not be told; then it was not done."""
+        """Raises Unavailable when the deed could not be told, or it is not known whether it was done."""
         if isinstance(due.fault, Resume):
             self._resume(due.fault)
             return
         text = due.fault.text()
-        name = self._draw(due, living)
-        if name is None or (_is_listed(name) and name not in living):
-            self._emit(DeedFailed(text, f"there is no {name or due.fault.victim.kind} now"))
+        name = self._victim_of(due, living)
+        if name is None:
             return
-        victim = f"{name}/{due.fault.worker}" if isinstance(due.fault, Crash) else name
-        is_done = False
-        if self._victims.can(due.fault.name, name):
+        victim = _told_as(due.fault, name)
+        if self._told is None:
             self._log.deed(text, victim)
-            is_done = _do(due.fault, name, self._victims)
+            self._told = due, name
+        is_done = _do(due.fault, name, self._victims)
+        self._told = None
         if not is_done:
             self._emit(DeedFailed(text, f"it cannot be done to {name} now"))
             return
@@ -145,23 +156,38 @@ class Chaos:
             self._paused[due.instance, due.turn] = name
         self._emit(DeedDone(text, victim))
 
+    def _victim_of(self, due: Due, living: Collection[str]) -> str | None:
+        """Who is struck; None, and that is told, when nobody can be. What was told already is done to that one."""
+        if self._told is not None and self._told[0] is due:
+            return self._told[1]
+        self._told, text = None, due.fault.text()
+        name = self._draw(due, living)
+        if name is None or (_is_listed(name) and name not in living):
+            self._emit(DeedFailed(text, f"there is no {name or due.fault.victim.kind} now"))
+            return None
+        if not self._victims.can(due.fault.name, name):
+            self._emit(DeedFailed(text, f"it cannot be done to {name} now"))
+            return None
+        return name
+
     def _end(self, due: Due) -> None:
         """The end of a pause; of one that has not begun, because the server was away, nothing is left."""
         self._waiting = [begin for begin in self._waiting if (begin.instance, begin.turn) != (due.instance, due.turn)]
-        name = self._paused.pop((due.instance, due.turn), None)
+        name = self._paused.get((due.instance, due.turn))
         if name is not None:
             self._let_go_on(name)
+            del self._paused[due.instance, due.turn]
 
     def _resume(self, resume: Resume) -> None:
         """All pauses of the process are over; their own ends are no events any more."""
         name = self._name(resume.victim)
         pauses = self._pauses_of(resume)
-        for pause in pauses:
-            del self._paused[pause]
         if not pauses:
             self._emit(DeedFailed(resume.text(), f"no pause of {name} has begun"))
         elif not self._let_go_on(name):
             self._emit(DeedFailed(resume.text(), f"it cannot be done to {name} now"))
+        for pause in pauses:
+            del self._paused[pause]
 
     def _pauses_of(self, resume: Resume) -> list[tuple[int, int]]:
         """Those that have begun, and are not over, of the process that is to be resumed."""
@@ -169,7 +195,8 @@ class Chaos:
         return [pause for pause, paused in self._paused.items() if paused == name]
 
     def _let_go_on(self, name: str) -> bool:
-        """End a pause, and tell so; False when there is nobody who could go on."""
+        """End a pause, and tell so; False when there is nobody who could go on. Raises Unavailable when it is not known
+        whether whoever has to do it was told."""
         if not self._victims.resume(name):
             return False
         text = f"{Resume.name} {name}"
@@ -216,6 +243,11 @@ def _told_pauses(befallen: Iterable[FleetRow]) -> dict[str, list[_Pause]]:
             for pause in chain.from_iterable(pauses.values()):
                 pause.is_over |= pause.victim == row.victim
     return pauses
+
+
+def _told_as(fault: Kill | Pause | Restart | Crash | Contradict | Amnesia, name: str) -> str:
+    """A deed's victim, as the fleet log names it."""
+    return f"{name}/{fault.worker}" if isinstance(fault, Crash) else name
 
 
 def _is_listed(name: str) -> bool:

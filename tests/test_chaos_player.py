@@ -9,7 +9,7 @@ from broker.conductor import Conductor
 from broker.grammar import parse_line, parse_lines
 from broker.memory import MemoryServer
 from broker.memory_fleet import MemoryFleetLog
-from broker.ports import FleetRow
+from broker.ports import FleetRow, Unavailable
 from broker.schedule import timed
 from robots.chaos import Chaos
 from robots.lives import charged
@@ -24,6 +24,7 @@ class Hands:
 
     def __init__(self, *beyond: str) -> None:
         self.beyond = set(beyond)
+        self.silent: set[str] = set()  # of whom nobody knows whether they were told
         self.done: list[tuple[str, str]] = []
 
     def can(self, fault: str, name: str) -> bool:
@@ -51,6 +52,8 @@ class Hands:
         return self._do("amnesia", robot)
 
     def _do(self, verb: str, name: str) -> bool:
+        if name in self.silent:
+            raise Unavailable(name)
         self.done.append((verb, name))
         return name not in self.beyond
 
@@ -218,3 +221,40 @@ def test_who_is_resumed_by_hand_after_a_takeover_goes_on_at_once_and_only_then()
     heir = Heir("pause r03 @1s+9s; resume r03 @5s", 2, [("pause r03", "r03")])
 
     assert heir.resumed(5, 10) == [["r03"], []]
+
+
+def test_the_end_of_a_pause_that_nobody_hears_is_tried_again_and_holds_nothing_else_up() -> None:
+    # Given two who are paused
+    hands = Hands()
+    stage = Stage(hands)
+    living = ("r01", "r04", "redis")
+    stage.play("pause r01 @0s+1s", *living)
+    stage.play("pause redis @0s+1s", *living, instance=1)
+    # When the first cannot be told that it goes on, while the other's pause ends too and a deed is due
+    hands.silent.add("r01")
+    ends = [
+        Due(number, 0, parse_line(f"pause {name} @0s+1s").fault, True) for number, name in enumerate(("r01", "redis"))
+    ]
+    stage.chaos.play([*ends, Due(2, 0, parse_line("kill r04").fault)], living)
+    # Then these are done, and the first is when it can be told
+    assert hands.done[2:] == [("resume", "redis"), ("kill", "r04")]
+    assert not stage.chaos.is_settled
+    hands.silent.clear()
+    stage.chaos.play([], living)
+    assert hands.done[4:] == [("resume", "r01")]
+    assert stage.chaos.is_settled
+
+
+def test_a_deed_of_which_nobody_knows_whether_it_was_done_is_told_once_and_done_to_the_same() -> None:
+    # Given a deed whose victim is drawn, and cannot be told
+    hands = Hands()
+    hands.silent.update({"r01", "r02"})
+    stage = Stage(hands)
+    stage.play("kill robot", "r01", "r02")
+    [(_, drawn)] = stage.told
+    # When it is tried again, among others / Then it is told once, and done to the one that was drawn
+    hands.silent.clear()
+    stage.chaos.play([], ("r01", "r02", "r03"))
+    assert stage.told == [("kill robot", drawn)]
+    assert hands.done == [("kill", drawn)]
+    assert [type(event) for event in stage.events] == [DeedDone]

@@ -249,6 +249,21 @@ def test_ctrl_c_ends_in_order_with_a_record_and_leaves_nothing(place: Place) -> 
     assert place.is_clean()
 
 
+def test_ctrl_c_while_the_server_is_away_for_a_moment_ends_in_order(place: Place) -> None:
+    # Given a run whose server has just died
+    process = place.start("run", "--json", "--for", "60s", "--kill", "redis@2s")
+    await_true(lambda: any(victim == "redis" for victim, _, _ in died(place)), 20)
+
+    # When a person presses Ctrl-C
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+
+    # Then it ends with 130 and a verdict all the same
+    assert process.returncode == 130, err.decode()
+    assert json.loads(out)["ended"] == "interrupted"
+    assert place.is_clean()
+
+
 def test_ctrl_c_while_robots_are_being_born_leaves_nothing(place: Place) -> None:
     process = place.start("run", "-n", "8")
     await_true(lambda: len(place.processes()) > 3)

@@ -1190,6 +1190,13 @@ def test_one_supervisor_holds_a_run_at_a_time_and_its_successor_knows_what_was_d
     assert one.hold(None) is None
     lab.server.hset(lab.keys.supervisor, "until_us", "1")
     assert one.hold(None) == 5_000_000
+    # One who had it, and lost it for a while, does not renew it as if nothing had happened
+    one.release()
+    assert other.hold(None) == 5_000_000
+    assert other.hold(8_000_000) == 8_000_000
+    other.release()
+    assert one.hold(6_000_000) is None
+    assert one.hold(None) == 8_000_000
     # and whoever does not hold it cannot give it back
     other.release()
     assert other.hold(None) is None

@@ -127,6 +127,10 @@ def test_a_robot_that_was_dealt_and_never_queued_is_queued_and_one_that_is_done_
     # Then only the first is queued, once
     assert keeper.lab.queued() == ["robot-t-r00"]
     assert keeper.state("r01") == "done"
+    # and not again, if whoever took it could do nothing with it
+    keeper.lab.connection.delete("rq:job:robot-t-r00", f"rq:queue:{QUEUE}")
+    keeper.attend(2)
+    assert keeper.lab.queued() == []
 
 
 def test_a_robot_whose_journal_is_lost_is_not_queued_again(keeper: Keeper) -> None:
@@ -191,6 +195,25 @@ def test_a_robot_that_waits_is_told_with_the_parts_that_are_only_there_and_again
     keeper.alive.remove("r01")
     keeper.attend(LEASE_S + WAIT_S + 1)
     assert keeper.events(RobotWaiting)[3:] == [RobotWaiting("r01", (1, 3))]
+
+
+def test_a_robot_that_waits_twice_outlives_trouble_in_between(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a robot that was told to wait, and then run while the server was in trouble
+    keeper.run("r00", "w0")
+    keeper.attend(2)
+    keeper.run("r01", "w1")
+
+    def away(*_arguments: Any, **_options: Any) -> Any:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr("deploy.robot_keeper.rq_workers", away)
+        with pytest.raises(Unavailable):
+            keeper.attend()
+    # When it is lost and waits again / Then that is told anew
+    keeper.alive.remove("r01")
+    keeper.attend(LEASE_S + WAIT_S + 1)
+    assert keeper.events(RobotWaiting) == 2 * [RobotWaiting("r01", (1, 3))]
 
 
 def test_nobody_waits_nor_joins_before_the_run_has_begun(keeper: Keeper) -> None:

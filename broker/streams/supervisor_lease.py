@@ -29,14 +29,17 @@ class SupervisorLease:
     """The lease of one run. `holder` tells this supervisor from all others. Every method tries once, and raises
     RunGone, or Unavailable when nobody knows what came of it."""
 
-    def __init__(self, client: redis.Redis, run: str, holder: str) -> None:
+    def __init__(self, client: redis.Redis, run: str, holder: str, lease_us: int = LEASE_US) -> None:
+        """It is good for `lease_us` from each renewal."""
         self._client = client
         self._key = Keys(run).supervisor
         self._orders = Keys(run).orders
         self._holder = holder.encode()
+        self._lease_us = lease_us
 
     def hold(self, done_us: int | None) -> int | None:
-        """Take or renew the lease: None when it is another's.
+        """Take or renew the lease: None when it is another's; to renew it (with `done_us`), also when it was another's
+        in between, who knows more.
 
         `done_us` is noted for a successor: all deeds that were due by then, in microseconds since `go`, have been
         handed out. What was noted last comes back, -1 when nothing was.
@@ -50,11 +53,11 @@ class SupervisorLease:
     def _hold(self, done_us: int | None) -> int | None:
         with self._client.pipeline() as pipe:
             holder, until_us, noted_us, now_us = self._look(pipe)
-            if holder != self._holder and until_us > now_us:
+            if holder != self._holder and (until_us > now_us or done_us is not None):
                 return None
             done_us = noted_us if done_us is None else done_us
             pipe.multi()
-            mapping: dict[Any, Any] = {_HOLDER: self._holder, _UNTIL: now_us + LEASE_US, _DONE: done_us}
+            mapping: dict[Any, Any] = {_HOLDER: self._holder, _UNTIL: now_us + self._lease_us, _DONE: done_us}
             pipe.hset(self._key, mapping=mapping)
             pipe.execute()
             return done_us

@@ -129,10 +129,7 @@ def _record(service: Service, where: Whereabouts, endings: Endings, is_to_be_for
     _demand_place(service.runs, run)
     with reached(where.url) as client:
         try:
-            result = _see_to_its_end(client, where, service.runs, endings)
-            if result is not None and is_to_be_forgotten:
-                with suppress(RunGone):  # it was lost, or somebody was faster
-                    forget_run(client, run)
+            result = _see_to_its_end(client, where, service.runs, endings, is_to_be_forgotten)
         except NoPapers as error:
             raise NoSuchRun(str(error)) from None
         except RunGone:
@@ -155,7 +152,9 @@ def _demand_place(runs: Path, run: str) -> None:
         raise Unfit(f"--runs-dir: {folder} was begun by somebody else and never judged; move it, or record elsewhere")
 
 
-def _see_to_its_end(client: redis.Redis, where: Whereabouts, runs: Path, endings: Endings) -> Result | None:
+def _see_to_its_end(
+    client: redis.Redis, where: Whereabouts, runs: Path, endings: Endings, is_to_be_forgotten: bool
+) -> Result | None:
     """None when a person did not wait for it. Raises RunGone, NoPapers, Unavailable."""
     run = where.run
 
@@ -172,7 +171,12 @@ def _see_to_its_end(client: redis.Redis, where: Whereabouts, runs: Path, endings
     with succeeding(client, run, is_wanted):
         if is_wanted():
             close(client, where.url, run, read_brief(client, run).terms.seed, is_wanted, tell)
-        return record_run(client, run, runs, papers, ended) if is_wanted() else None
+        if not is_wanted():
+            return None
+        result = record_run(client, run, runs, papers, ended)
+        if is_to_be_forgotten:
+            forget_run(client, run)
+        return result
 
 
 def _end_of(client: redis.Redis, run: str, endings: Endings) -> str | None:
