@@ -276,6 +276,28 @@ def test_a_deed_reaches_a_process_of_another_host_through_its_rq_worker(cluster:
     assert result["lives"] == {"r00": 2, "r01": 2}
 
 
+def test_rqs_own_command_runs_robots_too_and_one_more_lets_a_robot_join(cluster: Cluster) -> None:
+    # Given RQ workers that were started by RQ's own command, one more than there are robots
+    cluster.start("supervise")
+    cluster.start("relay")
+    cluster.deal("-n", "2", "--for", "6s")
+    command = [str(Path(sys.executable).with_name("rq")), "worker", "-w", "deploy.rq_worker.RobotWorker"]
+    environment = cluster.place.environment
+    several = [
+        subprocess.Popen([*command, "--url", cluster.server.url, "robots"], env=environment, stderr=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+    cluster.place.started += several
+
+    # When the run has ended / Then the third has run a robot of its own, and all promises hold
+    code, result = cluster.verify(cluster.run)
+    assert code == 0, not_held(result)
+    assert result["joined"] == ["r02"]
+    for process in several:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(timeout=5) for process in several] == [0, 0, 0]
+
+
 def test_a_run_is_stopped_from_any_host_and_a_second_deal_is_served_by_those_who_stay(cluster: Cluster) -> None:
     # Given those who stay, and a run that would go on for long
     stay = [cluster.start("supervise", "--stay"), cluster.start("relay", "--stay"), cluster.start("worker", "-n", "2")]
