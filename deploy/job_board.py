@@ -40,9 +40,9 @@ class JobBoard:
         return now_s - self.looked_s >= min(2 * LOOK_S, max(LOOK_S, len(self.robots) / _MANY))
 
     def look(self, now_s: float) -> bool:
-        """Look now. False, and nothing has changed, while the server is away."""
+        """Look now. False, and nothing has changed, while the server is away, or refuses to be written."""
         with suppress(Unavailable):
-            seen = look(self._client, self._run, self.robots)
+            seen = look(self._client, self._run, self.robots, could_renew=True)
             self.jobs = {job.robot: job for job in seen}
             self._ran = {job.worker: job.robot for job in seen if job.lease}
             self.looked_s = now_s

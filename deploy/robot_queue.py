@@ -64,8 +64,8 @@ class LostJobs:
     """Tells which jobs are lost: those of which nothing was heard for as long as a lease lasts.
 
     Told by our own clock and by change alone (the same lease not renewed, a job taken and no lease on it), so that
-    neither another host's clock misleads, nor an outage in which nobody could renew. Only time in which we looked
-    counts: after a gap longer than a heartbeat, everybody has a whole lease again.
+    neither another host's clock misleads, nor an outage in which nobody could renew. Only time in which we looked, and
+    a lease could be renewed (`look`), counts: after a gap longer than a heartbeat, everybody has a whole lease again.
     """
 
     def __init__(self) -> None:
@@ -133,8 +133,9 @@ def rq_workers(connection: redis.Redis, more_than: int = 0) -> list[WorkerSeen]:
     ]
 
 
-def look(connection: redis.Redis, run: str, robots: Sequence[str]) -> list[JobSeen]:
-    """Where the jobs of these robots stand, all at one moment. Raises Unavailable."""
+def look(connection: redis.Redis, run: str, robots: Sequence[str], *, could_renew: bool = False) -> list[JobSeen]:
+    """Where the jobs of these robots stand, all at one moment. Raises Unavailable; with `could_renew`, also while the
+    server only lets itself be read: then nobody could have renewed a lease, and silence means nothing."""
     queue = queue_of_robots(connection)
     jobs = [job_id(run, robot) for robot in robots]
     try:
@@ -145,6 +146,8 @@ def look(connection: redis.Redis, run: str, robots: Sequence[str]) -> list[JobSe
             pipe.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
             for job in jobs:
                 pipe.hmget(Job.key_for(job), "status", "started_at", "worker_name", PID, HOST)
+            if could_renew:  # a write that changes nothing, and is refused whenever a renewal is
+                pipe.zadd(queue.started_job_registry.key, {"": 0}, xx=True)
             (seconds, _), queued, taken, leases, *hashes = pipe.execute()
     except TROUBLE as error:
         raise Unavailable(f"RQ: {error}") from error
@@ -152,7 +155,7 @@ def look(connection: redis.Redis, run: str, robots: Sequence[str]) -> list[JobSe
     waiting, in_hand = set(map(as_text, queued)), set(map(as_text, taken))
     return [
         _seen(robot, fields, job in waiting, job in in_hand, held.get(job), seconds)
-        for robot, job, fields in zip(robots, jobs, hashes, strict=True)
+        for robot, job, fields in zip(robots, jobs, hashes[: len(jobs)], strict=True)
     ]
 
 

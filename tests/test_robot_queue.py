@@ -144,6 +144,26 @@ def test_a_server_that_is_away_says_nothing_of_jobs(lab):
         revoke(lab.connection, "t", ["r00"], "w")
 
 
+def is_full(server):
+    server.config_set("maxmemory", 1)
+
+
+def is_read_only(server):
+    server.replicaof("127.0.0.1", "1")
+
+
+@pytest.mark.parametrize("trouble", [is_full, is_read_only])
+def test_a_server_that_can_only_be_read_says_nothing_of_who_renews_a_lease(lab, trouble):
+    # Given a server that refuses whatever is written
+    enqueue_robot(lab.connection, "t", "r00")
+    [seen] = look(lab.connection, "t", ["r00"], could_renew=True)
+    trouble(lab.connection)
+    # When / Then who wants to know whether a robot is lost is told nothing, and who only wants to see is shown all
+    with pytest.raises(Unavailable):
+        look(lab.connection, "t", ["r00"], could_renew=True)
+    assert look(lab.connection, "t", ["r00"]) == [seen]
+
+
 # Who is lost.
 
 

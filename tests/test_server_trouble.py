@@ -107,7 +107,7 @@ def test_a_server_that_hangs_up_on_everybody_again_and_again(place: Place) -> No
 
 
 def is_busy(client: redis.Redis) -> Callable[[], None]:
-    """A script runs for two seconds, and everybody else is refused."""
+    """A script runs for three seconds, and everybody else is refused."""
     client.config_set("busy-reply-threshold", 10)
     script = "local t = redis.call('TIME') while redis.call('TIME')[1] - t[1] < 3 do end"
     thread = threading.Thread(target=client.eval, args=(script, 0))
@@ -133,9 +133,9 @@ def has_nothing_to_show(client: redis.Redis) -> Callable[[], None]:
 
 @pytest.mark.parametrize("trouble", [is_busy, is_full, is_read_only, has_nothing_to_show])
 def test_a_server_that_refuses(place: Place, trouble: Callable[[redis.Redis], Callable[[], None]]) -> None:
-    with running(place, 3) as run:
+    with running(place, 6) as run:
         end = trouble(run.client)
-        time.sleep(2)
+        time.sleep(4)  # longer than a lease
         end()
 
 
