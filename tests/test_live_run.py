@@ -23,6 +23,7 @@ from broker.ports import Dealing
 from broker.streams.connection import connect
 from broker.streams.desk import StreamDesk
 from broker.streams.keys import Keys
+from deploy.closing import is_stopped
 from deploy.event_feed import EventFeed
 from deploy.fleet import Death
 from deploy.relays import Relays
@@ -345,10 +346,14 @@ def test_a_robot_killed_in_the_middle_is_born_again_with_all_it_knew(place: Plac
 def test_a_relay_killed_while_it_drains_has_a_successor_that_finishes(place: Place) -> None:
     # Given a run whose relay holds many copies when the robots stop
     process = place.start("run", "--json", "--for", "5s", "--delay", "600ms..1500ms", "--seed", "5")
-    await_true(lambda: any(row["event"]["name"] == "run.stopped" for row in place.events()), 40)
+    await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+    [live] = place.folder.glob("runs/latest/live.json")
+    [first] = pids(place, "relay:")
+    with redis.Redis.from_url(json.loads(live.read_text())["url"]) as client:
+        run = place.events()[0]["run"]
+        await_true(lambda: is_stopped(client, run), 40)  # of which the record tells too late: it may have drained
 
     # When that relay is killed
-    [first] = pids(place, "relay:")
     os.kill(first, signal.SIGKILL)
 
     # Then the record adds up nevertheless, tells of that death, and of no orderly end
