@@ -12,11 +12,11 @@ from typing import Final
 
 from broker.agenda import Agenda, Due
 from broker.deeds import ProcessFault
-from broker.grammar import MOST_LINES, Line, Misspelt, When
+from broker.grammar import MOST_LINES, Line, When
 from broker.plan import PlanChange, Planned
 from broker.requests import Clear, HealNow, parse_request
 from broker.schedule import Schedule, Timed, amend_timed
-from broker.spelling import LONGEST_TEXT, whole
+from broker.spelling import LONGEST_TEXT, Misspelt, whole
 
 LONGEST_PLAN: Final = 32 * 1024  # characters; a plan change with as many is still a frame that relays take
 SHORT_PLAN: Final = f"a plan of {MOST_LINES} lines and {LONGEST_PLAN} characters"

@@ -148,7 +148,7 @@ class EventLog(Protocol):
     """The run's stream of events, as those write to it to whom things happen."""
 
     async def append(self, frame: bytes) -> bool:
-        """Store a batch of events (telemetry/handlers/publisher.py); False: not stored, keep it."""
+        """Store a batch of events (telemetry/stream/publisher.py); False: not stored, keep it."""
         ...
 
 

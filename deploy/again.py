@@ -15,12 +15,13 @@ import msgspec
 
 from broker.deeds import Pause, Resume
 from broker.durations import format_duration
-from broker.grammar import Line, Misspelt, When, parse_fault, parse_line
+from broker.grammar import Line, When, parse_fault, parse_line
 from broker.schedule import Timed
-from telemetry.record import find_run
+from broker.spelling import Misspelt
+from telemetry.record.folder import find_run
 from telemetry.verdict.case import Case, load
+from telemetry.verdict.evidence.schema import DeedRow, PlanRow
 from telemetry.verdict.finding import CannotTell
-from telemetry.verdict.rows import DeedRow, PlanRow
 
 
 class Unrepeatable(Exception):

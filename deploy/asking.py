@@ -24,8 +24,8 @@ from deploy.brief import NoPapers, PlanSettings, read_papers
 from deploy.discovery import Whereabouts
 from deploy.environment import Unable
 from deploy.settings import Unfit
-from telemetry.plain import printable
-from telemetry.record import NoSuchRun
+from telemetry.console import printable
+from telemetry.record.folder import NoSuchRun
 
 WAIT_S: Final = 2.0  # for every relay to meet a plan change
 _PAUSE_S: Final = 0.02  # between two looks at a server that is away

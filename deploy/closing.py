@@ -27,11 +27,11 @@ from deploy.relay_process import drain
 from deploy.robot_queue import look, withdraw_robot
 from deploy.run_events import RunEvents
 from robots.ending import reason_in
+from telemetry.console import printable
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
-from telemetry.plain import printable
-from telemetry.record import Record
+from telemetry.record.folder import Record
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
 

@@ -22,7 +22,7 @@ from broker.streams.keys import Keys
 from broker.streams.runs import StreamRuns
 from deploy.environment import Unable
 from deploy.settings import Unfit
-from telemetry.record import NoSuchRun, find_run
+from telemetry.record.folder import NoSuchRun, find_run
 
 LIVE: Final = "live.json"
 _LARGEST: Final = 64 * 1024  # bytes of a live.json

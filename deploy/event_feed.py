@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from broker.ports import EventSource
 from telemetry.events import Stamped
-from telemetry.handlers.publisher import decode_events
+from telemetry.stream.publisher import decode_events
 
 
 class EventFeed:

@@ -13,10 +13,11 @@ from typing import Final
 
 from broker.conductor import SHORT_PLAN, is_short
 from broker.durations import format_duration
-from broker.grammar import MOST_LINES, Line, Misspelt, parse_line, parse_lines
+from broker.grammar import MOST_LINES, Line, parse_line, parse_lines
 from broker.presets import PRESETS, lines_of
 from broker.schedule import Schedule, Timed, amend, timed
 from broker.spans import FOREVER_US
+from broker.spelling import Misspelt
 from deploy.again import recorded_plan
 from deploy.plan_limits import unfit
 from deploy.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings, Unfit

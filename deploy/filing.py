@@ -14,7 +14,7 @@ from broker.ports import Evidence
 from deploy.prepared import Prepared
 from deploy.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings
 from robots.recording import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
-from telemetry.record import Record
+from telemetry.record.folder import Record
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
 

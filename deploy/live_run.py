@@ -37,7 +37,7 @@ from deploy.vantage import vantage_on
 from deploy.victims import LiveVictims
 from telemetry.events import RunDealt
 from telemetry.pipeline import Next
-from telemetry.record import Record
+from telemetry.record.folder import Record
 
 
 class Outcome(msgspec.Struct, frozen=True):

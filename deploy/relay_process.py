@@ -26,9 +26,9 @@ from broker.streams.relay import RelayProcess
 from deploy.spills import spill_for
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent
-from telemetry.handlers.publisher import Publisher
-from telemetry.handlers.structured_log import StructuredLog, log_to_stderr
+from telemetry.handlers.log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Emitter, Handler, Pipeline
+from telemetry.stream.publisher import Publisher
 
 _PUBLISH_EVERY_S: Final = 0.05
 _LOOK_EVERY_S: Final = 0.25  # of a volunteer, at the run's orders

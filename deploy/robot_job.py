@@ -44,9 +44,9 @@ from robots.channel import Watch
 from robots.lives import FENCED, StaysDead
 from telemetry.clock import SystemClock
 from telemetry.events import RECALLED
-from telemetry.handlers.publisher import Publisher
-from telemetry.handlers.structured_log import StructuredLog, log_to_stderr
+from telemetry.handlers.log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Next, Pipeline
+from telemetry.stream.publisher import Publisher
 
 CONNECTIONS: Final = 5
 """How many ports wait for the server at the same time: inbox, outbox, journal, orders, events."""

@@ -16,8 +16,8 @@ from broker.streams.keys import Keys
 from deploy.event_feed import EventFeed
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent, Stamped
-from telemetry.handlers.publisher import Publisher
 from telemetry.pipeline import Emitter, Next, Pipeline
+from telemetry.stream.publisher import Publisher
 from telemetry.view import View, fold
 
 

@@ -2,7 +2,7 @@
 
 A run's parent opens a folder for them in the temporary one. Where there is none (the parent is on another host, has
 ended, or there never was one) nobody would ever look for a file: then it is one without a name, that ends with its
-process. How a file is written stands in telemetry/handlers/spill.py.
+process. How a file is written stands in telemetry/stream/spill.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from telemetry.handlers.spill import FileSpill, frames_in
+from telemetry.stream.spill import FileSpill, frames_in
 
 _OPENING: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 

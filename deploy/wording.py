@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from broker.grammar import Harm, Heal, Line, Misspelt, parse_fault, parse_lines
+from broker.grammar import Harm, Heal, Line, parse_fault, parse_lines
 from broker.plan import PlanChange
 from broker.requests import Clear, parse_request
 from broker.schedule import Timed
+from broker.spelling import Misspelt
 from broker.streams.requests import LONGEST_WORDS
 from deploy.asking import LivePlan
 from deploy.plan_limits import unfit

@@ -27,10 +27,12 @@ from broker.streams.keys import Keys
 from deploy import pulse
 from deploy.fleet import Fleet
 from deploy.forking import release_signals
+from deploy.holding import QUEUE
 from deploy.relay_process import relay
 from deploy.robot_job import LIVES
 from deploy.robot_queue import LostJobs, enqueue_robot, look, requeue
-from deploy.rq_worker import QUEUE, ROBOT_JOB, RobotJob, work
+from deploy.rq_job import ROBOT_JOB, RobotJob
+from deploy.rq_worker import work
 from robots.journal import Header, PartKept, encode_entry
 from robots.robot import Terms, encode_terms
 from robots.secret import cut

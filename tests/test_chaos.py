@@ -32,7 +32,7 @@ from telemetry.events import (
     WorkerCrashed,
     WorkerRestarted,
 )
-from telemetry.record import Record
+from telemetry.record.folder import Record
 from telemetry.verdict.judge import Result
 
 T = TypeVar("T", bound=AnyEvent)

@@ -35,8 +35,8 @@ from deploy.commands.supervise import _supervise
 from deploy.discovery import Whereabouts
 from deploy.endings import Endings
 from telemetry.events import RobotBorn, Stamped
-from telemetry.handlers.publisher import encode_events
-from telemetry.record import NoSuchRun
+from telemetry.record.folder import NoSuchRun
+from telemetry.stream.publisher import encode_events
 
 pytestmark = pytest.mark.live
 

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from broker.conductor import Conductor, is_short
 from broker.deeds import WORKERS, Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Resume, Victim
-from broker.grammar import Line, Misspelt, When, parse_fault, parse_line, parse_lines
+from broker.grammar import Line, When, parse_fault, parse_line, parse_lines
 from broker.presets import lines_of
 from broker.requests import Clear, parse_request
 from broker.schedule import amend, timed
+from broker.spelling import Misspelt
 from broker.targets import parse_target
 
 SECOND = 1_000_000

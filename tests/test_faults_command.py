@@ -33,7 +33,7 @@ from deploy.commands import main
 from deploy.discovery import Whereabouts, find_live
 from deploy.environment import Unable
 from deploy.settings import Unfit
-from telemetry.record import NoSuchRun
+from telemetry.record.folder import NoSuchRun
 
 pytestmark = pytest.mark.live
 

@@ -16,9 +16,10 @@ from broker.faults import (
     Reorder,
     Throttle,
 )
-from broker.grammar import Heal, Line, Misspelt, When, parse_fault, parse_line, parse_lines
+from broker.grammar import Heal, Line, When, parse_fault, parse_line, parse_lines
 from broker.presets import PRESETS, lines_of
 from broker.requests import Clear, HealNow, Set, parse_request
+from broker.spelling import Misspelt
 from broker.targets import EVERYONE, Target, parse_target, side_of
 
 P = st.floats(0, 1).map(abs)

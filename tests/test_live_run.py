@@ -29,7 +29,7 @@ from deploy.fleet import Death
 from deploy.relays import Relays
 from deploy.settings import DEFAULT_SECRET
 from telemetry.events import Event, RobotStarted, Stamped, WorkerGaveUp
-from telemetry.handlers.publisher import encode_events
+from telemetry.stream.publisher import encode_events
 
 pytestmark = [
     pytest.mark.live,

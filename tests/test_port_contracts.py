@@ -55,7 +55,7 @@ from broker.streams.supervisor_lease import SupervisorLease
 from deploy.event_feed import EventFeed
 from telemetry.clock import SystemClock
 from telemetry.events import RobotStarted, Stamped
-from telemetry.handlers.publisher import encode_events
+from telemetry.stream.publisher import encode_events
 
 PLAN = PlanChange((Planned(0, "loss 0.5"),))
 WAIT_US = 20_000

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from telemetry.events import ChannelPressure, RobotStarted, Stamped
-from telemetry.handlers import publisher as module
-from telemetry.handlers.publisher import Publisher, decode_events
+from telemetry.stream import publisher as module
+from telemetry.stream.publisher import Publisher, decode_events
 
 
 def stamped(number: int) -> Stamped:

@@ -42,7 +42,7 @@ from broker.streams.relay import RelayProcess
 from deploy.relay_process import volunteer
 from robots.robot import Terms, encode_terms
 from telemetry.events import AnyEvent, FatesDecided, PlanChanged, RelayCongested, RelayDeposed, RelayResumed
-from telemetry.handlers.publisher import decode_events
+from telemetry.stream.publisher import decode_events
 
 pytestmark = pytest.mark.live
 

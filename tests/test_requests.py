@@ -18,16 +18,16 @@ from broker.conductor import Conductor
 from broker.embedded import EmbeddedServer
 from broker.grammar import parse_lines
 from broker.plan import PlanChange, decode_control, encode_control
-from broker.ports import Dealing, Evidence, Request, Unavailable
+from broker.ports import Dealing, Evidence, Request, RunGone, Unavailable
 from broker.relay import PlanMet, plan_changed
 from broker.schedule import timed
 from broker.streams.connection import connect
 from broker.streams.desk import StreamDesk
 from broker.streams.keys import Keys
-from broker.streams.requests import LONGEST_WORDS, RunGone, StreamRequests
+from broker.streams.requests import LONGEST_WORDS, StreamRequests
 from robots.recording import plan_rows
-from telemetry.plain import printable
-from telemetry.verdict.rows import shape_of
+from telemetry.console import printable
+from telemetry.verdict.evidence.schema import shape_of
 
 pytestmark = pytest.mark.live
 

@@ -16,10 +16,12 @@ from broker.ports import Dealing, Death, Unavailable
 from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
 from deploy.brief import Brief
+from deploy.holding import QUEUE
 from deploy.idle_workers import HEARD_S, IDLE_S, IdleWorkers, WorkerSeen, kept_name
 from deploy.robot_keeper import WAIT_S, RobotKeeper
 from deploy.robot_queue import enqueue_robot, look, requeue, rq_workers
-from deploy.rq_worker import LEASE_S, QUEUE, RobotJob, RobotWorker
+from deploy.rq_job import RobotJob
+from deploy.rq_worker import LEASE_S, RobotWorker
 from deploy.vantage import vantage_on
 from robots.ending import Bounds
 from robots.robot import Terms

@@ -12,10 +12,11 @@ from waiting import await_true
 
 from broker.embedded import EmbeddedServer
 from broker.ports import Unavailable
-from deploy.holding import claim, put_back
+from deploy.holding import QUEUE, claim, put_back
 from deploy.robot_job import job_id, names_in
 from deploy.robot_queue import JobSeen, LostJobs, enqueue_robot, look, requeue, revoke
-from deploy.rq_worker import LEASE_S, QUEUE, RobotJob, RobotWorker
+from deploy.rq_job import RobotJob
+from deploy.rq_worker import LEASE_S, RobotWorker
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 

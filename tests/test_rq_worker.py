@@ -28,11 +28,14 @@ from broker.streams.desk import StreamDesk
 from broker.streams.fleet_log import StreamFleetLog
 from broker.streams.keys import Keys
 from deploy import pulse
+from deploy.holding import QUEUE
 from deploy.job_board import JobBoard
-from deploy.robot_job import FENCED, LIVES, RECALL_S
+from deploy.robot_job import LIVES, RECALL_S
 from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
-from deploy.rq_worker import GRACE_S, HEARTBEAT_S, LEASE_S, QUEUE, ROBOT_JOB, SILENCE_S, RobotJob, RobotWorker
+from deploy.rq_job import ROBOT_JOB, RobotJob
+from deploy.rq_worker import GRACE_S, HEARTBEAT_S, LEASE_S, SILENCE_S, RobotWorker
 from robots.journal import Header, encode_entry
+from robots.lives import FENCED
 from robots.robot import FINISH_US, Terms, encode_terms
 from robots.supervision import RestartPolicy
 

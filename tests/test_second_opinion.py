@@ -17,10 +17,10 @@ from broker.envelope import Envelope, encode
 from broker.grammar import parse_fault
 from broker.plan import Birth, Control, Plan, PlanChange, Planned, encode_control
 from broker.relay import Fate, OutboxEntry, Relay
-from telemetry.verdict.fates import Rulebook, Ruling
-from telemetry.verdict.honesty import is_honest
-from telemetry.verdict.rows import BornRow, FateRow, PlannedFault, PlanRow
-from telemetry.verdict.traffic import key_of
+from telemetry.verdict.checks.fate_check import is_honest
+from telemetry.verdict.evidence.schema import BornRow, FateRow, PlannedFault, PlanRow
+from telemetry.verdict.evidence.traffic import key_of
+from telemetry.verdict.recomputed.fates import Rulebook, Ruling
 
 QUICK = settings(max_examples=120, deadline=None)
 ADDRESS = ("r03", 2, "r05")

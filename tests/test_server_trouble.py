@@ -19,8 +19,8 @@ from waiting import await_true, is_alive
 from broker.embedded import EmbeddedServer
 from broker.streams.connection import connect
 from broker.streams.event_source import StreamEventSource, append_events
-from telemetry.handlers.publisher import decode_events
-from telemetry.handlers.spill import frames_in
+from telemetry.stream.publisher import decode_events
+from telemetry.stream.spill import frames_in
 
 pytestmark = [
     pytest.mark.live,

@@ -16,8 +16,8 @@ from deploy.event_feed import EventFeed
 from deploy.robot_job import _publish
 from deploy.spills import Left, collecting, spill_for
 from telemetry.events import RobotStarted, Stamped
-from telemetry.handlers.publisher import Publisher, encode_events
-from telemetry.handlers.spill import LONGEST, FileSpill, frames_in
+from telemetry.stream.publisher import Publisher, encode_events
+from telemetry.stream.spill import LONGEST, FileSpill, frames_in
 
 RUN = "abc123"
 

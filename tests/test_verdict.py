@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from telemetry.console import verdict_lines
 from telemetry.events import (
     AnyEvent,
     InvariantViolated,
@@ -34,16 +35,15 @@ from telemetry.events import (
     WorkerRestarted,
 )
 from telemetry.pipeline import Emitter
-from telemetry.plain import verdict_lines
-from telemetry.record import EVIDENCE, Record
+from telemetry.record.folder import EVIDENCE, Record
 from telemetry.verdict import judge as judging
 from telemetry.verdict.case import case_of, load
-from telemetry.verdict.fates import Rulebook
+from telemetry.verdict.checks.fault_rates import band, surprise
+from telemetry.verdict.evidence.schema import BornRow, FateRow, PlanRow
+from telemetry.verdict.evidence.traffic import key_of
 from telemetry.verdict.figures import Repeated
 from telemetry.verdict.judge import PROMISES, Result, judge
-from telemetry.verdict.odds import band, surprise
-from telemetry.verdict.rows import BornRow, FateRow, PlanRow
-from telemetry.verdict.traffic import key_of
+from telemetry.verdict.recomputed.fates import Rulebook
 
 BASE_MS = 1_700_000_000_000
 GO_MS = BASE_MS + 100
@@ -1641,4 +1641,4 @@ def test_the_judge_shares_no_code_with_what_it_judges() -> None:
                 ours = module.split(".")[0] in ("broker", "robots", "deploy")
                 assert not ours, f"{path.name} imports {module}"
                 if module.startswith("telemetry"):
-                    assert module.startswith(("telemetry.verdict", "telemetry.events", "telemetry.record"))
+                    assert module.startswith(("telemetry.verdict", "telemetry.events", "telemetry.record.folder"))

@@ -28,6 +28,7 @@ from test_verdict import (
     verdict_on,
 )
 
+from telemetry.console import verdict_lines
 from telemetry.events import (
     AnyEvent,
     DeedFailed,
@@ -41,7 +42,6 @@ from telemetry.events import (
     WorkerRestarted,
 )
 from telemetry.pipeline import Emitter
-from telemetry.plain import verdict_lines
 from telemetry.verdict.case import case_of, load
 from telemetry.verdict.figures import Recoveries
 from telemetry.verdict.judge import judge

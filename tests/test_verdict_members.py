@@ -31,8 +31,8 @@ from test_verdict_fleet import LATE_MS, death, finding, state
 
 from broker.ports import Evidence, Order
 from robots.recording import streams
+from telemetry.console import verdict_lines
 from telemetry.events import RobotLeft, RobotWaiting, RunStarted, SecretWritten
-from telemetry.plain import verdict_lines
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import PROMISES, judge
 

@@ -18,7 +18,7 @@ from deploy.commands.output import tell
 from deploy.environment import Unable
 from deploy.settings import Unfit
 from deploy.version import version
-from telemetry.record import NoSuchRun
+from telemetry.record.folder import NoSuchRun
 
 USAGE: Final = 2
 ENVIRONMENT: Final = 4

@@ -23,8 +23,8 @@ from deploy.discovery import find_live
 from deploy.filing import json_line
 from deploy.outlook import MOST_TO_COME, Coming, Later, Outlook, Standing, outlook, remaining, still_to_come
 from deploy.wording import check_clear, clear_words, set_lines, set_words, unquoted_clear
-from telemetry.plain import printable
-from telemetry.record import NoSuchRun
+from telemetry.console import printable
+from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
 Examples:

@@ -28,8 +28,8 @@ from deploy.rq_worker import LEASE_S
 from robots.journal import parts_in, readable
 from robots.lives import charged, deaths_of
 from robots.supervision import GiveUp, RestartPolicy
-from telemetry.plain import printable
-from telemetry.record import NoSuchRun
+from telemetry.console import printable
+from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
 Examples:

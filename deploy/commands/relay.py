@@ -19,7 +19,7 @@ from deploy.environment import Unable
 from deploy.relay_process import volunteer
 from deploy.settings import Unfit
 from telemetry.events import AnyEvent, RelayDeposed, RelayResumed
-from telemetry.record import NoSuchRun
+from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
 Examples:

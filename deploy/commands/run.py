@@ -26,12 +26,12 @@ from deploy.settings import MOST_LIVE, LabSettings
 from deploy.started import STARTED_S
 from deploy.version import version
 from telemetry.clock import SystemClock
+from telemetry.console import verdict_lines
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
-from telemetry.plain import verdict_lines
-from telemetry.record import Record, new_run_id
+from telemetry.record.folder import Record, new_run_id
 from telemetry.view import View
 
 EXAMPLES: Final = """\

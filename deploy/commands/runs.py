@@ -17,8 +17,8 @@ from deploy.commands.output import show
 from deploy.discovery import LIVE, find_live
 from deploy.environment import Unable
 from deploy.filing import json_line
-from telemetry.plain import printable
-from telemetry.record import NoSuchRun
+from telemetry.console import printable
+from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
 Examples:

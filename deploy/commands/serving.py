@@ -22,7 +22,7 @@ from deploy.discovery import Whereabouts, find_live, newest_on
 from deploy.endings import Endings
 from deploy.environment import Unable
 from deploy.settings import Unfit
-from telemetry.record import NoSuchRun
+from telemetry.record.folder import NoSuchRun
 
 _ASK_S: Final = 0.5  # between two looks whether a run was dealt
 

@@ -14,10 +14,10 @@ from deploy.prepared import prepare
 from deploy.version import version
 from robots.simulation import Look, digest_of
 from robots.simulation import simulate as run_simulation
+from telemetry.console import progress_line, verdict_lines
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
-from telemetry.plain import progress_line, verdict_lines
-from telemetry.record import Record, new_run_id
+from telemetry.record.folder import Record, new_run_id
 from telemetry.view import View
 
 EXAMPLES: Final = """\

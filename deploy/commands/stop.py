@@ -17,7 +17,7 @@ from deploy.discovery import find_live
 from deploy.environment import Unable
 from deploy.robot_queue import look
 from deploy.settings import Unfit
-from telemetry.record import NoSuchRun
+from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
 Examples:

@@ -25,7 +25,7 @@ from deploy.victims import LiveVictims, NoChildren
 from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
-from telemetry.record import NoSuchRun
+from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
 Examples:

@@ -24,10 +24,10 @@ from deploy.run_events import RunEvents
 from deploy.settings import Unfit
 from deploy.supervisor import LOST
 from telemetry.clock import SystemClock
+from telemetry.console import verdict_lines
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
-from telemetry.plain import verdict_lines
-from telemetry.record import NoSuchRun, find_run
+from telemetry.record.folder import NoSuchRun, find_run
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
 

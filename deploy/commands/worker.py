@@ -14,7 +14,7 @@ from deploy.endings import Endings
 from deploy.environment import Unable, demand_linux
 from deploy.settings import Unfit
 from deploy.worker_group import WorkerGroup
-from telemetry.record import NoSuchRun
+from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
 Examples:

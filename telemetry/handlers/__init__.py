@@ -1,1 +1,1 @@
-"""The links of the pipeline, one a file. Each sees every event, does its one thing, and passes it on."""
+"""The observers of events, one a file: each sees every event, does its one thing, and passes it on."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from telemetry.console import absence_line, event_line, is_notable, progress_line
 from telemetry.events import RunDealt, Stamped
 from telemetry.pipeline import Next
-from telemetry.plain import absence_line, event_line, is_notable, progress_line
 from telemetry.view import View
 
 EVERY_S: Final = 1.0

@@ -15,13 +15,11 @@ from typing import Any
 import msgspec
 
 from telemetry.events import DeedFailed, ProcessDied, ProcessStarted, RelayResumed, RobotWaiting, Stamped, WorkerGaveUp
-from telemetry.verdict.births import Births, births_of
-from telemetry.verdict.fates import Rulebook, Ruling
-from telemetry.verdict.finding import CannotTell
-from telemetry.verdict.fleet import Downtime, Fleet, ms_of
-from telemetry.verdict.journals import Journal, Life, read_journals
-from telemetry.verdict.loss import losses
-from telemetry.verdict.rows import (
+from telemetry.verdict.evidence.births import Births, births_of
+from telemetry.verdict.evidence.fleet import Downtime, Fleet, ms_of
+from telemetry.verdict.evidence.integrity import losses, tampering
+from telemetry.verdict.evidence.journals import Journal, Life, read_journals
+from telemetry.verdict.evidence.schema import (
     BirthRow,
     BornRow,
     Deal,
@@ -34,9 +32,10 @@ from telemetry.verdict.rows import (
     Write,
     shape_of,
 )
-from telemetry.verdict.seal import tampering
-from telemetry.verdict.targets import number_of
-from telemetry.verdict.traffic import Key, Traffic
+from telemetry.verdict.evidence.traffic import Key, Traffic
+from telemetry.verdict.finding import CannotTell
+from telemetry.verdict.recomputed.fates import Rulebook, Ruling
+from telemetry.verdict.recomputed.fault_rules import number_of
 
 _VALUES: dict[str, type[msgspec.Struct]] = {
     "settings": Settings,

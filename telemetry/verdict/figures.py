@@ -10,12 +10,12 @@ import msgspec
 
 from telemetry.events import WorkerRestarted
 from telemetry.verdict.case import Case
-from telemetry.verdict.fates import Ruling
+from telemetry.verdict.checks.fault_rates import tallies
+from telemetry.verdict.evidence.journals import Journal
+from telemetry.verdict.evidence.schema import FateRow
 from telemetry.verdict.finding import CannotTell, State
-from telemetry.verdict.journals import Journal
-from telemetry.verdict.rows import FateRow
-from telemetry.verdict.rules import Rule
-from telemetry.verdict.tallies import tallies
+from telemetry.verdict.recomputed.fates import Ruling
+from telemetry.verdict.recomputed.fault_rules import Rule
 
 ENVELOPE_BYTES = 48
 """What an envelope costs beside its body in the model of notes and benchmarks."""

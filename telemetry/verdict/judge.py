@@ -14,15 +14,20 @@ from msgspec.structs import asdict
 
 from telemetry.verdict import figures
 from telemetry.verdict.case import Case
+from telemetry.verdict.evidence.integrity import LOST
 from telemetry.verdict.figures import FaultFigure, Messages, Recoveries, Repeated, Rounds, Seconds, known
 from telemetry.verdict.finding import CannotTell, Finding, State, unproven
-from telemetry.verdict.loss import LOST
-from telemetry.verdict.promises.completion import convergent, patient
-from telemetry.verdict.promises.fencing import fenced
-from telemetry.verdict.promises.knowledge import idempotent, monotonic, unique
-from telemetry.verdict.promises.network import accounted, honest_faults
-from telemetry.verdict.promises.secret import once, right
-from telemetry.verdict.promises.supervision import supervised
+from telemetry.verdict.promises.accounted import accounted
+from telemetry.verdict.promises.convergent import convergent
+from telemetry.verdict.promises.fenced import fenced
+from telemetry.verdict.promises.honest_faults import honest_faults
+from telemetry.verdict.promises.idempotent import idempotent
+from telemetry.verdict.promises.monotonic import monotonic
+from telemetry.verdict.promises.once import once
+from telemetry.verdict.promises.patient import patient
+from telemetry.verdict.promises.right import right
+from telemetry.verdict.promises.supervised import supervised
+from telemetry.verdict.promises.unique import unique
 
 SCHEMA: Final = "robots.result/1"
 

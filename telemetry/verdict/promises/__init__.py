@@ -1,1 +1,1 @@
-"""The promises, each a function from the evidence to a finding."""
+"""The promises, one a file and named like it: each is a function from the evidence to a finding."""

@@ -1,0 +1,1 @@
+"""Questions that several promises ask of the evidence."""

@@ -1,0 +1,108 @@
+"""Whether what was recorded is what was ruled. What a record may differ in, and be honest, stands here alone.
+
+That is one thing: a throttle delays all copies of an envelope by one and the same time, which nothing but the record
+tells; and it may be another time when a relay decides the entry again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from telemetry.events import MessageSent
+from telemetry.verdict.case import Case
+from telemetry.verdict.evidence.schema import FateRow
+from telemetry.verdict.evidence.traffic import Key, key_of, place_of
+from telemetry.verdict.finding import Finding, broken
+from telemetry.verdict.recomputed.fates import Ruling
+
+
+def is_honest(row: FateRow, ruling: Ruling) -> bool:
+    """Whether the recorded fate is what it must have been."""
+    if row.fate != ruling.fate:
+        return False
+    if row.deliveries == ruling.deliveries:
+        return True
+    return bool(ruling.throttles) and (_shift_us(ruling.deliveries, row.deliveries) or 0) > 0
+
+
+def was_throttled(row: FateRow, ruling: Ruling) -> bool:
+    """Whether a throttle delayed the envelope."""
+    return bool(ruling.throttles) and is_honest(row, ruling) and row.deliveries != ruling.deliveries
+
+
+def dishonest(case: Case) -> Iterator[tuple[FateRow, Ruling, Key]]:
+    """The records of envelopes that do not tell the recomputed fate."""
+    for key, ruling in case.rulings.items():
+        for row in (case.traffic.entries[key], *case.traffic.unequal.get(key, ())):
+            if not is_honest(row, ruling):
+                yield row, ruling, key
+
+
+def contradicted(case: Case) -> Iterator[Key]:
+    """The entries that were decided more than once, and not in the same way."""
+    for key, rows in case.traffic.unequal.items():
+        first = case.traffic.entries[key]
+        if any(not _differs_by_a_throttle(case, key, first, row) for row in rows):
+            yield key
+
+
+def _differs_by_a_throttle(case: Case, key: Key, first: FateRow, row: FateRow) -> bool:
+    if replace(row, deliveries=first.deliveries) != first or _shift_us(first.deliveries, row.deliveries) is None:
+        return False
+    ruling = case.rulings.get(key)  # garbage has none
+    return ruling is not None and bool(ruling.throttles)
+
+
+def _shift_us(before: tuple[int, ...], after: tuple[int, ...]) -> int | None:
+    """By how much each copy is later; None when that differs from copy to copy, or there are other copies."""
+    shifts = {later - sooner for sooner, later in zip(before, after, strict=False)}
+    return shifts.pop() if len(before) == len(after) and len(shifts) == 1 else None
+
+
+class Sent(NamedTuple):
+    """An envelope, as its sender tells of it."""
+
+    sender: str
+    incarnation: int
+    receiver: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.sender}/{self.incarnation}'s envelope {self.sequence} to {self.receiver}"
+
+
+def _contradicted(case: Case) -> Iterator[Finding]:
+    """An entry may be decided more than once, always in the same way; and garbage alone has no sender."""
+    for key in contradicted(case):
+        yield broken("an entry was decided twice, and differently", place_of(key))
+    for key, row in case.traffic.entries.items():
+        if (row.sender is None) != (row.fate == "refused"):
+            yield broken(f"a fate {row.fate!r} names {row.sender or 'no sender'}", place_of(key))
+
+
+def _entries(case: Case) -> set[Key]:
+    """Every outbox entry of which the record tells."""
+    return {key_of(control.shard, control.id) for control in case.plan} | case.traffic.entries.keys()
+
+
+def _left(case: Case) -> dict[int, int]:
+    """How many entries of each outbox the record tells nothing of."""
+    recorded = Counter(shard for shard, _, _ in _entries(case))
+    return {shard: count.added - recorded[shard] for shard, count in case.streams.outboxes.items()}
+
+
+def _unfated(case: Case) -> dict[int | None, list[Sent]]:
+    """By shard, the envelopes that their senders say they sent, and that no fate names."""
+    fated = case.traffic.readable_copies
+    unfated: dict[int | None, list[Sent]] = {}
+    for stamped in case.events:
+        event = stamped.event
+        if isinstance(event, MessageSent):
+            sent = Sent(stamped.source, stamped.incarnation, event.receiver, event.sequence)
+            if sent not in fated:
+                unfated.setdefault(case.shards.get(stamped.source), []).append(sent)
+    return unfated

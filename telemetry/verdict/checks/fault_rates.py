@@ -1,0 +1,182 @@
+"""How often each planned fault was offered an envelope, and how often it acted, by the recomputed fates.
+
+Offered is every envelope that met the fault while a copy of it was left, and that its target selects. To have acted
+means: to have lost it, duplicated it, damaged it, delayed any copy; for a reorder, to have put back its first copy
+(every copy has dice of its own, so that envelopes with any copy put back would be no chance of probability p); for a
+partition that holds, to have kept it back until its release; for a throttle, that it is recorded later than it would
+have been without.
+
+How far a counted rate lets one see the true one. Pure numbers: nothing here knows a fault.
+
+* `band`: the score interval of E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+  Journal of the American Statistical Association 22 (1927), 209-212.
+* `surprise`: the exact binomial test with two sides, as the sum over all outcomes that are no likelier than the one
+  that was seen; so do R's binom.test and SciPy's binomtest.
+"""
+
+from __future__ import annotations
+
+from math import exp, floor, inf, lgamma, log, log1p, sqrt
+from typing import Final
+
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.fate_check import is_honest, was_throttled
+from telemetry.verdict.evidence.schema import FateRow
+from telemetry.verdict.finding import State
+from telemetry.verdict.recomputed.fault_effects import Address
+from telemetry.verdict.recomputed.fault_rules import Rule
+
+_Z_95: Final = 1.959963984540054  # the normal distribution's quantile at 97.5 %
+
+
+_AS_LIKELY: Final = 1e-7  # by so much may the logarithms of equal likelihoods differ, because they are computed
+
+
+_NEGLIGIBLE: Final = 1e-17  # of a sum: a term after which nothing more counts
+
+
+def band(hits: int, trials: int, inflation: float = 1.0) -> tuple[float, float]:
+    """Where, with 95 % confidence, the true rate lies that gave `hits` in `trials` (≥ 1).
+
+    `inflation`: how many times greater the variance is than that of independent trials.
+    """
+    spread = _Z_95 * _Z_95 * inflation
+    centre = (hits + spread / 2) / (trials + spread)
+    half = _Z_95 * sqrt(inflation) / (trials + spread) * sqrt(hits * (trials - hits) / trials + spread / 4)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def surprise(hits: int, trials: int, p: float) -> float:
+    """The probability that `trials` independent throws of probability `p` give no likelier number than `hits`."""
+    if p in (0.0, 1.0) or trials == 0:
+        return float(hits == trials * p)
+    seen = _log_likelihood(hits, trials, p) + _AS_LIKELY
+    mode = min(trials, floor((trials + 1) * p))
+    if _log_likelihood(mode, trials, p) <= seen:
+        return 1.0
+    if hits < mode:
+        low, high = hits, _first_above(mode, trials, p, seen)
+    else:
+        low, high = _last_below(mode, trials, p, seen), hits
+    return min(1.0, _tail(low, trials, p, -1) + _tail(high, trials, p, 1))
+
+
+def _log_likelihood(hits: int, trials: int, p: float) -> float:
+    ways = lgamma(trials + 1) - lgamma(hits + 1) - lgamma(trials - hits + 1)
+    return ways + hits * log(p) + (trials - hits) * log1p(-p)
+
+
+def _first_above(mode: int, trials: int, p: float, seen: float) -> int:
+    """The first number above the mode that is no likelier than `seen`; it may be beyond all trials."""
+    low, high = mode, trials + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _log_likelihood(middle, trials, p) <= seen else (middle, high)
+    return high
+
+
+def _last_below(mode: int, trials: int, p: float, seen: float) -> int:
+    """The last number below the mode that is no likelier than `seen`; it may be -1."""
+    low, high = -1, mode
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _log_likelihood(middle, trials, p) <= seen else (low, middle)
+    return low
+
+
+def _tail(hits: int, trials: int, p: float, step: int) -> float:
+    """The probability of `hits` and of everything beyond it in the direction of `step`, away from the mode."""
+    if not 0 <= hits <= trials:
+        return 0.0
+    term = total = exp(_log_likelihood(hits, trials, p))
+    odds = p / (1 - p)
+    while 0 <= hits + step <= trials and term > total * _NEGLIGIBLE:
+        up = (trials - hits) / (hits + 1) * odds
+        down = hits / (trials - hits + 1) / odds if step < 0 else inf
+        term *= up if step > 0 else down
+        total += term
+        hits += step
+    return total
+
+
+IMPOSSIBLE: Final = 1e-9
+"""Chance is not believed to be less likely than that."""
+
+
+_INDEPENDENT: Final = ("loss", "duplicate", "reorder", "corrupt")
+
+
+class Tally:
+    """One planned fault's numbers, in envelopes.
+
+    `throws`: how many of the offered had dice of their own, and `hits`: on how many of these it acted. An envelope that
+    somebody puts into an outbox again throws the same dice, and tells nothing new.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.offered = 0
+        self.injected = 0
+        self.throws = 0
+        self.hits = 0
+        self.dishonest = False
+
+    @property
+    def rate(self) -> float | None:
+        """The share of the offered that it acted on."""
+        return round(self.injected / self.offered, 4) if self.offered else None
+
+    @property
+    def band(self) -> tuple[float, float] | None:
+        """Where the true rate lies, with 95 % confidence; None for a fault that leaves nothing to chance.
+
+        The envelopes of a burst share their fate: one tells of its neighbour what the correlation ρ = 1 − p − r of a
+        step of the chain tells, so that the variance of their rate is (1 + ρ) / (1 − ρ) times greater.
+        """
+        if not self.offered or self.rule.name not in (*_INDEPENDENT, "burst-loss"):
+            return None
+        inflation = 1.0
+        if self.rule.name == "burst-loss":
+            correlation = 1 - self.rule.worsens - self.rule.mends
+            inflation = max(0.0, (1 + correlation) / (1 - correlation))
+        low, high = band(self.injected, self.offered, inflation)
+        return round(low, 4), round(high, 4)
+
+    @property
+    def surprise(self) -> float:
+        """How likely chance is to be at least so far from what was set; 1 for faults without independent dice."""
+        if self.rule.name not in _INDEPENDENT:
+            return 1.0
+        return surprise(self.hits, self.throws, self.rule.p)
+
+    @property
+    def state(self) -> State:
+        """Whether it did what its dice said, wherever it was asked, and as often as was set."""
+        if self.dishonest or self.surprise < IMPOSSIBLE:
+            return "BROKEN"
+        return "HELD" if self.offered else "UNPROVEN"
+
+
+def tallies(case: Case) -> list[Tally]:
+    """A tally of every fault that was ever planned. Raises CannotTell."""
+    tally_of = {rule: Tally(rule) for rule in case.rulebook.rules()}
+    thrown: set[Address] = set()
+    for key, ruling in case.rulings.items():
+        row = case.traffic.entries[key]
+        honest, throttled = is_honest(row, ruling), was_throttled(row, ruling)
+        address = _address(row)
+        is_new = address not in thrown
+        thrown.add(address)
+        for rule in ruling.offered:
+            tally = tally_of[rule]
+            tally.offered += 1
+            tally.throws += is_new
+            tally.dishonest |= not honest
+        for rule in (*ruling.acted, *(ruling.throttles if throttled else ())):
+            tally_of[rule].injected += 1
+            tally_of[rule].hits += is_new
+    return list(tally_of.values())
+
+
+def _address(row: FateRow) -> Address:
+    return Address(row.sender, row.incarnation, row.receiver, row.sequence or 0)

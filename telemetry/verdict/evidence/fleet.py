@@ -1,0 +1,188 @@
+"""What befell the fleet, as those saw it who looked after it: deeds, deaths, and when somebody lived again. Judges
+nothing.
+
+A second opinion, so nothing here may be shared with the code that restarts. The specification in short:
+
+* A death is a robot's when its victim is the robot itself (`r03`) or the RQ worker that ran it.
+* A death is charged to the robot's budget, unless a deed (kill, restart, pause or amnesia) on the victim, on the RQ
+  worker of that robot or on the server stands before it, and has not excused another death of that robot yet. A
+  restart of a robot or of an RQ worker, which as a rule kills nobody, does so for no more than 5 s.
+* A process that ends with status 75 found a later life of its robot: nobody died with it. Nor did the life that a death
+  names, if envelopes of it were sent afterwards; but whoever lost its lease counts as dead, whatever it still does.
+* How long robots were away counts from the last row about the server, if one came meanwhile: an outage is no delay. A
+  deed is none if it was told that such a one failed: then only the death that it may have brought about counts.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from telemetry.verdict.evidence.births import Birth, Births
+from telemetry.verdict.evidence.journals import Life
+from telemetry.verdict.evidence.schema import DeathRow, DeedRow
+
+FENCED: Final = 75
+
+
+SERVER: Final = "redis"
+
+
+_EXCUSES: Final = frozenset({"kill", "restart", "pause", "amnesia"})
+
+
+_RECALL_MS: Final = 5_000
+
+
+_RELAY = re.compile(r"relay:([0-9]+)")
+
+
+_ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
+
+
+class Death(NamedTuple):
+    """A death of a robot's process. `life`: the last that was claimed in its journal then (0: none)."""
+
+    robot: str
+    life: int
+    at_ms: int
+    how: str
+    status: int
+    is_charged: bool
+
+    @property
+    def is_zombies(self) -> bool:
+        """Whether it was a process whose robot had a later life."""
+        return _is_zombies(self)
+
+    def __str__(self) -> str:
+        ends = {"silent": "fell silent", "lease": "lost its lease", "signal": f"was killed (signal {-self.status})"}
+        return f"{self.robot}/{self.life} {ends.get(self.how, f'ended (exit {self.status})')}"
+
+
+class Downtime(NamedTuple):
+    """A time in which a robot did not live: one death at least, and the birth that ended it, if one did."""
+
+    robot: str
+    deaths: tuple[Death, ...]
+    birth: Birth | None
+
+
+class Fleet:
+    """The deeds and deaths of a run, in their order. `failed`: the texts of deeds of which it was told that they could
+    not be done, each at least once."""
+
+    def __init__(self, rows: Iterable[DeedRow | DeathRow], failed: Set[str] = frozenset()) -> None:
+        self.rows = tuple(rows)
+        self._failed = failed
+        self.deeds = [row for row in self.rows if isinstance(row, DeedRow)]
+
+    @cached_property
+    def deaths(self) -> dict[str, list[Death]]:
+        """By robot, in order."""
+        deaths: dict[str, list[Death]] = defaultdict(list)
+        deeds: dict[str, list[DeedRow]] = defaultdict(list)  # by victim
+        used: Counter[tuple[str, str]] = Counter()  # by robot and victim, those that excused a death of the robot
+        for row in self.rows:
+            if isinstance(row, DeedRow):
+                if row.text.partition(" ")[0] in _EXCUSES:
+                    deeds[row.victim].append(row)
+            elif robot := row.robot or robot_of(row.victim):
+                victims = (row.victim, f"rq:{robot}", SERVER)
+                unused = (victim for victim in victims if _find_cause(deeds[victim], used, (robot, victim), row))
+                excuse = None if _is_zombies(row) else next(unused, None)
+                if excuse is not None:
+                    used[robot, excuse] += 1
+                is_charged = excuse is None and not _is_zombies(row)
+                deaths[robot].append(Death(robot, row.incarnation, ms_of(row.id), row.how, row.status, is_charged))
+        return deaths
+
+    @cached_property
+    def deaths_of_lives(self) -> dict[Life, list[Death]]:
+        """The deaths that name each life, in order."""
+        named: dict[Life, list[Death]] = defaultdict(list)
+        for robot, deaths in self.deaths.items():
+            for death in deaths:
+                named[robot, death.life].append(death)
+        return named
+
+    @cached_property
+    def relay_deaths_ms(self) -> dict[int, int]:
+        """When the relay of each shard last died, unless in order."""
+        deaths = (row for row in self.rows if isinstance(row, DeathRow) and (row.how, row.status) != ("exit", 0))
+        relays = ((match[1], row.id) for row in deaths if (match := _RELAY.fullmatch(row.victim)))
+        return {int(shard): ms_of(entry) for shard, entry in relays}
+
+    def downtimes(self, births: Mapping[str, Births], signs_ms: Mapping[Life, int]) -> Iterator[Downtime]:
+        """When robots did not live. `births` by robot; `signs_ms`: when each life was last heard of."""
+        for robot, deaths in self.deaths.items():
+            born, ended = births.get(robot, Births()), dict[Birth | None, list[Death]]()
+            for death in deaths:
+                birth = born.after(death.life, 0 if death.life else death.at_ms)
+                survived = signs_ms.get((robot, death.life), 0) > death.at_ms
+                if not death.is_zombies and not (survived and (birth is None or death.how != "lease")):
+                    ended.setdefault(birth, []).append(death)
+            for birth, several in ended.items():
+                yield Downtime(robot, tuple(several), birth)
+
+    def away_ms(self, start_ms: int, end_ms: int) -> int:
+        """How long a robot was away from `start_ms` to `end_ms`, the server's own absence not counted."""
+        place = bisect_right(self._server_ms, end_ms)
+        return end_ms - max(start_ms, self._server_ms[place - 1] if place else start_ms)
+
+    @cached_property
+    def _server_ms(self) -> list[int]:
+        """When something befell the server."""
+        rows = [row for row in self.rows if row.victim == SERVER]
+        return sorted(ms_of(row.id) for row in rows if isinstance(row, DeathRow) or row.text not in self._failed)
+
+    def last_ms(self, end_ms: int) -> int:
+        """When, before `end_ms`, something last befell the fleet; 0 when nothing did."""
+        return max((at_ms for row in self.rows if (at_ms := ms_of(row.id)) < end_ms), default=0)
+
+    def paused(self, end_ms: int) -> set[str]:
+        """The robots that were stopped at `end_ms`, and not dead."""
+        paused: set[str] = set()
+        for row in self.rows:
+            if ms_of(row.id) >= end_ms:
+                break
+            match row:
+                case DeedRow(text=text, victim=robot) if text.startswith("pause ") and robot == robot_of(robot):
+                    paused.add(robot)
+                case DeedRow(text=text, victim=robot) if text.startswith("resume "):
+                    paused.discard(robot)
+                case DeathRow(victim=victim, robot=robot):
+                    paused.discard(robot or robot_of(victim))
+        return paused
+
+
+def robot_of(victim: str) -> str:
+    """The robot that a victim is or runs; empty for any other process, and for a worker inside a robot."""
+    match = _ROBOT.fullmatch(victim)
+    return match[1] if match else ""
+
+
+def ms_of(entry: str) -> int:
+    """When the entry of that id was made (server's clock)."""
+    return int(entry.partition("-")[0])
+
+
+def _is_zombies(death: DeathRow | Death) -> bool:
+    return death.how == "exit" and death.status == FENCED
+
+
+def _find_cause(deeds: list[DeedRow], used: Counter[tuple[str, str]], who: tuple[str, str], death: DeathRow) -> bool:
+    """Whether one of a victim's deeds may have caused the death, and was not used up. `used` counts, from the first,
+    those that excused a death of the robot or, being restarts that ended in order long before, never will."""
+    while used[who] < len(deeds) and not _may_have_caused(deeds[used[who]], death):
+        used[who] += 1
+    return used[who] < len(deeds)
+
+
+def _may_have_caused(deed: DeedRow, death: DeathRow) -> bool:
+    is_recall = deed.text.startswith("restart ") and deed.victim != SERVER
+    return not is_recall or ms_of(death.id) - ms_of(deed.id) <= _RECALL_MS

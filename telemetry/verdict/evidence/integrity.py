@@ -1,0 +1,90 @@
+"""What a run cannot show any more because its server came back without it. Judges nothing.
+
+Such a run says so itself: it ended lost. What is empty in its record is gone, and convicts nobody. What is not empty
+may have been begun anew by somebody who had not noticed yet: orders without the deal, fates without a plan.
+
+Whether a record is as it was recorded: each evidence file against its SHA-256 in the manifest.
+
+What the files say means nothing here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from telemetry.record.folder import EVIDENCE
+from telemetry.verdict.evidence.schema import LostRow, PlanRow, Register
+
+LOST: Final = "the run was lost: the server came back without"
+
+
+_WHAT: Final = {
+    "plan": "its plan",
+    "fates": "its fates",
+    "journals": "its journals",
+    "fleet": "its deeds and deaths",
+    "register": "its register",
+    "streams": "its orders",
+}
+"""What each file holds that a server held."""
+
+
+def losses(contents: Mapping[str, Any]) -> dict[str, str]:
+    """By file (without suffix), what the record of a lost run does not tell. Empty for any other run."""
+    settings = contents.get("settings")
+    if settings is None or settings.ended != "lost":
+        return {}
+    return {name: f"{LOST} {what}" for name, what in _WHAT.items() if name in contents and _is_gone(name, contents)}
+
+
+def _is_gone(name: str, contents: Mapping[str, Any]) -> bool:
+    content = contents[name]
+    match name:
+        case "plan":
+            planned = {row.shard for row in content if isinstance(row, PlanRow)}
+            return not planned or not planned >= _shards(contents)
+        case "journals":
+            return all(isinstance(row, LostRow) for row in content)
+        case "register":
+            return not content.exists or _knows_no_writer(content)
+        case "streams":
+            return all(order.order != "dealt" for order in content.orders)
+    return not content
+
+
+def _shards(contents: Mapping[str, Any]) -> set[int]:
+    """The outboxes that the run had, as far as others than its plan tell."""
+    counted = contents["streams"].outboxes if "streams" in contents else {}
+    return {*counted, *(row.shard for row in contents.get("fates", ()))}
+
+
+def _knows_no_writer(register: Register) -> bool:
+    """Whether a write stands there, and nothing in its writer's birth stream."""
+    return register.write is not None and not register.births.get(register.write.robot)
+
+
+def tampering(folder: Path) -> str:
+    """Which file is not as it was recorded; empty when all are."""
+    try:
+        manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=dict[str, str])
+    except FileNotFoundError:
+        return "manifest.json is missing: nothing shows that the record is as it was recorded"
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        return f"manifest.json is not as it was recorded: {error}"
+    if foreign := sorted(manifest.keys() - set(EVIDENCE)):
+        return f"manifest.json is not as it was recorded: {foreign[0]!r} is no evidence"
+    changed = (name for name in EVIDENCE if _sha256(folder / name) != manifest.get(name))
+    return next((f"{name} is not as it was recorded" for name in changed), "")
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

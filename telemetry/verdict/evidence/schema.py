@@ -1,0 +1,273 @@
+"""The shapes that a record's files must have (telemetry/record/folder.py).
+
+What does not fit is damage, never guessed at.
+
+Only shapes live here; fields that no check looks at are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from telemetry.events import Stamped
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]
+
+
+Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """Anything that a record says."""
+
+
+class Seconds(Shape, frozen=True):
+    """Since the command's start; None for what never came."""
+
+    born: float | None
+    total: float | None
+
+
+class Settings(Shape, frozen=True):
+    """settings.json"""
+
+    run: str
+    version: str
+    robots: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    seed: int
+    preset: str | None
+    tick_us: Positive
+    quiet_period_us: Count
+    plan: tuple[str, ...]
+    ended: Literal["complete", "limit", "stopped", "interrupted", "lost"] | None
+    again: str
+    seconds: Seconds
+
+
+class DealtPart(Shape, frozen=True):
+    """Who was dealt a part, and what proves its word."""
+
+    index: Index
+    holders: tuple[str, ...]
+    digest: str
+
+
+class Deal(Shape, frozen=True):
+    """deal.json"""
+
+    sha256: str
+    bytes: Count
+    parts: Positive
+    salt: str
+    indices: tuple[DealtPart, ...]
+
+
+class Write(Shape, frozen=True):
+    """The accepted write."""
+
+    robot: str
+    incarnation: int
+    nonce: str
+    text: str
+
+
+class BirthRow(Shape, frozen=True):
+    """An entry of a birth stream."""
+
+    id: Id
+    entry: Literal["born", "attempt"]
+    nonce: str
+    at_us: int | None
+
+
+class Register(Shape, frozen=True):
+    """register.json"""
+
+    exists: bool
+    write: Write | None
+    births: dict[str, tuple[BirthRow, ...]]
+
+
+class OutboxCount(Shape, frozen=True):
+    added: Count
+
+
+class InboxCount(Shape, frozen=True):
+    added: Count
+
+
+class Order(Shape, frozen=True):
+    """An order. `reason`: why to stop, which worker is to crash, or who joined."""
+
+    id: Id
+    order: Literal["dealt", "go", "stop", "crash", "joined"]
+    reason: str | None = None
+
+
+class Streams(Shape, frozen=True):
+    """streams.json"""
+
+    outboxes: dict[int, OutboxCount]
+    inboxes: dict[str, InboxCount]
+    contradictions: dict[str, Count]
+    orders: tuple[Order, ...]
+
+
+class PlannedFault(Shape, frozen=True):
+    instance: Count
+    fault: str
+
+
+class PlanRow(Shape, frozen=True):
+    """plan.jsonl: from here on, in this shard, these faults are in force. `words`: what a person asked for, if so;
+    `refusal`: why it was not done."""
+
+    shard: int
+    id: Id
+    faults: tuple[PlannedFault, ...]
+    request: str = ""
+    words: str = ""
+    refusal: str = ""
+
+
+class BornRow(Shape, frozen=True):
+    """plan.jsonl: from here on, in this shard, earlier lives of this robot are stale."""
+
+    shard: int
+    id: Id
+    robot: str
+    incarnation: int
+
+
+class FateRow(Shape, frozen=True):
+    """fates.jsonl: what a relay decided for one entry. Garbage has no sender."""
+
+    shard: int
+    id: Id
+    sender: str | None
+    incarnation: int | None
+    receiver: str | None
+    sequence: int | None
+    exchange: str | None
+    kind: str | None
+    fate: Literal["delivered", "corrupt", "stale", "refused"]
+    deliveries: tuple[int, ...]
+    body: Count
+    wire: Count
+
+
+class RedoRow(Shape, frozen=True):
+    """fates.jsonl: a relay began to redo these pending entries."""
+
+    shard: int
+    redo: tuple[Id, ...]
+
+
+class LostRow(Shape, frozen=True):
+    """journals.jsonl: this journal was gone."""
+
+    robot: str
+    lost: Literal[True]
+
+
+class HeaderRow(Shape, frozen=True):
+    """journals.jsonl: how the robot came into the run."""
+
+    robot: str
+    id: Id
+    origin: Literal["dealt", "joined"]
+
+
+class PartRow(Shape, frozen=True):
+    """journals.jsonl: a part, and the copy (sender, incarnation, sequence, copy) that brought it."""
+
+    robot: str
+    id: Id
+    index: Index
+    word: str
+    last: bool
+    cause: tuple[str, int, int, int] | None
+
+
+class LifeRow(Shape, frozen=True):
+    """journals.jsonl: a life begins."""
+
+    robot: str
+    id: Id
+    nonce: str
+
+
+class CompleteRow(Shape, frozen=True):
+    """journals.jsonl: nothing is missing any more."""
+
+    robot: str
+    id: Id
+    at_us: int
+
+
+class QuietRow(Shape, frozen=True):
+    """journals.jsonl: the quiet period is over."""
+
+    robot: str
+    id: Id
+    ticks: Count
+    at_us: int
+
+
+JournalRow = HeaderRow | PartRow | LifeRow | CompleteRow | QuietRow
+
+
+class DeedRow(Shape, frozen=True):
+    """fleet.jsonl: a process fault is about to be done to this victim."""
+
+    id: Id
+    text: str
+    victim: str
+
+
+class DeathRow(Shape, frozen=True):
+    """fleet.jsonl: a process died. `robot`: whom it ran, if anyone; `incarnation`: the last that was claimed then."""
+
+    id: Id
+    victim: str
+    robot: str
+    incarnation: Count
+    how: Literal["exit", "signal", "silent", "lease"]
+    status: int
+
+
+_CONTROLS: dict[str, type[Shape]] = {"plan": PlanRow, "born": BornRow}
+
+
+_ENTRIES: dict[str, type[Shape]] = {
+    "header": HeaderRow,
+    "part": PartRow,
+    "born": LifeRow,
+    "complete": CompleteRow,
+    "quiet": QuietRow,
+}
+
+
+_FLEET: dict[str, type[Shape]] = {"deed": DeedRow, "death": DeathRow}
+
+
+def shape_of(file: str, row: Mapping[str, Any]) -> type[msgspec.Struct]:
+    """The shape that a row of `file` must have. Raises KeyError when it names none."""
+    if file == "plan":
+        return _CONTROLS[row["control"]]
+    if file == "fates":
+        return RedoRow if "redo" in row else FateRow
+    if file == "journals":
+        return LostRow if "lost" in row else _ENTRIES[row["entry"]]
+    if file == "fleet":
+        return _FLEET[row["row"]]
+    return Stamped

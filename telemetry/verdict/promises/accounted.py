@@ -1,0 +1,81 @@
+"""Promises about the network: honest faults, every entry accounted for. Judged by plan, fates and stream counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.fate_check import Sent, _contradicted, _entries, _left, _unfated
+from telemetry.verdict.finding import Finding, broken, held, unproven, worst
+
+
+def accounted(case: Case) -> Finding:
+    """Every outbox entry has its fate, and every inbox got the copies that the fates say."""
+
+    def findings() -> Iterator[Finding]:
+        yield from _contradicted(case)
+        yield from _outboxes(case)
+        yield from _inboxes(case)
+
+    entries = len(case.traffic.entries)
+    copies = case.traffic.copies_by_receiver().total()
+    return worst(findings(), otherwise=held(f"{entries} entries have their fates, and {copies} copies their inboxes"))
+
+
+def _outboxes(case: Case) -> Iterator[Finding]:
+    left, sent = _left(case), {} if "events" in case.damage else _unfated(case)
+    for shard in sorted({key[0] for key in _entries(case)} - left.keys()):
+        yield unproven(f"the entries of outbox {shard} were not counted")
+    for shard, missing in left.items():
+        added = case.streams.outboxes[shard].added
+        if missing > 0:
+            why = f"{missing} of {added} entries of outbox {shard} have no fate"
+            if holding := _holding(case, shard, sent.get(shard, ())):
+                yield unproven(f"{why}: {holding} held envelopes back until the end of the record, and kept them")
+                continue
+            witness = next((str(envelope) for envelope in sent.get(shard, ())), f"outbox {shard}")
+            yield _vanished(case, why, witness, shard in case.abandoned_shards)
+        elif missing < 0:
+            yield _invented(
+                case, f"{-missing} more entries were decided than outbox {shard} ever had", f"outbox {shard}"
+            )
+    for sender_shard, envelopes in sent.items():
+        if sender_shard is None or len(envelopes) > left.get(sender_shard, 0):
+            yield unproven(f"{envelopes[0]} was sent, and no outbox entry is left to be it")
+
+
+def _holding(case: Case, shard: int, sent: Iterable[Sent]) -> str:
+    """The partitions that explain why `sent` has no fate; empty when they do not, because they let some of it pass."""
+    if not all(case.rulebook.held_at_the_end(shard, envelope.sender, envelope.receiver) for envelope in sent):
+        return ""
+    return ", ".join(rule.text for rule in case.rulebook.holding_at_the_end(shard))
+
+
+def _inboxes(case: Case) -> Iterator[Finding]:
+    copies, repeats = case.traffic.copies_by_receiver(), case.traffic.repeats_by_receiver()
+    inboxes, contradictions = case.streams.inboxes, case.streams.contradictions
+    for robot in sorted(copies.keys() - inboxes.keys()):
+        yield unproven(f"the entries of {robot}'s inbox were not counted")
+    for robot, count in inboxes.items():
+        surplus = count.added - copies[robot] - contradictions.get(robot, 0)
+        if surplus < 0:
+            why = f"{-surplus} of {copies[robot]} copies for {robot} never came"
+            held_back = case.traffic.copies_by_receiver(case.abandoned_shards)[robot]
+            yield _vanished(case, why, f"inbox of {robot}", -surplus <= held_back)
+        elif surplus > repeats[robot]:
+            may_be = f"and {repeats[robot]} may come of redone entries"
+            yield _invented(case, f"{robot} got {surplus} more copies than were decided, {may_be}", f"inbox of {robot}")
+
+
+def _vanished(case: Case, why: str, witness: str, abandoned: bool) -> Finding:
+    """What is missing convicts relays only if they could finish; `abandoned`: a dead one explains what is missing."""
+    if not case.ended_in_order:
+        return unproven(f"{why}, but the run was {'lost' if case.is_lost else 'interrupted'}")
+    if abandoned:
+        return unproven(f"{why}: its relay died and was not replaced")
+    return broken(why, witness)
+
+
+def _invented(case: Case, why: str, witness: str) -> Finding:
+    """What nobody decided, or nobody sent, convicts relays unless decisions or counters may be lost."""
+    return unproven(f"{why}, but the run was lost") if case.is_lost else broken(why, witness)

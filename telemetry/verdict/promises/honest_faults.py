@@ -1,0 +1,55 @@
+"""Honest faults: every recorded fate equals the recomputed one, and no rate is beyond belief."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.fate_check import _contradicted, _left, _unfated, dishonest
+from telemetry.verdict.checks.fault_rates import IMPOSSIBLE, tallies
+from telemetry.verdict.evidence.traffic import place_of
+from telemetry.verdict.finding import Finding, broken, held, unproven, worst
+
+
+def honest_faults(case: Case) -> Finding:
+    """Every recorded fate equals the recomputed one, and no fault acted more or less often than chance can explain."""
+
+    def findings() -> Iterator[Finding]:
+        yield from _contradicted(case)
+        for row, ruling, key in dishonest(case):
+            yield broken(
+                f"the fate of {row.sender}/{row.incarnation}'s envelope {row.sequence} to {row.receiver} was "
+                f"{row.fate} {list(row.deliveries)}, its dice say {ruling.fate} {list(ruling.deliveries)}",
+                place_of(key),
+            )
+        yield from _beyond_chance(case)
+        yield from _taken_for_garbage(case)
+        if not case.rulings:
+            yield unproven("nothing was offered to the faults")
+
+    return worst(findings(), otherwise=held(f"{len(case.rulings)} fates equal the recomputed ones"))
+
+
+def _beyond_chance(case: Case) -> Iterator[Finding]:
+    """Faults whose rate is not the one that was set, by more than dice may differ."""
+    for tally in tallies(case):
+        if tally.surprise < IMPOSSIBLE:
+            yield broken(
+                f"{tally.rule.text!r} acted on {tally.hits} of {tally.throws} envelopes: the chance of that is "
+                f"{tally.surprise:.0e}",
+                f"fault {tally.rule.instance}",
+            )
+
+
+def _taken_for_garbage(case: Case) -> Iterator[Finding]:
+    """Envelopes that a relay must have refused, since there are more of them than entries without a fate.
+
+    Garbage that somebody put into an outbox by hand is refused, and rightly.
+    """
+    refused = {key[0]: key for key, row in case.traffic.entries.items() if row.fate == "refused"}
+    if not refused:
+        return
+    left = _left(case)
+    for shard, envelopes in _unfated(case).items():
+        if shard in refused and shard in left and len(envelopes) > left[shard]:
+            yield broken(f"{envelopes[0]} was sent, and refused as garbage", place_of(refused[shard]))

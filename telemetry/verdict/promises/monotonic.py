@@ -1,0 +1,131 @@
+"""Promises about what robots know: monotonic, unique, idempotent. Judged by the journals, against deal and fates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from telemetry.events import MessageSent, PartsMerged, RobotComplete, Stamped
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.membership import absences
+from telemetry.verdict.checks.witnesses import gaps, lost_tails
+from telemetry.verdict.evidence.journals import Entry, Journal, _changes, _place, _Words
+from telemetry.verdict.evidence.schema import Deal, HeaderRow, LifeRow, PartRow
+from telemetry.verdict.finding import Finding, broken, held, unproven, worst
+
+
+def monotonic(case: Case) -> Finding:
+    """No robot lost or changed a part, across its lives."""
+
+    def findings() -> Iterator[Finding]:
+        words, holdings = _Words(case.deal), _holdings(case.deal)
+        for journal in case.journals.values():
+            yield from _in_order(journal)
+            yield from _begins_as_dealt(journal, holdings.get(journal.robot, set()), words)
+            for before, after in _changes(journal):
+                yield broken(
+                    f"part {after.row.index} became another one than it was at {_place(before)}",
+                    journal.witness(after.incarnation, after.number),
+                )
+        yield from absences(case)
+        yield from _untold(case)
+        yield from _summaries(case)
+        yield from gaps(case)
+
+    finding = worst(findings(), otherwise=held("every journal only grew, and holds what its summaries showed"))
+    if finding.state == "HELD" and (tails := lost_tails(case)):
+        named = ", ".join(f"tail of {robot}/{life}" for robot, life in tails[:3])
+        return held(f"{finding.why}; lost: {named}" + f" and {len(tails) - 3} more" * (len(tails) > 3))
+    return finding
+
+
+def _holdings(deal: Deal) -> dict[str, set[int]]:
+    """Which indices each robot was dealt."""
+    holdings: dict[str, set[int]] = {}
+    for part in deal.indices:
+        for robot in part.holders:
+            holdings.setdefault(robot, set()).add(part.index)
+    return holdings
+
+
+def _in_order(journal: Journal) -> Iterator[Finding]:
+    """Entries stand 1, 2, 3 … within a life; lives 1, 2, 3 … begin with their birth; the dealer's come first."""
+    previous: Entry | None = None
+    for entry in journal.entries:
+        if not _follows(previous, entry):
+            before = "the beginning" if previous is None else _place(previous)
+            yield broken(
+                f"an entry is missing or out of place between {before} and {_place(entry)}",
+                journal.witness(entry.incarnation, entry.number),
+            )
+            return
+        previous = entry
+
+
+def _follows(previous: Entry | None, entry: Entry) -> bool:
+    place, row = (entry.incarnation, entry.number), entry.row
+    if previous is None:
+        return place == (0, 1) and isinstance(row, HeaderRow)
+    if place == (previous.incarnation + 1, 1):
+        return isinstance(row, LifeRow)
+    if place != (previous.incarnation, previous.number + 1):
+        return False
+    return isinstance(row, PartRow) if entry.incarnation == 0 else not isinstance(row, HeaderRow | LifeRow)
+
+
+def _begins_as_dealt(journal: Journal, holding: set[int], words: _Words) -> Iterator[Finding]:
+    """The dealer's entries are the parts of the deal, no more and no fewer."""
+    if journal.lost:
+        return
+    dealt = [part for part in journal.parts if part.incarnation == 0]
+    for part in dealt:
+        if part.row.index not in holding or not words.holds(part.row):
+            yield broken(
+                f"{journal.robot} begins with a part {part.row.index} that it was not dealt",
+                journal.witness(part.incarnation, part.number),
+            )
+    missing = holding - {part.row.index for part in dealt}
+    if missing:
+        yield broken(
+            f"{journal.robot} was dealt part {min(missing)}, and does not hold it", f"journal of {journal.robot}"
+        )
+
+
+def _untold(case: Case) -> Iterator[Finding]:
+    """What a life told of its merges stands in its journal, because it is journalled before it is told."""
+    for (robot, life), events in case.testimony.items():
+        journal = case.journals[robot]
+        at_birth, at_end = journal.counts[life]
+        completed = life in journal.completed_lives or (journal.complete and at_birth == at_end)
+        for stamped in events:
+            witness = f"event {stamped.number} of {robot}/{life}"
+            match stamped.event:
+                case PartsMerged(held=told) if told > at_end:
+                    yield broken(f"{robot} told of {told} parts, and its journal holds {at_end}", witness)
+                case RobotComplete() if not completed:
+                    yield broken(f"{robot} told that it was complete, and did not journal it", witness)
+
+
+def _summaries(case: Case) -> Iterator[Finding]:
+    """Whatever a summary showed as known stood in the journal, in that life."""
+    shown: dict[str, list[tuple[Stamped, MessageSent]]] = {}
+    for stamped in case.events:
+        if isinstance(stamped.event, MessageSent) and stamped.event.kind == "summary":
+            shown.setdefault(stamped.source, []).append((stamped, stamped.event))
+    for robot, summaries in shown.items():
+        journal = case.journals.get(robot)
+        if journal is not None and not journal.lost:
+            yield from _shown_and_not_held(journal, summaries)
+
+
+def _shown_and_not_held(journal: Journal, summaries: list[tuple[Stamped, MessageSent]]) -> Iterator[Finding]:
+    digests = journal.digests({event.held for _, event in summaries})
+    counts = journal.counts
+    for stamped, event in summaries:
+        at_birth, at_end = counts.get(stamped.incarnation, (0, -1))
+        if not event.digest:
+            yield unproven(f"a summary of {journal.robot} does not tell what it showed")
+        elif not at_birth <= event.held <= at_end or digests.get(event.held) != event.digest:
+            yield broken(
+                f"{journal.robot} showed {event.held} parts as known that its journal never held in that life",
+                f"event {stamped.number} of {stamped.source}/{stamped.incarnation}",
+            )

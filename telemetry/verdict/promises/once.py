@@ -1,0 +1,60 @@
+"""Promises about what was written: once, and right. Judged by the register; a robot's word can only convict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from telemetry.events import SecretRefused, SecretWritten
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.membership import absences
+from telemetry.verdict.evidence.journals import Life
+from telemetry.verdict.finding import Finding, broken, held, unproven, worst
+
+
+def once(case: Case) -> Finding:
+    """At most one write was accepted; every other attempt was refused."""
+    register = case.register
+    if not register.exists:
+        return unproven("the register is gone: what was written into it cannot be known")
+    if register.write is None:
+        if case.tries:
+            return unproven("a write was attempted, and the register is empty all the same")
+        return worst(_untold_tries(case), otherwise=held("nothing was written"))
+    writer = (register.write.robot, register.write.incarnation)
+    refused = len(case.tries - {writer})
+    if not case.attempts:
+        return broken(
+            "the register holds a write of which its writer's birth stream knows no attempt",
+            f"birth stream of {writer[0]}, life {writer[1]}",
+        )
+
+    def findings() -> Iterator[Finding]:
+        yield from _other_claims(case, writer)
+        yield from _untold_tries(case)
+        yield from absences(case)
+
+    return worst(
+        findings(),
+        otherwise=held(f"{writer[0]} wrote it; attempts of others that were refused: {refused}"),
+    )
+
+
+def _other_claims(case: Case, writer: Life) -> Iterator[Finding]:
+    """Nobody else may have been told that its write was accepted."""
+    if "events" in case.damage:
+        return
+    for stamped in case.events:
+        claimant = (stamped.source, stamped.incarnation)
+        if isinstance(stamped.event, SecretWritten) and claimant != writer:
+            yield broken(
+                f"{writer[0]}/{writer[1]} wrote it, and the write of {claimant[0]}/{claimant[1]} was accepted too",
+                f"event {stamped.number} of {claimant[0]}/{claimant[1]}",
+            )
+
+
+def _untold_tries(case: Case) -> Iterator[Finding]:
+    """Whoever was told what came of its write has an attempt in its birth stream."""
+    for stamped in [] if "events" in case.damage else case.events:
+        life = (stamped.source, stamped.incarnation)
+        if isinstance(stamped.event, SecretWritten | SecretRefused) and life not in case.tries:
+            yield unproven(f"{life[0]}/{life[1]} says that it tried to write, and its birth stream knows no attempt")

@@ -1,0 +1,37 @@
+"""Right: what was written equals the dealt secret, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from telemetry.verdict.case import Case
+from telemetry.verdict.finding import Finding, broken, held, unproven, worst
+
+
+def right(case: Case) -> Finding:
+    """What was written equals the dealt secret, byte for byte."""
+    register, deal = case.register, case.deal
+    if not register.exists:
+        return unproven("the register is gone: what was written into it cannot be known")
+    if register.write is None:
+        return unproven("nothing was written")
+    written = register.write.text.encode()
+    witness = f"register, written by {register.write.robot}/{register.write.incarnation}"
+    if len(written) != deal.bytes:
+        return broken(f"{len(written)} bytes were written, {deal.bytes} were dealt", witness)
+    if hashlib.sha256(written).hexdigest() != deal.sha256:
+        return broken("what was written is not what was dealt: their SHA-256 differ", witness)
+    return worst(_copy(case.secret, written), otherwise=held(f"{len(written)} bytes, the SHA-256 of the deal"))
+
+
+def _copy(secret: bytes | None, written: bytes) -> Iterator[Finding]:
+    """secret.txt must be what the register holds."""
+    if secret is None:
+        yield unproven("secret.txt is missing, although a secret was written")
+    elif secret != written and written.startswith(secret):
+        yield unproven(f"secret.txt is cut short: {len(secret)} of {len(written)} bytes")
+    elif secret != written:
+        pairs = zip(secret, written, strict=False)
+        place = next((place for place, (left, right_) in enumerate(pairs) if left != right_), len(written))
+        yield broken("secret.txt is not what the register holds", f"secret.txt, byte {place}")

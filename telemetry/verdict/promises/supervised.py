@@ -1,0 +1,53 @@
+"""The promise that whatever crashes is started again. Judged by deaths, births and deeds; a robot's word can convict.
+
+What is asked of those who look after robots stands in robots.py, and what of robots that look after workers in
+workers.py. A relay that died is followed by another one: a later entry has a fate, or a start was told. Else this is
+UNPROVEN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from telemetry.events import WorkerCrashed
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.membership import unannounced
+from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, ROBOTS_GRACE_US, longest_us
+from telemetry.verdict.checks.witnesses import gaps
+from telemetry.verdict.finding import Finding, held, unproven, worst
+from telemetry.verdict.promises.supervised_robots import followed, handed_back, was_waiting
+from telemetry.verdict.promises.supervised_workers import answered, unfelt
+
+
+def supervised(case: Case) -> Finding:
+    """Every crash was followed by a restart within the policy, and none took a sibling down."""
+
+    def findings() -> Iterator[Finding]:
+        yield from followed(case)
+        yield from answered(case)
+        yield from unfelt(case)
+        yield from _relays(case)
+        yield from handed_back(case)
+        yield from gaps(case)
+        yield from unannounced(case)
+
+    return worst(findings(), otherwise=held(_summary(case)))
+
+
+def _summary(case: Case) -> str:
+    deaths = sum(len(downtime.deaths) for downtime in case.downtimes)
+    crashes = sum(isinstance(stamped.event, WorkerCrashed) for events in case.testimony.values() for stamped in events)
+    if not deaths and not crashes:
+        return "no death of a robot, and no crash of a worker"
+    said = f"{deaths} deaths of robots and {crashes} crashes of workers were followed by restarts within the policy"
+    resigned = sorted({downtime.robot for downtime in case.downtimes} & case.given_up)
+    waited = sorted({downtime.robot for downtime in case.downtimes if was_waiting(case, downtime)})
+    said += f"; gave up, as the policy says: {', '.join(resigned)}" * bool(resigned)
+    return said + f"; waited for an RQ worker: {', '.join(waited)}" * bool(waited)
+
+
+def _relays(case: Case) -> Iterator[Finding]:
+    for shard in sorted(case.abandoned_shards & case.fleet.relay_deaths_ms.keys()):
+        died_ms = case.fleet.relay_deaths_ms[shard]
+        if case.fleet.away_ms(died_ms, case.end_ms) * 1000 > ROBOTS_GRACE_US + longest_us(MOST_RESTARTS):
+            yield unproven(f"the relay of shard {shard} died, and nothing shows that another one took its place")

@@ -1,0 +1,165 @@
+"""Whether a robot starts its workers again, within the policy: what is asked of the supervisor in each life.
+
+A crash of which a life told is followed, within the policy's delay (restarts.py) and 1 s, by the word that the same
+worker is restarted or given up; nothing is asked of a life that ended before. Delays are those of the policy, no worker
+is restarted when more than 5 crashed within 30 s, none is given up before, and a life does not end by itself within 1 s
+after a crash without giving up. Crashes that the lab injected are charged to nobody and delayed as a first one, and
+must be told by a life that goes on for 6 s, unless the worker had just crashed anyway.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+from telemetry.events import Stamped, WorkerCrashed, WorkerGaveUp, WorkerRestarted
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.restart_policy import (
+    MOST_RESTARTS,
+    WINDOW_US,
+    WORKERS_GRACE_US,
+    longest_us,
+    recent,
+    shortest_us,
+)
+from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, first_missing
+from telemetry.verdict.evidence.births import Births
+from telemetry.verdict.evidence.fleet import ms_of
+from telemetry.verdict.evidence.journals import Life
+from telemetry.verdict.finding import Finding, broken
+
+FELT_US: Final = 5_000_000
+"""So long may an injected crash take to reach its worker: it travels as an order."""
+
+
+_FUZZ_US: Final = 100_000  # between a supervisor's look at its clock and the stamp of what it tells
+
+
+_INJECTED: Final = "InjectedCrash"
+
+
+def answered(case: Case) -> Iterator[Finding]:
+    """What speaks against supervisors that had crashes to answer."""
+    for life, events in case.testimony.items():
+        told = [each for each in events if isinstance(each.event, WorkerCrashed | WorkerRestarted | WorkerGaveUp)]
+        if told:
+            yield from _unanswered(life, told, events[-1])
+            yield from _misjudged(life, told, is_whole=first_missing(events) is None)
+            yield from _taken_down(case, life, told, events[-1])
+
+
+def unfelt(case: Case) -> Iterator[Finding]:
+    """Injected crashes of which the life that went on knows nothing."""
+    crashes_us = _crashes_us(case)
+
+    @cache
+    def is_whole(life: Life) -> bool:
+        return first_missing(case.testimony[life]) is None
+
+    for deed in case.fleet.deeds:
+        robot, _, worker = deed.victim.partition("/")
+        if not worker or not deed.text.startswith("crash ") or deed.text in case.failed_deeds:
+            continue
+        due_us = ms_of(deed.id) * 1000
+        birth = case.births.get(robot, Births()).latest_by((due_us - CLOCKS_DIFFER_US) // 1000)
+        life = (robot, birth.life if birth else 0)
+        events = case.testimony.get(life) or []
+        end_us = due_us + FELT_US + CLOCKS_DIFFER_US
+        if not events or events[-1].wall_us < end_us or not is_whole(life):
+            continue
+        felt_us = crashes_us.get((life, worker), [])
+        place = bisect_left(felt_us, due_us - CLOCKS_DIFFER_US - longest_us(MOST_RESTARTS))
+        if place == len(felt_us) or felt_us[place] > end_us:
+            yield broken(f"{deed.victim} was made to crash, and {life[0]}/{life[1]} did not notice", f"deed {deed.id}")
+
+
+def _crashes_us(case: Case) -> dict[tuple[Life, str], list[int]]:
+    """When each worker crashed, by life (its own wall clock), in order."""
+    crashes: dict[tuple[Life, str], list[int]] = defaultdict(list)
+    for life, events in case.testimony.items():
+        for stamped in events:
+            if isinstance(stamped.event, WorkerCrashed):
+                crashes[life, stamped.event.worker].append(stamped.wall_us)
+    return {place: sorted(times_us) for place, times_us in crashes.items()}
+
+
+def _unanswered(life: Life, told: list[Stamped], last: Stamped) -> Iterator[Finding]:
+    """Crashes after which the life went on, until its `last` word, and said nothing of the worker."""
+    crashes_us = _charged_us(told)
+    for place, stamped in enumerate(told, start=1):
+        if not isinstance(stamped.event, WorkerCrashed):
+            continue
+        allowed_us = longest_us(recent(crashes_us, stamped.monotonic_us)) + WORKERS_GRACE_US
+        answers = (
+            later.monotonic_us
+            for later in (told[other] for other in range(place, len(told)))
+            if isinstance(later.event, WorkerRestarted | WorkerGaveUp) and later.event.worker == stamped.event.worker
+        )
+        went_on_us = next(answers, last.monotonic_us) - stamped.monotonic_us
+        if went_on_us > allowed_us:
+            yield broken(
+                f"{_who(life, stamped.event.worker)} crashed, and was not restarted in {went_on_us / 1e6:.2f} s",
+                _place(life, stamped),
+            )
+
+
+def _misjudged(life: Life, told: list[Stamped], is_whole: bool) -> Iterator[Finding]:
+    """Answers that are not those of the policy. `is_whole`: the life's events are all there."""
+    crashes_us = _charged_us(told)
+    injected: dict[str, bool] = {}  # whether a worker's last crash was
+    for stamped in told:
+        match stamped.event:
+            case WorkerCrashed(worker):
+                injected[worker] = _is_injected(stamped.event)
+            case WorkerRestarted(worker, restart, delay_us):
+                crashes = recent(crashes_us, stamped.monotonic_us, WINDOW_US - _FUZZ_US)
+                if max(crashes, restart) > MOST_RESTARTS:
+                    why = f"was restarted although {max(crashes, restart)} crashes lie within 30 s"
+                    yield broken(f"{_who(life, worker)} {why}", _place(life, stamped))
+                nth = 1 if injected.get(worker) else restart
+                if not shortest_us(nth) <= delay_us <= longest_us(nth):
+                    why = f"was restarted after {delay_us} us, as the {nth}. within 30 s"
+                    yield broken(f"{_who(life, worker)} {why}", _place(life, stamped))
+            case WorkerGaveUp(worker) if is_whole:
+                crashes = recent(crashes_us, stamped.monotonic_us, WINDOW_US + _FUZZ_US)
+                if crashes <= MOST_RESTARTS:
+                    why = f"was given up although only {crashes} crashes lie within 30 s"
+                    yield broken(f"{_who(life, worker)} {why}", _place(life, stamped))
+
+
+def _taken_down(case: Case, life: Life, told: list[Stamped], last: Stamped) -> Iterator[Finding]:
+    """A life that ended by itself just after a worker's crash that the policy would have borne."""
+    crashes = [stamped for stamped in told if isinstance(stamped.event, WorkerCrashed)]
+    if not crashes or any(isinstance(stamped.event, WorkerGaveUp) for stamped in told):
+        return
+    crash = crashes[-1]
+    if last.monotonic_us - crash.monotonic_us > WORKERS_GRACE_US:
+        return
+    for death in case.fleet.deaths_of_lives.get(life, ()):
+        is_its_own = death.how == "exit" and death.is_charged
+        if is_its_own and abs(death.at_ms * 1000 - last.wall_us) <= CLOCKS_DIFFER_US:
+            yield broken(f"a crash of {crash.event.worker} took {life[0]}/{life[1]} down with it", _place(life, crash))  # type: ignore[union-attr]
+
+
+def _charged_us(told: list[Stamped]) -> list[int]:
+    """When workers of a life crashed by themselves (its own clock), in order."""
+    return sorted(
+        stamped.monotonic_us
+        for stamped in told
+        if isinstance(stamped.event, WorkerCrashed) and not _is_injected(stamped.event)
+    )
+
+
+def _is_injected(crash: WorkerCrashed) -> bool:
+    return crash.error.startswith(_INJECTED)
+
+
+def _who(life: Life, worker: str) -> str:
+    return f"{worker} of {life[0]}/{life[1]}"
+
+
+def _place(life: Life, stamped: Stamped) -> str:
+    return f"event {stamped.number} of {life[0]}/{life[1]}"

@@ -1,0 +1,75 @@
+"""Unique: no index ever had two words at a robot; a contradiction was refused and its worker restarted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from telemetry.events import InvariantViolated, Stamped, WorkerGaveUp, WorkerRestarted
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.membership import absences
+from telemetry.verdict.checks.witnesses import gaps
+from telemetry.verdict.evidence.journals import Journal, Life, _changes, _place, _Words
+from telemetry.verdict.finding import Finding, broken, held, worst
+
+_GRACE_US = 1_000_000
+"""A life that goes on for so long after a violation, and announces no restart, has swallowed it."""
+
+
+def unique(case: Case) -> Finding:
+    """No index ever had two words at a robot; a contradiction was refused, and its worker restarted."""
+
+    def findings() -> Iterator[Finding]:
+        words = _Words(case.deal)
+        for journal in case.journals.values():
+            for before, after in _changes(journal):
+                yield broken(
+                    f"part {after.row.index} has two words or last marks: see also {_place(before)}",
+                    journal.witness(after.incarnation, after.number),
+                )
+            yield from _one_end(journal)
+            yield from _never_dealt(journal, words)
+        yield from absences(case)
+        for life, events in case.testimony.items():
+            yield from _swallowed(life, events)
+        yield from gaps(case)
+
+    return worst(findings(), otherwise=held("every part that a robot ever held is the one that was dealt"))
+
+
+def _one_end(journal: Journal) -> Iterator[Finding]:
+    """At most one index is marked last, and none stands behind it."""
+    ends = [part for part in journal.parts if part.row.last]
+    for end in ends:
+        behind = next((part for part in journal.parts if part.row.index > end.row.index), None)
+        if behind is not None:
+            yield broken(
+                f"part {end.row.index} is marked last, and part {behind.row.index} stands behind it",
+                journal.witness(behind.incarnation, behind.number),
+            )
+
+
+def _never_dealt(journal: Journal, words: _Words) -> Iterator[Finding]:
+    for part in journal.parts:
+        if not words.holds(part.row):
+            yield broken(
+                f"part {part.row.index} is a word that was never dealt", journal.witness(part.incarnation, part.number)
+            )
+
+
+def _swallowed(life: Life, events: list[Stamped]) -> Iterator[Finding]:
+    """Violations after which the secret merger was not restarted, although the life went on."""
+    for place, stamped in enumerate(events):
+        if isinstance(stamped.event, InvariantViolated) and _went_on(stamped, events[place + 1 :]):
+            yield broken(
+                f"{life[0]} met a contradiction of part {stamped.event.index}, and its secret_merger was not restarted",
+                f"event {stamped.number} of {life[0]}/{life[1]}",
+            )
+
+
+def _went_on(violation: Stamped, later: list[Stamped]) -> bool:
+    for stamped in later:
+        if isinstance(stamped.event, WorkerRestarted | WorkerGaveUp) and stamped.event.worker.endswith("secret_merger"):
+            return False
+        if stamped.monotonic_us - violation.monotonic_us > _GRACE_US:
+            return True
+    return False
