@@ -13,11 +13,10 @@ from typing import Annotated
 
 import msgspec
 
-from broker.deeds import Pause, Resume
-from broker.durations import format_duration
-from broker.grammar import Line, When, parse_fault, parse_line
-from broker.schedule import Timed
-from broker.spelling import Misspelt
+from broker.faults.grammar import Line, When, parse_fault, parse_line
+from broker.faults.process_faults import Pause, Resume
+from broker.faults.schedule import Timed
+from broker.faults.syntax import Misspelt, format_duration
 from telemetry.record.folder import find_run
 from telemetry.verdict.case import Case, load
 from telemetry.verdict.evidence.schema import DeedRow, PlanRow

@@ -14,12 +14,12 @@ from typing import Final
 import msgspec
 import redis
 
-from broker.plan import PlanChange
-from broker.ports import RunGone, Unavailable
+from broker.control_entries import Met, PlanChange
+from broker.errors import RunGone, Unavailable
 from broker.streams.connection import check_server, connect
-from broker.streams.controls import Course, Lookout, Met, read_course
-from broker.streams.desk import StreamDesk
-from broker.streams.requests import StreamRequests
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.plan_log import Lookout, StreamRequests
+from broker.streams.run.runs import Course, read_course
 from deploy.brief import NoPapers, PlanSettings, read_papers
 from deploy.discovery import Whereabouts
 from deploy.environment import Unable

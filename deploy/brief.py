@@ -13,10 +13,10 @@ from typing import Annotated, Any, Final
 import msgspec
 import redis
 
-from broker.grammar import parse_line
-from broker.ports import RunGone
-from broker.schedule import Timed
-from broker.streams.desk import StreamDesk
+from broker.errors import RunGone
+from broker.faults.grammar import parse_line
+from broker.faults.schedule import Timed
+from broker.streams.run.control import StreamDesk
 from robots.ending import Bounds
 from robots.robot import Terms, decode_terms
 

@@ -15,13 +15,14 @@ from typing import Any, Final
 
 import redis
 
-from broker.plan import PlanChange
-from broker.ports import Evidence, RunGone, StreamCount, Unavailable
-from broker.relay import parse_id
-from broker.streams.desk import StreamDesk
+from broker.control_entries import PlanChange
+from broker.errors import RunGone, Unavailable
+from broker.ports.run import Evidence, StreamCount
+from broker.relay.core import parse_id
 from broker.streams.keys import Keys
-from broker.streams.patience import PATIENCE_S, insist_blocking
-from broker.streams.supervisor_lease import SupervisorLease
+from broker.streams.retry import PATIENCE_S, insist_blocking
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.filing import close_record, open_record, shown_folder
 from deploy.relay_process import drain
 from deploy.robot_queue import look, withdraw_robot

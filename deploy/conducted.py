@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from broker.conductor import Conductor
-from broker.schedule import Timed
-from broker.streams.controls import Met
+from broker.control_entries import Met
+from broker.faults.schedule import Timed
+from broker.faults.scheduler import Conductor
 
 BEFORE_GO_US: Final = -1  # whenever that was: before `go` it is always the same to a conductor
 

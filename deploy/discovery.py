@@ -15,11 +15,10 @@ import msgspec
 import redis
 from redis.exceptions import RedisError
 
-from broker.ports import Unavailable
+from broker.errors import Unavailable
 from broker.streams.connection import check_server, connect, parse_url
-from broker.streams.controls import Course, read_course
 from broker.streams.keys import Keys
-from broker.streams.runs import StreamRuns
+from broker.streams.run.runs import Course, StreamRuns, read_course
 from deploy.environment import Unable
 from deploy.settings import Unfit
 from telemetry.record.folder import NoSuchRun, find_run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from broker.ports import EventSource
 from telemetry.events import Stamped
+from telemetry.stream.feed import EventSource
 from telemetry.stream.publisher import decode_events
 
 

@@ -11,13 +11,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from broker.conductor import SHORT_PLAN, is_short
-from broker.durations import format_duration
-from broker.grammar import MOST_LINES, Line, parse_line, parse_lines
-from broker.presets import PRESETS, lines_of
-from broker.schedule import Schedule, Timed, amend, timed
-from broker.spans import FOREVER_US
-from broker.spelling import Misspelt
+from broker.faults.grammar import MOST_LINES, PRESETS, Line, lines_of, parse_line, parse_lines
+from broker.faults.schedule import FOREVER_US, Schedule, Timed, amend, timed
+from broker.faults.scheduler import SHORT_PLAN, is_short
+from broker.faults.syntax import Misspelt, format_duration
 from deploy.again import recorded_plan
 from deploy.plan_limits import unfit
 from deploy.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings, Unfit

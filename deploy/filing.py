@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from broker.durations import format_duration
-from broker.plan import PlanChange
-from broker.ports import Evidence
+from broker.control_entries import PlanChange
+from broker.faults.syntax import format_duration
+from broker.ports.run import Evidence
 from deploy.prepared import Prepared
 from deploy.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings
 from robots.recording import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams

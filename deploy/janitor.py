@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NoReturn
 
-from broker.embedded import places
+from broker.streams.embedded import places
 from deploy.forking import flush_streams, redirect_streams, release_signals, signals_held, start_time
 
 REMOVABLE_FILE: Final = "live.json"

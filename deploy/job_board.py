@@ -10,7 +10,7 @@ from typing import Final
 
 import redis
 
-from broker.ports import Unavailable
+from broker.errors import Unavailable
 from deploy.robot_queue import JobSeen, look
 
 LOOK_S: Final = 0.25

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from broker.ports import Unavailable
+from broker.errors import Unavailable
 from broker.streams.connection import connect
-from broker.streams.fleet_log import StreamFleetLog, last_incarnation
+from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
 from deploy.environment import Unable
 from deploy.fleet import Death, Fleet
 from deploy.janitor import Janitor

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import msgspec
 
-from broker.conductor import Conductor
-from broker.plan import PlanChange
-from broker.ports import Evidence, Unavailable
+from broker.control_entries import PlanChange
+from broker.errors import Unavailable
+from broker.faults.scheduler import Conductor
+from broker.ports.run import Evidence
 from broker.streams.connection import connect
-from broker.streams.desk import StreamDesk
-from broker.streams.event_source import KEPT
-from broker.streams.patience import PATIENCE_S, insist_blocking
+from broker.streams.retry import PATIENCE_S, insist_blocking
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.events import KEPT
 from deploy.brief import Brief
 from deploy.endings import Endings
 from deploy.environment import Unable

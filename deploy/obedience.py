@@ -1,4 +1,5 @@
-"""What an RQ worker does when it is asked for a deed from afar (broker/streams/deeds.py): to its horse, or to itself.
+"""What an RQ worker does when it is asked for a deed from afar (broker/streams/run/injection.py): to its horse, or
+to itself.
 
 Only that; whoever asks has told of the deed, and why, before. What is no such deed is passed over.
 """
@@ -14,7 +15,7 @@ from typing import Final
 import redis
 from redis.exceptions import RedisError
 
-from broker.streams.deeds import Deeds
+from broker.streams.run.injection import Deeds
 
 _SIGNALS: Final = {"kill": signal.SIGKILL, "pause": signal.SIGSTOP, "resume": signal.SIGCONT, "restart": signal.SIGTERM}
 _TO_ITSELF: Final = ("kill", "restart")  # one that stopped itself could not be told to go on

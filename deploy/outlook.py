@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-from broker.conductor import Conductor
-from broker.grammar import Heal
-from broker.plan import Planned
-from broker.schedule import Timed
-from broker.streams.controls import DEALT_MS, Met
+from broker.control_entries import Met, Planned
+from broker.faults.grammar import Heal
+from broker.faults.schedule import Timed
+from broker.faults.scheduler import Conductor
+from broker.streams.run.plan_log import DEALT_MS
 from deploy.asking import LivePlan
 from deploy.conducted import BEFORE_GO_US, conductor_so_far
 

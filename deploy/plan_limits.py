@@ -5,11 +5,10 @@ For plans that are given at the start and for what people ask for later alike. N
 
 from __future__ import annotations
 
-from broker.deeds import ProcessFault
-from broker.durations import format_duration
-from broker.grammar import Line
-from broker.shards import robot_name
-from broker.spelling import LONGEST_TEXT
+from broker.envelope import robot_name
+from broker.faults.grammar import Line
+from broker.faults.process_faults import ProcessFault
+from broker.faults.syntax import LONGEST_TEXT, format_duration
 
 _SECOND_US = 1_000_000
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from broker.schedule import Timed
+from broker.faults.schedule import Timed
 from deploy.fault_plan import bounds_of, load_plan
 from deploy.settings import EXPERIMENT, MOST_ROBOTS, LabSettings, load_deal, load_settings
 from robots.deal import Deal

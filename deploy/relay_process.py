@@ -1,4 +1,5 @@
-"""A relay as a process of its own: its events, and when it is over. What it carries, broker/streams/relay.py knows.
+"""A relay as a process of its own: its events, and when it is over. What it carries, broker/streams/relay/driver.py
+knows.
 
 Two kinds: the relay of one shard, which its parent starts, ends (SIGTERM) and starts again, and which drains; and a
 volunteer, which anybody starts on any host, and which leaves when the run is stopped.
@@ -17,12 +18,12 @@ from typing import Final
 
 import redis
 
-from broker.ports import Unavailable
+from broker.errors import Unavailable
 from broker.streams.connection import connect
-from broker.streams.controls import read_course
-from broker.streams.event_source import append_events
 from broker.streams.keys import Keys
-from broker.streams.relay import RelayProcess
+from broker.streams.relay.driver import RelayProcess
+from broker.streams.run.events import append_events
+from broker.streams.run.runs import read_course
 from deploy.spills import spill_for
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent

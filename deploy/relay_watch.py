@@ -10,7 +10,7 @@ from typing import Final
 import redis
 
 from broker.streams.keys import Keys
-from broker.streams.patience import insist_blocking
+from broker.streams.retry import insist_blocking
 from telemetry.events import AnyEvent, RelayMissing
 
 LOOK_S: Final = 1.0

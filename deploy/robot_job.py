@@ -29,13 +29,13 @@ import redis.asyncio
 import uvloop
 from rq import Retry, get_current_job
 
-from broker.ports import EventLog, Fenced, JournalLost, RunGone
+from broker.errors import Fenced, JournalLost, RunGone
 from broker.streams.connection import async_twin
-from broker.streams.event_log import StreamEventLog
 from broker.streams.keys import Keys
-from broker.streams.orders import StreamOrders
-from broker.streams.patience import insist
-from broker.streams.ports import ports_for
+from broker.streams.retry import insist
+from broker.streams.robot.ports import ports_for
+from broker.streams.run.events import StreamEventLog
+from broker.streams.run.runs import StreamOrders
 from deploy.forking import name_process, release_signals
 from deploy.pulse import keep_beating
 from deploy.spills import spill_for
@@ -46,6 +46,7 @@ from telemetry.clock import SystemClock
 from telemetry.events import RECALLED
 from telemetry.handlers.log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Next, Pipeline
+from telemetry.stream.feed import EventLog
 from telemetry.stream.publisher import Publisher
 
 CONNECTIONS: Final = 5

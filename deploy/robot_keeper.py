@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from broker.ports import FleetLog
-from broker.shards import robot_name
-from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import is_unborn, last_incarnation
+from broker.envelope import robot_name
+from broker.ports.run import FleetLog
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import is_unborn, last_incarnation
 from deploy.discovery import newest_on
 from deploy.idle_workers import IdleWorkers
 from deploy.robot_queue import JobSeen, LostJobs, enqueue_robot, requeue, rq_workers

@@ -20,8 +20,8 @@ from rq.results import Result
 from rq.utils import as_text, parse_composite_key
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, clean_worker_registry
 
-from broker.ports import Unavailable
-from broker.streams.patience import TROUBLE
+from broker.errors import Unavailable
+from broker.streams.retry import TROUBLE
 from deploy.holding import HOST, PID, QUEUE, leases_of, put_back, queue_of_robots
 from deploy.idle_workers import WorkerSeen
 from deploy.robot_job import LIVES, job_id

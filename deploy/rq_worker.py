@@ -37,10 +37,11 @@ from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat, utcparse
 
+from broker.errors import Unavailable
 from broker.parent_death import die_with_parent
-from broker.ports import Ending, Unavailable
-from broker.streams.fleet_log import StreamFleetLog, last_incarnation
-from broker.streams.patience import TROUBLE, TroubleBorne
+from broker.ports.robot import Ending
+from broker.streams.retry import TROUBLE, TroubleBorne
+from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
 from deploy import robot_job
 from deploy.forking import signals_held
 from deploy.holding import QUEUE, claim, holds_lease, put_back

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from broker.ports import Unavailable
+from broker.errors import Unavailable
 from deploy.fleet import Death, Fleet
 from deploy.idle_workers import kept_name
 from deploy.succession import Succession

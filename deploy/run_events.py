@@ -11,8 +11,8 @@ from functools import partial
 
 import redis
 
-from broker.streams.event_source import StreamEventSource, append_events
 from broker.streams.keys import Keys
+from broker.streams.run.events import StreamEventSource, append_events
 from deploy.event_feed import EventFeed
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent, Stamped

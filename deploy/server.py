@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from broker.embedded import EmbeddedServer, NoEmbeddedServer
 from broker.streams.connection import check_server, connect
+from broker.streams.embedded import EmbeddedServer, NoEmbeddedServer
 from deploy.environment import Unable
 from deploy.janitor import Janitor
 

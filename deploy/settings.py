@@ -14,12 +14,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from broker.durations import format_duration, parse_duration
-from broker.grammar import Line, parse_line, parse_lines
-from broker.plan import median_delay_us
-from broker.presets import PRESETS
-from broker.schedule import Timed
-from broker.spelling import whole
+from broker.faults.fate import median_delay_us
+from broker.faults.grammar import PRESETS, Line, parse_line, parse_lines
+from broker.faults.schedule import Timed
+from broker.faults.syntax import format_duration, parse_duration, whole
 from broker.streams.connection import parse_url
 from deploy.again import recorded_name, recorded_secret, recorded_settings
 from robots.deal import Deal

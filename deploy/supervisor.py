@@ -16,10 +16,12 @@ from typing import Final, Protocol
 
 import redis
 
-from broker.ports import Order, RunGone, Unavailable
-from broker.relay import parse_id
-from broker.streams.desk import StreamDesk, joined_in
-from broker.streams.supervisor_lease import RENEW_S, SupervisorLease
+from broker.errors import RunGone, Unavailable
+from broker.ports.robot import Order
+from broker.relay.core import parse_id
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.runs import joined_in
+from broker.streams.run.supervisor_lease import RENEW_S, SupervisorLease
 from deploy.endings import Endings
 from deploy.rq_worker import LEASE_S
 from deploy.started import STARTED_S

@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from broker.agenda import Due
-from broker.deeds import Resume
-from broker.streams.controls import changes_so_far
-from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import StreamFleetLog
+from broker.faults.process_faults import Resume
+from broker.faults.schedule import Due
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.plan_log import changes_so_far
 from deploy.conducted import conductor_so_far
 from deploy.relay_watch import RelayWatch
 from deploy.robot_keeper import RobotKeeper

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from broker.shards import is_robot
-from broker.streams import deeds
-from broker.streams.desk import StreamDesk
-from broker.streams.hands import StreamHands
+from broker.envelope import is_robot
+from broker.streams.run import injection as deeds
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.injection import StreamHands
 from deploy.vantage import Vantage
 from robots.contradiction import contradiction
 from robots.journal import PartKept, readable

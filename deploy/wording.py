@@ -1,4 +1,5 @@
-"""What people write to `robots faults`, checked, and put into the words that a conductor reads (broker/requests.py).
+"""What people write to `robots faults`, checked, and put into the words that a conductor reads
+(broker/faults/scheduler.py).
 
 Nothing is asked for here. Every complaint is one line that says what is allowed.
 """
@@ -8,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from broker.grammar import Harm, Heal, Line, parse_fault, parse_lines
-from broker.plan import PlanChange
-from broker.requests import Clear, parse_request
-from broker.schedule import Timed
-from broker.spelling import Misspelt
-from broker.streams.requests import LONGEST_WORDS
+from broker.control_entries import PlanChange
+from broker.faults.grammar import Harm, Heal, Line, parse_fault, parse_lines
+from broker.faults.schedule import Timed
+from broker.faults.scheduler import Clear, parse_request
+from broker.faults.syntax import Misspelt
+from broker.streams.run.plan_log import LONGEST_WORDS
 from deploy.asking import LivePlan
 from deploy.plan_limits import unfit
 from deploy.settings import Unfit

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Protocol
 
-from broker.agenda import Due
-from broker.deeds import Amnesia, Contradict, Crash, Kill, Pause, Restart, Resume, Victim
-from broker.dice import Dice
-from broker.ports import Deed, FleetLog, FleetRow, Unavailable
-from broker.shards import is_robot, robot_name
+from broker.envelope import is_robot, robot_name
+from broker.errors import Unavailable
+from broker.faults.dice import Dice
+from broker.faults.process_faults import Amnesia, Contradict, Crash, Kill, Pause, Restart, Resume, Victim
+from broker.faults.schedule import Due
+from broker.ports.robot import Deed, FleetRow
+from broker.ports.run import FleetLog
 from telemetry.events import AnyEvent, DeedDone, DeedFailed
 
 _KINDS: Final[dict[str, Callable[[str], bool]]] = {
@@ -31,7 +33,8 @@ _KINDS: Final[dict[str, Callable[[str], bool]]] = {
 
 
 class Victims(Protocol):
-    """Hands on the processes of a run. Names are those of a fleet's deeds (broker/ports.py). Each deed returns False
+    """Hands on the processes of a run. Names are those of a fleet's deeds (broker/ports/robot.py). Each deed returns
+    False
     when there is no such victim, or nothing that could be done to it."""
 
     def can(self, fault: str, name: str) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from broker.plan import PlanChange
-from broker.ports import Dealing
-from broker.shards import robot_name
+from broker.control_entries import PlanChange
+from broker.envelope import robot_name
+from broker.ports.run import Dealing
 from robots.journal import Entry, Header, PartKept, encode_entry
 from robots.robot import Terms, encode_terms
 from robots.secret import Part, cut, holders

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final
 
-from broker.ports import Death, Deed, FleetRow
-from broker.relay import parse_id
+from broker.ports.robot import Death, Deed, FleetRow
+from broker.relay.core import parse_id
 from robots.supervision import GiveUp, Restart, RestartPolicy
 
 FENCED: Final = 75  # os.EX_TEMPFAIL

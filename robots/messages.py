@@ -10,8 +10,7 @@ from typing import Final
 
 import msgspec
 
-from broker.envelope import Garbage
-from broker.shards import is_robot
+from broker.envelope import Garbage, is_robot
 from robots.bitmaps import indices_from
 from robots.knowledge import Snapshot
 from robots.secret import MAX_PARTS, MAX_WORD, Part

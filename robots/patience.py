@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from broker.ports import Unavailable
+from broker.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ PAUSE_S: Final = 0.1  # between tries; the ports themselves have insisted before
 
 
 async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
-    """The answer to `ask`, which may safely be asked again (see broker/ports.py)."""
+    """The answer to `ask`, which may safely be asked again (see broker/ports/robot.py)."""
     while True:
         try:
             return await ask()

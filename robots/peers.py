@@ -11,7 +11,7 @@ from math import ceil, log2
 from random import Random
 from typing import Final
 
-from broker.shards import robot_name
+from broker.envelope import robot_name
 from robots.bitmaps import indices_of
 
 SAMPLE: Final = 3  # peers named in a summary

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 
-from broker.agenda import Due
-from broker.conductor import Conductor
-from broker.plan import PlanChange
-from broker.ports import Desk, Unavailable
+from broker.control_entries import PlanChange
+from broker.errors import Unavailable
+from broker.faults.schedule import Due
+from broker.faults.scheduler import Conductor
+from broker.ports.run import Desk
 
 
 class PlanKeeper:

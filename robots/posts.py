@@ -11,12 +11,14 @@ from typing import Any
 
 import msgspec
 
-from broker.ports import Ending
+from broker.ports.robot import Ending
 from robots.virtual_time import Process
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a process died, as the fleet log tells it (broker/ports.py); `victim` is the name that it bears there."""
+    """How a process died, as the fleet log tells it (broker/ports/robot.py); `victim` is the name that it bears
+    there.
+    """
 
     victim: str
     how: Ending

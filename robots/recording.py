@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from broker.plan import Birth, Control
-from broker.ports import Deed, Evidence
-from broker.relay import Fate
+from broker.control_entries import Birth, Control
+from broker.ports.robot import Deed
+from broker.ports.run import Evidence
+from broker.relay.core import Fate
 from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, readable
 
 Row = dict[str, Any]

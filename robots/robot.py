@@ -19,8 +19,9 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from broker.plan import Birth
-from broker.ports import Fenced, FleetRow, JournalLost, Order, Ports, Unavailable
+from broker.control_entries import Birth
+from broker.errors import Fenced, JournalLost, Unavailable
+from broker.ports.robot import FleetRow, Order, Ports
 from robots.bitmaps import bitmap_of
 from robots.channel import Channel, Watch
 from robots.journal import Born, Entry, PartKept, decode_entry, encode_entry, parts_in

@@ -16,12 +16,12 @@ from itertools import count
 from random import Random
 from typing import Any, Final
 
-from broker.memory import MemoryServer, memory_ports
-from broker.memory_desk import MemoryDesk
-from broker.memory_fleet import MemoryFleetLog
-from broker.memory_relay import MemoryRelay
-from broker.ports import Ending, Fenced, JournalLost, Unavailable
-from broker.relay import Copy
+from broker.errors import Fenced, JournalLost, Unavailable
+from broker.memory.relay import MemoryRelay
+from broker.memory.run_control import MemoryDesk, MemoryFleetLog
+from broker.memory.server import MemoryServer, memory_ports
+from broker.ports.robot import Ending
+from broker.relay.core import Copy
 from robots.channel import Watch
 from robots.contradiction import contradiction
 from robots.deal import Deal

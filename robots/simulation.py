@@ -13,13 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
-from broker.conductor import Conductor
-from broker.memory import MemoryServer
-from broker.memory_desk import MemoryDesk
-from broker.memory_fleet import MemoryFleetLog
-from broker.plan import PlanChange
-from broker.ports import Evidence
-from broker.schedule import Timed
+from broker.control_entries import PlanChange
+from broker.faults.schedule import Timed
+from broker.faults.scheduler import Conductor
+from broker.memory.run_control import MemoryDesk, MemoryFleetLog
+from broker.memory.server import MemoryServer
+from broker.ports.run import Evidence
 from robots.chaos import Chaos
 from robots.deal import Deal
 from robots.ending import Bounds, ending

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
+from broker.control_entries import PlanChange, Planned
 from broker.envelope import Envelope, decode, encode
-from broker.faults import AnyFault
-from broker.memory import MemoryServer, memory_ports
-from broker.memory_desk import MemoryDesk
-from broker.plan import PlanChange, Planned
-from broker.ports import Ports
-from broker.relay import Copy
+from broker.faults.message_faults import AnyFault
+from broker.memory.run_control import MemoryDesk
+from broker.memory.server import MemoryServer, memory_ports
+from broker.ports.robot import Ports
+from broker.relay.core import Copy
 from robots.channel import Watch
 from robots.deal import Deal
 from robots.journal import Entry, decode_entry

@@ -25,19 +25,18 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from broker.embedded import EmbeddedServer
+from broker.control_entries import PlanChange, Planned
 from broker.envelope import Envelope, decode, encode
 from broker.parent_death import die_with_parent
-from broker.passing import BATCH
-from broker.plan import PlanChange, Planned
-from broker.ports import Dealing
+from broker.ports.run import Dealing
+from broker.relay.core import BATCH
 from broker.streams import keys
-from broker.streams.bulk import Line, pack
 from broker.streams.connection import connect
-from broker.streams.desk import StreamDesk
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.outgoing import GROUP
-from broker.streams.relay import RelayProcess
+from broker.streams.relay.driver import RelayProcess
+from broker.streams.relay.wire import GROUP, Line, pack
+from broker.streams.run.control import StreamDesk
 
 ROBOTS = tuple(f"r{number:02d}" for number in range(25))
 FAULTS = ("loss 0.1", "duplicate 0.1", "delay 5ms..20ms")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from live_place import place
 
-from broker.embedded import EmbeddedServer
+from broker.streams.embedded import EmbeddedServer
 
 __all__ = ["place"]
 

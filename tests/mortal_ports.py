@@ -1,7 +1,7 @@
 """Processes that kill themselves at a point of their work: ports of a robot's life that tell its points, and relays.
 
 A robot's point is named by what a port does, and by whether that is about to be done or has just been done:
-`after journal birth`. What a relay's points are, broker/passing.py says. No tests here.
+`after journal birth`. What a relay's points are, broker/relay/core.py says. No tests here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 import redis.asyncio
 
-from broker.passing import Passing
-from broker.plan import Control
-from broker.ports import Delivery, JournalRow, Order, Ports, Sending
-from broker.streams.ports import ports_for
-from broker.streams.relay import RelayProcess
+from broker.control_entries import Control
+from broker.ports.robot import Delivery, JournalRow, Order, Ports, Sending
+from broker.relay.core import Passing
+from broker.streams.relay.driver import RelayProcess
+from broker.streams.robot.ports import ports_for
 from robots.journal import Born, Quieted, decode_entry
 
 
@@ -154,7 +154,7 @@ def mortal_ports(*dooms: Doom) -> Callable[..., Ports]:
 
 
 def mortal_relay(*dooms: Doom) -> Callable[..., RelayProcess]:
-    """`RelayProcess` whose points (broker/passing.py) lead to the dooms."""
+    """`RelayProcess` whose points (broker/relay/core.py) lead to the dooms."""
 
     def make(url: str, run: str, shards: tuple[int, ...], *rest: Any, **more: Any) -> RelayProcess:
         return RelayProcess(url, run, shards, *rest, passing=_passing(f"relay:{shards[0]}", dooms), **more)

@@ -17,13 +17,13 @@ from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from waiting import await_true
 
-from broker.embedded import find_binary
-from broker.faults import Loss
-from broker.ports import Dealing
+from broker.faults.message_faults import Loss
+from broker.ports.run import Dealing
 from broker.streams.connection import connect
-from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import StreamFleetLog
+from broker.streams.embedded import find_binary
 from broker.streams.keys import Keys
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import StreamFleetLog
 from deploy import pulse
 from deploy.fleet import Fleet
 from deploy.forking import release_signals

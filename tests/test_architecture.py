@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = ("telemetry", "broker", "robots", "deploy")  # from the ground up
 FILES = sorted(chain.from_iterable((ROOT / floor).rglob("*.py") for floor in FLOORS))
 HOMES = {  # a library, and where alone it may be imported
-    "redis": ("broker/streams/", "broker/embedded.py", "deploy/"),
+    "redis": ("broker/streams/", "broker/streams/embedded.py", "deploy/"),
     "rq": ("deploy/",),
     "pydantic": ("deploy/",),
     "pydantic_settings": ("deploy/",),
@@ -97,7 +97,7 @@ def test_functions_fit_the_eye(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if path.is_relative_to(ROOT / "robots")] + [ROOT / "broker/relay.py"], ids=ids
+    "path", [path for path in FILES if path.is_relative_to(ROOT / "robots")] + [ROOT / "broker/relay/core.py"], ids=ids
 )
 def test_what_runs_simulated_asks_no_clock_no_chance_and_no_system(path: Path) -> None:
     names = {name for name in imports_of(path) if name.split(".")[0] in IMPURE}

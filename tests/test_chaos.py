@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeVar
 import msgspec
 import pytest
 
-from broker.deeds import WORKERS
-from broker.ports import Death, Deed
+from broker.faults.process_faults import WORKERS
+from broker.ports.robot import Death, Deed
 from deploy.filing import close_record, open_record, settings_row
 from deploy.prepared import prepare
 from robots.contradiction import INCARNATION

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from broker.agenda import Due
-from broker.conductor import Conductor
-from broker.grammar import parse_line, parse_lines
-from broker.memory import MemoryServer
-from broker.memory_fleet import MemoryFleetLog
-from broker.ports import FleetRow, Unavailable
-from broker.schedule import timed
+from broker.errors import Unavailable
+from broker.faults.grammar import parse_line, parse_lines
+from broker.faults.schedule import Due, timed
+from broker.faults.scheduler import Conductor
+from broker.memory.run_control import MemoryFleetLog
+from broker.memory.server import MemoryServer
+from broker.ports.robot import FleetRow
 from robots.chaos import Chaos
 from robots.lives import charged
 from telemetry.clock import SystemClock

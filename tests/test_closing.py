@@ -15,16 +15,15 @@ import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from waiting import await_true
 
-from broker.embedded import EmbeddedServer
-from broker.ports import RunGone, Unavailable
-from broker.relay import parse_id
+from broker.errors import RunGone, Unavailable
+from broker.relay.core import parse_id
 from broker.streams.connection import connect
-from broker.streams.controls import read_course
-from broker.streams.desk import StreamDesk
-from broker.streams.event_source import append_events
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.runs import StreamRuns
-from broker.streams.supervisor_lease import SupervisorLease
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.events import append_events
+from broker.streams.run.runs import StreamRuns, read_course
+from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy import closing, relay_process
 from deploy.brief import read_papers
 from deploy.closing import close, forget_run, record_run, succeeding

@@ -16,13 +16,13 @@ import pytest
 from live_place import Place
 from waiting import await_true, is_alive
 
-from broker.embedded import EmbeddedServer
-from broker.ports import Deed
+from broker.ports.robot import Deed
 from broker.streams.connection import connect
-from broker.streams.controls import read_course
-from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import StreamFleetLog
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.runs import read_course
 
 pytestmark = [
     pytest.mark.live,

@@ -4,14 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.conductor import Conductor, is_short
-from broker.deeds import WORKERS, Amnesia, Contradict, Crash, Kill, Pause, ProcessFault, Restart, Resume, Victim
-from broker.grammar import Line, When, parse_fault, parse_line, parse_lines
-from broker.presets import lines_of
-from broker.requests import Clear, parse_request
-from broker.schedule import amend, timed
-from broker.spelling import Misspelt
-from broker.targets import parse_target
+from broker.faults.grammar import Line, When, lines_of, parse_fault, parse_line, parse_lines
+from broker.faults.process_faults import (
+    WORKERS,
+    Amnesia,
+    Contradict,
+    Crash,
+    Kill,
+    Pause,
+    ProcessFault,
+    Restart,
+    Resume,
+    Victim,
+)
+from broker.faults.schedule import amend, timed
+from broker.faults.scheduler import Clear, Conductor, is_short, parse_request
+from broker.faults.syntax import Misspelt, parse_target
 
 SECOND = 1_000_000
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from waiting import await_true, is_alive
 
-from broker import embedded
-from broker.embedded import EmbeddedServer, NoEmbeddedServer, find_binary
 from broker.parent_death import die_with_parent
+from broker.streams import embedded
 from broker.streams.connection import ServerUnfit, check_server, connect, parse_url
+from broker.streams.embedded import EmbeddedServer, NoEmbeddedServer, find_binary
 
 
 @pytest.mark.live

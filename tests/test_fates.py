@@ -10,13 +10,13 @@ from statistics import median
 import pytest
 from bench import plan_change
 
-from broker import bursts
-from broker import plan as plans
-from broker.bursts import BLOCK
-from broker.dice import Dice
-from broker.faults import ORDER, BurstLoss, Corrupt, Delay, Duplicate, LognormalDelay, Loss, Reorder
-from broker.grammar import parse_fault, parse_lines
-from broker.plan import Fated, Plan, PlanChange, Planned, decode_control, encode_control, median_delay_us
+from broker.control_entries import PlanChange, Planned, decode_control, encode_control
+from broker.faults import fate as bursts
+from broker.faults import fate as plans
+from broker.faults.dice import Dice
+from broker.faults.fate import BLOCK, Fated, Plan, median_delay_us
+from broker.faults.grammar import parse_fault, parse_lines
+from broker.faults.message_faults import ORDER, BurstLoss, Corrupt, Delay, Duplicate, LognormalDelay, Loss, Reorder
 
 LOSSY = [Loss(0.2), Duplicate(0.1), Delay(5_000, 20_000), Reorder(0.1)]
 

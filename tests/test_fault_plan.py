@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from broker.schedule import Timed
+from broker.faults.schedule import Timed
 from deploy.again import Unrepeatable
 from deploy.commands import main
 from deploy.fault_plan import bounds_of, load_plan

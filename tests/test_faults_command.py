@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 from waiting import await_true
 
-from broker.conductor import Conductor
-from broker.embedded import EmbeddedServer
-from broker.grammar import parse_lines
-from broker.plan import Birth, PlanChange, Planned, encode_control
-from broker.ports import Dealing
-from broker.schedule import timed
+from broker.control_entries import Birth, PlanChange, Planned, encode_control
+from broker.faults.grammar import parse_lines
+from broker.faults.schedule import timed
+from broker.faults.scheduler import Conductor
+from broker.ports.run import Dealing
 from broker.streams.connection import connect
-from broker.streams.desk import StreamDesk
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.requests import StreamRequests
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.plan_log import StreamRequests
 from deploy import asking
 from deploy.commands import main
 from deploy.discovery import Whereabouts, find_live

@@ -13,11 +13,11 @@ import pytest
 from rq_lab import Lab, births, deal
 from waiting import await_true, is_alive
 
-from broker.embedded import EmbeddedServer
-from broker.plan import Birth, decode_control
-from broker.relay import Fate, parse_id
+from broker.control_entries import Birth, decode_control
+from broker.relay.core import Fate, parse_id
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.register import StreamRegister
+from broker.streams.robot.register import StreamRegister
 from deploy.robot_queue import enqueue_robot
 from deploy.rq_worker import LEASE_S
 from robots.lives import FENCED

@@ -12,22 +12,23 @@ import msgspec
 import pytest
 import redis
 
-from broker.embedded import EmbeddedServer
-from broker.grammar import parse_lines
-from broker.plan import PlanChange
-from broker.ports import Dealing, Death, Deed, Fenced, JournalLost, RegisterRow, RunGone
-from broker.relay import Fate
-from broker.schedule import timed
-from broker.streams import deeds
+from broker.control_entries import Met, PlanChange
+from broker.errors import Fenced, JournalLost, RunGone
+from broker.faults.grammar import parse_lines
+from broker.faults.schedule import timed
+from broker.ports.robot import Death, Deed
+from broker.ports.run import Dealing, RegisterRow
+from broker.relay.core import Fate
 from broker.streams.connection import connect, connect_async
-from broker.streams.controls import Met, read_course
-from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import StreamFleetLog
-from broker.streams.hands import StreamHands
-from broker.streams.journal import StreamJournal
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import GREATEST_ID, Keys
-from broker.streams.runs import StreamRuns
-from broker.streams.supervisor_lease import SupervisorLease
+from broker.streams.robot.journal import StreamJournal
+from broker.streams.run import injection as deeds
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.injection import StreamHands
+from broker.streams.run.runs import StreamRuns, read_course
+from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.brief import NoPapers, papers_of, read_brief
 from deploy.conducted import conductor_so_far
 from deploy.discovery import newest_on, newest_unrecorded

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker.durations import format_duration, parse_duration
-from broker.faults import (
+from broker.faults.grammar import PRESETS, Heal, Line, When, lines_of, parse_fault, parse_line, parse_lines
+from broker.faults.message_faults import (
     BurstLoss,
     Corrupt,
     Delay,
@@ -16,11 +16,8 @@ from broker.faults import (
     Reorder,
     Throttle,
 )
-from broker.grammar import Heal, Line, When, parse_fault, parse_line, parse_lines
-from broker.presets import PRESETS, lines_of
-from broker.requests import Clear, HealNow, Set, parse_request
-from broker.spelling import Misspelt
-from broker.targets import EVERYONE, Target, parse_target, side_of
+from broker.faults.scheduler import Clear, HealNow, Set, parse_request
+from broker.faults.syntax import EVERYONE, Misspelt, Target, format_duration, parse_duration, parse_target, side_of
 
 P = st.floats(0, 1).map(abs)
 ROBOT = st.one_of(st.integers(0, 12), st.integers(0, 9_999_999))

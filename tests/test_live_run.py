@@ -17,12 +17,12 @@ from bench import plan_change
 from live_place import Place, pids
 from waiting import await_true
 
-from broker.embedded import EmbeddedServer, find_binary
-from broker.faults import Loss
-from broker.ports import Dealing
+from broker.faults.message_faults import Loss
+from broker.ports.run import Dealing
 from broker.streams.connection import connect
-from broker.streams.desk import StreamDesk
+from broker.streams.embedded import EmbeddedServer, find_binary
 from broker.streams.keys import Keys
+from broker.streams.run.control import StreamDesk
 from deploy.closing import is_stopped
 from deploy.event_feed import EventFeed
 from deploy.fleet import Death

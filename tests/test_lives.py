@@ -8,8 +8,8 @@ from random import Random
 import pytest
 from bench import Bench
 
-from broker.memory_fleet import MemoryFleetLog
-from broker.ports import Death, Deed, FleetRow
+from broker.memory.run_control import MemoryFleetLog
+from broker.ports.robot import Death, Deed, FleetRow
 from robots.lives import FENCED, StaysDead, charged, down_us, may_be_born
 from robots.supervision import GiveUp, Restart, RestartPolicy
 from robots.virtual_time import VirtualClock, run_virtually

@@ -1,10 +1,11 @@
 """The plan's way into the outboxes: in order and for certain, also when the server is away for a while."""
 
-from broker.conductor import Conductor
-from broker.grammar import parse_lines
-from broker.plan import PlanChange
-from broker.ports import Request, Unavailable
-from broker.schedule import timed
+from broker.control_entries import PlanChange
+from broker.errors import Unavailable
+from broker.faults.grammar import parse_lines
+from broker.faults.schedule import timed
+from broker.faults.scheduler import Conductor
+from broker.ports.run import Request
 from robots.plan_keeper import PlanKeeper
 
 

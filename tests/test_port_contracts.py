@@ -19,42 +19,28 @@ import redis.asyncio
 import redis.exceptions
 from cutting_proxy import CuttingProxy
 
-from broker.embedded import EmbeddedServer
+from broker.control_entries import Birth, PlanChange, Planned, encode_control
 from broker.envelope import Garbage, decode
-from broker.memory import MemoryEventSource, MemoryServer, memory_ports
-from broker.memory_desk import MemoryDesk
-from broker.memory_fleet import MemoryFleetLog
-from broker.plan import Birth, PlanChange, Planned, encode_control
-from broker.ports import (
-    Dealing,
-    Death,
-    Deed,
-    Delivery,
-    EventSource,
-    Fenced,
-    FleetLog,
-    Journal,
-    JournalLost,
-    JournalRow,
-    Ports,
-    RegisterLost,
-    RunGone,
-    Sending,
-    Unavailable,
-)
-from broker.relay import Copy, parse_id
-from broker.streams import deeds
+from broker.errors import Fenced, JournalLost, RegisterLost, RunGone, Unavailable
+from broker.memory.run_control import MemoryDesk, MemoryFleetLog
+from broker.memory.server import MemoryEventSource, MemoryServer, memory_ports
+from broker.ports.robot import Death, Deed, Delivery, Journal, JournalRow, Ports, Sending
+from broker.ports.run import Dealing, FleetLog
+from broker.relay.core import Copy, parse_id
 from broker.streams.connection import async_twin, connect, connect_async
-from broker.streams.desk import StreamDesk
-from broker.streams.event_source import StreamEventSource
-from broker.streams.fleet_log import StreamFleetLog, last_incarnation
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.ports import ports_for
-from broker.streams.runs import StreamRuns
-from broker.streams.supervisor_lease import SupervisorLease
+from broker.streams.robot.ports import ports_for
+from broker.streams.run import injection as deeds
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.events import StreamEventSource
+from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
+from broker.streams.run.runs import StreamRuns
+from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.event_feed import EventFeed
 from telemetry.clock import SystemClock
 from telemetry.events import RobotStarted, Stamped
+from telemetry.stream.feed import EventSource
 from telemetry.stream.publisher import encode_events
 
 PLAN = PlanChange((Planned(0, "loss 0.5"),))

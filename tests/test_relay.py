@@ -13,16 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.control_entries import Birth, PlanChange, Planned, encode_control
 from broker.envelope import MAX_FRAME, Envelope, Garbage, damaged, decode, encode
-from broker.history import READY_LIMIT
-from broker.memory import MemoryServer
-from broker.memory_desk import MemoryDesk
-from broker.memory_relay import MemoryRelay
-from broker.plan import Birth, Plan, PlanChange, Planned, encode_control
-from broker.ports import Dealing
-from broker.relay import Copy, Fate, OutboxEntry, PlanMet, Relay, count_fates, parse_id, plan_changed
-from broker.throttles import LONGEST_WAIT_US, PAIRS_LIMIT, Throttles
-from broker.waiting import HELD_LIMIT
+from broker.faults.fate import Plan
+from broker.memory.relay import MemoryRelay
+from broker.memory.run_control import MemoryDesk
+from broker.memory.server import MemoryServer
+from broker.ports.run import Dealing
+from broker.relay.core import Copy, Fate, OutboxEntry, PlanMet, Relay, count_fates, parse_id, plan_changed
+from broker.relay.state import HELD_LIMIT, LONGEST_WAIT_US, PAIRS_LIMIT, READY_LIMIT, Throttles
 from telemetry.events import AnyEvent, FatesDecided, PlanChanged, RelayCongested
 
 RUN = "run"
@@ -435,7 +434,7 @@ def test_a_plan_that_comes_again_and_again_is_read_once() -> None:
 
 def test_a_heal_gets_through_a_relay_that_a_throttle_has_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a relay that may hold 100 copies, and many more envelopes than a throttle lets pass in an hour
-    monkeypatch.setattr("broker.waiting.HELD_LIMIT", 100)
+    monkeypatch.setattr("broker.relay.state.HELD_LIMIT", 100)
     lab = Lab(never, "throttle 1/s")
     for number in range(1, 4001):
         lab.put(0, frame(number), None)

@@ -23,22 +23,22 @@ from cutting_proxy import CuttingProxy
 from redis.exceptions import ResponseError
 from waiting import await_true
 
-from broker.dice import Dice
-from broker.embedded import EmbeddedServer
+from broker.control_entries import Birth, Control, PlanChange, Planned, encode_control
 from broker.envelope import Envelope, decode, encode
+from broker.errors import Unavailable
+from broker.faults.dice import Dice
+from broker.faults.fate import Plan
 from broker.parent_death import die_with_parent
-from broker.passing import BATCH
-from broker.plan import Birth, Control, Plan, PlanChange, Planned, encode_control
-from broker.ports import Dealing, Evidence, Unavailable
-from broker.relay import Fate, Relay
-from broker.streams.bulk import Line
+from broker.ports.run import Dealing, Evidence
+from broker.relay.core import BATCH, Fate, Relay
 from broker.streams.connection import connect
-from broker.streams.desk import StreamDesk
-from broker.streams.event_source import StreamEventSource
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.lease import POLL_S, Lease
-from broker.streams.outgoing import GROUP
-from broker.streams.relay import RelayProcess
+from broker.streams.relay.driver import RelayProcess
+from broker.streams.relay.lease import POLL_S, Lease
+from broker.streams.relay.wire import GROUP, Line
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.events import StreamEventSource
 from deploy.relay_process import volunteer
 from robots.robot import Terms, encode_terms
 from telemetry.events import AnyEvent, FatesDecided, PlanChanged, RelayCongested, RelayDeposed, RelayResumed
@@ -668,7 +668,7 @@ def test_a_relay_that_holds_too_much_reads_nothing_more_for_a_while(
     make_shard: Callable[..., Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a relay that may hold 100 copies
-    monkeypatch.setattr("broker.waiting.HELD_LIMIT", 100)
+    monkeypatch.setattr("broker.relay.state.HELD_LIMIT", 100)
     shard = make_shard("delay 200ms")
     with shard.relaying():
         # When there are many more

@@ -1,7 +1,7 @@
 """Whether anybody relays a shard, as whoever supervises the run sees it. A real server; time is told by the test."""
 
-from broker.embedded import EmbeddedServer
 from broker.streams.connection import connect
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from deploy.relay_watch import RelayWatch
 from telemetry.events import RelayMissing

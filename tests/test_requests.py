@@ -14,17 +14,18 @@ import pytest
 import redis
 from cutting_proxy import CuttingProxy
 
-from broker.conductor import Conductor
-from broker.embedded import EmbeddedServer
-from broker.grammar import parse_lines
-from broker.plan import PlanChange, decode_control, encode_control
-from broker.ports import Dealing, Evidence, Request, RunGone, Unavailable
-from broker.relay import PlanMet, plan_changed
-from broker.schedule import timed
+from broker.control_entries import PlanChange, decode_control, encode_control
+from broker.errors import RunGone, Unavailable
+from broker.faults.grammar import parse_lines
+from broker.faults.schedule import timed
+from broker.faults.scheduler import Conductor
+from broker.ports.run import Dealing, Evidence, Request
+from broker.relay.core import PlanMet, plan_changed
 from broker.streams.connection import connect
-from broker.streams.desk import StreamDesk
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.requests import LONGEST_WORDS, StreamRequests
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.plan_log import LONGEST_WORDS, StreamRequests
 from robots.recording import plan_rows
 from telemetry.console import printable
 from telemetry.verdict.evidence.schema import shape_of

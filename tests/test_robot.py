@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 import pytest
 from bench import Bench
 
-from broker.memory import MemoryRegister
-from broker.memory_fleet import MemoryFleetLog
-from broker.ports import Fenced, JournalLost
+from broker.errors import Fenced, JournalLost
+from broker.memory.run_control import MemoryFleetLog
+from broker.memory.server import MemoryRegister
 from robots.bitmaps import from_bytes
 from robots.journal import Born, Completed, PartKept, Quieted
 from robots.messages import Answer, Summary, Update

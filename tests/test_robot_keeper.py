@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from rq_lab import Lab, deal
 
-from broker.embedded import EmbeddedServer
-from broker.plan import PlanChange
-from broker.ports import Dealing, Death, Unavailable
-from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import StreamFleetLog
+from broker.control_entries import PlanChange
+from broker.errors import Unavailable
+from broker.ports.robot import Death
+from broker.ports.run import Dealing
+from broker.streams.embedded import EmbeddedServer
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.brief import Brief
 from deploy.holding import QUEUE
 from deploy.idle_workers import HEARD_S, IDLE_S, IdleWorkers, WorkerSeen, kept_name

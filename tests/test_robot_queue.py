@@ -10,8 +10,8 @@ import pytest
 from rq_lab import Lab, beating
 from waiting import await_true
 
-from broker.embedded import EmbeddedServer
-from broker.ports import Unavailable
+from broker.errors import Unavailable
+from broker.streams.embedded import EmbeddedServer
 from deploy.holding import QUEUE, claim, put_back
 from deploy.robot_job import job_id, names_in
 from deploy.robot_queue import JobSeen, LostJobs, enqueue_robot, look, requeue, revoke

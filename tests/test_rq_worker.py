@@ -21,12 +21,13 @@ from rq.webhook import Webhook
 from rq_lab import ENDS_KEY, LIVES_KEY, Lab, beating, births, deal
 from waiting import await_true, is_alive
 
-from broker.embedded import EmbeddedServer
-from broker.plan import PlanChange
-from broker.ports import Dealing, Death
-from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import StreamFleetLog
+from broker.control_entries import PlanChange
+from broker.ports.robot import Death
+from broker.ports.run import Dealing
+from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import StreamFleetLog
 from deploy import pulse
 from deploy.holding import QUEUE
 from deploy.job_board import JobBoard

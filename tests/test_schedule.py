@@ -4,13 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.conductor import Conductor
+from broker.control_entries import PlanChange, Planned, encode_control
 from broker.envelope import MAX_FRAME
-from broker.grammar import parse_lines
-from broker.plan import PlanChange, Planned, encode_control
-from broker.presets import lines_of
-from broker.schedule import Schedule, Timed, amend, timed
-from broker.spans import TRIAL_US
+from broker.faults.grammar import lines_of, parse_lines
+from broker.faults.schedule import TRIAL_US, Schedule, Timed, amend, timed
+from broker.faults.scheduler import Conductor
 
 SECOND = 1_000_000
 

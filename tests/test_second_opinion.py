@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.dice import Dice
+from broker.control_entries import Birth, Control, PlanChange, Planned, encode_control
 from broker.envelope import Envelope, encode
-from broker.grammar import parse_fault
-from broker.plan import Birth, Control, Plan, PlanChange, Planned, encode_control
-from broker.relay import Fate, OutboxEntry, Relay
+from broker.faults.dice import Dice
+from broker.faults.fate import Plan
+from broker.faults.grammar import parse_fault
+from broker.relay.core import Fate, OutboxEntry, Relay
 from telemetry.verdict.checks.fate_check import is_honest
 from telemetry.verdict.evidence.schema import BornRow, FateRow, PlannedFault, PlanRow
 from telemetry.verdict.evidence.traffic import key_of

@@ -16,9 +16,9 @@ import redis
 from live_place import Place, pids
 from waiting import await_true, is_alive
 
-from broker.embedded import EmbeddedServer
 from broker.streams.connection import connect
-from broker.streams.event_source import StreamEventSource, append_events
+from broker.streams.embedded import EmbeddedServer
+from broker.streams.run.events import StreamEventSource, append_events
 from telemetry.stream.publisher import decode_events
 from telemetry.stream.spill import frames_in
 

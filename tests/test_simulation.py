@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.faults import AnyFault, Delay, Duplicate, Loss, Reorder
-from broker.grammar import Line, parse_line
-from broker.plan import median_delay_us
-from broker.presets import lines_of
-from broker.schedule import timed
+from broker.faults.fate import median_delay_us
+from broker.faults.grammar import Line, lines_of, parse_line
+from broker.faults.message_faults import AnyFault, Delay, Duplicate, Loss, Reorder
+from broker.faults.schedule import timed
 from deploy.settings import DEFAULT_SECRET
 from robots.deal import Deal
 from robots.ending import Bounds

@@ -11,13 +11,13 @@ import pytest
 from live_place import Place
 from waiting import await_true
 
-from broker.deeds import ProcessFault
-from broker.embedded import EmbeddedServer
-from broker.plan import PlanChange
-from broker.ports import Dealing
+from broker.control_entries import PlanChange
+from broker.faults.process_faults import ProcessFault
+from broker.ports.run import Dealing
 from broker.streams.connection import connect
-from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import StreamFleetLog
+from broker.streams.embedded import EmbeddedServer
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.commands import main
 from deploy.prepared import prepare
 from robots.supervision import RestartPolicy

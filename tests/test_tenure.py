@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rq_lab import Lab, deal
 
-from broker.embedded import EmbeddedServer
-from broker.grammar import parse_lines
-from broker.ports import Deed
-from broker.schedule import timed
-from broker.streams.requests import StreamRequests
+from broker.faults.grammar import parse_lines
+from broker.faults.schedule import timed
+from broker.ports.robot import Deed
+from broker.streams.embedded import EmbeddedServer
+from broker.streams.run.plan_log import StreamRequests
 from deploy.brief import Brief
 from deploy.tenure import Tenure
 from deploy.vantage import Vantage, vantage_on

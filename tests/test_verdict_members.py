@@ -29,7 +29,8 @@ from test_verdict import (
 )
 from test_verdict_fleet import LATE_MS, death, finding, state
 
-from broker.ports import Evidence, Order
+from broker.ports.robot import Order
+from broker.ports.run import Evidence
 from robots.recording import streams
 from telemetry.console import verdict_lines
 from telemetry.events import RobotLeft, RobotWaiting, RunStarted, SecretWritten

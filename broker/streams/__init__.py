@@ -1,1 +1,1 @@
-"""The ports over Redis streams, and the relay's process. All of Redis (but not the embedded server) lives in here."""
+"""The ports over Redis streams: the only room that speaks to Redis for the broker."""

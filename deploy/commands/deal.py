@@ -9,11 +9,11 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from broker.conductor import Conductor
-from broker.deeds import ProcessFault
-from broker.ports import Unavailable
+from broker.errors import Unavailable
+from broker.faults.process_faults import ProcessFault
+from broker.faults.scheduler import Conductor
 from broker.streams.connection import check_server, connect
-from broker.streams.desk import StreamDesk
+from broker.streams.run.control import StreamDesk
 from deploy.brief import papers_of
 from deploy.closing import remove
 from deploy.commands.options import Experiment, given

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
-from broker.durations import format_duration
-from broker.grammar import Line
-from broker.plan import Planned
+from broker.control_entries import Planned
+from broker.faults.grammar import Line
+from broker.faults.syntax import format_duration
 from deploy.asking import Answer, LivePlan, live_plan
 from deploy.commands.output import show as print_result
 from deploy.commands.serving import Run, Service

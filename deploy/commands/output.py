@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TextIO
 
-from broker.ports import Evidence
+from broker.ports.run import Evidence
 from deploy.environment import Unable
 from deploy.settings import LabSettings
 

@@ -10,12 +10,13 @@ from typing import Final
 import msgspec
 import redis
 
-from broker.ports import FleetRow, JournalRow, Unavailable
+from broker.errors import Unavailable
+from broker.ports.robot import FleetRow, JournalRow
 from broker.streams.connection import check_server, connect
-from broker.streams.controls import read_course
-from broker.streams.desk import StreamDesk
-from broker.streams.fleet_log import StreamFleetLog
-from broker.streams.patience import TROUBLE
+from broker.streams.retry import TROUBLE
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.runs import read_course
 from deploy.commands.columns import in_columns
 from deploy.commands.faults import Where
 from deploy.commands.output import show

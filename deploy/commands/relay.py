@@ -6,9 +6,9 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from broker.ports import RunGone, Unavailable
+from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
-from broker.streams.controls import read_course
+from broker.streams.run.runs import read_course
 from deploy.brief import NoPapers, read_terms
 from deploy.commands.options import INTERRUPTED
 from deploy.commands.output import tell

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from broker.durations import format_duration
-from broker.ports import Unavailable
-from broker.schedule import Schedule
+from broker.errors import Unavailable
+from broker.faults.schedule import Schedule
+from broker.faults.syntax import format_duration
 from deploy.brief import papers_of
 from deploy.commands.options import INTERRUPTED, Delivery, Experiment, given
 from deploy.commands.output import deliver, show, tell

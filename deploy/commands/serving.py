@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import redis
 from cyclopts import Parameter
 
-from broker.ports import Unavailable
+from broker.errors import Unavailable
 from broker.streams.connection import check_server, connect, parse_url
 from deploy.commands.output import tell
 from deploy.discovery import Whereabouts, find_live, newest_on

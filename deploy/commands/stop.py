@@ -7,9 +7,9 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from broker.ports import RunGone, Unavailable
-from broker.streams.controls import read_course
-from broker.streams.desk import StreamDesk
+from broker.errors import RunGone, Unavailable
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.runs import read_course
 from deploy.closing import ROBOTS_END_S, forget_run, succeeding
 from deploy.commands.output import show
 from deploy.commands.serving import Run, Service, reached

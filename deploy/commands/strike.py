@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from broker.durations import format_duration, parse_duration
+from broker.faults.syntax import format_duration, parse_duration
 from deploy.commands.faults import Where
 from deploy.commands.output import show
 from deploy.commands.serving import Run

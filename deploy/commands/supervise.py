@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import redis
 from cyclopts import Parameter
 
-from broker.ports import RunGone, Unavailable
+from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
 from deploy.brief import NoPapers, read_brief
 from deploy.closing import close, is_stopped

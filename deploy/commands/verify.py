@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import redis
 from cyclopts import Parameter
 
-from broker.ports import RunGone, Unavailable
-from broker.streams.desk import StreamDesk
+from broker.errors import RunGone, Unavailable
+from broker.streams.run.control import StreamDesk
 from deploy.brief import NoPapers, read_brief, read_papers
 from deploy.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.commands.options import INTERRUPTED

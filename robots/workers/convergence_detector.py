@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from broker.ports import Journal, Register, RegisterLost
+from broker.errors import RegisterLost
+from broker.ports.robot import Journal, Register
 from robots.channel import Watch
 from robots.journal import Quieted, encode_entry
 from robots.knowledge import Snapshot

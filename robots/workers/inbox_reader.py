@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from broker.envelope import Envelope, Garbage, decode
-from broker.ports import Delivery, Inbox
+from broker.ports.robot import Delivery, Inbox
 from robots.bitmaps import from_bytes
 from robots.channel import Channel, Watch
 from robots.journal import Cause

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from broker.envelope import Envelope, encode
-from broker.ports import Outbox, Sending
+from broker.ports.robot import Outbox, Sending
 from robots.channel import Channel
 from robots.messages import encode_message, kind_of, parts_of
 from robots.workers.notes import Outgoing

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from broker.ports import Journal
+from broker.ports.robot import Journal
 from robots.channel import Channel, Watch
 from robots.journal import Cause, Completed, Entry, PartKept, decode_entry, encode_entry, parts_in
 from robots.knowledge import InvariantViolation, Knowledge, Snapshot

@@ -1,0 +1,68 @@
+"""The control entries of an outbox: plan changes and births. They share one order with the envelopes around them.
+
+Only the lab writes them; what anybody else puts in their place is read as None.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+
+class Planned(msgspec.Struct, frozen=True, array_like=True):
+    """A fault with the instance number that gives it dice of its own. Numbers are never used twice in a run."""
+
+    instance: Annotated[int, msgspec.Meta(ge=0)]
+    text: str
+
+
+class PlanChange(msgspec.Struct, frozen=True, array_like=True, tag="plan"):
+    """From here on, in this outbox, these faults are in force (and no others)."""
+
+    faults: tuple[Planned, ...]
+    request: str = ""
+    """The id of the entry in the stream of requests that caused it; empty when the plan itself had it so."""
+    words: str = ""
+    """What that entry asked for."""
+    refusal: str = ""
+    """Why that was not done, in one line: the faults are as they were. Empty when it was done."""
+
+
+class Birth(msgspec.Struct, frozen=True, array_like=True, tag="born"):
+    """From here on, in this outbox, earlier lives of this robot are stale."""
+
+    robot: str
+    incarnation: int
+    nonce: str
+
+
+Control = PlanChange | Birth
+
+
+encode_control = msgspec.msgpack.Encoder().encode
+
+
+_decode_control = msgspec.msgpack.Decoder(PlanChange | Birth).decode
+
+
+def decode_control(frame: bytes) -> Control:
+    """The control entry in `frame`. Raises msgspec.DecodeError on garbage (only the lab itself writes these)."""
+    control: Control = _decode_control(frame)
+    return control
+
+
+def read_control(frame: bytes | None) -> Control | None:
+    """The control entry in what anybody may have put into a stream; None for garbage."""
+    try:
+        return decode_control(frame or b"")
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+class Met(msgspec.Struct, frozen=True):
+    """A plan change that the relay of a shard has met. `at_ms` is when it was put into the outbox, by the server's
+    clock; DEALT_MS for what was dealt."""
+
+    at_ms: int
+    change: PlanChange

@@ -1,0 +1,190 @@
+"""The plan: which faults are in force, as data that travels in the outboxes and stands in the record.
+
+A plan is a value. Which plan rules an envelope is decided by order in its outbox alone: see broker/relay/core.py.
+
+Whether burst loss has its bad or its good state at a number: pure, whatever was asked for before.
+
+The memo in here only saves work. It may be empty, and it forgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from broker.control_entries import PlanChange
+from broker.faults.dice import Dice, Throw
+from broker.faults.grammar import Harm, Heal, parse_fault
+from broker.faults.message_faults import (
+    ORDER,
+    AnyFault,
+    BurstLoss,
+    Corrupt,
+    Delay,
+    Deliveries,
+    LognormalDelay,
+    Partition,
+    Shaping,
+    Throttle,
+)
+from broker.faults.syntax import EVERYONE
+
+BLOCK: Final = 1024  # numbers; at the first of each block the chain begins anew
+
+
+_MEMORY: Final = 65_536  # pairs of robots (and lives) whose last state is remembered
+
+
+class Bursts:
+    """The states of one instance of burst loss.
+
+    Nothing is folded from the beginning: most numbers tell the state whatever the one before it was, so a short walk
+    backwards to such a number is enough. The numbers on the way either keep the state or turn it over.
+    """
+
+    def __init__(self, fault: BurstLoss, instance: int) -> None:
+        self._instance = instance
+        self._share = fault.share
+        self._low, self._high = sorted((fault.onset, fault.recovery))
+        self._is_bad_between = fault.recovery < fault.onset
+        self._dice: Dice | None = None
+        self._last: dict[tuple[str, int, str], tuple[int, bool]] = {}
+
+    def is_bad(self, dice: Dice, sender: str, incarnation: int, receiver: str, sequence: int, throw: Throw) -> bool:
+        """Whether the envelope is lost; `throw` is its own of `dice`."""
+        if dice is not self._dice:
+            self._dice = dice
+            self._last.clear()
+        pair = (sender, incarnation, receiver)
+        known, is_bad_there = self._last.get(pair, (0, False))
+        first = sequence - (sequence - 1) % BLOCK
+        number, is_turned = sequence, False
+        while True:
+            u = throw.number(self._instance, 0, 0)
+            if number == first:
+                state = u < self._share
+                break
+            if self._low <= u < self._high:
+                state = self._is_bad_between
+                break
+            is_turned ^= u < self._low
+            number -= 1
+            if number == known:
+                state = is_bad_there
+                break
+            throw = dice.of(sender, incarnation, receiver, number)
+        state ^= is_turned
+        self._remember(pair, sequence, state)
+        return state
+
+    def _remember(self, pair: tuple[str, int, str], sequence: int, state: bool) -> None:
+        if len(self._last) >= _MEMORY and pair not in self._last:
+            self._last.clear()
+        self._last[pair] = (sequence, state)
+
+
+_MOST_WAYS: Final = 65_536  # pairs of robots for which a plan remembers what is offered to them
+
+
+class Fated(msgspec.Struct, frozen=True, gc=False):
+    """What a plan decides for one envelope."""
+
+    deliveries: Deliveries
+    """The delay of each copy in microseconds; none = lost."""
+    damage: float | None = None
+    """Which bit of the body is flipped, as a share of all its bits in [0, 1); None = unharmed."""
+    is_held: bool = False
+    """A partition keeps it back until that is over."""
+    throttles: tuple[tuple[int, int], ...] = ()
+    """The throttles it has to pass: (instance, microseconds from one envelope to the next)."""
+
+
+_LOST: Final = Fated(())
+
+
+_UNHARMED: Final = Fated((0,))
+
+
+class _Way:
+    """What a plan does to envelopes from one robot to another: its faults, in order, sorted by what they do."""
+
+    def __init__(self, faults: Sequence[tuple[int, AnyFault]], bursts: Mapping[int, Bursts]) -> None:
+        partitions = [fault for _, fault in faults if isinstance(fault, Partition)]
+        self.is_free = not faults
+        self.is_cut = not all(partition.is_hold for partition in partitions)
+        self.is_held = any(partition.is_hold for partition in partitions)
+        self.bursts = tuple(bursts[instance] for instance, fault in faults if isinstance(fault, BurstLoss))
+        self.shaping = tuple((instance, fault.apply) for instance, fault in faults if isinstance(fault, Shaping))
+        self.throttles = tuple((instance, fault.gap_us) for instance, fault in faults if isinstance(fault, Throttle))
+        self._corrupting = tuple((instance, fault) for instance, fault in faults if isinstance(fault, Corrupt))
+        self.is_special = bool(self.is_held or self.throttles or self._corrupting)
+
+    def damage(self, throw: Throw) -> float | None:
+        """The harm of the first fault that does any: a second flip could undo it."""
+        for instance, corrupt in self._corrupting:
+            damage = corrupt.damage(throw, instance)
+            if damage is not None:
+                return damage
+        return None
+
+
+class Plan:
+    """Faults in force, ready to decide fates.
+
+    A fate depends on nothing but the envelope, the dice and the plan; what is remembered in here only saves work.
+    """
+
+    def __init__(self, change: PlanChange) -> None:
+        """Raises Misspelt when a text in `change` is no fault."""
+        self.change = change
+        faults = [(planned.instance, parse_fault(planned.text)) for planned in change.faults]
+        self._faults = sorted(faults, key=lambda pair: (ORDER.index(pair[1].name), pair[0]))
+        self._bursts = {
+            instance: Bursts(fault, instance) for instance, fault in self._faults if isinstance(fault, BurstLoss)
+        }
+        is_same_for_all = all(fault.target == EVERYONE for _, fault in faults)
+        self._only_way = _Way(self._faults, self._bursts) if is_same_for_all else None
+        self._ways: dict[tuple[str, str], _Way] = {}
+
+    def fate(self, dice: Dice, sender: str, incarnation: int, receiver: str, sequence: int) -> Fated:
+        """The fate of one envelope. Names are those of robots (broker/envelope.py)."""
+        way = self._only_way or self._way(sender, receiver)
+        if way.is_cut:
+            return _LOST
+        if way.is_free:
+            return _UNHARMED
+        throw = dice.of(sender, incarnation, receiver, sequence)
+        for bursts in way.bursts:
+            if bursts.is_bad(dice, sender, incarnation, receiver, sequence, throw):
+                return _LOST
+        deliveries: Deliveries = (0,)
+        for instance, apply in way.shaping:
+            deliveries = apply(deliveries, throw, instance)
+            if not deliveries:
+                return _LOST
+        if way.is_special:
+            return Fated(deliveries, way.damage(throw), way.is_held, way.throttles)
+        return Fated(deliveries)
+
+    def holds(self, sender: str, receiver: str) -> bool:
+        """Whether a partition keeps back what goes from `sender` to `receiver`."""
+        return (self._only_way or self._way(sender, receiver)).is_held
+
+    def _way(self, sender: str, receiver: str) -> _Way:
+        way = self._ways.get((sender, receiver))
+        if way is None:
+            numbers = int(sender[1:]), int(receiver[1:])
+            selected = [(instance, fault) for instance, fault in self._faults if fault.target.selects(*numbers)]
+            way = _Way(selected, self._bursts)
+            if len(self._ways) >= _MOST_WAYS:
+                self._ways.clear()
+            self._ways[sender, receiver] = way
+        return way
+
+
+def median_delay_us(faults: Iterable[Harm | Heal]) -> int:
+    """The median of the delays that `faults` put on every copy, in microseconds. Retransmission timers respect it."""
+    delays = [fault for fault in faults if isinstance(fault, Delay | LognormalDelay)]
+    return sum(delay.median_us for delay in delays if delay.target == EVERYONE)

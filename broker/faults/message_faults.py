@@ -1,0 +1,397 @@
+"""The ways in which a message can be harmed, each a small pure piece.
+
+A fate is a tuple of delays in microseconds, one per copy: () is lost, (0,) delivered, (0, 0) twice, (300000,) late.
+Nothing else in the project knows how to harm a message. Probability 0 changes nothing. How a fault is written stands in
+its `text()`; how a text is read, in broker/faults/grammar.py; how faults act together, in broker/faults/fate.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from math import ceil, exp
+from statistics import NormalDist
+from typing import ClassVar, Final
+
+import msgspec
+
+from broker.faults.dice import Throw
+from broker.faults.syntax import EVERYONE, TARGET_HELP, Target, Word, Words, _time, format_duration, read_target
+
+Deliveries = tuple[int, ...]
+
+
+REORDER_US: Final = (10_000, 50_000)  # the extra delay of a reordered copy, uniform
+
+
+LONGEST_DELAY_US: Final = 60_000_000
+
+
+_HALF_STEP: Final = 2.0**-33  # a die has 2^32 faces; its middle is never 0 or 1
+
+
+_normal = NormalDist().inv_cdf
+
+
+class Partition(msgspec.Struct, frozen=True):
+    """What the target selects is cut: lost, or with `is_hold` kept back until the cut is over."""
+
+    name: ClassVar[str] = "partition"
+    is_noop: ClassVar[bool] = False
+    target: Target
+    is_hold: bool = False
+
+    def text(self) -> str:
+        return _text(self.name, "hold" if self.is_hold else "", self.target.text())
+
+
+class BurstLoss(msgspec.Struct, frozen=True):
+    """In the long run `share` of what one robot sends to another is lost, in bursts of `length` envelopes on average.
+
+    A chain of two states (Gilbert and Elliott) over the numbers 1, 2, 3 … of a pair and a life; bad is lost. With u(i)
+    the number of instance, copy 0 and draw 0 for the envelope numbered i, whether that was sent or not:
+    state(i) for i ≡ 1 mod 1024: bad iff u(i) < share;
+    any other i: after bad, bad iff u(i) ≥ `recovery`; after good, bad iff u(i) < `onset`.
+    The new beginning at every 1024th number bounds what it takes to know a state: see broker/faults/fate.py.
+    """
+
+    name: ClassVar[str] = "burst-loss"
+    share: float
+    length: float
+    target: Target = EVERYONE
+
+    @property
+    def recovery(self) -> float:
+        """The probability that good follows bad."""
+        return 1 / self.length
+
+    @property
+    def onset(self) -> float:
+        """The probability that bad follows good."""
+        return self.recovery * self.share / (1 - self.share)
+
+    @property
+    def is_noop(self) -> bool:
+        return self.share == 0
+
+    def text(self) -> str:
+        return _text(self.name, plain(self.share), plain(self.length), self.target.text())
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """With probability `p` no copy is delivered."""
+
+    name: ClassVar[str] = "loss"
+    p: float
+    target: Target = EVERYONE
+
+    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
+        return () if throw.number(instance, 0, 0) < self.p else deliveries
+
+    @property
+    def is_noop(self) -> bool:
+        return self.p == 0
+
+    def text(self) -> str:
+        return _text(self.name, plain(self.p), self.target.text())
+
+
+class Duplicate(msgspec.Struct, frozen=True):
+    """With probability `p` the first copy is delivered `copies` times."""
+
+    name: ClassVar[str] = "duplicate"
+    p: float
+    copies: int = 2
+    target: Target = EVERYONE
+
+    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
+        if deliveries and throw.number(instance, 0, 0) < self.p:
+            return deliveries + deliveries[:1] * (self.copies - 1)
+        return deliveries
+
+    @property
+    def is_noop(self) -> bool:
+        return self.p == 0
+
+    def text(self) -> str:
+        copies = "" if self.copies == 2 else f"x{self.copies}"
+        return _text(self.name, plain(self.p), copies, self.target.text())
+
+
+class Delay(msgspec.Struct, frozen=True):
+    """Every copy is held back, by a time uniform between `low_us` and `high_us`."""
+
+    name: ClassVar[str] = "delay"
+    low_us: int
+    high_us: int
+    target: Target = EVERYONE
+
+    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
+        low, span = self.low_us, self.high_us - self.low_us
+        if len(deliveries) == 1:  # nearly always
+            return (deliveries[0] + low + int(throw.number(instance, 0, 0) * span),)
+        return tuple(
+            so_far + low + int(throw.number(instance, copy, 0) * span) for copy, so_far in enumerate(deliveries)
+        )
+
+    @property
+    def median_us(self) -> int:
+        return (self.low_us + self.high_us) // 2
+
+    @property
+    def is_noop(self) -> bool:
+        return self.high_us == 0
+
+    def text(self) -> str:
+        low, high = format_duration(self.low_us), format_duration(self.high_us)
+        return _text(self.name, low if low == high else f"{low}..{high}", self.target.text())
+
+
+class LognormalDelay(msgspec.Struct, frozen=True):
+    """Every copy is held back, by a time whose logarithm is normal: mostly about `median_us`, now and then far longer.
+
+    The time is median · exp(sigma · z), rounded, at most a minute; z is the standard normal quantile of u + 2⁻³³.
+    """
+
+    name: ClassVar[str] = "delay"
+    is_noop: ClassVar[bool] = False
+    median_us: int
+    sigma: float
+    target: Target = EVERYONE
+
+    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
+        return tuple(so_far + self._time_us(throw.number(instance, copy, 0)) for copy, so_far in enumerate(deliveries))
+
+    def _time_us(self, u: float) -> int:
+        return min(LONGEST_DELAY_US, round(self.median_us * exp(self.sigma * _normal(u + _HALF_STEP))))
+
+    def text(self) -> str:
+        return _text(self.name, f"{format_duration(self.median_us)}~{plain(self.sigma)}", self.target.text())
+
+
+class Reorder(msgspec.Struct, frozen=True):
+    """With probability `p` a copy is held back by a further 10..50 ms (uniform), so that later ones overtake it."""
+
+    name: ClassVar[str] = "reorder"
+    p: float
+    target: Target = EVERYONE
+
+    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
+        low, high = REORDER_US
+        return tuple(
+            so_far + low + int(throw.number(instance, copy, 1) * (high - low))
+            if throw.number(instance, copy, 0) < self.p
+            else so_far
+            for copy, so_far in enumerate(deliveries)
+        )
+
+    @property
+    def is_noop(self) -> bool:
+        return self.p == 0
+
+    def text(self) -> str:
+        return _text(self.name, plain(self.p), self.target.text())
+
+
+class Corrupt(msgspec.Struct, frozen=True):
+    """With probability `p` all copies arrive with one bit of the body flipped."""
+
+    name: ClassVar[str] = "corrupt"
+    p: float
+    target: Target = EVERYONE
+
+    def damage(self, throw: Throw, instance: int) -> float | None:
+        """Where in the body the flipped bit stands, as a share of it in [0, 1); None when no harm is done."""
+        return throw.number(instance, 0, 1) if throw.number(instance, 0, 0) < self.p else None
+
+    @property
+    def is_noop(self) -> bool:
+        return self.p == 0
+
+    def text(self) -> str:
+        return _text(self.name, plain(self.p), self.target.text())
+
+
+class Throttle(msgspec.Struct, frozen=True):
+    """From one robot to another pass at most `per_second` envelopes a second; the others wait for their turn, but none
+    longer than 5 s (broker/relay/state.py): what would have to, passes then, and more than `per_second` may.
+
+    The one fault that no fate tells: when a turn comes depends on what came before, so only the relay knows.
+    """
+
+    name: ClassVar[str] = "throttle"
+    is_noop: ClassVar[bool] = False
+    per_second: float
+    target: Target = EVERYONE
+
+    @property
+    def gap_us(self) -> int:
+        """The time from one envelope to the next."""
+        return round(1_000_000 / self.per_second)
+
+    def text(self) -> str:
+        return _text(self.name, f"{plain(self.per_second)}/s", self.target.text())
+
+
+Shaping = Loss | Duplicate | Delay | LognormalDelay | Reorder
+"""Faults that make other deliveries of deliveries."""
+
+
+AnyFault = Partition | BurstLoss | Shaping | Corrupt | Throttle
+
+
+ORDER: Final = ("partition", "burst-loss", "loss", "duplicate", "delay", "reorder", "corrupt", "throttle")
+"""The order in which faults of a plan act, by name, whatever the order in which they were given."""
+
+
+def plain(number: float) -> str:
+    """The shortest text that reads back as exactly `number`."""
+    return repr(float(number)).removesuffix(".0")
+
+
+def _text(*words: str) -> str:
+    return " ".join(filter(None, words))
+
+
+MOST_PER_SECOND: Final = 1_000_000.0
+
+
+LEAST_PER_SECOND: Final = 0.001
+
+
+LARGEST_SHARE: Final = 0.999999
+
+
+LONGEST_BURST: Final = 1_000_000.0  # envelopes
+
+
+MOST_COPIES: Final = 10
+
+
+LARGEST_SIGMA: Final = 3.0
+
+
+_NUMBER: Final = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+
+
+_COPIES: Final = re.compile(r"x([0-9]{1,3})")
+
+
+_ROUNDING: Final = 1e-9
+
+
+_DELAY_HELP: Final = "a delay such as 20ms, 5ms..20ms or 20ms~0.5 (median, sigma)"
+
+
+# What faults are made of.
+
+
+def _partition(words: Words) -> AnyFault:
+    is_hold = words.peek() == "hold"
+    if is_hold:
+        words.take()
+    if not words.peek().startswith("r"):
+        raise words.take().misspelt(TARGET_HELP if is_hold else f"hold, or {TARGET_HELP}")
+    return Partition(read_target(words.take()), is_hold)
+
+
+def _burst_loss(words: Words) -> AnyFault:
+    share = _number(words.take(), 0, LARGEST_SHARE, f"a share from 0 to {LARGEST_SHARE}")
+    if share == 0 and not _NUMBER.match(words.peek()):
+        return BurstLoss(0.0, 1.0, _target(words))
+    word = words.take()
+    length = _number(word, 1, LONGEST_BURST, f"a mean length from 1 to {plain(LONGEST_BURST)} envelopes")
+    if BurstLoss(share, length).onset > 1 + _ROUNDING:
+        shortest = ceil((share / (1 - share) - _ROUNDING) * 1000) / 1000
+        raise word.misspelt(f"a mean length of {plain(shortest)} envelopes or more, for a share of {plain(share)}")
+    return BurstLoss(share, length, _target(words))
+
+
+def _loss(words: Words) -> AnyFault:
+    return Loss(_probability(words), _target(words))
+
+
+def _duplicate(words: Words) -> AnyFault:
+    p = _probability(words)
+    if not words.peek().startswith("x"):
+        return Duplicate(p, 2, _target(words))
+    word = words.take()
+    match = _COPIES.fullmatch(word.text)
+    if match is None or not 2 <= int(match[1]) <= MOST_COPIES:
+        raise word.misspelt(f"a number of copies from x2 to x{MOST_COPIES}")
+    return Duplicate(p, int(match[1]), _target(words))
+
+
+def _delay(words: Words) -> AnyFault:
+    law = words.take()
+    median, sigma = law.cut("~")
+    if sigma is not None:
+        median_us = _delay_time(median)
+        if median_us == 0:
+            raise median.misspelt("a median above 0")
+        return LognormalDelay(median_us, _sigma(sigma), _target(words))
+    low, high = law.cut("..")
+    low_us = _delay_time(low)
+    high_us = low_us if high is None else _delay_time(high)
+    if high_us < low_us:
+        raise law.misspelt("two times with the shorter one first: 5ms..20ms")
+    return Delay(low_us, high_us, _target(words))
+
+
+def _reorder(words: Words) -> AnyFault:
+    return Reorder(_probability(words), _target(words))
+
+
+def _corrupt(words: Words) -> AnyFault:
+    return Corrupt(_probability(words), _target(words))
+
+
+def _throttle(words: Words) -> AnyFault:
+    word = words.take()
+    allowed = f"a rate from {plain(LEAST_PER_SECOND)}/s to {plain(MOST_PER_SECOND)}/s"
+    if not word.text.endswith("/s"):
+        raise word.misspelt(allowed)
+    rate = _number(Word(word.whole, word.start, word.end - 2), LEAST_PER_SECOND, MOST_PER_SECOND, allowed)
+    return Throttle(rate, _target(words))
+
+
+_READERS: Final[dict[str, Callable[[Words], AnyFault]]] = {
+    "partition": _partition,
+    "burst-loss": _burst_loss,
+    "loss": _loss,
+    "duplicate": _duplicate,
+    "delay": _delay,
+    "reorder": _reorder,
+    "corrupt": _corrupt,
+    "throttle": _throttle,
+}
+
+
+def _target(words: Words) -> Target:
+    """The target, if one is named; whatever else comes is for those to judge who read on."""
+    return read_target(words.take()) if words.peek().startswith("r") else EVERYONE
+
+
+def _probability(words: Words) -> float:
+    return _number(words.take(), 0, 1, "a probability from 0 to 1")
+
+
+def _sigma(word: Word) -> float:
+    allowed = f"a sigma above 0, up to {plain(LARGEST_SIGMA)}"
+    sigma = _number(word, 0, LARGEST_SIGMA, allowed)
+    if sigma == 0:
+        raise word.misspelt(allowed)
+    return sigma
+
+
+def _number(word: Word, low: float, high: float, allowed: str) -> float:
+    if not _NUMBER.fullmatch(word.text) or not low <= float(word.text) <= high:
+        raise word.misspelt(allowed)
+    return float(word.text)
+
+
+def _delay_time(word: Word) -> int:
+    microseconds = 0 if word.text == "0" else _time(word, _DELAY_HELP)
+    if microseconds > LONGEST_DELAY_US:
+        raise word.misspelt(f"a delay of at most {format_duration(LONGEST_DELAY_US)}")
+    return microseconds

@@ -1,0 +1,215 @@
+"""The faults that strike processes, as data: what is to be done, and to whom. Nothing here does anything.
+
+How such a fault is written stands in its `text()`; how a text is read, in broker/faults/grammar.py; when each is
+due, in broker/faults/schedule.py. Who plays them: robots/chaos.py. They never travel in outboxes, and no fate
+depends on them.
+
+How a fault of processes is written, without its time: the part of the grammar that names deeds and their victims.
+
+Part of broker/faults/grammar.py, which reads the times, and through which alone this is used. Robots are meant by
+number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final, Literal
+
+import msgspec
+
+from broker.faults.syntax import EVERYONE, Target, Word, Words, one_of
+
+WORKERS: Final = (
+    *("inbox_reader", "summary_processor", "secret_merger", "gossip_initiator"),
+    *("quiescence_detector", "convergence_detector", "outbox_writer"),
+)
+"""The workers of a robot that may be crashed: what robots/robot.py calls them."""
+
+
+class Victim(msgspec.Struct, frozen=True):
+    """Who is meant: `r03` (a robot's own process), `rq:r03` (the RQ worker that runs it now), `relay:1`, `supervisor`
+    or `redis`. Without a number, `robot` and `relay` are any one of them, drawn when the time comes."""
+
+    kind: Literal["robot", "rq", "relay", "supervisor", "redis"]
+    number: int | None = None
+
+    @property
+    def robot(self) -> int | None:
+        """The number of the robot that is meant; None when none is named."""
+        return self.number if self.kind in ("robot", "rq") else None
+
+    @property
+    def relay(self) -> int | None:
+        """The number of the relay that is meant; None when none is named."""
+        return self.number if self.kind == "relay" else None
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it has to be drawn."""
+        return self.number is None and self.kind in ("robot", "relay")
+
+    def text(self) -> str:
+        if self.number is None:
+            return self.kind
+        if self.kind == "relay":
+            return f"relay:{self.number}"
+        return f"{'rq:' if self.kind == 'rq' else ''}r{self.number:02d}"
+
+
+class _Deed(msgspec.Struct, frozen=True):
+    """What all faults of processes have in common, and share with those of messages."""
+
+    name: ClassVar[str]
+    is_noop: ClassVar[bool] = False
+    victim: Victim
+
+    @property
+    def target(self) -> Target:
+        """The robot that is named, as a fault of messages would name it."""
+        robot = self.victim.robot
+        return EVERYONE if robot is None else Target((((robot, robot),),))
+
+    def text(self) -> str:
+        return f"{self.name} {self.victim.text()}"
+
+
+class Kill(_Deed, frozen=True):
+    """SIGKILL: the process is gone between two instructions."""
+
+    name: ClassVar[str] = "kill"
+
+
+class Pause(_Deed, frozen=True):
+    """SIGSTOP, and SIGCONT when its time is over: the process does nothing, and does not notice."""
+
+    name: ClassVar[str] = "pause"
+
+
+class Resume(_Deed, frozen=True):
+    """SIGCONT before the time: whatever pauses of the process have begun are over. So is told how any pause ends."""
+
+    name: ClassVar[str] = "resume"
+
+
+class Restart(_Deed, frozen=True):
+    """A stop in order, and a new start: a robot (its next life goes on from its journal), an RQ worker, a relay, or
+    the server (which keeps what it holds)."""
+
+    name: ClassVar[str] = "restart"
+
+
+class Crash(_Deed, frozen=True):
+    """One worker of a robot raises; its siblings run on."""
+
+    name: ClassVar[str] = "crash"
+    worker: str
+
+    def text(self) -> str:
+        return f"{self.name} {self.victim.text()}/{self.worker}"
+
+
+class Contradict(_Deed, frozen=True):
+    """The robot is sent another word for a part that it was dealt, as if another robot had said so."""
+
+    name: ClassVar[str] = "contradict"
+
+
+class Amnesia(_Deed, frozen=True):
+    """The robot's journal is deleted, and its process killed."""
+
+    name: ClassVar[str] = "amnesia"
+
+
+ProcessFault = Kill | Pause | Resume | Restart | Crash | Contradict | Amnesia
+
+
+DEEDS: Final = ("kill", "pause", "resume", "restart", "crash", "contradict", "amnesia")
+"""Their names."""
+
+
+_NUMBERED: Final = re.compile(r"(rq:r|relay:|r)([0-9]{1,7})")
+
+
+_KINDS: Final[Mapping[str, Literal["robot", "rq", "relay"]]] = {"r": "robot", "rq:r": "rq", "relay:": "relay"}
+
+
+_VICTIM_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, supervisor, redis or robot (any)"
+
+
+_SUPERVISED_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, redis or robot (any)"
+
+
+def _kill(words: Words) -> ProcessFault:
+    return Kill(_victim(words.take()))
+
+
+def _pause(words: Words) -> ProcessFault:
+    return Pause(_supervised(words.take()))
+
+
+def _resume(words: Words) -> ProcessFault:
+    word = words.take()
+    allowed = "a process that is paused, such as r03, rq:r03, relay:1 or redis"
+    victim = _supervised(word, allowed)
+    if victim.is_any:
+        raise word.misspelt(allowed)
+    return Resume(victim)
+
+
+def _restart(words: Words) -> ProcessFault:
+    return Restart(_supervised(words.take()))
+
+
+def _crash(words: Words) -> ProcessFault:
+    robot, worker = words.take().cut("/")
+    victim = _robot(robot, "a worker such as r03/secret_merger")
+    if worker is None:
+        raise robot.misspelt(f"{robot.text}/ and a worker: {', '.join(WORKERS)}")
+    if worker.text not in WORKERS:
+        raise worker.misspelt(one_of(WORKERS, worker.text))
+    return Crash(victim, worker.text)
+
+
+def _contradict(words: Words) -> ProcessFault:
+    return Contradict(_robot(words.take()))
+
+
+def _amnesia(words: Words) -> ProcessFault:
+    return Amnesia(_robot(words.take()))
+
+
+DEED_READERS: Final[dict[str, Callable[[Words], ProcessFault]]] = {
+    "kill": _kill,
+    "pause": _pause,
+    "resume": _resume,
+    "restart": _restart,
+    "crash": _crash,
+    "contradict": _contradict,
+    "amnesia": _amnesia,
+}
+
+
+def _victim(word: Word, allowed: str = _VICTIM_HELP) -> Victim:
+    match word.text:
+        case "robot" | "relay" | "supervisor" | "redis" as kind:
+            return Victim(kind)
+    numbered = _NUMBERED.fullmatch(word.text)
+    if numbered is None:
+        raise word.misspelt(allowed)
+    return Victim(_KINDS[numbered[1]], int(numbered[2]))
+
+
+def _supervised(word: Word, allowed: str = _SUPERVISED_HELP) -> Victim:
+    """Anybody but the supervisor: whoever does the deed must be there to end it."""
+    victim = _victim(word, allowed)
+    if victim.kind == "supervisor":
+        raise word.misspelt(allowed)
+    return victim
+
+
+def _robot(word: Word, allowed: str = "a robot such as r03") -> Victim:
+    victim = _victim(word, allowed)
+    if victim.kind != "robot" or victim.number is None:
+        raise word.misspelt(allowed)
+    return victim

@@ -1,0 +1,186 @@
+"""Where a run's plan stands: what is dated comes in time, and what people ask for at once. Pure, and no clock.
+
+Nobody is told from here: whoever holds the conductor puts its changes into every outbox, in the order they came in, and
+has its deeds done (robots/chaos.py).
+
+How to ask for a change of a running plan: `set LINES`, `clear WHAT` or `heal`. Read here, done elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from itertools import count
+from typing import Final
+
+import msgspec
+
+from broker.control_entries import PlanChange, Planned
+from broker.faults.grammar import MOST_LINES, Harm, Heal, Line, When, read_harm, read_lines
+from broker.faults.message_faults import ORDER
+from broker.faults.process_faults import DEEDS, ProcessFault
+from broker.faults.schedule import Agenda, Due, Schedule, Timed, amend_timed
+from broker.faults.syntax import LONGEST_TEXT, Misspelt, Word, one_of, whole
+
+_INSTANCE: Final = re.compile(r"#([0-9]{1,9})")
+
+
+class Set(msgspec.Struct, frozen=True):
+    """Amend the plan by these lines. Their times count from the request."""
+
+    lines: tuple[Line, ...]
+
+
+class Clear(msgspec.Struct, frozen=True):
+    """Take out of the plan all faults of a name, all that are exactly a fault, or the one of an instance number."""
+
+    what: str | Harm | int
+
+    def means(self, instance: int, fault: Harm | Heal) -> bool:
+        return self.what in (instance, fault.name, fault)
+
+
+class HealNow(msgspec.Struct, frozen=True):
+    """End every fault that has begun."""
+
+
+Request = Set | Clear | HealNow
+
+
+def parse_request(words: str) -> Request:
+    """The request that a text such as `set loss 0.5 r03 @1s+2s` means. Raises Misspelt."""
+    text = whole(words)
+    verb, *more = text.words() or [text]
+    rest = Word(words, verb.end, text.end)
+    if verb.text == "set":
+        lines = read_lines(rest)
+        if not lines:
+            raise Word(words, verb.end, verb.end).misspelt("a fault such as loss 0.2")
+        return Set(tuple(lines))
+    if verb.text == "clear":
+        return Clear(_what(more, rest))
+    if verb.text != "heal":
+        raise verb.misspelt(one_of(("set", "clear", "heal"), verb.text))
+    if more:
+        raise more[0].misspelt("nothing more; for later, set heal @5s")
+    return HealNow()
+
+
+def _what(words: list[Word], rest: Word) -> str | Harm | int:
+    if len(words) != 1:
+        return read_harm(rest)
+    (word,) = words
+    if not word.text.startswith("#"):
+        return word.text if word.text in (*ORDER, *DEEDS, Heal.name) else read_harm(rest)
+    instance = _INSTANCE.fullmatch(word.text)
+    if instance is None:
+        raise word.misspelt("the number of a fault, such as #3")
+    return int(instance[1])
+
+
+LONGEST_PLAN: Final = 32 * 1024  # characters; a plan change with as many is still a frame that relays take
+
+
+SHORT_PLAN: Final = f"a plan of {MOST_LINES} lines and {LONGEST_PLAN} characters"
+
+
+_BEFORE_GO_US: Final = -1
+
+
+def is_short(plan: Collection[Timed]) -> bool:
+    """Whether a plan keeps within what a run may have: `SHORT_PLAN`. Deeds do not count: they never travel."""
+    texts = [planned.line.text() for planned in plan if not isinstance(planned.line.fault, ProcessFault)]
+    return len(texts) <= MOST_LINES and sum(map(len, texts)) <= LONGEST_PLAN
+
+
+class Conductor:
+    """Where a run's plan stands, between those who look at the time and those who ask."""
+
+    def __init__(self, plan: Iterable[Timed], for_us: int) -> None:
+        plan = list(plan)
+        self._for_us = for_us
+        self._schedule = Schedule(plan, for_us)
+        self._next_instance = max((planned.instance for planned in plan), default=-1) + 1
+        self.first = PlanChange(self._schedule.in_force(_BEFORE_GO_US))
+        """What is in force from the deal on."""
+        self._faults = self.first.faults
+        self._agenda = Agenda()
+        self._agenda.plan(self._schedule.deeds)
+        self._due: list[Due] = []  # and not handed out yet
+
+    def look(self, now_us: int) -> PlanChange | None:
+        """What is in force now, `now_us` after go, unless that was given last. What came and went since is gone."""
+        faults = self._schedule.in_force(now_us)
+        return None if faults == self._faults else self._give(PlanChange(faults))
+
+    def deeds(self, now_us: int) -> list[Due]:
+        """The faults of processes that have come due since the last look, in the order of time: each once."""
+        due, self._due = self._due + self._agenda.due(now_us), []
+        return due
+
+    def answer(self, request: str, words: str, now_us: int) -> PlanChange:
+        """Do what `words` ask for. What is in force then, perhaps the same as before, bearing `request` and `words`.
+
+        When they are no request, or the plan would become too long, nothing at all changes, and `refusal` says why.
+        """
+        self._due += self._agenda.due(now_us)
+        try:
+            plan = self._amended(words, now_us)
+        except Misspelt as error:
+            return PlanChange(self._faults, request, words, str(error))
+        self._schedule = Schedule(plan, self._for_us)
+        self._agenda.plan(self._schedule.deeds)
+        return self._give(PlanChange(self._schedule.in_force(now_us), request, words))
+
+    def in_force(self, now_us: int) -> tuple[Planned, ...]:
+        """What `look` would give at `now_us`, as the plan stands."""
+        return self._schedule.in_force(now_us)
+
+    def remaining(self, now_us: int) -> list[Timed]:
+        """The plan without what is over: what is in force, and what is dated to come."""
+        return self._schedule.remaining(now_us)
+
+    def next_change_us(self, now_us: int) -> int | None:
+        """The first time after `now_us` at which `look` may give something; None when it never will."""
+        return self._schedule.next_change_us(now_us)
+
+    def next_due_us(self, now_us: int) -> int | None:
+        """The first time after `now_us` at which `look` or `deeds` may give something; None when they never will."""
+        times = (self._schedule.next_change_us(now_us), self._agenda.next_us(now_us))
+        return min((time_us for time_us in times if time_us is not None), default=None)
+
+    def is_settled(self, now_us: int) -> bool:
+        """Whether every dated fault has happened and, if it has a duration, is over. A deed has happened when it was
+        handed out; whether a pause is over, only those know who play it."""
+        return now_us >= self._schedule.happened_us and not self._due and self._agenda.is_idle(now_us)
+
+    def _amended(self, words: str, now_us: int) -> list[Timed]:
+        """The plan as `words` want it. Raises Misspelt, and has used no instance number then."""
+        asked = parse_request(words)
+        if isinstance(asked, HealNow):
+            return self._schedule.to_come(now_us)
+        plan = self.remaining(now_us)
+        if isinstance(asked, Clear):
+            return [planned for planned in plan if not asked.means(planned.instance, planned.line.fault)]
+        instances = count(self._next_instance)
+        plan = amend_timed(plan, [self._later(line, now_us) for line in asked.lines], instances)
+        if not is_short(plan):
+            raise whole(words).misspelt(f"{SHORT_PLAN} in all; clear some before")
+        if any(len(planned.line.fault.text()) > LONGEST_TEXT for planned in plan):  # relays would not read it
+            raise whole(words).misspelt(f"a fault of {LONGEST_TEXT} characters, written out")
+        self._next_instance = next(instances)
+        return plan
+
+    def _give(self, change: PlanChange) -> PlanChange:
+        self._faults = change.faults
+        return change
+
+    def _later(self, line: Line, now_us: int) -> Line:
+        """A line whose times count from `now_us`, as one whose times count from go. A deed is never too late."""
+        when = line.when
+        if when.start_us is None:
+            return line
+        start_us = when.start_us + now_us
+        if isinstance(line.fault, ProcessFault):
+            start_us = max(start_us, self._agenda.next_free_us)
+        return Line(line.fault, When(start_us, when.duration_us, when.every_us))

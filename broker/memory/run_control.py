@@ -1,0 +1,113 @@
+"""The desk in memory: whoever runs a simulation deals, gives orders and collects the evidence here. Nothing of a
+robot's own ports lives here (broker/memory/server.py). Never thread-safe.
+
+What befell a simulated fleet, told by those who play its parent and its chaos. Never thread-safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from broker.control_entries import PlanChange, encode_control
+from broker.errors import RunGone
+from broker.memory.server import MemoryServer
+from broker.ports.robot import Death, Deed, Ending, FleetRow, Order, OrderName
+from broker.ports.run import Dealing, Evidence, Request, StreamCount
+from broker.relay.core import format_id, parse_id
+
+
+class MemoryDesk:
+    """`ports.Desk` in memory."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+        self._read = 0  # orders
+
+    def deal(self, dealing: Dealing) -> None:
+        server = self._server
+        server.register = []
+        for robot, contents in dealing.journals.items():
+            server.make_room_for(robot, contents)
+        for shard in range(dealing.shards):
+            server.open_outbox(shard)
+            server.put(shard, None, encode_control(dealing.plan))
+        self._give("dealt", dealing.terms)
+
+    def admit(self, robot: str, contents: Sequence[bytes]) -> None:
+        if robot not in self._server.births:
+            self._server.make_room_for(robot, contents)
+            self._give("joined", robot.encode())
+
+    def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
+        self._give(order, content)
+
+    def orders(self) -> list[Order]:
+        orders = self._server.orders[self._read :]
+        if not self._server.orders:
+            raise RunGone
+        self._read += len(orders)
+        return orders
+
+    def change(self, change: PlanChange, insist: bool = True) -> None:  # noqa: ARG002  nobody waits in here
+        self._server.answer()
+        for shard in self._server.outboxes:
+            self._server.put(shard, None, encode_control(change))
+
+    def requests(self) -> list[Request]:
+        return []  # nobody can reach into a simulation
+
+    def _give(self, order: OrderName, content: bytes) -> None:
+        server = self._server
+        last = server.orders[-1].entry.partition("-") if server.orders else ("0", "-", "0")
+        entry = server.next_id((int(last[0]), int(last[2])))
+        server.orders.append(Order(format_id(entry), order, content))
+        server.orders_bell.ring()
+
+    def collect(self) -> Evidence:
+        server = self._server
+        return Evidence(
+            controls={shard: list(box.controls) for shard, box in server.outboxes.items()},
+            fates={shard: list(box.fates) for shard, box in server.outboxes.items()},
+            journals={
+                robot: list(server.journals[robot].rows) if robot in server.journals else None
+                for robot in server.births
+            },
+            births={robot: list(rows) for robot, rows in server.births.items()},
+            register_exists=server.register is not None,
+            register=server.register[0] if server.register else None,
+            outboxes={
+                shard: StreamCount(box.added, format_id(box.last), len(box.fresh) + len(box.pending))
+                for shard, box in server.outboxes.items()
+            },
+            inboxes={
+                robot: StreamCount(box.added, format_id(box.last), len(box.fresh) + len(box.pending))
+                for robot, box in server.inboxes.items()
+            },
+            orders=list(server.orders),
+            fleet=list(server.fleet),
+            contradictions=dict(server.contradictions),
+        )
+
+
+class MemoryFleetLog:
+    """`ports.FleetLog` in memory."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    def deed(self, text: str, victim: str) -> None:
+        self._server.answer()
+        self._server.fleet.append(Deed(self._next_entry(), text, victim))
+
+    def death(self, victim: str, robot: str, incarnation: int, how: Ending, status: int) -> None:
+        self._server.answer()
+        self._server.fleet.append(Death(self._next_entry(), victim, robot, incarnation, how, status))
+
+    def rows(self) -> list[FleetRow]:
+        self._server.answer()
+        return list(self._server.fleet)
+
+    def _next_entry(self) -> str:
+        rows = self._server.fleet
+        return format_id(self._server.next_id(parse_id(rows[-1].entry) if rows else (0, 0)))

@@ -1,0 +1,368 @@
+"""All ports in one process's memory: for simulation, and as the other half of the contract suite.
+
+The server's place is taken by plain Python structures, its clock by the one handed in. Frames are still bytes, ids
+still rise, refusals are still refusals: nothing may pass here that a real server would not let pass. Never thread-safe.
+
+How coroutines wait for something to arrive in memory. It knows nothing of what arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from broker.control_entries import Control, encode_control
+from broker.envelope import shard_of
+from broker.errors import Fenced, JournalLost, RegisterLost, Unavailable
+from broker.ports.robot import Delivery, FleetRow, JournalRow, Order, Ports, Sending
+from broker.ports.run import BirthRow, RegisterRow
+from broker.relay.core import Copy, Fate, Id, OutboxEntry, format_id
+from telemetry.clock import Clock
+
+
+class Bell:
+    """Lets coroutines sleep until something arrives, or until they have waited long enough."""
+
+    def __init__(self) -> None:
+        self._sleepers: list[asyncio.Future[None]] = []
+
+    def ring(self) -> None:
+        """Wake all who sleep."""
+        sleepers, self._sleepers = self._sleepers, []
+        for sleeper in sleepers:
+            _wake(sleeper)
+
+    async def sleep(self, wait_us: int | None) -> None:
+        """Until the bell rings, at most `wait_us` (None: for ever)."""
+        loop = asyncio.get_running_loop()
+        sleeper: asyncio.Future[None] = loop.create_future()
+        self._sleepers.append(sleeper)
+        alarm = None if wait_us is None else loop.call_later(wait_us / 1_000_000, _wake, sleeper)
+        try:
+            await sleeper
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
+
+
+class _Outbox:
+    """A shard's outbox, its control stream and its fates."""
+
+    def __init__(self) -> None:
+        self.fresh: deque[OutboxEntry] = deque()
+        self.pending: dict[str, OutboxEntry] = {}
+        self.added = 0
+        self.last: Id = (0, 0)
+        self.controls: list[tuple[str, Control]] = []
+        self.fates: list[Fate | list[str]] = []
+        self.bell = Bell()
+
+
+class _Inbox:
+    """A robot's inbox with its one consumer group."""
+
+    def __init__(self) -> None:
+        self.fresh: deque[Delivery] = deque()
+        self.pending: dict[str, Delivery] = {}
+        self.skipped = 0  # trimmed unread since a reader last came by
+        self.added = 0
+        self.last: Id = (0, 0)
+        self.bell = Bell()
+
+    def trim(self, length: int) -> None:
+        """Keep the newest `length` unread entries. What was handed out is older than they: it loses its content."""
+        while len(self.fresh) > length:
+            self.fresh.popleft()
+            self.skipped += 1
+        self.pending = {entry: Delivery(entry, 0, None) for entry in self.pending}
+
+
+class _Journal:
+    def __init__(self, rows: list[JournalRow]) -> None:
+        self.rows = rows
+        self.nonce = ""  # of the last incarnation's life
+
+
+class MemoryServer:
+    """What a Redis server would hold of one run."""
+
+    def __init__(self, clock: Clock, outbox_limit: int = 100_000, inbox_limit: int = 100_000) -> None:
+        self.clock = clock
+        self.outbox_limit = outbox_limit
+        self.inbox_limit = inbox_limit
+        self.is_away = False  # as if nobody answered: every port raises Unavailable
+        self.outboxes: dict[int, _Outbox] = {}
+        self.inboxes: dict[str, _Inbox] = {}
+        self.journals: dict[str, _Journal] = {}
+        self.births: dict[str, list[BirthRow]] = {}
+        self.register: list[RegisterRow] | None = None
+        self.orders: list[Order] = []
+        self.events: deque[bytes] = deque()
+        self.events_forgotten = 0
+        self.orders_bell = Bell()
+        self.fleet: list[FleetRow] = []
+        self.contradictions: Counter[str] = Counter()
+
+    def answer(self) -> None:
+        """What every request begins with. Raises Unavailable while the server is away."""
+        if self.is_away:
+            raise Unavailable("the server is away")
+
+    def next_id(self, last: Id) -> Id:
+        """The id that `*` gets after `last`: the clock's millisecond, or the next number within the last one."""
+        now = self.clock.wall_us() // 1000
+        return (now, 0) if now > last[0] else (last[0], last[1] + 1)
+
+    def make_room_for(self, robot: str, contents: Sequence[bytes]) -> None:
+        """What a robot begins with: its births, and a journal that holds `contents`."""
+        rows = [JournalRow(0, number, content) for number, content in enumerate(contents, start=1)]
+        self.journals[robot] = _Journal(rows)
+        self.births[robot] = []
+
+    def open_outbox(self, shard: int) -> None:
+        """An outbox, empty."""
+        self.outboxes[shard] = _Outbox()
+
+    def inbox(self, robot: str) -> _Inbox:
+        """The inbox of `robot`, made when it is first asked for."""
+        return self.inboxes.setdefault(robot, _Inbox())
+
+    def put(self, shard: int, frame: bytes | None, control: bytes | None, trace: bytes | None = None) -> None:
+        """Add an entry to a shard's outbox."""
+        outbox = self.outboxes[shard]
+        outbox.last = self.next_id(outbox.last)
+        outbox.fresh.append(OutboxEntry(format_id(outbox.last), frame, control, trace))
+        outbox.added += 1
+        outbox.bell.ring()
+
+    def deliver(self, copy: Copy) -> None:
+        """Add a copy to its receiver's inbox."""
+        inbox = self.inbox(copy.receiver)
+        inbox.last = self.next_id(inbox.last)
+        inbox.fresh.append(Delivery(format_id(inbox.last), copy.number, copy.frame))
+        inbox.added += 1
+        if len(inbox.fresh) > self.inbox_limit:
+            inbox.trim(self.inbox_limit)
+        inbox.bell.ring()
+
+    def trim_inbox(self, robot: str) -> None:
+        """Forget the content of everything in an inbox, as MAXLEN would: entries already handed out stay pending."""
+        self.inbox(robot).trim(0)
+
+
+class MemoryOutbox:
+    """`ports.Outbox` in memory."""
+
+    def __init__(self, server: MemoryServer, shard: int) -> None:
+        self._server = server
+        self._shard = shard
+
+    async def send(self, frame: bytes) -> Sending:
+        outbox = self._server.outboxes[self._shard]
+        if self._server.is_away:
+            return Sending.AWAY
+        if len(outbox.fresh) + len(outbox.pending) >= self._server.outbox_limit:
+            return Sending.FULL
+        self._server.put(self._shard, frame, None)
+        return Sending.SENT
+
+    async def announce(self, control: Control) -> None:
+        self._server.answer()
+        self._server.put(self._shard, None, encode_control(control))
+
+
+class MemoryInbox:
+    """`ports.Inbox` in memory."""
+
+    def __init__(self, server: MemoryServer, robot: str) -> None:
+        self.lost = 0
+        self._server = server
+        self._inbox = server.inbox(robot)
+        self._left_behind: deque[Delivery] | None = None  # pending, to be given out first; None: to be looked up
+        self._done: list[str] = []
+
+    async def receive(self, limit: int, wait_us: int) -> list[Delivery]:
+        inbox = self._inbox
+        try:
+            await self.flush()
+        except Unavailable:
+            self._left_behind = None
+            raise
+        if self._left_behind is None:
+            self._left_behind = deque(inbox.pending.values())
+        if self._left_behind:
+            return [self._left_behind.popleft() for _ in range(min(limit, len(self._left_behind)))]
+        if not inbox.fresh and wait_us > 0:
+            await inbox.bell.sleep(wait_us)
+        self.lost, inbox.skipped = self.lost + inbox.skipped, 0
+        batch = [inbox.fresh.popleft() for _ in range(min(limit, len(inbox.fresh)))]
+        for delivery in batch:
+            inbox.pending[delivery.entry] = delivery
+        return batch
+
+    def acknowledge(self, entry: str) -> None:
+        self._done.append(entry)
+
+    async def flush(self) -> None:
+        self._server.answer()
+        for entry in self._done:
+            self._inbox.pending.pop(entry, None)
+        self._done.clear()
+
+
+class MemoryJournal:
+    """`ports.Journal` in memory."""
+
+    def __init__(self, server: MemoryServer, robot: str, nonce: str) -> None:
+        self._server = server
+        self._robot = robot
+        self._nonce = nonce
+
+    async def replay(self) -> list[JournalRow]:
+        self._server.answer()
+        return list(self._find().rows)
+
+    async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
+        self._server.answer()
+        journal = self._find()
+        last = journal.rows[-1]
+        if incarnation < last.incarnation or (incarnation == last.incarnation and journal.nonce != self._nonce):
+            raise Fenced("journal")
+        number = last.number if incarnation == last.incarnation else 0
+        journal.nonce = self._nonce
+        journal.rows.extend(
+            JournalRow(incarnation, number + place, content) for place, content in enumerate(contents, start=1)
+        )
+
+    def _find(self) -> _Journal:
+        journal = self._server.journals.get(self._robot)
+        if journal is None:
+            raise JournalLost(self._robot)
+        return journal
+
+
+class MemoryRegister:
+    """`ports.Register` in memory."""
+
+    def __init__(self, server: MemoryServer, robot: str, nonce: str) -> None:
+        self._server = server
+        self._robot = robot
+        self._nonce = nonce
+        self._incarnation = 0
+
+    async def announce_birth(self, incarnation: int) -> None:
+        self._server.answer()
+        births = self._births()
+        if any(_incarnation_of(row.entry) > incarnation for row in births):
+            raise Fenced("birth stream")
+        mine = [row for row in births if _incarnation_of(row.entry) == incarnation]
+        if mine and mine[0].nonce != self._nonce:
+            raise Fenced("birth stream")
+        if not mine:
+            births.append(BirthRow(f"{incarnation}-1", "born", self._nonce, None))
+        self._incarnation = incarnation
+
+    async def write(self, secret: bytes) -> str | None:
+        self._server.answer()
+        births = self._births()
+        if not births or births[-1].nonce != self._nonce:
+            raise Fenced("register")
+        if self._server.register is None:
+            raise RegisterLost
+        number = int(births[-1].entry.partition("-")[2]) + 1
+        births.append(BirthRow(f"{self._incarnation}-{number}", "attempt", self._nonce, self._server.clock.wall_us()))
+        if self._server.register:
+            return "memory" if self._server.register[0].nonce == self._nonce else None
+        self._server.register.append(RegisterRow(self._robot, self._incarnation, self._nonce, secret))
+        return "memory"
+
+    def _births(self) -> list[BirthRow]:
+        births = self._server.births.get(self._robot)
+        if births is None:
+            raise RegisterLost
+        return births
+
+
+def _incarnation_of(entry: str) -> int:
+    return int(entry.partition("-")[0])
+
+
+class MemoryEventLog:
+    """`ports.EventLog` in memory."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    async def append(self, frame: bytes) -> bool:
+        if self._server.is_away:
+            return False
+        self._server.events.append(frame)
+        return True
+
+
+class MemoryEventSource:
+    """`ports.EventSource` in memory. With `keep` it is the recorder's: all but so many of what it read is forgotten."""
+
+    def __init__(self, server: MemoryServer, keep: int | None = None) -> None:
+        self._server = server
+        self._keep = keep
+        self._read = 0  # batches of the run, those forgotten unread included
+
+    def read(self, patience_s: float = 0.0) -> list[bytes]:  # noqa: ARG002  (no time passes here)
+        server = self._server
+        if server.is_away:
+            return []
+        frames = list(server.events)[max(0, self._read - server.events_forgotten) :]
+        self._read = server.events_forgotten + len(server.events)
+        while self._keep is not None and len(server.events) > self._keep:
+            server.events.popleft()
+            server.events_forgotten += 1
+        return frames
+
+
+class MemoryOrders:
+    """`ports.Orders` in memory."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+        self._read = 0
+
+    async def read(self, wait_us: int) -> list[Order]:
+        self._server.answer()
+        if self._read == len(self._server.orders):
+            await self._server.orders_bell.sleep(wait_us)
+        orders = self._server.orders[self._read :]
+        self._read += len(orders)
+        return orders
+
+
+class MemoryFleetReader:
+    """`ports.FleetReader` in memory. Who writes: broker/memory/run_control.py."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    async def rows(self) -> list[FleetRow]:
+        self._server.answer()
+        return list(self._server.fleet)
+
+
+def memory_ports(server: MemoryServer, robot: str, nonce: str) -> Ports:
+    """All ports of one life of `robot`."""
+    return Ports(
+        outbox=MemoryOutbox(server, shard_of(robot, len(server.outboxes))),
+        inbox=MemoryInbox(server, robot),
+        journal=MemoryJournal(server, robot, nonce),
+        register=MemoryRegister(server, robot, nonce),
+        events=MemoryEventLog(server),
+        orders=MemoryOrders(server),
+        fleet=MemoryFleetReader(server),
+    )

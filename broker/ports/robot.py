@@ -1,0 +1,190 @@
+"""The ports through which robots meet the outside, those who look after them, and whoever makes a record of it all.
+
+Only signatures, values and errors live here. Each port has a memory driver (broker/memory*.py) and a streams driver
+(broker/streams/), and ONE contract suite runs over both. Lost replies are each port's own affair: what a method
+reports as done is done exactly once, and a method that cannot know raises `Unavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Literal, Protocol
+
+import msgspec
+
+from broker.control_entries import Control
+from telemetry.stream.feed import EventLog
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """An inbox entry as its reader gets it. `frame` is None when the entry was trimmed after an earlier delivery, and
+    empty when it holds no copy of an envelope at all: anybody may write to a stream."""
+
+    entry: str
+    copy: int
+    frame: bytes | None
+
+
+class JournalRow(msgspec.Struct, frozen=True):
+    """A journal entry with its place: the n-th of an incarnation. Its content is opaque to the broker."""
+
+    incarnation: int
+    number: int
+    content: bytes
+
+
+OrderName = Literal["dealt", "go", "joined", "crash", "stop"]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """The only word from outside: `dealt` (content = the run's terms), `go`, `joined` (content = the name of a robot
+    that takes part from now on), `crash` (content = the worker that is to crash: `r03/secret_merger`; all others pass
+    it by) and `stop` (content = the reason)."""
+
+    entry: str
+    order: OrderName
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The content as it is shown: what is not UTF-8 in it is replaced, because anybody may give an order."""
+        return self.content.decode(errors="replace")
+
+
+class Sending(Enum):
+    """What became of an envelope that was given to an outbox. It is never sent again, whatever it was."""
+
+    SENT = "sent"  # it stands there
+    FULL = "full"  # refused: it does not stand there
+    AWAY = "away"  # no answer, or no outbox: it may or may not stand there
+
+
+class Outbox(Protocol):
+    """A shard's stream into the relay, as one robot writes to it."""
+
+    async def send(self, frame: bytes) -> Sending:
+        """Put an envelope's frame there, once at most."""
+        ...
+
+    async def announce(self, control: Control) -> None:
+        """Put a control entry there, for certain (twice does no harm). Raises Unavailable."""
+        ...
+
+
+class Inbox(Protocol):
+    """A robot's own stream out of the relay. It is trimmed to a limit, read or not, so that one robot that is slow or
+    dead cannot fill the server."""
+
+    @property
+    def lost(self) -> int:
+        """Entries that were trimmed before any life read them, as far as this life has noticed. Counted from the
+        stream's own counters: exact, though it may be noticed only some hundred entries later."""
+        ...
+
+    async def receive(self, limit: int, wait_us: int) -> list[Delivery]:
+        """At most `limit` entries that this robot has not acknowledged: first those that an earlier life or call left
+        pending, then new ones. Waits at most `wait_us`; an empty list means that nothing is there.
+        Raises Unavailable."""
+        ...
+
+    def acknowledge(self, entry: str) -> None:
+        """Never give `entry` out again. Travels with the next `receive`; a crash before that redelivers."""
+        ...
+
+    async def flush(self) -> None:
+        """Send acknowledgements now."""
+        ...
+
+
+class Journal(Protocol):
+    """A robot's own log, across its lives. Entries are numbered 1, 2, 3 … within an incarnation."""
+
+    async def replay(self) -> list[JournalRow]:
+        """All entries, in order. Raises JournalLost, Unavailable."""
+        ...
+
+    async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
+        """Store `contents` in order, as this life's next entries. The first append of an incarnation claims it.
+        Raises Fenced when another life stored that id or a later one; JournalLost; Unavailable."""
+        ...
+
+
+class Register(Protocol):
+    """The write-once register of the run, and this robot's birth stream, which fences its writes."""
+
+    async def announce_birth(self, incarnation: int) -> None:
+        """Tell that this life exists. Raises Fenced when a later life was announced, RegisterLost, Unavailable."""
+        ...
+
+    async def write(self, secret: bytes) -> str | None:
+        """Write `secret`, if nobody has. How its durability was ensured (`aof`, `replica`, `memory`), or None when the
+        register already held a secret. The attempt is recorded either way.
+        Raises Fenced, RegisterLost, Unavailable."""
+        ...
+
+
+class Orders(Protocol):
+    """The run's orders."""
+
+    async def read(self, wait_us: int) -> list[Order]:
+        """Orders that this reader has not seen, in order; waits at most `wait_us` for one. Raises Unavailable."""
+        ...
+
+
+Ending = Literal["exit", "signal", "silent", "lease"]
+"""How a process died."""
+
+
+class Deed(msgspec.Struct, frozen=True):
+    """A process fault that was due, with the victim that was drawn: told before it is done, or before another host's
+    RQ worker is asked to do it, and it does not show whether that one obeyed.
+
+    `entry` is its id, by the server's clock. `text` is the fault's own: `kill robot`. A victim is `r03` (a robot's
+    horse), `rq:r03` (the RQ worker that runs it; an idle one by its own name), `relay:1`, `supervisor`, `redis`, or
+    `r03/secret_merger`.
+    """
+
+    entry: str
+    text: str
+    victim: str
+
+
+class Death(msgspec.Struct, frozen=True):
+    """A process's death, told by whoever saw it. `victim` as of a deed.
+
+    `robot` is whom the victim ran (empty: none), `incarnation` the last life of it that was claimed in its journal (0:
+    none was). `how` it died: it ended itself (`exit`; `status` = its exit status), a signal killed it (`signal`;
+    negative = that signal's number), its loop fell silent and it was killed (`silent`), or nobody renewed its lease
+    (`lease`; then nobody knows its status: 0).
+    """
+
+    entry: str
+    victim: str
+    robot: str
+    incarnation: int
+    how: Ending
+    status: int
+
+
+FleetRow = Deed | Death
+
+
+class FleetReader(Protocol):
+    """What befell the fleet, as a robot's life reads it before it is born."""
+
+    async def rows(self) -> list[FleetRow]:
+        """All deeds and deaths, in order. Raises Unavailable."""
+        ...
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """Everything one robot's life can reach."""
+
+    outbox: Outbox
+    inbox: Inbox
+    journal: Journal
+    register: Register
+    events: EventLog
+    orders: Orders
+    fleet: FleetReader

@@ -1,0 +1,137 @@
+"""A run's ports: how it is dealt, ordered, changed and collected, and what its evidence consists of. Signatures
+only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from broker.control_entries import Control, PlanChange
+from broker.ports.robot import Ending, FleetRow, JournalRow, Order
+from broker.relay.core import Fate
+
+
+class FleetLog(Protocol):
+    """What befell the fleet: deeds and deaths, in one order. Evidence, never trimmed.
+
+    Synchronous, because those who tell have no event loop. Every method raises Unavailable. When the run is gone,
+    nothing is stored, and there are no rows."""
+
+    def deed(self, text: str, victim: str) -> None:
+        """Tell of a deed that is about to be done."""
+        ...
+
+    def death(self, victim: str, robot: str, incarnation: int, how: Ending, status: int) -> None:
+        """Tell of a death."""
+        ...
+
+    def rows(self) -> list[FleetRow]:
+        """All deeds and deaths, in order."""
+        ...
+
+
+class BirthRow(msgspec.Struct, frozen=True):
+    """An entry of a birth stream: `born`, or `attempt` (a try to write the secret, with the server's time)."""
+
+    entry: str
+    what: Literal["born", "attempt"]
+    nonce: str
+    at_us: int | None
+
+
+class RegisterRow(msgspec.Struct, frozen=True):
+    """The accepted write."""
+
+    robot: str
+    incarnation: int
+    nonce: str
+    secret: bytes
+
+
+class StreamCount(msgspec.Struct, frozen=True):
+    """A stream's own counters: entries ever added, the last id, entries that are there now."""
+
+    added: int
+    last: str
+    length: int
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a server holds of a run when it has ended: the raw material of its record. Missing streams are None."""
+
+    controls: dict[int, list[tuple[str, Control]]]
+    fates: dict[int, list[Fate | list[str]]]  # a list of ids = entries that a relay began to redo
+    journals: dict[str, list[JournalRow] | None]
+    births: dict[str, list[BirthRow] | None]
+    register_exists: bool
+    register: RegisterRow | None
+    outboxes: dict[int, StreamCount]
+    inboxes: dict[str, StreamCount]
+    orders: list[Order]
+    fleet: list[FleetRow]
+    contradictions: dict[str, int] = {}
+    """Per robot, how many copies the lab itself put into its inbox, past all relays."""
+
+
+class Dealing(msgspec.Struct, frozen=True):
+    """What a run begins with. `journals` holds, per robot, the contents of its journal's entries `0-1`, `0-2` …;
+    `terms` is what every robot is told by the order `dealt`. `papers` are for those who look after the run on any
+    host, and for its record; no robot reads them, and the broker does not know what they say."""
+
+    run: str
+    shards: int
+    plan: PlanChange
+    journals: dict[str, list[bytes]]
+    terms: bytes
+    papers: tuple[bytes, ...] = ()
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a person asked of whoever conducts the run: `set loss 0.5`, `clear loss`, `heal`
+    (broker/faults/scheduler.py).
+
+    `entry` is its id in the run's requests.
+    """
+
+    entry: str
+    words: str
+
+
+class Desk(Protocol):
+    """Where the one who runs the lab sits, outside of all robots: deals, gives orders, changes the plan, collects the
+    evidence.
+
+    Synchronous, because it is used by a process that has no event loop. Every method but `requests` raises
+    Unavailable."""
+
+    def deal(self, dealing: Dealing) -> None:
+        """Create register, births and journals, put the plan into every outbox, and give the order `dealt`."""
+        ...
+
+    def admit(self, robot: str, contents: Sequence[bytes]) -> None:
+        """Let one more robot take part: create its births and its journal, which begins with `contents`, and give the
+        order `joined`. Twice does no harm."""
+        ...
+
+    def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
+        """Give an order to all robots."""
+        ...
+
+    def orders(self) -> list[Order]:
+        """Orders that this desk has not seen, in order, its own included. Raises RunGone."""
+        ...
+
+    def change(self, change: PlanChange, insist: bool = True) -> None:
+        """Put a plan change into every outbox, for certain (twice does no harm). Without `insist` it is tried once."""
+        ...
+
+    def requests(self) -> list[Request]:
+        """Requests that this desk has not seen, in order."""
+        ...
+
+    def collect(self) -> Evidence:
+        """Read everything that the verdict is judged from."""
+        ...

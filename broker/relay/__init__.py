@@ -1,0 +1,1 @@
+"""The relay without I/O: entries and times go in, fates and copies come out."""

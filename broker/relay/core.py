@@ -1,0 +1,387 @@
+"""The relay's mind: which fate each outbox entry has, which copies are due, and what may be acknowledged.
+
+Sans-IO: entries and the time come in as values, copies and acknowledgements go out as values. The drivers around it
+(broker/memory/relay.py, broker/streams/relay/driver.py) only carry. Nothing here knows Redis, and nothing here draws
+random numbers.
+
+Whatever a fate depends on stands in one order, that of the outbox: the plan in force for an entry is the last plan
+change before it; an envelope that a partition holds back comes free with the first plan change after it under which
+none does; and an envelope is stale when a later life of its sender was announced before it. So any relay, at any time,
+decides the same (throttles apart). A control entry that is met when later ones are known already comes too late: what
+stands between was decided without it. It is refused like garbage.
+
+What all drivers of a relay share: how much one takes at once, and the points which it passes in its work.
+
+No work is done here; a driver tells where it is, and whoever wants to know injects a `Passing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import msgspec
+
+from broker.control_entries import Birth, Control, PlanChange, read_control
+from broker.envelope import MAX_FRAME, Envelope, Garbage, damaged, decode, is_robot
+from broker.faults.dice import Dice
+from broker.relay.state import Detained, History, Throttles, Waiting
+from telemetry.events import FatesDecided, PlanChanged
+
+BATCH: Final = 256  # entries of an outbox in one read
+
+
+NEVER_US: Final = 1 << 62  # later than anything is due: what is put out by then is put out at once
+
+
+Passing = Callable[[str], None]
+"""Told where a relay is: `taken` (entries read, nothing written), `noted` (control entries copied), `put-out` (fates
+and copies stored, not acknowledged), `acked`, `holding` (copies held, none due). A test may let it die there."""
+
+
+def pass_by(_point: str) -> None:
+    """What happens at every point, unless somebody wants something else: nothing."""
+
+
+Id = tuple[int, int]
+"""An entry's id as its place in the order: (milliseconds of the server's clock, number within the millisecond)."""
+
+
+MAX_TRACE: Final = 64  # bytes
+
+
+_is_robot = lru_cache(maxsize=1 << 16)(is_robot)
+
+
+def parse_id(text: str) -> Id:
+    """The id written as `1700000000000-3`."""
+    milliseconds, _, number = text.partition("-")
+    return int(milliseconds), int(number)
+
+
+def format_id(entry: Id) -> str:
+    """The text that `parse_id` reads."""
+    milliseconds, number = entry
+    return f"{milliseconds}-{number}"
+
+
+class OutboxEntry(msgspec.Struct, frozen=True, gc=False):
+    """An entry as it stands in an outbox: an envelope's frame, or a control frame; both None is garbage.
+
+    Its id, here and everywhere below, is the text that the stream gave it. `trace` is opaque and goes with every copy.
+    """
+
+    id: str
+    frame: bytes | None = None
+    control: bytes | None = None
+    trace: bytes | None = None
+
+
+class Copy(msgspec.Struct, frozen=True, gc=False):
+    """One numbered copy of an envelope, to be put into the receiver's inbox at `due_us` (server's clock)."""
+
+    entry: str
+    number: int
+    receiver: str
+    frame: bytes
+    due_us: int
+    trace: bytes | None = None
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A control entry to be copied to the shard's control stream under its own id."""
+
+    entry: str
+    control: bytes
+
+
+class Fate(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What was decided for one entry; a row of the shard's fates. Garbage has no sender and the state `refused`."""
+
+    entry: str
+    sender: str | None
+    incarnation: int | None
+    receiver: str | None
+    sequence: int | None
+    exchange: bytes | None
+    kind: str | None
+    state: str  # delivered (to `deliveries`; none = lost), corrupt (delivered damaged), stale, refused
+    deliveries: tuple[int, ...]
+    body: int  # bytes
+    wire: int  # bytes
+
+
+class PlanMet(NamedTuple):
+    """A plan change that was met, and the one that it ended."""
+
+    old: PlanChange
+    change: PlanChange
+
+
+class _Kept(NamedTuple):
+    """An envelope that a partition holds back: what will be its fate but for the delay."""
+
+    at: Id
+    fate: Fate
+    frame: bytes
+    trace: bytes | None
+
+
+class Relay:
+    """One shard's relay, between its driver's reads and writes.
+
+    A driver reads nothing new while `is_full`. What partitions hold back does not count: the entry that frees it could
+    never be read then. Entries whose freeing never comes stay unsettled to the end: when all is put out, as many are
+    `in_hand` as are `detained`.
+    """
+
+    def __init__(self, run: str, seed: int) -> None:
+        self._run = run
+        self._dice = Dice(seed)
+        self._controls: dict[Id, Control] = {}
+        self._last_control: Id = (0, 0)  # up to which no new control entry can be copied any more
+        self._history = History()
+        self._births: dict[str, list[tuple[Id, int]]] = {}
+        self._newest: dict[str, int] = {}  # robot → the latest incarnation that was announced
+        self._throttles = Throttles()
+        self._detained: Detained[_Kept] = Detained()
+        self._waiting: Waiting[Copy] = Waiting()
+        self._owed: dict[str, int] = {}  # entry → writes still to be confirmed before it may be acked
+        self._settled: list[str] = []
+        self._notes: list[Note] = []
+        self._fates: list[Fate] = []
+        self._changes: list[PlanMet] = []
+
+    def remember(self, entry: str, control: Control | None) -> None:
+        """Take in a control entry that an earlier owner of the shard has already copied.
+
+        After a takeover all of them, before anything is offered. Garbage in their place (None, or a plan of faults
+        that there are not) means nothing, but nothing new can be copied before it.
+        """
+        at = parse_id(entry)
+        self._last_control = max(self._last_control, at)
+        if control is not None and at not in self._controls:
+            self._take(at, control)
+
+    def offer(self, entry: OutboxEntry) -> None:
+        """Decide an entry. Entries of one outbox must be offered in its order, or all control entries remembered."""
+        if entry.id in self._owed:
+            return  # already in hand
+        if entry.control is not None:
+            self._offer_control(entry.id, entry.control)
+            return
+        frame = entry.frame or b""
+        envelope = decode(frame)
+        if isinstance(envelope, Garbage) or not self._is_ours(envelope):
+            self._refuse(entry.id, frame)
+        else:
+            self._offer_envelope(entry, frame, envelope)
+
+    def offer_late(self, entry: OutboxEntry) -> None:
+        """Decide an entry that no relay has read in its turn: a control entry comes too late then."""
+        if entry.control is None or parse_id(entry.id) in self._controls:
+            self.offer(entry)
+        elif entry.id not in self._owed:
+            self._refuse(entry.id, entry.control)
+
+    def due(self, now_us: int) -> list[Copy]:
+        """The copies whose time has come, earliest first. Each is given out once."""
+        return self._waiting.due(now_us)
+
+    def next_due_us(self) -> int | None:
+        """When the next held copy is due (server's clock), if any is held."""
+        return self._waiting.next_due_us()
+
+    def notes(self) -> list[Note]:
+        """Control entries to be copied before anything that stands after them is acked. Each is given out once."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def fates(self) -> list[Fate]:
+        """Fates to be recorded. Each is given out once."""
+        fates, self._fates = self._fates, []
+        return fates
+
+    def changes(self) -> list[PlanMet]:
+        """Plan changes that were offered and not known before, since the last call, for telling people."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def confirm(self, *entries: str) -> None:
+        """One write for each of `entries` (a copy, its note, or its fate's record) is known to be stored."""
+        owed = self._owed
+        for entry in entries:
+            left = owed[entry] - 1
+            if left:
+                owed[entry] = left
+            else:
+                del owed[entry]
+                self._settled.append(entry)
+
+    def may_ack(self) -> list[str]:
+        """Entries for which everything is stored. Each is given out once."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    @property
+    def in_hand(self) -> int:
+        """Entries offered and not yet settled."""
+        return len(self._owed)
+
+    @property
+    def detained(self) -> int:
+        """Entries that a partition holds back."""
+        return len(self._detained)
+
+    @property
+    def held(self) -> int:
+        """Copies that wait for their time."""
+        return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many copies wait that nothing new should be read."""
+        return self._waiting.is_full
+
+    # Control entries
+
+    def _offer_control(self, entry: str, frame: bytes) -> None:
+        at, control = parse_id(entry), None if len(frame) > MAX_FRAME else read_control(frame)
+        if control is None or not (self._controls.get(at) == control or self._meet(at, control)):
+            self._refuse(entry, frame)
+            return
+        self._owed[entry] = 1
+        self._notes.append(Note(entry, frame))
+
+    def _meet(self, at: Id, control: Control) -> bool:
+        """Take in a new control entry. False: it is too late, or means nothing."""
+        if at <= self._last_control or not self._take(at, control):
+            return False
+        self._last_control = at
+        if isinstance(control, PlanChange):
+            self._changes.append(PlanMet(self._history.before(at), control))
+        return True
+
+    def _take(self, at: Id, control: Control) -> bool:
+        """False: it is a plan of faults that there are not."""
+        if isinstance(control, Birth):
+            self._births.setdefault(control.robot, []).append((at, control.incarnation))
+            self._newest[control.robot] = max(control.incarnation, self._newest.get(control.robot, 0))
+        else:
+            try:
+                plan = self._history.add(at, control)
+            except ValueError:
+                return False
+            for kept in self._detained.free(plan, at):
+                self._put_later(at, *kept)
+        self._controls[at] = control
+        return True
+
+    # Envelopes
+
+    def _is_ours(self, envelope: Envelope) -> bool:
+        return envelope.run == self._run and _is_robot(envelope.receiver) and _is_robot(envelope.sender)
+
+    def _offer_envelope(self, entry: OutboxEntry, frame: bytes, envelope: Envelope) -> None:
+        at = parse_id(entry.id)
+        if self._is_stale(at, envelope):
+            self._put(at, _fate(entry.id, envelope, frame, "stale", ()), frame, None)
+            return
+        sender, receiver = envelope.sender, envelope.receiver
+        fated = self._history.ruling(at).fate(self._dice, sender, envelope.incarnation, receiver, envelope.sequence)
+        state, deliveries, carried = "delivered", fated.deliveries, frame
+        if deliveries:
+            if fated.throttles:
+                deliveries = self._throttles.slow(fated.throttles, sender, receiver, at[0] * 1000, deliveries)
+            if fated.damage is not None:
+                state, carried = "corrupt", damaged(frame, len(envelope.body), fated.damage)
+        fate = _fate(entry.id, envelope, frame, state, deliveries)
+        trace = entry.trace if entry.trace is None or len(entry.trace) <= MAX_TRACE else None
+        if deliveries and fated.is_held:
+            self._detain(_Kept(at, fate, carried, trace), sender, receiver)
+        else:
+            self._put(at, fate, carried, trace)
+
+    def _is_stale(self, at: Id, envelope: Envelope) -> bool:
+        if envelope.incarnation >= self._newest.get(envelope.sender, 0):
+            return False
+        births = self._births[envelope.sender]
+        return any(incarnation > envelope.incarnation and birth < at for birth, incarnation in births)
+
+    def _detain(self, kept: _Kept, sender: str, receiver: str) -> None:
+        """Hold an envelope back, unless the plan that frees it is known already: this is a redo then."""
+        for freed, plan in self._history.after(kept.at):
+            if not plan.holds(sender, receiver):
+                self._put_later(freed, *kept)
+                return
+        self._owed[kept.fate.entry] = 1  # its fate, which is not known yet
+        self._detained.add(sender, receiver, kept.at, kept)
+
+    def _put_later(self, freed: Id, at: Id, fate: Fate, frame: bytes, trace: bytes | None) -> None:
+        """What was held back goes out as if it had been sent when it came free."""
+        hold_us = (freed[0] - at[0]) * 1000
+        deliveries = tuple(delay_us + hold_us for delay_us in fate.deliveries)
+        self._put(at, msgspec.structs.replace(fate, deliveries=deliveries), frame, trace)
+
+    def _put(self, at: Id, fate: Fate, frame: bytes, trace: bytes | None) -> None:
+        self._fates.append(fate)
+        self._owed[fate.entry] = len(fate.deliveries) + 1
+        sent_us = at[0] * 1000
+        for number, delay_us in enumerate(fate.deliveries):
+            due_us = sent_us + delay_us
+            self._waiting.add(due_us, len(frame), Copy(fate.entry, number, fate.receiver or "", frame, due_us, trace))
+
+    def _refuse(self, entry: str, frame: bytes) -> None:
+        self._fates.append(Fate(entry, None, None, None, None, None, None, "refused", (), 0, len(frame)))
+        self._owed[entry] = 1
+
+
+def _fate(entry: str, envelope: Envelope, frame: bytes, state: str, deliveries: tuple[int, ...]) -> Fate:
+    return Fate(
+        entry,
+        envelope.sender,
+        envelope.incarnation,
+        envelope.receiver,
+        envelope.sequence,
+        envelope.exchange,
+        envelope.kind,
+        state,
+        deliveries,
+        len(envelope.body),
+        len(frame),
+    )
+
+
+def plan_changed(shard: int, met: PlanMet) -> PlanChanged:
+    """A plan change as people are told of it."""
+    old, new = (tuple(planned.text for planned in change.faults) for change in (met.old, met.change))
+    return PlanChanged(shard, old, new, met.change.words, met.change.refusal)
+
+
+def count_fates(shard: int, fates: list[Fate]) -> FatesDecided:
+    """One batch's fates as numbers, for telling people."""
+    lost = duplicated = delayed = corrupted = stale = refused = copies = 0
+    for fate in fates:
+        if fate.state == "stale":
+            stale += 1
+        elif fate.state == "refused":
+            refused += 1
+        elif not fate.deliveries:
+            lost += 1
+        else:
+            copies += len(fate.deliveries)
+            duplicated += len(fate.deliveries) > 1
+            delayed += any(fate.deliveries)
+            corrupted += fate.state == "corrupt"
+    return FatesDecided(
+        shard=shard,
+        offered=len(fates),
+        lost=lost,
+        duplicated=duplicated,
+        delayed=delayed,
+        corrupted=corrupted,
+        stale=stale,
+        refused=refused,
+        copies=copies,
+    )

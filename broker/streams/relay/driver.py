@@ -1,0 +1,128 @@
+"""The relay as a process: which shard it serves and when. What it does there is a tenure's affair (tenure.py).
+
+It serves while it holds the shard's lease over one connection. Whatever ends that (a lost connection, a lost lease)
+ends the tenure, and the next one begins with what this one left undone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import redis
+from redis.exceptions import RedisError, ResponseError
+
+from broker.errors import Unavailable
+from broker.relay.core import Passing, Relay, pass_by
+from broker.streams.connection import connect
+from broker.streams.keys import Keys
+from broker.streams.relay.lease import POLL_S, Deposed, Lease
+from broker.streams.relay.session import LAST_PATIENCE_S, PAUSE_S, Overtaken, Tenure
+from broker.streams.relay.wire import Line
+from broker.streams.retry import OUTAGE, may_pass
+from telemetry.events import AnyEvent, RelayDeposed
+
+
+class RelayProcess:
+    """A relay for one of `shards`: the first whose lease is free. While others hold them all, it stands by.
+
+    `holder` tells it from all others that may be alive. One that `drains` empties the outbox at the end; a volunteer
+    leaves that to whoever closes the run. At the end it still waits for another's lease as long as `may_wait()`.
+    Nothing is connected before `run`, so it may be made before a fork.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        run: str,
+        shards: tuple[int, ...],
+        seed: int,
+        emit: Callable[[AnyEvent], None],
+        *,
+        holder: str,
+        drains: bool = True,
+        may_wait: Callable[[], bool] = lambda: True,
+        passing: Passing = pass_by,
+    ) -> None:
+        self._url = url
+        self._run = run
+        self._names = Keys(run)
+        self._shards = shards
+        self._seed = seed
+        self._emit = emit
+        self._holder = holder
+        self._drains = drains
+        self._may_wait = may_wait
+        self._passing = passing
+        self._served: int | None = None  # the shard whose lease is ours, as far as we know
+        self._last_try: float | None = None  # until when a server in trouble is borne at the end
+
+    def run(self, stopping: Callable[[], bool]) -> bool:
+        """Relay until `stopping()`; one that drains, then until the outbox is empty and all held copies are put out.
+        False when it left without a lease, because others held them all to the end.
+
+        Survives a server that is away or refuses, and the loss of its lease. Raises Unavailable when that lasts for
+        longer than a few seconds at the end, and when the shard's streams are gone.
+        """
+        while True:
+            try:
+                with connect(self._url) as client, Line(client) as line:
+                    return self._serve(client, line, stopping)
+            except Deposed:
+                self._tell_deposed()
+            except Overtaken:
+                time.sleep(PAUSE_S)
+            except (*OUTAGE, ResponseError) as error:
+                if not self._bears(error, stopping()):
+                    return False
+                time.sleep(PAUSE_S)
+
+    def _bears(self, error: RedisError, is_stopping: bool) -> bool:
+        """Whether to try again; if not, what is left undone is for whoever closes the run. Raises Unavailable."""
+        is_hopeless = not may_pass(error)
+        if is_stopping and self._drains:
+            self._last_try = self._last_try or time.monotonic() + LAST_PATIENCE_S
+            is_hopeless |= time.monotonic() > self._last_try
+        if is_hopeless:
+            raise Unavailable(f"relay: {error}") from error
+        return self._drains or not is_stopping
+
+    def _serve(self, client: redis.Redis, line: Line, stopping: Callable[[], bool]) -> bool:
+        """One tenure, from its lease to its end in order. False: there was none."""
+        lease = self._await_lease(line, stopping)
+        if lease is None:
+            return False
+        assert self._served is not None
+        mind = Relay(self._run, self._seed)
+        tenure = Tenure(client, line, lease, self._names, self._served, mind, self._emit, self._passing)
+        tenure.take_over()
+        tenure.serve(stopping)
+        if self._drains:
+            tenure.drain()
+        else:
+            tenure.leave()
+        lease.release()
+        return True
+
+    def _await_lease(self, line: Line, stopping: Callable[[], bool]) -> Lease | None:
+        """The first lease that is free; None when it is told to stop before there is one, and may not wait."""
+        while not stopping() or self._drains:
+            pause_s = POLL_S
+            for shard in self._shards:
+                lease = Lease(line, self._names.lease(shard), self._holder)
+                wait_s = lease.take()
+                if wait_s is None:
+                    self._served = shard
+                    return lease
+                if shard == self._served:
+                    self._tell_deposed()  # it was lost together with a connection
+                pause_s = min(pause_s, wait_s)
+            if not self._may_wait() and stopping():
+                return None
+            time.sleep(pause_s)
+        return None
+
+    def _tell_deposed(self) -> None:
+        assert self._served is not None
+        self._emit(RelayDeposed(self._served))
+        self._served = None

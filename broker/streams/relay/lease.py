@@ -1,0 +1,106 @@
+"""The right to relay a shard, for which relays compete: one key with its holder's token, that dies when not renewed.
+
+Nobody who lost the lease can read any more: each read is a transaction that WATCHes the key, and whoever takes the
+lease touches it. So reads of a shard form one order across all its relays, and no entry is passed over. Writes cannot
+be fenced like that (they go to other nodes); the holder's own clock stops them, and one that slips through while its
+process was paused stands for entries that the successor has recorded as redone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from broker.streams.relay.wire import Command, Line, pack
+
+LEASE_MS: Final = 800  # from the last renewal; every transaction renews it
+
+
+POLL_S: Final = 0.1  # how often one that stands by asks, and how long a holder may be without a transaction
+
+
+_BEGIN: Final = pack(("MULTI",))
+
+
+_END: Final = pack(("EXEC",))
+
+
+class Deposed(Exception):
+    """The lease is over, or another's: nothing may be read or put out under it any more."""
+
+
+class Lease:
+    """The lease at `key`, over one connection. `holder` tells its holder from all others.
+
+    Somebody who took care that his predecessor is dead may use the same token, and need not wait for the lease to end.
+    """
+
+    def __init__(self, line: Line, key: str, holder: str) -> None:
+        self._line = line
+        self._key = key
+        self._holder = holder.encode()
+        self._renewal = pack(("PEXPIRE", key, LEASE_MS))
+        self._look = pack(("WATCH", key)) + pack(("GET", key))
+        self._until = 0.0  # by our own monotonic clock, never later than by the server's
+        self._sent = 0.0
+        self._asked = 0
+
+    def take(self) -> float | None:
+        """Take the lease: None if it is ours now, else in how many seconds to ask again.
+
+        Raises redis-py's ConnectionError, TimeoutError, or ResponseError when the server refuses writes.
+        """
+        key = self._key
+        taking = ("SET", key, self._holder, "NX", "PX", LEASE_MS)
+        taken, _, holder, left_ms = self._line.ask(taking, ("WATCH", key), ("GET", key), ("PTTL", key))
+        if holder != self._holder:
+            self._line.ask(("UNWATCH",))
+            if isinstance(taken, ResponseError):
+                raise taken
+            left_s = int(left_ms) / 1000  # negative: it never ends by itself, somebody has set it by hand
+            return POLL_S if left_s < 0 else min(POLL_S, left_s + 0.001)
+        self._until = time.monotonic() + LEASE_MS / 1000  # provisional: the transaction tells
+        try:
+            self.transact()  # touches the key: whatever a predecessor has under way ends here
+        except Deposed:
+            return 0.0
+        return None
+
+    def transact(self, *commands: Command) -> list[Any]:
+        """The replies to `commands`, done together and only if the lease is ours. Raises what `send` and `receive`
+        raise."""
+        self.send(commands)
+        return self.receive()
+
+    def send(self, commands: tuple[Command, ...], after: tuple[bytes, ...] | list[bytes] = ()) -> None:
+        """Send a transaction of `commands`, then whatever is packed in `after`, whose replies come after `receive`.
+
+        Raises Deposed, before anything is sent, when the lease is over; redis-py's ConnectionError, TimeoutError.
+        """
+        self._sent = time.monotonic()
+        if self._sent >= self._until:
+            raise Deposed
+        self._asked = len(commands) + 1
+        self._line.send([_BEGIN, self._renewal, *map(pack, commands), _END, self._look, *after])
+
+    def receive(self) -> list[Any]:
+        """The replies to the transaction that was sent.
+
+        Raises Deposed when it was not done, the ResponseError of a command that was refused, and redis-py's
+        ConnectionError and TimeoutError.
+        """
+        *queued, done, _, holder = self._line.receive(1 + self._asked + 3)
+        results = done if isinstance(done, list) else [done]
+        for reply in (*queued, *results):
+            if isinstance(reply, ResponseError):
+                raise reply
+        if done is None or holder != self._holder:
+            raise Deposed
+        self._until = self._sent + LEASE_MS / 1000
+        return results[1:]
+
+    def release(self) -> None:
+        """Give the lease back, if it is ours. Raises redis-py's ConnectionError, TimeoutError."""
+        self._line.ask(("MULTI",), ("DEL", self._key), ("EXEC",))

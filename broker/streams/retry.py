@@ -1,0 +1,94 @@
+"""How long a port insists when the server is away, and what it does meanwhile: look again, then decide.
+
+An attempt given to `insist` must begin by reading what is stored, and must write only what is absent. Then it may be
+made again after any trouble, and a lost reply is nothing special.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, TypeVar
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError, WatchError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from broker.errors import Unavailable
+
+PATIENCE_S: Final = 5.0
+
+
+_FIRST_PAUSE_S: Final = 0.01
+
+
+_LONGEST_PAUSE_S: Final = 0.5
+
+
+OUTAGE: Final = (RedisConnectionError, RedisTimeoutError)
+"""The reply is lost: it is not known whether the command took effect."""
+
+
+TROUBLE: Final = (*OUTAGE, ResponseError, WatchError)
+"""The above, or the server refused (out of memory, still loading, an id too low, a watched stream changed)."""
+
+
+_PASSING: Final = {
+    *("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF"),
+    *("NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNBLOCKED"),
+}
+
+
+Result = TypeVar("Result")
+
+
+async def insist(what: str, attempt: Callable[[], Awaitable[Result]], patience_s: float = PATIENCE_S) -> Result:
+    """The result of the first attempt without trouble. Raises Unavailable when `patience_s` are over, and whatever
+    else an attempt raises at once."""
+    deadline, pause = time.monotonic() + patience_s, 0.0
+    while True:
+        try:
+            return await attempt()
+        except TROUBLE as error:
+            if time.monotonic() + pause > deadline:
+                raise Unavailable(f"{what}: {error}") from error
+        await asyncio.sleep(pause)
+        pause = _longer(pause)
+
+
+def insist_blocking(what: str, attempt: Callable[[], Result], patience_s: float = PATIENCE_S) -> Result:
+    """`insist` for a process without an event loop."""
+    deadline, pause = time.monotonic() + patience_s, 0.0
+    while True:
+        try:
+            return attempt()
+        except TROUBLE as error:
+            if time.monotonic() + pause > deadline:
+                raise Unavailable(f"{what}: {error}") from error
+        time.sleep(pause)
+        pause = _longer(pause)
+
+
+def may_pass(error: RedisError) -> bool:
+    """Whether it may be over without our doing: an outage, or a refusal because of a state that the server may leave
+    again (no memory left, a script that runs too long, a replica for now …), and not because of what it was asked."""
+    refusal = str(error).rpartition("caused error: ")[2]  # in a pipeline redis-py's own words come first
+    return isinstance(error, OUTAGE) or (error.status_code or refusal.partition(" ")[0]) in _PASSING
+
+
+class TroubleBorne:
+    """A block that trouble ends, without a word, if it is such that may pass."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
+    ) -> bool:
+        return isinstance(error, TROUBLE) and may_pass(error)
+
+
+def _longer(pause: float) -> float:
+    return min(max(_FIRST_PAUSE_S, 2 * pause), _LONGEST_PAUSE_S)

@@ -1,0 +1,1 @@
+"""One robot's ports over Redis streams: mail, journal, register."""

@@ -1,0 +1,97 @@
+"""A robot's journal as a stream. The ids are our own, `<incarnation>-<n>`, never `*`: they count, and they fence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio
+
+from broker.errors import Fenced, JournalLost
+from broker.ports.robot import JournalRow
+from broker.relay.core import parse_id
+from broker.streams import keys
+from broker.streams.reading import Entry, decoded, read_all
+from broker.streams.retry import PATIENCE_S, insist
+
+
+class StreamJournal:
+    """`ports.Journal` on a stream.
+
+    What this life has appended is kept in memory as well. Every append looks at the stream's last entry first, and
+    writes what is missing from there on, in one transaction. So a lost reply is noticed (nothing is missing), and a
+    server that came back without its last entries gets them again under the same ids.
+
+    An append that raised Unavailable may be repeated with the same contents; another append completes it first.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, key: str, nonce: str, patience_s: float = PATIENCE_S) -> None:
+        self._client = client
+        self._key = key
+        self._nonce = nonce
+        self._patience_s = patience_s
+        self._incarnation = 0
+        self._contents: list[bytes] = []  # of this life: number n stands at place n - 1
+        self._in_doubt: list[bytes] | None = None
+        self._turn = asyncio.Lock()
+
+    async def replay(self) -> list[JournalRow]:
+        """All entries, in order, those in doubt included. Raises Fenced (if any were), JournalLost, Unavailable.
+
+        A journal into which somebody else wrote is as good as lost: what it holds cannot be proven any more."""
+        async with self._turn:
+            if self._in_doubt is not None:  # an append was cut short: what it meant to store is stored first
+                await self._settle()
+        entries = await insist("journal", lambda: read_all(self._client, self._key), self._patience_s)
+        if not entries or not all(keys.CONTENT in fields for _, fields in entries):
+            raise JournalLost(self._key)
+        return [JournalRow(*parse_id(entry), fields[keys.CONTENT]) for entry, fields in entries]
+
+    async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
+        """Store `contents` in order, as this life's next entries. Raises Fenced, JournalLost, Unavailable."""
+        async with self._turn:
+            self._intend(incarnation, list(contents))
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Bring what is in doubt to a definite end: stored, or never to be."""
+        try:
+            await insist("journal", self._complete, self._patience_s)
+        except (Fenced, JournalLost):
+            self._in_doubt = None
+            raise
+        self._in_doubt = None
+
+    def _intend(self, incarnation: int, contents: list[bytes]) -> None:
+        if incarnation != self._incarnation:
+            self._incarnation, self._contents, self._in_doubt = incarnation, [], None
+        if contents != self._in_doubt:
+            self._contents += contents
+        self._in_doubt = contents
+
+    async def _complete(self) -> None:
+        """Write what the stream lacks of this life's contents."""
+        async with self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(self._key)
+            stored = self._count_stored(decoded(await pipe.xrevrange(self._key, count=1)))
+            if stored == len(self._contents):
+                return
+            pipe.multi()  # type: ignore[no-untyped-call]
+            for number, content in enumerate(self._contents[stored:], start=stored + 1):
+                fields: dict[Any, Any] = {keys.CONTENT: content, keys.NONCE: self._nonce}
+                pipe.xadd(self._key, fields, id=f"{self._incarnation}-{number}", nomkstream=True)
+            await pipe.execute()
+
+    def _count_stored(self, last: list[Entry]) -> int:
+        """How many of this life's contents stand in the stream, given its last entry."""
+        if not last:
+            raise JournalLost(self._key)
+        [(entry, fields)] = last
+        incarnation, number = parse_id(entry)
+        if incarnation < self._incarnation:
+            return 0
+        mine = incarnation == self._incarnation and fields.get(keys.NONCE) == self._nonce.encode()
+        if not mine or number > len(self._contents) or fields.get(keys.CONTENT) != self._contents[number - 1]:
+            raise Fenced(self._key)
+        return number

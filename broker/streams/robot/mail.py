@@ -1,0 +1,257 @@
+"""A robot's mail: the outbox of its shard, as it writes to it, and its own inbox.
+
+How many entries of a trimmed stream its consumer group never got. Arithmetic on the server's counters: no commands.
+
+An entry's place is its number in the stream, from 1, trimmed ones included. Every entry up to the place that the group
+has reached either came to its reader or is lost. The counters are cumulative, so a look now and then misses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import redis.asyncio
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from broker.control_entries import Control, encode_control
+from broker.errors import Unavailable
+from broker.ports.robot import Delivery, Sending
+from broker.relay.core import Id, parse_id
+from broker.streams import keys
+from broker.streams.connection import block_ms
+from broker.streams.reading import Entry, decoded_one
+from broker.streams.retry import PATIENCE_S, TROUBLE, insist
+
+_LOOK_EVERY: Final = 256  # entries that came; far below what a full inbox holds, so no overflow is over before a look
+
+
+Told = Mapping[str, Any]
+"""What XINFO tells of a stream, or of a group."""
+
+
+class Losses:
+    """The account of one reader of a group. `lost` only grows."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._place: int | None = None  # up to which all entries came or are lost
+        self._newest: Id = (0, 0)  # that came
+        self._unlooked = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known where this reader began."""
+        return self._place is not None
+
+    @property
+    def is_look_due(self) -> bool:
+        """Whether so much came since the last look that the next is worth its price."""
+        return self._unlooked >= _LOOK_EVERY
+
+    def begin_anew(self) -> None:
+        """The stream is a new one, with places of its own."""
+        self._place, self._newest = None, (0, 0)
+
+    def came(self, entries: Sequence[str]) -> None:
+        """Entries came, in order. One that came before, or to an earlier life, may come again: it is not counted."""
+        if not entries or self._place is None or parse_id(entries[-1]) <= self._newest:
+            return
+        new = [entry for entry in map(parse_id, entries) if entry > self._newest]
+        self._place += len(new)
+        self._unlooked += len(new)
+        self._newest = new[-1]
+
+    def look(self, stream: Told, group: Told) -> None:
+        """Compare with the server's counters, nothing being on its way; the first time, begin there."""
+        self._unlooked = 0
+        reached, trimmed = _reached(stream, group), stream["entries-added"] - stream["length"]
+        if self._place is None:
+            self._place, self._newest = reached, parse_id(group["last-delivered-id"].decode())
+        # What an earlier life that is not quite dead takes for itself counts as well, but never more than was trimmed.
+        gap = min(max(reached, trimmed) - self._place, trimmed)
+        if gap > 0:
+            self.lost += gap
+            self._place += gap
+
+
+def _reached(stream: Told, group: Told) -> int:
+    """The place of the group's last delivered entry. Redis before 7.2.6 does not count in `entries-read` what a group
+    skipped. There the place is certain only when the group has caught up: a loss may be noticed later, and a life that
+    begins behind may count the losses of earlier ones again."""
+    if group["last-delivered-id"] == stream["last-generated-id"]:
+        return int(stream["entries-added"])
+    return int(group["entries-read"] or 0)
+
+
+OUTBOX_LIMIT: Final = 100_000  # entries; the relay keeps an outbox far below it unless it is away
+
+
+GROUP: Final = "robot"
+
+
+READER: Final = "robot"
+
+
+_MEASURED_EVERY: Final = 32
+
+
+_MOST_DIGITS: Final = 9  # of a copy's number
+
+
+class StreamOutbox:
+    """`ports.Outbox` on a shard's stream.
+
+    The length is measured at every 32nd send (oftener for a very small limit) and, while the outbox is full, at every
+    send: all writers of a shard together may exceed the limit by up to 32 entries each. Entries that the relay has
+    done with count until it trims them.
+    """
+
+    def __init__(
+        self, client: redis.asyncio.Redis, key: str, limit: int = OUTBOX_LIMIT, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._limit = limit
+        self._patience_s = patience_s
+        self._unmeasured = 0
+
+    async def send(self, frame: bytes) -> Sending:
+        """Put an envelope's frame there, once at most. FULL also when the server has no memory left."""
+        try:
+            if self._unmeasured == 0:
+                if await self._client.xlen(self._key) >= self._limit:
+                    return Sending.FULL
+                self._unmeasured = max(1, min(_MEASURED_EVERY, self._limit // 100))
+            self._unmeasured -= 1
+            return Sending.SENT if await self._put({keys.ENVELOPE: frame}) else Sending.AWAY
+        except OutOfMemoryError:
+            return Sending.FULL
+        except TROUBLE:
+            return Sending.AWAY
+
+    async def announce(self, control: Control) -> None:
+        """Put a control entry there, for certain (twice does no harm). Raises Unavailable."""
+        frame = encode_control(control)
+
+        async def put() -> bool:
+            return await self._put({keys.CONTROL: frame})
+
+        if not await insist("outbox", put, self._patience_s):
+            raise Unavailable(f"outbox: {self._key} is gone")
+
+    async def _put(self, fields: dict[Any, Any]) -> bool:
+        """False when the stream is gone: a new one would know neither plan nor births."""
+        return await self._client.xadd(self._key, fields, nomkstream=True) is not None
+
+
+class StreamInbox:
+    """`ports.Inbox` on a robot's stream, which a consumer group reads.
+
+    First comes what is pending: read from id 0 onwards, the cursor following, until nothing is left; then what is new.
+    Any trouble begins this again, so that no entry handed out in a lost reply is forgotten. Then an entry that the
+    caller has but did not acknowledge yet comes once more.
+
+    How long an entry is, only its writer and the server's `proto-max-bulk-len` decide: it comes as it is. So what is
+    pending is read in small portions first, or a reply too big to arrive in time would be asked for again for ever.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._grouped = False
+        self._losses = Losses()
+        self._portion = 1  # entries in the next read of what is pending; doubled by each that went well
+        self._cursor: str | None = "0"  # in what is pending; None: that is read
+        self._done: dict[str, None] = {}  # acknowledged, and not known to be stored; in order
+
+    async def receive(self, limit: int, wait_us: int) -> list[Delivery]:
+        """At most `limit` entries not yet acknowledged; waits at most `wait_us`. Does not insist: raises Unavailable
+        at once."""
+        cursor, self._cursor = self._cursor, "0"  # until the reply is here, whatever cuts this call short
+        try:
+            await self._ensure_group()
+            entries = await self._read(min(limit, self._portion), cursor, None) if cursor is not None else []
+            if entries:
+                self._cursor = entries[-1][0]
+                self._portion *= 2
+            else:
+                if self._losses.is_look_due:
+                    await self._look_for_losses()
+                entries = await self._read(limit, ">", block_ms(wait_us))
+                self._cursor = None
+        except TROUBLE as error:
+            self._grouped = False
+            self._portion = 1
+            raise Unavailable(f"inbox: {error}") from error
+        self._losses.came([entry for entry, _ in entries])
+        return [_delivery(entry) for entry in entries]
+
+    @property
+    def lost(self) -> int:
+        """Entries that were trimmed before any life read them, as far as this life has noticed."""
+        return self._losses.lost
+
+    def acknowledge(self, entry: str) -> None:
+        """Never give `entry` out again. Travels with the next `receive`."""
+        self._done[entry] = None
+
+    async def flush(self) -> None:
+        """Send acknowledgements now. Raises Unavailable."""
+        done = list(self._done)
+        if not done:
+            return
+        try:
+            await self._client.xack(self._key, GROUP, *done)
+        except TROUBLE as error:
+            raise Unavailable(f"inbox: {error}") from error
+        self._forget(done)
+
+    async def _ensure_group(self) -> None:
+        """The stream is made if need be, by whoever is first, reader or relay. Unlike all other streams it may be made
+        anew: one that vanished held nothing but copies on their way, whose loss is as any loss (exchanges repeat what
+        is not answered) and shows in the record, where more copies were put than the inbox ever got."""
+        if self._grouped:
+            return
+        try:
+            await self._client.xgroup_create(self._key, GROUP, id="0", mkstream=True)
+            self._losses.begin_anew()
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):  # an earlier life made it
+                raise
+        if not self._losses.has_begun:
+            await self._look_for_losses()
+        self._grouped = True
+
+    async def _look_for_losses(self) -> None:
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.xinfo_stream(self._key)
+            pipe.xinfo_groups(self._key)
+            stream, groups = await pipe.execute()
+        for group in groups:
+            if group["name"] == GROUP.encode():
+                self._losses.look(stream, group)
+
+    async def _read(self, limit: int, after: str, block: int | None) -> list[Entry]:
+        done = list(self._done)
+        async with self._client.pipeline(transaction=False) as pipe:
+            if done:
+                pipe.xack(self._key, GROUP, *done)
+            pipe.xreadgroup(GROUP, READER, {self._key: after}, count=limit, block=block)
+            replies = await pipe.execute()
+        self._forget(done)
+        return decoded_one(replies[-1])
+
+    def _forget(self, done: list[str]) -> None:
+        for entry in done:
+            self._done.pop(entry, None)
+
+
+def _delivery(entry: Entry) -> Delivery:
+    name, fields = entry
+    if not fields:
+        return Delivery(name, 0, None)
+    copy = fields.get(keys.COPY, b"0")
+    if not copy.isdigit() or len(copy) > _MOST_DIGITS:
+        return Delivery(name, 0, b"")
+    return Delivery(name, int(copy), fields.get(keys.ENVELOPE, b""))

@@ -1,0 +1,40 @@
+"""All ports of one life over streams, made from one client."""
+
+from __future__ import annotations
+
+import redis.asyncio
+
+from broker.envelope import shard_of
+from broker.ports.robot import Ports
+from broker.streams.keys import Keys
+from broker.streams.retry import PATIENCE_S
+from broker.streams.robot.journal import StreamJournal
+from broker.streams.robot.mail import OUTBOX_LIMIT, StreamInbox, StreamOutbox
+from broker.streams.robot.register import StreamRegister
+from broker.streams.run.events import StreamEventLog
+from broker.streams.run.fleet_log import StreamFleetReader
+from broker.streams.run.runs import StreamOrders
+
+
+def ports_for(
+    client: redis.asyncio.Redis,
+    run: str,
+    robot: str,
+    nonce: str,
+    shards: int,
+    *,
+    outbox_limit: int = OUTBOX_LIMIT,
+    patience_s: float = PATIENCE_S,
+) -> Ports:
+    """The ports of the life `nonce` of `robot`. `client` must be one of connection.py; it stays the caller's to close.
+    A port that must know what is stored insists for `patience_s` before it raises Unavailable."""
+    keys = Keys(run)
+    return Ports(
+        outbox=StreamOutbox(client, keys.outbox(shard_of(robot, shards)), outbox_limit, patience_s),
+        inbox=StreamInbox(client, keys.inbox(robot)),
+        journal=StreamJournal(client, keys.journal(robot), nonce, patience_s),
+        register=StreamRegister(client, keys, robot, nonce, patience_s),
+        events=StreamEventLog(client, keys.events),
+        orders=StreamOrders(client, keys.orders),
+        fleet=StreamFleetReader(client, keys.deaths, patience_s),
+    )

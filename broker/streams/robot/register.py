@@ -1,0 +1,157 @@
+"""The write-once register, and the birth streams that fence it.
+
+The dealer made the register's stream with the entry `0-1`. The write is an entry with the greatest id there is, so the
+server itself refuses every other: no lock, no script, no coordinator. A register that is gone is never made anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.client import Pipeline
+from redis.exceptions import ResponseError
+
+from broker.errors import Fenced, RegisterLost
+from broker.relay.core import parse_id
+from broker.streams import keys
+from broker.streams.connection import LONGEST_BLOCK_MS, async_twin
+from broker.streams.keys import Keys
+from broker.streams.reading import Entry, decoded
+from broker.streams.retry import OUTAGE, PATIENCE_S, insist
+
+
+class StreamRegister:
+    """`ports.Register` on streams.
+
+    A birth is the entry `<incarnation>-1` of the robot's birth stream, an attempt to write a later one of that
+    incarnation. The stream refuses an older life's entries, and the write is made under its WATCH.
+    """
+
+    def __init__(
+        self, client: redis.asyncio.Redis, run: Keys, robot: str, nonce: str, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._client = client
+        self._births = run.birth(robot)
+        self._register = run.register
+        self._robot = robot
+        self._nonce = nonce
+        self._patience_s = patience_s
+        self._incarnation = 0
+
+    async def announce_birth(self, incarnation: int) -> None:
+        """Tell that this life exists. Raises Fenced, RegisterLost, Unavailable."""
+        self._incarnation = incarnation
+        await insist("birth", self._be_born, self._patience_s)
+
+    async def write(self, secret: bytes) -> str | None:
+        """Write `secret`, if nobody has; how its durability was ensured, or None when it was refused.
+        Raises Fenced, RegisterLost, Unavailable."""
+        # A wait for durability covers the writes of its own connection only: so there is but one.
+        async with async_twin(self._client, connections=1) as alone:
+            attempt = _Attempt(alone, self._register, self._births, self._fields(secret))
+            if await insist("register", attempt.make, self._patience_s):
+                return await attempt.durability()
+            return None
+
+    def _fields(self, secret: bytes) -> dict[bytes, bytes]:
+        return {
+            keys.ROBOT: self._robot.encode(),
+            keys.INCARNATION: b"%d" % self._incarnation,
+            keys.NONCE: self._nonce.encode(),
+            keys.SECRET: secret,
+        }
+
+    async def _be_born(self) -> None:
+        last = decoded(await self._client.xrevrange(self._births, count=1))
+        if not last:
+            raise RegisterLost(self._births)
+        [(entry, fields)] = last
+        incarnation, _ = parse_id(entry)
+        if incarnation >= self._incarnation:
+            if incarnation == self._incarnation and fields.get(keys.NONCE) == self._nonce.encode():
+                return
+            raise Fenced(self._births)
+        birth: dict[Any, Any] = {keys.NONCE: self._nonce}
+        if await self._client.xadd(self._births, birth, id=f"{self._incarnation}-1", nomkstream=True) is None:
+            raise RegisterLost(self._births)
+
+
+class _Attempt:
+    """One life's attempt to write, over one connection, made until its outcome is known."""
+
+    def __init__(self, client: redis.asyncio.Redis, register: str, births: str, fields: dict[bytes, bytes]) -> None:
+        self._client = client
+        self._register = register
+        self._births = births
+        self._fields = fields
+        self._made_at: set[bytes] = set()
+        self._wrote_on: int | None = None  # the server's number of the connection that wrote
+
+    async def make(self) -> bool:
+        """Whether the register holds our secret now. The attempt is in the birth stream when this returns."""
+        async with self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(self._births)
+            known = await self._outcome(pipe)
+            if known is not None:
+                return known
+            connection = await pipe.client_id()
+            replies = await self._transact(pipe)
+        if replies[0] is None or replies[1] is None:
+            raise RegisterLost(self._register)
+        if isinstance(replies[0], ResponseError):
+            raise replies[0]  # refused, most likely: the next look tells
+        self._wrote_on = connection
+        return True
+
+    async def _transact(self, pipe: Pipeline) -> list[Any]:
+        seconds, microseconds = await pipe.time()
+        at = b"%d" % (seconds * 1_000_000 + microseconds)
+        self._made_at.add(at)
+        write: dict[Any, Any] = dict(self._fields)
+        attempt: dict[Any, Any] = {keys.NONCE: self._fields[keys.NONCE], keys.AT: at}
+        incarnation = self._fields[keys.INCARNATION].decode()
+        pipe.multi()  # type: ignore[no-untyped-call]
+        pipe.xadd(self._register, write, id=keys.GREATEST_ID, nomkstream=True)
+        pipe.xadd(self._births, attempt, id=f"{incarnation}-*", nomkstream=True)
+        return await pipe.execute(raise_on_error=False)
+
+    async def _outcome(self, pipe: Pipeline) -> bool | None:
+        """What is known already; None: the attempt has to be made."""
+        mine = self._fields[keys.NONCE]
+        _, birth = _only(decoded(await pipe.xrevrange(self._births, count=1)), self._births)
+        if birth.get(keys.NONCE) != mine:
+            raise Fenced(self._births)
+        entry, written = _only(decoded(await pipe.xrevrange(self._register, count=1)), self._register)
+        if entry == keys.GREATEST_ID and written.get(keys.NONCE) == mine:
+            return True
+        recorded = birth.get(keys.AT) in self._made_at
+        return False if entry == keys.GREATEST_ID and recorded else None
+
+    async def durability(self) -> str:
+        """Wait until the write is safe, as far as this server can say: `aof`, `replica`, or else `memory`."""
+        try:
+            if await self._client.client_id() != self._wrote_on:
+                return "memory"  # another connection's wait would be about nothing
+            if await self._reaches("WAITAOF", 1, 0, LONGEST_BLOCK_MS):
+                return "aof"
+            replicas = (await self._client.info("replication")).get("connected_slaves", 0)
+            if replicas and await self._reaches("WAIT", 1, LONGEST_BLOCK_MS):
+                return "replica"
+        except OUTAGE:
+            pass
+        return "memory"
+
+    async def _reaches(self, *command: str | int) -> bool:
+        """Whether a wait counted one at least; an unknown command, or AOF switched off, counts none."""
+        try:
+            reply: Any = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+        except ResponseError:
+            return False
+        return bool(reply[0] if isinstance(reply, list) else reply)
+
+
+def _only(last: list[Entry], key: str) -> Entry:
+    if not last:
+        raise RegisterLost(key)
+    return last[0]

@@ -1,0 +1,102 @@
+"""The run's stream of events, as a process without an event loop reads and writes it.
+
+The run's stream of events, as a robot or a relay writes to it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from broker.errors import Unavailable
+from broker.streams import keys
+from broker.streams.reading import Entry, decoded_one
+from broker.streams.retry import TROUBLE, insist_blocking
+
+
+class StreamEventLog:
+    """`ports.EventLog` on a stream. A batch whose reply was lost counts as not stored: it may come twice, and its
+    reader knows events by their source's numbers. When the run is gone, nobody will read: the batch is let go."""
+
+    def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
+        self._client = client
+        self._key = key
+
+    async def append(self, frame: bytes) -> bool:
+        """Store a batch of events; False: not stored, keep it."""
+        fields: dict[Any, Any] = {keys.EVENTS: frame}
+        try:
+            await self._client.xadd(self._key, fields, nomkstream=True)
+        except TROUBLE:
+            return False
+        return True
+
+
+KEPT: Final = 10_000  # batches that the recorder leaves for readers that join later
+
+
+_BATCHES: Final = 256  # entries of the stream in one read
+
+
+_TRIMS: Final = 10  # while as many batches are read as are kept
+
+
+class StreamEventSource:
+    """`ports.EventSource` on a stream. With `keep` it is the recorder's: of what it has read, all but about the last
+    `keep` batches are forgotten. Nothing is ever forgotten that it has not read."""
+
+    def __init__(self, client: redis.Redis, key: str, keep: int | None = None) -> None:
+        self._client = client
+        self._key = key
+        self._keep = keep
+        self._cursor = "0"
+        self._marks: deque[str] = deque()  # ids that were read, at even distances; the newest `_TRIMS`
+        self._unmarked = 0
+
+    def read(self, patience_s: float = 0.0) -> list[bytes]:
+        """The frames that came since the last call; those that came before a server was away for longer than
+        `patience_s`."""
+        frames: list[bytes] = []
+        with suppress(Unavailable):
+            for page in self.pages(patience_s):
+                frames += page
+        return frames
+
+    def pages(self, patience_s: float = 0.0) -> Iterator[list[bytes]]:
+        """The frames that came since the last call, a page at a time, to the end of the stream. Raises Unavailable when
+        a server is away for longer than `patience_s` before that end; the next call goes on from there."""
+        while entries := insist_blocking("events", self._page, patience_s):
+            self._cursor = entries[-1][0]
+            yield [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
+            self._forget(len(entries))
+
+    def _page(self) -> list[Entry]:
+        return decoded_one(self._client.xread({self._key: self._cursor}, count=_BATCHES))
+
+    def _forget(self, came: int) -> None:
+        """Now and then, trim what lies `keep` behind the cursor. A trim that fails is made up for by the next."""
+        if self._keep is None:
+            return
+        self._unmarked += came
+        if self._unmarked < self._keep // _TRIMS:
+            return
+        self._unmarked = 0
+        self._marks.append(self._cursor)
+        if len(self._marks) > _TRIMS:
+            with suppress(RedisError):
+                self._client.xtrim(self._key, minid=self._marks.popleft(), approximate=True)
+
+
+def append_events(client: redis.Redis, key: str, frame: bytes) -> bool:
+    """Store a batch of events; False: not stored, keep it. When the run is gone, nobody will read: it is let go."""
+    try:
+        client.xadd(key, {keys.EVENTS: frame}, nomkstream=True)
+    except RedisError:
+        return False
+    return True

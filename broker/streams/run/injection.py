@@ -1,0 +1,98 @@
+"""What is asked of the RQ worker that runs a robot, for those who cannot lay hands on its process: another host's.
+
+A deed is two words, such as `kill r03` or `restart rq:r03`. What they mean is not known here; nor is it known whether
+anybody obeys: who asks sees the death, or does not.
+
+What chaos does to a run on its server, beside what it does to processes. For experiments alone: nothing that takes
+part in a run may use it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import redis
+
+from broker.errors import RunGone
+from broker.streams import keys
+from broker.streams.keys import INBOX_LIMIT, Keys
+from broker.streams.reading import decoded, decoded_one
+from broker.streams.retry import insist_blocking
+
+_KEPT: Final = 64  # deeds; nobody is interested in those of earlier lives
+
+
+_LONGEST: Final = 64  # bytes
+
+
+_PAGE: Final = 64  # entries of the stream in one read
+
+
+def ask(client: redis.Redis, run: str, robot: str, deed: str) -> None:
+    """Ask whoever runs `robot` for a deed. Tried once. Raises RunGone, and Unavailable when it may or may not have been
+    asked."""
+    insist_blocking("deed", lambda: _store(client, Keys(run), robot, deed), patience_s=0)
+
+
+def _store(client: redis.Redis, names: Keys, robot: str, deed: str) -> None:
+    fields: dict[Any, Any] = {keys.DEED: deed.encode()}
+    with client.pipeline() as pipe:
+        pipe.watch(names.orders)  # type: ignore[no-untyped-call]
+        if not pipe.exists(names.orders):
+            raise RunGone  # a stream made now would stay for ever
+        pipe.multi()
+        pipe.xadd(names.deeds(robot), fields, maxlen=_KEPT, approximate=True)
+        pipe.execute()
+
+
+class Deeds:
+    """The deeds that are asked for from the first `read` on. Raises redis-py's errors; nothing is lost then."""
+
+    def __init__(self, client: redis.Redis, run: str, robot: str) -> None:
+        self._client = client
+        self._key = Keys(run).deeds(robot)
+        self._cursor: str | None = None
+
+    def read(self) -> list[str]:
+        """What was asked since the last call, a page at most; nothing at the first. What is too long to be a deed is
+        passed over."""
+        if self._cursor is None:
+            last = decoded(self._client.xrevrange(self._key, count=1))
+            self._cursor = last[0][0] if last else "0"
+            return []
+        entries = decoded_one(self._client.xread({self._key: self._cursor}, count=_PAGE))
+        if entries:
+            self._cursor = entries[-1][0]
+        asked = (fields.get(keys.DEED, b"") for _, fields in entries)
+        return [deed.decode(errors="replace") for deed in asked if len(deed) <= _LONGEST]
+
+
+class StreamHands:
+    """Hands on the streams of one run. Every method tries once, and raises Unavailable when it cannot know."""
+
+    def __init__(self, client: redis.Redis, run: str) -> None:
+        self._client = client
+        self._keys = Keys(run)
+
+    def order_crash(self, victim: str) -> None:
+        """Give the order `crash`: `r03/secret_merger`. Raises RunGone as well."""
+        fields: dict[Any, Any] = {keys.ORDER: b"crash", keys.WORDS: victim.encode()}
+        orders = self._keys.orders
+        added = insist_blocking("crash", lambda: self._client.xadd(orders, fields, nomkstream=True), patience_s=0)
+        if added is None:
+            raise RunGone
+
+    def slip(self, robot: str, frame: bytes) -> bool:
+        """Put a frame into a robot's inbox, past all relays; False when there is no such inbox."""
+        fields: dict[Any, Any] = {keys.ENVELOPE: frame, keys.COPY: 0}
+        inbox = self._keys.inbox(robot)
+        added = insist_blocking(
+            "contradiction",
+            lambda: self._client.xadd(inbox, fields, nomkstream=True, maxlen=INBOX_LIMIT, approximate=True),
+            patience_s=0,
+        )
+        return added is not None
+
+    def forget_journal(self, robot: str) -> None:
+        """Delete a robot's journal, for good."""
+        insist_blocking("amnesia", lambda: self._client.delete(self._keys.journal(robot)), patience_s=0)

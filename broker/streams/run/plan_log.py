@@ -1,0 +1,155 @@
+"""What people ask of whoever conducts the run, as a stream: an entry is a request, and its id is the request's name.
+
+Asking changes nothing else, and reading takes nothing away. Anybody may write to the stream by hand: what is no
+request is passed over. What the words mean is not known here (broker/faults/scheduler.py).
+
+A run's plan as onlookers see it: how it was dealt and begun, and which plan changes its relays have met.
+
+Plain reading, and all of it tolerant: what is no order and no control entry is passed over.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from typing import Any, Final
+
+import redis
+from redis.exceptions import RedisError
+
+from broker.control_entries import Met, PlanChange, read_control
+from broker.errors import RunGone, Unavailable
+from broker.ports.run import Request
+from broker.relay.core import parse_id
+from broker.streams import keys
+from broker.streams.connection import block_ms
+from broker.streams.keys import Keys
+from broker.streams.reading import Entry, decoded, decoded_one, read_all_blocking
+from broker.streams.retry import PATIENCE_S, TROUBLE, insist_blocking
+
+DEALT_MS: Final = 0  # the ids that a deal makes bear no time
+
+
+_PAGE: Final = 1000  # entries of a stream in one read
+
+
+def changes_so_far(client: redis.Redis, run: str) -> list[Met]:
+    """Every plan change that stands in the run's first outbox, whether its relay has met it or not; all outboxes get
+    the same. Raises Unavailable."""
+    names = Keys(run)
+
+    def read() -> list[Entry]:
+        copied = read_all_blocking(client, names.control(0))
+        last = parse_id(copied[-1][0]) if copied else (0, 0)
+        still_there = read_all_blocking(client, names.outbox(0))
+        return copied + [entry for entry in still_there if parse_id(entry[0]) > last]
+
+    entries = insist_blocking("plan", read, PATIENCE_S)
+    return [met for met in map(_met, entries) if met is not None]
+
+
+class Lookout:
+    """The plan changes that the relay of one shard meets, each given once."""
+
+    def __init__(self, client: redis.Redis, run: str, shard: int) -> None:
+        self._client = client
+        self._key = Keys(run).control(shard)
+        self._cursor = "0"
+
+    def read(self, wait_us: int = 0) -> list[Met]:
+        """All that came since the last call; waits at most `wait_us` for more. Raises Unavailable."""
+        entries: list[Entry] = []
+        cursor, block = self._cursor, block_ms(wait_us)
+        while True:
+            try:
+                page = decoded_one(self._client.xread({self._key: cursor}, count=_PAGE, block=block))
+            except TROUBLE as error:
+                raise Unavailable(f"plan: {error}") from error
+            entries += page
+            if len(page) < _PAGE:
+                break
+            cursor, block = page[-1][0], None
+        if entries:
+            self._cursor = entries[-1][0]
+        return [met for met in map(_met, entries) if met is not None]
+
+
+def _met(entry: Entry) -> Met | None:
+    """The plan change in an entry, if there is one: births stand in the same stream."""
+    name, fields = entry
+    control = read_control(fields.get(keys.CONTROL))
+    return Met(parse_id(name)[0], control) if isinstance(control, PlanChange) else None
+
+
+LONGEST_WORDS: Final = 4096  # bytes, in UTF-8
+
+
+_REQUEST_PAGE: Final = 64  # entries of the stream in one read
+
+
+class StreamRequests:
+    """The run's requests: a person's side (`ask`), and that of the conductor (`read`), who keeps one of these."""
+
+    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S, after: str = "0") -> None:
+        """`after`: the last request that needs not be given any more."""
+        self._client = client
+        self._keys = Keys(run)
+        self._patience_s = patience_s
+        self._cursor = after
+
+    def ask(self, words: str) -> str:
+        """Put a request there, exactly once, and give its id. Raises ValueError when it is longer than LONGEST_WORDS,
+        RunGone, Unavailable (then it may or may not stand there)."""
+        content = words.encode()
+        if len(content) > LONGEST_WORDS:
+            raise ValueError(f"a request is at most {LONGEST_WORDS} bytes, this one has {len(content)}")
+        since = insist_blocking("request", self._last, self._patience_s)
+        fields = {keys.REQUEST: content, keys.NONCE: secrets.token_bytes(16)}
+        return insist_blocking("request", partial(self._store, fields, since), self._patience_s)
+
+    def read(self) -> list[Request]:
+        """Requests that this object has not given yet, in order, a page at most; none while the server is away."""
+        try:
+            entries = decoded_one(self._client.xread({self._keys.requests: self._cursor}, count=_REQUEST_PAGE))
+        except RedisError:
+            return []
+        if entries:
+            self._cursor = entries[-1][0]
+        return [request for request in map(_request, entries) if request is not None]
+
+    def _last(self) -> str:
+        """Where the stream ends: what is asked from now on comes after that."""
+        last = decoded(self._client.xrevrange(self._keys.requests, count=1))
+        return last[0][0] if last else "0-0"
+
+    def _store(self, fields: dict[bytes, bytes], since: str) -> str:
+        """The id under which `fields` stand after `since`; they are put there if they do not.
+
+        The stream is watched while it is looked at: an attempt whose reply was lost, and that the server only comes to
+        now, either makes this one fail or fails itself.
+        """
+        names = self._keys
+        with self._client.pipeline() as pipe:
+            pipe.watch(names.orders, names.requests)  # type: ignore[no-untyped-call]
+            for entry, found in decoded(pipe.xrange(names.requests, min=f"({since}")):
+                if found.get(keys.NONCE) == fields[keys.NONCE]:
+                    return entry
+            if not pipe.exists(names.orders):
+                raise RunGone  # a stream made now would stay for ever
+            entry_fields: dict[Any, Any] = dict(fields)
+            pipe.multi()
+            pipe.xadd(names.requests, entry_fields)
+            [stored] = pipe.execute()
+        return str(stored.decode())
+
+
+def _request(entry: Entry) -> Request | None:
+    """The request in an entry; None when it is none, or too long."""
+    name, fields = entry
+    content = fields.get(keys.REQUEST, b"")
+    if not 0 < len(content) <= LONGEST_WORDS:
+        return None
+    try:
+        return Request(name, content.decode())
+    except UnicodeDecodeError:
+        return None

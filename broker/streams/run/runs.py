@@ -1,0 +1,136 @@
+"""The run's orders, as one robot reads them: every reader sees all of them, from the first.
+
+Which runs a server holds, by the time of their deals: one key for the whole server, and the only one of its kind.
+
+It is a signpost, no evidence: a run that is listed may be over, or gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+import redis
+import redis.asyncio
+
+from broker.envelope import is_robot, is_run
+from broker.errors import Unavailable
+from broker.ports.robot import Order, OrderName
+from broker.relay.core import parse_id
+from broker.streams import keys
+from broker.streams.connection import block_ms
+from broker.streams.keys import Keys
+from broker.streams.reading import Entry, decoded_one, read_all_blocking
+from broker.streams.retry import PATIENCE_S, TROUBLE, insist_blocking
+
+_NO_SHAPE: Final = (0, ())
+
+
+Shape = tuple[int, tuple[str, ...]]
+"""How many shards a run has, and the names of the robots that it was dealt with."""
+
+
+_read_shape = msgspec.msgpack.Decoder(Shape).decode
+
+
+def shape_in(orders: list[Entry]) -> Shape | None:
+    """The run's shape, as its deal left it; None when it was not dealt, or its orders are lost."""
+    try:
+        shape: Shape = _read_shape(orders[0][1][keys.SHAPE])
+    except (LookupError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return None
+    return shape
+
+
+def joined_in(orders: Iterable[Order]) -> tuple[str, ...]:
+    """The robots that joined, each once, in their order. Anybody may write orders: what is no robot's name is none."""
+    names = (order.content.decode("ascii", "replace") for order in orders if order.order == "joined")
+    return tuple(dict.fromkeys(filter(is_robot, names)))
+
+
+_NAMES: Final[dict[bytes, OrderName]] = {
+    b"dealt": "dealt",
+    b"go": "go",
+    b"joined": "joined",
+    b"crash": "crash",
+    b"stop": "stop",
+}
+
+
+class StreamOrders:
+    """`ports.Orders` on the run's stream; the cursor is this object's own."""
+
+    def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._cursor = "0"
+
+    async def read(self, wait_us: int) -> list[Order]:
+        """Orders not seen yet, in order; waits at most `wait_us` for one. Raises Unavailable."""
+        try:
+            entries = decoded_one(await self._client.xread({self._key: self._cursor}, block=block_ms(wait_us)))
+        except TROUBLE as error:
+            raise Unavailable(f"orders: {error}") from error
+        if entries:
+            self._cursor = entries[-1][0]
+        return orders_in(entries)
+
+
+def orders_in(entries: list[Entry]) -> list[Order]:
+    """The orders in a stream's entries. What is none is passed over: anybody may write there."""
+    named = ((entry, _NAMES.get(fields.get(keys.ORDER, b"")), fields) for entry, fields in entries)
+    return [Order(entry, name, fields.get(keys.WORDS, b"")) for entry, name, fields in named if name is not None]
+
+
+class StreamRuns:
+    """The list. Every method raises redis-py's errors; each may be called again."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def add(self, run: str) -> None:
+        """List a run as dealt now, by the server's clock; one that is listed keeps its place."""
+        seconds, microseconds = self._client.time()
+        self._client.zadd(keys.RUNS, {run: int(seconds) * 1_000_000 + int(microseconds)}, nx=True)
+
+    def forget(self, run: str) -> None:
+        """Take a run off the list."""
+        self._client.zrem(keys.RUNS, run)
+
+    def newest_first(self) -> list[str]:
+        """The listed runs, the last one dealt first. Anybody may write there: what is no run's name is passed over."""
+        listed: Any = self._client.zrevrange(keys.RUNS, 0, -1)
+        return list(filter(is_run, (run.decode(errors="replace") for run in listed)))
+
+
+class Course(msgspec.Struct, frozen=True):
+    """What a run's orders tell; `robots` are those that it was dealt with, and those that joined since. Times are the
+    server's, in milliseconds; None: not yet."""
+
+    shards: int
+    robots: tuple[str, ...]
+    go_ms: int | None = None
+    stop: str | None = None  # the reason
+
+
+def read_course(client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> Course | None:
+    """How the run was dealt and begun; None when the server knows of no such run, or what stands there does not read
+    as one. Raises Unavailable."""
+    key = Keys(run).orders
+
+    def read() -> list[Entry]:
+        return read_all_blocking(client, key) if client.type(key) == b"stream" else []
+
+    entries = insist_blocking("orders", read, patience_s)
+    shape, orders = shape_in(entries), orders_in(entries)
+    if shape is None:
+        return None
+    shards, robots = shape
+    course = Course(shards, (*robots, *joined_in(orders)))
+    for order in orders:
+        if order.order == "go" and course.go_ms is None:
+            course = msgspec.structs.replace(course, go_ms=parse_id(order.entry)[0])
+        elif order.order == "stop":
+            course = msgspec.structs.replace(course, stop=order.text)
+    return course
