@@ -17,8 +17,8 @@ from broker.errors import RunGone
 from broker.faults.grammar import parse_line
 from broker.faults.schedule import Timed
 from broker.streams.run.control import StreamDesk
-from robots.ending import Bounds
-from robots.robot import Terms, decode_terms
+from robots.run.deal import Terms, decode_terms
+from robots.run.stop_rule import Bounds
 
 _CHUNK: Final = 1 << 20  # bytes of deal.json in one paper: a server may refuse fields of many megabytes
 

@@ -27,7 +27,7 @@ from deploy.filing import close_record, open_record, shown_folder
 from deploy.relay_process import drain
 from deploy.robot_queue import look, withdraw_robot
 from deploy.run_events import RunEvents
-from robots.ending import reason_in
+from robots.run.stop_rule import reason_in
 from telemetry.console import printable
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.recorder import Recorder

@@ -18,7 +18,7 @@ from broker.faults.syntax import Misspelt, format_duration
 from deploy.again import recorded_plan
 from deploy.plan_limits import unfit
 from deploy.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings, Unfit
-from robots.ending import Bounds
+from robots.run.stop_rule import Bounds
 
 _GRACE_US: Final = 30_000_000  # the limit's distance from the end of `--for` and plan, when no limit is set
 _LARGEST_FILE: Final = 256 * 1024  # bytes

@@ -13,7 +13,7 @@ from broker.faults.syntax import format_duration
 from broker.ports.run import Evidence
 from deploy.prepared import Prepared
 from deploy.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings
-from robots.recording import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
+from robots.run.record_rows import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
 from telemetry.record.folder import Record
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge

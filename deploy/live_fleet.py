@@ -28,7 +28,7 @@ from deploy.rq_worker import work
 from deploy.rq_workers import KIND, RqWorkers
 from deploy.server import Server
 from deploy.vantage import Vantage
-from robots.lives import FENCED
+from robots.restart_budget import FENCED
 from telemetry.events import ProcessDied, ProcessStarted
 
 SERVER: Final = "redis"  # the fleet's name for a server of our own

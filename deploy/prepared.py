@@ -10,9 +10,8 @@ import msgspec
 from broker.faults.schedule import Timed
 from deploy.fault_plan import bounds_of, load_plan
 from deploy.settings import EXPERIMENT, MOST_ROBOTS, LabSettings, load_deal, load_settings
-from robots.deal import Deal
-from robots.ending import Bounds
-from robots.robot import Terms
+from robots.run.deal import Deal, Terms
+from robots.run.stop_rule import Bounds
 
 
 class Prepared(msgspec.Struct, frozen=True):

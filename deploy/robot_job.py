@@ -41,7 +41,7 @@ from deploy.pulse import keep_beating
 from deploy.spills import spill_for
 from robots import robot as robots_robot
 from robots.channel import Watch
-from robots.lives import FENCED, StaysDead
+from robots.restart_budget import FENCED, StaysDead
 from telemetry.clock import SystemClock
 from telemetry.events import RECALLED
 from telemetry.handlers.log import StructuredLog, log_to_stderr

@@ -48,7 +48,7 @@ from deploy.holding import QUEUE, claim, holds_lease, put_back
 from deploy.obedience import Obedience
 from deploy.pulse import Pulse, farewell
 from deploy.rq_job import ROBOT_JOB, RobotJob
-from robots.lives import FENCED
+from robots.restart_budget import FENCED
 
 LEASE_S: Final = 3  # RQ rounds down to whole seconds, so a lease is 2 to 3 s
 HEARTBEAT_S: Final = 1

@@ -1,8 +1,8 @@
 """The RQ workers of a run, as its parent keeps them: one for each dealt robot, and another one whenever one dies.
 
 A dead one's robot must not wait for its lease to run out: whoever saw the death takes the lease away, and the robot is
-in the queue at once. Whether the robot may be born again is for its own policy to say (robots/lives.py), so RQ workers
-are started again for ever, only less and less eagerly.
+in the queue at once. Whether the robot may be born again is for its own policy to say (robots/restart_budget.py), so
+RQ workers are started again for ever, only less and less eagerly.
 """
 
 from __future__ import annotations

@@ -20,8 +20,7 @@ from broker.faults.schedule import Timed
 from broker.faults.syntax import format_duration, parse_duration, whole
 from broker.streams.connection import parse_url
 from deploy.again import recorded_name, recorded_secret, recorded_settings
-from robots.deal import Deal
-from robots.robot import Terms
+from robots.run.deal import Deal, Terms
 from robots.secret import BadSecret
 
 DEFAULT_SECRET: Final = "Hidden beneath the old oak tree, golden coins patiently await discovery."  # noqa: S105

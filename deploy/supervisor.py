@@ -28,7 +28,7 @@ from deploy.started import STARTED_S
 from deploy.tenure import Tenure
 from deploy.vantage import Vantage
 from deploy.victims import LiveVictims
-from robots.ending import ending, reason_in
+from robots.run.stop_rule import ending, reason_in
 from telemetry.events import RunStarted, RunStopped, SupervisorBegan
 from telemetry.view import View
 

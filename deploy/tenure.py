@@ -20,8 +20,8 @@ from deploy.relay_watch import RelayWatch
 from deploy.robot_keeper import RobotKeeper
 from deploy.vantage import Vantage
 from deploy.victims import LiveVictims
-from robots.chaos import Chaos
-from robots.plan_keeper import PlanKeeper
+from robots.run.chaos import Chaos
+from robots.run.leader import PlanKeeper
 
 
 class Tenure:

@@ -1,6 +1,6 @@
-"""Hands on a live run's processes, for its chaos (robots/chaos.py): signals to the parent's children and their horses;
-to an RQ worker that is none of them a word, which it obeys within a second; and what can be done to a robot through
-the server. When to do what, and to whom, is decided elsewhere.
+"""Hands on a live run's processes, for its chaos (robots/run/chaos.py): signals to the parent's children and their
+horses; to an RQ worker that is none of them a word, which it obeys within a second; and what can be done to a robot
+through the server. When to do what, and to whom, is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from broker.streams.run import injection as deeds
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.injection import StreamHands
 from deploy.vantage import Vantage
-from robots.contradiction import contradiction
 from robots.journal import PartKept, readable
+from robots.run.chaos import contradiction
 from robots.secret import Part
 
 SUPERVISOR: Final = "supervisor"

@@ -15,7 +15,7 @@ from broker.streams.connection import connect
 from deploy.endings import Endings
 from deploy.fleet import Death, Fleet
 from deploy.rq_worker import work
-from robots.lives import FENCED
+from robots.restart_budget import FENCED
 
 END_S: Final = 3.0  # for RQ workers to hand their robots back, before they are killed
 _LOOK_S: Final = 0.5

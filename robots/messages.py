@@ -11,8 +11,7 @@ from typing import Final
 import msgspec
 
 from broker.envelope import Garbage, is_robot
-from robots.bitmaps import indices_from
-from robots.knowledge import Snapshot
+from robots.knowledge import Snapshot, indices_from
 from robots.secret import MAX_PARTS, MAX_WORD, Part
 
 HOT_LIMIT: Final = 512  # bytes of parts that ride in a summary

@@ -12,7 +12,7 @@ from random import Random
 from typing import Final
 
 from broker.envelope import robot_name
-from robots.bitmaps import indices_of
+from robots.knowledge import indices_of
 
 SAMPLE: Final = 3  # peers named in a summary
 

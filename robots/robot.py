@@ -13,27 +13,25 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from math import ceil
 from random import Random
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from broker.control_entries import Birth
 from broker.errors import Fenced, JournalLost, Unavailable
 from broker.ports.robot import FleetRow, Order, Ports
-from robots.bitmaps import bitmap_of
 from robots.channel import Channel, Watch
 from robots.journal import Born, Entry, PartKept, decode_entry, encode_entry, parts_in
-from robots.knowledge import Knowledge, Snapshot
-from robots.lives import StaysDead, down_us, may_be_born
-from robots.patience import until_answered
+from robots.knowledge import Knowledge, Snapshot, bitmap_of
 from robots.peers import Peers, contacts
-from robots.supervision import Child, GiveUp, RestartPolicy, Supervisor
+from robots.restart_budget import StaysDead, down_us, may_be_born
+from robots.run.deal import Terms, decode_terms
+from robots.supervision import Child, GiveUp, RestartPolicy, Supervisor, until_answered
 from robots.workers.convergence_detector import ConvergenceDetector
 from robots.workers.gossip_initiator import GossipInitiator, Timers
 from robots.workers.inbox_reader import InboxReader, InHand, Repeats
-from robots.workers.notes import Asked, Equalled, Heard, Offered, Outgoing, Quiet, Ticked
+from robots.workers.mailbox import Asked, Equalled, Heard, Offered, Outgoing, Quiet, Ticked
 from robots.workers.outbox_writer import OutboxWriter
 from robots.workers.quiescence_detector import QuiescenceDetector
 from robots.workers.secret_merger import SecretMerger
@@ -54,31 +52,15 @@ from telemetry.events import (
 from telemetry.pipeline import Emitter, Next
 
 PATIENCE_US: Final = 1_000_000  # of one look at the orders
+
+
 FEW_ROBOTS: Final = 3  # so few talk to all others in every tick
+
+
 FINISH_US: Final = 500_000  # for a life that is recalled to deal with what it has in hand
+
+
 LOOK_S: Final = 0.005  # between two looks whether it has
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class Terms(msgspec.Struct, frozen=True):
-    """What the order `dealt` tells every robot. It tells nothing of the secret, not even how many parts there are."""
-
-    robots: Positive
-    shards: Positive
-    seed: int
-    tick_us: Positive
-    quiet_period_us: int
-    median_delay_us: int
-
-    @property
-    def quiet_ticks(self) -> int:
-        """Ticks that must be executed without news: the quiet period, rounded up."""
-        return ceil(self.quiet_period_us / self.tick_us)
-
-
-encode_terms = msgspec.msgpack.Encoder().encode
-decode_terms = msgspec.msgpack.Decoder(Terms).decode
 
 
 class Outside(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 A crash is isolated (one for one): siblings run on, channels keep their content, the crashed child is made anew after a
 back-off. When the policy gives up, the failure is escalated to whoever runs the supervisor.
+
+What a worker does while the server is away: the same again, until there is an answer. An outage is no crash.
 """
 
 from __future__ import annotations
@@ -9,12 +11,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
+from broker.errors import Unavailable
 from telemetry.clock import Clock
 from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
+
+T = TypeVar("T")
+
+
+RETRY_PAUSE_S: Final = 0.1  # between tries; the ports themselves have insisted before they gave up
+
+
+async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer to `ask`, which may safely be asked again (see broker/ports/robot.py)."""
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(RETRY_PAUSE_S)
+
 
 PAUSE_S: Final = 0.001  # between two looks whether cancelled children have ended
 

@@ -15,12 +15,12 @@ from broker.memory.server import MemoryServer, memory_ports
 from broker.ports.robot import Ports
 from broker.relay.core import Copy
 from robots.channel import Watch
-from robots.deal import Deal
 from robots.journal import Entry, decode_entry
 from robots.messages import Message, decode_message, encode_message, kind_of
-from robots.robot import Outside, Terms, live
+from robots.robot import Outside, live
+from robots.run.deal import Deal, Terms
+from robots.simulation.virtual_time import VirtualClock
 from robots.supervision import RestartPolicy
-from robots.virtual_time import VirtualClock
 from telemetry.events import RobotBorn, Stamped
 
 T = TypeVar("T")

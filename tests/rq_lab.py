@@ -34,7 +34,7 @@ from deploy.robot_queue import LostJobs, enqueue_robot, look, requeue
 from deploy.rq_job import ROBOT_JOB, RobotJob
 from deploy.rq_worker import work
 from robots.journal import Header, PartKept, encode_entry
-from robots.robot import Terms, encode_terms
+from robots.run.deal import Terms, encode_terms
 from robots.secret import cut
 
 LIVES_KEY = "test:lives"  # the pid of each horse that reached its job

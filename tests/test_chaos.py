@@ -11,10 +11,10 @@ from broker.faults.process_faults import WORKERS
 from broker.ports.robot import Death, Deed
 from deploy.filing import close_record, open_record, settings_row
 from deploy.prepared import prepare
-from robots.contradiction import INCARNATION
 from robots.journal import PartKept, decode_entry
 from robots.robot import Life
-from robots.simulation import Simulated, digest_of, simulate
+from robots.run.chaos import INCARNATION
+from robots.simulation.simulate import Simulated, digest_of, simulate
 from telemetry.events import (
     RECALLED,
     AnyEvent,

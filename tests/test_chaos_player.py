@@ -11,8 +11,8 @@ from broker.faults.scheduler import Conductor
 from broker.memory.run_control import MemoryFleetLog
 from broker.memory.server import MemoryServer
 from broker.ports.robot import FleetRow
-from robots.chaos import Chaos
-from robots.lives import charged
+from robots.restart_budget import charged
+from robots.run.chaos import Chaos
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent, DeedDone, DeedFailed
 

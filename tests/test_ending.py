@@ -6,7 +6,7 @@ from functools import reduce
 
 import pytest
 
-from robots.ending import REASONS, Bounds, ending, reason_in
+from robots.run.stop_rule import REASONS, Bounds, ending, reason_in
 from telemetry.events import (
     AnyEvent,
     EvidenceLost,

@@ -20,7 +20,7 @@ from broker.streams.keys import Keys
 from broker.streams.robot.register import StreamRegister
 from deploy.robot_queue import enqueue_robot
 from deploy.rq_worker import LEASE_S
-from robots.lives import FENCED
+from robots.restart_budget import FENCED
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 

@@ -33,8 +33,8 @@ from deploy.brief import NoPapers, papers_of, read_brief
 from deploy.conducted import conductor_so_far
 from deploy.discovery import newest_on, newest_unrecorded
 from robots.journal import Header, encode_entry
-from robots.recording import journal_rows, register, streams
-from robots.robot import Terms, encode_terms
+from robots.run.deal import Terms, encode_terms
+from robots.run.record_rows import journal_rows, register, streams
 
 pytestmark = pytest.mark.live
 

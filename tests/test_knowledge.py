@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robots.bitmaps import bitmap_of, digest_of, from_bytes, indices_from, indices_of, to_bytes
-from robots.knowledge import NOTHING, InvariantViolation, Knowledge
+from robots.knowledge import (
+    NOTHING,
+    InvariantViolation,
+    Knowledge,
+    bitmap_of,
+    digest_of,
+    from_bytes,
+    indices_from,
+    indices_of,
+    to_bytes,
+)
 from robots.secret import MAX_WORD, BadSecret, Part, cut, holders, join
 
 WORDS = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=60)

@@ -11,8 +11,8 @@ from deploy.fleet import Death
 from deploy.live_fleet import LiveFleet
 from deploy.server import Server
 from deploy.vantage import vantage_on
-from robots.ending import Bounds
-from robots.robot import Terms
+from robots.run.deal import Terms
+from robots.run.stop_rule import Bounds
 from telemetry.events import Stamped, WorkerGaveUp
 
 NOWHERE = "unix:///nowhere.sock"

@@ -10,9 +10,9 @@ from bench import Bench
 
 from broker.memory.run_control import MemoryFleetLog
 from broker.ports.robot import Death, Deed, FleetRow
-from robots.lives import FENCED, StaysDead, charged, down_us, may_be_born
+from robots.restart_budget import FENCED, StaysDead, charged, down_us, may_be_born
+from robots.simulation.virtual_time import VirtualClock, run_virtually
 from robots.supervision import GiveUp, Restart, RestartPolicy
-from robots.virtual_time import VirtualClock, run_virtually
 from telemetry.events import RobotBorn, RobotRecovered, WorkerGaveUp
 
 POLICY = RestartPolicy(

@@ -6,7 +6,7 @@ from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
 from broker.faults.scheduler import Conductor
 from broker.ports.run import Request
-from robots.plan_keeper import PlanKeeper
+from robots.run.leader import PlanKeeper
 
 
 class Desk:

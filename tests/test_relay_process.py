@@ -40,7 +40,7 @@ from broker.streams.relay.wire import GROUP, Line
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.events import StreamEventSource
 from deploy.relay_process import volunteer
-from robots.robot import Terms, encode_terms
+from robots.run.deal import Terms, encode_terms
 from telemetry.events import AnyEvent, FatesDecided, PlanChanged, RelayCongested, RelayDeposed, RelayResumed
 from telemetry.stream.publisher import decode_events
 

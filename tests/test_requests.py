@@ -26,7 +26,7 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.plan_log import LONGEST_WORDS, StreamRequests
-from robots.recording import plan_rows
+from robots.run.record_rows import plan_rows
 from telemetry.console import printable
 from telemetry.verdict.evidence.schema import shape_of
 

@@ -9,12 +9,12 @@ from bench import Bench
 from broker.errors import Fenced, JournalLost
 from broker.memory.run_control import MemoryFleetLog
 from broker.memory.server import MemoryRegister
-from robots.bitmaps import from_bytes
 from robots.journal import Born, Completed, PartKept, Quieted
+from robots.knowledge import from_bytes
 from robots.messages import Answer, Summary, Update
 from robots.secret import Part, cut
+from robots.simulation.virtual_time import VirtualClock, run_virtually
 from robots.supervision import GaveUp, RestartPolicy
-from robots.virtual_time import VirtualClock, run_virtually
 from telemetry.events import (
     ChannelPressure,
     EvidenceLost,

@@ -25,8 +25,8 @@ from deploy.robot_queue import enqueue_robot, look, requeue, rq_workers
 from deploy.rq_job import RobotJob
 from deploy.rq_worker import LEASE_S, RobotWorker
 from deploy.vantage import vantage_on
-from robots.ending import Bounds
-from robots.robot import Terms
+from robots.run.deal import Terms
+from robots.run.stop_rule import Bounds
 from telemetry.events import RobotJoined, RobotLost, RobotWaiting
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]

@@ -36,8 +36,9 @@ from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.rq_job import ROBOT_JOB, RobotJob
 from deploy.rq_worker import GRACE_S, HEARTBEAT_S, LEASE_S, SILENCE_S, RobotWorker
 from robots.journal import Header, encode_entry
-from robots.lives import FENCED
-from robots.robot import FINISH_US, Terms, encode_terms
+from robots.restart_budget import FENCED
+from robots.robot import FINISH_US
+from robots.run.deal import Terms, encode_terms
 from robots.supervision import RestartPolicy
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]

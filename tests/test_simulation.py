@@ -13,12 +13,11 @@ from broker.faults.grammar import Line, lines_of, parse_line
 from broker.faults.message_faults import AnyFault, Delay, Duplicate, Loss, Reorder
 from broker.faults.schedule import timed
 from deploy.settings import DEFAULT_SECRET
-from robots.deal import Deal
-from robots.ending import Bounds
 from robots.journal import Completed, decode_entry
 from robots.messages import Summary
-from robots.robot import Terms
-from robots.simulation import Simulated, digest_of, simulate
+from robots.run.deal import Deal, Terms
+from robots.run.stop_rule import Bounds
+from robots.simulation.simulate import Simulated, digest_of, simulate
 from telemetry.events import MessageSent, WorkerCrashed
 
 LOSSY: list[AnyFault] = [Loss(0.2), Duplicate(0.1), Delay(5_000, 20_000), Reorder(0.1)]

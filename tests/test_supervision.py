@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robots.channel import Channel, Watch
+from robots.simulation.virtual_time import NothingToDo, VirtualClock, run_virtually
 from robots.supervision import Child, GaveUp, GiveUp, Restart, RestartPolicy, Supervisor
-from robots.virtual_time import NothingToDo, VirtualClock, run_virtually
 from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
 
 SECOND = 1_000_000

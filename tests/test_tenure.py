@@ -17,8 +17,8 @@ from broker.streams.run.plan_log import StreamRequests
 from deploy.brief import Brief
 from deploy.tenure import Tenure
 from deploy.vantage import Vantage, vantage_on
-from robots.ending import Bounds
-from robots.robot import Terms
+from robots.run.deal import Terms
+from robots.run.stop_rule import Bounds
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 

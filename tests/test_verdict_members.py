@@ -31,7 +31,7 @@ from test_verdict_fleet import LATE_MS, death, finding, state
 
 from broker.ports.robot import Order
 from broker.ports.run import Evidence
-from robots.recording import streams
+from robots.run.record_rows import streams
 from telemetry.console import verdict_lines
 from telemetry.events import RobotLeft, RobotWaiting, RunStarted, SecretWritten
 from telemetry.verdict.case import load

@@ -9,8 +9,8 @@ from deploy.brief import Brief
 from deploy.robot_queue import JobSeen
 from deploy.vantage import vantage_on
 from deploy.victims import LiveVictims
-from robots.ending import Bounds
-from robots.robot import Terms
+from robots.run.deal import Terms
+from robots.run.stop_rule import Bounds
 
 
 class Children:

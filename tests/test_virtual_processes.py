@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from test_chaos import LOSSY, run
 
-from robots.simulation import digest_of
-from robots.virtual_time import Process, VirtualClock, run_virtually
+from robots.simulation.simulate import digest_of
+from robots.simulation.virtual_time import Process, VirtualClock, run_virtually
 
 STORM = ("kill robot every 150ms", "kill relay every 700ms", "pause robot @300ms+700ms", "pause robot @500ms+4s")
 CRASHES = ("crash r01/secret_merger every 200ms", "crash r02/inbox_reader every 130ms", "restart redis @1s")

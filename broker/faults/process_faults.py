@@ -1,7 +1,7 @@
 """The faults that strike processes, as data: what is to be done, and to whom. Nothing here does anything.
 
 How such a fault is written stands in its `text()`; how a text is read, in broker/faults/grammar.py; when each is
-due, in broker/faults/schedule.py. Who plays them: robots/chaos.py. They never travel in outboxes, and no fate
+due, in broker/faults/schedule.py. Who plays them: robots/run/chaos.py. They never travel in outboxes, and no fate
 depends on them.
 
 How a fault of processes is written, without its time: the part of the grammar that names deeds and their victims.

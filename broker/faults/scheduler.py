@@ -1,7 +1,7 @@
 """Where a run's plan stands: what is dated comes in time, and what people ask for at once. Pure, and no clock.
 
 Nobody is told from here: whoever holds the conductor puts its changes into every outbox, in the order they came in, and
-has its deeds done (robots/chaos.py).
+has its deeds done (robots/run/chaos.py).
 
 How to ask for a change of a running plan: `set LINES`, `clear WHAT` or `heal`. Read here, done elsewhere.
 """

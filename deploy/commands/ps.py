@@ -27,7 +27,7 @@ from deploy.filing import json_line
 from deploy.robot_queue import JobSeen, State, look
 from deploy.rq_worker import LEASE_S
 from robots.journal import parts_in, readable
-from robots.lives import charged, deaths_of
+from robots.restart_budget import charged, deaths_of
 from robots.supervision import GiveUp, RestartPolicy
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun

@@ -12,8 +12,8 @@ from deploy.environment import demand_records
 from deploy.filing import close_record, json_line, open_record, settings_row
 from deploy.prepared import prepare
 from deploy.version import version
-from robots.simulation import Look, digest_of
-from robots.simulation import simulate as run_simulation
+from robots.simulation.simulate import Look, digest_of
+from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline

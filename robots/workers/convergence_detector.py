@@ -13,8 +13,8 @@ from broker.ports.robot import Journal, Register
 from robots.channel import Watch
 from robots.journal import Quieted, encode_entry
 from robots.knowledge import Snapshot
-from robots.patience import until_answered
-from robots.workers.notes import Quiet
+from robots.supervision import until_answered
+from robots.workers.mailbox import Quiet
 from telemetry.clock import Clock
 from telemetry.events import AnyEvent, EvidenceLost, SecretRefused, SecretWritten
 

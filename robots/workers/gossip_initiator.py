@@ -14,12 +14,11 @@ from typing import Final
 
 import msgspec
 
-from robots.bitmaps import from_bytes, indices_of, to_bytes
 from robots.channel import Channel, Watch
-from robots.knowledge import Snapshot
+from robots.knowledge import Snapshot, from_bytes, indices_of, to_bytes
 from robots.messages import Answer, Summary, Update, delta, hot_parts
 from robots.peers import Peers
-from robots.workers.notes import Equalled, Heard, Outgoing, Ticked
+from robots.workers.mailbox import Equalled, Heard, Outgoing, Ticked
 from telemetry.clock import Clock
 from telemetry.events import AnyEvent, ExchangeFailed, RobotPassive
 

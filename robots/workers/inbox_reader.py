@@ -12,12 +12,12 @@ from typing import Final
 
 from broker.envelope import Envelope, Garbage, decode
 from broker.ports.robot import Delivery, Inbox
-from robots.bitmaps import from_bytes
 from robots.channel import Channel, Watch
 from robots.journal import Cause
+from robots.knowledge import from_bytes
 from robots.messages import Answer, Message, Summary, decode_message, parts_of
-from robots.patience import until_answered
-from robots.workers.notes import Asked, Heard, Offered
+from robots.supervision import until_answered
+from robots.workers.mailbox import Asked, Heard, Offered
 from telemetry.events import (
     AnyEvent,
     InboxOverflowed,

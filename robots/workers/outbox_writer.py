@@ -12,7 +12,7 @@ from broker.envelope import Envelope, encode
 from broker.ports.robot import Outbox, Sending
 from robots.channel import Channel
 from robots.messages import encode_message, kind_of, parts_of
-from robots.workers.notes import Outgoing
+from robots.workers.mailbox import Outgoing
 from telemetry.events import AnyEvent, MessageDropped, MessageSent
 
 

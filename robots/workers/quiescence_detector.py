@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from robots.channel import Channel, Watch
 from robots.knowledge import Snapshot
-from robots.workers.notes import Equalled, Quiet, Ticked
+from robots.workers.mailbox import Equalled, Quiet, Ticked
 from telemetry.events import AnyEvent, RobotDisturbed, RobotQuiet
 
 

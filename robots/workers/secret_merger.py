@@ -12,9 +12,9 @@ from broker.ports.robot import Journal
 from robots.channel import Channel, Watch
 from robots.journal import Cause, Completed, Entry, PartKept, decode_entry, encode_entry, parts_in
 from robots.knowledge import InvariantViolation, Knowledge, Snapshot
-from robots.patience import until_answered
 from robots.secret import Part
-from robots.workers.notes import Offered
+from robots.supervision import until_answered
+from robots.workers.mailbox import Offered
 from telemetry.clock import Clock
 from telemetry.events import AnyEvent, InvariantViolated, PartsMerged, RobotComplete
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from robots.bitmaps import bitmap_of, from_bytes, to_bytes
 from robots.channel import Channel, Watch
-from robots.knowledge import Snapshot
+from robots.knowledge import Snapshot, bitmap_of, from_bytes, to_bytes
 from robots.messages import Answer, Summary, delta
-from robots.workers.notes import Asked, Outgoing
+from robots.workers.mailbox import Asked, Outgoing
 
 
 class SummaryProcessor:

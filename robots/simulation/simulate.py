@@ -1,7 +1,7 @@
 """The whole lab in one process and no time at all: the same robots, relay and plan over the memory ports.
 
 One seed gives one history, bit for bit. Whatever differs between live and simulated stands in this file and beside it:
-the loop, the ports, the fleet (robots/simulated_fleet.py), and here a director in the place of the fleet's parent.
+the loop, the ports, the fleet (robots/simulation/fleet.py), and here a director in the place of the fleet's parent.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from broker.faults.scheduler import Conductor
 from broker.memory.run_control import MemoryDesk, MemoryFleetLog
 from broker.memory.server import MemoryServer
 from broker.ports.run import Evidence
-from robots.chaos import Chaos
-from robots.deal import Deal
-from robots.ending import Bounds, ending
-from robots.patience import until_answered
-from robots.plan_keeper import PlanKeeper
-from robots.recording import fate_rows, journal_rows, plan_rows, register
-from robots.robot import Terms
-from robots.simulated_fleet import SimulatedFleet
-from robots.virtual_time import VirtualClock, run_virtually
+from robots.run.chaos import Chaos
+from robots.run.deal import Deal, Terms
+from robots.run.leader import PlanKeeper
+from robots.run.record_rows import fate_rows, journal_rows, plan_rows, register
+from robots.run.stop_rule import Bounds, ending
+from robots.simulation.fleet import SimulatedFleet
+from robots.simulation.virtual_time import VirtualClock, run_virtually
+from robots.supervision import until_answered
 from telemetry.events import RunDealt, RunStarted, RunStopped, Stamped
 from telemetry.pipeline import Emitter
 from telemetry.view import View, fold
 
 LOOK_US: Final = 10_000  # how often the director looks whether the run has ended
+
 
 Look = Callable[[View, int], str | None]
 """Shown the view and the virtual microseconds now and then; gives a reason to end the run at once, or None."""

@@ -1,11 +1,15 @@
 """The fleet of a simulation: every robot and relay is a process of its own in virtual time, looked after by one who
-starts it again. What RQ workers, the supervisor and the kernel are live; robots/chaos.py lays hands on it.
+starts it again. What RQ workers, the supervisor and the kernel are live; robots/run/chaos.py lays hands on it.
 
 What this models: a killed process does nothing any more between two of its steps; its clean-ups reach nobody. A
 paused one stands still altogether, its timers too, and one that is silent for too long is killed, as an RQ worker does
 with its horse. The server keeps what it holds when it is killed or restarted (its log outlives it), and answers nobody
 meanwhile. RQ workers are no processes of their own: to kill or restart one is to kill or restart its robot, and none
 can be paused. Of a robot that was recalled, to be restarted, nobody dies.
+
+A place in a simulated fleet that one process after the other fills: how it is filled, stopped and emptied.
+
+Nothing here knows what the processes do, nor who fills the place again: robots/simulation/fleet.py.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from itertools import count
 from random import Random
 from typing import Any, Final
 
+import msgspec
+
 from broker.errors import Fenced, JournalLost, Unavailable
 from broker.memory.relay import MemoryRelay
 from broker.memory.run_control import MemoryDesk, MemoryFleetLog
@@ -23,21 +29,105 @@ from broker.memory.server import MemoryServer, memory_ports
 from broker.ports.robot import Ending
 from broker.relay.core import Copy
 from robots.channel import Watch
-from robots.contradiction import contradiction
-from robots.deal import Deal
-from robots.lives import SERVER, StaysDead
-from robots.patience import until_answered
-from robots.posts import Ended, Post
-from robots.robot import Outside, Terms, live
-from robots.supervision import GaveUp
-from robots.virtual_time import Process, VirtualClock
+from robots.restart_budget import SERVER, StaysDead
+from robots.robot import Outside, live
+from robots.run.chaos import contradiction
+from robots.run.deal import Deal, Terms
+from robots.simulation.virtual_time import Process, VirtualClock
+from robots.supervision import GaveUp, until_answered
 from telemetry.events import RECALLED, AnyEvent, ProcessDied, ProcessStarted, RelayResumed
 from telemetry.pipeline import Emitter, Next
 
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a process died, as the fleet log tells it (broker/ports/robot.py); `victim` is the name that it bears
+    there.
+    """
+
+    victim: str
+    how: Ending
+    status: int
+    incarnation: int = 0
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether it ended itself, as it was told to."""
+        return (self.how, self.status) == ("exit", 0)
+
+
+class Post:
+    """The place, and the process that fills it now, if there is one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.process: Process | None = None
+        self.is_paused = False
+        self._ended: asyncio.Future[Ended | None] | None = None
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether a process lives here; a paused one does."""
+        return self.process is not None
+
+    async def fill(self, main: Coroutine[Any, Any, Ended | None]) -> Ended | None:
+        """Let a new process run `main`; what that returned, or how the process was ended."""
+        self.process = Process()
+        self._ended = asyncio.get_running_loop().create_future()
+        self.process.start(main).add_done_callback(self._on_done)
+        return await self._ended
+
+    def end(self, ended: Ended) -> bool:
+        """Kill the process: it does nothing any more. False when none is there."""
+        if self.process is None or self._ended is None:
+            return False
+        self.process.kill()
+        self._empty()
+        self._ended.set_result(ended)
+        return True
+
+    def pause(self) -> bool:
+        """Let the process stand still. False when none is there, or it does already."""
+        if self.process is None or self.is_paused:
+            return False
+        self.process.stop()
+        self.is_paused = True
+        return True
+
+    def resume(self) -> bool:
+        """Let the process go on. False when none is paused here."""
+        if self.process is None or not self.is_paused:
+            return False
+        self.is_paused = False
+        self.process.resume()
+        return True
+
+    def _empty(self) -> None:
+        self.process = None
+        self.is_paused = False
+
+    def _on_done(self, task: asyncio.Task[Ended | None]) -> None:
+        if self._ended is None or self._ended.done() or task.cancelled():
+            return  # it was killed before, or the simulation is over
+        self._empty()
+        error = task.exception()
+        if error is not None:
+            self._ended.set_exception(error)
+        else:
+            self._ended.set_result(task.result())
+
+
 BIRTH_S: Final = 0.05  # from a robot's death to its next process; the restart policy's delay comes on top
+
+
 RELAY_S: Final = 0.05  # from a relay's death to the next one
+
+
 SERVER_S: Final = 0.3  # from the server's death until it answers again
+
+
 SILENCE_S: Final = 2.0  # after which a robot that stands still is killed
+
+
 _SIGKILL: Final = -9  # as a status
 
 

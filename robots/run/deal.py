@@ -6,14 +6,40 @@ Pure: it draws everything from the seed, and reaches nothing.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from math import ceil
+from typing import Annotated, Any
+
+import msgspec
 
 from broker.control_entries import PlanChange
 from broker.envelope import robot_name
 from broker.ports.run import Dealing
 from robots.journal import Entry, Header, PartKept, encode_entry
-from robots.robot import Terms, encode_terms
 from robots.secret import Part, cut, holders
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the order `dealt` tells every robot. It tells nothing of the secret, not even how many parts there are."""
+
+    robots: Positive
+    shards: Positive
+    seed: int
+    tick_us: Positive
+    quiet_period_us: int
+    median_delay_us: int
+
+    @property
+    def quiet_ticks(self) -> int:
+        """Ticks that must be executed without news: the quiet period, rounded up."""
+        return ceil(self.quiet_period_us / self.tick_us)
+
+
+encode_terms = msgspec.msgpack.Encoder().encode
+
+
+decode_terms = msgspec.msgpack.Decoder(Terms).decode
 
 
 class Deal:

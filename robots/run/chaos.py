@@ -5,6 +5,10 @@ A deed stands in the fleet log before it is done, because a death must not be ch
 while the server is away, deeds wait. What cannot be done must not stand there, or it would excuse a death all the same:
 the victims are asked before. Only the end of a pause that has begun never waits, whether its time is over or
 somebody resumes the process before: it may be the server that is paused.
+
+The lie that the lab tells a robot when a deed asks for it: another word for a part that the robot was dealt.
+
+It looks like an update from another robot, and bears the lab's mark: an incarnation that no life ever reaches. Pure.
 """
 
 from __future__ import annotations
@@ -16,13 +20,15 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Protocol
 
-from broker.envelope import is_robot, robot_name
+from broker.envelope import Envelope, encode, is_robot, robot_name
 from broker.errors import Unavailable
 from broker.faults.dice import Dice
 from broker.faults.process_faults import Amnesia, Contradict, Crash, Kill, Pause, Restart, Resume, Victim
 from broker.faults.schedule import Due
 from broker.ports.robot import Deed, FleetRow
 from broker.ports.run import FleetLog
+from robots.messages import Update, encode_message, kind_of
+from robots.secret import Part
 from telemetry.events import AnyEvent, DeedDone, DeedFailed
 
 _KINDS: Final[dict[str, Callable[[str], bool]]] = {
@@ -272,3 +278,22 @@ def _do(fault: Kill | Pause | Restart | Crash | Contradict | Amnesia, name: str,
             return victims.contradict(name)
         case Amnesia():
             return victims.amnesia(name)
+
+
+INCARNATION: Final = 1 << 32
+"""Whom nobody must take for a life."""
+
+
+_LIES: Final = ("lie ", "another lie ")
+
+
+_EXCHANGE: Final = bytes(8)  # none that anybody began
+
+
+def contradiction(run: str, part: Part, robot: str, sender: str, number: int) -> bytes:
+    """A frame that tells `robot` a wrong word for `part`, which it was dealt, as if `sender` had said so. It is the
+    lab's `number`-th to it (from 1): two are no repeats."""
+    word = next(word for word in _LIES if word != part.word)
+    lie = Update((Part(part.index, word, part.last),))
+    envelope = Envelope(run, sender, INCARNATION, robot, number, _EXCHANGE, kind_of(lie), encode_message(lie))
+    return encode(envelope)
