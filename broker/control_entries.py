@@ -38,11 +38,7 @@ class Birth(msgspec.Struct, frozen=True, array_like=True, tag="born"):
 
 
 Control = PlanChange | Birth
-
-
 encode_control = msgspec.msgpack.Encoder().encode
-
-
 _decode_control = msgspec.msgpack.Decoder(PlanChange | Birth).decode
 
 

@@ -16,8 +16,6 @@ from typing import Annotated, Final
 import msgspec
 
 MAX_NAME: Final = 16  # characters of a robot's or a run's name
-
-
 _RUN: Final = re.compile(f"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
 
 
@@ -43,20 +41,10 @@ def shard_of(robot: str, shards: int) -> int:
 
 
 MAX_BODY: Final = 72 * 1024  # bytes; an honest body is at most 32 KiB of parts beside a bitmap of as many
-
-
 MAX_FRAME: Final = MAX_BODY + 512
-
-
 MAX_COUNT: Final = 1 << 40  # lives, and envelopes of a pair in one life
-
-
 KINDS: Final = ("summary", "answer", "update")
-
-
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
-
-
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
 
 
@@ -80,11 +68,7 @@ class Garbage(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
 _decode = msgspec.msgpack.Decoder(Envelope).decode
-
-
 _CHECKSUM: Final = struct.Struct(">I")
 
 

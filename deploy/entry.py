@@ -11,7 +11,6 @@ _is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # els
 if _is_heard:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import deploy.started  # noqa: E402, F401
 from deploy.commands import main as _main  # noqa: E402
 
 

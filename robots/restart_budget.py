@@ -17,15 +17,11 @@ from robots.supervision import GiveUp, Restart, RestartPolicy
 FENCED: Final = 75  # os.EX_TEMPFAIL
 """Exit status (75) of a process whose robot has a later life elsewhere."""
 
-
 RECALL_US: Final = 5_000_000
 """So long after a restart of a robot, or of its RQ worker, may a death be the restart's doing: who is told to end in
 order and does not is killed within 2 s. As a rule nobody has to be."""
 
-
 SERVER: Final = "redis"  # as a victim
-
-
 _EXCUSES: Final = ("kill", "restart", "pause", "amnesia")
 
 

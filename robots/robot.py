@@ -52,14 +52,8 @@ from telemetry.events import (
 from telemetry.pipeline import Emitter, Next
 
 PATIENCE_US: Final = 1_000_000  # of one look at the orders
-
-
 FEW_ROBOTS: Final = 3  # so few talk to all others in every tick
-
-
 FINISH_US: Final = 500_000  # for a life that is recalled to deal with what it has in hand
-
-
 LOOK_S: Final = 0.005  # between two looks whether it has
 
 

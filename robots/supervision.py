@@ -20,8 +20,6 @@ from telemetry.clock import Clock
 from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
 
 T = TypeVar("T")
-
-
 RETRY_PAUSE_S: Final = 0.1  # between tries; the ports themselves have insisted before they gave up
 
 

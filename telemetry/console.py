@@ -20,14 +20,8 @@ from telemetry.events import (
 from telemetry.view import View
 
 Result = Mapping[str, Any]
-
-
 _MOST_DETAIL: Final = 120  # characters of an event's own fields in a line
-
-
 _MOST_PARTS: Final = 10  # of those that a robot which waits alone holds
-
-
 _MOST_SHOWN: Final = 240  # characters of a text that anybody may have written
 
 

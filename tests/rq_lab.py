@@ -24,15 +24,15 @@ from broker.streams.embedded import find_binary
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.fleet_log import StreamFleetLog
-from deploy import pulse
-from deploy.fleet import Fleet
-from deploy.forking import release_signals
-from deploy.holding import QUEUE
-from deploy.relay_process import relay
-from deploy.robot_job import LIVES
-from deploy.robot_queue import LostJobs, enqueue_robot, look, requeue
-from deploy.rq_job import ROBOT_JOB, RobotJob
-from deploy.rq_worker import work
+from deploy.fleet.relay_main import relay
+from deploy.processes.children import Fleet
+from deploy.processes.forking import release_signals
+from deploy.rq import heartbeat as pulse
+from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob
+from deploy.rq.leases import QUEUE
+from deploy.rq.observed import LostJobs
+from deploy.rq.queue import enqueue_robot, look, requeue
+from deploy.rq.worker import work
 from robots.journal import Header, PartKept, encode_entry
 from robots.run.deal import Terms, encode_terms
 from robots.secret import cut

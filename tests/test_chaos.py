@@ -9,8 +9,8 @@ import pytest
 
 from broker.faults.process_faults import WORKERS
 from broker.ports.robot import Death, Deed
-from deploy.filing import close_record, open_record, settings_row
-from deploy.prepared import prepare
+from deploy.config.experiment import prepare
+from deploy.lifecycle.recording import close_record, open_record, settings_row
 from robots.journal import PartKept, decode_entry
 from robots.robot import Life
 from robots.run.chaos import INCARNATION

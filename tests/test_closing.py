@@ -24,15 +24,16 @@ from broker.streams.run.control import StreamDesk
 from broker.streams.run.events import append_events
 from broker.streams.run.runs import StreamRuns, read_course
 from broker.streams.run.supervisor_lease import SupervisorLease
-from deploy import closing, relay_process
-from deploy.brief import read_papers
-from deploy.closing import close, forget_run, record_run, succeeding
+from deploy.attach.context import read_papers
+from deploy.attach.discovery import Whereabouts
 from deploy.commands import deal, main
 from deploy.commands.relay import _relay
-from deploy.commands.serving import RunLost, Service, serve
+from deploy.commands.service import RunLost, Service, serve
 from deploy.commands.supervise import _supervise
-from deploy.discovery import Whereabouts
-from deploy.endings import Endings
+from deploy.fleet import relay_main as relay_process
+from deploy.lifecycle import closing
+from deploy.lifecycle.closing import close, forget_run, record_run, succeeding
+from deploy.processes.signals import Endings
 from telemetry.events import RobotBorn, Stamped
 from telemetry.record.folder import NoSuchRun
 from telemetry.stream.publisher import encode_events

@@ -281,7 +281,7 @@ def test_rqs_own_command_runs_robots_too_and_one_more_lets_a_robot_join(cluster:
     cluster.start("supervise")
     cluster.start("relay")
     cluster.deal("-n", "2", "--for", "6s")
-    command = [str(Path(sys.executable).with_name("rq")), "worker", "-w", "deploy.rq_worker.RobotWorker"]
+    command = [str(Path(sys.executable).with_name("rq")), "worker", "-w", "deploy.rq.worker.RobotWorker"]
     environment = cluster.place.environment
     several = [
         subprocess.Popen([*command, "--url", cluster.server.url, "robots"], env=environment, stderr=subprocess.DEVNULL)

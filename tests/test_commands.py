@@ -12,7 +12,9 @@ import pytest
 from waiting import await_true
 
 from deploy.commands import main
-from deploy.settings import Unfit, load_deal, load_settings
+from deploy.config.experiment import load_deal
+from deploy.config.settings import load_settings
+from deploy.errors import Unfit
 
 ROOT = Path(__file__).parent.parent
 

@@ -20,9 +20,8 @@ from typing import Any
 import pytest
 from mortal_ports import Doom, mortal_ports, mortal_relay
 
-from deploy.commands.options import Experiment
 from deploy.commands.run import Manner, run
-from deploy.settings import DEFAULT_SECRET
+from deploy.config.settings import DEFAULT_SECRET, Experiment
 from robots.secret import cut
 
 pytestmark = [
@@ -82,9 +81,9 @@ class Mortals:
 
     def run(self) -> int:
         """The exit code of the whole run."""
-        self._monkeypatch.setattr("deploy.robot_job.ports_for", mortal_ports(*self._dooms))
-        self._monkeypatch.setattr("deploy.relay_process.RelayProcess", mortal_relay(*self._dooms))
-        self._monkeypatch.setattr("deploy.live_run.STARTED_S", time.monotonic())
+        self._monkeypatch.setattr("deploy.rq.job.ports_for", mortal_ports(*self._dooms))
+        self._monkeypatch.setattr("deploy.fleet.relay_main.RelayProcess", mortal_relay(*self._dooms))
+        self._monkeypatch.setattr("deploy.lifecycle.live_run.STARTED_S", time.monotonic())
         experiment = Experiment(**TERMS, **NETWORK, runs_dir=str(self._folder / "runs"))
         try:
             return run(experiment=experiment, manner=Manner(ui="plain"))

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from broker.faults.schedule import Timed
-from deploy.again import Unrepeatable
 from deploy.commands import main
-from deploy.fault_plan import bounds_of, load_plan
-from deploy.prepared import prepare
-from deploy.settings import Unfit, load_settings
+from deploy.config.experiment import bounds_of, load_plan, prepare
+from deploy.config.settings import load_settings
+from deploy.errors import Unfit, Unrepeatable
 
 LONG_TARGET = ",".join(["r0", "r2", "r4", "r6", "r8", "r10", *(f"r{number}" for number in range(1000, 2356, 2))])
 """A target that is as long as what is read may be, but longer when it is written out."""

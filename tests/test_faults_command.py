@@ -28,11 +28,10 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.plan_log import StreamRequests
-from deploy import asking
+from deploy.attach import live_plan as asking
+from deploy.attach.discovery import Whereabouts, find_live
 from deploy.commands import main
-from deploy.discovery import Whereabouts, find_live
-from deploy.environment import Unable
-from deploy.settings import Unfit
+from deploy.errors import Unable, Unfit
 from telemetry.record.folder import NoSuchRun
 
 pytestmark = pytest.mark.live

@@ -18,8 +18,8 @@ from broker.relay.core import Fate, parse_id
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.robot.register import StreamRegister
-from deploy.robot_queue import enqueue_robot
-from deploy.rq_worker import LEASE_S
+from deploy.rq.leases import LEASE_S
+from deploy.rq.queue import enqueue_robot
 from robots.restart_budget import FENCED
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from waiting import await_true, is_alive
 
-from deploy.fleet import Death, Fleet
-from deploy.forking import start_time
-from deploy.janitor import Janitor
+from deploy.processes.children import Death, Fleet
+from deploy.processes.forking import start_time
+from deploy.processes.janitor import Janitor
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 

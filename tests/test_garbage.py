@@ -16,6 +16,7 @@ from broker.control_entries import Met, PlanChange
 from broker.errors import Fenced, JournalLost, RunGone
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
+from broker.faults.scheduler import conductor_so_far
 from broker.ports.robot import Death, Deed
 from broker.ports.run import Dealing, RegisterRow
 from broker.relay.core import Fate
@@ -29,9 +30,9 @@ from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.injection import StreamHands
 from broker.streams.run.runs import StreamRuns, read_course
 from broker.streams.run.supervisor_lease import SupervisorLease
-from deploy.brief import NoPapers, papers_of, read_brief
-from deploy.conducted import conductor_so_far
-from deploy.discovery import newest_on, newest_unrecorded
+from deploy.attach.context import papers_of, read_brief
+from deploy.attach.discovery import newest_on, newest_unrecorded
+from deploy.errors import NoPapers
 from robots.journal import Header, encode_entry
 from robots.run.deal import Terms, encode_terms
 from robots.run.record_rows import journal_rows, register, streams

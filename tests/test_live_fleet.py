@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from broker.streams.connection import connect
-from deploy.brief import Brief
-from deploy.fleet import Death
-from deploy.live_fleet import LiveFleet
-from deploy.server import Server
-from deploy.vantage import vantage_on
+from deploy.attach.context import Brief, vantage_on
+from deploy.fleet.local import LiveFleet
+from deploy.processes.children import Death
+from deploy.processes.server import Server
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
 from telemetry.events import Stamped, WorkerGaveUp

@@ -23,12 +23,12 @@ from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer, find_binary
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamDesk
-from deploy.closing import is_stopped
-from deploy.event_feed import EventFeed
-from deploy.fleet import Death
-from deploy.relays import Relays
-from deploy.settings import DEFAULT_SECRET
+from deploy.config.settings import DEFAULT_SECRET
+from deploy.fleet.relays import Relays
+from deploy.lifecycle.closing import is_stopped
+from deploy.processes.children import Death
 from telemetry.events import Event, RobotStarted, Stamped, WorkerGaveUp
+from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import encode_events
 
 pytestmark = [

@@ -37,10 +37,9 @@ from broker.streams.run.events import StreamEventSource
 from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
 from broker.streams.run.runs import StreamRuns
 from broker.streams.run.supervisor_lease import SupervisorLease
-from deploy.event_feed import EventFeed
 from telemetry.clock import SystemClock
 from telemetry.events import RobotStarted, Stamped
-from telemetry.stream.feed import EventSource
+from telemetry.stream.feed import EventFeed, EventSource
 from telemetry.stream.publisher import encode_events
 
 PLAN = PlanChange((Planned(0, "loss 0.5"),))

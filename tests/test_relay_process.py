@@ -39,7 +39,7 @@ from broker.streams.relay.lease import POLL_S, Lease
 from broker.streams.relay.wire import GROUP, Line
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.events import StreamEventSource
-from deploy.relay_process import volunteer
+from deploy.fleet.relay_main import volunteer
 from robots.run.deal import Terms, encode_terms
 from telemetry.events import AnyEvent, FatesDecided, PlanChanged, RelayCongested, RelayDeposed, RelayResumed
 from telemetry.stream.publisher import decode_events

@@ -3,7 +3,7 @@
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from deploy.relay_watch import RelayWatch
+from deploy.supervisor.leadership import RelayWatch
 from telemetry.events import RelayMissing
 
 

@@ -17,14 +17,13 @@ from broker.ports.run import Dealing
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.fleet_log import StreamFleetLog
-from deploy.brief import Brief
-from deploy.holding import QUEUE
-from deploy.idle_workers import HEARD_S, IDLE_S, IdleWorkers, WorkerSeen, kept_name
-from deploy.robot_keeper import WAIT_S, RobotKeeper
-from deploy.robot_queue import enqueue_robot, look, requeue, rq_workers
-from deploy.rq_job import RobotJob
-from deploy.rq_worker import LEASE_S, RobotWorker
-from deploy.vantage import vantage_on
+from deploy.attach.context import Brief, vantage_on
+from deploy.rq.job import RobotJob
+from deploy.rq.leases import LEASE_S, QUEUE
+from deploy.rq.observed import HEARD_S, IDLE_S, IdleWorkers, WorkerSeen, kept_name
+from deploy.rq.queue import enqueue_robot, look, requeue, rq_workers
+from deploy.rq.worker import RobotWorker
+from deploy.supervisor.membership import WAIT_S, RobotKeeper
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
 from telemetry.events import RobotJoined, RobotLost, RobotWaiting
@@ -160,7 +159,7 @@ def test_a_death_is_told_once_though_the_server_goes_away_before_the_robot_is_qu
             raise troubles.pop()
         return requeue(*arguments)
 
-    monkeypatch.setattr("deploy.robot_keeper.requeue", requeue_when_answered)
+    monkeypatch.setattr("deploy.supervisor.membership.requeue", requeue_when_answered)
     with pytest.raises(Unavailable):
         keeper.attend(LEASE_S + 1)
     # When it answers at the next look / Then both are queued at once, and each death was told once
@@ -211,7 +210,7 @@ def test_a_robot_that_waits_twice_outlives_trouble_in_between(keeper: Keeper, mo
         raise Unavailable("away")
 
     with monkeypatch.context() as trouble:
-        trouble.setattr("deploy.robot_keeper.rq_workers", away)
+        trouble.setattr("deploy.supervisor.membership.rq_workers", away)
         with pytest.raises(Unavailable):
             keeper.attend()
     # When it is lost and waits again / Then that is told anew

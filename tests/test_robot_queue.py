@@ -12,11 +12,11 @@ from waiting import await_true
 
 from broker.errors import Unavailable
 from broker.streams.embedded import EmbeddedServer
-from deploy.holding import QUEUE, claim, put_back
-from deploy.robot_job import job_id, names_in
-from deploy.robot_queue import JobSeen, LostJobs, enqueue_robot, look, requeue, revoke
-from deploy.rq_job import RobotJob
-from deploy.rq_worker import LEASE_S, RobotWorker
+from deploy.rq.job import RobotJob, job_id, names_in
+from deploy.rq.leases import LEASE_S, QUEUE, claim, put_back
+from deploy.rq.observed import JobSeen, LostJobs
+from deploy.rq.queue import enqueue_robot, look, requeue, revoke
+from deploy.rq.worker import RobotWorker
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 

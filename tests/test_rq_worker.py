@@ -28,13 +28,11 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.fleet_log import StreamFleetLog
-from deploy import pulse
-from deploy.holding import QUEUE
-from deploy.job_board import JobBoard
-from deploy.robot_job import LIVES, RECALL_S
-from deploy.robot_queue import enqueue_robot, withdraw_robot, withdraw_workers
-from deploy.rq_job import ROBOT_JOB, RobotJob
-from deploy.rq_worker import GRACE_S, HEARTBEAT_S, LEASE_S, SILENCE_S, RobotWorker
+from deploy.rq import heartbeat as pulse
+from deploy.rq.job import LIVES, RECALL_S, ROBOT_JOB, RobotJob
+from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE
+from deploy.rq.queue import JobBoard, enqueue_robot, withdraw_robot, withdraw_workers
+from deploy.rq.worker import GRACE_S, SILENCE_S, RobotWorker
 from robots.journal import Header, encode_entry
 from robots.restart_budget import FENCED
 from robots.robot import FINISH_US
@@ -414,7 +412,7 @@ def test_rqs_own_command_runs_our_worker_by_our_rules(lab):
     # Given RQ's command line, with no option that would make it safe
     witness = lab.folder / "executed"
     command = [sys.executable, "-m", "rq.cli", "worker", "-u", lab.server.url]
-    command += ["-w", "deploy.rq_worker.RobotWorker", QUEUE]
+    command += ["-w", "deploy.rq.worker.RobotWorker", QUEUE]
     log = (lab.folder / "rq.log").open("wb")
     with log, subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parent.parent) as process:
         try:

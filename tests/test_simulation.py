@@ -12,7 +12,7 @@ from broker.faults.fate import median_delay_us
 from broker.faults.grammar import Line, lines_of, parse_line
 from broker.faults.message_faults import AnyFault, Delay, Duplicate, Loss, Reorder
 from broker.faults.schedule import timed
-from deploy.settings import DEFAULT_SECRET
+from deploy.config.settings import DEFAULT_SECRET
 from robots.journal import Completed, decode_entry
 from robots.messages import Summary
 from robots.run.deal import Deal, Terms

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.event_feed import EventFeed
-from deploy.robot_job import _publish
-from deploy.spills import Left, collecting, spill_for
+from deploy.rq.job import _publish
 from telemetry.events import RobotStarted, Stamped
+from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import Publisher, encode_events
-from telemetry.stream.spill import LONGEST, FileSpill, frames_in
+from telemetry.stream.spill import LONGEST, FileSpill, Left, collecting, frames_in, spill_for
 
 RUN = "abc123"
 

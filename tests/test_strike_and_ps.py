@@ -19,7 +19,7 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.commands import main
-from deploy.prepared import prepare
+from deploy.config.experiment import prepare
 from robots.supervision import RestartPolicy
 
 ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux")

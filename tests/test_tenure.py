@@ -14,9 +14,8 @@ from broker.faults.schedule import timed
 from broker.ports.robot import Deed
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.plan_log import StreamRequests
-from deploy.brief import Brief
-from deploy.tenure import Tenure
-from deploy.vantage import Vantage, vantage_on
+from deploy.attach.context import Brief, Vantage, vantage_on
+from deploy.supervisor.leadership import Tenure
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
 

@@ -5,10 +5,9 @@ import signal
 import pytest
 
 from broker.streams.connection import connect
-from deploy.brief import Brief
-from deploy.robot_queue import JobSeen
-from deploy.vantage import vantage_on
-from deploy.victims import LiveVictims
+from deploy.attach.context import Brief, vantage_on
+from deploy.rq.observed import JobSeen
+from deploy.supervisor.injector import LiveVictims
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
 

@@ -10,8 +10,6 @@ import struct
 from typing import Final
 
 _INSTANCES_PER_DIGEST: Final = 8
-
-
 _unpack = struct.Struct(">16I").unpack
 
 

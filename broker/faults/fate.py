@@ -32,8 +32,6 @@ from broker.faults.message_faults import (
 from broker.faults.syntax import EVERYONE
 
 BLOCK: Final = 1024  # numbers; at the first of each block the chain begins anew
-
-
 _MEMORY: Final = 65_536  # pairs of robots (and lives) whose last state is remembered
 
 
@@ -102,8 +100,6 @@ class Fated(msgspec.Struct, frozen=True, gc=False):
 
 
 _LOST: Final = Fated(())
-
-
 _UNHARMED: Final = Fated((0,))
 
 

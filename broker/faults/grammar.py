@@ -20,14 +20,8 @@ from broker.faults.process_faults import DEED_READERS, Pause, ProcessFault
 from broker.faults.syntax import EVERYONE, TARGET_HELP, Target, Word, Words, _time, format_duration, one_of, whole
 
 T = TypeVar("T")
-
-
 MOST_LINES: Final = 256
-
-
 SHORTEST_EVERY_US: Final = 10_000
-
-
 Harm = AnyFault | ProcessFault
 
 

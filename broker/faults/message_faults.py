@@ -19,17 +19,9 @@ from broker.faults.dice import Throw
 from broker.faults.syntax import EVERYONE, TARGET_HELP, Target, Word, Words, _time, format_duration, read_target
 
 Deliveries = tuple[int, ...]
-
-
 REORDER_US: Final = (10_000, 50_000)  # the extra delay of a reordered copy, uniform
-
-
 LONGEST_DELAY_US: Final = 60_000_000
-
-
 _HALF_STEP: Final = 2.0**-33  # a die has 2^32 faces; its middle is never 0 or 1
-
-
 _normal = NormalDist().inv_cdf
 
 
@@ -236,9 +228,7 @@ class Throttle(msgspec.Struct, frozen=True):
 Shaping = Loss | Duplicate | Delay | LognormalDelay | Reorder
 """Faults that make other deliveries of deliveries."""
 
-
 AnyFault = Partition | BurstLoss | Shaping | Corrupt | Throttle
-
 
 ORDER: Final = ("partition", "burst-loss", "loss", "duplicate", "delay", "reorder", "corrupt", "throttle")
 """The order in which faults of a plan act, by name, whatever the order in which they were given."""
@@ -254,32 +244,14 @@ def _text(*words: str) -> str:
 
 
 MOST_PER_SECOND: Final = 1_000_000.0
-
-
 LEAST_PER_SECOND: Final = 0.001
-
-
 LARGEST_SHARE: Final = 0.999999
-
-
 LONGEST_BURST: Final = 1_000_000.0  # envelopes
-
-
 MOST_COPIES: Final = 10
-
-
 LARGEST_SIGMA: Final = 3.0
-
-
 _NUMBER: Final = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-
-
 _COPIES: Final = re.compile(r"x([0-9]{1,3})")
-
-
 _ROUNDING: Final = 1e-9
-
-
 _DELAY_HELP: Final = "a delay such as 20ms, 5ms..20ms or 20ms~0.5 (median, sigma)"
 
 

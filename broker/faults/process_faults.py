@@ -123,20 +123,12 @@ class Amnesia(_Deed, frozen=True):
 
 ProcessFault = Kill | Pause | Resume | Restart | Crash | Contradict | Amnesia
 
-
 DEEDS: Final = ("kill", "pause", "resume", "restart", "crash", "contradict", "amnesia")
 """Their names."""
 
-
 _NUMBERED: Final = re.compile(r"(rq:r|relay:|r)([0-9]{1,7})")
-
-
 _KINDS: Final[Mapping[str, Literal["robot", "rq", "relay"]]] = {"r": "robot", "rq:r": "rq", "relay:": "relay"}
-
-
 _VICTIM_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, supervisor, redis or robot (any)"
-
-
 _SUPERVISED_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, redis or robot (any)"
 
 

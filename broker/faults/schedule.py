@@ -24,8 +24,6 @@ from broker.faults.grammar import Heal, Line, When
 from broker.faults.process_faults import ProcessFault
 
 FOREVER_US: Final = 1 << 62
-
-
 TRIAL_US: Final = 1_000_000  # so long is a dated fault without an end in force before it counts as tried
 
 

@@ -4,6 +4,10 @@ Nobody is told from here: whoever holds the conductor puts its changes into ever
 has its deeds done (robots/run/chaos.py).
 
 How to ask for a change of a running plan: `set LINES`, `clear WHAT` or `heal`. Read here, done elsewhere.
+
+A run's conductor as it stands now: one that got the same requests, at the same times, as those who conducted it.
+
+For a supervisor that takes over, and for onlookers. Nobody is told anything from here.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from broker.control_entries import PlanChange, Planned
+from broker.control_entries import Met, PlanChange, Planned
 from broker.faults.grammar import MOST_LINES, Harm, Heal, Line, When, read_harm, read_lines
 from broker.faults.message_faults import ORDER
 from broker.faults.process_faults import DEEDS, ProcessFault
@@ -79,11 +83,7 @@ def _what(words: list[Word], rest: Word) -> str | Harm | int:
 
 
 LONGEST_PLAN: Final = 32 * 1024  # characters; a plan change with as many is still a frame that relays take
-
-
 SHORT_PLAN: Final = f"a plan of {MOST_LINES} lines and {LONGEST_PLAN} characters"
-
-
 _BEFORE_GO_US: Final = -1
 
 
@@ -184,3 +184,19 @@ class Conductor:
         if isinstance(line.fault, ProcessFault):
             start_us = max(start_us, self._agenda.next_free_us)
         return Line(line.fault, When(start_us, when.duration_us, when.every_us))
+
+
+BEFORE_GO_US: Final = -1  # whenever that was: before `go` it is always the same to a conductor
+
+
+def conductor_so_far(plan: Iterable[Timed], for_us: int, met: Iterable[Met], go_ms: int | None) -> Conductor:
+    """The conductor of `plan`, after the requests among the changes that a relay has `met`. `go_ms` is when the order
+    `go` was given, by the server's clock; None: not yet."""
+    conductor, answered = Conductor(plan, for_us), set[str]()
+    for change in met:
+        request = change.change.request
+        if request and request not in answered and not change.change.refusal:
+            answered.add(request)  # its control entry stands twice when a reply was lost
+            after_go_us = BEFORE_GO_US if go_ms is None else max(BEFORE_GO_US, (change.at_ms - go_ms) * 1000)
+            conductor.answer(request, change.change.words, after_go_us)
+    return conductor

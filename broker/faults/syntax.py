@@ -20,11 +20,7 @@ from typing import Final
 import msgspec
 
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
-
-
 _SHAPE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(us|ms|s|m|h)")
-
-
 _LONGEST_US = 366 * 24 * _UNITS_US["h"]
 
 
@@ -50,8 +46,6 @@ def format_duration(microseconds: int) -> str:
 
 
 LONGEST_TEXT: Final = 4096  # characters
-
-
 _SHOWN: Final = 60  # characters of a text or a word that a complaint repeats
 
 
@@ -168,13 +162,8 @@ def _time(word: Word, allowed: str = _TIME_HELP) -> int:
 Side = tuple[tuple[int, int], ...]
 """Robots as ranges (first and last number), in order, with a gap between each and the next: see `side_of`."""
 
-
 TARGET_HELP: Final = "a target such as r03, r03>r05 or r00..r02|r03..r05"
-
-
 _ROBOT: Final = re.compile(r"r([0-9]{1,7})")
-
-
 _ROBOT_HELP: Final = "a robot such as r03, or a range such as r00..r02"
 
 

@@ -30,10 +30,7 @@ from broker.relay.state import Detained, History, Throttles, Waiting
 from telemetry.events import FatesDecided, PlanChanged
 
 BATCH: Final = 256  # entries of an outbox in one read
-
-
 NEVER_US: Final = 1 << 62  # later than anything is due: what is put out by then is put out at once
-
 
 Passing = Callable[[str], None]
 """Told where a relay is: `taken` (entries read, nothing written), `noted` (control entries copied), `put-out` (fates
@@ -47,10 +44,7 @@ def pass_by(_point: str) -> None:
 Id = tuple[int, int]
 """An entry's id as its place in the order: (milliseconds of the server's clock, number within the millisecond)."""
 
-
 MAX_TRACE: Final = 64  # bytes
-
-
 _is_robot = lru_cache(maxsize=1 << 16)(is_robot)
 
 

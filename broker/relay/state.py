@@ -30,7 +30,6 @@ from broker.faults.message_faults import Deliveries
 
 T = TypeVar("T")
 
-
 Place = tuple[int, int]
 """Where something stands in the outbox."""
 
@@ -63,8 +62,6 @@ class Detained(Generic[T]):
 
 
 LONGEST_WAIT_US: Final = 5_000_000
-
-
 PAIRS_LIMIT: Final = 65_536  # pairs remembered; beyond it, those that are free soonest are forgotten
 
 
@@ -102,7 +99,6 @@ class Throttles:
 
 
 READY_LIMIT: Final = 64  # plans
-
 
 NO_PLAN: Final = PlanChange(())
 """What is in force before the first plan: nothing harms."""
@@ -149,8 +145,6 @@ def _plan_of(faults: tuple[Planned, ...]) -> Plan:
 
 
 HELD_LIMIT: Final = 100_000  # things
-
-
 HELD_BYTES_LIMIT: Final = 256 << 20
 
 

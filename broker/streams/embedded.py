@@ -20,20 +20,10 @@ from broker.parent_death import die_with_parent
 from broker.streams.connection import connect
 
 BINARIES: Final = ("redis-server", "valkey-server")
-
-
 _START_S: Final = 10.0
-
-
 _STOP_S: Final = 5.0
-
-
 _LONGEST_SOCKET_PATH: Final = 107  # bytes; the kernel's 108 with the closing zero
-
-
 _SOCKET: Final = "redis.sock"
-
-
 _LOG: Final = "server.log"
 
 

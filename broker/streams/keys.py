@@ -10,71 +10,27 @@ from typing import Final
 
 # Fields, as bytes: that is how they come back.
 ENVELOPE: Final = b"e"  # outbox, inbox: a frame
-
-
 CONTROL: Final = b"x"  # outbox, control: a control entry's frame
-
-
 COPY: Final = b"c"  # inbox: the copy's number
-
-
 TRACE: Final = b"t"  # outbox, inbox: a trace context, which the broker only passes on
-
-
 CONTENT: Final = b"j"  # journal
-
-
 NONCE: Final = b"n"  # journal, birth, register: the life that wrote; requests: the wish; deaths: the telling
-
-
 AT: Final = b"t"  # birth, of an attempt: the server's time in microseconds
-
-
 ROBOT: Final = b"r"  # register
-
-
 INCARNATION: Final = b"i"  # register
-
-
 SECRET: Final = b"s"  # register
-
-
 FATES: Final = b"f"  # fates: a msgpack list of fates
-
-
 REDONE: Final = b"r"  # fates: a msgpack list of ids that are about to be redone
-
-
 EVENTS: Final = b"f"  # events: a batch of events
-
-
 ORDER: Final = b"o"  # orders: dealt, go, joined, crash, stop
-
-
 WORDS: Final = b"c"  # orders: the terms, the robot, the worker, or the reason
-
-
 SHAPE: Final = b"d"  # orders, of `dealt`: msgpack [shards, names of the robots]
-
-
 REQUEST: Final = b"q"  # requests: what a person asks of whoever conducts the run
-
-
 PAPER: Final = b"p"  # papers: opaque
-
-
 DEED: Final = b"d"  # deeds: what the RQ worker of a robot is to do, and to whom
-
-
 BEFELL: Final = b"d"  # deaths: a deed or a death, as msgpack
-
-
 RUNS: Final = "lab:runs"  # the runs that were dealt on this server, by time
-
-
 FIRST_ID: Final = "0-1"
-
-
 GREATEST_ID: Final = "18446744073709551615-18446744073709551615"  # nothing can ever follow it
 
 

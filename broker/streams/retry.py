@@ -19,27 +19,19 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from broker.errors import Unavailable
 
 PATIENCE_S: Final = 5.0
-
-
 _FIRST_PAUSE_S: Final = 0.01
-
-
 _LONGEST_PAUSE_S: Final = 0.5
-
 
 OUTAGE: Final = (RedisConnectionError, RedisTimeoutError)
 """The reply is lost: it is not known whether the command took effect."""
 
-
 TROUBLE: Final = (*OUTAGE, ResponseError, WatchError)
 """The above, or the server refused (out of memory, still loading, an id too low, a watched stream changed)."""
-
 
 _PASSING: Final = {
     *("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF"),
     *("NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNBLOCKED"),
 }
-
 
 Result = TypeVar("Result")
 

@@ -11,13 +11,12 @@ from typing import Final
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from broker.streams.connection import ServerUnfit
-from deploy.again import Unrepeatable
-from deploy.commands import deal, faults, ps, relay, run, runs, simulate, stop, strike, supervise, verify, worker
-from deploy.commands.options import INTERRUPTED
+from deploy.commands import deal, faults, ps, relay, run, runs, simulate, stop, supervise, verify, worker
+from deploy.commands import inject as strike
 from deploy.commands.output import tell
-from deploy.environment import Unable
-from deploy.settings import Unfit
-from deploy.version import version
+from deploy.config.host import version
+from deploy.config.settings import INTERRUPTED
+from deploy.errors import Unable, Unfit, Unrepeatable
 from telemetry.record.folder import NoSuchRun
 
 USAGE: Final = 2

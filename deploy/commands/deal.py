@@ -14,17 +14,16 @@ from broker.faults.process_faults import ProcessFault
 from broker.faults.scheduler import Conductor
 from broker.streams.connection import check_server, connect
 from broker.streams.run.control import StreamDesk
-from deploy.brief import papers_of
-from deploy.closing import remove
-from deploy.commands.options import Experiment, given
+from deploy.attach.context import papers_of
+from deploy.attach.events import RunEvents
 from deploy.commands.output import show
-from deploy.environment import Unable
-from deploy.filing import json_line, settings_row
-from deploy.prepared import Prepared, prepare
-from deploy.robot_queue import enqueue_robot
-from deploy.run_events import RunEvents
-from deploy.settings import MOST_LIVE, Unfit
-from deploy.version import version
+from deploy.config.experiment import Prepared, prepare
+from deploy.config.host import version
+from deploy.config.settings import MOST_LIVE, Experiment, given
+from deploy.errors import Unable, Unfit
+from deploy.lifecycle.closing import remove
+from deploy.lifecycle.recording import json_line, settings_row
+from deploy.rq.queue import enqueue_robot
 from telemetry.events import RunDealt
 
 EXAMPLES: Final = """\

@@ -16,13 +16,24 @@ from cyclopts import App, Parameter
 from broker.control_entries import Planned
 from broker.faults.grammar import Line
 from broker.faults.syntax import format_duration
-from deploy.asking import Answer, LivePlan, live_plan
+from deploy.attach.discovery import find_live
+from deploy.attach.live_plan import (
+    MOST_TO_COME,
+    Answer,
+    Coming,
+    Later,
+    LivePlan,
+    Outlook,
+    Standing,
+    live_plan,
+    outlook,
+    remaining,
+    still_to_come,
+)
+from deploy.attach.plan_requests import check_clear, clear_words, set_lines, set_words, unquoted_clear
 from deploy.commands.output import show as print_result
-from deploy.commands.serving import Run, Service
-from deploy.discovery import find_live
-from deploy.filing import json_line
-from deploy.outlook import MOST_TO_COME, Coming, Later, Outlook, Standing, outlook, remaining, still_to_come
-from deploy.wording import check_clear, clear_words, set_lines, set_words, unquoted_clear
+from deploy.commands.service import Run, Service
+from deploy.lifecycle.recording import json_line
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
 

@@ -1,17 +1,27 @@
 """What people and programs get to read: progress on stderr, the result on stdout, the secret where it was wanted.
 
 A reader who went away must neither end a run nor change its exit code.
+
+Rows of words, set in columns for people. What the words mean is not known here.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from broker.ports.run import Evidence
-from deploy.environment import Unable
-from deploy.settings import LabSettings
+from deploy.config.settings import LabSettings
+from deploy.errors import Unable
+
+
+def in_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """One line for the head and one for each row, every column as wide as its widest word."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
 
 
 def tell(line: str) -> None:

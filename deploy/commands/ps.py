@@ -17,15 +17,15 @@ from broker.streams.retry import TROUBLE
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_course
-from deploy.commands.columns import in_columns
+from deploy.attach.discovery import Whereabouts, find_live
 from deploy.commands.faults import Where
-from deploy.commands.output import show
-from deploy.commands.serving import Run
-from deploy.discovery import Whereabouts, find_live
-from deploy.environment import Unable
-from deploy.filing import json_line
-from deploy.robot_queue import JobSeen, State, look
-from deploy.rq_worker import LEASE_S
+from deploy.commands.output import in_columns, show
+from deploy.commands.service import Run
+from deploy.errors import Unable
+from deploy.lifecycle.recording import json_line
+from deploy.rq.leases import LEASE_S
+from deploy.rq.observed import JobSeen, State
+from deploy.rq.queue import look
 from robots.journal import parts_in, readable
 from robots.restart_budget import charged, deaths_of
 from robots.supervision import GiveUp, RestartPolicy

@@ -9,15 +9,14 @@ from cyclopts import Parameter
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
 from broker.streams.run.runs import read_course
-from deploy.brief import NoPapers, read_terms
-from deploy.commands.options import INTERRUPTED
+from deploy.attach.context import read_terms
+from deploy.attach.discovery import Whereabouts, is_alive
 from deploy.commands.output import tell
-from deploy.commands.serving import Service, reached, serve
-from deploy.discovery import Whereabouts, is_alive
-from deploy.endings import Endings
-from deploy.environment import Unable
-from deploy.relay_process import volunteer
-from deploy.settings import Unfit
+from deploy.commands.service import Service, reached, serve
+from deploy.config.settings import INTERRUPTED
+from deploy.errors import NoPapers, Unable, Unfit
+from deploy.fleet.relay_main import volunteer
+from deploy.processes.signals import Endings
 from telemetry.events import AnyEvent, RelayDeposed, RelayResumed
 from telemetry.record.folder import NoSuchRun
 

@@ -12,19 +12,18 @@ from cyclopts import Parameter
 from broker.errors import Unavailable
 from broker.faults.schedule import Schedule
 from broker.faults.syntax import format_duration
-from deploy.brief import papers_of
-from deploy.commands.options import INTERRUPTED, Delivery, Experiment, given
+from deploy import STARTED_S
+from deploy.attach.context import papers_of
 from deploy.commands.output import deliver, show, tell
-from deploy.endings import Endings
-from deploy.environment import Unable, demand_linux, demand_records
-from deploy.filing import close_record, json_line, next_lines, open_record, settings_row
-from deploy.janitor import Janitor
-from deploy.live_run import LiveRun, Outcome
-from deploy.prepared import Prepared, prepare
-from deploy.server import Server, server_for
-from deploy.settings import MOST_LIVE, LabSettings
-from deploy.started import STARTED_S
-from deploy.version import version
+from deploy.config.experiment import Prepared, prepare
+from deploy.config.host import demand_linux, demand_records, version
+from deploy.config.settings import INTERRUPTED, MOST_LIVE, Delivery, Experiment, LabSettings, given
+from deploy.errors import Unable
+from deploy.lifecycle.live_run import LiveRun, Outcome
+from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, settings_row
+from deploy.processes.janitor import Janitor
+from deploy.processes.server import Server, server_for
+from deploy.processes.signals import Endings
 from telemetry.clock import SystemClock
 from telemetry.console import verdict_lines
 from telemetry.handlers.counters import Counters

@@ -12,11 +12,10 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from cyclopts import Parameter
 
-from deploy.commands.columns import in_columns
-from deploy.commands.output import show
-from deploy.discovery import LIVE, find_live
-from deploy.environment import Unable
-from deploy.filing import json_line
+from deploy.attach.discovery import LIVE, find_live
+from deploy.commands.output import in_columns, show
+from deploy.errors import Unable
+from deploy.lifecycle.recording import json_line
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
 

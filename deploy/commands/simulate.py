@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from deploy.commands.options import INTERRUPTED, Delivery, Experiment, given
 from deploy.commands.output import deliver, show, tell
-from deploy.endings import Endings
-from deploy.environment import demand_records
-from deploy.filing import close_record, json_line, open_record, settings_row
-from deploy.prepared import prepare
-from deploy.version import version
+from deploy.config.experiment import prepare
+from deploy.config.host import demand_records, version
+from deploy.config.settings import INTERRUPTED, Delivery, Experiment, given
+from deploy.lifecycle.recording import close_record, json_line, open_record, settings_row
+from deploy.processes.signals import Endings
 from robots.simulation.simulate import Look, digest_of
 from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines

@@ -10,13 +10,12 @@ from cyclopts import Parameter
 from broker.errors import RunGone, Unavailable
 from broker.streams.run.control import StreamDesk
 from broker.streams.run.runs import read_course
-from deploy.closing import ROBOTS_END_S, forget_run, succeeding
+from deploy.attach.discovery import find_live
 from deploy.commands.output import show
-from deploy.commands.serving import Run, Service, reached
-from deploy.discovery import find_live
-from deploy.environment import Unable
-from deploy.robot_queue import look
-from deploy.settings import Unfit
+from deploy.commands.service import Run, Service, reached
+from deploy.errors import Unable, Unfit
+from deploy.lifecycle.closing import ROBOTS_END_S, forget_run, succeeding
+from deploy.rq.queue import look
 from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\

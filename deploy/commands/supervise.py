@@ -11,17 +11,16 @@ from cyclopts import Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
-from deploy.brief import NoPapers, read_brief
-from deploy.closing import close, is_stopped
-from deploy.commands.options import INTERRUPTED
+from deploy.attach.context import read_brief, vantage_on
+from deploy.attach.discovery import Whereabouts
 from deploy.commands.output import tell
-from deploy.commands.serving import RunLost, Service, pause, serve
-from deploy.discovery import Whereabouts
-from deploy.endings import Endings
-from deploy.environment import Unable
-from deploy.supervisor import LOST, Look, RunSupervisor
-from deploy.vantage import vantage_on
-from deploy.victims import LiveVictims, NoChildren
+from deploy.commands.service import RunLost, Service, pause, serve
+from deploy.config.settings import INTERRUPTED
+from deploy.errors import NoPapers, Unable
+from deploy.lifecycle.closing import close, is_stopped
+from deploy.processes.signals import Endings
+from deploy.supervisor.injector import LiveVictims, NoChildren
+from deploy.supervisor.supervisor import LOST, Look, RunSupervisor
 from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline

@@ -11,18 +11,18 @@ from cyclopts import Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.run.control import StreamDesk
-from deploy.brief import NoPapers, read_brief, read_papers
-from deploy.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
-from deploy.commands.options import INTERRUPTED
+from deploy.attach.context import read_brief, read_papers
+from deploy.attach.discovery import Whereabouts, find_live, is_alive, newest_unrecorded
+from deploy.attach.events import RunEvents
 from deploy.commands.output import show, tell
-from deploy.commands.serving import Service, await_live, pause, reached
-from deploy.discovery import Whereabouts, find_live, is_alive, newest_unrecorded
-from deploy.endings import Endings
-from deploy.environment import Unable, demand_records
-from deploy.filing import json_line, shown_folder
-from deploy.run_events import RunEvents
-from deploy.settings import Unfit
-from deploy.supervisor import LOST
+from deploy.commands.service import Service, await_live, pause, reached
+from deploy.config.host import demand_records
+from deploy.config.settings import INTERRUPTED
+from deploy.errors import NoPapers, Unable, Unfit
+from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
+from deploy.lifecycle.recording import json_line, shown_folder
+from deploy.processes.signals import Endings
+from deploy.supervisor.supervisor import LOST
 from telemetry.clock import SystemClock
 from telemetry.console import verdict_lines
 from telemetry.handlers.progress import Progress

@@ -6,14 +6,14 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from deploy.commands.options import INTERRUPTED
+from deploy.attach.discovery import find_live
 from deploy.commands.output import tell
-from deploy.commands.serving import Service, reached
-from deploy.discovery import find_live
-from deploy.endings import Endings
-from deploy.environment import Unable, demand_linux
-from deploy.settings import Unfit
-from deploy.worker_group import WorkerGroup
+from deploy.commands.service import Service, reached
+from deploy.config.host import demand_linux
+from deploy.config.settings import INTERRUPTED
+from deploy.errors import Unable, Unfit
+from deploy.fleet.worker_group import WorkerGroup
+from deploy.processes.signals import Endings
 from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\

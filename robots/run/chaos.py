@@ -283,10 +283,7 @@ def _do(fault: Kill | Pause | Restart | Crash | Contradict | Amnesia, name: str,
 INCARNATION: Final = 1 << 32
 """Whom nobody must take for a life."""
 
-
 _LIES: Final = ("lie ", "another lie ")
-
-
 _EXCHANGE: Final = bytes(8)  # none that anybody began
 
 

@@ -37,8 +37,6 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 encode_terms = msgspec.msgpack.Encoder().encode
-
-
 decode_terms = msgspec.msgpack.Decoder(Terms).decode
 
 

@@ -117,17 +117,9 @@ class Post:
 
 
 BIRTH_S: Final = 0.05  # from a robot's death to its next process; the restart policy's delay comes on top
-
-
 RELAY_S: Final = 0.05  # from a relay's death to the next one
-
-
 SERVER_S: Final = 0.3  # from the server's death until it answers again
-
-
 SILENCE_S: Final = 2.0  # after which a robot that stands still is killed
-
-
 _SIGKILL: Final = -9  # as a status
 
 

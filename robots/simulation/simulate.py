@@ -33,7 +33,6 @@ from telemetry.view import View, fold
 
 LOOK_US: Final = 10_000  # how often the director looks whether the run has ended
 
-
 Look = Callable[[View, int], str | None]
 """Shown the view and the virtual microseconds now and then; gives a reason to end the run at once, or None."""
 

@@ -21,11 +21,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
-
-
 Ts = TypeVarTuple("Ts")
-
-
 EPOCH_US: Final = 946_684_800_000_000  # a simulated wall clock begins at 2000-01-01 00:00 UTC
 
 

@@ -61,7 +61,6 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-
 EVIDENCE = (
     *("settings.json", "deal.json", "plan.jsonl", "fates.jsonl", "journals.jsonl", "register.json", "streams.json"),
     *("fleet.jsonl", "events.jsonl", "secret.txt"),

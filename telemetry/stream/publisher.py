@@ -15,17 +15,9 @@ from telemetry.events import ChannelPressure, Stamped
 from telemetry.pipeline import Next
 
 BATCH: Final = 512  # events in one entry of the stream
-
-
 ROOM: Final = 100_000  # events kept while the stream is away; the busiest robot makes some 1,000 a second
-
-
 CHANNEL: Final = "events"  # what the queue is called where its overflow is told
-
-
 encode_events = msgspec.msgpack.Encoder().encode
-
-
 _decoder = msgspec.msgpack.Decoder(list[Stamped])
 
 

@@ -16,14 +16,8 @@ from redis.exceptions import ResponseError
 from broker.streams.relay.wire import Command, Line, pack
 
 LEASE_MS: Final = 800  # from the last renewal; every transaction renews it
-
-
 POLL_S: Final = 0.1  # how often one that stands by asks, and how long a holder may be without a transaction
-
-
 _BEGIN: Final = pack(("MULTI",))
-
-
 _END: Final = pack(("EXEC",))
 
 

@@ -31,29 +31,13 @@ from broker.streams.relay.wire import GROUP, Command, Line, Outgoing
 from telemetry.events import AnyEvent, RelayCongested, RelayResumed
 
 PAUSE_S: Final = 0.05  # after a refused write, and between connections
-
-
 LAST_PATIENCE_S: Final = 5.0  # with a server that does not answer or refuses writes, once the run is over
-
-
 _IDLE_MS: Final = 100  # the longest wait for work; the lease is renewed after it
-
-
 _ACKS_WAIT_MS: Final = 5  # without work, before acknowledgements travel alone
-
-
 _CHORES_EVERY_US: Final = 1_000_000
-
-
 _CHORES_EVERY: Final = 8192  # entries; below what one XTRIM may remove
-
-
 _PAGE: Final = 64  # control entries in one read: the lease is renewed after it
-
-
 _CONSUMER: Final = b"relay-"  # with a suffix that is every tenure's own
-
-
 _encode = msgspec.msgpack.Encoder().encode
 
 

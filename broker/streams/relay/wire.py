@@ -28,14 +28,8 @@ from broker.streams import keys
 from broker.streams.keys import INBOX_LIMIT, Keys
 
 Command = tuple[str | bytes | int, ...]
-
-
 pack: Final[Callable[..., bytes]] = hiredis.pack_command  # its own types do not know a tuple of any length
-
-
 _ROOM: Final = 1 << 17  # bytes taken from the socket at once
-
-
 _NOTHING_YET: Final = object()
 
 
@@ -122,14 +116,8 @@ def _refusal(text: str) -> ResponseError:
 
 
 GROUP: Final = "relay"
-
-
 AT_ONCE: Final = 1024  # copies, and fates, in one flight: four batches of a relay
-
-
 _THEN_TRACE: Final = b"\r\n$1\r\n%b\r\n$" % keys.TRACE
-
-
 _encode = msgspec.msgpack.Encoder().encode
 
 

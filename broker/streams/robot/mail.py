@@ -25,7 +25,6 @@ from broker.streams.retry import PATIENCE_S, TROUBLE, insist
 
 _LOOK_EVERY: Final = 256  # entries that came; far below what a full inbox holds, so no overflow is over before a look
 
-
 Told = Mapping[str, Any]
 """What XINFO tells of a stream, or of a group."""
 
@@ -85,17 +84,9 @@ def _reached(stream: Told, group: Told) -> int:
 
 
 OUTBOX_LIMIT: Final = 100_000  # entries; the relay keeps an outbox far below it unless it is away
-
-
 GROUP: Final = "robot"
-
-
 READER: Final = "robot"
-
-
 _MEASURED_EVERY: Final = 32
-
-
 _MOST_DIGITS: Final = 9  # of a copy's number
 
 

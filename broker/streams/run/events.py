@@ -39,11 +39,7 @@ class StreamEventLog:
 
 
 KEPT: Final = 10_000  # batches that the recorder leaves for readers that join later
-
-
 _BATCHES: Final = 256  # entries of the stream in one read
-
-
 _TRIMS: Final = 10  # while as many batches are read as are kept
 
 

@@ -11,11 +11,7 @@ from broker.relay.core import Fate
 from broker.streams import keys
 
 _NO_STREAM: Final = StreamCount(0, "0-0", 0)
-
-
 _read_fates = msgspec.msgpack.Decoder(list[Fate]).decode
-
-
 _read_ids = msgspec.msgpack.Decoder(list[str]).decode
 
 

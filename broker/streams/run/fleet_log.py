@@ -35,8 +35,6 @@ class _Death(msgspec.Struct, frozen=True, array_like=True, tag="death"):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
 _decoder = msgspec.msgpack.Decoder(_Deed | _Death)
 
 

@@ -20,11 +20,7 @@ from broker.streams.reading import decoded, decoded_one
 from broker.streams.retry import insist_blocking
 
 _KEPT: Final = 64  # deeds; nobody is interested in those of earlier lives
-
-
 _LONGEST: Final = 64  # bytes
-
-
 _PAGE: Final = 64  # entries of the stream in one read
 
 

@@ -28,8 +28,6 @@ from broker.streams.reading import Entry, decoded, decoded_one, read_all_blockin
 from broker.streams.retry import PATIENCE_S, TROUBLE, insist_blocking
 
 DEALT_MS: Final = 0  # the ids that a deal makes bear no time
-
-
 _PAGE: Final = 1000  # entries of a stream in one read
 
 
@@ -82,8 +80,6 @@ def _met(entry: Entry) -> Met | None:
 
 
 LONGEST_WORDS: Final = 4096  # bytes, in UTF-8
-
-
 _REQUEST_PAGE: Final = 64  # entries of the stream in one read
 
 

@@ -26,10 +26,8 @@ from broker.streams.retry import PATIENCE_S, TROUBLE, insist_blocking
 
 _NO_SHAPE: Final = (0, ())
 
-
 Shape = tuple[int, tuple[str, ...]]
 """How many shards a run has, and the names of the robots that it was dealt with."""
-
 
 _read_shape = msgspec.msgpack.Decoder(Shape).decode
 

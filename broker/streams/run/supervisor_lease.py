@@ -18,17 +18,9 @@ from broker.streams.reading import number_in
 from broker.streams.retry import insist_blocking
 
 LEASE_US: Final = 3_000_000
-
-
 RENEW_S: Final = 0.5  # how often a holder renews it, and how often one that stands by asks
-
-
 _HOLDER: Final = "holder"
-
-
 _UNTIL: Final = "until_us"  # by the server's clock
-
-
 _DONE: Final = "done_us"  # since go
 
 

@@ -19,14 +19,11 @@ from telemetry.verdict.recomputed.fault_rules import Rule, number_of
 BUDGET_LOSS: Final = 0.5
 """The share of envelopes that may be lost, by all losses together, for convergence to be asked of robots."""
 
-
 _ROUNDING: Final = 1e-9
-
 
 Standing = tuple[int, tuple[bool, ...]]
 """A robot's shard (-1: it was never born), and on which sides of the faults' targets it stands.
 Robots of equal standing meet equal faults."""
-
 
 Parts = frozenset[int]
 

@@ -27,11 +27,7 @@ from telemetry.verdict.recomputed.fault_effects import Address
 from telemetry.verdict.recomputed.fault_rules import Rule
 
 _Z_95: Final = 1.959963984540054  # the normal distribution's quantile at 97.5 %
-
-
 _AS_LIKELY: Final = 1e-7  # by so much may the logarithms of equal likelihoods differ, because they are computed
-
-
 _NEGLIGIBLE: Final = 1e-17  # of a sum: a term after which nothing more counts
 
 
@@ -101,7 +97,6 @@ def _tail(hits: int, trials: int, p: float, step: int) -> float:
 
 IMPOSSIBLE: Final = 1e-9
 """Chance is not believed to be less likely than that."""
-
 
 _INDEPENDENT: Final = ("loss", "duplicate", "reorder", "corrupt")
 

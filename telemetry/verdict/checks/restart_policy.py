@@ -11,23 +11,11 @@ from collections.abc import Sequence
 from typing import Final
 
 MOST_RESTARTS: Final = 5
-
-
 WINDOW_US: Final = 30_000_000
-
-
 ROBOTS_GRACE_US: Final = 5_000_000
-
-
 WORKERS_GRACE_US: Final = 1_000_000
-
-
 _FIRST_DELAY_US: Final = 20_000
-
-
 _LONGEST_DELAY_US: Final = 2_000_000
-
-
 _JITTER: Final = 0.2
 
 

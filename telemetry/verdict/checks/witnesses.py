@@ -19,14 +19,11 @@ from telemetry.verdict.finding import Finding, unproven
 TOLD_LATE_MS: Final = 5_000
 """So much later than the next life's birth may a death be told: the server may have been away."""
 
-
 CLOCKS_DIFFER_US: Final = 1_000_000
 """By so much may the clocks of a robot and of the server differ without a word."""
 
-
 RECALLED: Final = "recalled"
 """Why a life ended whose RQ worker was told to end: its job went back to the queue."""
-
 
 _LAST_WORDS = RobotLeft | RobotFenced | WorkerGaveUp
 

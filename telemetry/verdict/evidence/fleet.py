@@ -27,20 +27,10 @@ from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.evidence.schema import DeathRow, DeedRow
 
 FENCED: Final = 75
-
-
 SERVER: Final = "redis"
-
-
 _EXCUSES: Final = frozenset({"kill", "restart", "pause", "amnesia"})
-
-
 _RECALL_MS: Final = 5_000
-
-
 _RELAY = re.compile(r"relay:([0-9]+)")
-
-
 _ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
 
 

@@ -22,7 +22,6 @@ from telemetry.verdict.evidence.schema import LostRow, PlanRow, Register
 
 LOST: Final = "the run was lost: the server came back without"
 
-
 _WHAT: Final = {
     "plan": "its plan",
     "fates": "its fates",

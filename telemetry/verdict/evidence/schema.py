@@ -15,14 +15,8 @@ import msgspec
 from telemetry.events import Stamped
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]
-
-
 Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-
-
 Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -247,7 +241,6 @@ class DeathRow(Shape, frozen=True):
 
 _CONTROLS: dict[str, type[Shape]] = {"plan": PlanRow, "born": BornRow}
 
-
 _ENTRIES: dict[str, type[Shape]] = {
     "header": HeaderRow,
     "part": PartRow,
@@ -255,7 +248,6 @@ _ENTRIES: dict[str, type[Shape]] = {
     "complete": CompleteRow,
     "quiet": QuietRow,
 }
-
 
 _FLEET: dict[str, type[Shape]] = {"deed": DeedRow, "death": DeathRow}
 

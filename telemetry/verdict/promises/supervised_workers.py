@@ -34,10 +34,7 @@ from telemetry.verdict.finding import Finding, broken
 FELT_US: Final = 5_000_000
 """So long may an injected crash take to reach its worker: it travels as an order."""
 
-
 _FUZZ_US: Final = 100_000  # between a supervisor's look at its clock and the stamp of what it tells
-
-
 _INJECTED: Final = "InjectedCrash"
 
 

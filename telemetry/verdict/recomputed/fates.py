@@ -25,7 +25,6 @@ from telemetry.verdict.recomputed.fault_rules import ORDER, Rule, number_of, und
 
 Rules = tuple[Rule, ...]
 
-
 Pair = tuple[int | None, int | None]
 """The numbers of a sender and a receiver; None for a name that no robot bears."""
 
@@ -46,8 +45,6 @@ class Ruling(NamedTuple):
 
 
 UNHARMED = Ruling("delivered", (0,))
-
-
 STALE = Ruling("stale", ())
 
 

@@ -25,11 +25,7 @@ from typing import Final, NamedTuple
 from telemetry.verdict.recomputed.fault_rules import LONGEST_DELAY_US, Rule
 
 PUT_BACK_US: Final = (10_000, 50_000)
-
-
 BURST_MEMORY: Final = 1024  # envelopes, after which its state is drawn anew
-
-
 _deviation = NormalDist().inv_cdf
 
 

@@ -19,8 +19,6 @@ from typing import Any, Final
 from telemetry.verdict.finding import CannotTell
 
 _ROBOT: Final = re.compile(r"r([0-9]{1,15})", re.ASCII)
-
-
 Side = tuple[range, ...]
 
 
@@ -83,13 +81,8 @@ def _holds(side: Side, robot: int | None) -> bool:
 ORDER: Final = ("partition", "burst-loss", "loss", "duplicate", "delay", "reorder", "corrupt", "throttle")
 """The order in which faults act; within a kind they act by instance number."""
 
-
 LONGEST_DELAY_US: Final = 60_000_000
-
-
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)(us|ms|s|m|h)")
-
-
 _US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 
 
@@ -152,8 +145,6 @@ def understand(instance: int, text: str) -> Rule:
 
 
 Words = list[str]
-
-
 Fields = dict[str, Any]
 
 

@@ -1,0 +1,121 @@
+"""What there is to know of a run for whoever looks after it on any host, and the papers that carry it there.
+
+The papers are the record's own first two files, `settings.json` and `deal.json`, as they stood when the run was dealt.
+No robot reads them.
+
+From where somebody looks after a run: what is known of it, its server, its robots' jobs, and its events.
+
+Put together once, and handed to all who share it. Nothing is done here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+import redis
+
+from broker.errors import RunGone
+from broker.faults.grammar import parse_line
+from broker.faults.schedule import Timed
+from broker.streams.run.control import StreamDesk
+from deploy.attach.events import RunEvents
+from deploy.errors import NoPapers
+from deploy.rq.queue import JobBoard
+from robots.run.deal import Terms, decode_terms
+from robots.run.stop_rule import Bounds
+from telemetry.pipeline import Next
+
+_CHUNK: Final = 1 << 20  # bytes of deal.json in one paper: a server may refuse fields of many megabytes
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class PlanSettings(msgspec.Struct, frozen=True):
+    """What a run's settings say of its plan. Without `instances` the lines are numbered from 0."""
+
+    for_us: Count
+    plan: tuple[str, ...]
+    instances: tuple[Count, ...] | None = None
+
+    def timed(self) -> list[Timed]:
+        """The plan. Raises ValueError: another version wrote it, with unknown faults, or a number too many."""
+        instances = range(len(self.plan)) if self.instances is None else self.instances
+        return [Timed(instance, parse_line(text)) for instance, text in zip(instances, self.plan, strict=True)]
+
+
+class _RunSettings(PlanSettings, frozen=True, kw_only=True):
+    """The same, with what only those need who end the run."""
+
+    limit_us: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Brief(msgspec.Struct, frozen=True):
+    """A run: the robots that it was dealt with, what they are told, its plan, and how long it may and must take."""
+
+    run: str
+    robots: tuple[str, ...]
+    terms: Terms
+    plan: list[Timed]
+    bounds: Bounds
+
+
+def papers_of(settings: Mapping[str, Any], deal: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """The papers to deal a run with."""
+    content = json.dumps(deal, separators=(",", ":")).encode()
+    chunks = (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK))
+    return (json.dumps(settings).encode(), *chunks)
+
+
+def read_papers(desk: StreamDesk, run: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`settings.json` and `deal.json`. Raises NoPapers, Unavailable."""
+    papers = desk.papers()
+    try:
+        return msgspec.json.decode(papers[0], type=dict), msgspec.json.decode(b"".join(papers[1:]), type=dict)
+    except (IndexError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        raise NoPapers(f"run {run} has no papers on its server that can be read here") from None
+
+
+def read_terms(client: redis.Redis, run: str) -> Terms:
+    """What the run's robots were told. Raises RunGone, NoPapers, Unavailable."""
+    for order in StreamDesk(client, run).orders():
+        if order.order == "dealt":
+            try:
+                return decode_terms(order.content)
+            except (ValueError, RecursionError):  # msgspec's errors are such
+                raise NoPapers(f"run {run} was dealt by another version") from None
+    raise RunGone(run)
+
+
+def read_brief(client: redis.Redis, run: str) -> Brief:
+    """What a run's server tells of it. Raises RunGone, NoPapers, Unavailable."""
+    desk, terms = StreamDesk(client, run), read_terms(client, run)
+    _, robots = desk.shape()
+    settings, _ = read_papers(desk, run)
+    try:
+        told = msgspec.convert(settings, _RunSettings)
+        return Brief(run, robots, terms, told.timed(), Bounds(told.for_us, told.limit_us))
+    except ValueError as error:
+        raise NoPapers(f"run {run} was dealt by another version: {error}") from None
+
+
+class Vantage(NamedTuple):
+    """Of one process that supervises, or may have to."""
+
+    client: redis.Redis
+    brief: Brief
+    board: JobBoard
+    events: RunEvents
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self.brief.run
+
+
+def vantage_on(client: redis.Redis, brief: Brief, source: str, sink: Next, keep: int | None = None) -> Vantage:
+    """A vantage whose own events are known as told by `source`; `sink` gets all events, own and heard. With `keep`
+    it is the recorder's (deploy/attach/events.py)."""
+    board = JobBoard(client, brief.run, brief.robots)
+    return Vantage(client, brief, board, RunEvents(client, brief.run, source, sink, keep))

@@ -1,0 +1,188 @@
+"""Where a run that goes on can be reached: by its `live.json` on this host, or on a server that is named.
+
+Nothing is written here into a record; on a server, names of runs that are gone are struck off its list of runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import redis
+from redis.exceptions import RedisError
+
+from broker.errors import Unavailable
+from broker.streams.connection import check_server, connect, parse_url
+from broker.streams.keys import Keys
+from broker.streams.run.runs import Course, StreamRuns, read_course
+from deploy.errors import Unable, Unfit
+from telemetry.record.folder import NoSuchRun, find_run
+
+LIVE: Final = "live.json"
+_LARGEST: Final = 64 * 1024  # bytes of a live.json
+_NEWEST: Final = 64  # listed runs that are looked at: anybody may write to the list
+_START: Final = "start one with: robots run --for 60s, or name a server with --redis-url or ROBOTS_REDIS_URL"
+
+
+class Whereabouts(msgspec.Struct, frozen=True):
+    """A live run: its id, its server, its record's folder, which is None when it is not on this host, and the process
+    that is its parent, None when there is none here."""
+
+    run: str
+    url: str
+    folder: Path | None
+    parent: int | None = None
+
+
+class _Live(msgspec.Struct):
+    """What stands in a live.json."""
+
+    url: str
+    pid: int
+
+
+def find_live(runs: Path, name: str | None, url: str | None) -> Whereabouts:
+    """The live run that `name` means: an id, a unique prefix, a folder (with a `/` in it) or `latest`; None is the
+    newest that is live. With `url`, a run on that server, whichever host it runs on: its whole id (it may be over
+    then, as long as the server holds it), a unique prefix, or the newest that is live there.
+
+    Raises NoSuchRun (there is none, several match, it is over), Unfit (the URL), ServerUnfit, Unable (its live.json
+    cannot be used).
+    """
+    if url is not None:
+        return _on_server(runs, name, url)
+    if name is None:
+        return _newest(runs)
+    folder = find_run(runs, name)
+    live = _read(folder / LIVE)
+    if live is None:
+        raise NoSuchRun(f"run {folder.name} is not live any more; judge it with: robots verify {name}")
+    return Whereabouts(folder.name, live.url, folder, live.pid)
+
+
+def _newest(runs: Path) -> Whereabouts:
+    found: list[tuple[int, Whereabouts]] = []
+    trouble: Unable | None = None
+    for path in runs.glob(f"*/{LIVE}"):
+        if path.parent.is_symlink():
+            continue
+        try:
+            live = _read(path)
+            began_ns = path.stat().st_mtime_ns
+        except Unable as error:
+            trouble = error
+        except OSError:
+            continue  # it ended just now
+        else:
+            if live is not None:
+                found.append((began_ns, Whereabouts(path.parent.name, live.url, path.parent.resolve(), live.pid)))
+    if found:
+        return max(found, key=lambda pair: pair[0])[1]
+    if trouble is not None:
+        raise trouble
+    raise NoSuchRun(f"no run is live in {runs}/; {_START}")
+
+
+def newest_on(client: redis.Redis) -> str | None:
+    """The run that was dealt last on a server, of those that go on; None when none does. Raises Unavailable."""
+    return next((run for run, course in _held(client) if course.stop is None), None)
+
+
+def newest_unrecorded(client: redis.Redis, runs: Path) -> str | None:
+    """The newest live run on a server; else the one that was dealt last and is over, if it has no verdict in `runs`.
+    Raises Unavailable."""
+    run = newest_on(client)
+    if run is None:
+        run = next((run for run, _ in _held(client)), None)
+        if run is not None and (runs / run / "verdict.json").exists():
+            return None
+    return run
+
+
+def _on_server(runs: Path, name: str | None, url: str) -> Whereabouts:
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise Unfit(f"--redis-url: {error}") from None
+    if name is not None and os.sep in name:
+        raise Unfit("--redis-url: a run on a server is named by its id; allowed is an id such as 7b08e1")
+    with connect(url) as client:
+        check_server(client)
+        try:
+            run = newest_on(client) if name in (None, "latest") else _named(client, str(name))
+        except (RedisError, Unavailable) as error:
+            raise Unable(f"the server went away: {error}") from None
+    if run is None:
+        raise NoSuchRun("no run is live on the server; deal one with: robots deal --redis-url URL")
+    folder = runs / run
+    if not folder.is_dir():
+        return Whereabouts(run, url, None)
+    live = _read(folder / LIVE)
+    return Whereabouts(run, url, folder.resolve(), None if live is None else live.pid)
+
+
+def _named(client: redis.Redis, name: str) -> str:
+    """The run on a server of which `name` is the id or the only prefix. Raises NoSuchRun."""
+    if client.exists(Keys(name).orders):
+        return name
+    found = [run for run in _listed(client) if run.startswith(name)]
+    if len(found) > 1:
+        raise NoSuchRun(f"{name!r} means {len(found)} runs on the server: {', '.join(sorted(found))}")
+    if not found:
+        raise NoSuchRun(f"the server holds no run {name!r}; allowed is the id of one that was dealt there")
+    return found[0]
+
+
+def _held(client: redis.Redis) -> Iterator[tuple[str, Course]]:
+    """The runs that a server still holds, the newest first; what does not read as a run is passed over, and what is
+    gone is struck off the list. Raises Unavailable."""
+    for run in _listed(client)[:_NEWEST]:
+        course = read_course(client, run, patience_s=0)
+        if course is not None:
+            yield run, course
+            continue
+        with suppress(RedisError):  # the next who looks tries again
+            if not client.exists(Keys(run).orders):
+                StreamRuns(client).forget(run)
+
+
+def _listed(client: redis.Redis) -> list[str]:
+    """The runs that a server says it holds, the newest first. Raises Unavailable."""
+    try:
+        return StreamRuns(client).newest_first()
+    except RedisError as error:
+        raise Unavailable(f"runs: {error}") from error
+
+
+def _read(path: Path) -> _Live | None:
+    """What a live.json says; None when there is none, or the process that wrote it is gone. Raises Unable."""
+    try:
+        with path.open("rb") as file:
+            live = msgspec.json.decode(file.read(_LARGEST), type=_Live)
+        parse_url(live.url)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unable(f"{path}: {error.strerror or error}; only who started a run can reach it") from None
+    except ValueError:  # msgspec's errors are such
+        raise Unable(
+            f"{path} is damaged; the run can be reached with --redis-url URL, if you know its server"
+        ) from None
+    return live if is_alive(live.pid) else None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process on this host. Numbers that the system uses for groups of processes are none."""
+    if pid <= 0:
+        return False
+    with suppress(ProcessLookupError, OverflowError):
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True  # somebody else's, but there
+        return True
+    return False

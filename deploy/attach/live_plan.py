@@ -1,0 +1,309 @@
+"""What a person at another terminal sees of a live run's plan, and the one thing that they can do: ask, and wait.
+
+A request changes nothing by itself. Whoever conducts the run takes it up, and it is in force where the relay of a shard
+has met the plan change that bears its id.
+
+The plan of a live run as a person looks at it: what is in force and since when, and what is dated to come.
+
+What is to come is what a conductor of the same plan would do who got the same requests: a copy of it is asked, in this
+process; the run does not notice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice, takewhile
+from typing import Final
+
+import msgspec
+import redis
+
+from broker.control_entries import Met, PlanChange, Planned
+from broker.errors import RunGone, Unavailable
+from broker.faults.grammar import Heal
+from broker.faults.schedule import Timed
+from broker.faults.scheduler import BEFORE_GO_US, Conductor, conductor_so_far
+from broker.streams.connection import check_server, connect
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.plan_log import DEALT_MS, Lookout, StreamRequests
+from broker.streams.run.runs import Course, read_course
+from deploy.attach.context import PlanSettings, read_papers
+from deploy.attach.discovery import Whereabouts
+from deploy.errors import NoPapers, Unable, Unfit
+from telemetry.console import printable
+from telemetry.record.folder import NoSuchRun
+
+WAIT_S: Final = 2.0  # for every relay to meet a plan change
+_PAUSE_S: Final = 0.02  # between two looks at a server that is away
+CALM: Final = PlanChange(())
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A request that came into force: the plans before and since at the first relay, how many relays met the change,
+    and how long that took from the moment of asking."""
+
+    request: str
+    old: PlanChange
+    new: PlanChange
+    relays: int
+    elapsed_us: int
+
+
+class LivePlan:
+    """A live run's plan, as its relays had met it when this was made, or when a request came into force."""
+
+    def __init__(self, client: redis.Redis, where: Whereabouts) -> None:
+        """Raises NoSuchRun, Unavailable."""
+        run = where.run
+        course = read_course(client, run, WAIT_S)
+        if course is None:
+            raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
+        self.run = run
+        self.settings = _settings(client, where)
+        """What the run's settings say of its plan; None when they cannot be read from here."""
+        self.course: Course = course
+        self._client = client
+        self._lookouts = [Lookout(client, run, shard) for shard in range(course.shards)]
+        self.history: list[list[Met]] = [lookout.read() for lookout in self._lookouts]
+        self._now_ms = _server_ms(client)
+
+    @property
+    def in_force(self) -> list[PlanChange]:
+        """The plan at each relay; CALM where a relay has not begun."""
+        return [met[-1].change if met else CALM for met in self.history]
+
+    @property
+    def now_us(self) -> int | None:
+        """How long ago the order `go` was given; None when it was not yet."""
+        return self.after_go_us(max([self._now_ms, *(met[-1].at_ms for met in self.history if met)]))
+
+    def after_go_us(self, at_ms: int) -> int | None:
+        """The server's time `at_ms`, counted from go; negative before it, None when it is still to come."""
+        return None if self.course.go_ms is None else (at_ms - self.course.go_ms) * 1000
+
+    def ask(self, words: str) -> Answer:
+        """Ask for a change, and wait until it is in force at every relay. Raises Unfit when it was refused, NoSuchRun
+        when the run is over, Unavailable, and Unable when WAIT_S were not enough."""
+        self._demand_conducted(self.course)
+        began = time.monotonic()
+        try:
+            request = StreamRequests(self._client, self.run, WAIT_S).ask(words)
+        except RunGone:
+            raise self._over("removed from its server") from None
+        answers = [self._await(shard, request, began + WAIT_S) for shard in range(self.course.shards)]
+        elapsed_us = round((time.monotonic() - began) * 1_000_000)
+        met = [answer for answer in answers if answer is not None]
+        for _, change in met:
+            if change.refusal:
+                raise Unfit(f"run {self.run} refused it: {printable(change.refusal)}")
+        if len(met) < len(answers):
+            raise self._unanswered([shard for shard, answer in enumerate(answers) if answer is None])
+        return Answer(request, *met[0], len(met), elapsed_us)
+
+    def _demand_conducted(self, course: Course | None) -> None:
+        if course is None:
+            raise self._over("removed from its server")
+        if course.stop is not None:
+            raise self._over(course.stop)
+
+    def _over(self, reason: str) -> NoSuchRun:
+        return NoSuchRun(f"run {self.run} is over ({printable(reason)}); judge it with: robots verify {self.run}")
+
+    def _await(self, shard: int, request: str, deadline: float) -> tuple[PlanChange, PlanChange] | None:
+        """The plans before and since the change that bears `request`, once the shard's relay has met it."""
+        old = self.in_force[shard]
+        while True:
+            left_us = max(0, round((deadline - time.monotonic()) * 1_000_000))
+            for met in self._look(shard, left_us):
+                if met.change.request == request:
+                    return old, met.change
+                old = met.change
+            if not left_us:
+                return None
+
+    def _look(self, shard: int, wait_us: int) -> list[Met]:
+        try:
+            met = self._lookouts[shard].read(wait_us)
+        except Unavailable:  # it may come back in time
+            time.sleep(min(_PAUSE_S, wait_us / 1_000_000))
+            return []
+        self.history[shard] += met
+        return met
+
+    def _unanswered(self, silent: list[int]) -> Unable:
+        """Why a request is not in force everywhere, as far as it can be told. Raises NoSuchRun when the run is over."""
+        self._demand_conducted(read_course(self._client, self.run, patience_s=0))
+        shards = self.course.shards
+        if len(silent) == shards:
+            return Unable(
+                f"nobody took the request up within {WAIT_S:g} s: nobody conducts run {self.run}, or its relay"
+                f"{'s are' if shards > 1 else ' is'} away; the request stands, and may still come into force"
+            )
+        names = ", ".join(map(str, silent))
+        return Unable(
+            f"in force at {shards - len(silent)} of {shards} relays, but not after {WAIT_S:g} s at relay {names};"
+            " it will be when that goes on"
+        )
+
+
+@contextmanager
+def live_plan(where: Whereabouts) -> Iterator[LivePlan]:
+    """The plan of the run at `where`, as long as the block lasts. Raises NoSuchRun, ServerUnfit, Unable."""
+    with connect(where.url) as client:
+        check_server(client)
+        try:
+            yield LivePlan(client, where)
+        except Unavailable as error:
+            raise Unable(f"the server of run {where.run} went away: {error}") from None
+
+
+def _settings(client: redis.Redis, where: Whereabouts) -> PlanSettings | None:
+    """From its record, if that is on this host, else from its papers. Raises Unavailable."""
+    try:
+        if where.folder is not None:
+            return msgspec.json.decode((where.folder / "settings.json").read_bytes(), type=PlanSettings)
+    except (OSError, ValueError):  # msgspec's errors are such
+        return None
+    with suppress(NoPapers, ValueError):
+        return msgspec.convert(read_papers(StreamDesk(client, where.run), where.run)[0], PlanSettings)
+    return None
+
+
+def _server_ms(client: redis.Redis) -> int:
+    """The server's clock, which dates every entry."""
+    try:
+        seconds, microseconds = client.time()
+    except redis.RedisError as error:
+        raise Unavailable(f"time: {error}") from error
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+MOST_TO_COME: Final = 16  # changes that are looked at: what comes again every 10 ms would fill a screen
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A fault in force. `since_us` counts from go (negative: before it), None means since the deal. `relays` are those
+    that it holds at: not all only while a change is on its way."""
+
+    instance: int
+    text: str
+    since_us: int | None
+    relays: tuple[int, ...]
+
+
+class Coming(msgspec.Struct, frozen=True):
+    """A dated change of the plan, `at_us` after go: the faults that begin then, and those that end."""
+
+    at_us: int
+    begin: tuple[Planned, ...]
+    end: tuple[Planned, ...]
+
+
+class Later(msgspec.Struct, frozen=True):
+    """A fault that has not begun yet, and how long it is until then; before go, from go on."""
+
+    planned: Planned
+    in_us: int
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """The whole picture. `now_us` counts from go, None when that is still to come; `stop` is why the run is ending, if
+    it is; `to_come` holds the next MOST_TO_COME dated changes, and is None when the run's settings cannot be read here,
+    because another host has them."""
+
+    run: str
+    now_us: int | None
+    shards: int
+    stop: str | None
+    standing: list[Standing]
+    to_come: list[Coming] | None
+
+
+def outlook(plan: LivePlan) -> Outlook:
+    """What there is to see of `plan`."""
+    course = plan.course
+    to_come: list[Coming] | None = []
+    if course.stop is None:
+        conductor = _conductor(plan)
+        to_come = None if conductor is None else list(islice(_coming(conductor, _conducted(plan.now_us)), MOST_TO_COME))
+    return Outlook(plan.run, plan.now_us, course.shards, course.stop, _standing(plan), to_come)
+
+
+def remaining(plan: LivePlan) -> list[Timed] | None:
+    """What is in force and what is dated to come, healing too; None when the run's settings cannot be read here."""
+    conductor = _conductor(plan)
+    return None if conductor is None else conductor.remaining(_conducted(plan.now_us))
+
+
+def still_to_come(plan: LivePlan) -> list[Later] | None:
+    """The faults that have not begun yet, the next one first; None when the run's settings cannot be read here."""
+    left = remaining(plan)
+    if left is None:
+        return None
+    now_us = _conducted(plan.now_us)
+    later = []
+    for dated in left:
+        fault, start_us = dated.line.fault, dated.line.when.start_us
+        if start_us is not None and start_us > now_us and not isinstance(fault, Heal):
+            later.append(Later(Planned(dated.instance, fault.text()), start_us - max(0, now_us)))
+    return sorted(later, key=lambda dated: dated.in_us)
+
+
+def _standing(plan: LivePlan) -> list[Standing]:
+    """The faults in force at any relay, by number."""
+    since: dict[Planned, list[int]] = {}
+    relays: dict[Planned, list[int]] = {}
+    for shard, history in enumerate(plan.history):
+        for planned in history[-1].change.faults if history else ():
+            since.setdefault(planned, []).append(_since_ms(planned, history))
+            relays.setdefault(planned, []).append(shard)
+    return [
+        Standing(planned.instance, planned.text, _after_go_us(plan, min(since[planned])), tuple(relays[planned]))
+        for planned in sorted(since, key=lambda planned: planned.instance)
+    ]
+
+
+def _since_ms(planned: Planned, history: Sequence[Met]) -> int:
+    """Since when a fault has been in force without a break, at one relay."""
+    return min(met.at_ms for met in takewhile(lambda met: planned in met.change.faults, reversed(history)))
+
+
+def _after_go_us(plan: LivePlan, at_ms: int) -> int | None:
+    """When a change was met; None for what was dealt, negative for what came between the deal and go."""
+    if at_ms == DEALT_MS:
+        return None
+    after_go_us = plan.after_go_us(at_ms)
+    return BEFORE_GO_US if after_go_us is None else after_go_us
+
+
+def _conducted(after_go_us: int | None) -> int:
+    """A time as a conductor is told it: before go it is always the same."""
+    return BEFORE_GO_US if after_go_us is None else max(after_go_us, BEFORE_GO_US)
+
+
+def _conductor(plan: LivePlan) -> Conductor | None:
+    """One that got the same requests as the run's own; None when the settings cannot be read here."""
+    settings = plan.settings
+    if settings is None:
+        return None
+    try:
+        dated = settings.timed()
+    except ValueError:
+        return None
+    met = max(plan.history, key=len, default=[])
+    return conductor_so_far(dated, settings.for_us, met, plan.course.go_ms)
+
+
+def _coming(conductor: Conductor, now_us: int) -> Iterator[Coming]:
+    """The dated changes after `now_us`."""
+    faults = conductor.in_force(now_us)
+    at_us = conductor.next_change_us(now_us)
+    while at_us is not None:
+        old, faults = faults, conductor.in_force(at_us)
+        begin = tuple(planned for planned in faults if planned not in old)
+        end = tuple(planned for planned in old if planned not in faults)
+        if begin or end:
+            yield Coming(at_us, begin, end)
+        at_us = conductor.next_change_us(at_us)

@@ -1,0 +1,125 @@
+"""What the commands have in common that serve a run for as long as it goes on: which run, and how they stay.
+
+None of them is here: `robots supervise`, `robots relay` and `robots worker` have files of their own.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import redis
+from cyclopts import Parameter
+
+from broker.errors import Unavailable
+from broker.streams.connection import check_server, connect, parse_url
+from deploy.attach.discovery import Whereabouts, find_live, newest_on
+from deploy.commands.output import tell
+from deploy.errors import Unable, Unfit
+from deploy.processes.signals import Endings
+from telemetry.record.folder import NoSuchRun
+
+_ASK_S: Final = 0.5  # between two looks whether a run was dealt
+
+
+class RunLost(Unable):
+    """The run's server does not hold it any more, and it was not stopped; the message is one line."""
+
+
+Newest = Callable[[redis.Redis], str | None]
+"""Which run on a server is meant when none is named; None: one that is still to come. Raises Unavailable."""
+
+Run = Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one]")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Which run, or which server."""
+
+    redis_url: Annotated[
+        str | None,
+        Parameter(help="The server. [default: that of the newest live run here]", env_var="ROBOTS_REDIS_URL"),
+    ] = None
+    runs_dir: Annotated[str, Parameter(help="Where records are kept.", env_var="ROBOTS_RUNS_DIR")] = "runs"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the records."""
+        return Path(self.runs_dir)
+
+
+def serve(
+    service: Service, run: str | None, is_staying: bool, endings: Endings, do: Callable[[Whereabouts], None]
+) -> None:
+    """`do` something for the run that is meant. On a server that is named, and with no run named, that is the next one
+    that is dealt there if none is live yet; and with `is_staying`, all that follow too, one after the other, also after
+    one that is lost or cannot be served.
+
+    Raises NoSuchRun, RunLost, Unfit, ServerUnfit, Unable.
+    """
+    served: list[str] = []
+    is_staying = is_staying and run is None and service.redis_url is not None
+    while (where := await_live(service, run, endings, served)) is not None:
+        served.append(where.run)
+        try:
+            do(where)
+        except (NoSuchRun, RunLost) as error:
+            if not is_staying:
+                raise
+            tell(str(error))
+        if not is_staying or endings.reason is not None:
+            return
+
+
+def await_live(
+    service: Service, run: str | None, endings: Endings, but: Collection[str] = (), newest: Newest = newest_on
+) -> Whereabouts | None:
+    """The live run that is meant. Where that is the newest on a server that is named, one is waited for that is none of
+    `but`; None when somebody wants an end before. Raises NoSuchRun, Unfit, ServerUnfit, Unable."""
+    if run is not None or service.redis_url is None:
+        return find_live(service.runs, run, service.redis_url)
+    with reached(service.redis_url) as client:
+        while (name := _next_run(client, but, endings, newest)) is not None:
+            with suppress(NoSuchRun):  # removed since
+                return find_live(service.runs, name, service.redis_url)
+    return None
+
+
+@contextmanager
+def reached(url: str) -> Iterator[redis.Redis]:
+    """A client of the server at `url`, which was looked at. Raises Unfit, ServerUnfit."""
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise Unfit(f"--redis-url: {error}") from None
+    with connect(url) as client:
+        check_server(client)
+        yield client
+
+
+def pause(endings: Endings, seconds: float) -> None:
+    """Wait, but not longer than until somebody wants an end."""
+    select.select([endings.ear], [], [], seconds)
+    endings.drain()
+
+
+def _next_run(client: redis.Redis, but: Collection[str], endings: Endings, newest: Newest) -> str | None:
+    """The newest run, once there is one that is none of `but`; None when somebody wants an end before. A server that
+    goes away comes back."""
+    is_told = False
+    while endings.reason is None:
+        run = None
+        with suppress(Unavailable):
+            run = newest(client)
+        if run is not None and run not in but:
+            return run
+        if not is_told:
+            tell("no run is live on the server that is not recorded or served; waiting for one to be dealt")
+            is_told = True
+        pause(endings, _ASK_S)
+    return None

@@ -1,0 +1,42 @@
+"""What this machine must be able to do, asked before anything is started.
+
+Which version of the lab this is. Nothing else may tell a version.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from deploy.errors import Unable, Unfit
+
+
+def demand_linux() -> None:
+    """Live runs need Linux: they rest on pidfds and on the parent-death signal. Raises Unable."""
+    if not sys.platform.startswith("linux"):
+        raise Unable(f"live runs are for Linux, this is {sys.platform}; simulate and verify work here")
+
+
+def demand_records(runs: Path) -> None:
+    """Records must find a place: a folder can be made in `runs`, or in the first folder above it that exists. It is
+    tried out, because permissions alone do not tell; nothing is left. Raises Unfit."""
+    place = runs.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".robots-", dir=place):
+            return
+    except OSError as error:
+        raise Unfit(f"--runs-dir: {runs}: {error.strerror or error}; a folder that can be written is allowed") from None
+
+
+def version() -> str:
+    """The installed version, or `0` when the lab runs from a bare checkout."""
+    try:
+        return installed("robots-lab")
+    except PackageNotFoundError:
+        return "0"

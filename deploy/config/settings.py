@@ -1,0 +1,308 @@
+"""What a person may set, on the command line (which wins) and in the environment (`ROBOTS_…`), checked in one place.
+
+Nothing is started here and nothing is written. Every complaint is one line that names the option and what is allowed.
+
+The options that `run` and `simulate` share: names and help. What is allowed, deploy/config/settings.py says.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from cyclopts import Parameter
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from broker.faults.fate import median_delay_us
+from broker.faults.grammar import PRESETS, Line, parse_line, parse_lines
+from broker.faults.schedule import Timed
+from broker.faults.syntax import format_duration, parse_duration, whole
+from broker.streams.connection import parse_url
+from deploy.config.repeat import recorded_name, recorded_settings
+from deploy.errors import Unfit
+from robots.run.deal import Terms
+
+INTERRUPTED: Final = 130  # the exit code of what a person interrupted
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What to try."""
+
+    robots: Annotated[str | None, Parameter(name=["--robots", "-n"], help="How many robots. [default: 6]")] = None
+    secret: Annotated[str | None, Parameter(help="The secret itself. [default: a sentence of 11 words]")] = None
+    secret_file: Annotated[str | None, Parameter(help="A UTF-8 file with the secret; - is standard input.")] = None
+    copies: Annotated[str | None, Parameter(help="How many robots hold each part at the start. [default: 1]")] = None
+    again: Annotated[
+        str | None,
+        Parameter(help="Repeat a recorded run: its seed, settings and plan, with what was changed by hand and when."),
+    ] = None
+    preset: Annotated[str | None, Parameter(help="The network: calm, lossy, storm or split. [default: lossy]")] = None
+    fault: Annotated[
+        tuple[str, ...] | None,
+        Parameter(help="Any fault: 'NAME ARGS [TARGET] [@start[+duration]] [every T]'. May be repeated."),
+    ] = None
+    faults: Annotated[
+        str | None, Parameter(help="A TOML file in the place of the preset: faults = ['loss 0.2', …].")
+    ] = None
+    loss: Annotated[str | None, Parameter(help="Probability that an envelope is lost; 0 removes the fault.")] = None
+    burst_loss: Annotated[str | None, Parameter(help="Share lost, and mean length of a burst: '.2 5'.")] = None
+    duplicate: Annotated[str | None, Parameter(help="Probability that it arrives twice; '.1 x3': thrice.")] = None
+    delay: Annotated[str | None, Parameter(help="How long every copy is held: 20ms, 5ms..20ms or 20ms~0.5.")] = None
+    reorder: Annotated[str | None, Parameter(help="Probability of a further 10..50 ms: others overtake.")] = None
+    corrupt: Annotated[str | None, Parameter(help="Probability that it arrives damaged.")] = None
+    throttle: Annotated[str | None, Parameter(help="Envelopes that pass from one robot to another: 20/s.")] = None
+    partition: Annotated[
+        str | None, Parameter(help="Who is cut from whom, and when: 'hold r00..r02|r03..r05 @1s+3s'.")
+    ] = None
+    kill: Annotated[
+        tuple[str, ...] | None, Parameter(help="Whom to kill, and when: r03@2s, robot@1s, relay:1@3s. May be repeated.")
+    ] = None
+    pause: Annotated[tuple[str, ...] | None, Parameter(help="Whom to stop for how long: r01@9s+5s. Likewise.")] = None
+    restart: Annotated[
+        tuple[str, ...] | None,
+        Parameter(help="What to stop in order, and start again: redis@6s, relay@3s or r03@2s. Likewise."),
+    ] = None
+    chaos: Annotated[
+        tuple[str, ...] | None, Parameter(help="Any fault of a process: 'kill robot every 500ms'. Likewise.")
+    ] = None
+    relays: Annotated[str | None, Parameter(help="Outboxes, each with a relay of its own. [default: 1]")] = None
+    seed: Annotated[str | None, Parameter(help="Draws deal and fates. [default: drawn, and printed]")] = None
+    tick: Annotated[str | None, Parameter(help="How often a robot gossips. [default: 100ms]")] = None
+    quiet_period: Annotated[str | None, Parameter(help="How long without news before it writes. [default: 1s]")] = None
+    for_: Annotated[str | None, Parameter(name="--for", help="Go on at least so long. [default: 0s]")] = None
+    limit: Annotated[str | None, Parameter(help="Go on at most so long. [default: --for + 30s]")] = None
+    runs_dir: Annotated[str | None, Parameter(help="Where records are kept. [default: runs]")] = None
+    json_: Annotated[
+        bool | None, Parameter(name="--json", negative="--no-json", help="Print one JSON object, and only that.")
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Where the secret is to go, beside the record."""
+
+    output: Annotated[str | None, Parameter(help="Also write the reconstructed secret to this file.")] = None
+    force: Annotated[bool | None, Parameter(negative="--no-force", help="Replace an existing --output.")] = None
+
+
+def given(*groups: Any, **single: Any) -> Mapping[str, Any]:
+    """The options that were really given, by the name of their setting."""
+    options = {field.name: getattr(group, field.name) for group in groups for field in fields(group)} | single
+    return {name: value for name, value in options.items() if value is not None}
+
+
+DEFAULT_SECRET: Final = "Hidden beneath the old oak tree, golden coins patiently await discovery."  # noqa: S105
+MOST_ROBOTS: Final = 10_000
+MOST_RELAYS: Final = 16
+MOST_LIVE: Final = 500  # robots; each is two processes and some eight connections
+LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
+SHORTEST_TICK_US: Final = 10_000
+LARGEST_SEED: Final = 2**63 - 1
+
+SHORTHANDS: Final = ("loss", "burst_loss", "duplicate", "delay", "reorder", "corrupt", "throttle", "partition")
+"""The settings that are one fault each; its name has `-` for `_`."""
+
+EXPERIMENT: Final = frozenset(
+    ("robots", "secret", "secret_file", "copies", "relays", "seed", "tick", "quiet_period", "for_", "limit")
+)
+"""The settings that say what is tried, but for the plan."""
+
+DEED_SHORTHANDS: Final = ("kill", "pause", "restart")
+"""The settings that are any number of faults of processes of their name, without it."""
+
+_PLAN: Final = (*SHORTHANDS, "fault", "faults", *DEED_SHORTHANDS, "chaos")
+
+
+def _whole(low: int, high: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            raise ValueError(f"{value!r} is not a whole number; allowed is {low} to {high}") from None
+        if not low <= number <= high:
+            raise ValueError(f"{number} is outside of what is allowed: {low} to {high}")
+        return number
+
+    return check
+
+
+def _time(shortest_us: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        microseconds = parse_duration("0s" if value == "0" else str(value))
+        if microseconds < shortest_us:
+            raise ValueError(f"{value!r} is too short; at least {format_duration(shortest_us)} is allowed")
+        return microseconds
+
+    return check
+
+
+def _choice(*allowed: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError(f"{value!r} is unknown; allowed are {', '.join(allowed)}")
+        return str(value)
+
+    return check
+
+
+def _shorthand(name: str) -> Callable[[Any], str | None]:
+    """The arguments of one fault, on their own."""
+
+    def check(value: Any) -> str | None:
+        return None if value is None else _canonical(parse_line(f"{name} {value}")).partition(" ")[2]
+
+    return check
+
+
+def _faults(value: Any) -> tuple[str, ...]:
+    """One line each, of texts that may hold several."""
+    return tuple(_canonical(line) for text in _texts(value) for line in parse_lines(text))
+
+
+def _deeds(name: str) -> Callable[[Any], tuple[str, ...]]:
+    """The arguments of faults of one name: `r03@2s` is `r03 @2s`."""
+
+    def check(value: Any) -> tuple[str, ...]:
+        pieces = [piece.strip() for text in _texts(value) for piece in text.split(";")]
+        lines = [parse_line(f"{name} {piece.replace('@', ' @', 1)}") for piece in pieces if piece]
+        return tuple(_canonical(line).removeprefix(f"{name} ") for line in lines)
+
+    return check
+
+
+def _texts(value: Any) -> list[str]:
+    return [] if value is None else [str(text) for text in (value if isinstance(value, list | tuple) else [value])]
+
+
+def _canonical(line: Line) -> str:
+    """The line's own text, which may be longer than what was read. Raises Misspelt when it could not be read again."""
+    return whole(line.text()).text
+
+
+def _server(value: Any) -> str:
+    parse_url(str(value))
+    return str(value)
+
+
+class LabSettings(BaseSettings):
+    """One run's settings. Times are whole microseconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ROBOTS_", extra="ignore", env_ignore_empty=True, validate_default=False
+    )
+
+    robots: Annotated[int, BeforeValidator(_whole(2, MOST_ROBOTS))] = 6
+    secret: str | None = None
+    secret_file: str | None = None
+    copies: Annotated[int, BeforeValidator(_whole(1, MOST_ROBOTS))] = 1
+    again: str | None = None
+    preset: Annotated[str, BeforeValidator(_choice(*PRESETS))] = "lossy"
+    fault: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_faults)] = ()  # in the environment with ; between them
+    faults: Path | None = None
+    loss: Annotated[str | None, BeforeValidator(_shorthand("loss"))] = None
+    burst_loss: Annotated[str | None, BeforeValidator(_shorthand("burst-loss"))] = None
+    duplicate: Annotated[str | None, BeforeValidator(_shorthand("duplicate"))] = None
+    delay: Annotated[str | None, BeforeValidator(_shorthand("delay"))] = None
+    reorder: Annotated[str | None, BeforeValidator(_shorthand("reorder"))] = None
+    corrupt: Annotated[str | None, BeforeValidator(_shorthand("corrupt"))] = None
+    throttle: Annotated[str | None, BeforeValidator(_shorthand("throttle"))] = None
+    partition: Annotated[str | None, BeforeValidator(_shorthand("partition"))] = None
+    kill: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_deeds("kill"))] = ()
+    pause: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_deeds("pause"))] = ()
+    restart: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_deeds("restart"))] = ()
+    chaos: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_faults)] = ()
+    relays: Annotated[int, BeforeValidator(_whole(1, MOST_RELAYS))] = 1
+    seed: Annotated[int, BeforeValidator(_whole(0, LARGEST_SEED))] = Field(
+        default_factory=lambda: secrets.randbelow(1_000_000)
+    )
+    tick: Annotated[int, BeforeValidator(_time(SHORTEST_TICK_US))] = 100_000
+    quiet_period: Annotated[int, BeforeValidator(_time(0))] = 1_000_000
+    for_: Annotated[int, BeforeValidator(_time(0))] = Field(default=0, validation_alias="ROBOTS_FOR")
+    limit: Annotated[int | None, BeforeValidator(_time(1))] = None
+    output: Path | None = None
+    force: bool = False
+    runs_dir: Path = Path("runs")
+    redis_url: Annotated[str | None, BeforeValidator(_server)] = None
+    ui: Annotated[Literal["auto", "plain", "none"], BeforeValidator(_choice("auto", "plain", "none"))] = "auto"
+    json_: bool = Field(default=False, validation_alias="ROBOTS_JSON")
+
+    def terms(self, plan: Iterable[Timed]) -> Terms:
+        """What every robot is told."""
+        median = median_delay_us(planned.line.fault for planned in plan if not planned.line.when.start_us)
+        return Terms(self.robots, self.relays, self.seed, self.tick, self.quiet_period, median)
+
+
+def load_settings(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> LabSettings:
+    """Settings from what was `given` on the command line (values by field name, only those that were given), the
+    record that is to be run again, the environment, and the defaults. Raises Unfit, NoSuchRun, Unrepeatable."""
+    settings = _settings(given, {})
+    if settings.again is not None:
+        settings = _settings(given, _recorded(settings.again, settings.runs_dir, given))
+    if "preset" in given and "faults" in given:
+        raise Unfit(
+            "--preset and --faults: only one of them is allowed; a plan file may name the preset it begins with"
+        )
+    for secret, other in (("secret", "secret_file"), ("secret_file", "secret")):
+        if secret in given and other not in given:  # a flag wins over the environment
+            settings = settings.model_copy(update={other: None})
+    if settings.robots > most_robots:
+        raise Unfit(f"--robots: {settings.robots} is outside of what is allowed: 2 to {most_robots}")
+    if settings.copies > settings.robots:
+        raise Unfit(f"--copies: {settings.copies} is more than there are robots; allowed is 1 to {settings.robots}")
+    if settings.limit is not None and settings.limit < settings.for_:
+        raise Unfit(f"--limit: {format_duration(settings.limit)} is below --for {format_duration(settings.for_)}")
+    if settings.output is not None:
+        _check_output(settings.output, settings.force)
+    return settings
+
+
+def _settings(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> LabSettings:
+    try:
+        return LabSettings(**{_ALIASES.get(name, name): value for name, value in {**given, **recorded}.items()})
+    except ValidationError as error:
+        raise Unfit(_complaint(error, given, recorded)) from None
+
+
+def _recorded(run: str, runs_dir: Path, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a recorded run was given and is not given now, whatever the environment says; its plan cannot be mixed with
+    another one."""
+    for name in (*_PLAN, "preset"):
+        if name in given:
+            raise Unfit(f"--again: the plan is the recorded one; --{name.replace('_', '-')} is not allowed beside it")
+    recorded = {**dict.fromkeys((*_PLAN, "secret", "secret_file")), **recorded_settings(runs_dir, run)}
+    if "for_" in given:
+        del recorded["limit"]
+    others = {name: value for name, value in recorded.items() if name not in given}
+    return {**others, "again": recorded_name(runs_dir, run)}
+
+
+_ALIASES: Final = {"for_": "ROBOTS_FOR", "json_": "ROBOTS_JSON"}
+
+
+def _complaint(error: ValidationError, given: Mapping[str, Any], recorded: Mapping[str, Any]) -> str:
+    """One line for the first thing that is wrong, by the name under which it was set."""
+    first = error.errors()[0]
+    field = str(first["loc"][0]).removeprefix("ROBOTS_").lower()
+    if {field, f"{field}_"} & given.keys():
+        name = f"--{field.replace('_', '-')}"
+    elif {field, f"{field}_"} & recorded.keys():
+        name = f"--again: {field} in the record of run {recorded['again']}"
+    else:
+        name = f"ROBOTS_{field.upper()}"
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _check_output(output: Path, force: bool) -> None:
+    if output.is_dir():
+        raise Unfit(f"--output: {output} is a folder; a file is allowed")
+    if output.exists() and not force:
+        raise Unfit(f"--output: {output} exists; --force allows to replace it")
+    if not output.absolute().parent.is_dir():
+        raise Unfit(f"--output: there is no folder {output.absolute().parent}")

@@ -1,0 +1,202 @@
+"""The processes of a live run, as their parent keeps them: RQ workers, relays, and the run's own server.
+
+Whoever dies is told, put on record, and replaced, for as long as the run goes on. What a run is, and when it ends, is
+not known here.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from broker.errors import Unavailable
+from broker.streams.connection import connect
+from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
+from deploy.attach.context import Vantage
+from deploy.errors import Unable
+from deploy.fleet.relay_main import relay
+from deploy.fleet.relays import Relays
+from deploy.fleet.rq_workers import KIND, RqWorkers
+from deploy.processes.children import Death, Fleet
+from deploy.processes.janitor import Janitor
+from deploy.processes.server import Server
+from deploy.rq.queue import revoke
+from deploy.rq.worker import work
+from robots.restart_budget import FENCED
+from telemetry.events import ProcessDied, ProcessStarted
+
+SERVER: Final = "redis"  # the fleet's name for a server of our own
+MOST_SERVER_DEATHS: Final = 20  # of a server that lives again each time
+END_S: Final = 5.0  # for processes to end, before they are killed
+_STRIKES: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
+
+
+class LiveFleet:
+    """All children of the parent. To be made when everything that they need is imported
+    (deploy/processes/children.py).
+    """
+
+    def __init__(
+        self,
+        vantage: Vantage,
+        server: Server,
+        janitor: Janitor,
+        logs: Path,
+    ) -> None:
+        run, terms = vantage.run, vantage.brief.terms
+        self.children = Fleet(janitor)
+        self._run = run
+        self._board = vantage.board
+        self._seed = terms.seed
+        self._server = server
+        self._client = vantage.client
+        self._logs = logs
+        self._emit = vantage.events.emit
+        self.log = StreamFleetLog(self._client, run, patience_s=0)
+        self._relays = Relays(terms.shards, self.children, self._spawn_relay, self._emit)
+        self._workers = RqWorkers(run, terms.robots, self.children, self._spawn_worker, self._revoke)
+        self._unrecorded: deque[tuple[str, str, int]] = deque()  # deaths: victim, robot, status
+        self._struck: set[tuple[str, int]] = set()  # by the lab, with that signal, and alive as far as is known
+        self._server_deaths = 0
+        self._is_ending = False
+
+    def start(self, is_wanted: Callable[[], bool]) -> None:
+        """Start relays, then RQ workers, as long as they are wanted. The server runs already."""
+        if self._server.pid is not None:
+            self.children.adopt(SERVER, self._server.pid)
+            self._emit(ProcessStarted(SERVER, self._server.pid))
+        self._client.close()  # children must not share its connection
+        self._relays.start()
+        self._workers.start(is_wanted)
+
+    @property
+    def rq_names(self) -> list[str]:
+        """The names by which RQ has known any RQ worker of the run."""
+        return self._workers.rq_names
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nobody is dead who will be replaced, and all deaths are on record."""
+        return not self._unrecorded and self._workers.is_whole and self._relays.due_s is None
+
+    @property
+    def living(self) -> Mapping[str, int]:
+        """The pid of each child that is not known to have ended."""
+        return self.children.living
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to one child. Its next death is not charged to it, if the signal ends it, or stops it and it
+        was not made to go on before. Raises KeyError when no living child bears the name."""
+        if number in _STRIKES:
+            self._struck.add((name, number))
+        elif number == signal.SIGCONT:
+            self._struck.discard((name, signal.SIGSTOP))
+        self.children.signal(name, number)
+
+    def worker_of(self, robot: str) -> str | None:
+        """The RQ worker, by its name among the children, that runs a robot now, as far as is known."""
+        return self._workers.name_of(self._board.worker_of(robot))
+
+    def attend(self, timeout_s: float, ear: int) -> None:
+        """Wait at most so long for deaths (or until `ear` can be read), and do what they and earlier ones demand.
+
+        Raises Unable when the server cannot be kept alive.
+        """
+        due = [due_s for due_s in (self._relays.due_s, self._workers.due_s) if due_s is not None]
+        if due:
+            timeout_s = min(timeout_s, max(0.0, min(due) - time.monotonic()))
+        deaths = self.children.poll(timeout_s, ear)
+        self._tell(deaths)
+        for death in deaths:
+            self._replace(death)
+        self._record()
+        if not self._is_ending:
+            self._relays.attend(time.monotonic())
+            self._workers.attend(time.monotonic())
+
+    def cease(self) -> None:
+        """From here on nobody is replaced: the run is over."""
+        self._is_ending = True
+
+    def end_workers(self) -> None:
+        """End all RQ workers, in order if they can."""
+        self._is_ending = True
+        self._tell_disorderly(self._workers.end(END_S))
+
+    def drain(self) -> None:
+        """End all relays, every outbox being emptied if that is possible at all."""
+        self._tell_disorderly(self._relays.drain())
+        self._record()
+
+    def end_all_but_server(self) -> None:
+        """End whoever still lives, but not those whom the others need."""
+        self.end_workers()
+        self._tell_disorderly(self.children.end(self.children.living.keys() - {SERVER}, END_S))
+
+    def end_server(self) -> None:
+        """End our own server, if there is one."""
+        self.children.end_all(END_S)
+
+    def _replace(self, death: Death) -> None:
+        strikes = {(name, number) for name, number in self._struck if name == death.name}
+        self._struck -= strikes
+        if death.name == SERVER:
+            self._revive_server(death)
+        elif not self._is_ending:
+            self._relays.replace(death, is_charged=not strikes)
+            self._workers.replace(death, is_charged=not strikes)
+
+    def _revive_server(self, death: Death) -> None:
+        self._server_deaths += 1
+        if self._server_deaths > MOST_SERVER_DEATHS:
+            raise Unable(f"the run's own server died again and again (status {death.status}); nothing can be proven")
+        pid = self._server.start_again()
+        self.children.adopt(SERVER, pid)
+        self._emit(ProcessStarted(SERVER, pid))
+
+    def _tell_disorderly(self, deaths: Iterable[Death]) -> None:
+        """Of children that were told to end, those are news that did not end in order."""
+        self._tell([death for death in deaths if death.status != 0])
+
+    def _tell(self, deaths: list[Death]) -> None:
+        if any(death.name.startswith(KIND) for death in deaths):
+            self._board.look(time.monotonic())  # who runs whom may have changed since the last look
+        for death in deaths:
+            robot = self._board.robot_of(self._workers.rq_name(death.name)) if death.name.startswith(KIND) else ""
+            victim = f"{KIND}{robot}" if robot else death.name  # from now on it matters whom it ran
+            self._emit(ProcessDied(victim, death.pid, death.status))
+            if death.status not in (0, FENCED) or death.name == SERVER:  # who ended in order is not missed
+                self._unrecorded.append((victim, robot, death.status))
+
+    def _record(self) -> None:
+        """Put deaths into the fleet log, which the next lives obey, as soon as the server answers."""
+        with suppress(Unavailable):
+            while self._unrecorded:
+                victim, robot, status = self._unrecorded[0]
+                incarnation = last_incarnation(self._client, self._run, robot, patience_s=0) if robot else 0
+                self.log.death(victim, robot, incarnation, "signal" if status < 0 else "exit", status)
+                self._unrecorded.popleft()
+
+    def _spawn_relay(self, name: str, shard: int, incarnation: int, holder: str, is_last: bool) -> None:
+        self._start(name, partial(relay, self._server.url, self._run, shard, self._seed, incarnation, holder, is_last))
+
+    def _spawn_worker(self, name: str, rq_name: str) -> None:
+        self._start(name, partial(_rq_worker, self._server.url, rq_name))
+
+    def _revoke(self, worker: str) -> None:
+        revoke(self._client, self._run, self._board.robots, worker)
+
+    def _start(self, name: str, body: Callable[[], int]) -> None:
+        pid = self.children.start(name, body, self._logs / f"{name.replace(':', '-')}.log")
+        self._emit(ProcessStarted(name, pid))
+
+
+def _rq_worker(url: str, name: str) -> int:
+    with connect(url) as connection:
+        return work(connection, name)

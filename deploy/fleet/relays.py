@@ -1,0 +1,94 @@
+"""The relays of a run, as its parent keeps them: started again by the policy, and drained for certain at the end.
+
+A relay redoes what its last life left pending, so it may be killed at any time and started as often as one likes.
+What a relay does is deploy/fleet/relay_main.py's affair.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from deploy.fleet.restarts import Succession
+from deploy.processes.children import Death, Fleet
+from robots.supervision import GiveUp, RestartPolicy
+from telemetry.events import AnyEvent, WorkerGaveUp
+
+DRAIN_S: Final = 15.0  # for a relay to empty its outbox and end, before it is killed
+MOST_DRAINS: Final = 3  # lives beside the first that may try to
+_KIND: Final = "relay:"
+
+
+class Spawn(Protocol):
+    """Starts the relay of a shard under `name`. `is_last`: its only task is to empty the outbox.
+
+    `holder` is what it holds the shard's lease by: the same for every life, because a new one is only ever started when
+    the last one is known to be dead.
+    """
+
+    def __call__(self, name: str, shard: int, incarnation: int, holder: str, is_last: bool) -> None: ...
+
+
+class Relays:
+    """One relay for each of `shards` shards, named `relay:0`, `relay:1` …; their lives are numbered 1, 2, 3 …"""
+
+    def __init__(self, shards: int, fleet: Fleet, spawn: Spawn, emit: Callable[[AnyEvent], None]) -> None:
+        self._shards = range(shards)
+        self._fleet = fleet
+        self._spawn = spawn
+        self._emit = emit
+        self._lives: Counter[int] = Counter()
+        self._holders = [secrets.token_hex(8) for _ in self._shards]
+        self._succession = Succession(RestartPolicy())
+
+    def start(self) -> None:
+        """The first life of each."""
+        for shard in self._shards:
+            self._start(shard)
+
+    def replace(self, death: Death, is_charged: bool = True) -> None:
+        """Have a dead relay started again when it is due, if the policy allows it; otherwise that is told. Other deaths
+        are ignored; those that the lab brought about are not charged."""
+        if not death.name.startswith(_KIND):
+            return
+        decision = self._succession.died(death.name, is_charged)
+        if isinstance(decision, GiveUp):
+            self._emit(WorkerGaveUp(death.name, decision.crashes))
+
+    @property
+    def due_s(self) -> float | None:
+        """When the next relay is to be started (`time.monotonic()`), if any is."""
+        return self._succession.due_s
+
+    def attend(self, now_s: float) -> None:
+        """Start the relays that are due."""
+        for name in self._succession.take_due(now_s):
+            self._start(_shard_of(name))
+
+    def drain(self) -> list[Death]:
+        """End all, every outbox being emptied if that is possible at all; their deaths.
+
+        For when nobody sends any more. Who is dead already, or does not end in order, gets a further life for it.
+        """
+        self._succession.cease()
+        deaths = self._end(self._shards, asking=True)
+        for _ in range(MOST_DRAINS):
+            drained = {_shard_of(death.name) for death in deaths if death.status == 0}
+            left = [shard for shard in self._shards if shard not in drained]
+            for shard in left:
+                self._start(shard, is_last=True)
+            deaths += self._end(left, asking=False)
+        return deaths
+
+    def _end(self, shards: range | list[int], asking: bool) -> list[Death]:
+        return self._fleet.end([f"{_KIND}{shard}" for shard in shards], DRAIN_S, asking)
+
+    def _start(self, shard: int, is_last: bool = False) -> None:
+        self._lives[shard] += 1
+        self._spawn(f"{_KIND}{shard}", shard, self._lives[shard], self._holders[shard], is_last)
+
+
+def _shard_of(name: str) -> int:
+    return int(name.removeprefix(_KIND))

@@ -1,0 +1,105 @@
+"""The RQ workers of a run, as its parent keeps them: one for each dealt robot, and another one whenever one dies.
+
+A dead one's robot must not wait for its lease to run out: whoever saw the death takes the lease away, and the robot is
+in the queue at once. Whether the robot may be born again is for its own policy to say (robots/restart_budget.py), so
+RQ workers are started again for ever, only less and less eagerly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from broker.errors import Unavailable
+from deploy.fleet.restarts import Succession
+from deploy.processes.children import Death, Fleet
+from deploy.rq.observed import kept_name
+from robots.supervision import RestartPolicy
+
+KIND: Final = "rq:"
+_POLICY: Final = RestartPolicy(max_restarts=1_000_000)
+
+Spawn = Callable[[str, str], None]
+"""Starts an RQ worker: its name in the fleet, and the one by which RQ knows it."""
+
+Revoke = Callable[[str], None]
+"""Takes the lease of an RQ worker that is known to be dead away; its robot is queued. Raises Unavailable."""
+
+
+class RqWorkers:
+    """`rq:w00`, `rq:w01` …: which robot each runs, the queue decides. RQ knows each life of one by another name: it
+    lets nobody bear the name of one whose key has not run out yet."""
+
+    def __init__(self, run: str, count: int, fleet: Fleet, spawn: Spawn, revoke: Revoke) -> None:
+        self._run = run
+        self._fleet = fleet
+        self._spawn = spawn
+        self._revoke = revoke
+        self._lives = dict.fromkeys((f"{KIND}w{number:02d}" for number in range(count)), 0)
+        self._succession = Succession(_POLICY)
+        self._bereft: list[str] = []  # RQ's names of dead ones that may still hold a lease
+
+    @property
+    def names(self) -> list[str]:
+        """Their names in the fleet."""
+        return list(self._lives)
+
+    @property
+    def rq_names(self) -> list[str]:
+        """The names by which RQ has known any of them."""
+        return [self._rq_name(name, life) for name, lives in self._lives.items() for life in range(1, lives + 1)]
+
+    def start(self, is_wanted: Callable[[], bool]) -> None:
+        """The first life of each, as long as they are wanted."""
+        for name in self._lives:
+            if not is_wanted():
+                return
+            self._start(name)
+
+    def replace(self, death: Death, is_charged: bool = True) -> None:
+        """Have a dead one's robot queued, and another RQ worker started when it is due. Other deaths are ignored; those
+        that the lab brought about are not charged."""
+        if death.name not in self._lives:
+            return
+        self._succession.died(death.name, is_charged)
+        self._bereft.append(self.rq_name(death.name))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all live, and no robot of a dead one waits for its lease to end."""
+        return self.due_s is None and not self._bereft
+
+    @property
+    def due_s(self) -> float | None:
+        """When the next one is to be started (`time.monotonic()`), if any is."""
+        return self._succession.due_s
+
+    def attend(self, now_s: float) -> None:
+        """Queue the robots of the dead as soon as the server answers, and start who is due."""
+        with suppress(Unavailable):
+            while self._bereft:
+                self._revoke(self._bereft[0])
+                del self._bereft[0]
+        for name in self._succession.take_due(now_s):
+            self._start(name)
+
+    def end(self, grace_s: float) -> list[Death]:
+        """End all, in order if they can; their deaths."""
+        self._succession.cease()
+        return self._fleet.end(self.names, grace_s)
+
+    def rq_name(self, name: str) -> str:
+        """The name by which RQ knows the present life of one."""
+        return self._rq_name(name, self._lives[name])
+
+    def name_of(self, rq_name: str) -> str | None:
+        """The name in the fleet of the one whose present life RQ knows by `rq_name`; None: it is none of ours."""
+        return next((name for name in self._lives if self.rq_name(name) == rq_name), None)
+
+    def _rq_name(self, name: str, life: int) -> str:
+        return kept_name(self._run, int(name.removeprefix(f"{KIND}w")), life)
+
+    def _start(self, name: str) -> None:
+        self._lives[name] += 1
+        self._spawn(name, self.rq_name(name))

@@ -1,0 +1,1 @@
+"""A live run from its deal to its record."""

@@ -1,0 +1,201 @@
+"""The fleet: one parent, without threads, that forks its children and waits for them.
+
+Here it is decided how a child is born, watched and ended; never what it does, nor whether it is started again (that is
+the supervisor's policy). A child is a function that runs in a fork of the preloaded parent, or a process that somebody
+else started for us (`adopt`).
+
+What every fork of ours needs: signals wait until both sides know who they are, and no stream is shared by accident.
+
+Mechanics only. What a child then does, and who watches it, must never stand here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from broker.parent_death import die_with_parent
+from deploy.processes.forking import (
+    flush_streams,
+    forget_handlers,
+    name_process,
+    redirect_streams,
+    release_signals,
+    signals_held,
+)
+from deploy.processes.janitor import Janitor
+
+
+class Death(msgspec.Struct, frozen=True):
+    """A child ended. `status` as of `os.waitstatus_to_exitcode`: negative = killed by that signal."""
+
+    name: str
+    pid: int
+    status: int
+
+
+class _Child(msgspec.Struct, frozen=True):
+    name: str
+    pid: int
+    handle: int  # a pidfd: it never means another process, even after the pid was given away again
+
+
+class Fleet:
+    """All children of this process, by name.
+
+    To be made when everything that children need is imported: from then on that memory is shared with every child, and
+    the garbage collector leaves it alone (a collection would copy every page).
+    """
+
+    def __init__(self, janitor: Janitor | None = None) -> None:
+        self._janitor = janitor
+        self._children: dict[str, _Child] = {}
+        self._unreported: list[Death] = []
+        gc.collect()
+        gc.freeze()
+
+    @property
+    def living(self) -> dict[str, int]:
+        """The pid of each child that is not known to have ended."""
+        return {child.name: child.pid for child in self._children.values()}
+
+    def start(self, name: str, body: Callable[[], int], log: Path | None) -> int:
+        """Fork a child that runs `body` and exits with what it returns (1 if it raises); its pid.
+
+        The child dies with us, leads a process group, ignores SIGINT, reads nothing, and appends what it prints to
+        `log` (None: to our own standard error). Raises ValueError when a living child bears the name, OSError when
+        there can be no child or no log.
+        """
+        self._demand_free(name)
+        assert threading.active_count() == 1, "a fork copies one thread only: whatever the others hold stays held"
+        output = os.dup(2) if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        parent = os.getpid()
+        flush_streams()
+        try:
+            with signals_held():
+                pid = os.fork()
+                if pid == 0:
+                    self._be_child(parent, name, body, output)
+                self._take_in(name, pid)  # before a handler may raise: a child that we do not know we cannot end
+        finally:
+            os.close(output)
+        return pid
+
+    def adopt(self, name: str, pid: int) -> None:
+        """Watch a child of this process that somebody else started, and end it like the others.
+
+        Raises ValueError when a living child bears the name, ProcessLookupError when there is no such process.
+        """
+        self._demand_free(name)
+        self._take_in(name, pid)
+
+    def poll(self, timeout_s: float, *others: int) -> list[Death]:
+        """Deaths since the last call. Waits at most `timeout_s` for one, or until one of the descriptors `others` can
+        be read (to wake the parent for a signal, give the end of its `signal.set_wakeup_fd` pair)."""
+        self._wait(0.0 if self._unreported else timeout_s, others)
+        deaths, self._unreported = self._unreported, []
+        return deaths
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to one child, not to its group. One that has just ended does not mind.
+
+        Raises KeyError when no living child bears the name.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._children[name].handle, number)
+
+    def end(self, names: Iterable[str], grace_s: float, asking: bool = True) -> list[Death]:
+        """End these children: ask (SIGTERM; not if they end without `asking`), wait at most `grace_s`, then kill.
+        Their deaths; those of others that happen meanwhile are kept for `poll`. Names that nobody bears are no error.
+        """
+        ending = {name for name in names if name in self._children}
+        for name in ending if asking else ():
+            self.signal(name, signal.SIGTERM)
+            self.signal(name, signal.SIGCONT)  # a paused one must be able to hear it
+        self._await(ending, grace_s)
+        for name in ending & self._children.keys():
+            self.signal(name, signal.SIGKILL)
+        self._await(ending, None)
+        deaths = [death for death in self._unreported if death.name in ending]
+        self._unreported = [death for death in self._unreported if death.name not in ending]
+        return deaths
+
+    def end_all(self, grace_s: float) -> list[Death]:
+        """End every child; see `end`."""
+        return self.end(list(self._children), grace_s)
+
+    def _demand_free(self, name: str) -> None:
+        if name in self._children:
+            raise ValueError(f"{name} is alive already")
+
+    def _take_in(self, name: str, pid: int) -> None:
+        self._children[name] = _Child(name, pid, os.pidfd_open(pid))
+        if self._janitor is not None:
+            self._janitor.watch(pid)
+
+    def _await(self, names: Iterable[str], limit_s: float | None) -> None:
+        """Wait until none of the names lives, at most `limit_s` if that is given."""
+        deadline = None if limit_s is None else time.monotonic() + limit_s
+        while any(name in self._children for name in names):
+            left_s = None if deadline is None else deadline - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                return
+            self._wait(left_s)
+
+    def _wait(self, timeout_s: float | None, others: Iterable[int] = ()) -> None:
+        """Collect deaths into `_unreported`; the only place that waits."""
+        poll = select.poll()
+        by_handle = {child.handle: child for child in self._children.values()}
+        for descriptor in (*by_handle, *others):
+            poll.register(descriptor, select.POLLIN)
+        for descriptor, _ in poll.poll(None if timeout_s is None else max(0, round(timeout_s * 1000))):
+            if descriptor in by_handle:
+                self._bury(by_handle[descriptor])
+
+    def _bury(self, child: _Child) -> None:
+        try:
+            _, wait_status = os.waitpid(child.pid, 0)
+        except ChildProcessError:  # adopted, and whoever started it has already asked for its status
+            wait_status = 0
+        os.close(child.handle)
+        del self._children[child.name]
+        if self._janitor is not None:
+            self._janitor.forget(child.pid)
+        self._unreported.append(Death(child.name, child.pid, os.waitstatus_to_exitcode(wait_status)))
+
+    def _be_child(self, parent: int, name: str, body: Callable[[], int], output: int) -> NoReturn:
+        """The whole life of a child. It never returns into the parent's stack, nor into its `atexit`."""
+        status = 1
+        try:
+            die_with_parent(parent)
+            os.setpgid(0, 0)
+            name_process(name)
+            forget_handlers()
+            redirect_streams(output)
+            self._let_go()
+            release_signals()
+            status = body()
+        except BaseException:  # whatever it is: it ends here, and is told in the log
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(OSError):
+                flush_streams()
+            os._exit(status)
+
+    def _let_go(self) -> None:
+        """Close what belongs to the parent alone."""
+        if self._janitor is not None:
+            self._janitor.let_go()
+        for child in self._children.values():
+            os.close(child.handle)

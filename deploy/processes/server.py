@@ -1,0 +1,58 @@
+"""Which server a run uses: a private one of its own, or somebody else's, on which it is a guest.
+
+Only how the server comes and goes stands here; what is done on it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from broker.streams.connection import check_server, connect
+from broker.streams.embedded import EmbeddedServer, NoEmbeddedServer
+from deploy.errors import Unable
+from deploy.processes.janitor import Janitor
+
+
+class Server:
+    """A server that answers. One that is not our own must be left as it was found."""
+
+    def __init__(self, url: str, own: EmbeddedServer | None = None) -> None:
+        self.url = url
+        self._own = own
+
+    @property
+    def is_our_own(self) -> bool:
+        """Whether it serves this run alone, and ends with it."""
+        return self._own is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None when it is not our own."""
+        return None if self._own is None else self._own.pid
+
+    def start_again(self) -> int:
+        """Start our own one, which has ended, with all that it held; its new pid. Raises OSError."""
+        assert self._own is not None, "nobody starts what is another's"
+        return self._own.start_again()
+
+
+@contextmanager
+def server_for(url: str | None, janitor: Janitor) -> Iterator[Server]:
+    """The server at `url`, or a private one that lives within. Raises ServerUnfit, Unable."""
+    if url is not None:
+        with connect(url) as client:
+            check_server(client)
+        yield Server(url)
+        return
+    try:
+        own = EmbeddedServer()
+    except NoEmbeddedServer as error:
+        raise Unable(str(error)) from None
+    try:
+        janitor.watch(own.pid)
+        janitor.folder(own.folder)
+        yield Server(own.url, own)
+    finally:
+        own.stop()
+        janitor.forget(own.pid)

@@ -1,0 +1,229 @@
+"""The one function that an RQ job may name: a robot's life on an event loop, and what each of its ends means to RQ.
+
+How the life is run by RQ (leases, retries, signals) is deploy/rq/worker.py's affair; what a life is, robots/robot.py's.
+
+    the order `stop`                 the function returns: the job is done
+    the journal is lost              likewise: no later life could be born without it
+    it died too often (StaysDead)    likewise: the restart policy has given it up
+    the run is gone                  likewise: whoever dealt it has removed it
+    its terms cannot be read         likewise, and that is told on stderr: another version dealt it
+    SIGTERM to this process          the life is recalled, and the function returns a `Retry`: the robot waits in the
+                                     queue for another RQ worker
+    a later life exists (Fenced)     exit 75: the RQ worker ends, and nothing is queued
+    anything else                    the exception goes up: a death is told, and the job is queued again
+
+A job as RQ workers for robots take it from the network: it can name one function, and nothing else.
+
+RQ imports whatever dotted name a job holds, for the function and for its callbacks. Here nothing is ever imported by a
+name; what is not allowed is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import Any, ClassVar, Final
+
+import redis.asyncio
+import uvloop
+from rq import Retry, get_current_job
+from rq.job import Job
+
+from broker.errors import Fenced, JournalLost, RunGone
+from broker.streams.connection import async_twin
+from broker.streams.keys import Keys
+from broker.streams.retry import insist
+from broker.streams.robot.ports import ports_for
+from broker.streams.run.events import StreamEventLog
+from broker.streams.run.runs import StreamOrders
+from deploy.processes.forking import name_process, release_signals
+from deploy.rq.heartbeat import keep_beating
+from robots.channel import Watch
+from robots.restart_budget import FENCED, StaysDead
+from robots.robot import PATIENCE_US, Outside
+from robots.robot import live as live_robot
+from robots.run.deal import decode_terms
+from telemetry.clock import SystemClock
+from telemetry.events import RECALLED
+from telemetry.handlers.log import StructuredLog, log_to_stderr
+from telemetry.pipeline import Next, Pipeline
+from telemetry.stream.feed import EventLog
+from telemetry.stream.publisher import Publisher
+from telemetry.stream.spill import spill_for
+
+CONNECTIONS: Final = 5
+"""How many ports wait for the server at the same time: inbox, outbox, journal, orders, events."""
+
+LIVES: Final = 1_000_000
+"""How often RQ queues a robot again: always. When to give up is the restart policy's to say, not a counter's."""
+
+RECALL_S: Final = 0.7
+"""For a life that is recalled to end in order: longer than it gives itself (robots/robot.py), and shorter than its RQ
+worker grants its process (deploy/rq/worker.py)."""
+
+_PREFIX: Final = "robot-"
+_PUBLISH_S: Final = 0.1
+_CANCEL_AGAIN_S: Final = 0.05
+
+
+class Recalled(Exception):
+    """This process was told to end (SIGTERM); the robot is to live elsewhere."""
+
+
+class ForeignTerms(Exception):
+    """What the robots were told at the deal cannot be read: another version dealt the run. The message is one line."""
+
+
+def job_id(run: str, robot: str) -> str:
+    """RQ's name of a robot's job."""
+    return f"{_PREFIX}{run}-{robot}"
+
+
+def names_in(job: str) -> tuple[str, str]:
+    """The run and the robot in the id of a robot's job. Raises ValueError when it is none."""
+    run, dash, robot = job.removeprefix(_PREFIX).rpartition("-")
+    if not job.startswith(_PREFIX) or not dash:
+        raise ValueError(f"{job!r} is no robot's job")
+    return run, robot
+
+
+def live(run: str, robot: str) -> Retry | None:
+    """One life of `robot`. See above for what it returns and raises."""
+    job = get_current_job()
+    assert job is not None, "RQ calls this, nobody else"
+    name_process(f"robot:{robot}")
+    log_to_stderr()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_told(run, robot, job.connection))
+    except Recalled:
+        return Retry(max=LIVES)
+    except (JournalLost, RunGone, StaysDead):
+        return None
+    except ForeignTerms as foreign:
+        print(f"{robot} of run {run}: {foreign}", file=sys.stderr)
+        return None
+    except Fenced:
+        os._exit(FENCED)
+    return None
+
+
+async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
+    """A life with a pulse, that is recalled on SIGTERM (Recalled), and whose last events are stored however it ends."""
+    loop = asyncio.get_running_loop()
+    keep_beating(loop)
+    recalled, over = Watch(False), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, recalled.set, True)
+    release_signals()
+    publisher = Publisher(spill_for(run, robot))
+    client = async_twin(connection)
+    await _connect(client)
+    life = loop.create_task(_be_robot(run, robot, client, Pipeline(StructuredLog(), publisher), recalled))
+    publishing = loop.create_task(_publish(publisher, StreamEventLog(client, Keys(run).events), over))
+    waiting = loop.create_task(recalled.until(bool))
+    try:
+        await asyncio.wait([life, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if not life.done():
+            await asyncio.wait([life], timeout=RECALL_S)
+        if not life.done() or life.result() == RECALLED:
+            raise Recalled
+        return life.result()
+    finally:
+        await _end(life)
+        await _end(waiting)
+        over.set()
+        await publishing
+        await client.aclose()
+
+
+async def _connect(client: redis.asyncio.Redis) -> None:
+    """Open the connections that a life uses at once, before it is born: at `go` all robots would do so together."""
+    with suppress(redis.RedisError):
+        await asyncio.gather(*(client.ping() for _ in range(CONNECTIONS)))
+
+
+async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Next, recalled: Watch[bool]) -> str:
+    """The seam between the process and the robot: one life with ports, time and chance of its own."""
+    nonce = secrets.token_hex(8)
+    shards = await _shards(client, Keys(run).orders)
+    outside = Outside(
+        ports=ports_for(client, run, robot, nonce, shards),
+        clock=SystemClock(),
+        chance=Random(nonce),  # noqa: S311 - for spreading, not for hiding
+        nonce=nonce,
+        sink=sink,
+        recalled=recalled,
+    )
+    return await live_robot(run, robot, outside)
+
+
+async def _shards(client: redis.asyncio.Redis, key: str) -> int:
+    """How many outboxes the run was dealt with. Raises RunGone, ForeignTerms, Unavailable.
+
+    The restart policy was not asked yet, so nothing may raise at once that a next life would meet again."""
+    orders = StreamOrders(client, key)
+    while await insist("orders", lambda: client.type(key)) == b"stream":
+        dealt = await orders.read(PATIENCE_US)
+        if dealt:
+            try:
+                return decode_terms(dealt[0].content).shards
+            except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+                raise ForeignTerms(f"the run was dealt by another version: {error}") from None
+    raise RunGone(key)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task for certain: before Python 3.12, `asyncio.wait_for` (redis-py sends through it) may swallow it."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
+
+
+async def _publish(publisher: Publisher, events: EventLog, over: asyncio.Event) -> None:
+    """Store events as they come, and at the end what is left, in a file if need be. Never cancelled: nobody would."""
+    while not over.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), _PUBLISH_S)
+        await publisher.flush(events.append)
+    publisher.spill()
+
+
+ROBOT_JOB: Final = "deploy.rq.job.live"
+
+
+class RefusedJob(Exception):
+    """The job names a function that is not allowed. Nothing was imported, nothing was run."""
+
+
+class RobotJob(Job):
+    """A job as it may come from the network: of all that RQ would import or call by name, only the robot is left."""
+
+    allowed: ClassVar[dict[str, Callable[..., Any]]] = {ROBOT_JOB: live}
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The allowed function of that name. Raises RefusedJob."""
+        if self.instance is None and self.func_name in self.allowed:
+            return self.allowed[self.func_name]
+        raise RefusedJob(f"{self.func_name!r} is no robot's job")
+
+    @property
+    def success_callback(self) -> None:
+        """Never any."""
+
+    @property
+    def failure_callback(self) -> None:
+        """Never any."""
+
+    @property
+    def stopped_callback(self) -> None:
+        """Never any."""
+
+    def send_webhooks(self, *_status: Any, **_details: Any) -> None:
+        """Never any: a job must not choose whom we call."""

@@ -1,0 +1,118 @@
+"""Who holds a robot's job: one RQ worker at most, and its id stands in the queue once at most.
+
+RQ tells who runs a job by leases (members `job:execution` of a sorted set, scored with the time until which they are
+good), and moves ids between lists without looking. Here are the two moves that look: to claim a job that was taken, and
+to put it back. Both are transactions that watch the job's own hash, which both change; so of two that try, one finds
+out. All keys are RQ's; of the fields of a job's hash three are ours: `holder` is the execution that may run it, `pid`
+and `host` are where its process is, for people.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Final
+
+import redis
+import rq
+from redis.exceptions import WatchError
+from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, Execution, ExecutionRegistry
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+from rq.utils import as_text, parse_composite_key
+
+QUEUE: Final = "robots"
+HOLDER: Final = "holder"
+HOST: Final = "host"
+PID: Final = "pid"
+
+
+def queue_of_robots(connection: redis.Redis, job_class: type[Job] = Job) -> rq.Queue:
+    """The one queue in which all robots of all runs wait."""
+    return rq.Queue(QUEUE, connection=connection, job_class=job_class, serializer=JSONSerializer)
+
+
+def holds_lease(job: Job, execution: Execution) -> bool:
+    """Whether nobody has taken the execution's lease away. It may have run out."""
+    return job.connection.zscore(job.started_job_registry.key, execution.composite_key) is not None
+
+
+def leases_of(connection: redis.Redis, job: str) -> list[str]:
+    """The leases on a job, run out or not: one, unless something went wrong."""
+    held: list[bytes] = connection.zrange(_leases(queue_of_robots(connection)), 0, -1)  # type: ignore[assignment]
+    return [lease for lease in map(as_text, held) if parse_composite_key(lease)[0] == job]
+
+
+def claim(job: Job, execution: Execution) -> bool:
+    """Become the one execution that may run the job; False when another one is, and its lease has not run out."""
+    leases = job.started_job_registry.key
+    with job.connection.pipeline() as pipe:
+        while True:
+            pipe.watch(job.key)  # type: ignore[no-untyped-call]
+            holder = pipe.hget(job.key, HOLDER)
+            if holder not in (None, execution.id.encode()):
+                lease = pipe.zscore(leases, f"{job.id}:{as_text(holder)}")
+                if lease is not None and lease > time.time():
+                    return False
+            pipe.multi()
+            pipe.hset(job.key, mapping={HOLDER: execution.id, HOST: socket.gethostname(), PID: os.getpid()})
+            try:
+                pipe.execute()
+            except WatchError:
+                continue
+            return True
+
+
+def put_back(connection: redis.Redis, job: str, lease: str = "") -> bool:
+    """Queue the job again, in front of all others, and forget `lease`, under which it was run (empty: it was taken, and
+    never leased). In front, because whoever replaces its RQ worker is to run it, and not one that waits for a free one.
+
+    False, and nothing has changed: somebody else has put it back already, holds another lease, or it is done.
+    Raises redis-py's errors; the move may have been made then, and may be tried again.
+    """
+    queue = queue_of_robots(connection)
+    key = Job.key_for(job)
+    with connection.pipeline() as pipe:
+        while True:
+            pipe.watch(key, queue.key)  # type: ignore[no-untyped-call]
+            if not pipe.exists(key) or not _is_movable(pipe, queue, job, lease):
+                return False
+            worker = as_text(pipe.hget(key, "worker_name") or b"")
+            pipe.multi()
+            if lease:
+                _forget_lease(pipe, queue, lease, worker)
+            pipe.lrem(queue.intermediate_queue_key, 0, job)
+            pipe.lrem(queue.key, 0, job)
+            pipe.lpush(queue.key, job)
+            pipe.sadd(rq.Queue.redis_queues_keys, queue.key)
+            pipe.hset(key, "status", JobStatus.QUEUED)
+            try:
+                pipe.execute()
+            except WatchError:
+                continue
+            return True
+
+
+def _is_movable(pipe: redis.client.Pipeline, queue: rq.Queue, job: str, lease: str) -> bool:
+    if lease:
+        return pipe.zscore(_leases(queue), lease) is not None
+    if pipe.lpos(queue.key, job) is not None:
+        return False
+    return not leases_of(pipe, job)
+
+
+def _forget_lease(pipe: redis.client.Pipeline, queue: rq.Queue, lease: str, worker: str) -> None:
+    job, execution = parse_composite_key(lease)
+    pipe.zrem(_leases(queue), lease)
+    pipe.zrem(ExecutionRegistry(job, queue.connection).key, execution)
+    pipe.delete(f"rq:execution:{lease}")
+    pipe.srem(WORKER_EXECUTIONS_KEY_TEMPLATE.format(worker), lease)
+
+
+def _leases(queue: rq.Queue) -> str:
+    return str(queue.started_job_registry.key)
+
+
+LEASE_S: Final = 3  # RQ rounds down to whole seconds, so a lease is 2 to 3 s
+HEARTBEAT_S: Final = 1

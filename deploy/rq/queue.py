@@ -1,0 +1,239 @@
+"""RQ as those use it from outside who look after robots: robots are queued, looked for, put back, and withdrawn.
+
+No robot and no RQ worker runs in here (deploy/rq/worker.py), and none of the keys is ours: their names are RQ's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import redis
+import rq
+from redis.exceptions import WatchError
+from rq.exceptions import DuplicateJobError
+from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, ExecutionRegistry
+from rq.job import Job, JobStatus
+from rq.results import Result
+from rq.utils import as_text, parse_composite_key
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, clean_worker_registry
+
+from broker.errors import Unavailable
+from broker.streams.retry import TROUBLE
+from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob, job_id
+from deploy.rq.leases import HOST, PID, QUEUE, leases_of, put_back, queue_of_robots
+from deploy.rq.observed import JobSeen, WorkerSeen
+
+FAILURE_KEPT_S: Final = 300
+_OVER: Final = (None, JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
+
+
+def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> None:
+    """Queue a robot's job, unless RQ knows it already. Its arguments are names: no secret, no address travels in them.
+
+    Raises ValueError when the names do not make a job id (letters, digits, `-` and `_`), and Unavailable.
+    """
+    try:
+        with suppress(DuplicateJobError):
+            queue_of_robots(connection, RobotJob).enqueue_call(
+                ROBOT_JOB,
+                args=(run, robot),
+                timeout=-1,
+                result_ttl=0,
+                failure_ttl=FAILURE_KEPT_S,
+                retry=rq.Retry(max=LIVES),
+                job_id=job_id(run, robot),
+                description=f"{robot} of {run}",
+                unique=True,
+            )
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+
+
+def rq_workers(connection: redis.Redis, more_than: int = 0) -> list[WorkerSeen]:
+    """The RQ workers for robots, if RQ knows of more than so many; those that it would soon forget are forgotten now.
+    Raises Unavailable."""
+    key = WORKERS_BY_QUEUE_KEY % QUEUE
+    try:
+        if connection.scard(key) <= more_than:
+            return []
+        names = sorted(map(as_text, connection.smembers(key)))
+        with connection.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hmget(name, "state", "last_heartbeat")
+            found: list[Any] = pipe.execute()
+        if any(state is None for state, _ in found):
+            clean_worker_registry(queue_of_robots(connection))
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+    prefix = rq.Worker.redis_worker_namespace_prefix
+    return [
+        WorkerSeen(name.removeprefix(prefix), as_text(state), as_text(beat or b""))
+        for name, (state, beat) in zip(names, found, strict=True)
+        if state is not None
+    ]
+
+
+def look(connection: redis.Redis, run: str, robots: Sequence[str], *, could_renew: bool = False) -> list[JobSeen]:
+    """Where the jobs of these robots stand, all at one moment. Raises Unavailable; with `could_renew`, also while the
+    server only lets itself be read: then nobody could have renewed a lease, and silence means nothing."""
+    queue = queue_of_robots(connection)
+    jobs = [job_id(run, robot) for robot in robots]
+    try:
+        with connection.pipeline(transaction=True) as pipe:
+            pipe.time()
+            pipe.lrange(queue.key, 0, -1)
+            pipe.lrange(queue.intermediate_queue_key, 0, -1)
+            pipe.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
+            for job in jobs:
+                pipe.hmget(Job.key_for(job), "status", "started_at", "worker_name", PID, HOST)
+            if could_renew:  # a write that changes nothing, and is refused whenever a renewal is
+                pipe.zadd(queue.started_job_registry.key, {"": 0}, xx=True)
+            (seconds, _), queued, taken, leases, *hashes = pipe.execute()
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+    held = {parse_composite_key(as_text(lease))[0]: (as_text(lease), float(until)) for lease, until in leases}
+    waiting, in_hand = set(map(as_text, queued)), set(map(as_text, taken))
+    return [
+        _seen(robot, fields, job in waiting, job in in_hand, held.get(job), seconds)
+        for robot, job, fields in zip(robots, jobs, hashes[: len(jobs)], strict=True)
+    ]
+
+
+def requeue(connection: redis.Redis, run: str, seen: JobSeen) -> bool:
+    """Queue a lost robot's job again: to whoever held it, the lease is gone. False when it was no longer as `seen`:
+    somebody else has done so, or it is done. Twice does no harm, and never makes it stand in the queue twice.
+    Raises Unavailable."""
+    return _put_back(connection, job_id(run, seen.robot), seen.lease)
+
+
+def revoke(connection: redis.Redis, run: str, robots: Sequence[str], worker: str) -> list[str]:
+    """An RQ worker is known to be dead: its leases are over, and those of these robots that it ran are queued again at
+    once. A job that it had taken and not leased yet is not among them: it shows as `taken`. Raises Unavailable."""
+    seen = look(connection, run, robots)
+    return [job.robot for job in seen if job.worker == worker and job.lease and requeue(connection, run, job)]
+
+
+def withdraw_robot(connection: redis.Redis, run: str, robot: str) -> None:
+    """Remove a robot's job with all that RQ keeps about it, wherever it stands: queued, just taken, run or failed.
+
+    For when no RQ worker runs it any more. Twice does no harm. Raises redis-py's errors.
+    """
+    job, queue = job_id(run, robot), queue_of_robots(connection)
+    executions = ExecutionRegistry(job, connection)
+    names = [f"{job}:{name}" for name in executions.get_execution_ids()]
+    leases = leases_of(connection, job)
+    with connection.pipeline() as pipe:
+        pipe.lrem(queue.key, 0, job)
+        pipe.lrem(queue.intermediate_queue_key, 0, job)
+        pipe.zrem(queue.started_job_registry.key, job, *leases)
+        for registry in (queue.failed_job_registry, queue.finished_job_registry, queue.canceled_job_registry):
+            pipe.zrem(registry.key, job)
+        pipe.delete(RobotJob.key_for(job), RobotJob.dependents_key_for(job), Result.get_key(job))  # type: ignore[no-untyped-call]
+        pipe.delete(executions.key, *(f"rq:execution:{execution}" for execution in {*names, *leases}))
+        pipe.execute()
+
+
+def withdraw_workers(connection: redis.Redis, names: Iterable[str]) -> None:
+    """Remove what RQ still keeps about RQ workers that have ended; and the queue's name, if nobody uses it.
+
+    Twice does no harm. Raises redis-py's errors.
+    """
+    with connection.pipeline() as pipe:
+        for name in names:
+            key = f"{rq.Worker.redis_worker_namespace_prefix}{name}"
+            pipe.srem(REDIS_WORKER_KEYS, key)
+            pipe.srem(WORKERS_BY_QUEUE_KEY % QUEUE, key)
+            pipe.delete(key, WORKER_EXECUTIONS_KEY_TEMPLATE.format(name))
+        pipe.execute()
+    _forget_idle_queue(connection)
+
+
+def _seen(
+    robot: str,
+    fields: Sequence[Any],
+    is_queued: bool,
+    is_taken: bool,
+    lease: tuple[str, float] | None,
+    now_s: int,
+) -> JobSeen:
+    status, started_at, worker, pid, host = (None if field is None else as_text(field) for field in fields)
+    if status in _OVER:
+        return JobSeen(robot, "done")
+    by = worker or ""
+    if is_queued:
+        return JobSeen(robot, "waiting" if started_at else "queued", by)
+    if lease is None:
+        return JobSeen(robot, "taken" if is_taken else "lost", by)
+    name, until_s = lease
+    left_s = until_s - now_s
+    return JobSeen(robot, "running" if left_s > 0 else "lost", by, name, until_s, left_s, int(pid or 0), host or "")
+
+
+def _put_back(connection: redis.Redis, job: str, lease: str) -> bool:
+    try:
+        return put_back(connection, job, lease)
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+
+
+def _forget_idle_queue(connection: redis.Redis) -> None:
+    """Whoever queues something later makes it known anew; whoever does so just now is left alone."""
+    queue = queue_of_robots(connection)
+    with connection.pipeline() as pipe:
+        pipe.watch(queue.key, WORKERS_BY_QUEUE_KEY % QUEUE)  # type: ignore[no-untyped-call]
+        if pipe.exists(queue.key, WORKERS_BY_QUEUE_KEY % QUEUE):
+            return
+        pipe.multi()
+        pipe.srem(rq.Queue.redis_queues_keys, queue.key)
+        try:
+            pipe.execute()
+        except WatchError:
+            return
+
+
+LOOK_S: Final = 0.25
+"""Between two looks; many robots cost a look some time, and are looked at half as often at the most."""
+
+_MANY: Final = 800  # robots, for which a second would be enough
+
+
+class JobBoard:
+    """`jobs` is what the last look saw, `looked_s` when that was (`time.monotonic`)."""
+
+    def __init__(self, client: redis.Redis, run: str, robots: tuple[str, ...]) -> None:
+        self._client = client
+        self._run = run
+        self.robots = robots
+        self.jobs: dict[str, JobSeen] = {}
+        self.looked_s = float("-inf")
+        self._ran: dict[str, str] = {}  # RQ's name of an RQ worker → its robot
+
+    def admit(self, robot: str) -> None:
+        """Look at this robot's job as well, from now on."""
+        if robot not in self.robots:
+            self.robots = (*self.robots, robot)
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is time for another look."""
+        return now_s - self.looked_s >= min(2 * LOOK_S, max(LOOK_S, len(self.robots) / _MANY))
+
+    def look(self, now_s: float) -> bool:
+        """Look now. False, and nothing has changed, while the server is away, or refuses to be written."""
+        with suppress(Unavailable):
+            seen = look(self._client, self._run, self.robots, could_renew=True)
+            self.jobs = {job.robot: job for job in seen}
+            self._ran = {job.worker: job.robot for job in seen if job.lease}
+            self.looked_s = now_s
+            return True
+        return False
+
+    def robot_of(self, worker: str) -> str:
+        """Which robot an RQ worker runs, or ran when it died; empty when none is known."""
+        return self._ran.get(worker, "")
+
+    def worker_of(self, robot: str) -> str:
+        """RQ's name of the RQ worker that holds the robot's job; empty when nobody does."""
+        job = self.jobs.get(robot)
+        return job.worker if job is not None and job.lease else ""

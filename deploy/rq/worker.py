@@ -1,0 +1,389 @@
+"""The RQ worker that runs robots, whoever starts it: our fleet, or `rq worker -w deploy.rq_worker.RobotWorker robots`.
+
+What is RQ's stays RQ's: the queue, the fork of a horse per job, the retry of a job whose horse died. Here stand the
+rules that a job which never ends needs beside it:
+
+    one function     a job can name nothing but the robot's; nothing is ever imported by a name from the network
+    a short lease    3 s, renewed every second, and only while the horse's event loop beats
+    no third life    who lost its lease, or is fenced, ends (exit 75) and queues nothing; who queues a job again does so
+                     in one move with giving its lease back (deploy/rq/leases.py)
+    deaths are told  in the fleet log, before the job is queued again: the next life obeys the restart policy
+    no nerves        a server in trouble ends no RQ worker; what was taken meanwhile, and lost, the supervisor finds
+    nothing behind   a horse dies with its RQ worker
+
+No robot lives in this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import redis.exceptions
+import rq
+from redis.backoff import NoBackoff
+from redis.connection import PythonRespSerializer
+from redis.retry import Retry as RedisRetry
+from rq.exceptions import DeserializationError, StopRequested
+from rq.executions import Execution
+from rq.job import Job
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat, utcparse
+
+from broker.errors import Unavailable
+from broker.parent_death import die_with_parent
+from broker.ports.robot import Ending
+from broker.streams.retry import TROUBLE, TroubleBorne
+from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
+from deploy.processes.forking import signals_held
+from deploy.rq import job as robot_job
+from deploy.rq.heartbeat import Pulse, farewell
+from deploy.rq.job import ROBOT_JOB, RobotJob
+from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, holds_lease, put_back
+from deploy.rq.remote_commands import Obedience
+from robots.restart_budget import FENCED
+
+_BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
+SILENCE_S: Final = 2  # of a horse, before it is killed: a heartbeat earlier than a supervisor would give it up
+_WAIT_S: Final = 0.5  # for a job, between two looks whether to end
+GRACE_S: Final = 0.9  # for a horse that was told to end; the next look after it is at most a heartbeat later
+_ASK_S: Final = 0.1  # between two questions whether a server that was away is back
+
+
+utcparse(utcformat(now()))  # once before all forks: Python imports and compiles what it reads dates with at first use
+
+
+class RobotWorker(rq.Worker):
+    """An RQ worker for queues of robots. Options that would break the rules above are overruled, not refused."""
+
+    max_connection_wait_time = 1.0  # of an idle one whose server is away: it is back at work a second after it
+
+    def __init__(
+        self,
+        queues: str | rq.Queue | Sequence[str | rq.Queue],
+        name: str | None = None,
+        connection: redis.Redis | None = None,
+        **options: Any,
+    ) -> None:
+        listed = [queues] if isinstance(queues, str | rq.Queue) else list(queues)
+        if connection is None:
+            connection = next(queue.connection for queue in listed if isinstance(queue, rq.Queue))
+        # A lost reply must not enqueue a robot twice; and a heartbeat must fail at once, not after ten pauses.
+        connection.set_retry(RedisRetry(NoBackoff(), 0))
+        _pack_in_python(connection)
+        options.pop("default_worker_ttl", None)
+        options |= {
+            "job_class": RobotJob,
+            "serializer": JSONSerializer,
+            "job_monitoring_interval": HEARTBEAT_S,
+            "worker_ttl": 16,  # RQ waits for a job 15 s less than this, and tells between two waits that it lives
+            "log_job_description": False,
+        }
+        names = [queue if isinstance(queue, str) else queue.name for queue in listed]
+        super().__init__(names, name=name, connection=connection, **options)
+
+    @property
+    def was_asked_to_stop(self) -> bool:
+        """Whether this RQ worker ends because it was told to."""
+        return self._stop_requested
+
+    # What RQ would do beside its work, and must not.
+
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        """Never: abandoned robots are looked after by the supervisor, which knows more than a lease."""
+        return False
+
+    def subscribe(self) -> None:
+        """No commands by publish and subscribe: they need a thread, which a process that forks must not have (its
+        locks stay locked in the horse), which may hold up the end by a second, and through which anybody who can
+        publish could stop a robot for good. Signals do what is needed."""
+
+    # Signals.
+
+    def _install_signal_handlers(self) -> None:
+        signal.signal(signal.SIGTERM, self.request_stop)
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # ignored: a parent answers Ctrl-C for us
+            signal.signal(signal.SIGINT, self.request_stop)
+
+    def request_stop(self, _number: int, _frame: FrameType | None) -> None:
+        """End soon: when idle, after the wait for a job, which is short (torn out of it, we might lose one that has
+        just come); else when the horse has ended its life in order, which it is told to do."""
+        if not self._stop_requested:
+            self._stop_requested, self._told_at = True, time.monotonic()
+        if self.horse_pid:
+            self.kill_horse(signal.SIGTERM)
+
+    # A server in trouble.
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Wait while a person has suspended RQ; a server that cannot be asked suspends nobody."""
+        with contextlib.suppress(*TROUBLE):
+            super().check_for_suspension(burst)
+
+    def set_state(self, state: str, pipeline: redis.client.Pipeline | None = None) -> None:
+        """What we do is told for people alone."""
+        with contextlib.suppress(*TROUBLE):
+            super().set_state(state, pipeline)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: redis.client.Pipeline | None = None) -> None:
+        """Likewise that we live (that the robot does, the lease tells). Raises StopRequested when told to end while
+        the server is away."""
+        try:
+            super().heartbeat(timeout, pipeline)
+        except TROUBLE:
+            if self._stop_requested and not self.horse_pid:
+                raise StopRequested from None
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, rq.Queue] | None:
+        """Wait for a job, at most `max_idle_time` seconds. Raises StopRequested when told to end."""
+        if timeout is None:
+            return super().dequeue_job_and_maintain_ttl(None)
+        since = time.monotonic()
+        while not self._stop_requested:
+            with TroubleBorne():
+                found = super().dequeue_job_and_maintain_ttl(timeout, _WAIT_S)  # type: ignore[arg-type]  # any number
+                if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
+                    return found
+                continue
+            time.sleep(_ASK_S)
+        raise StopRequested
+
+    def execute_job(self, job: Job, queue: rq.Queue) -> None:
+        """Run the job; unless there comes no answer to our wish for a lease, which may or may not be there then: if
+        so it runs out, if not the job stays where it was put when it was taken."""
+        with TroubleBorne():
+            super().execute_job(job, queue)
+            return
+        self.executions.clear()
+        self.log.error("Worker %s: no lease on %s; it is left to the supervisor", self.name, job.id)
+
+    # The horse: born with a pulse, dead with its RQ worker.
+
+    def fork_work_horse(self, job: Job, queue: rq.Queue) -> None:
+        """Fork. Signals wait until the horse leads its own group: before that, a signal to its group would be ours."""
+        self._pulse = Pulse()
+        self._ending: tuple[Ending, int] = ("exit", 1)
+        self._end_by_signal: Ending = "signal"
+        self._is_told = False
+        self._obedience = self._obedience_for(job)
+        with signals_held():
+            super().fork_work_horse(job, queue)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.setpgid(self.horse_pid, self.horse_pid)
+        self._pulse.listen()
+        if self._stop_requested:  # asked after the job was taken and before there was a horse to tell
+            self.kill_horse(signal.SIGTERM)
+
+    def _obedience_for(self, job: Job) -> Obedience | None:
+        """Heeds deeds that are asked of us from afar while we run the robot; other jobs are asked for none."""
+        if not _is_robots(job):
+            return None
+        return Obedience(job.connection, *robot_job.names_in(job.id), self.kill_horse)
+
+    def setup_work_horse_signals(self) -> None:
+        """The horse's first act. Signals go on waiting until the robot can end in order (deploy/rq/job.py)."""
+        assert self.pid is not None
+        die_with_parent(self.pid)
+        self._pulse.speak()
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+
+    def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
+        """In the horse: run the job, unless it is run elsewhere."""
+        if not claim(job, execution):
+            os._exit(FENCED)
+        return super().perform_job(job, queue, execution)
+
+    def monitor_work_horse(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
+        """Wait for the horse's end, with a look at it every second; then for the server, if that is away."""
+        self._job, self._execution = job, execution
+        try:
+            with TroubleBorne():
+                super().monitor_work_horse(job, queue, execution)
+                return
+            self._queue_again_when_answered(job, queue, execution)
+        finally:
+            self._pulse.close()
+
+    def _queue_again_when_answered(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
+        """The horse is dead and the server was away: do what RQ would have done, as soon as it can be done.
+
+        Without the lease there is nothing to do: the job was queued already, by a request whose reply was lost, or
+        lives elsewhere. Raises StopRequested when told to end first.
+        """
+        while not self._stop_requested:
+            time.sleep(_ASK_S)
+            with TroubleBorne():
+                if holds_lease(job, execution):
+                    self.handle_job_failure(job, queue, exc_string="The horse died in an outage", execution=execution)
+                return
+        raise StopRequested
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """Wait for the horse; does not return when it was fenced.
+
+        RQ interrupts this by an alarm, which may strike after the kernel gave the status away; so we look at the
+        status before it is taken.
+        """
+        with contextlib.suppress(ChildProcessError):
+            ended = os.waitid(os.P_PID, self.horse_pid, os.WEXITED | os.WNOWAIT)
+            assert ended is not None, "only WNOHANG gives None"
+            exited = ended.si_code == os.CLD_EXITED
+            self._ending = ("exit", ended.si_status) if exited else (self._end_by_signal, -ended.si_status)
+            if self._ending == ("exit", FENCED):
+                self._end_fenced()
+        return super().wait_for_horse()
+
+    # The lease.
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
+        """Seconds that a lease is good for without being renewed."""
+        return LEASE_S
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Renew the lease of a horse that beats, kill one that fell silent or does not end when told, end if the lease
+        is another's. Deeds that were asked of us are done before: one may let the horse go on."""
+        if self._obedience is not None:
+            self._obedience.obey()
+        if self._stop_requested and time.monotonic() - self._told_at > GRACE_S:
+            self.kill_horse()
+            return
+        if not self._pulse.heard():
+            if self._pulse.silence_s() > SILENCE_S:
+                self.log.error("Worker %s: the robot's loop has stopped; its horse is killed", self.name)
+                self._end_by_signal = "silent"
+                self.kill_horse()
+            return
+        with contextlib.suppress(*TROUBLE):  # a server that restarts keeps our lease; we are still here when it is back
+            super().maintain_heartbeats(job, execution)
+            if not holds_lease(job, execution) and not self._pulse.is_over():
+                self.kill_horse()
+                self._end_fenced()
+
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: rq.Queue,
+        started_job_registry: StartedJobRegistry | None = None,
+        exc_string: str = "",
+        execution: Execution | None = None,
+    ) -> None:
+        """In the horse and in its RQ worker: tell the death, and put the job back, if it is still ours.
+
+        A job that is no robot's is left to RQ. Raises ConnectionError when the server did not answer.
+        """
+        if execution is None or not _is_robots(job) or not job.should_retry:
+            super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
+            return
+        if self._was_given_back(job, execution):
+            return
+        self._demand_lease(job, execution)
+        self._tell_death(job)
+        self._put_back(job, execution)
+
+    def handle_job_success(
+        self, job: Job, queue: rq.Queue, started_job_registry: StartedJobRegistry, execution: Execution
+    ) -> None:
+        """In the horse: the job is done, if it is still ours to end."""
+        self._demand_lease(job, execution)
+        _mend_executions(job, execution)
+        super().handle_job_success(job, queue, started_job_registry, execution)
+
+    def handle_job_retry(
+        self,
+        job: Job,
+        queue: rq.Queue,  # noqa: ARG002
+        retry: rq.Retry,  # noqa: ARG002
+        started_job_registry: StartedJobRegistry,  # noqa: ARG002
+        execution: Execution,
+    ) -> None:
+        """In the horse: the robot ended in order and is to live elsewhere, if it does not already."""
+        self._demand_lease(job, execution)
+        self._put_back(job, execution)
+
+    def _demand_lease(self, job: Job, execution: Execution) -> None:
+        if holds_lease(job, execution):
+            farewell()  # in the horse: the lease is given back now, which must not look like a loss
+        else:
+            self._end_for_the_other()
+
+    def _put_back(self, job: Job, execution: Execution) -> None:
+        if not put_back(job.connection, job.id, execution.composite_key):
+            self._end_for_the_other()
+
+    def _end_for_the_other(self) -> NoReturn:
+        if self.is_horse:
+            os._exit(FENCED)
+        self._end_fenced()
+
+    def _tell_death(self, job: Job) -> None:
+        """Put the horse's death into the fleet log, once. One that was told to end, and had not to be killed for it,
+        is no death.
+
+        Raises ConnectionError."""
+        if self._is_told or (self._stop_requested and self._ending[1] != -signal.SIGKILL):
+            return
+        run, robot = robot_job.names_in(job.id)
+        how, status = self._ending
+        try:
+            incarnation = last_incarnation(job.connection, run, robot, patience_s=0)
+            StreamFleetLog(job.connection, run, patience_s=0).death(robot, robot, incarnation, how, status)
+        except Unavailable as error:
+            raise redis.exceptions.ConnectionError(str(error)) from error
+        self._is_told = True
+
+    def _was_given_back(self, job: Job, execution: Execution) -> bool:
+        """Whether the horse itself gave the lease back: how it died, or was thought to have died, is then no news."""
+        return not self.is_horse and self._pulse.is_over() and not holds_lease(job, execution)
+
+    def _end_fenced(self) -> NoReturn:
+        """End this RQ worker, its horse being dead. What it held is given back, not queued: the robot lives elsewhere,
+        and an entry left behind would be taken for an abandoned robot when its lease runs out."""
+        with contextlib.suppress(redis.exceptions.RedisError):
+            with self.connection.pipeline() as pipeline:
+                self._execution.delete(self._job, pipeline)
+                pipeline.execute()
+            self.register_death()  # type: ignore[no-untyped-call]
+        os._exit(FENCED)
+
+
+def _pack_in_python(connection: redis.Redis) -> None:
+    """Have commands packed by Python: a signal handler that raises, as RQ's do, while hiredis turns a number into text
+    makes it read a null pointer, and the process dies (hiredis 3.5, pack_command)."""
+    pool = connection.connection_pool
+    pool.connection_kwargs["command_packer"] = PythonRespSerializer(_BUFFER_CUTOFF, pool.get_encoder().encode)
+    pool.reset()
+
+
+def work(connection: redis.Redis, name: str | None = None) -> int:
+    """Be an RQ worker until told to end (SIGTERM). Exit status: 0 = told to, 1 = RQ gave up, 75 = see above."""
+    worker = RobotWorker([QUEUE], name=name, connection=connection)
+    with contextlib.suppress(*TROUBLE):  # it could not sign off; RQ forgets it after a while
+        worker.work(logging_level="WARNING")
+    return 0 if worker.was_asked_to_stop else 1
+
+
+def _is_robots(job: Job) -> bool:
+    """Whether the job is one that our own lab has made."""
+    with contextlib.suppress(DeserializationError, ValueError):
+        robot_job.names_in(job.id)
+        return bool(job.func_name == ROBOT_JOB)
+    return False
+
+
+def _mend_executions(job: Job, execution: Execution) -> None:
+    """Before RQ reads all executions of a job: it stumbles over one that is listed and whose details ran out, ours in
+    an outage or another's with its RQ worker."""
+    registry = job.execution_registry
+    for name in registry.get_execution_ids():
+        if name != execution.id and not job.connection.exists(f"rq:execution:{job.id}:{name}"):
+            job.connection.zrem(registry.key, name)
+    execution.save(LEASE_S)

@@ -1,0 +1,328 @@
+"""A live run from its deal to the order to stop, as whoever supervises it sees and leads it: waits for births, gives
+the order `go`, keeps the plan and the robots while it holds the run's lease, and decides when the run ends.
+
+Several may supervise one run on any hosts: one holds the lease, the others stand by and see the same. It takes no part
+in the gossip; its only words to robots are the orders. Which processes it has at hand, and what becomes of the record,
+is not known here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+import redis
+
+from broker.errors import RunGone, Unavailable
+from broker.ports.robot import Order
+from broker.relay.core import parse_id
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.runs import joined_in
+from broker.streams.run.supervisor_lease import RENEW_S, SupervisorLease
+from deploy import STARTED_S
+from deploy.attach.context import Vantage
+from deploy.processes.signals import Endings
+from deploy.rq.leases import LEASE_S
+from deploy.supervisor.injector import LiveVictims
+from deploy.supervisor.leadership import Tenure
+from robots.run.stop_rule import ending, reason_in
+from telemetry.events import RunStarted, RunStopped, SupervisorBegan
+from telemetry.view import View
+
+LOOK_S: Final = 0.03  # how often it looks at the events
+START_S: Final = 3.0  # that robots have for being born before `go`; who is born later starts at once
+LEAVE_S: Final = LEASE_S + 1.5  # for robots to end their lives in order, or to be found dead
+BIRTH_LIMIT_S: Final = 30.0  # for the first robot of a parent's own RQ workers to be born
+TELL_S: Final = 20.0  # for a server that is away to come back and be given the order to stop
+AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives it up
+ORDERS_S: Final = 0.1  # between two looks at the orders
+
+LOST: Final = "lost"
+"""How a run ended whose server came back without it."""
+
+Look = Callable[[View, float], None]
+"""Shown the view whenever the supervisor looks, and for how many seconds the server has not answered."""
+
+
+class NobodyBorn(Exception):
+    """The RQ workers do not bear robots; the message is one line."""
+
+
+class Staff(Protocol):
+    """Those at hand who do the work; a parent's are its children."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nobody is dead who will be replaced."""
+        ...
+
+    def attend(self, timeout_s: float, ear: int) -> None:
+        """Wait at most so long, or until `ear` can be read; see to whoever died."""
+        ...
+
+
+class RunSupervisor:
+    """One supervisor of a run. `victims` are whom chaos may lay hands on. `dealt_s` is when our own process dealt the
+    run (`time.monotonic`); None: somebody else did, and RQ workers come when they come."""
+
+    def __init__(
+        self,
+        vantage: Vantage,
+        staff: Staff,
+        victims: LiveVictims,
+        endings: Endings,
+        look: Look,
+        dealt_s: float | None = None,
+    ) -> None:
+        self._vantage = vantage
+        self._client, self._brief, self._board, self._events = vantage
+        self._staff = staff
+        self._victims = victims
+        self._endings = endings
+        self._look = look
+        self._desk = StreamDesk(self._client, vantage.run, patience_s=0)  # what cannot be done now is done next turn
+        self._lease = SupervisorLease(self._client, vantage.run, secrets.token_hex(8))
+        self._since_s = dealt_s
+        self._is_dealer = dealt_s is not None
+        self._tenure: Tenure | None = None
+        self._renew_s = self._orders_s = float("-inf")
+        self._is_beginning = False  # we have given the order `go`, or tried to
+        self._go_ms: int | None = None
+        self._server_is_ahead_us = 0  # of our monotonic clock
+        self._ordered: str | None = None  # the reason in the order to stop
+        self._is_lost = False
+        self._is_server_there = True
+        self._answered_s = time.monotonic()
+        self.born_s: float | None = None
+        """When all dealt robots were born, in seconds since the command's start."""
+
+    def supervise(self) -> str:
+        """Until the run is to end; why. The order to stop was given only if somebody else gave it.
+
+        Raises NobodyBorn when our own RQ workers were to bear robots, and none is born; Unavailable when we have dealt
+        the run, and its server was away for AWAY_LIMIT_S.
+        """
+        while True:
+            now_us = self._turn()
+            reason = self._endings.reason or self._ended_elsewhere()
+            if reason is None and self._tenure is not None and self._is_server_there:
+                reason = self._lead(self._tenure, now_us)
+            if reason is not None:
+                return reason
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this supervisor held the run's lease when it last looked."""
+        return self._tenure is not None
+
+    def stop(self, reason: str) -> None:
+        """Give the order, and wait until the robots have left; who died just before is found, and told. A run that is
+        lost can be told nothing."""
+        self._events.emit(RunStopped(reason))
+        self._tell_to_stop(reason)
+        deadline = time.monotonic() + LEAVE_S
+        while self._events.view.living and not self._is_lost and time.monotonic() < deadline:
+            self._turn(is_leading=False)
+            if self._tenure is not None and self._is_server_there:
+                with suppress(Unavailable):
+                    self._tenure.find_lost()
+        self._events.publish()
+
+    def _tell_to_stop(self, reason: str) -> None:
+        """Give the order, unless somebody has; a server that is away may come back, and our staff may have to see to
+        that. Raises Unavailable when it has not come back after TELL_S, and somebody wants an end, or the run is our
+        own."""
+        deadline = time.monotonic() + TELL_S
+        while self._ordered is None and not self._is_lost:
+            try:
+                self._desk.order("stop", reason.encode())
+                return
+            except RunGone:
+                self._is_lost = True
+            except Unavailable:
+                if time.monotonic() > deadline and (self._endings.reason or self._is_dealer):
+                    raise
+            self._turn(is_leading=False)
+
+    def leave(self) -> None:
+        """Let another supervisor take over at once."""
+        if self._tenure is not None:
+            self._lease.release()
+
+    # One turn
+
+    def _turn(self, is_leading: bool = True) -> int:
+        """A moment; then deaths, events and orders are seen to. When that was, in microseconds since go."""
+        self._staff.attend(self._pause_s(), self._endings.ear)
+        self._endings.drain()
+        now_s = time.monotonic()
+        self._ask_server(now_s)
+        if self._is_server_there:
+            self._hear(now_s)
+        now_us = self._since_go_us()
+        if self._is_server_there and not self._is_lost:
+            self._keep_lease(now_s)
+        if is_leading and not self._is_over and self._tenure is not None:
+            self._work(self._tenure, now_us)
+        self._look(self._events.view, time.monotonic() - self._answered_s)
+        return now_us
+
+    def _ask_server(self, now_s: float) -> None:
+        """Whether it answers, asked once in a turn: each question to one that is away may take seconds."""
+        away_s = now_s - self._answered_s
+        try:
+            self._is_server_there = bool(self._client.ping())
+        except redis.RedisError as error:
+            self._is_server_there = False
+            if self._is_dealer and away_s > AWAY_LIMIT_S:
+                raise Unavailable(f"for {AWAY_LIMIT_S:g} s: {error}") from error
+        else:
+            self._answered_s = now_s
+
+    def _hear(self, now_s: float) -> None:
+        """Events, jobs and orders, ours told."""
+        self._events.hear()
+        self._events.publish()
+        if self._board.is_due(now_s):
+            self._board.look(now_s)
+        self._hear_orders(now_s)
+
+    def _work(self, tenure: Tenure, now_us: int) -> None:
+        """What a holder of the lease does in every turn; while the server is away, only what must not wait."""
+        try:
+            tenure.keep_plan(now_us, self._is_server_there)
+            if self._is_server_there:
+                tenure.keep_robots(is_open=self._go_ms is not None)
+        except Unavailable:
+            pass
+        except RunGone:
+            self._is_lost = True
+
+    def _lead(self, tenure: Tenure, now_us: int) -> str | None:
+        """Begin the run when it can begin; why it ends now, if it does."""
+        if self._go_ms is None:
+            if self._may_begin():
+                self._begin(tenure)
+            return None
+        is_settled = tenure.is_settled(now_us) and self._staff.is_whole
+        return ending(self._events.view, now_us, self._brief.bounds, is_settled)
+
+    # Before go
+
+    def _may_begin(self) -> bool:
+        """All dealt robots are born, or some are and it has taken too long."""
+        born, now_s = self._events.view.born, time.monotonic()
+        if born >= len(self._brief.robots):
+            self.born_s = now_s - STARTED_S
+            return True
+        if self._since_s is None and born:
+            self._since_s = now_s
+        waited_s = 0.0 if self._since_s is None else now_s - self._since_s
+        if self._is_dealer and not born and waited_s >= BIRTH_LIMIT_S:
+            raise NobodyBorn(f"no robot was born within {BIRTH_LIMIT_S:g} s")
+        return born > 0 and waited_s >= START_S
+
+    def _begin(self, tenure: Tenure) -> None:
+        """Give the order; when the server is away, the next turn tries again. From here on it is known who runs whom,
+        should the server go away at once."""
+        self._board.look(time.monotonic())
+        self._is_beginning = True
+        try:
+            tenure.begin()
+            self._desk.order("go")
+        except Unavailable:
+            return
+        except RunGone:
+            self._is_lost = True
+            return
+        self._orders_s = float("-inf")
+        self._hear_orders(time.monotonic())
+
+    # Lease
+
+    def _keep_lease(self, now_s: float) -> None:
+        """Hold the lease, or stand by. While the server is away nobody else can take it either."""
+        if now_s < self._renew_s:
+            return
+        self._renew_s = now_s + RENEW_S
+        try:
+            noted_us = self._lease.hold(None if self._tenure is None else self._tenure.done_us)
+            if noted_us is None:
+                self._tenure = None
+            elif self._tenure is None:
+                self._tenure = self._take_over(noted_us)
+        except Unavailable:
+            pass
+        except RunGone:
+            self._is_lost = True
+
+    def _take_over(self, noted_us: int) -> Tenure:
+        """Raises Unavailable."""
+        tenure = Tenure(self._vantage, self._victims, self._go_ms, noted_us, self._note_done)
+        self._events.emit(SupervisorBegan(noted_us >= 0))
+        return tenure
+
+    def _note_done(self, done_us: int) -> bool:
+        """For a successor. What cannot be noted is not done: whether the lease is still ours."""
+        with suppress(Unavailable, RunGone):
+            return self._lease.hold(done_us) is not None
+        return False
+
+    # Orders and time
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_lost or self._ordered is not None
+
+    def _ended_elsewhere(self) -> str | None:
+        if self._ordered is None:
+            return LOST if self._is_lost else None
+        return self._ordered
+
+    def _hear_orders(self, now_s: float) -> None:
+        if now_s - self._orders_s < ORDERS_S:
+            return
+        self._orders_s = now_s
+        try:
+            for order in self._desk.orders():
+                self._heed(order)
+        except Unavailable:
+            pass
+        except RunGone:
+            self._is_lost = True
+
+    def _heed(self, order: Order) -> None:
+        match order.order:
+            case "go" if self._go_ms is None:
+                self._go_ms = parse_id(order.entry)[0]
+                if self._is_beginning:
+                    self._events.emit(RunStarted(self._events.view.born))
+            case "joined":
+                for robot in joined_in([order]):
+                    self._board.admit(robot)
+            case "stop" if self._ordered is None:
+                self._ordered = reason_in(order.content)
+
+    def _since_go_us(self) -> int:
+        """Negative before the order go."""
+        if self._go_ms is None:
+            return -1
+        if not self._server_is_ahead_us:
+            self._compare_clocks()
+        return max(0, time.monotonic_ns() // 1000 + self._server_is_ahead_us - self._go_ms * 1000)
+
+    def _compare_clocks(self) -> None:
+        try:
+            seconds, microseconds = self._client.time()
+        except redis.RedisError:
+            return  # next time
+        self._server_is_ahead_us = int(seconds) * 1_000_000 + int(microseconds) - time.monotonic_ns() // 1000
+
+    def _pause_s(self) -> float:
+        """Until the next look: shorter when the plan changes before it would be due."""
+        now_us = self._since_go_us()
+        due_us = None if self._tenure is None else self._tenure.next_due_us(now_us)
+        return LOOK_S if due_us is None else min(LOOK_S, max(0, due_us - now_us) / 1e6)
