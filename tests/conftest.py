@@ -1,13 +1,32 @@
-"""Fixtures that several files of tests share."""
+"""Fixtures that several folders of tests share."""
 
+from __future__ import annotations
+
+import os
+import shutil
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from live_place import place
 
 from broker.streams.embedded import EmbeddedServer
+from tests.support.live_place import Place
+from tests.support.terminal import Terminal
 
-__all__ = ["place"]
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    for pid in place.processes():
+        os.kill(pid, signal.SIGKILL)
+    for process in place.started:
+        process.wait(timeout=10)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+    shutil.rmtree(place.temporary, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -15,3 +34,16 @@ def server() -> Iterator[EmbeddedServer]:
     """A private server, one for all tests of a file."""
     with EmbeddedServer() as embedded:
         yield embedded
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ROBOTS_RUNS_DIR", raising=False)
+    monkeypatch.delenv("ROBOTS_REDIS_URL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def terminal(capfd: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(capfd)

@@ -1,0 +1,1 @@
+"""Tests of the fault plan as language and as data."""

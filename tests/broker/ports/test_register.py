@@ -1,0 +1,113 @@
+"""What every driver of the ports promises about births and the register, in memory and over streams."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from broker.errors import Fenced, RegisterLost
+from tests.support.port_labs import MakeLab
+
+
+def test_the_register_is_written_once(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", "r01")
+
+    async def story() -> None:
+        one, two = lab.life("r00", "one").register, lab.life("r01", "two").register
+        await one.announce_birth(1)
+        await two.announce_birth(3)
+        # When one robot writes, and then another
+        assert await one.write(b"the secret") in {"aof", "replica", "memory"}
+        assert await two.write(b"another") is None
+        # Then the first one's secret stands, and both attempts are recorded with their times
+        evidence = lab.desk.collect()
+        assert evidence.register is not None
+        assert (evidence.register.robot, evidence.register.incarnation) == ("r00", 1)
+        assert (evidence.register.nonce, evidence.register.secret) == ("one", b"the secret")
+        for robot, nonce, born in (("r00", "one", "1-1"), ("r01", "two", "3-1")):
+            rows = evidence.births[robot]
+            assert rows is not None
+            assert [(row.what, row.nonce) for row in rows] == [("born", nonce), ("attempt", nonce)]
+            assert rows[0].entry == born
+            assert rows[0].at_us is None
+            assert rows[1].at_us is not None
+
+    lab.tell(story)
+
+
+def test_of_twenty_concurrent_writers_one_is_accepted(make_lab: MakeLab) -> None:
+    robots = tuple(f"r{number:02d}" for number in range(20))
+    lab = make_lab(*robots)
+
+    async def story() -> None:
+        registers = [lab.life(robot, f"nonce {robot}").register for robot in robots]
+        for register in registers:
+            await register.announce_birth(1)
+        # When all write at once
+        outcomes = await asyncio.gather(*(register.write(b"the secret") for register in registers))
+        # Then one is accepted, and every attempt is recorded
+        assert sum(outcome is not None for outcome in outcomes) == 1
+        evidence = lab.desk.collect()
+        attempts = [row for rows in evidence.births.values() for row in rows or () if row.what == "attempt"]
+        assert len(attempts) == 20
+        assert evidence.register is not None
+        assert outcomes[robots.index(evidence.register.robot)] is not None
+
+    lab.tell(story)
+
+
+def test_a_zombie_cannot_write(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a life and its successor
+        zombie, heir = lab.life("r00", "zombie").register, lab.life("r00", "heir").register
+        await zombie.announce_birth(1)
+        await heir.announce_birth(2)
+        # When the zombie writes, then it is fenced; and the register is still free for its successor
+        with pytest.raises(Fenced):
+            await zombie.write(b"stale secret")
+        assert await heir.write(b"the secret") is not None
+
+    lab.tell(story)
+
+
+def test_a_birth_that_comes_too_late_is_fenced(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        await lab.life("r00", "two").register.announce_birth(2)
+        for incarnation in (1, 2):
+            with pytest.raises(Fenced):
+                await lab.life("r00", "late").register.announce_birth(incarnation)
+
+    lab.tell(story)
+
+
+def test_a_birth_may_be_announced_again_by_the_same_life(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        register = lab.life("r00", "one").register
+        await register.announce_birth(1)
+        await register.announce_birth(1)
+        assert len(lab.desk.collect().births["r00"] or []) == 1
+
+    lab.tell(story)
+
+
+def test_a_lost_register_is_never_made_anew(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        register = lab.life("r00", "one").register
+        await register.announce_birth(1)
+        lab.lose_register()
+        for _ in range(2):
+            with pytest.raises(RegisterLost):
+                await register.write(b"the secret")
+        evidence = lab.desk.collect()
+        assert (evidence.register_exists, evidence.register) == (False, None)
+
+    lab.tell(story)

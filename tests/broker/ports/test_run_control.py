@@ -1,0 +1,161 @@
+"""What every driver of the ports promises about orders, fleet log, events and evidence, in memory and over streams."""
+
+from __future__ import annotations
+
+from broker.ports.robot import Death, Deed, JournalRow, Sending
+from broker.relay.core import parse_id
+from telemetry.events import RobotStarted, Stamped
+from telemetry.stream.feed import EventFeed
+from telemetry.stream.publisher import encode_events
+from tests.support.port_labs import WAIT_US, MakeLab
+
+
+def test_orders_come_in_order_to_late_readers_too(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a reader from the start
+        early = lab.life("r00", "early").orders
+        [dealt] = await early.read(WAIT_US)
+        assert (dealt.order, dealt.content) == ("dealt", b"terms")
+        assert await early.read(0) == []
+        # When orders are given
+        lab.desk.order("go")
+        lab.desk.order("stop", b"complete")
+        # Then it gets them once, and a late reader gets all of them
+        late = await lab.life("r00", "late").orders.read(WAIT_US)
+        assert [(order.order, order.content) for order in late] == [
+            ("dealt", b"terms"),
+            ("go", b""),
+            ("stop", b"complete"),
+        ]
+        assert await early.read(WAIT_US) == late[1:]
+        assert lab.desk.collect().orders == late
+
+    lab.tell(story)
+
+
+def test_a_robot_that_joins_has_all_that_a_dealt_one_has_and_is_told_to_everybody_once(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", "r01")
+
+    async def story() -> None:
+        # Given a run of two robots, and its desk's orders so far
+        assert [order.order for order in lab.desk.orders()] == ["dealt"]
+        # When a third one joins, and is let in once more
+        for _ in range(2):
+            lab.desk.admit("r02", [b"joined"])
+        # Then the desk hears of it once, and a life of it can be born, send and receive
+        assert [(order.order, order.content) for order in lab.desk.orders()] == [("joined", b"r02")]
+        assert lab.desk.orders() == []
+        life = lab.life("r02", "first")
+        assert await life.journal.replay() == [JournalRow(0, 1, b"joined")]
+        await life.journal.append(1, [b"born"])
+        await life.register.announce_birth(1)
+        assert await life.outbox.send(b"frame") is Sending.SENT
+        lab.deliver("r02", b"copy")
+        assert [delivery.frame for delivery in await life.inbox.receive(10, WAIT_US)] == [b"copy"]
+        # and the evidence tells of all three
+        evidence = lab.desk.collect()
+        assert list(evidence.journals) == list(evidence.births) == ["r00", "r01", "r02"]
+        assert evidence.inboxes["r02"].added == 1
+
+    lab.tell(story)
+
+
+def test_deeds_and_deaths_stand_in_one_order_for_everybody(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a run in which nothing befell the fleet yet
+        parent, worker, life = lab.fleet_log(), lab.fleet_log(), lab.life("r00", "first")
+        assert await life.fleet.rows() == parent.rows() == lab.desk.collect().fleet == []
+        # When two tell of a deed and of deaths
+        parent.deed("kill robot", "r00")
+        worker.death("r00", "r00", 1, "signal", -9)
+        parent.death("relay:1", "", 0, "exit", 3)
+        # Then a life, both of them and the evidence have the same rows, dated in that order
+        rows = await life.fleet.rows()
+        deed, death, other = rows
+        assert rows == parent.rows() == worker.rows() == lab.desk.collect().fleet
+        assert deed == Deed(deed.entry, "kill robot", "r00")
+        assert death == Death(death.entry, "r00", "r00", 1, "signal", -9)
+        assert other == Death(other.entry, "relay:1", "", 0, "exit", 3)
+        dates = [parse_id(row.entry) for row in rows]
+        assert dates == sorted(set(dates))
+
+    lab.tell(story)
+
+
+def test_every_reader_of_events_gets_each_batch_once_and_in_order(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given batches, and a reader of them
+        events, early = lab.life("r00", "one").events, lab.event_source()
+        for batch in (b"one", b"two"):
+            assert await events.append(batch)
+        assert early.read() == [b"one", b"two"]
+        assert early.read() == []
+        # When another batch comes, then it gets that alone, and a late reader all
+        assert await events.append(b"three")
+        assert early.read() == [b"three"]
+        assert lab.event_source().read() == [b"one", b"two", b"three"]
+
+    lab.tell(story)
+
+
+def test_the_recorder_forgets_events_that_it_has_read_except_the_newest(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a recorder that keeps a hundred batches for others, and a watcher that was there early
+        events, recorder, early = lab.life("r00", "one").events, lab.event_source(keep=100), lab.event_source()
+        batches = [encode_events([Stamped("run", "r00", 1, n, 0, 0, RobotStarted())]) for n in range(1, 1001)]
+        await events.append(batches[0])
+        watcher = EventFeed(early)
+        assert len(list(watcher.read())) == 1
+        # When a thousand come
+        recorded = []
+        for batch in batches[1:]:
+            await events.append(batch)
+            recorded += recorder.read()
+        # Then it got all of them, and about the newest hundred are left for a reader that joins now
+        assert recorded == batches
+        left = lab.event_source().read()
+        assert 100 <= len(left) <= 300
+        assert left == batches[-len(left) :]
+        # and a watcher that fell behind notices how many it missed
+        assert len(list(watcher.read())) == len(left)
+        assert watcher.missed == 999 - len(left)
+
+    lab.tell(story)
+
+
+def test_events_that_the_recorder_has_not_read_are_never_forgotten(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a recorder that keeps ten batches, and stays away while five hundred come
+        events, recorder = lab.life("r00", "one").events, lab.event_source(keep=10)
+        batches = [b"batch %d" % number for number in range(500)]
+        for batch in batches:
+            await events.append(batch)
+        # When it reads again, then none of them is missing
+        assert recorder.read() == batches
+
+    lab.tell(story)
+
+
+def test_a_fresh_deal_is_all_the_evidence_there_is(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", "r01")
+
+    async def story() -> None:
+        evidence = lab.desk.collect()
+        assert evidence.journals["r01"] == [JournalRow(0, 1, b"header"), JournalRow(0, 2, b"part of r01")]
+        assert evidence.births == {"r00": [], "r01": []}
+        assert (evidence.register_exists, evidence.register) == (True, None)
+        assert {shard: outbox.added for shard, outbox in evidence.outboxes.items()} == {0: 1, 1: 1}
+        assert evidence.controls == {0: [], 1: []}
+        assert evidence.fates == {0: [], 1: []}
+
+    lab.tell(story)

@@ -1,0 +1,1 @@
+"""Tests of the ports over Redis streams, on a real server."""

@@ -1,0 +1,1 @@
+"""Tests of how robots become processes, and of the commands."""

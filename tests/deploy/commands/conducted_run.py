@@ -1,0 +1,100 @@
+"""A run that is live as far as can be seen from outside, and conducted by a thread of the test. No tests here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from itertools import count
+from pathlib import Path
+
+from broker.control_entries import Birth, PlanChange, encode_control
+from broker.faults.grammar import parse_lines
+from broker.faults.schedule import timed
+from broker.faults.scheduler import Conductor
+from broker.ports.run import Dealing
+from broker.streams.connection import connect
+from broker.streams.embedded import EmbeddedServer
+from broker.streams.keys import Keys
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.plan_log import StreamRequests
+
+PLAN = "loss 0.2; duplicate 0.1; partition hold r00|r01 @1h+3s"
+SPLIT = {"instance": 2, "fault": "partition hold r00|r01"}
+FOR_US = 60_000_000
+URL = "unix:///nowhere/redis.sock"
+
+_runs = count()
+
+
+def announce(place: Path, run: str, url: str = URL, pid: int | None = None) -> Path:
+    """A folder of a run that is live, as far as can be seen from outside."""
+    folder = place / "runs" / run
+    folder.mkdir(parents=True)
+    (folder / "live.json").write_text(json.dumps({"url": url, "pid": os.getpid() if pid is None else pid}))
+    settings = {"run": run, "for_us": FOR_US, "plan": [line.text() for line in parse_lines(PLAN)]}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return folder
+
+
+def gone() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+class Lab:
+    """A run whose conductor and relays are a thread of this test. Relays of `silent` shards meet nothing."""
+
+    def __init__(self, server: EmbeddedServer, place: Path, shards: int, silent: tuple[int, ...] = ()) -> None:
+        self.run = f"f{next(_runs):05d}"
+        self.url = server.url
+        self.client = connect(server.url)
+        self.keys = Keys(self.run)
+        self.desk = StreamDesk(self.client, self.run)
+        self.conductor = Conductor(timed(parse_lines(PLAN)), FOR_US)
+        self.folder = announce(place, self.run, server.url)
+        self._shards = shards
+        self._silent = silent
+        robots = {f"r{number:02d}": [b"header"] for number in range(4)}
+        self.desk.deal(Dealing(self.run, shards, self.conductor.first, robots, b"terms"))
+        for shard in range(shards):
+            self._meet(shard, "0-1", self.conductor.first)
+            self.client.xadd(self.keys.control(shard), {"x": encode_control(Birth("r00", 1, "nonce"))}, id="1-1")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._conduct)
+
+    def start(self) -> None:
+        """Give the order go, and conduct from now on."""
+        self.desk.order("go")
+        self.began = time.monotonic()
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.client.close()
+
+    def put(self, change: PlanChange) -> None:
+        """Into every outbox; the relays that are there meet it at once."""
+        for shard in range(self._shards):
+            entry = self.client.xadd(self.keys.outbox(shard), {"x": encode_control(change)}).decode()
+            self._meet(shard, entry, change)
+
+    def requests(self) -> list[str]:
+        return [request.words for request in StreamRequests(self.client, self.run).read()]
+
+    def _meet(self, shard: int, entry: str, change: PlanChange) -> None:
+        if shard not in self._silent:
+            self.client.xadd(self.keys.control(shard), {"x": encode_control(change)}, id=entry)
+
+    def _conduct(self) -> None:
+        while not self._stop.wait(0.005):
+            for request in self.desk.requests():
+                now_us = round((time.monotonic() - self.began) * 1e6)
+                self.put(self.conductor.answer(request.entry, request.words, now_us))

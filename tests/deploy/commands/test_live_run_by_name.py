@@ -1,0 +1,165 @@
+"""Which live run a command means, and what is said when there is none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from broker.control_entries import PlanChange
+from broker.ports.run import Dealing
+from broker.streams.connection import connect
+from broker.streams.embedded import EmbeddedServer
+from broker.streams.run.control import StreamDesk
+from deploy.attach.discovery import Whereabouts, find_live
+from deploy.errors import Unable, Unfit
+from telemetry.record.folder import NoSuchRun
+from tests.deploy.commands.conducted_run import URL, Lab, announce, gone
+from tests.support.terminal import Terminal
+
+pytestmark = pytest.mark.live
+
+
+def test_the_newest_live_run_is_meant_when_none_is_named(here: Path) -> None:
+    # Given a run that ended, one whose parent was killed, and two that are live
+    (here / "runs" / "ended").mkdir(parents=True)
+    announce(here, "killed", pid=gone())
+    older = announce(here, "older")
+    os.utime(older / "live.json", ns=(1, 1))
+    newer = announce(here, "newer")
+    (here / "runs" / "latest").symlink_to("ended")
+
+    found = find_live(Path("runs"), None, None)
+
+    assert (found.run, found.url, found.folder) == ("newer", URL, newer)
+
+
+@pytest.mark.parametrize("name", ["7b08e1", "7b0", "runs/7b08e1", "latest"])
+def test_a_live_run_is_found_by_each_of_its_names(here: Path, name: str) -> None:
+    folder = announce(here, "7b08e1")
+    announce(here, "7c0000")
+    (here / "runs" / "latest").symlink_to("7b08e1")
+
+    found = find_live(Path("runs"), name, None)
+
+    assert (found.run, found.folder) == ("7b08e1", folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (None, "robots run"),
+        ("ended", "robots verify ended"),
+        ("killed", "robots verify killed"),
+        ("e", "means 2 runs: ended, ended2"),
+        ("x", "no run 'x'"),
+        ("./x", "no folder ./x"),
+        ("latest", "no run is recorded"),
+    ],
+)
+def test_a_name_that_means_no_live_run_is_complained_of(here: Path, name: str | None, words: str) -> None:
+    for run in ("ended", "ended2"):
+        (here / "runs" / run).mkdir(parents=True)
+    announce(here, "killed", pid=gone())
+
+    with pytest.raises(NoSuchRun, match=words):
+        find_live(Path("runs"), name, None)
+
+
+def test_without_a_folder_of_runs_none_is_live(here: Path) -> None:
+    with pytest.raises(NoSuchRun, match="no run is live in runs/"):
+        find_live(Path("runs"), None, None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff", b"[]", b'{"url": 5, "pid": 1}', b'{"url": "http://x", "pid": 1}', b'{"url": "redis://x"}'],
+)
+def test_a_damaged_live_json_is_told_when_there_is_no_better_one(here: Path, content: bytes) -> None:
+    # Given a run whose live.json is damaged
+    (announce(here, "damaged") / "live.json").write_bytes(content)
+
+    for name in ("damaged", None):
+        with pytest.raises(Unable, match=r"runs/damaged/live\.json is damaged"):
+            find_live(Path("runs"), name, None)
+
+    # When there is another run, whole and live, then that is found
+    announce(here, "whole")
+    assert find_live(Path("runs"), None, None).run == "whole"
+
+
+def test_a_live_json_that_cannot_be_read_is_told(here: Path) -> None:
+    live = announce(here, "foreign") / "live.json"
+    live.unlink()
+    live.mkdir()  # whoever runs the tests may read every file
+
+    with pytest.raises(Unable, match="only who started a run can reach it"):
+        find_live(Path("runs"), "foreign", None)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1 << 80])
+def test_no_process_is_taken_for_a_living_parent(here: Path, pid: int) -> None:
+    announce(here, "odd", pid=pid)
+
+    with pytest.raises((NoSuchRun, Unable)):
+        find_live(Path("runs"), "odd", None)
+
+
+def test_a_run_of_another_host_is_found_by_server_and_id(server: EmbeddedServer, lab: Lab, here: Path) -> None:
+    found = find_live(Path("elsewhere"), lab.run, server.url)
+
+    assert (found.run, found.url, found.folder) == (lab.run, server.url, None)
+    assert find_live(Path("runs"), lab.run, server.url).folder == lab.folder
+
+
+def test_on_a_server_a_run_is_named_by_its_id_or_a_prefix_or_is_the_newest_that_is_live(here: Path) -> None:
+    with EmbeddedServer() as server, connect(server.url) as client:
+        # Given three runs on a server, dealt one after the other, and the last one is over
+        for run in ("abc001", "abd002", "abe003"):
+            desk = StreamDesk(client, run)
+            desk.deal(Dealing(run, 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
+        desk.order("stop")
+
+        # When somebody means one of them / Then it is found
+        for name, run in ((None, "abd002"), ("latest", "abd002"), ("abc", "abc001"), ("abe003", "abe003")):
+            assert find_live(Path("runs"), name, server.url) == Whereabouts(run, server.url, None)
+        # or said why not
+        for name, error, words in (
+            ("ab", NoSuchRun, "means 3 runs on the server: abc001, abd002, abe003"),
+            ("x", NoSuchRun, "holds no run 'x'"),
+            ("runs/abc001", Unfit, "named by its id"),
+        ):
+            with pytest.raises(error, match=words):
+                find_live(Path("runs"), name, server.url)
+
+        # And when none is live, that is said
+        for run in ("abc001", "abd002"):
+            StreamDesk(client, run).order("stop")
+        with pytest.raises(NoSuchRun, match="no run is live on the server"):
+            find_live(Path("runs"), None, server.url)
+
+
+def test_a_run_that_the_server_does_not_hold_is_complained_of(
+    server: EmbeddedServer, here: Path, terminal: Terminal
+) -> None:
+    said = terminal.faults("show", "nobody", "--redis-url", server.url)
+
+    assert (said.code, "'nobody'" in said.complaint) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "word"), [("http://x", 2, "redis://"), ("redis://127.0.0.1:1", 4, "127.0.0.1:1")]
+)
+def test_a_server_that_will_not_do_is_one_line(here: Path, terminal: Terminal, url: str, code: int, word: str) -> None:
+    said = terminal.faults("heal", "7b08e1", "--redis-url", url)
+
+    assert (said.code, word in said.complaint) == (code, True)
+
+
+def test_a_live_run_whose_server_is_away_is_one_line(here: Path, terminal: Terminal) -> None:
+    announce(here, "7b08e1")
+
+    said = terminal.faults("show")
+
+    assert (said.code, "/nowhere/redis.sock" in said.complaint) == (4, True)

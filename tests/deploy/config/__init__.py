@@ -1,0 +1,1 @@
+"""Tests of what a person asks for: settings, fault plans, and runs that are repeated."""

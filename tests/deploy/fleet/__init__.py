@@ -1,0 +1,1 @@
+"""Tests of who restarts the dead on one host."""

@@ -1,0 +1,1 @@
+"""Tests of processes on one host: children and their janitor."""

@@ -1,0 +1,1 @@
+"""Tests of RQ workers, jobs and leases, on a real server."""

@@ -1,0 +1,1 @@
+"""The house itself: its architecture, its style, and what its README says."""

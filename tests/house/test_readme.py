@@ -1,0 +1,41 @@
+"""What the README says is true: its commands, the files it walks through, the promises it lists."""
+
+import re
+import shlex
+
+import pytest
+
+from deploy.commands import app
+from telemetry.verdict.judge import PROMISES
+from tests.support.checkout import ROOT
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^(python3 -m venv .+)$", README, re.MULTILINE)
+EXAMPLES = re.findall(r"^(?:\.venv/bin/)?(robots .+?)(?:\s+#.*)?$", README, re.MULTILINE)
+
+
+def test_two_commands_stand_in_the_first_screen() -> None:
+    first_screen = "\n".join(README.splitlines()[:30])
+
+    assert len(COMMANDS) == 2
+    assert all(command in first_screen for command in COMMANDS)
+    assert COMMANDS[0].endswith("robots run")
+    assert "pytest" in COMMANDS[1]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_command_shown_is_understood(example: str) -> None:
+    app.parse_args(shlex.split(example)[1:], exit_on_error=False, print_error=False)
+
+
+def test_every_file_named_is_there() -> None:
+    named = set(re.findall(r"`((?:deploy|robots|broker|telemetry|tests)/[\w/]*\.?\w*)`", README))
+
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_promises_listed_are_the_promises_judged() -> None:
+    rows = re.findall(r"^\| \*\*([\w ]+)\*\* \|", README, re.MULTILINE)
+
+    assert rows == list(PROMISES)

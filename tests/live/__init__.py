@@ -1,0 +1,1 @@
+"""Whole live runs: a real server, real processes, and promises that hold whatever happens to them."""

@@ -1,0 +1,103 @@
+"""A server, and the commands of a run without a parent that know nothing but its URL. No tests here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from broker.ports.robot import Deed
+from broker.streams.connection import connect
+from broker.streams.embedded import EmbeddedServer
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.runs import read_course
+from tests.support.live_place import Place
+from tests.support.waiting import await_true
+
+
+def not_held(result: dict[str, Any]) -> dict[str, Any]:
+    """What speaks against a run."""
+    return {name: promise for name, promise in result["promises"].items() if promise["state"] != "HELD"}
+
+
+class Cluster:
+    """A server, and commands that know nothing but its URL."""
+
+    def __init__(self, place: Place, server: EmbeddedServer) -> None:
+        self.place = place
+        self.server = server
+        self.client = connect(server.url)
+        place.environment["ROBOTS_REDIS_URL"] = server.url
+        self.run = ""
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return self.place.start(*arguments)
+
+    def do(self, *arguments: str, timeout: float = 40) -> tuple[int, str, str]:
+        process = self.place.start(*arguments)
+        out, err = process.communicate(timeout=timeout)
+        return process.returncode, out.decode(), err.decode()
+
+    def deal(self, *arguments: str) -> str:
+        code, out, err = self.do("deal", "--json", "--seed", "3", *arguments)
+        assert code == 0, err
+        self.run = json.loads(out)["run"]
+        return self.run
+
+    def verify(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        code, out, err = self.do("verify", "--wait", "--json", *arguments)
+        assert out, err
+        return code, json.loads(out)
+
+    def await_go(self) -> None:
+        def is_begun() -> bool:
+            course = read_course(self.client, self.run)
+            return course is not None and course.go_ms is not None
+
+        await_true(is_begun, 20, "the order go")
+
+    def robots(self) -> dict[str, dict[str, Any]]:
+        code, out, _ = self.do("ps", self.run, "--json")
+        return {robot["robot"]: robot for robot in json.loads(out)["robots"]} if code == 0 else {}
+
+    def await_states(self, seconds: float = 20, **wanted: str) -> dict[str, dict[str, Any]]:
+        """Until robots are in these states; how all fare then."""
+
+        def there() -> dict[str, dict[str, Any]]:
+            fares = self.robots()
+            return fares if all(fares.get(robot, {}).get("state") == state for robot, state in wanted.items()) else {}
+
+        return await_true(there, seconds, str(wanted))
+
+    def lives(self, robot: str) -> int:
+        rows = StreamDesk(self.client, self.run).journal(robot)
+        return rows[-1].incarnation if rows else 0
+
+    def deeds(self) -> list[tuple[str, str]]:
+        rows = StreamFleetLog(self.client, self.run).rows()
+        return [(row.text, row.victim) for row in rows if isinstance(row, Deed)]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """All events of that name that the record tells of."""
+        return [row["event"] for row in self.place.events() if row["event"]["name"] == name]
+
+    def heard(self, process: subprocess.Popen[bytes]) -> str:
+        """All that an ended process has said."""
+        assert process.stderr is not None
+        return process.stderr.read().decode()
+
+
+def is_of_a_run(key: bytes) -> bool:
+    return key.startswith(b"lab:") or b":robot-" in key
+
+
+def begin(cluster: Cluster, workers: int, *deal: str) -> dict[str, subprocess.Popen[bytes]]:
+    parts = {
+        "supervise": cluster.start("supervise"),
+        "relay": cluster.start("relay"),
+        "worker": cluster.start("worker", "-n", str(workers)),
+    }
+    cluster.deal(*deal)
+    cluster.await_go()
+    return parts

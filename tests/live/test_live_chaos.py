@@ -1,0 +1,121 @@
+"""Chaos as data on a live fleet: whoever is killed, paused or restarted, the promises hold, and nothing is left."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.live_place import Place
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
+]
+
+
+def events(place: Place, name: str) -> list[dict[str, Any]]:
+    return [row["event"] for row in place.events() if row["event"]["name"] == name]
+
+
+def rows(place: Place, file: str) -> list[dict[str, Any]]:
+    [path] = place.folder.glob(f"runs/latest/{file}")
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def test_a_run_under_every_kind_of_death_is_held(place: Place) -> None:
+    # Given robots, RQ workers, the relay and the server, each of which is struck
+    chaos = ("--chaos", "kill robot every 500ms", "--chaos", "kill rq:r02 @1500ms", "--kill", "relay@2s")
+
+    # When the run goes on under all that
+    code, result, err = place.run(
+        *("-n", "6", "--seed", "3", "--loss", ".3", "--for", "7s", *chaos),
+        *("--restart", "redis@3s", "--pause", "r01@3500ms+3s"),
+    )
+
+    # Then every promise holds, and each death has its successor and its place in the record
+    assert code == 0, (result.get("promises"), err)
+    struck = {row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "deed"}
+    assert {"relay:0", "redis", "r01", "rq:r02"} <= struck
+    assert result["recoveries"]["count"] >= 10
+    assert result["lives"]["r02"] >= 2
+    assert place.is_clean()
+
+
+def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_nobody_dies(place: Place) -> None:
+    # Given robots of which any one is recalled again and again, and an RQ worker that is
+    recalls = ("--chaos", "restart robot every 700ms", "--restart", "rq:r02@1500ms")
+    # and a process of each kind that is paused, and goes on before its time
+    paused = ("pause r01 @2s+60s", "pause rq:r04 @2s+60s", "pause relay:0 @2s+60s")
+    resumed = ("resume r01 @3s", "resume rq:r04 @3s", "resume relay:0 @2500ms")
+    pauses = [word for deed in (*paused, *resumed) for word in ("--chaos", deed)]
+
+    # When the run goes on under all that
+    code, result, err = place.run("-n", "6", "--seed", "3", "--loss", ".3", "--for", "5s", *recalls, *pauses)
+
+    # Then every promise holds, nobody's death is on record, and the run ended long before the pauses would have
+    assert code == 0, (result.get("promises"), err)
+    assert result["ended"] == "complete"
+    befallen = rows(place, "fleet.jsonl")
+    assert [row for row in befallen if row["row"] == "death"] == []
+    assert {"resume r01", "resume rq:r04", "resume relay:0", "restart rq:r02"} <= {row["text"] for row in befallen}
+    assert result["seconds"]["total"] < 40
+    # and each recall was followed by another life, if that was not at the very end
+    recalled = [event for event in events(place, "robot.left") if event["reason"] == "recalled"]
+    assert len(recalled) >= 6
+    assert len(recalled) - (sum(result["lives"].values()) - len(result["lives"])) in (0, 1)
+    # the RQ worker that ended was replaced by another one
+    started = [event["process"] for event in events(place, "process.started")]
+    assert len([name for name in started if name.startswith("rq:")]) == 7
+    assert place.is_clean()
+
+
+def test_a_server_that_dies_just_when_the_run_would_end_is_waited_for(place: Place) -> None:
+    # Given a run in which nothing is left to happen but the death of the server
+    code, result, err = place.run("-n", "3", "--seed", "3", "--preset", "calm", "--kill", "redis@3s", "--for", "3s")
+
+    # Then it ends when the server is back, as if nothing had happened
+    assert code == 0, (result.get("promises"), err)
+    assert result["ended"] == "complete"
+    assert place.is_clean()
+
+
+def test_a_worker_that_is_crashed_is_restarted_and_its_siblings_live_on(place: Place) -> None:
+    code, result, err = place.run("-n", "3", "--seed", "3", "--chaos", "crash r01/secret_merger @300ms", "--for", "2s")
+
+    assert code == 0, (result.get("promises"), err)
+    assert [event["worker"] for event in events(place, "worker.crashed")] == ["secret_merger"]
+    assert result["lives"] == {}
+
+
+def test_a_contradiction_is_refused_told_and_counted(place: Place) -> None:
+    code, result, err = place.run("-n", "3", "--seed", "3", "--chaos", "contradict r01 @300ms", "--for", "2s")
+
+    assert code == 0, (result.get("promises"), err)
+    assert len(events(place, "invariant.violated")) == 1
+
+
+def test_a_robot_that_lost_its_journal_leaves_its_run_unproven(place: Place) -> None:
+    code, result, err = place.run(
+        "-n", "3", "--seed", "3", "--copies", "2", "--chaos", "amnesia r01 @300ms", "--for", "2s", "--limit", "6s"
+    )
+
+    assert code == 3, (result.get("promises"), err)
+    assert "journal" in result["promises"]["monotonic"]["why"]
+
+
+def test_what_the_lab_brings_about_is_charged_to_nobody(place: Place) -> None:
+    # Given an RQ worker and a relay that are each killed more often than the policy bears
+    chaos = ("--chaos", "kill rq:r01 every 500ms", "--chaos", "kill relay every 500ms")
+
+    # When the run goes on
+    code, result, err = place.run("-n", "3", "--seed", "3", "--for", "5s", *chaos)
+
+    # Then each had its successor at once, to the last
+    assert code == 0, (result.get("promises"), err)
+    struck = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "deed"]
+    assert (struck.count("rq:r01"), struck.count("relay:0")) == (10, 10)
+    assert events(place, "worker.gave.up") == []
+    assert result["lives"]["r01"] >= 8  # a robot that is between two lives is struck in vain
+    assert result["recoveries"]["max_s"] < 2

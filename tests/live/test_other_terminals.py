@@ -1,0 +1,88 @@
+"""A live run that is seen and struck from other terminals."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from broker.faults.process_faults import ProcessFault
+from deploy.config.experiment import prepare
+from robots.supervision import RestartPolicy
+from tests.support.live_place import Place
+from tests.support.waiting import await_true
+
+ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux")
+
+
+def ask(place: Place, *arguments: str) -> dict[str, Any]:
+    """What a command says from a process of its own; nothing when it fails."""
+    out, _ = place.start(*arguments, "--json").communicate(timeout=20)
+    return json.loads(out) if out else {}
+
+
+def fares(place: Place, robot: str, life: int) -> dict[str, Any]:
+    """What `robots ps` tells of a robot in that life; nothing when it is not in it."""
+    robots = ask(place, "ps").get("robots", ())
+    return next((row for row in robots if (row["robot"], row["incarnation"]) == (robot, life)), {})
+
+
+@pytest.mark.live
+@ON_LINUX
+def test_a_live_run_is_seen_and_struck_from_other_terminals_and_is_held(place: Place) -> None:
+    # Given a live run in which a robot is alive
+    lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "6s")
+    before = await_true(lambda: fares(place, "r01", life=1))
+
+    # When it is listed, and that robot's process killed, from other processes
+    strike = place.start("kill", "r01")
+    [listed] = ask(place, "runs")["runs"]
+    out, err = strike.communicate(timeout=20)
+
+    # Then the list tells that it is live, and the next life is seen, which nobody is charged for
+    assert (listed["state"], listed["robots"], listed["seed"], listed["verdict"]) == ("live", 3, 3, None)
+    assert out.decode() == f"asked run {listed['run']}: kill r01\n", err
+    after = await_true(lambda: fares(place, "r01", life=2))
+    assert (before["state"], before["deaths"]) == ("running", 0)
+    assert (after["deaths"], after["charged"], after["budget_left"]) == (1, 0, RestartPolicy().max_restarts)
+    assert before["worker"]
+    assert before["lease_left_s"] > 0
+
+    # And the run ends with every promise kept, as the list tells from then on
+    result = json.loads(lab.communicate(timeout=40)[0])
+    [listed] = ask(place, "runs")["runs"]
+    assert (result["verdict"], result["lives"]) == ("HELD", {"r01": 2})
+    assert (listed["state"], listed["verdict"]) == (result["ended"], "HELD")
+    assert place.is_clean()
+
+
+@pytest.mark.live
+@ON_LINUX
+def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeated_with_its_real_length(
+    place: Place,
+) -> None:
+    def done() -> list[str]:
+        return [row["event"]["text"] for row in place.events() if row["event"]["name"] == "deed.done"]
+
+    # Given a live run whose relay is paused for a minute
+    lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "3s")
+    await_true(lambda: fares(place, "r01", life=1))
+    place.start("pause", "relay:0", "--for", "1m").communicate(timeout=20)
+    await_true(lambda: done() == ["pause relay:0"])
+
+    # When it is resumed
+    out, err = place.start("resume", "relay:0").communicate(timeout=20)
+    await_true(lambda: done() == ["pause relay:0", "resume relay:0"])
+
+    # Then it goes on, and the run ends with every promise kept, without waiting for the pause's own end
+    result = json.loads(lab.communicate(timeout=40)[0])
+    assert out.decode() == f"asked run {result['run']}: resume relay:0\n", err
+    assert (result["verdict"], result["ended"]) == ("HELD", "complete")
+
+    # And whoever runs it again pauses the relay for just as long
+    plan = prepare({"again": result["run"], "runs_dir": place.folder / "runs"}).plan
+    [deed] = [planned.line for planned in plan if isinstance(planned.line.fault, ProcessFault)]
+    assert deed.fault.text() == "pause relay:0"
+    assert deed.when.duration_us is not None
+    assert deed.when.duration_us < 40_000_000
+    assert place.is_clean()

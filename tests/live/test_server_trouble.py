@@ -1,0 +1,191 @@
+"""A server in trouble costs a live run time, and nothing else: nobody dies of it, and nothing is lost."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from broker.streams.connection import connect
+from broker.streams.embedded import EmbeddedServer
+from broker.streams.run.events import StreamEventSource, append_events
+from telemetry.stream.publisher import decode_events
+from telemetry.stream.spill import frames_in
+from tests.support.live_place import Place, pids
+from tests.support.waiting import await_true, is_alive
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
+]
+
+# Big enough for envelopes to be under way when the trouble begins.
+RUN = ("run", "--json", "-n", "5", "--copies", "2", "--seed", "7", "--loss", ".3", "--relays", "2", "--limit", "40s")
+SECRET = ("--secret", "word " * 200)
+
+LITTLE_ROOM = """
+import sys
+from deploy.entry import main
+from telemetry.stream import publisher
+publisher.ROOM = 20
+sys.exit(main())
+"""
+
+
+class Running:
+    """A run that has begun, a client of its server, and how it ended."""
+
+    def __init__(self, place: Place, seconds: int) -> None:
+        self._place = place
+        self._process = place.start(*RUN, *SECRET, "--for", f"{seconds}s")
+        await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+        [live] = place.folder.glob("runs/latest/live.json")
+        self.client = redis.Redis.from_url(json.loads(live.read_text())["url"])
+        [self.server] = pids(place, "redis")
+
+    def end(self) -> dict[str, Any]:
+        """The run ends by itself: then all promises hold, none of its events is missing, and nothing is left."""
+        out, err = self._process.communicate(timeout=50)
+        result: dict[str, Any] = json.loads(out)
+        doubts = {name: found["why"] for name, found in result["promises"].items() if found["state"] != "HELD"}
+        assert self._process.returncode == 0, (doubts, err.decode())
+        assert (result["verdict"], result["ended"]) == ("HELD", "complete")
+        assert gaps(self._place) == []
+        assert self._place.is_clean()
+        return result
+
+
+@contextmanager
+def running(place: Place, seconds: int) -> Iterator[Running]:
+    """A run in the middle of it. After the block it ends, and nobody has died."""
+    run = Running(place, seconds)
+    with run.client:
+        yield run
+    result = run.end()
+    assert result["lives"] == {}, "a robot that lives is not queued again"
+    assert result["restarts"] == 0
+    assert [row["event"] for row in place.events() if row["event"]["name"] in ("process.died", "worker.gave.up")] == []
+
+
+def gaps(place: Place) -> list[tuple[str, int, int]]:
+    """Where the numbers of a source's events are not 1, 2, 3 …: source, incarnation, number."""
+    last: dict[tuple[str, int], int] = {}
+    found = []
+    for row in place.events():
+        life = (row["source"], row["incarnation"])
+        if row["number"] != last.get(life, 0) + 1:
+            found.append((*life, row["number"]))
+        last[life] = row["number"]
+    return found
+
+
+def test_an_outage_of_five_seconds(place: Place) -> None:
+    with running(place, 7) as run:
+        os.kill(run.server, signal.SIGSTOP)
+        time.sleep(5)
+        os.kill(run.server, signal.SIGCONT)
+
+
+def test_a_server_that_pauses_all_its_clients(place: Place) -> None:
+    with running(place, 4) as run:
+        run.client.execute_command("CLIENT", "PAUSE", 3000, "ALL")
+
+
+def test_a_server_that_hangs_up_on_everybody_again_and_again(place: Place) -> None:
+    with running(place, 4) as run:
+        for _ in range(10):
+            run.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            time.sleep(0.2)
+
+
+def is_busy(client: redis.Redis) -> Callable[[], None]:
+    """A script runs for three seconds, and everybody else is refused."""
+    client.config_set("busy-reply-threshold", 10)
+    script = "local t = redis.call('TIME') while redis.call('TIME')[1] - t[1] < 3 do end"
+    thread = threading.Thread(target=client.eval, args=(script, 0))
+    thread.start()
+    return thread.join
+
+
+def is_full(client: redis.Redis) -> Callable[[], None]:
+    client.config_set("maxmemory", 1)
+    return lambda: client.config_set("maxmemory", 0)
+
+
+def is_read_only(client: redis.Redis) -> Callable[[], None]:
+    client.replicaof("127.0.0.1", "1")
+    return lambda: client.replicaof("NO", "ONE")
+
+
+def has_nothing_to_show(client: redis.Redis) -> Callable[[], None]:
+    """As one that still loads what it had stored."""
+    client.config_set("replica-serve-stale-data", "no")
+    return is_read_only(client)
+
+
+@pytest.mark.parametrize("trouble", [is_busy, is_full, is_read_only, has_nothing_to_show])
+def test_a_server_that_refuses(place: Place, trouble: Callable[[redis.Redis], Callable[[], None]]) -> None:
+    with running(place, 6) as run:
+        end = trouble(run.client)
+        time.sleep(4)  # longer than a lease
+        end()
+
+
+def spilled_by_robots(place: Place) -> list[Path]:
+    return [path for path in place.temporary.glob("robots.*/r0*") if path.stat().st_size]
+
+
+def test_what_a_robot_spilled_before_it_was_killed_in_an_outage_is_in_the_record(place: Place) -> None:
+    # Given a run whose processes have little room for events, and a server that does not answer
+    place.program = [sys.executable, "-c", LITTLE_ROOM]
+    run = Running(place, 4)
+    os.kill(run.server, signal.SIGSTOP)
+    # When a robot has spilled some, and is killed before the server is back
+    [path, *_] = await_true(lambda: spilled_by_robots(place), 10, "a spill")
+    robot = path.name.split(".")[0]
+    [horse] = [pid for pid in place.processes() if Path(f"/proc/{pid}/comm").read_text() == f"robot:{robot}\n"]
+    os.kill(horse, signal.SIGKILL)
+    await_true(lambda: not is_alive(horse), 3, "its end")
+    with path.open("rb") as file:
+        left = [stamped.number for frame in frames_in(file.fileno()) for stamped in decode_events(frame)]
+    os.kill(run.server, signal.SIGCONT)
+    run.client.close()
+    # Then it lives again, and what it had left is heard, once and in order
+    assert run.end()["lives"] == {robot: 2}
+    told = [row["number"] for row in place.events() if (row["source"], row["incarnation"]) == (robot, 1)]
+    assert left
+    assert told == list(range(1, left[-1] + 1))
+
+
+def test_a_parent_that_is_killed_leaves_nothing_that_was_spilled(place: Place) -> None:
+    # Given a run whose processes have spilled events
+    place.program = [sys.executable, "-c", LITTLE_ROOM]
+    run = Running(place, 30)
+    run.client.close()
+    os.kill(run.server, signal.SIGSTOP)
+    await_true(lambda: spilled_by_robots(place), 10, "a spill")
+    # When the parent is killed
+    place.started[0].kill()
+    # Then nothing is left
+    await_true(place.is_clean, 10, "a clean place")
+
+
+def test_the_last_events_are_read_although_the_server_refuses_just_then(server: EmbeddedServer) -> None:
+    # Given events that nobody has read, and a server that has nothing to show for a while
+    with connect(server.url) as client, connect(server.url) as other:
+        client.xadd("events", {"n": ""})  # as the deal makes it
+        assert append_events(client, "events", b"last")
+        source = StreamEventSource(client, "events")
+        end = has_nothing_to_show(other)
+        # When / Then a reader that does not insist hears nothing, and one that does hears all
+        assert source.read() == []
+        threading.Timer(0.3, end).start()
+        assert source.read(10) == [b"last"]

@@ -1,0 +1,1 @@
+"""Tests of one robot and of its parts, in memory and virtual time."""

@@ -1,0 +1,159 @@
+"""A run whose ports are tried, in memory and over streams. No tests here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+import redis
+import redis.asyncio
+import redis.exceptions
+
+from broker.control_entries import PlanChange, Planned
+from broker.memory.run_control import MemoryDesk, MemoryFleetLog
+from broker.memory.server import MemoryEventSource, MemoryServer, memory_ports
+from broker.ports.robot import Delivery, Ports
+from broker.ports.run import Dealing, FleetLog
+from broker.relay.core import Copy
+from broker.streams.connection import connect, connect_async
+from broker.streams.keys import Keys
+from broker.streams.robot.ports import ports_for
+from broker.streams.run.control import StreamDesk
+from broker.streams.run.events import StreamEventSource
+from broker.streams.run.fleet_log import StreamFleetLog
+from telemetry.clock import SystemClock
+from telemetry.stream.feed import EventSource
+
+PLAN = PlanChange((Planned(0, "loss 0.5"),))
+WAIT_US = 20_000
+LONG_US = 2_000_000
+
+run_numbers = count()
+
+
+def dealing(run: str, robots: tuple[str, ...]) -> Dealing:
+    return Dealing(run, 2, PLAN, {robot: [b"header", b"part of " + robot.encode()] for robot in robots}, b"terms")
+
+
+class MemoryLab:
+    """A run in memory, and the hands of fate on it."""
+
+    def __init__(self, *robots: str, outbox_limit: int = 1000, inbox_limit: int = 1000) -> None:
+        self._server = MemoryServer(SystemClock(), outbox_limit, inbox_limit)
+        self.desk = MemoryDesk(self._server)
+        self.desk.deal(dealing("run", robots))
+
+    def life(self, robot: str, nonce: str) -> Ports:
+        return memory_ports(self._server, robot, nonce)
+
+    def deliver(self, robot: str, frame: bytes, number: int = 0) -> None:
+        self._server.deliver(Copy((1, 1), number, robot, frame, 0))
+
+    def trim_inbox(self, robot: str) -> None:
+        self._server.trim_inbox(robot)
+
+    def event_source(self, keep: int | None = None) -> EventSource:
+        return MemoryEventSource(self._server, keep)
+
+    def fleet_log(self) -> FleetLog:
+        return MemoryFleetLog(self._server)
+
+    def lose_journal(self, robot: str) -> None:
+        del self._server.journals[robot]
+
+    def lose_register(self) -> None:
+        self._server.register = None
+
+    def tell(self, story: Callable[[], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            await story()
+
+        asyncio.run(whole())
+
+
+class StreamsLab:
+    """The same over streams."""
+
+    def __init__(
+        self,
+        url: str,
+        *robots: str,
+        outbox_limit: int = 1000,
+        inbox_limit: int = 1000,
+        through: str | None = None,
+        patience_s: float = 5.0,
+    ) -> None:
+        self.run = f"t{next(run_numbers)}"
+        self.keys = Keys(self.run)
+        self.server = connect(url)
+        self.desk = StreamDesk(self.server, self.run)
+        self.desk.deal(dealing(self.run, robots))
+        self._url = through or url
+        self._outbox_limit = outbox_limit
+        self._inbox_limit = inbox_limit
+        self._patience_s = patience_s
+        self._clients: list[redis.asyncio.Redis] = []
+
+    def life(self, robot: str, nonce: str) -> Ports:
+        client = connect_async(self._url)
+        self._clients.append(client)
+        return ports_for(
+            client, self.run, robot, nonce, 2, outbox_limit=self._outbox_limit, patience_s=self._patience_s
+        )
+
+    def deliver(self, robot: str, frame: bytes, number: int = 0) -> None:
+        self.put_by_hand(robot, {"e": frame, "c": number})
+
+    def put_by_hand(self, robot: str, fields: dict[str, bytes | int]) -> None:
+        self.server.xadd(self.keys.inbox(robot), fields, maxlen=self._inbox_limit, approximate=False)
+
+    def trim_inbox(self, robot: str) -> None:
+        self.server.xtrim(self.keys.inbox(robot), maxlen=0, approximate=False)
+
+    def event_source(self, keep: int | None = None) -> EventSource:
+        return StreamEventSource(self.server, self.keys.events, keep)
+
+    def fleet_log(self) -> FleetLog:
+        return StreamFleetLog(self.server, self.run)
+
+    def lose_journal(self, robot: str) -> None:
+        self.server.delete(self.keys.journal(robot))
+
+    def lose_register(self) -> None:
+        self.server.delete(self.keys.register)
+
+    def tell(self, story: Callable[[], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            try:
+                await story()
+            finally:
+                for client in self._clients:
+                    await client.aclose()
+
+        try:
+            asyncio.run(whole())
+        finally:
+            self.server.close()
+
+
+Lab = MemoryLab | StreamsLab
+MakeLab = Callable[..., Lab]
+
+
+async def receive_all(ports: Ports, limit: int = 10) -> list[Delivery]:
+    """Everything there is now: asks until nothing comes."""
+    received: list[Delivery] = []
+    while batch := await ports.inbox.receive(limit, WAIT_US):
+        received += batch
+    return received
+
+
+async def exchange_letters(lab: Lab, reader: Ports, number: int) -> None:
+    """Let so many entries come, and be read and acknowledged soon enough."""
+    for _ in range(0, number, 50):
+        for _ in range(50):
+            lab.deliver("r00", b"soon read")
+        while batch := await reader.inbox.receive(64, 0):
+            for delivery in batch:
+                reader.inbox.acknowledge(delivery.entry)

@@ -1,0 +1,1 @@
+"""Tests of events: how they travel, and how people see them."""

@@ -1,0 +1,153 @@
+"""Accounted: every entry of an outbox has its fate, and every copy stands in an inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from telemetry.console import verdict_lines
+from telemetry.events import ProcessDied, ProcessStarted
+from telemetry.verdict.figures import Repeated
+from tests.verdict.alterations import (
+    REFUSED,
+    Damage,
+    befall,
+    count_one,
+    decide_twice,
+    drop,
+    lose_a_copy,
+    one,
+    rows,
+    tell,
+)
+from tests.verdict.judged import assert_convicted, assert_unproven, state, verdict_on
+from tests.verdict.scribe import END_MS, GO_MS, STOP_MS, Files
+
+
+def lose_a_fate(files: Files) -> None:
+    drop(files, "fates", one(files, 0))
+
+
+def invent_a_fate(files: Files) -> None:
+    files["fates"].append({**rows(files, "fates", fate="stale")[0], "id": f"{GO_MS + 3000}-0", "sequence": 99})
+
+
+def lose_a_control(files: Files) -> None:
+    drop(files, "plan", files["plan"][-1])
+
+
+BREACHES: dict[str, tuple[Damage, str]] = {
+    "an entry with unequal records": (decide_twice, "outbox"),
+    "a fate that is missing": (lose_a_fate, "envelope"),
+    "a control entry that is missing": (lose_a_control, "outbox 0"),
+    "a fate of no entry": (invent_a_fate, "outbox 0"),
+    "a copy too many": (lambda f: count_one(f, "r01", 1), "inbox of r01"),
+    "a copy that vanished": (lambda f: count_one(f, "r01", -1), "inbox of r01"),
+}
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None:
+    assert_convicted(files, "accounted", *BREACHES[breach])
+
+
+def forget_an_entry(files: Files) -> None:
+    row = one(files, 0)
+    drop(files, "fates", row)
+    files["streams"]["outboxes"][str(row["shard"])]["added"] -= 1
+
+
+DOUBTS: dict[str, tuple[Damage, str]] = {
+    "an envelope without an entry": (forget_an_entry, "no outbox entry is left to be it"),
+    "an inbox that was not counted": (lambda f: f["streams"]["inboxes"].pop("r01"), "r01's inbox"),
+    "an outbox that was not counted": (lambda f: f["streams"]["outboxes"].pop("1"), "outbox 1"),
+}
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_what_cannot_be_shown_is_unproven_with_the_reason(doubt: str, files: Files) -> None:
+    assert_unproven(files, "accounted", *DOUBTS[doubt])
+
+
+def test_relays_of_an_interrupted_run_are_not_convicted_of_what_is_missing(files: Files) -> None:
+    for damage in (lose_a_fate, lambda f: count_one(f, "r01", -1)):
+        # Given a run that was interrupted before its relays could finish
+        damage(files)
+        files["settings"]["ended"] = "interrupted"
+        # When it is judged
+        finding = verdict_on(files).promises["accounted"]
+        # Then what is missing is not held against them, nor taken for granted
+        assert finding.state == "UNPROVEN", finding.why
+        assert "interrupted" in finding.why
+
+
+def lose_an_entry(files: Files) -> int:
+    """Let an envelope have no fate; gives its shard."""
+    row = one(files, 0)
+    drop(files, "fates", row)
+    return int(row["shard"])
+
+
+@pytest.mark.parametrize("lose", [lose_an_entry, lose_a_copy])
+def test_a_relay_that_died_and_was_not_replaced_explains_what_is_missing_in_its_shard(
+    lose: Callable[[Files], int], files: Files
+) -> None:
+    # Given a record in which something is missing in a shard
+    shard = lose(files)
+    died, replaced = ProcessDied(f"relay:{shard}", 4712, -9), ProcessStarted(f"relay:{shard}", 4713)
+    # When its relay died, then that is the reason
+    finding = verdict_on(tell(files, died)).promises["accounted"]
+    assert finding.state == "UNPROVEN"
+    assert "its relay died and was not replaced" in finding.why
+    assert verdict_on(tell(files, died, replaced, died)).promises["accounted"].state == "UNPROVEN"
+    # But not when it was replaced, ended in order, or when another process died
+    ended = ProcessDied(f"relay:{shard}", 4712, 0)
+    for others in ([died, replaced], [ended], [ProcessDied("rq:r01", 1, -9)], [ProcessDied("relay:7", 1, -9)]):
+        assert verdict_on(tell(files, *others)).promises["accounted"].state == "BROKEN", others
+
+
+def test_garbage_that_was_put_into_an_outbox_by_hand_is_refused_rightly(files: Files) -> None:
+    # Given an entry that no robot sent
+    for shard, outbox in files["streams"]["outboxes"].items():
+        files["fates"].append({"shard": int(shard), "id": f"{STOP_MS}-7", "wire": 60, **REFUSED})
+        outbox["added"] += 1
+    # When it is judged, then nothing speaks against the relay
+    assert verdict_on(files).verdict == "HELD"
+    # Nor when another envelope's fate is missing because the run was interrupted
+    drop(files, "fates", one(files, 0))
+    files["settings"]["ended"] = "interrupted"
+    result = verdict_on(files)
+    assert (result.promises["honest faults"].state, result.promises["accounted"].state) == ("HELD", "UNPROVEN")
+
+
+def test_entries_that_were_redone_may_have_more_copies(files: Files) -> None:
+    # Given a relay that redid an entry of two copies to r01, recorded it again, and put one copy out twice
+    row = next(row for row in rows(files, "fates", receiver="r01") if len(row["deliveries"]) == 2)
+    files["fates"] += [{"shard": row["shard"], "redo": [row["id"]]}, dict(row)]
+    for surplus, expected in ((0, "HELD"), (1, "HELD"), (2, "HELD"), (3, "BROKEN")):
+        # When the inbox has got so many more
+        count_one(files, "r01", surplus)
+        # Then as many as were redone are accounted for, and not one more
+        result = verdict_on(files)
+        assert result.promises["accounted"].state == expected
+        count_one(files, "r01", -surplus)
+        # And they are counted apart
+        assert result.repeated == Repeated(redone=1, copies=surplus)
+        told = [line for line in verdict_lines(result.json) if "entries redone 1," in line]
+        assert [line.endswith(f"copies that came again {surplus}") for line in told] == [True]
+
+
+def test_contradictions_of_the_lab_are_no_copies(files: Files) -> None:
+    count_one(files, "r01", 1)
+    files["streams"]["contradictions"] = {"r01": 1}
+    assert verdict_on(files).promises["accounted"].state == "HELD"
+
+
+def test_a_relay_of_which_the_fleet_knows_that_it_died_explains_what_is_missing(longer_files: Files) -> None:
+    shard = lose_a_copy(longer_files)
+    assert state(longer_files, "accounted") == "BROKEN"
+    befall(longer_files, END_MS, row="death", victim="relay:7", robot="", incarnation=0, how="signal", status=-9)
+    assert state(longer_files, "accounted") == "BROKEN"
+    befall(longer_files, END_MS, row="death", victim=f"relay:{shard}", robot="", incarnation=0, how="signal", status=-9)
+    assert state(longer_files, "accounted") == "UNPROVEN"

@@ -1,0 +1,54 @@
+"""The evidence of the fleet: missing, damaged, or without the death that explains a silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from telemetry.verdict.case import load
+from telemetry.verdict.judge import judge
+from tests.verdict.alterations import birth_ms
+from tests.verdict.honest_record import honest, put
+from tests.verdict.judged import finding, state
+from tests.verdict.scribe import GO_MS, Files
+
+
+def test_a_record_without_a_fleet_is_judged_as_far_as_it_goes(tmp_path: Path) -> None:
+    # Given a record that was made before deeds and deaths were kept
+    files = honest()[0]
+    del files["fleet"]
+    # When it is judged
+    result = judge(load(put(tmp_path / "abc123", files)))
+    # Then only what nothing else shows is UNPROVEN
+    assert {name for name, promise in result.promises.items() if promise.state != "HELD"} == {"supervised"}
+    assert result.promises["supervised"].why == "fleet.jsonl is missing"
+    assert (result.promises["supervised"].state, result.recoveries, result.lives) == ("UNPROVEN", None, {"r02": 2})
+
+
+@pytest.mark.parametrize("promise", ["supervised", "monotonic", "unique", "convergent"])
+def test_a_fleet_that_is_damaged_is_not_taken_for_one_that_was_never_recorded(
+    promise: str, longer_files: Files
+) -> None:
+    longer_files["fleet"][0]["how"] = "old age"
+    assert finding(longer_files, promise)[0] == "UNPROVEN"
+    assert "fleet.jsonl is damaged" in finding(longer_files, promise)[1]
+
+
+def test_a_life_that_ended_without_a_word_needs_a_recorded_death(longer_files: Files) -> None:
+    # Given r02/1, whose tail is lost: what explains it is its death, by its number or by its time
+    assert state(longer_files, "monotonic") == "HELD"
+    longer_files["fleet"][0]["incarnation"] = 2
+    assert state(longer_files, "monotonic") == "HELD"
+    # When the only death of it is another one's, of another time, or gone
+    at_ms = birth_ms(longer_files, "r02", 2)
+    for change in ({"robot": "r01"}, {"id": f"{GO_MS - 100}-0"}, {"id": f"{at_ms + 5_001}-0"}):
+        altered = longer_files | {"fleet": [longer_files["fleet"][0] | change]}
+        for promise in ("monotonic", "unique"):
+            assert finding(altered, promise)[0] == "UNPROVEN", change
+            assert "the tail of r02/1 is not in the record, and no death of it" in finding(altered, promise)[1]
+    assert {state(longer_files | {"fleet": []}, promise) for promise in ("monotonic", "supervised")} == {"UNPROVEN"}
+    assert (
+        state(longer_files | {"fleet": [longer_files["fleet"][0] | {"id": f"{at_ms + 4_999}-0"}]}, "monotonic")
+        == "HELD"
+    )

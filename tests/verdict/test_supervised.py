@@ -1,0 +1,530 @@
+"""Supervised: whatever died lives again in time, within the policy, and who cannot is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from telemetry.events import (
+    AnyEvent,
+    DeedFailed,
+    ProcessStarted,
+    RelayResumed,
+    RobotWaiting,
+    WorkerCrashed,
+    WorkerGaveUp,
+    WorkerRestarted,
+)
+from telemetry.pipeline import Emitter
+from telemetry.verdict.case import case_of
+from tests.verdict.alterations import (
+    Damage,
+    befall,
+    birth_ms,
+    death,
+    deed,
+    drop,
+    insert_event,
+    lose_journal,
+    named,
+    rows,
+    told,
+)
+from tests.verdict.honest_record import living, stopped
+from tests.verdict.judged import assert_convicted, finding, state
+from tests.verdict.scribe import END_MS, GO_MS, LATE_MS, ROBOTS, STOP_MS, Files, Scribe, files_of
+
+# Broken promises, each with its witness.
+
+
+def swallow_a_crash(files: Files) -> None:
+    insert_event(files, "r00", 1, WorkerCrashed("inbox_reader", "KeyError: 3"), 300_000)
+
+
+BREACHES: dict[str, tuple[Damage, str]] = {
+    "a crash without a restart": (swallow_a_crash, "of r00/1"),
+}
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None:
+    assert_convicted(files, "supervised", *BREACHES[breach])
+
+
+def die_before_the_end(files: Files, robot: str, by_ms: int) -> int:
+    """Let the robot's last life have died so long before the stop; gives when."""
+    drop(files, "events", named(files, "robot.left", robot)[0])
+    death(files, robot, 2 if robot == "r02" else 1, END_MS - by_ms)
+    return END_MS - by_ms
+
+
+# Robots that die.
+
+
+@pytest.mark.parametrize(("by_ms", "expected"), [(LATE_MS + 1, "BROKEN"), (LATE_MS, "HELD"), (1, "HELD"), (-5, "HELD")])
+@pytest.mark.parametrize("is_deed", [False, True])
+def test_whoever_dies_is_born_again_unless_the_run_ends_first(
+    is_deed: bool, by_ms: int, expected: str, longer_files: Files
+) -> None:
+    # Given a robot that died so long before the end and was not born again, be it that the lab killed it
+    if is_deed:
+        deed(longer_files, "kill robot", "r01", END_MS - by_ms - 1)
+    died_ms = die_before_the_end(longer_files, "r01", by_ms)
+    # When it is judged, then it had to be born again if there was time
+    assert state(longer_files) == expected
+    if expected == "BROKEN":
+        assert f"(witness: death of r01/1 at {died_ms})" in finding(longer_files)[1]
+        assert "r01/1 was killed (signal 9), and r01 was not started again in 5.0" in finding(longer_files)[1]
+
+
+@pytest.mark.parametrize(("by_ms", "expected"), [(LATE_MS + 1, "BROKEN"), (LATE_MS, "HELD")])
+def test_whoever_is_born_again_is_so_in_time(by_ms: int, expected: str, longer_files: Files) -> None:
+    longer_files["fleet"][0]["id"] = f"{birth_ms(longer_files, 'r02', 2) - by_ms}-0"
+    assert state(longer_files) == expected
+
+
+def test_a_process_that_died_before_its_birth_was_a_restart_too(longer_files: Files) -> None:
+    # Given a robot that was born again only after twice the time
+    at_ms = birth_ms(longer_files, "r02", 2)
+    longer_files["fleet"][0]["id"] = f"{at_ms - 2 * LATE_MS}-0"
+    assert state(longer_files) == "BROKEN"
+    # When the process that was to live next died in between, then each was in time
+    death(longer_files, "r02", 1, at_ms - LATE_MS, "lease", 0)
+    assert state(longer_files) == "HELD"
+
+
+def test_the_absence_of_the_server_is_no_delay(longer_files: Files) -> None:
+    # Given a birth that was late
+    at_ms = birth_ms(longer_files, "r02", 2)
+    longer_files["fleet"][0]["id"] = f"{at_ms - 9_000}-0"
+    # When the server was restarted meanwhile, then time counts from there
+    deed(longer_files, "restart redis", "redis", at_ms + 1)
+    deed(longer_files, "restart redis", "redis", at_ms - LATE_MS - 1)
+    assert state(longer_files) == "BROKEN"
+    deed(longer_files, "restart redis", "redis", at_ms - LATE_MS)
+    assert state(longer_files) == "HELD"
+
+
+def test_a_deed_on_the_server_that_failed_is_no_absence_unless_the_server_died(longer_files: Files) -> None:
+    # Given a birth that was late, and the server struck meanwhile
+    at_ms = birth_ms(longer_files, "r02", 2)
+    longer_files["fleet"][0]["id"] = f"{at_ms - 9_000}-0"
+    deed(longer_files, "kill redis", "redis", at_ms - LATE_MS)
+    assert state(longer_files) == "HELD"
+    # When it was told that a deed failed, then it was no outage if it was this one
+    told(longer_files, DeedFailed("kill relay", "there is no relay now"), at_ms - LATE_MS)
+    assert state(longer_files) == "HELD"
+    told(longer_files, DeedFailed("kill redis", "it cannot be done to redis now"), at_ms - LATE_MS)
+    assert state(longer_files) == "BROKEN"
+    # And when the server died all the same, then time counts from there
+    befall(longer_files, at_ms - 100, row="death", victim="redis", robot="", incarnation=0, how="signal", status=-9)
+    assert state(longer_files) == "HELD"
+
+
+def test_a_birth_after_the_stop_is_not_late(longer_files: Files) -> None:
+    longer_files["streams"]["orders"][-1]["id"] = f"{birth_ms(longer_files, 'r02', 2) - 9_000 + LATE_MS}-0"
+    longer_files["fleet"][0]["id"] = f"{birth_ms(longer_files, 'r02', 2) - 9_000}-0"
+    assert "not started again" not in finding(longer_files)[1]
+
+
+def test_a_death_that_names_no_life_is_followed_by_a_later_birth(longer_files: Files) -> None:
+    died_ms = die_before_the_end(longer_files, "r01", 9_000)
+    longer_files["fleet"][-1]["incarnation"] = 0
+    assert state(longer_files) == "BROKEN"
+    control = {"shard": 1, "id": f"{died_ms + 90}-0", "control": "born", "robot": "r01", "incarnation": 2}
+    longer_files["plan"].append(control)
+    assert "not started again" not in finding(longer_files)[1]
+
+
+def test_births_that_are_not_told_show_nothing(longer_files: Files) -> None:
+    longer_files["plan"] = [control for control in longer_files["plan"] if control["control"] == "plan"]
+    assert finding(longer_files) == ("UNPROVEN", "r00/1 sent something, and its birth is not in its outbox")
+
+
+def test_a_robot_without_its_journal_cannot_be_born_again(longer_files: Files) -> None:
+    die_before_the_end(longer_files, "r01", 9_000)
+    lose_journal(longer_files, "r01")
+    assert finding(longer_files)[0] == "UNPROVEN"
+    assert "its journal is not there" in finding(longer_files)[1]
+
+
+def test_a_robot_that_waits_for_an_rq_worker_is_named(longer_files: Files) -> None:
+    # Given a robot that died and was not born again
+    died_ms = die_before_the_end(longer_files, "r00", 9_000)
+    assert state(longer_files) == "BROKEN"
+    # When another one was told to wait, or this one before it died, then that excuses nothing
+    told(longer_files, RobotWaiting("r01", ()), died_ms + 500)
+    told(longer_files, RobotWaiting("r00", ()), died_ms - 1_001)
+    assert state(longer_files) == "BROKEN"
+    # When it was told to wait, then nobody is to blame, and it is named
+    told(longer_files, RobotWaiting("r00", (0,)), died_ms + 500)
+    assert finding(longer_files) == ("UNPROVEN", "r00 waits since its death: no RQ worker is free")
+    assert finding(longer_files, "convergent")[0] == "HELD"
+    assert "; waiting for an RQ worker at the end: r00" in finding(longer_files, "convergent")[1]
+
+
+def test_a_robot_that_waited_before_its_last_life_waits_no_more(longer_files: Files) -> None:
+    told(longer_files, RobotWaiting("r02", ()), birth_ms(longer_files, "r02", 2) - 10)
+    die_before_the_end(longer_files, "r02", 500)
+    assert finding(longer_files, "convergent")[1].endswith("; 1 were not alive")
+
+
+def test_a_robot_that_waited_and_was_born_then_is_named_and_held(longer_files: Files) -> None:
+    fell_ms = birth_ms(longer_files, "r02", 2) - 9_000
+    longer_files["fleet"][0]["id"] = f"{fell_ms}-0"
+    assert state(longer_files) == "BROKEN"
+    told(longer_files, RobotWaiting("r02", ()), fell_ms + 500)
+    assert finding(longer_files)[0] == "HELD"
+    assert finding(longer_files)[1].endswith("; waited for an RQ worker: r02")
+
+
+def test_a_robot_that_was_told_to_wait_long_before_it_was_born_leaves_a_doubt(longer_files: Files) -> None:
+    # Given a robot that was told to wait, and born twelve seconds later
+    born_ms = birth_ms(longer_files, "r02", 2)
+    longer_files["fleet"][0]["id"] = f"{born_ms - 12_500}-0"
+    told(longer_files, RobotWaiting("r02", ()), born_ms - 12_000)
+    assert finding(longer_files)[0] == "UNPROVEN"
+    assert "for 12.0 s before it lived again nobody said so" in finding(longer_files)[1]
+    # When that was told again meanwhile, then nobody is to blame
+    told(longer_files, RobotWaiting("r02", (), 6), born_ms - 6_000)
+    assert finding(longer_files)[0] == "HELD"
+
+
+def test_what_ends_because_a_later_life_exists_asks_for_nothing(longer_files: Files) -> None:
+    # Given the process of an older life that ended late (exit 75), naming the life that goes on
+    death(longer_files, "r02", 2, STOP_MS, "exit", 75)
+    assert state(longer_files) == "HELD"
+    # When it had ended otherwise, then r02/2 would have to be born again
+    longer_files["fleet"][-1]["status"] = 70
+    assert state(longer_files) == "BROKEN"
+
+
+def test_a_death_of_somebody_who_was_heard_of_afterwards_asks_for_nothing(longer_files: Files) -> None:
+    # Given r01, which sent something a minute after a death that named it
+    fell_ms = birth_ms(longer_files, "r02", 2) + 1
+    row = rows(longer_files, "fates", sender="r01", incarnation=1)[-1]
+    longer_files["fates"].append({**row, "id": f"{fell_ms}-9"})
+    death(longer_files, "r01", 1, fell_ms)
+    assert state(longer_files) == "HELD"
+    # Nor if it was told that it lost its lease: it lives on, and nobody came after it
+    longer_files["fleet"][-1] |= {"how": "lease", "status": 0}
+    assert state(longer_files) == "HELD"
+    # When that was before its death, then it had to be born again
+    longer_files["fates"] = [kept for kept in longer_files["fates"] if kept["sender"] != "r01"]
+    longer_files["fates"].append({**row, "id": f"{fell_ms - 1}-9"})
+    assert state(longer_files) == "BROKEN"
+
+
+def test_whoever_lost_its_lease_counts_as_dead_whatever_it_sends(longer_files: Files) -> None:
+    # Given r02/1, whose envelopes of after its death are stale, and whose successor came late
+    at_ms = birth_ms(longer_files, "r02", 2)
+    longer_files["fleet"][0]["id"] = f"{at_ms - LATE_MS - 1}-0"
+    assert rows(longer_files, "fates", fate="stale", sender="r02")
+    assert state(longer_files) == "BROKEN"
+    # When nobody told of a lease, then it was no death of it at all
+    longer_files["fleet"][0]["how"] = "signal"
+    assert state(longer_files) == "HELD"
+
+
+# The budget of robots.
+
+
+def ended(scribe: Scribe, *events: AnyEvent) -> Files:
+    """The record, half a minute later."""
+    scribe.emitters["r02"] = Emitter("abc123", "r02", 0, scribe, scribe.take)
+    for event in events:
+        scribe.emit("r02", event)
+    return stopped(scribe, "r00", "r01")
+
+
+def reborn(scribe: Scribe, pause_ms: int = 600) -> Files:
+    """The record, in which r02 is born once more, and lives until the end."""
+    scribe.now_ms += pause_ms
+    scribe.born("r02")
+    return stopped(scribe, *ROBOTS)
+
+
+GAVE_UP = WorkerGaveUp("r02", 6)
+
+
+def test_a_robot_whose_budget_is_spent_gives_up_and_says_so() -> None:
+    # Given six deaths within 30 s, and no life after that
+    assert finding(ended(living(6), GAVE_UP)) == (
+        "HELD",
+        "6 deaths of robots and 0 crashes of workers were followed by restarts within the policy; "
+        "gave up, as the policy says: r02",
+    )
+    # When it did not say so, then nobody knows
+    assert finding(ended(living(6)))[0] == "UNPROVEN"
+    assert finding(ended(living(6), WorkerGaveUp("inbox_reader", 6)))[0] == "UNPROVEN"
+    # When its budget was not spent, it had to be born again
+    assert state(ended(living(5), GAVE_UP)) == "BROKEN"
+    assert state(ended(living(6, life_ms=5_500), GAVE_UP)) == "BROKEN"
+    assert state(ended(living(6, life_ms=5_300), GAVE_UP)) == "HELD"
+
+
+@pytest.mark.parametrize("victim", ["r02", "rq:r02", "redis"])
+def test_a_deed_excuses_one_death_after_it(victim: str) -> None:
+    # Given six deaths, one of them by a deed: five are charged, and the budget is not spent
+    assert state(ended(living(6, deeds=(3,), victim=victim), GAVE_UP)) == "BROKEN"
+    # When there are seven, then it is
+    assert state(ended(living(7, deeds=(3,), victim=victim), GAVE_UP)) == "HELD"
+
+
+@pytest.mark.parametrize("text", ["kill robot", "restart rq:r02", "pause r02", "amnesia r02"])
+def test_deeds_that_end_processes_excuse(text: str) -> None:
+    scribe = living(6)
+    scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "deed", "text": text, "victim": "r02"})
+    assert state(ended(scribe, GAVE_UP)) == "BROKEN"
+
+
+@pytest.mark.parametrize(("before_ms", "expected"), [(5_000, "BROKEN"), (5_001, "HELD")])
+@pytest.mark.parametrize("victim", ["r02", "rq:r02"])
+def test_a_restart_in_order_excuses_a_death_for_five_seconds(victim: str, before_ms: int, expected: str) -> None:
+    # Given six deaths, the first of which came so long after a restart
+    scribe = living(6)
+    died_ms = int(scribe.fleet[0]["id"].partition("-")[0])
+    deed_id = f"{died_ms - before_ms}-0"
+    scribe.fleet.insert(0, {"id": deed_id, "row": "deed", "text": "restart robot", "victim": victim})
+    # Then who says that its budget was spent is right if the restart excused none
+    assert state(ended(scribe, GAVE_UP)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "victim"),
+    [("kill robot", "r01"), ("crash r02/orders", "r02/orders"), ("resume r02", "r02"), ("contradict r02", "r02")],
+)
+def test_other_deeds_excuse_nothing(text: str, victim: str) -> None:
+    scribe = living(6)
+    scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "deed", "text": text, "victim": victim})
+    assert state(ended(scribe, GAVE_UP)) == "HELD"
+
+
+def test_a_deed_on_the_server_excuses_one_death_of_every_robot() -> None:
+    scribe = Scribe([])
+    scribe.deal()
+    for robot in ROBOTS:
+        scribe.born(robot)
+    scribe.deed("restart redis", "redis")
+    for robot in ROBOTS:
+        scribe.die(robot)
+    files = files_of(scribe)
+    fallen = case_of("", files, None).fleet.deaths
+    assert {robot: [died.is_charged for died in deaths] for robot, deaths in fallen.items()} == {
+        robot: [False] for robot in ROBOTS
+    }
+
+
+def test_the_end_of_an_older_process_uses_no_excuse() -> None:
+    # Given a deed, and an older life's process that ended first (exit 75)
+    scribe = living(6)
+    zombie = {**scribe.fleet[0], "status": 75}
+    kill = {"id": f"{GO_MS}-0", "row": "deed", "text": "kill robot", "victim": "r02"}
+    scribe.fleet[:0] = [kill, {**zombie, "id": f"{GO_MS}-1"}]
+    # Then five deaths are charged, and the budget is not spent
+    assert state(ended(scribe, GAVE_UP)) == "BROKEN"
+
+
+def test_a_deed_after_a_death_does_not_excuse_it() -> None:
+    scribe = living(6)
+    scribe.deed("kill robot", "r02")
+    assert state(ended(scribe, GAVE_UP)) == "HELD"
+
+
+def test_nobody_is_born_again_beyond_the_budget() -> None:
+    # Given six deaths, and a birth within 30 s of all of them
+    found = finding(reborn(living(6)))
+    why = "r02 was born again although 6 charged deaths lie within 30 s (witness: birth of r02/7)"
+    assert found == ("BROKEN", why)
+    # When there were five, or the first is older, or one was told of twice, then that is no more than the policy allows
+    assert state(reborn(living(5))) == "HELD"
+    assert state(reborn(living(6, life_ms=5_300))) == "HELD"
+    scribe = living(5)
+    twin = scribe.fleet[2]
+    scribe.fleet.insert(3, {**twin, "id": twin["id"].replace("-0", "-1")})
+    milliseconds = int(twin["id"].partition("-")[0])
+    scribe.fleet.insert(4, {**twin, "id": f"{milliseconds + 5}-0"})
+    assert state(reborn(scribe)) == "HELD"
+
+
+def test_whoever_gave_up_and_was_born_all_the_same_was_late() -> None:
+    # Given a robot that gave up, and was born again when its deaths were old enough
+    scribe = living(6, life_ms=5_300)
+    scribe.emit("lab", GAVE_UP)
+    assert state(reborn(scribe, 600)) == "HELD"
+    scribe = living(6, life_ms=5_300)
+    scribe.emit("lab", GAVE_UP)
+    assert state(reborn(scribe, 9_000)) == "BROKEN"
+
+
+@pytest.mark.parametrize(("deaths", "shortest_ms"), [(1, 15), (5, 255)])
+def test_nobody_is_born_again_sooner_than_the_policy_delays(deaths: int, shortest_ms: int) -> None:
+    # Given a death, charged as the so-manieth: 20 ms, doubled each time, less a fifth, is the least (and the ids of
+    # death and birth, being of whole milliseconds, may seem to be closer by one)
+    assert state(reborn(living(deaths), shortest_ms - 1)) == "HELD"  # the birth takes a millisecond itself
+    # When it was born again a millisecond sooner, then that was too soon
+    found = finding(reborn(living(deaths), shortest_ms - 2))
+    assert (found[0], f"{deaths}. within 30 s: too soon (witness: birth" in found[1]) == ("BROKEN", True)
+    # When the lab had killed it, then no delay was asked
+    assert state(reborn(living(deaths, deeds=[deaths]), 1)) == "HELD"
+
+
+# Workers that crash.
+
+
+def crash(files: Files, *told: tuple[int, AnyEvent]) -> None:
+    """Let r00/1 have told this, at milliseconds of its own clock, before it left 4 s after `go`."""
+    for at_ms, event in told:
+        insert_event(files, "r00", 1, event, at_ms * 1000)
+
+
+CRASHED = WorkerCrashed("inbox_reader", "KeyError: 3")
+INJECTED = WorkerCrashed("inbox_reader", "InjectedCrash: asked for")
+RESTARTED = WorkerRestarted("inbox_reader", 1, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([(500, CRASHED), (501, RESTARTED)], "HELD"),
+        ([(500, CRASHED), (1_524, RESTARTED)], "HELD"),
+        ([(500, CRASHED), (1_525, RESTARTED)], "BROKEN"),
+        ([(500, CRASHED)], "BROKEN"),
+        ([(59_000, CRASHED)], "BROKEN"),
+        ([(63_999, CRASHED)], "HELD"),  # the life ended
+        ([(500, CRASHED), (501, WorkerRestarted("outbox_writer", 1, 20_000))], "BROKEN"),
+        ([(500, RESTARTED), (501, CRASHED)], "BROKEN"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 15_999))], "BROKEN"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 16_000))], "HELD"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 24_000))], "HELD"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 24_001))], "BROKEN"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 5, 320_000))], "HELD"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 6, 640_000))], "BROKEN"),
+        ([(500, CRASHED), (501, WorkerGaveUp("inbox_reader", 1))], "BROKEN"),
+        ([(500, INJECTED), (501, WorkerRestarted("inbox_reader", 4, 20_000))], "HELD"),
+        ([(500, INJECTED), (501, WorkerRestarted("inbox_reader", 4, 160_000))], "BROKEN"),
+        ([(500, INJECTED), (501, RESTARTED), (600, CRASHED), (601, WorkerRestarted("inbox_reader", 1, 9))], "BROKEN"),
+        (
+            [(500, INJECTED), (501, RESTARTED), (600, CRASHED), (601, WorkerRestarted("inbox_reader", 3, 80_000))],
+            "HELD",
+        ),
+        ([(500, INJECTED)], "BROKEN"),
+    ],
+)
+def test_a_crash_is_answered_as_the_policy_says(
+    told: list[tuple[int, AnyEvent]], expected: str, longer_files: Files
+) -> None:
+    named(longer_files, "robot.left", "r00")[0]["monotonic_us"] = 64_000_000
+    crash(longer_files, *told)
+    assert state(longer_files) == expected, finding(longer_files)
+
+
+@pytest.mark.parametrize(("apart_ms", "expected"), [(100, "BROKEN"), (5_980, "HELD")])
+def test_no_worker_is_restarted_beyond_its_budget(apart_ms: int, expected: str, longer_files: Files) -> None:
+    # Given six crashes, each answered by a restart that calls itself the first
+    named(longer_files, "robot.left", "r00")[0]["monotonic_us"] = 64_000_000
+    for number in range(6):
+        crash(longer_files, (500 + number * apart_ms, CRASHED), (501 + number * apart_ms, RESTARTED))
+    # Then the sixth within 30 s should have been given up
+    assert state(longer_files) == expected
+
+
+def test_a_worker_is_given_up_when_its_budget_is_spent(longer_files: Files) -> None:
+    for number in range(5):
+        crash(longer_files, (500 + number * 10, WorkerCrashed(f"w{number}", "x")))
+        crash(longer_files, (501 + number * 10, WorkerRestarted(f"w{number}", number + 1, 20_000 * 2**number)))
+    crash(longer_files, (600, CRASHED), (601, WorkerGaveUp("inbox_reader", 6)))
+    assert state(longer_files) == "HELD"
+    # But a crash that the lab injected is not charged
+    named(longer_files, "worker.crashed")[0]["event"]["error"] = "InjectedCrash: asked"
+    assert "given up although only 5 crashes" in finding(longer_files)[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "BROKEN"),
+        ({"how": "signal", "status": -9}, "HELD"),
+        ({"status": 75}, "HELD"),
+        ({"incarnation": 2}, "HELD"),
+        ({"at_ms": 1_002}, "HELD"),
+    ],
+)
+def test_a_crash_that_takes_its_siblings_down_is_broken(
+    change: dict[str, Any], expected: str, longer_files: Files
+) -> None:
+    # Given r02/1, which ended by itself just after a worker's crash that the policy would have borne
+    last = max(
+        (row for row in longer_files["events"] if (row["source"], row["incarnation"]) == ("r02", 1)),
+        key=lambda r: r["number"],
+    )
+    for number, event in enumerate((CRASHED, RESTARTED), start=1):
+        longer_files["events"].append({**last, "number": last["number"] + number, "event": msgspec.to_builtins(event)})
+    at_ms = last["wall_us"] // 1000 + change.pop("at_ms", 0)
+    longer_files["fleet"][0] |= {"id": f"{at_ms}-0", "how": "exit", "status": 1} | change
+    # Then it was the crash, unless its process was killed, fenced, or ended otherwise
+    assert state(longer_files) == expected, finding(longer_files)
+    # And not when the lab had told it to end
+    deed(longer_files, "restart rq:r02", "rq:r02", at_ms - 1)
+    assert state(longer_files) == "HELD"
+
+
+@pytest.mark.parametrize(
+    ("felt_ms", "worker", "expected"),
+    [
+        (1, "orders", "HELD"),
+        (5_999, "orders", "HELD"),
+        (6_001, "orders", "BROKEN"),
+        (-1_383, "orders", "HELD"),  # it had just crashed by itself, and was not back yet
+        (-1_385, "orders", "BROKEN"),
+        (1, "inbox_reader", "BROKEN"),
+    ],
+)
+def test_an_injected_crash_is_felt(felt_ms: int, worker: str, expected: str, longer_files: Files) -> None:
+    # Given a deed that crashed a worker of r00, which went on for long
+    due_ms = STOP_MS + 10_000
+    deed(longer_files, "crash r00/orders", "r00/orders", due_ms)
+    left = named(longer_files, "robot.left", "r00")[0]
+    left |= {"wall_us": END_MS * 1000, "monotonic_us": 64_000_000}
+    assert state(longer_files) == "BROKEN"
+    # When it told of a crash, then of this worker, and of then
+    crash(
+        longer_files,
+        (63_000, WorkerCrashed(worker, "InjectedCrash: asked")),
+        (63_001, WorkerRestarted(worker, 1, 20_000)),
+    )
+    named(longer_files, "worker.crashed")[0]["wall_us"] = (due_ms + felt_ms) * 1000
+    assert state(longer_files) == expected
+    # And nothing is asked if the deed failed, or the life ended before it could be known
+    failed = longer_files | {"events": list(longer_files["events"])}
+    told(failed, DeedFailed("crash r00/orders", "no such worker"), due_ms)
+    assert state(failed) == "HELD"
+    left["wall_us"] = (due_ms + 5_999) * 1000
+    assert state(longer_files) == "HELD"
+
+
+# Relays.
+
+
+def test_a_relay_that_died_is_replaced(longer_files: Files) -> None:
+    # Given a relay that died after all entries had their fates, and long before the end
+    befall(
+        longer_files, END_MS - 20_000, row="death", victim="relay:0", robot="", incarnation=0, how="signal", status=-9
+    )
+    found = finding(longer_files)
+    assert (found[0], "relay of shard 0 died" in found[1]) == ("UNPROVEN", True)
+    # When a later one is told of, or decided later entries, then it was
+    for event in (ProcessStarted("relay:0", 5), RelayResumed(0, 3)):
+        for at_ms, expected in ((END_MS - 19_000, "HELD"), (END_MS - 21_000, "UNPROVEN")):
+            replaced = longer_files | {"events": list(longer_files["events"])}
+            told(replaced, event, at_ms)
+            assert state(replaced) == expected
+    decided = {**rows(longer_files, "fates", shard=0)[-1], "id": f"{END_MS - 19_000}-0"}
+    assert state(longer_files | {"fates": [*longer_files["fates"], decided]}) == "HELD"
+    # When it died at the very end, or in order, then nobody misses it
+    longer_files["fleet"][-1] |= {"how": "exit", "status": 0}
+    assert state(longer_files) == "HELD"
+    longer_files["fleet"][-1] |= {"id": f"{END_MS - 5_000}-0", "status": 1}
+    assert state(longer_files) == "HELD"
