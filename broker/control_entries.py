@@ -56,7 +56,7 @@ def read_control(frame: bytes | None) -> Control | None:
         return None
 
 
-class Met(msgspec.Struct, frozen=True):
+class AppliedChange(msgspec.Struct, frozen=True):
     """A plan change that the relay of a shard has met. `at_ms` is when it was put into the outbox, by the server's
     clock; DEALT_MS for what was dealt."""
 

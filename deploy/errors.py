@@ -7,13 +7,13 @@ class Unrepeatable(Exception):
     """The record does not hold what it takes to run it again; the message is one line."""
 
 
-class NoPapers(Exception):
+class NoMetadata(Exception):
     """The run was dealt without papers, or with such that cannot be read here; the message is one line."""
 
 
-class Unable(Exception):
+class EnvironmentFailure(Exception):
     """This machine or its server cannot do what was asked; the message is one line."""
 
 
-class Unfit(Exception):
+class UsageError(Exception):
     """A setting is not allowed; the message is the one line that says which, and what is."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final
 
-from broker.ports.robot import Death, Deed, FleetRow
+from broker.ports.robot import Death, FleetRow, Injection
 from broker.relay.core import parse_id
 from robots.supervision import GiveUp, Restart, RestartPolicy
 
@@ -25,15 +25,15 @@ SERVER: Final = "redis"  # as a victim
 _EXCUSES: Final = ("kill", "restart", "pause", "amnesia")
 
 
-class StaysDead(Exception):
+class BudgetSpent(Exception):
     """The robot's budget of deaths is spent: it is not born again."""
 
 
 def deaths_of(rows: Iterable[FleetRow], robot: str) -> list[Death]:
     """The deaths of a robot's own process or of the RQ worker that ran it, in order. Whoever ended because the robot
     has a later life (exit 75) was nobody's death."""
-    victims = (robot, f"rq:{robot}")
-    return [row for row in rows if row.victim in victims and isinstance(row, Death) and not _was_fenced(row)]
+    injector = (robot, f"rq:{robot}")
+    return [row for row in rows if row.victim in injector and isinstance(row, Death) and not _was_fenced(row)]
 
 
 def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
@@ -44,14 +44,14 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
     `RECALL_US`: as a rule nobody dies of it.
     """
     worker, times = f"rq:{robot}", list[int]()
-    unused: dict[str, deque[Deed]] = {victim: deque() for victim in (robot, worker, SERVER)}
+    unused: dict[str, deque[Injection]] = {victim: deque() for victim in (robot, worker, SERVER)}
     for row in [row for row in rows if row.victim in unused]:  # most rows are other robots'
-        if isinstance(row, Deed):
+        if isinstance(row, Injection):
             if _name_of(row) in _EXCUSES:
                 unused[row.victim].append(row)
         elif row.victim != SERVER and not _was_fenced(row):
             causes = (unused[victim] for victim in (row.victim, worker, SERVER))
-            excuse = next((deeds for deeds in causes if _may_excuse(deeds, row)), None)
+            excuse = next((injections for injections in causes if _may_excuse(injections, row)), None)
             if excuse is None:
                 times.append(_us_of(row))
             else:
@@ -89,18 +89,18 @@ def _was_fenced(death: Death) -> bool:
     return death.how == "exit" and death.status == FENCED
 
 
-def _may_excuse(deeds: deque[Deed], death: Death) -> bool:
+def _may_excuse(injections: deque[Injection], death: Death) -> bool:
     """Whether one of the deeds may have caused the death: the first does then. Restarts of robots and RQ workers that
     have long ended in order are forgotten."""
-    while deeds and _name_of(deeds[0]) == "restart" and deeds[0].victim != SERVER:
-        if _us_of(death) - _us_of(deeds[0]) <= RECALL_US:
+    while injections and _name_of(injections[0]) == "restart" and injections[0].victim != SERVER:
+        if _us_of(death) - _us_of(injections[0]) <= RECALL_US:
             break
-        deeds.popleft()
-    return bool(deeds)
+        injections.popleft()
+    return bool(injections)
 
 
-def _name_of(deed: Deed) -> str:
-    return deed.text.partition(" ")[0]
+def _name_of(injection: Injection) -> str:
+    return injection.text.partition(" ")[0]
 
 
 def _us_of(row: FleetRow) -> int:

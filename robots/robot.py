@@ -25,13 +25,13 @@ from robots.channel import Channel, Watch
 from robots.journal import Born, Entry, PartKept, decode_entry, encode_entry, parts_in
 from robots.knowledge import Knowledge, Snapshot, bitmap_of
 from robots.peers import Peers, contacts
-from robots.restart_budget import StaysDead, down_us, may_be_born
+from robots.restart_budget import BudgetSpent, down_us, may_be_born
 from robots.run.deal import Terms, decode_terms
 from robots.supervision import Child, GiveUp, RestartPolicy, Supervisor, until_answered
 from robots.workers.convergence_detector import ConvergenceDetector
 from robots.workers.gossip_initiator import GossipInitiator, Timers
-from robots.workers.inbox_reader import InboxReader, InHand, Repeats
-from robots.workers.mailbox import Asked, Equalled, Heard, Offered, Outgoing, Quiet, Ticked
+from robots.workers.inbox_reader import Deduplicator, InboxReader, Unacknowledged
+from robots.workers.mailbox import OutgoingMessage, PartsReceived, PeerEqual, PeerHeard, Quiet, SummaryReceived, Ticked
 from robots.workers.outbox_writer import OutboxWriter
 from robots.workers.quiescence_detector import QuiescenceDetector
 from robots.workers.secret_merger import SecretMerger
@@ -51,7 +51,7 @@ from telemetry.events import (
 )
 from telemetry.pipeline import Emitter, Next
 
-PATIENCE_US: Final = 1_000_000  # of one look at the orders
+READ_US: Final = 1_000_000  # of one look at the orders
 FEW_ROBOTS: Final = 3  # so few talk to all others in every tick
 FINISH_US: Final = 500_000  # for a life that is recalled to deal with what it has in hand
 LOOK_S: Final = 0.005  # between two looks whether it has
@@ -77,8 +77,8 @@ async def live(run: str, robot: str, outside: Outside) -> str:
     """One life of `robot`, from its birth to the order `stop`; gives the order's reason, or RECALLED when it ended, or
     was not even born, because it was recalled.
 
-    Raises StaysDead when it died too often to be born again, Fenced when a later life exists, JournalLost, GaveUp when
-    its workers crash too often, Unavailable.
+    Raises BudgetSpent when it died too often to be born again, Fenced when a later life exists, JournalLost, GaveUp
+    when its workers crash too often, Unavailable.
     """
     terms, orders = await _terms(outside.ports)
     emitter = Emitter(run, robot, 0, outside.clock, outside.sink)
@@ -87,11 +87,11 @@ async def live(run: str, robot: str, outside: Outside) -> str:
             emitter.emit(RobotLeft(order.text))
             return order.text
     try:
-        befallen = await _await_permission(robot, outside, emitter.emit)
+        fleet_rows_so_far = await _await_permission(robot, outside, emitter.emit)
         if outside.recalled.value:
             return RECALLED
         entries, emitter.incarnation = await _be_born(robot, outside)
-        dead_us = down_us(befallen, robot, emitter.incarnation - 1, outside.clock.wall_us())
+        dead_us = down_us(fleet_rows_so_far, robot, emitter.incarnation - 1, outside.clock.wall_us())
         life = Life(run, robot, emitter.incarnation, terms, entries, orders, outside, emitter.emit)
         if dead_us is not None:
             emitter.emit(RobotRecovered(dead_us))
@@ -107,13 +107,13 @@ async def live(run: str, robot: str, outside: Outside) -> str:
 
 
 async def _await_permission(robot: str, outside: Outside, emit: Callable[[AnyEvent], None]) -> list[FleetRow]:
-    """Obey the policy before birth: wait as long as it says. Gives what befell the fleet; raises StaysDead."""
+    """Obey the policy before birth: wait as long as it says. Gives what befell the fleet; raises BudgetSpent."""
     rows = await outside.ports.fleet.rows()
     now_us = outside.clock.wall_us()
     decision = may_be_born(rows, robot, outside.policy, now_us, outside.chance)
     if isinstance(decision, GiveUp):
         emit(WorkerGaveUp(robot, decision.crashes))
-        raise StaysDead(robot)
+        raise BudgetSpent(robot)
     if decision is not None:
         await asyncio.sleep(decision.delay_us / 1_000_000)
     return rows
@@ -122,7 +122,7 @@ async def _await_permission(robot: str, outside: Outside, emit: Callable[[AnyEve
 async def _terms(ports: Ports) -> tuple[Terms, list[Order]]:
     """What the order `dealt` says, and the orders that came with it; waits for it."""
     while True:
-        orders = await ports.orders.read(PATIENCE_US)
+        orders = await ports.orders.read(READ_US)
         if orders:
             return decode_terms(orders[0].content), orders[1:]
 
@@ -164,14 +164,14 @@ class Life:
         self._knowledge = Watch(_remember(entries))
         self._started = Watch(False)
         self._drained = Watch(False)
-        self._summaries: Channel[Asked] = self._channel("summaries")
-        self._offers: Channel[Offered] = self._channel("offers")
-        self._heard: Channel[Heard] = self._channel("heard")
-        self._outgoing: Channel[Outgoing] = self._channel("outgoing")
-        self._signs: Channel[Ticked | Equalled] = self._channel("signs")
+        self._summaries: Channel[SummaryReceived] = self._channel("summaries")
+        self._offers: Channel[PartsReceived] = self._channel("offers")
+        self._heard: Channel[PeerHeard] = self._channel("heard")
+        self._outgoing: Channel[OutgoingMessage] = self._channel("outgoing")
+        self._signals: Channel[Ticked | PeerEqual] = self._channel("signs")
         self._quiet: Watch[Quiet | None] = Watch(None)
-        self._in_hand = InHand(outside.ports.inbox)
-        self._repeats = Repeats()
+        self._unacknowledged = Unacknowledged(outside.ports.inbox)
+        self._deduplicator = Deduplicator()
         self._mergers = itertools.count()
         self._sequences: dict[str, int] = {}
         self._unsent = itertools.count(1)
@@ -210,8 +210,8 @@ class Life:
     def _inbox_reader(self) -> InboxReader:
         return InboxReader(
             me=self._robot,
-            in_hand=self._in_hand,
-            repeats=self._repeats,
+            unacknowledged=self._unacknowledged,
+            repeats=self._deduplicator,
             summaries=self._summaries,
             offers=self._offers,
             heard=self._heard,
@@ -224,7 +224,7 @@ class Life:
             summaries=self._summaries,
             knowledge=self._knowledge,
             outgoing=self._outgoing,
-            acknowledge=self._in_hand.acknowledge,
+            acknowledge=self._unacknowledged.acknowledge,
             chance=self._outside.chance,
         )
 
@@ -235,7 +235,7 @@ class Life:
             journal=self._outside.ports.journal,
             incarnation=self._incarnation,
             is_successor=next(self._mergers) > 0,
-            acknowledge=self._in_hand.acknowledge,
+            acknowledge=self._unacknowledged.acknowledge,
             clock=self._outside.clock,
             emit=self._emit,
         )
@@ -251,7 +251,7 @@ class Life:
             knowledge=self._knowledge,
             heard=self._heard,
             outgoing=self._outgoing,
-            signs=self._signs,
+            signals=self._signals,
             clock=self._outside.clock,
             chance=self._outside.chance,
             emit=self._emit,
@@ -259,7 +259,7 @@ class Life:
 
     def _quiescence_detector(self) -> QuiescenceDetector:
         return QuiescenceDetector(
-            signs=self._signs,
+            signals=self._signals,
             knowledge=self._knowledge,
             drained=self._drained,
             quiet=self._quiet,
@@ -303,14 +303,14 @@ class Life:
                     self._reason = order.text
                     self._supervisor.stop()
                     return
-            self._orders = await until_answered(lambda: self._outside.ports.orders.read(PATIENCE_US))
+            self._orders = await until_answered(lambda: self._outside.ports.orders.read(READ_US))
 
     async def _follow_recall(self) -> None:
         """Once recalled: take nothing new, deal with what is in hand, but not for long, and end the life."""
         await self._outside.recalled.until(bool)
         clock = self._outside.clock
         deadline_us = clock.monotonic_us() + FINISH_US
-        while not (self._supervisor.retire("inbox_reader") and self._in_hand.is_settled):
+        while not (self._supervisor.retire("inbox_reader") and self._unacknowledged.is_settled):
             if clock.monotonic_us() >= deadline_us:
                 break  # the server is away, say; what is not acknowledged comes again
             await asyncio.sleep(LOOK_S)

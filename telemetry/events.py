@@ -67,7 +67,7 @@ class ProcessDied(Event, frozen=True):
     status: int
 
 
-class DeedDone(Event, frozen=True):
+class FaultInjected(Event, frozen=True):
     """A fault of a process was due, and was done to `victim`; of one that another host's RQ worker runs, or of that RQ
     worker: was asked for, and nothing here shows whether it was obeyed."""
 
@@ -76,7 +76,7 @@ class DeedDone(Event, frozen=True):
     victim: str
 
 
-class DeedFailed(Event, frozen=True):
+class InjectionFailed(Event, frozen=True):
     """A fault of a process was due, and could not be done."""
 
     notable = True
@@ -381,8 +381,8 @@ class RelayDeposed(Event, frozen=True):
 
 # fmt: off
 AnyEvent = (
-    RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | DeedDone | DeedFailed
-    | RelayMissing | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted
+    RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | FaultInjected |
+    InjectionFailed | RelayMissing | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
     | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
     | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated

@@ -24,12 +24,12 @@ class Dice:
     def __init__(self, seed: int) -> None:
         self._keyed = hashlib.blake2b(key=seed.to_bytes(8, "big"))  # copied: cheaper than keyed anew
 
-    def of(self, sender: str, incarnation: int, receiver: str, sequence: int) -> Throw:
+    def of(self, sender: str, incarnation: int, receiver: str, sequence: int) -> Draws:
         """The dice of one envelope."""
-        return Throw(self._keyed, f"0|{sender}|{incarnation}|{receiver}|{sequence}|0")
+        return Draws(self._keyed, f"0|{sender}|{incarnation}|{receiver}|{sequence}|0")
 
 
-class Throw:
+class Draws:
     """All numbers of one envelope, each digest computed once."""
 
     __slots__ = ("_first", "_keyed", "_others", "_text")

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from broker.control_entries import PlanChange
-from broker.faults.dice import Dice, Throw
+from broker.faults.dice import Dice, Draws
 from broker.faults.grammar import Harm, Heal, parse_fault
 from broker.faults.message_faults import (
     ORDER,
@@ -50,8 +50,8 @@ class Bursts:
         self._dice: Dice | None = None
         self._last: dict[tuple[str, int, str], tuple[int, bool]] = {}
 
-    def is_bad(self, dice: Dice, sender: str, incarnation: int, receiver: str, sequence: int, throw: Throw) -> bool:
-        """Whether the envelope is lost; `throw` is its own of `dice`."""
+    def is_bad(self, dice: Dice, sender: str, incarnation: int, receiver: str, sequence: int, draws: Draws) -> bool:
+        """Whether the envelope is lost; `draws` is its own of `dice`."""
         if dice is not self._dice:
             self._dice = dice
             self._last.clear()
@@ -60,7 +60,7 @@ class Bursts:
         first = sequence - (sequence - 1) % BLOCK
         number, is_turned = sequence, False
         while True:
-            u = throw.number(self._instance, 0, 0)
+            u = draws.number(self._instance, 0, 0)
             if number == first:
                 state = u < self._share
                 break
@@ -72,7 +72,7 @@ class Bursts:
             if number == known:
                 state = is_bad_there
                 break
-            throw = dice.of(sender, incarnation, receiver, number)
+            draws = dice.of(sender, incarnation, receiver, number)
         state ^= is_turned
         self._remember(pair, sequence, state)
         return state
@@ -86,7 +86,7 @@ class Bursts:
 _MOST_WAYS: Final = 65_536  # pairs of robots for which a plan remembers what is offered to them
 
 
-class Fated(msgspec.Struct, frozen=True, gc=False):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What a plan decides for one envelope."""
 
     deliveries: Deliveries
@@ -99,11 +99,11 @@ class Fated(msgspec.Struct, frozen=True, gc=False):
     """The throttles it has to pass: (instance, microseconds from one envelope to the next)."""
 
 
-_LOST: Final = Fated(())
-_UNHARMED: Final = Fated((0,))
+_LOST: Final = Decision(())
+_UNHARMED: Final = Decision((0,))
 
 
-class _Way:
+class _Link:
     """What a plan does to envelopes from one robot to another: its faults, in order, sorted by what they do."""
 
     def __init__(self, faults: Sequence[tuple[int, AnyFault]], bursts: Mapping[int, Bursts]) -> None:
@@ -117,10 +117,10 @@ class _Way:
         self._corrupting = tuple((instance, fault) for instance, fault in faults if isinstance(fault, Corrupt))
         self.is_special = bool(self.is_held or self.throttles or self._corrupting)
 
-    def damage(self, throw: Throw) -> float | None:
+    def damage(self, draws: Draws) -> float | None:
         """The harm of the first fault that does any: a second flip could undo it."""
         for instance, corrupt in self._corrupting:
-            damage = corrupt.damage(throw, instance)
+            damage = corrupt.damage(draws, instance)
             if damage is not None:
                 return damage
         return None
@@ -133,7 +133,7 @@ class Plan:
     """
 
     def __init__(self, change: PlanChange) -> None:
-        """Raises Misspelt when a text in `change` is no fault."""
+        """Raises PlanSyntaxError when a text in `change` is no fault."""
         self.change = change
         faults = [(planned.instance, parse_fault(planned.text)) for planned in change.faults]
         self._faults = sorted(faults, key=lambda pair: (ORDER.index(pair[1].name), pair[0]))
@@ -141,43 +141,43 @@ class Plan:
             instance: Bursts(fault, instance) for instance, fault in self._faults if isinstance(fault, BurstLoss)
         }
         is_same_for_all = all(fault.target == EVERYONE for _, fault in faults)
-        self._only_way = _Way(self._faults, self._bursts) if is_same_for_all else None
-        self._ways: dict[tuple[str, str], _Way] = {}
+        self._only_link = _Link(self._faults, self._bursts) if is_same_for_all else None
+        self._links: dict[tuple[str, str], _Link] = {}
 
-    def fate(self, dice: Dice, sender: str, incarnation: int, receiver: str, sequence: int) -> Fated:
+    def fate(self, dice: Dice, sender: str, incarnation: int, receiver: str, sequence: int) -> Decision:
         """The fate of one envelope. Names are those of robots (broker/envelope.py)."""
-        way = self._only_way or self._way(sender, receiver)
-        if way.is_cut:
+        link = self._only_link or self._link(sender, receiver)
+        if link.is_cut:
             return _LOST
-        if way.is_free:
+        if link.is_free:
             return _UNHARMED
-        throw = dice.of(sender, incarnation, receiver, sequence)
-        for bursts in way.bursts:
-            if bursts.is_bad(dice, sender, incarnation, receiver, sequence, throw):
+        draws = dice.of(sender, incarnation, receiver, sequence)
+        for bursts in link.bursts:
+            if bursts.is_bad(dice, sender, incarnation, receiver, sequence, draws):
                 return _LOST
         deliveries: Deliveries = (0,)
-        for instance, apply in way.shaping:
-            deliveries = apply(deliveries, throw, instance)
+        for instance, apply in link.shaping:
+            deliveries = apply(deliveries, draws, instance)
             if not deliveries:
                 return _LOST
-        if way.is_special:
-            return Fated(deliveries, way.damage(throw), way.is_held, way.throttles)
-        return Fated(deliveries)
+        if link.is_special:
+            return Decision(deliveries, link.damage(draws), link.is_held, link.throttles)
+        return Decision(deliveries)
 
     def holds(self, sender: str, receiver: str) -> bool:
         """Whether a partition keeps back what goes from `sender` to `receiver`."""
-        return (self._only_way or self._way(sender, receiver)).is_held
+        return (self._only_link or self._link(sender, receiver)).is_held
 
-    def _way(self, sender: str, receiver: str) -> _Way:
-        way = self._ways.get((sender, receiver))
-        if way is None:
+    def _link(self, sender: str, receiver: str) -> _Link:
+        link = self._links.get((sender, receiver))
+        if link is None:
             numbers = int(sender[1:]), int(receiver[1:])
             selected = [(instance, fault) for instance, fault in self._faults if fault.target.selects(*numbers)]
-            way = _Way(selected, self._bursts)
-            if len(self._ways) >= _MOST_WAYS:
-                self._ways.clear()
-            self._ways[sender, receiver] = way
-        return way
+            link = _Link(selected, self._bursts)
+            if len(self._links) >= _MOST_WAYS:
+                self._links.clear()
+            self._links[sender, receiver] = link
+        return link
 
 
 def median_delay_us(faults: Iterable[Harm | Heal]) -> int:

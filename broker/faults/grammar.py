@@ -1,8 +1,9 @@
 """How a line of a fault plan is written: `NAME ARGS [TARGET] [@start[+duration]] [every T]`. The only parser.
 
-Reading is total: any text gives lines or Misspelt, which points at the word that is wrong and says what is allowed.
-Each part prints itself (`text()`), and what it prints reads back as exactly that. A fault of processes is always dated
-(without a time it is due at go), and needs no duration before `every`; a pause alone has one, and must have it.
+Reading is total: any text gives lines or PlanSyntaxError, which points at the word that is wrong and says what is
+allowed. Each part prints itself (`text()`), and what it prints reads back as exactly that. A fault of processes is
+always dated (without a time it is due at go), and needs no duration before `every`; a pause alone has one, and must
+have it.
 
 Named plans: what a run's network does when nothing else is said. Data only.
 """
@@ -16,8 +17,8 @@ import msgspec
 
 from broker.envelope import robot_name
 from broker.faults.message_faults import _READERS, AnyFault
-from broker.faults.process_faults import DEED_READERS, Pause, ProcessFault
-from broker.faults.syntax import EVERYONE, TARGET_HELP, Target, Word, Words, _time, format_duration, one_of, whole
+from broker.faults.process_faults import PROCESS_FAULT_READERS, Pause, ProcessFault
+from broker.faults.syntax import EVERYONE, TARGET_HELP, Target, Token, Tokens, _time, format_duration, one_of, whole
 
 T = TypeVar("T")
 MOST_LINES: Final = 256
@@ -65,8 +66,8 @@ class Line(msgspec.Struct, frozen=True):
     @property
     def is_lasting(self) -> bool:
         """Whether it is for everyone and always; of such faults a plan has one per name."""
-        is_deed = isinstance(self.fault, ProcessFault)
-        return self.fault.target == EVERYONE and self.when == When() and not is_deed
+        is_process_fault = isinstance(self.fault, ProcessFault)
+        return self.fault.target == EVERYONE and self.when == When() and not is_process_fault
 
     def text(self) -> str:
         """What `parse_line` reads back."""
@@ -74,63 +75,63 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def parse_line(text: str) -> Line:
-    """The line that a text such as `partition r00|r01 @5s+2s` means. Raises Misspelt."""
+    """The line that a text such as `partition r00|r01 @5s+2s` means. Raises PlanSyntaxError."""
     return _read_line(whole(text))
 
 
 def parse_lines(text: str) -> list[Line]:
-    """The lines of a text, with `;` between them; blank ones are skipped. Raises Misspelt."""
+    """The lines of a text, with `;` between them; blank ones are skipped. Raises PlanSyntaxError."""
     return read_lines(whole(text))
 
 
-def read_lines(text: Word) -> list[Line]:
+def read_lines(text: Token) -> list[Line]:
     """`parse_lines` of a piece of a text."""
     pieces = [piece for piece in text.split(";") if piece.words()]
     if len(pieces) > MOST_LINES:
-        raise pieces[MOST_LINES].words()[0].misspelt(f"a plan of {MOST_LINES} lines")
+        raise pieces[MOST_LINES].words()[0].syntax_error(f"a plan of {MOST_LINES} lines")
     return [_read_line(piece) for piece in pieces]
 
 
 def parse_fault(text: str) -> AnyFault:
-    """The fault that a text such as `delay 5ms..20ms r03` means, without a time. Raises Misspelt."""
+    """The fault that a text such as `delay 5ms..20ms r03` means, without a time. Raises PlanSyntaxError."""
     return read_fault(whole(text))
 
 
-def read_fault(text: Word) -> AnyFault:
+def read_fault(text: Token) -> AnyFault:
     """`parse_fault` of a piece of a text."""
-    return _timeless(Words(text), _READERS)
+    return _timeless(Tokens(text), _READERS)
 
 
-def read_harm(text: Word) -> Harm:
-    """The fault of messages or processes that a piece of a text means, without a time. Raises Misspelt."""
-    return _timeless(Words(text), {**_READERS, **DEED_READERS})
+def read_harm(text: Token) -> Harm:
+    """The fault of messages or processes that a piece of a text means, without a time. Raises PlanSyntaxError."""
+    return _timeless(Tokens(text), {**_READERS, **PROCESS_FAULT_READERS})
 
 
-def _timeless(words: Words, readers: Mapping[str, Callable[[Words], T]]) -> T:
+def _timeless(words: Tokens, readers: Mapping[str, Callable[[Tokens], T]]) -> T:
     fault = _read_by_name(words, readers, readers)
     _end(words, "nothing more: here a fault bears no time")
     return fault
 
 
-def _read_line(text: Word) -> Line:
-    words = Words(text)
+def _read_line(text: Token) -> Line:
+    words = Tokens(text)
     if words.peek() == Heal.name:
         words.take()
         return _healing(words)
-    names = [*_READERS, *DEED_READERS, Heal.name]
-    if words.peek() in DEED_READERS:
-        return _deed_line(words)
+    names = [*_READERS, *PROCESS_FAULT_READERS, Heal.name]
+    if words.peek() in PROCESS_FAULT_READERS:
+        return _process_fault_line(words)
     fault = _read_by_name(words, _READERS, names)
     line = Line(fault, _when(words))
     _end(words, "nothing more" if line.when.start_us is not None else f"{_rest(fault)}a time such as @5s or @5s+2s")
     return line
 
 
-def _read_by_name(words: Words, readers: Mapping[str, Callable[[Words], T]], names: Iterable[str]) -> T:
+def _read_by_name(words: Tokens, readers: Mapping[str, Callable[[Tokens], T]], names: Iterable[str]) -> T:
     name = words.take()
     reader = readers.get(name.text)
     if reader is None:
-        raise name.misspelt(one_of(names, name.text))
+        raise name.syntax_error(one_of(names, name.text))
     return reader(words)
 
 
@@ -138,83 +139,83 @@ def _rest(fault: AnyFault) -> str:
     return f"{TARGET_HELP}, or " if fault.target == EVERYONE else ""
 
 
-def _end(words: Words, allowed: str) -> None:
+def _end(words: Tokens, allowed: str) -> None:
     if words.peek():
-        raise words.take().misspelt(allowed)
+        raise words.take().syntax_error(allowed)
 
 
 # Times of a line.
 
 
-def _deed_line(words: Words) -> Line:
-    fault = DEED_READERS[words.take().text](words)
+def _process_fault_line(words: Tokens) -> Line:
+    fault = PROCESS_FAULT_READERS[words.take().text](words)
     when = _pause_when(words) if isinstance(fault, Pause) else _moment(words, fault.name)
     allowed = "every" if when.every_us is None else "nothing more"
     _end(words, allowed if when.start_us else f"a time such as @5s, or {allowed}")
     return Line(fault, when)
 
 
-def _pause_when(words: Words) -> When:
+def _pause_when(words: Tokens) -> When:
     help_ = "how long after when, such as @5s+2s"
     if not words.peek().startswith("@"):
-        raise words.take().misspelt(help_)
+        raise words.take().syntax_error(help_)
     start, duration = words.take().cut("+")
     start_us = _start(start)
     if duration is None:
-        raise start.misspelt(help_)
+        raise start.syntax_error(help_)
     duration_us = _above_zero(duration)
     return When(start_us, duration_us, _every(words, duration_us))
 
 
-def _moment(words: Words, name: str) -> When:
+def _moment(words: Tokens, name: str) -> When:
     """The time of what takes none."""
     start_us = 0
     if words.peek().startswith("@"):
         start, duration = words.take().cut("+")
         start_us = _start(start)
         if duration is not None:
-            raise duration.misspelt(f"nothing more: a {name} takes no time")
+            raise duration.syntax_error(f"nothing more: a {name} takes no time")
     return When(start_us, None, _every(words, 0))
 
 
-def _healing(words: Words) -> Line:
+def _healing(words: Tokens) -> Line:
     start, duration = words.take().cut("+")
     when = When(_start(start))
     if duration is not None:
-        raise duration.misspelt("nothing more: to heal takes no time")
+        raise duration.syntax_error("nothing more: to heal takes no time")
     _end(words, "nothing more: to heal is for everyone and once")
     return Line(Heal(), when)
 
 
-def _when(words: Words) -> When:
+def _when(words: Tokens) -> When:
     if not words.peek().startswith("@"):
         if words.peek() == "every":
-            raise words.take().misspelt("every only after @start+duration")
+            raise words.take().syntax_error("every only after @start+duration")
         return When()
     start_word, duration_word = words.take().cut("+")
     start = _start(start_word)
     if duration_word is None:
         if words.peek() == "every":
-            raise words.take().misspelt("every only after @start+duration")
+            raise words.take().syntax_error("every only after @start+duration")
         return When(start)
     duration = _above_zero(duration_word)
     return When(start, duration, _every(words, duration))
 
 
-def _above_zero(word: Word) -> int:
+def _above_zero(word: Token) -> int:
     duration_us = _time(word)
     if duration_us == 0:
-        raise word.misspelt("a duration above 0")
+        raise word.syntax_error("a duration above 0")
     return duration_us
 
 
-def _start(word: Word) -> int:
+def _start(word: Token) -> int:
     if not word.text.startswith("@"):
-        raise word.misspelt("a time such as @5s")
-    return _time(Word(word.whole, word.start + 1, word.end))
+        raise word.syntax_error("a time such as @5s")
+    return _time(Token(word.whole, word.start + 1, word.end))
 
 
-def _every(words: Words, duration_us: int) -> int | None:
+def _every(words: Tokens, duration_us: int) -> int | None:
     if words.peek() != "every":
         return None
     words.take()
@@ -222,7 +223,7 @@ def _every(words: Words, duration_us: int) -> int | None:
     every = _time(word)
     if every <= duration_us or every < SHORTEST_EVERY_US:
         shortest = max(duration_us + 1, SHORTEST_EVERY_US)
-        raise word.misspelt(f"a time of {format_duration(shortest)} or more, so that it ends before it comes again")
+        raise word.syntax_error(f"a time of {format_duration(shortest)} or more, so that it ends before it comes again")
     return every
 
 

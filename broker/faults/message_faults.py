@@ -15,8 +15,8 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from broker.faults.dice import Throw
-from broker.faults.syntax import EVERYONE, TARGET_HELP, Target, Word, Words, _time, format_duration, read_target
+from broker.faults.dice import Draws
+from broker.faults.syntax import EVERYONE, TARGET_HELP, Target, Token, Tokens, _time, format_duration, read_target
 
 Deliveries = tuple[int, ...]
 REORDER_US: Final = (10_000, 50_000)  # the extra delay of a reordered copy, uniform
@@ -77,8 +77,8 @@ class Loss(msgspec.Struct, frozen=True):
     p: float
     target: Target = EVERYONE
 
-    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
-        return () if throw.number(instance, 0, 0) < self.p else deliveries
+    def apply(self, deliveries: Deliveries, draws: Draws, instance: int) -> Deliveries:
+        return () if draws.number(instance, 0, 0) < self.p else deliveries
 
     @property
     def is_noop(self) -> bool:
@@ -96,8 +96,8 @@ class Duplicate(msgspec.Struct, frozen=True):
     copies: int = 2
     target: Target = EVERYONE
 
-    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
-        if deliveries and throw.number(instance, 0, 0) < self.p:
+    def apply(self, deliveries: Deliveries, draws: Draws, instance: int) -> Deliveries:
+        if deliveries and draws.number(instance, 0, 0) < self.p:
             return deliveries + deliveries[:1] * (self.copies - 1)
         return deliveries
 
@@ -118,12 +118,12 @@ class Delay(msgspec.Struct, frozen=True):
     high_us: int
     target: Target = EVERYONE
 
-    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
-        low, span = self.low_us, self.high_us - self.low_us
+    def apply(self, deliveries: Deliveries, draws: Draws, instance: int) -> Deliveries:
+        low, interval = self.low_us, self.high_us - self.low_us
         if len(deliveries) == 1:  # nearly always
-            return (deliveries[0] + low + int(throw.number(instance, 0, 0) * span),)
+            return (deliveries[0] + low + int(draws.number(instance, 0, 0) * interval),)
         return tuple(
-            so_far + low + int(throw.number(instance, copy, 0) * span) for copy, so_far in enumerate(deliveries)
+            so_far + low + int(draws.number(instance, copy, 0) * interval) for copy, so_far in enumerate(deliveries)
         )
 
     @property
@@ -151,8 +151,8 @@ class LognormalDelay(msgspec.Struct, frozen=True):
     sigma: float
     target: Target = EVERYONE
 
-    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
-        return tuple(so_far + self._time_us(throw.number(instance, copy, 0)) for copy, so_far in enumerate(deliveries))
+    def apply(self, deliveries: Deliveries, draws: Draws, instance: int) -> Deliveries:
+        return tuple(so_far + self._time_us(draws.number(instance, copy, 0)) for copy, so_far in enumerate(deliveries))
 
     def _time_us(self, u: float) -> int:
         return min(LONGEST_DELAY_US, round(self.median_us * exp(self.sigma * _normal(u + _HALF_STEP))))
@@ -168,11 +168,11 @@ class Reorder(msgspec.Struct, frozen=True):
     p: float
     target: Target = EVERYONE
 
-    def apply(self, deliveries: Deliveries, throw: Throw, instance: int) -> Deliveries:
+    def apply(self, deliveries: Deliveries, draws: Draws, instance: int) -> Deliveries:
         low, high = REORDER_US
         return tuple(
-            so_far + low + int(throw.number(instance, copy, 1) * (high - low))
-            if throw.number(instance, copy, 0) < self.p
+            so_far + low + int(draws.number(instance, copy, 1) * (high - low))
+            if draws.number(instance, copy, 0) < self.p
             else so_far
             for copy, so_far in enumerate(deliveries)
         )
@@ -192,9 +192,9 @@ class Corrupt(msgspec.Struct, frozen=True):
     p: float
     target: Target = EVERYONE
 
-    def damage(self, throw: Throw, instance: int) -> float | None:
+    def damage(self, draws: Draws, instance: int) -> float | None:
         """Where in the body the flipped bit stands, as a share of it in [0, 1); None when no harm is done."""
-        return throw.number(instance, 0, 1) if throw.number(instance, 0, 0) < self.p else None
+        return draws.number(instance, 0, 1) if draws.number(instance, 0, 0) < self.p else None
 
     @property
     def is_noop(self) -> bool:
@@ -258,16 +258,16 @@ _DELAY_HELP: Final = "a delay such as 20ms, 5ms..20ms or 20ms~0.5 (median, sigma
 # What faults are made of.
 
 
-def _partition(words: Words) -> AnyFault:
+def _partition(words: Tokens) -> AnyFault:
     is_hold = words.peek() == "hold"
     if is_hold:
         words.take()
     if not words.peek().startswith("r"):
-        raise words.take().misspelt(TARGET_HELP if is_hold else f"hold, or {TARGET_HELP}")
+        raise words.take().syntax_error(TARGET_HELP if is_hold else f"hold, or {TARGET_HELP}")
     return Partition(read_target(words.take()), is_hold)
 
 
-def _burst_loss(words: Words) -> AnyFault:
+def _burst_loss(words: Tokens) -> AnyFault:
     share = _number(words.take(), 0, LARGEST_SHARE, f"a share from 0 to {LARGEST_SHARE}")
     if share == 0 and not _NUMBER.match(words.peek()):
         return BurstLoss(0.0, 1.0, _target(words))
@@ -275,59 +275,59 @@ def _burst_loss(words: Words) -> AnyFault:
     length = _number(word, 1, LONGEST_BURST, f"a mean length from 1 to {plain(LONGEST_BURST)} envelopes")
     if BurstLoss(share, length).onset > 1 + _ROUNDING:
         shortest = ceil((share / (1 - share) - _ROUNDING) * 1000) / 1000
-        raise word.misspelt(f"a mean length of {plain(shortest)} envelopes or more, for a share of {plain(share)}")
+        raise word.syntax_error(f"a mean length of {plain(shortest)} envelopes or more, for a share of {plain(share)}")
     return BurstLoss(share, length, _target(words))
 
 
-def _loss(words: Words) -> AnyFault:
+def _loss(words: Tokens) -> AnyFault:
     return Loss(_probability(words), _target(words))
 
 
-def _duplicate(words: Words) -> AnyFault:
+def _duplicate(words: Tokens) -> AnyFault:
     p = _probability(words)
     if not words.peek().startswith("x"):
         return Duplicate(p, 2, _target(words))
     word = words.take()
     match = _COPIES.fullmatch(word.text)
     if match is None or not 2 <= int(match[1]) <= MOST_COPIES:
-        raise word.misspelt(f"a number of copies from x2 to x{MOST_COPIES}")
+        raise word.syntax_error(f"a number of copies from x2 to x{MOST_COPIES}")
     return Duplicate(p, int(match[1]), _target(words))
 
 
-def _delay(words: Words) -> AnyFault:
+def _delay(words: Tokens) -> AnyFault:
     law = words.take()
     median, sigma = law.cut("~")
     if sigma is not None:
         median_us = _delay_time(median)
         if median_us == 0:
-            raise median.misspelt("a median above 0")
+            raise median.syntax_error("a median above 0")
         return LognormalDelay(median_us, _sigma(sigma), _target(words))
     low, high = law.cut("..")
     low_us = _delay_time(low)
     high_us = low_us if high is None else _delay_time(high)
     if high_us < low_us:
-        raise law.misspelt("two times with the shorter one first: 5ms..20ms")
+        raise law.syntax_error("two times with the shorter one first: 5ms..20ms")
     return Delay(low_us, high_us, _target(words))
 
 
-def _reorder(words: Words) -> AnyFault:
+def _reorder(words: Tokens) -> AnyFault:
     return Reorder(_probability(words), _target(words))
 
 
-def _corrupt(words: Words) -> AnyFault:
+def _corrupt(words: Tokens) -> AnyFault:
     return Corrupt(_probability(words), _target(words))
 
 
-def _throttle(words: Words) -> AnyFault:
+def _throttle(words: Tokens) -> AnyFault:
     word = words.take()
     allowed = f"a rate from {plain(LEAST_PER_SECOND)}/s to {plain(MOST_PER_SECOND)}/s"
     if not word.text.endswith("/s"):
-        raise word.misspelt(allowed)
-    rate = _number(Word(word.whole, word.start, word.end - 2), LEAST_PER_SECOND, MOST_PER_SECOND, allowed)
+        raise word.syntax_error(allowed)
+    rate = _number(Token(word.whole, word.start, word.end - 2), LEAST_PER_SECOND, MOST_PER_SECOND, allowed)
     return Throttle(rate, _target(words))
 
 
-_READERS: Final[dict[str, Callable[[Words], AnyFault]]] = {
+_READERS: Final[dict[str, Callable[[Tokens], AnyFault]]] = {
     "partition": _partition,
     "burst-loss": _burst_loss,
     "loss": _loss,
@@ -339,31 +339,31 @@ _READERS: Final[dict[str, Callable[[Words], AnyFault]]] = {
 }
 
 
-def _target(words: Words) -> Target:
+def _target(words: Tokens) -> Target:
     """The target, if one is named; whatever else comes is for those to judge who read on."""
     return read_target(words.take()) if words.peek().startswith("r") else EVERYONE
 
 
-def _probability(words: Words) -> float:
+def _probability(words: Tokens) -> float:
     return _number(words.take(), 0, 1, "a probability from 0 to 1")
 
 
-def _sigma(word: Word) -> float:
+def _sigma(word: Token) -> float:
     allowed = f"a sigma above 0, up to {plain(LARGEST_SIGMA)}"
     sigma = _number(word, 0, LARGEST_SIGMA, allowed)
     if sigma == 0:
-        raise word.misspelt(allowed)
+        raise word.syntax_error(allowed)
     return sigma
 
 
-def _number(word: Word, low: float, high: float, allowed: str) -> float:
+def _number(word: Token, low: float, high: float, allowed: str) -> float:
     if not _NUMBER.fullmatch(word.text) or not low <= float(word.text) <= high:
-        raise word.misspelt(allowed)
+        raise word.syntax_error(allowed)
     return float(word.text)
 
 
-def _delay_time(word: Word) -> int:
+def _delay_time(word: Token) -> int:
     microseconds = 0 if word.text == "0" else _time(word, _DELAY_HELP)
     if microseconds > LONGEST_DELAY_US:
-        raise word.misspelt(f"a delay of at most {format_duration(LONGEST_DELAY_US)}")
+        raise word.syntax_error(f"a delay of at most {format_duration(LONGEST_DELAY_US)}")
     return microseconds

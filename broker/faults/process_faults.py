@@ -18,7 +18,7 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from broker.faults.syntax import EVERYONE, Target, Word, Words, one_of
+from broker.faults.syntax import EVERYONE, Target, Token, Tokens, one_of
 
 WORKERS: Final = (
     *("inbox_reader", "summary_processor", "secret_merger", "gossip_initiator"),
@@ -57,7 +57,7 @@ class Victim(msgspec.Struct, frozen=True):
         return f"{'rq:' if self.kind == 'rq' else ''}r{self.number:02d}"
 
 
-class _Deed(msgspec.Struct, frozen=True):
+class _ProcessFault(msgspec.Struct, frozen=True):
     """What all faults of processes have in common, and share with those of messages."""
 
     name: ClassVar[str]
@@ -74,32 +74,32 @@ class _Deed(msgspec.Struct, frozen=True):
         return f"{self.name} {self.victim.text()}"
 
 
-class Kill(_Deed, frozen=True):
+class Kill(_ProcessFault, frozen=True):
     """SIGKILL: the process is gone between two instructions."""
 
     name: ClassVar[str] = "kill"
 
 
-class Pause(_Deed, frozen=True):
+class Pause(_ProcessFault, frozen=True):
     """SIGSTOP, and SIGCONT when its time is over: the process does nothing, and does not notice."""
 
     name: ClassVar[str] = "pause"
 
 
-class Resume(_Deed, frozen=True):
+class Resume(_ProcessFault, frozen=True):
     """SIGCONT before the time: whatever pauses of the process have begun are over. So is told how any pause ends."""
 
     name: ClassVar[str] = "resume"
 
 
-class Restart(_Deed, frozen=True):
+class Restart(_ProcessFault, frozen=True):
     """A stop in order, and a new start: a robot (its next life goes on from its journal), an RQ worker, a relay, or
     the server (which keeps what it holds)."""
 
     name: ClassVar[str] = "restart"
 
 
-class Crash(_Deed, frozen=True):
+class Crash(_ProcessFault, frozen=True):
     """One worker of a robot raises; its siblings run on."""
 
     name: ClassVar[str] = "crash"
@@ -109,13 +109,13 @@ class Crash(_Deed, frozen=True):
         return f"{self.name} {self.victim.text()}/{self.worker}"
 
 
-class Contradict(_Deed, frozen=True):
+class Contradict(_ProcessFault, frozen=True):
     """The robot is sent another word for a part that it was dealt, as if another robot had said so."""
 
     name: ClassVar[str] = "contradict"
 
 
-class Amnesia(_Deed, frozen=True):
+class Amnesia(_ProcessFault, frozen=True):
     """The robot's journal is deleted, and its process killed."""
 
     name: ClassVar[str] = "amnesia"
@@ -132,46 +132,46 @@ _VICTIM_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, supervisor
 _SUPERVISED_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, redis or robot (any)"
 
 
-def _kill(words: Words) -> ProcessFault:
+def _kill(words: Tokens) -> ProcessFault:
     return Kill(_victim(words.take()))
 
 
-def _pause(words: Words) -> ProcessFault:
+def _pause(words: Tokens) -> ProcessFault:
     return Pause(_supervised(words.take()))
 
 
-def _resume(words: Words) -> ProcessFault:
+def _resume(words: Tokens) -> ProcessFault:
     word = words.take()
     allowed = "a process that is paused, such as r03, rq:r03, relay:1 or redis"
     victim = _supervised(word, allowed)
     if victim.is_any:
-        raise word.misspelt(allowed)
+        raise word.syntax_error(allowed)
     return Resume(victim)
 
 
-def _restart(words: Words) -> ProcessFault:
+def _restart(words: Tokens) -> ProcessFault:
     return Restart(_supervised(words.take()))
 
 
-def _crash(words: Words) -> ProcessFault:
+def _crash(words: Tokens) -> ProcessFault:
     robot, worker = words.take().cut("/")
     victim = _robot(robot, "a worker such as r03/secret_merger")
     if worker is None:
-        raise robot.misspelt(f"{robot.text}/ and a worker: {', '.join(WORKERS)}")
+        raise robot.syntax_error(f"{robot.text}/ and a worker: {', '.join(WORKERS)}")
     if worker.text not in WORKERS:
-        raise worker.misspelt(one_of(WORKERS, worker.text))
+        raise worker.syntax_error(one_of(WORKERS, worker.text))
     return Crash(victim, worker.text)
 
 
-def _contradict(words: Words) -> ProcessFault:
+def _contradict(words: Tokens) -> ProcessFault:
     return Contradict(_robot(words.take()))
 
 
-def _amnesia(words: Words) -> ProcessFault:
+def _amnesia(words: Tokens) -> ProcessFault:
     return Amnesia(_robot(words.take()))
 
 
-DEED_READERS: Final[dict[str, Callable[[Words], ProcessFault]]] = {
+PROCESS_FAULT_READERS: Final[dict[str, Callable[[Tokens], ProcessFault]]] = {
     "kill": _kill,
     "pause": _pause,
     "resume": _resume,
@@ -182,26 +182,26 @@ DEED_READERS: Final[dict[str, Callable[[Words], ProcessFault]]] = {
 }
 
 
-def _victim(word: Word, allowed: str = _VICTIM_HELP) -> Victim:
+def _victim(word: Token, allowed: str = _VICTIM_HELP) -> Victim:
     match word.text:
         case "robot" | "relay" | "supervisor" | "redis" as kind:
             return Victim(kind)
     numbered = _NUMBERED.fullmatch(word.text)
     if numbered is None:
-        raise word.misspelt(allowed)
+        raise word.syntax_error(allowed)
     return Victim(_KINDS[numbered[1]], int(numbered[2]))
 
 
-def _supervised(word: Word, allowed: str = _SUPERVISED_HELP) -> Victim:
+def _supervised(word: Token, allowed: str = _SUPERVISED_HELP) -> Victim:
     """Anybody but the supervisor: whoever does the deed must be there to end it."""
     victim = _victim(word, allowed)
     if victim.kind == "supervisor":
-        raise word.misspelt(allowed)
+        raise word.syntax_error(allowed)
     return victim
 
 
-def _robot(word: Word, allowed: str = "a robot such as r03") -> Victim:
+def _robot(word: Token, allowed: str = "a robot such as r03") -> Victim:
     victim = _victim(word, allowed)
     if victim.kind != "robot" or victim.number is None:
-        raise word.misspelt(allowed)
+        raise word.syntax_error(allowed)
     return victim

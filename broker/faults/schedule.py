@@ -27,53 +27,57 @@ FOREVER_US: Final = 1 << 62
 TRIAL_US: Final = 1_000_000  # so long is a dated fault without an end in force before it counts as tried
 
 
-class Span:
+class Interval:
     """When a fault is in force: as its `when` says, but not from `healed_us` on, and beginning again only before
     `for_us` (its first time is never left out)."""
 
     def __init__(self, when: When, healed_us: int, for_us: int) -> None:
         self._when = when
         self._healed_us = healed_us
-        self._last_turn = 0
+        self._last_occurrence = 0
         if when.every_us is not None:
-            self._last_turn = max(0, (for_us - 1 - (when.start_us or 0)) // when.every_us)
+            self._last_occurrence = max(0, (for_us - 1 - (when.start_us or 0)) // when.every_us)
 
     @property
     def settled_us(self) -> int:
         """When it has happened and is over for the last time, or, if it has no end, has been tried; 0 when it is not
         dated."""
-        begin_us, end_us = self._turn_us(self._last_turn)
+        begin_us, end_us = self._occurrence_us(self._last_occurrence)
         return max(0, min(self._healed_us, begin_us + TRIAL_US if self._when.duration_us is None else end_us))
 
     def is_on(self, now_us: int) -> bool:
         """Whether it is in force."""
-        begin_us, end_us = self._turn_us(self._turn_at(now_us))
+        begin_us, end_us = self._occurrence_us(self._occurrence_at(now_us))
         return begin_us <= now_us < min(end_us, self._healed_us)
 
     def edges_us(self, now_us: int) -> list[int]:
         """The next times after `now_us` at which it may begin or end; empty when there are none."""
-        turn = self._turn_at(now_us)
-        edges = {self._healed_us, *self._turn_us(turn), *self._turn_us(min(turn + 1, self._last_turn))}
+        occurrence = self._occurrence_at(now_us)
+        edges = {
+            self._healed_us,
+            *self._occurrence_us(occurrence),
+            *self._occurrence_us(min(occurrence + 1, self._last_occurrence)),
+        }
         return [edge_us for edge_us in edges if now_us < edge_us <= self._healed_us and edge_us < FOREVER_US]
 
     def is_over(self, now_us: int) -> bool:
         """Whether it is not in force and never will be again."""
-        turn = self._turn_at(now_us)
-        begins = self._turn_us(turn)[0], self._turn_us(min(turn + 1, self._last_turn))[0]
+        occurrence = self._occurrence_at(now_us)
+        begins = self._occurrence_us(occurrence)[0], self._occurrence_us(min(occurrence + 1, self._last_occurrence))[0]
         return not self.is_on(now_us) and not any(now_us < begin_us < self._healed_us for begin_us in begins)
 
-    def _turn_at(self, now_us: int) -> int:
+    def _occurrence_at(self, now_us: int) -> int:
         """The last of its turns, from 0, that has begun by `now_us`; 0 when none has."""
         if self._when.every_us is None:
             return 0
-        return min(self._last_turn, max(0, now_us - (self._when.start_us or 0)) // self._when.every_us)
+        return min(self._last_occurrence, max(0, now_us - (self._when.start_us or 0)) // self._when.every_us)
 
-    def _turn_us(self, turn: int) -> tuple[int, int]:
+    def _occurrence_us(self, occurrence: int) -> tuple[int, int]:
         """Beginning and end of a turn."""
         when = self._when
         if when.start_us is None:
             return -FOREVER_US, FOREVER_US
-        begin_us = when.start_us + turn * (when.every_us or 0)
+        begin_us = when.start_us + occurrence * (when.every_us or 0)
         return begin_us, FOREVER_US if when.duration_us is None else begin_us + when.duration_us
 
 
@@ -84,12 +88,12 @@ class Due(msgspec.Struct, frozen=True):
     """A deed whose time has come: which turn (from 0) of which instance. `is_end`: what it paused goes on now."""
 
     instance: int
-    turn: int
+    occurrence: int
     fault: ProcessFault
     is_end: bool = False
 
 
-class Turns:
+class Occurrences:
     """The times of one deed: as its `when` says, but none at `healed_us` or later, and none but the first at `for_us`
     or later."""
 
@@ -116,29 +120,29 @@ class Turns:
         """The turns that begin after `after_us`, by `until_us` at the latest: (turn, beginning, end)."""
         first = max(0, (after_us - self._start_us) // self._every_us + 1)
         last = min(self._last, (until_us - self._start_us) // self._every_us)
-        for turn in range(first, last + 1):
-            begin_us = self._begin_us(turn)
+        for occurrence in range(first, last + 1):
+            begin_us = self._begin_us(occurrence)
             if begin_us < self.healed_us:
-                yield turn, begin_us, self._end_us(begin_us)
+                yield occurrence, begin_us, self._end_us(begin_us)
 
     def edge_us(self, now_us: int) -> int | None:
         """The next time after `now_us` at which one begins; None when none does."""
-        turn = max(0, (now_us - self._start_us) // self._every_us + 1)
-        begin_us = self._begin_us(turn)
-        return begin_us if turn <= self._last and begin_us < self.healed_us else None
+        occurrence = max(0, (now_us - self._start_us) // self._every_us + 1)
+        begin_us = self._begin_us(occurrence)
+        return begin_us if occurrence <= self._last and begin_us < self.healed_us else None
 
-    def _begin_us(self, turn: int) -> int:
-        return self._start_us + turn * self._every_us
+    def _begin_us(self, occurrence: int) -> int:
+        return self._start_us + occurrence * self._every_us
 
     def _end_us(self, begin_us: int) -> int | None:
         return None if self._duration_us is None else min(begin_us + self._duration_us, self.healed_us)
 
 
-class Agenda:
+class DueFaults:
     """Hands out what is due. What was handed out stays so when the plan is changed."""
 
     def __init__(self) -> None:
-        self._deeds: Mapping[int, tuple[ProcessFault, Turns]] = {}
+        self._process_faults: Mapping[int, tuple[ProcessFault, Occurrences]] = {}
         self._given_us = _LONG_AGO_US
         self._open: list[tuple[int, Due]] = []  # ends of pauses that have begun, with their time
 
@@ -147,17 +151,17 @@ class Agenda:
         """The earliest time for which a deed can still be planned, and will be handed out."""
         return self._given_us + 1
 
-    def plan(self, deeds: Mapping[int, tuple[ProcessFault, Turns]]) -> None:
+    def plan(self, process_faults: Mapping[int, tuple[ProcessFault, Occurrences]]) -> None:
         """From now on these, by instance. A pause that has begun and is not among them ends with the next look."""
-        self._deeds = deeds
-        healed_us = {instance: turns.healed_us for instance, (_, turns) in deeds.items()}
+        self._process_faults = process_faults
+        healed_us = {instance: occurrences.healed_us for instance, (_, occurrences) in process_faults.items()}
         self._open = [(min(end_us, healed_us.get(due.instance, _LONG_AGO_US)), due) for end_us, due in self._open]
 
     def due(self, now_us: int) -> list[Due]:
         """What has come due since the last look, in the order of time; of equal times ends first, then by instance."""
         found = [*self._open]
-        for instance, (fault, turns) in self._deeds.items():
-            found += _dues(instance, fault, turns.begun(self._given_us, now_us))
+        for instance, (fault, occurrences) in self._process_faults.items():
+            found += _dues(instance, fault, occurrences.begun(self._given_us, now_us))
         self._given_us = max(self._given_us, now_us)
         self._open = [(at_us, due) for at_us, due in found if at_us > now_us]
         ready = [(at_us, due) for at_us, due in found if at_us <= now_us]
@@ -170,22 +174,22 @@ class Agenda:
 
     def next_us(self, now_us: int) -> int | None:
         """The first time after `now_us` at which anything comes due; None when nothing ever will."""
-        edges = [turns.edge_us(now_us) for _, turns in self._deeds.values()]
+        edges = [occurrences.edge_us(now_us) for _, occurrences in self._process_faults.values()]
         return min([*(edge for edge in edges if edge is not None), *(at_us for at_us, _ in self._open)], default=None)
 
 
 def _dues(
-    instance: int, fault: ProcessFault, turns: Iterable[tuple[int, int, int | None]]
+    instance: int, fault: ProcessFault, occurrences: Iterable[tuple[int, int, int | None]]
 ) -> Iterator[tuple[int, Due]]:
-    for turn, begin_us, end_us in turns:
-        yield begin_us, Due(instance, turn, fault)
+    for occurrence, begin_us, end_us in occurrences:
+        yield begin_us, Due(instance, occurrence, fault)
         if end_us is not None:
-            yield end_us, Due(instance, turn, fault, is_end=True)
+            yield end_us, Due(instance, occurrence, fault, is_end=True)
 
 
 def _order(timed: tuple[int, Due]) -> tuple[int, bool, int, int]:
     at_us, due = timed
-    return at_us, not due.is_end, due.instance, due.turn
+    return at_us, not due.is_end, due.instance, due.occurrence
 
 
 class Timed(msgspec.Struct, frozen=True):
@@ -221,57 +225,67 @@ class Schedule:
 
     `heal` ends what begins before it, or in the same microsecond under a lower instance number; what comes again ends
     with its first time. Nothing begins again at `for_us` or later. Faults of processes are never in force: they are
-    `deeds`, each with its turns, by instance.
+    `process_faults`, each with its turns, by instance.
     """
 
     def __init__(self, plan: Iterable[Timed], for_us: int) -> None:
         plan = list(plan)
         self._heals = [planned for planned in plan if isinstance(planned.line.fault, Heal)]
-        self._spans = [
-            (planned, Span(planned.line.when, _healed_us(planned, self._heals), for_us))
+        self._intervals = [
+            (planned, Interval(planned.line.when, _healed_us(planned, self._heals), for_us))
             for planned in plan
             if not isinstance(planned.line.fault, Heal | ProcessFault)
         ]
-        self._deeds = list(_deeds_in(plan, self._heals, for_us))
-        settled = [_start_us(heal) for heal in self._heals] + [span.settled_us for _, span in self._spans]
-        self.settled_us = max([*settled, *(turns.settled_us for _, _, turns in self._deeds)], default=0)
+        self._process_faults = list(_process_faults_in(plan, self._heals, for_us))
+        settled = [_start_us(heal) for heal in self._heals] + [interval.settled_us for _, interval in self._intervals]
+        self.settled_us = max(
+            [*settled, *(occurrences.settled_us for _, _, occurrences in self._process_faults)], default=0
+        )
         """When every dated fault has happened and, if it has a duration, is over; 0 when none is dated."""
-        self.happened_us = max([*settled, *(turns.last_us for _, _, turns in self._deeds)], default=0)
+        self.happened_us = max(
+            [*settled, *(occurrences.last_us for _, _, occurrences in self._process_faults)], default=0
+        )
         """The same, but for pauses, which may end before their time: those have begun."""
 
     @property
-    def deeds(self) -> dict[int, tuple[ProcessFault, Turns]]:
+    def process_faults(self) -> dict[int, tuple[ProcessFault, Occurrences]]:
         """The faults of processes and when they are due, by instance."""
-        return {planned.instance: (fault, turns) for planned, fault, turns in self._deeds}
+        return {planned.instance: (fault, occurrences) for planned, fault, occurrences in self._process_faults}
 
     def in_force(self, now_us: int) -> tuple[Planned, ...]:
         """What is in force, `now_us` after go (negative: before it)."""
         return tuple(
-            Planned(planned.instance, planned.line.fault.text()) for planned, span in self._spans if span.is_on(now_us)
+            Planned(planned.instance, planned.line.fault.text())
+            for planned, interval in self._intervals
+            if interval.is_on(now_us)
         )
 
     def next_change_us(self, now_us: int) -> int | None:
         """The first time after `now_us` at which something may begin or end; None when nothing ever will."""
-        return min((edge_us for _, span in self._spans for edge_us in span.edges_us(now_us)), default=None)
+        return min((edge_us for _, interval in self._intervals for edge_us in interval.edges_us(now_us)), default=None)
 
     def remaining(self, now_us: int) -> list[Timed]:
         """The plan without what is over."""
         heals = [heal for heal in self._heals if _start_us(heal) > now_us]
-        lasting = [planned for planned, span in self._spans if not span.is_over(now_us)]
-        return heals + lasting + [planned for planned, _, turns in self._deeds if turns.settled_us > now_us]
+        lasting = [planned for planned, interval in self._intervals if not interval.is_over(now_us)]
+        return (
+            heals
+            + lasting
+            + [planned for planned, _, occurrences in self._process_faults if occurrences.settled_us > now_us]
+        )
 
     def to_come(self, now_us: int) -> list[Timed]:
         """The plan without what has begun."""
         return [planned for planned in self.remaining(now_us) if _start_us(planned) > now_us]
 
 
-def _deeds_in(
+def _process_faults_in(
     plan: Iterable[Timed], heals: Collection[Timed], for_us: int
-) -> Iterator[tuple[Timed, ProcessFault, Turns]]:
+) -> Iterator[tuple[Timed, ProcessFault, Occurrences]]:
     for planned in plan:
         fault = planned.line.fault
         if isinstance(fault, ProcessFault):
-            yield planned, fault, Turns(planned.line.when, _healed_us(planned, heals), for_us)
+            yield planned, fault, Occurrences(planned.line.when, _healed_us(planned, heals), for_us)
 
 
 def _replaces(new: Line, old: Line) -> bool:

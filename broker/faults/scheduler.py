@@ -19,12 +19,12 @@ from typing import Final
 
 import msgspec
 
-from broker.control_entries import Met, PlanChange, Planned
+from broker.control_entries import AppliedChange, PlanChange, Planned
 from broker.faults.grammar import MOST_LINES, Harm, Heal, Line, When, read_harm, read_lines
 from broker.faults.message_faults import ORDER
 from broker.faults.process_faults import DEEDS, ProcessFault
-from broker.faults.schedule import Agenda, Due, Schedule, Timed, amend_timed
-from broker.faults.syntax import LONGEST_TEXT, Misspelt, Word, one_of, whole
+from broker.faults.schedule import Due, DueFaults, Schedule, Timed, amend_timed
+from broker.faults.syntax import LONGEST_TEXT, PlanSyntaxError, Token, one_of, whole
 
 _INSTANCE: Final = re.compile(r"#([0-9]{1,9})")
 
@@ -52,25 +52,25 @@ Request = Set | Clear | HealNow
 
 
 def parse_request(words: str) -> Request:
-    """The request that a text such as `set loss 0.5 r03 @1s+2s` means. Raises Misspelt."""
+    """The request that a text such as `set loss 0.5 r03 @1s+2s` means. Raises PlanSyntaxError."""
     text = whole(words)
     verb, *more = text.words() or [text]
-    rest = Word(words, verb.end, text.end)
+    rest = Token(words, verb.end, text.end)
     if verb.text == "set":
         lines = read_lines(rest)
         if not lines:
-            raise Word(words, verb.end, verb.end).misspelt("a fault such as loss 0.2")
+            raise Token(words, verb.end, verb.end).syntax_error("a fault such as loss 0.2")
         return Set(tuple(lines))
     if verb.text == "clear":
         return Clear(_what(more, rest))
     if verb.text != "heal":
-        raise verb.misspelt(one_of(("set", "clear", "heal"), verb.text))
+        raise verb.syntax_error(one_of(("set", "clear", "heal"), verb.text))
     if more:
-        raise more[0].misspelt("nothing more; for later, set heal @5s")
+        raise more[0].syntax_error("nothing more; for later, set heal @5s")
     return HealNow()
 
 
-def _what(words: list[Word], rest: Word) -> str | Harm | int:
+def _what(words: list[Token], rest: Token) -> str | Harm | int:
     if len(words) != 1:
         return read_harm(rest)
     (word,) = words
@@ -78,7 +78,7 @@ def _what(words: list[Word], rest: Word) -> str | Harm | int:
         return word.text if word.text in (*ORDER, *DEEDS, Heal.name) else read_harm(rest)
     instance = _INSTANCE.fullmatch(word.text)
     if instance is None:
-        raise word.misspelt("the number of a fault, such as #3")
+        raise word.syntax_error("the number of a fault, such as #3")
     return int(instance[1])
 
 
@@ -93,7 +93,7 @@ def is_short(plan: Collection[Timed]) -> bool:
     return len(texts) <= MOST_LINES and sum(map(len, texts)) <= LONGEST_PLAN
 
 
-class Conductor:
+class PlanScheduler:
     """Where a run's plan stands, between those who look at the time and those who ask."""
 
     def __init__(self, plan: Iterable[Timed], for_us: int) -> None:
@@ -104,8 +104,8 @@ class Conductor:
         self.first = PlanChange(self._schedule.in_force(_BEFORE_GO_US))
         """What is in force from the deal on."""
         self._faults = self.first.faults
-        self._agenda = Agenda()
-        self._agenda.plan(self._schedule.deeds)
+        self._due_faults = DueFaults()
+        self._due_faults.plan(self._schedule.process_faults)
         self._due: list[Due] = []  # and not handed out yet
 
     def look(self, now_us: int) -> PlanChange | None:
@@ -113,9 +113,9 @@ class Conductor:
         faults = self._schedule.in_force(now_us)
         return None if faults == self._faults else self._give(PlanChange(faults))
 
-    def deeds(self, now_us: int) -> list[Due]:
+    def due_faults(self, now_us: int) -> list[Due]:
         """The faults of processes that have come due since the last look, in the order of time: each once."""
-        due, self._due = self._due + self._agenda.due(now_us), []
+        due, self._due = self._due + self._due_faults.due(now_us), []
         return due
 
     def answer(self, request: str, words: str, now_us: int) -> PlanChange:
@@ -123,13 +123,13 @@ class Conductor:
 
         When they are no request, or the plan would become too long, nothing at all changes, and `refusal` says why.
         """
-        self._due += self._agenda.due(now_us)
+        self._due += self._due_faults.due(now_us)
         try:
             plan = self._amended(words, now_us)
-        except Misspelt as error:
+        except PlanSyntaxError as error:
             return PlanChange(self._faults, request, words, str(error))
         self._schedule = Schedule(plan, self._for_us)
-        self._agenda.plan(self._schedule.deeds)
+        self._due_faults.plan(self._schedule.process_faults)
         return self._give(PlanChange(self._schedule.in_force(now_us), request, words))
 
     def in_force(self, now_us: int) -> tuple[Planned, ...]:
@@ -145,17 +145,19 @@ class Conductor:
         return self._schedule.next_change_us(now_us)
 
     def next_due_us(self, now_us: int) -> int | None:
-        """The first time after `now_us` at which `look` or `deeds` may give something; None when they never will."""
-        times = (self._schedule.next_change_us(now_us), self._agenda.next_us(now_us))
+        """The first time after `now_us` at which `look` or `due_faults` may give something; None when they never
+        will.
+        """
+        times = (self._schedule.next_change_us(now_us), self._due_faults.next_us(now_us))
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def is_settled(self, now_us: int) -> bool:
         """Whether every dated fault has happened and, if it has a duration, is over. A deed has happened when it was
         handed out; whether a pause is over, only those know who play it."""
-        return now_us >= self._schedule.happened_us and not self._due and self._agenda.is_idle(now_us)
+        return now_us >= self._schedule.happened_us and not self._due and self._due_faults.is_idle(now_us)
 
     def _amended(self, words: str, now_us: int) -> list[Timed]:
-        """The plan as `words` want it. Raises Misspelt, and has used no instance number then."""
+        """The plan as `words` want it. Raises PlanSyntaxError, and has used no instance number then."""
         asked = parse_request(words)
         if isinstance(asked, HealNow):
             return self._schedule.to_come(now_us)
@@ -165,9 +167,9 @@ class Conductor:
         instances = count(self._next_instance)
         plan = amend_timed(plan, [self._later(line, now_us) for line in asked.lines], instances)
         if not is_short(plan):
-            raise whole(words).misspelt(f"{SHORT_PLAN} in all; clear some before")
+            raise whole(words).syntax_error(f"{SHORT_PLAN} in all; clear some before")
         if any(len(planned.line.fault.text()) > LONGEST_TEXT for planned in plan):  # relays would not read it
-            raise whole(words).misspelt(f"a fault of {LONGEST_TEXT} characters, written out")
+            raise whole(words).syntax_error(f"a fault of {LONGEST_TEXT} characters, written out")
         self._next_instance = next(instances)
         return plan
 
@@ -182,21 +184,24 @@ class Conductor:
             return line
         start_us = when.start_us + now_us
         if isinstance(line.fault, ProcessFault):
-            start_us = max(start_us, self._agenda.next_free_us)
+            start_us = max(start_us, self._due_faults.next_free_us)
         return Line(line.fault, When(start_us, when.duration_us, when.every_us))
 
 
 BEFORE_GO_US: Final = -1  # whenever that was: before `go` it is always the same to a conductor
 
 
-def conductor_so_far(plan: Iterable[Timed], for_us: int, met: Iterable[Met], go_ms: int | None) -> Conductor:
-    """The conductor of `plan`, after the requests among the changes that a relay has `met`. `go_ms` is when the order
+def scheduler_so_far(
+    plan: Iterable[Timed], for_us: int, applied: Iterable[AppliedChange], go_ms: int | None
+) -> PlanScheduler:
+    """The conductor of `plan`, after the requests among the changes that a relay has `applied`. `go_ms` is when the
+    order
     `go` was given, by the server's clock; None: not yet."""
-    conductor, answered = Conductor(plan, for_us), set[str]()
-    for change in met:
+    scheduler, answered = PlanScheduler(plan, for_us), set[str]()
+    for change in applied:
         request = change.change.request
         if request and request not in answered and not change.change.refusal:
             answered.add(request)  # its control entry stands twice when a reply was lost
             after_go_us = BEFORE_GO_US if go_ms is None else max(BEFORE_GO_US, (change.at_ms - go_ms) * 1000)
-            conductor.answer(request, change.change.words, after_go_us)
-    return conductor
+            scheduler.answer(request, change.change.words, after_go_us)
+    return scheduler

@@ -49,7 +49,7 @@ LONGEST_TEXT: Final = 4096  # characters
 _SHOWN: Final = 60  # characters of a text or a word that a complaint repeats
 
 
-class Misspelt(ValueError):
+class PlanSyntaxError(ValueError):
     """A text that means nothing here. `column` (from 0) is where in `text` the wrong `word` stands; an empty word means
     that one is missing there. `allowed` says what may stand in its place. As a string it is one line."""
 
@@ -63,16 +63,16 @@ class Misspelt(ValueError):
         super().__init__(f"in {_around(text, column)}{place}: allowed is {allowed}")
 
 
-def whole(text: str) -> Word:
-    """All of `text`. Raises Misspelt when it is longer than any that is read."""
+def whole(text: str) -> Token:
+    """All of `text`. Raises PlanSyntaxError when it is longer than any that is read."""
     if len(text) > LONGEST_TEXT:
-        raise Misspelt(
+        raise PlanSyntaxError(
             text, LONGEST_TEXT, text[LONGEST_TEXT : LONGEST_TEXT + 1], f"a text of {LONGEST_TEXT} characters"
         )
-    return Word(text, 0, len(text))
+    return Token(text, 0, len(text))
 
 
-class Word(msgspec.Struct, frozen=True):
+class Token(msgspec.Struct, frozen=True):
     """A piece of `whole`, from `start` to before `end`."""
 
     whole: str
@@ -83,46 +83,46 @@ class Word(msgspec.Struct, frozen=True):
     def text(self) -> str:
         return self.whole[self.start : self.end]
 
-    def split(self, separator: str) -> list[Word]:
+    def split(self, separator: str) -> list[Token]:
         """The pieces between separators, empty ones too."""
-        pieces: list[Word] = []
-        rest: Word | None = self
+        pieces: list[Token] = []
+        rest: Token | None = self
         while rest is not None:
             piece, rest = rest.cut(separator)
             pieces.append(piece)
         return pieces
 
-    def cut(self, separator: str) -> tuple[Word, Word | None]:
+    def cut(self, separator: str) -> tuple[Token, Token | None]:
         """The pieces before and after the first separator; None when there is none."""
         place = self.whole.find(separator, self.start, self.end)
         if place < 0:
             return self, None
-        return Word(self.whole, self.start, place), Word(self.whole, place + len(separator), self.end)
+        return Token(self.whole, self.start, place), Token(self.whole, place + len(separator), self.end)
 
-    def words(self) -> list[Word]:
+    def words(self) -> list[Token]:
         """The pieces between white space."""
         found = re.compile(r"\S+").finditer(self.whole, self.start, self.end)
-        return [Word(self.whole, *match.span()) for match in found]
+        return [Token(self.whole, *match.span()) for match in found]
 
-    def misspelt(self, allowed: str) -> Misspelt:
+    def syntax_error(self, allowed: str) -> PlanSyntaxError:
         """The complaint that points here."""
-        return Misspelt(self.whole, self.start, self.text, allowed)
+        return PlanSyntaxError(self.whole, self.start, self.text, allowed)
 
 
-class Words:
+class Tokens:
     """The words of a line, taken one after the other. Past the last one stands an empty word."""
 
-    def __init__(self, line: Word) -> None:
+    def __init__(self, line: Token) -> None:
         self._words = line.words()
         end = self._words[-1].end if self._words else line.start
-        self._words.append(Word(line.whole, end, end))
+        self._words.append(Token(line.whole, end, end))
         self._next = 0
 
     def peek(self) -> str:
         """The text of the next word; empty at the end."""
         return self._words[self._next].text
 
-    def take(self) -> Word:
+    def take(self) -> Token:
         """The next word."""
         word = self._words[self._next]
         self._next = min(self._next + 1, len(self._words) - 1)
@@ -152,11 +152,11 @@ def _around(text: str, column: int) -> str:
 _TIME_HELP: Final = "a time such as 20ms, 1.5s or 2m, at most a year"
 
 
-def _time(word: Word, allowed: str = _TIME_HELP) -> int:
+def _time(word: Token, allowed: str = _TIME_HELP) -> int:
     try:
         return parse_duration(word.text)
     except ValueError:
-        raise word.misspelt(allowed) from None
+        raise word.syntax_error(allowed) from None
 
 
 Side = tuple[tuple[int, int], ...]
@@ -216,38 +216,38 @@ def side_of(ranges: Iterable[tuple[int, int]]) -> Side:
 
 
 def parse_target(text: str) -> Target:
-    """The target that a text means; an empty one means everyone. Raises Misspelt."""
+    """The target that a text means; an empty one means everyone. Raises PlanSyntaxError."""
     words = whole(text).words()
     if len(words) > 1:
-        raise words[1].misspelt("one target, without white space")
+        raise words[1].syntax_error("one target, without white space")
     return read_target(words[0]) if words else EVERYONE
 
 
-def read_target(word: Word) -> Target:
-    """The target that a word means. Raises Misspelt."""
+def read_target(word: Token) -> Target:
+    """The target that a word means. Raises PlanSyntaxError."""
     sender, receiver = word.cut(">")
     if receiver is not None:
         return Target((_side(sender), _side(receiver)), is_one_way=True)
     return Target(tuple(map(_side, word.split("|"))))
 
 
-def _side(word: Word) -> Side:
+def _side(word: Token) -> Side:
     return side_of(map(_range, word.split(",")))
 
 
-def _range(word: Word) -> tuple[int, int]:
+def _range(word: Token) -> tuple[int, int]:
     low, high = word.cut("..")
     first = _robot(low)
     last = first if high is None else _robot(high)
     if last < first:
-        raise word.misspelt("a range with the lower number first, such as r00..r02")
+        raise word.syntax_error("a range with the lower number first, such as r00..r02")
     return first, last
 
 
-def _robot(word: Word) -> int:
+def _robot(word: Token) -> int:
     match = _ROBOT.fullmatch(word.text)
     if match is None:
-        raise word.misspelt(_ROBOT_HELP)
+        raise word.syntax_error(_ROBOT_HELP)
     return int(match[1])
 
 

@@ -1,7 +1,7 @@
 """The driver around the relay's mind for a memory server: what broker/streams/relay/driver.py is live. It decides
 nothing.
 
-It goes in the same steps: take a batch; store the notes; store fates and copies; only then acknowledge. `passing` is
+It goes in the same steps: take a batch; store the notes; store fates and copies; only then acknowledge. `failpoint` is
 told the name of each step that is done, so that a test may let it die there; whoever comes after begins with what is
 pending, and records that first.
 """
@@ -14,7 +14,17 @@ from typing import Final
 
 from broker.control_entries import decode_control
 from broker.memory.server import MemoryServer
-from broker.relay.core import BATCH, NEVER_US, Fate, OutboxEntry, Passing, Relay, count_fates, pass_by, plan_changed
+from broker.relay.core import (
+    BATCH,
+    NEVER_US,
+    Failpoint,
+    Fate,
+    OutboxEntry,
+    Relay,
+    count_fates,
+    no_failpoint,
+    plan_changed,
+)
 from telemetry.events import AnyEvent, RelayCongested
 
 _PAUSE_S: Final = 0.01  # between two looks at a server that is away
@@ -30,14 +40,14 @@ class MemoryRelay:
         shard: int,
         seed: int,
         emit: Callable[[AnyEvent], None],
-        passing: Passing = pass_by,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._server = server
         self._shard = shard
         self._outbox = server.outboxes[shard]
         self._relay = Relay(run, seed)
         self._emit = emit
-        self._passing = passing
+        self._failpoint = failpoint
         self._is_congested = False
         self._fates: list[Fate] = []  # not stored yet
         for entry, control in self._outbox.controls:
@@ -54,7 +64,7 @@ class MemoryRelay:
                 continue
             self.step()
             if self._relay.is_full or not self._outbox.fresh:
-                await self._outbox.bell.sleep(self._patience_us())
+                await self._outbox.bell.sleep(self._retry_us())
 
     def step(self) -> None:
         """Take one batch from the outbox, and put out whatever is due."""
@@ -82,14 +92,14 @@ class MemoryRelay:
         batch = [fresh.popleft() for _ in range(min(BATCH, len(fresh)))]
         for entry in batch:
             self._outbox.pending[entry.id] = entry
-        self._passing("taken")
+        self._failpoint("taken")
         self._offer(batch)
 
     def _offer(self, batch: list[OutboxEntry]) -> None:
         for entry in batch:
             self._relay.offer(entry)
-        for met in self._relay.changes():
-            self._emit(plan_changed(self._shard, met))
+        for applied in self._relay.changes():
+            self._emit(plan_changed(self._shard, applied))
         fates = self._relay.fates()
         if fates:
             self._fates += fates
@@ -100,19 +110,19 @@ class MemoryRelay:
         for note in relay.notes():
             self._note(note.entry, note.control)
             relay.confirm(note.entry)
-        self._passing("noted")
+        self._failpoint("noted")
         fates, self._fates = self._fates, []
         self._outbox.fates.extend(fates)
         relay.confirm(*(fate.entry for fate in fates))
         for copy in relay.due(now_us):
             self._server.deliver(copy)
             relay.confirm(copy.entry)
-        self._passing("put-out")
+        self._failpoint("put-out")
         for entry in relay.may_ack():
             self._outbox.pending.pop(entry, None)
-        self._passing("acked")
+        self._failpoint("acked")
         if relay.held:
-            self._passing("holding")
+            self._failpoint("holding")
 
     def _note(self, entry: str, frame: bytes) -> None:
         """Copy a control entry, unless an earlier relay has: then this is a redo."""
@@ -120,6 +130,6 @@ class MemoryRelay:
         if all(noted != entry for noted, _ in controls):
             controls.append((entry, decode_control(frame)))
 
-    def _patience_us(self) -> int | None:
+    def _retry_us(self) -> int | None:
         due = self._relay.next_due_us()
         return None if due is None else max(0, due - self._server.clock.wall_us())

@@ -12,27 +12,27 @@ from typing import Literal
 from broker.control_entries import PlanChange, encode_control
 from broker.errors import RunGone
 from broker.memory.server import MemoryServer
-from broker.ports.robot import Death, Deed, Ending, FleetRow, Order, OrderName
-from broker.ports.run import Dealing, Evidence, Request, StreamCount
+from broker.ports.robot import Death, DeathKind, FleetRow, Injection, Order, OrderName
+from broker.ports.run import Evidence, Request, RunSpec, StreamCount
 from broker.relay.core import format_id, parse_id
 
 
-class MemoryDesk:
-    """`ports.Desk` in memory."""
+class MemoryRunControl:
+    """`ports.RunControl` in memory."""
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
         self._read = 0  # orders
 
-    def deal(self, dealing: Dealing) -> None:
+    def deal(self, run_spec: RunSpec) -> None:
         server = self._server
         server.register = []
-        for robot, contents in dealing.journals.items():
+        for robot, contents in run_spec.journals.items():
             server.make_room_for(robot, contents)
-        for shard in range(dealing.shards):
+        for shard in range(run_spec.shards):
             server.open_outbox(shard)
-            server.put(shard, None, encode_control(dealing.plan))
-        self._give("dealt", dealing.terms)
+            server.put(shard, None, encode_control(run_spec.plan))
+        self._give("dealt", run_spec.terms)
 
     def admit(self, robot: str, contents: Sequence[bytes]) -> None:
         if robot not in self._server.births:
@@ -96,11 +96,11 @@ class MemoryFleetLog:
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
 
-    def deed(self, text: str, victim: str) -> None:
+    def injection(self, text: str, victim: str) -> None:
         self._server.answer()
-        self._server.fleet.append(Deed(self._next_entry(), text, victim))
+        self._server.fleet.append(Injection(self._next_entry(), text, victim))
 
-    def death(self, victim: str, robot: str, incarnation: int, how: Ending, status: int) -> None:
+    def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
         self._server.answer()
         self._server.fleet.append(Death(self._next_entry(), victim, robot, incarnation, how, status))
 

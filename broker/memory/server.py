@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from broker.control_entries import Control, encode_control
 from broker.envelope import shard_of
 from broker.errors import Fenced, JournalLost, RegisterLost, Unavailable
-from broker.ports.robot import Delivery, FleetRow, JournalRow, Order, Ports, Sending
+from broker.ports.robot import Delivery, FleetRow, JournalRow, Order, Ports, SendResult
 from broker.ports.run import BirthRow, RegisterRow
 from broker.relay.core import Copy, Fate, Id, OutboxEntry, format_id
 from telemetry.clock import Clock
@@ -165,14 +165,14 @@ class MemoryOutbox:
         self._server = server
         self._shard = shard
 
-    async def send(self, frame: bytes) -> Sending:
+    async def send(self, frame: bytes) -> SendResult:
         outbox = self._server.outboxes[self._shard]
         if self._server.is_away:
-            return Sending.AWAY
+            return SendResult.AWAY
         if len(outbox.fresh) + len(outbox.pending) >= self._server.outbox_limit:
-            return Sending.FULL
+            return SendResult.FULL
         self._server.put(self._shard, frame, None)
-        return Sending.SENT
+        return SendResult.SENT
 
     async def announce(self, control: Control) -> None:
         self._server.answer()
@@ -316,7 +316,7 @@ class MemoryEventSource:
         self._keep = keep
         self._read = 0  # batches of the run, those forgotten unread included
 
-    def read(self, patience_s: float = 0.0) -> list[bytes]:  # noqa: ARG002  (no time passes here)
+    def read(self, retry_s: float = 0.0) -> list[bytes]:  # noqa: ARG002  (no time passes here)
         server = self._server
         if server.is_away:
             return []

@@ -52,7 +52,7 @@ class Order(msgspec.Struct, frozen=True):
         return self.content.decode(errors="replace")
 
 
-class Sending(Enum):
+class SendResult(Enum):
     """What became of an envelope that was given to an outbox. It is never sent again, whatever it was."""
 
     SENT = "sent"  # it stands there
@@ -63,7 +63,7 @@ class Sending(Enum):
 class Outbox(Protocol):
     """A shard's stream into the relay, as one robot writes to it."""
 
-    async def send(self, frame: bytes) -> Sending:
+    async def send(self, frame: bytes) -> SendResult:
         """Put an envelope's frame there, once at most."""
         ...
 
@@ -132,11 +132,11 @@ class Orders(Protocol):
         ...
 
 
-Ending = Literal["exit", "signal", "silent", "lease"]
+DeathKind = Literal["exit", "signal", "silent", "lease"]
 """How a process died."""
 
 
-class Deed(msgspec.Struct, frozen=True):
+class Injection(msgspec.Struct, frozen=True):
     """A process fault that was due, with the victim that was drawn: told before it is done, or before another host's
     RQ worker is asked to do it, and it does not show whether that one obeyed.
 
@@ -163,11 +163,11 @@ class Death(msgspec.Struct, frozen=True):
     victim: str
     robot: str
     incarnation: int
-    how: Ending
+    how: DeathKind
     status: int
 
 
-FleetRow = Deed | Death
+FleetRow = Injection | Death
 
 
 class FleetReader(Protocol):

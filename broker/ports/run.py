@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from broker.control_entries import Control, PlanChange
-from broker.ports.robot import Ending, FleetRow, JournalRow, Order
+from broker.ports.robot import DeathKind, FleetRow, JournalRow, Order
 from broker.relay.core import Fate
 
 
@@ -20,11 +20,11 @@ class FleetLog(Protocol):
     Synchronous, because those who tell have no event loop. Every method raises Unavailable. When the run is gone,
     nothing is stored, and there are no rows."""
 
-    def deed(self, text: str, victim: str) -> None:
+    def injection(self, text: str, victim: str) -> None:
         """Tell of a deed that is about to be done."""
         ...
 
-    def death(self, victim: str, robot: str, incarnation: int, how: Ending, status: int) -> None:
+    def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
         """Tell of a death."""
         ...
 
@@ -76,9 +76,9 @@ class Evidence(msgspec.Struct, frozen=True):
     """Per robot, how many copies the lab itself put into its inbox, past all relays."""
 
 
-class Dealing(msgspec.Struct, frozen=True):
+class RunSpec(msgspec.Struct, frozen=True):
     """What a run begins with. `journals` holds, per robot, the contents of its journal's entries `0-1`, `0-2` …;
-    `terms` is what every robot is told by the order `dealt`. `papers` are for those who look after the run on any
+    `terms` is what every robot is told by the order `dealt`. `metadata` are for those who look after the run on any
     host, and for its record; no robot reads them, and the broker does not know what they say."""
 
     run: str
@@ -86,7 +86,7 @@ class Dealing(msgspec.Struct, frozen=True):
     plan: PlanChange
     journals: dict[str, list[bytes]]
     terms: bytes
-    papers: tuple[bytes, ...] = ()
+    metadata: tuple[bytes, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -100,14 +100,14 @@ class Request(msgspec.Struct, frozen=True):
     words: str
 
 
-class Desk(Protocol):
+class RunControl(Protocol):
     """Where the one who runs the lab sits, outside of all robots: deals, gives orders, changes the plan, collects the
     evidence.
 
     Synchronous, because it is used by a process that has no event loop. Every method but `requests` raises
     Unavailable."""
 
-    def deal(self, dealing: Dealing) -> None:
+    def deal(self, run_spec: RunSpec) -> None:
         """Create register, births and journals, put the plan into every outbox, and give the order `dealt`."""
         ...
 

@@ -12,7 +12,7 @@ stands between was decided without it. It is refused like garbage.
 
 What all drivers of a relay share: how much one takes at once, and the points which it passes in its work.
 
-No work is done here; a driver tells where it is, and whoever wants to know injects a `Passing`.
+No work is done here; a driver tells where it is, and whoever wants to know injects a `Failpoint`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ import msgspec
 from broker.control_entries import Birth, Control, PlanChange, read_control
 from broker.envelope import MAX_FRAME, Envelope, Garbage, damaged, decode, is_robot
 from broker.faults.dice import Dice
-from broker.relay.state import Detained, History, Throttles, Waiting
+from broker.relay.state import DelayQueue, HeldMessages, PlanHistory, Throttles
 from telemetry.events import FatesDecided, PlanChanged
 
 BATCH: Final = 256  # entries of an outbox in one read
 NEVER_US: Final = 1 << 62  # later than anything is due: what is put out by then is put out at once
 
-Passing = Callable[[str], None]
+Failpoint = Callable[[str], None]
 """Told where a relay is: `taken` (entries read, nothing written), `noted` (control entries copied), `put-out` (fates
 and copies stored, not acknowledged), `acked`, `holding` (copies held, none due). A test may let it die there."""
 
 
-def pass_by(_point: str) -> None:
+def no_failpoint(_point: str) -> None:
     """What happens at every point, unless somebody wants something else: nothing."""
 
 
@@ -106,7 +106,7 @@ class Fate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     wire: int  # bytes
 
 
-class PlanMet(NamedTuple):
+class PlanApplied(NamedTuple):
     """A plan change that was met, and the one that it ended."""
 
     old: PlanChange
@@ -127,7 +127,7 @@ class Relay:
 
     A driver reads nothing new while `is_full`. What partitions hold back does not count: the entry that frees it could
     never be read then. Entries whose freeing never comes stay unsettled to the end: when all is put out, as many are
-    `in_hand` as are `detained`.
+    `unacknowledged` as are `held_messages`.
     """
 
     def __init__(self, run: str, seed: int) -> None:
@@ -135,17 +135,17 @@ class Relay:
         self._dice = Dice(seed)
         self._controls: dict[Id, Control] = {}
         self._last_control: Id = (0, 0)  # up to which no new control entry can be copied any more
-        self._history = History()
+        self._plan_history = PlanHistory()
         self._births: dict[str, list[tuple[Id, int]]] = {}
         self._newest: dict[str, int] = {}  # robot → the latest incarnation that was announced
         self._throttles = Throttles()
-        self._detained: Detained[_Kept] = Detained()
-        self._waiting: Waiting[Copy] = Waiting()
+        self._held_messages: HeldMessages[_Kept] = HeldMessages()
+        self._delay_queue: DelayQueue[Copy] = DelayQueue()
         self._owed: dict[str, int] = {}  # entry → writes still to be confirmed before it may be acked
         self._settled: list[str] = []
         self._notes: list[Note] = []
         self._fates: list[Fate] = []
-        self._changes: list[PlanMet] = []
+        self._changes: list[PlanApplied] = []
 
     def remember(self, entry: str, control: Control | None) -> None:
         """Take in a control entry that an earlier owner of the shard has already copied.
@@ -181,11 +181,11 @@ class Relay:
 
     def due(self, now_us: int) -> list[Copy]:
         """The copies whose time has come, earliest first. Each is given out once."""
-        return self._waiting.due(now_us)
+        return self._delay_queue.due(now_us)
 
     def next_due_us(self) -> int | None:
         """When the next held copy is due (server's clock), if any is held."""
-        return self._waiting.next_due_us()
+        return self._delay_queue.next_due_us()
 
     def notes(self) -> list[Note]:
         """Control entries to be copied before anything that stands after them is acked. Each is given out once."""
@@ -197,7 +197,7 @@ class Relay:
         fates, self._fates = self._fates, []
         return fates
 
-    def changes(self) -> list[PlanMet]:
+    def changes(self) -> list[PlanApplied]:
         """Plan changes that were offered and not known before, since the last call, for telling people."""
         changes, self._changes = self._changes, []
         return changes
@@ -219,24 +219,24 @@ class Relay:
         return settled
 
     @property
-    def in_hand(self) -> int:
+    def unacknowledged(self) -> int:
         """Entries offered and not yet settled."""
         return len(self._owed)
 
     @property
-    def detained(self) -> int:
+    def held_messages(self) -> int:
         """Entries that a partition holds back."""
-        return len(self._detained)
+        return len(self._held_messages)
 
     @property
     def held(self) -> int:
         """Copies that wait for their time."""
-        return len(self._waiting)
+        return len(self._delay_queue)
 
     @property
     def is_full(self) -> bool:
         """Whether so many copies wait that nothing new should be read."""
-        return self._waiting.is_full
+        return self._delay_queue.is_full
 
     # Control entries
 
@@ -254,7 +254,7 @@ class Relay:
             return False
         self._last_control = at
         if isinstance(control, PlanChange):
-            self._changes.append(PlanMet(self._history.before(at), control))
+            self._changes.append(PlanApplied(self._plan_history.before(at), control))
         return True
 
     def _take(self, at: Id, control: Control) -> bool:
@@ -264,10 +264,10 @@ class Relay:
             self._newest[control.robot] = max(control.incarnation, self._newest.get(control.robot, 0))
         else:
             try:
-                plan = self._history.add(at, control)
+                plan = self._plan_history.add(at, control)
             except ValueError:
                 return False
-            for kept in self._detained.free(plan, at):
+            for kept in self._held_messages.free(plan, at):
                 self._put_later(at, *kept)
         self._controls[at] = control
         return True
@@ -283,16 +283,18 @@ class Relay:
             self._put(at, _fate(entry.id, envelope, frame, "stale", ()), frame, None)
             return
         sender, receiver = envelope.sender, envelope.receiver
-        fated = self._history.ruling(at).fate(self._dice, sender, envelope.incarnation, receiver, envelope.sequence)
-        state, deliveries, carried = "delivered", fated.deliveries, frame
+        decision = self._plan_history.ruling(at).fate(
+            self._dice, sender, envelope.incarnation, receiver, envelope.sequence
+        )
+        state, deliveries, carried = "delivered", decision.deliveries, frame
         if deliveries:
-            if fated.throttles:
-                deliveries = self._throttles.slow(fated.throttles, sender, receiver, at[0] * 1000, deliveries)
-            if fated.damage is not None:
-                state, carried = "corrupt", damaged(frame, len(envelope.body), fated.damage)
+            if decision.throttles:
+                deliveries = self._throttles.slow(decision.throttles, sender, receiver, at[0] * 1000, deliveries)
+            if decision.damage is not None:
+                state, carried = "corrupt", damaged(frame, len(envelope.body), decision.damage)
         fate = _fate(entry.id, envelope, frame, state, deliveries)
         trace = entry.trace if entry.trace is None or len(entry.trace) <= MAX_TRACE else None
-        if deliveries and fated.is_held:
+        if deliveries and decision.is_held:
             self._detain(_Kept(at, fate, carried, trace), sender, receiver)
         else:
             self._put(at, fate, carried, trace)
@@ -305,12 +307,12 @@ class Relay:
 
     def _detain(self, kept: _Kept, sender: str, receiver: str) -> None:
         """Hold an envelope back, unless the plan that frees it is known already: this is a redo then."""
-        for freed, plan in self._history.after(kept.at):
+        for freed, plan in self._plan_history.after(kept.at):
             if not plan.holds(sender, receiver):
                 self._put_later(freed, *kept)
                 return
         self._owed[kept.fate.entry] = 1  # its fate, which is not known yet
-        self._detained.add(sender, receiver, kept.at, kept)
+        self._held_messages.add(sender, receiver, kept.at, kept)
 
     def _put_later(self, freed: Id, at: Id, fate: Fate, frame: bytes, trace: bytes | None) -> None:
         """What was held back goes out as if it had been sent when it came free."""
@@ -324,7 +326,9 @@ class Relay:
         sent_us = at[0] * 1000
         for number, delay_us in enumerate(fate.deliveries):
             due_us = sent_us + delay_us
-            self._waiting.add(due_us, len(frame), Copy(fate.entry, number, fate.receiver or "", frame, due_us, trace))
+            self._delay_queue.add(
+                due_us, len(frame), Copy(fate.entry, number, fate.receiver or "", frame, due_us, trace)
+            )
 
     def _refuse(self, entry: str, frame: bytes) -> None:
         self._fates.append(Fate(entry, None, None, None, None, None, None, "refused", (), 0, len(frame)))
@@ -347,10 +351,10 @@ def _fate(entry: str, envelope: Envelope, frame: bytes, state: str, deliveries: 
     )
 
 
-def plan_changed(shard: int, met: PlanMet) -> PlanChanged:
+def plan_changed(shard: int, applied: PlanApplied) -> PlanChanged:
     """A plan change as people are told of it."""
-    old, new = (tuple(planned.text for planned in change.faults) for change in (met.old, met.change))
-    return PlanChanged(shard, old, new, met.change.words, met.change.refusal)
+    old, new = (tuple(planned.text for planned in change.faults) for change in (applied.old, applied.change))
+    return PlanChanged(shard, old, new, applied.change.words, applied.change.refusal)
 
 
 def count_fates(shard: int, fates: list[Fate]) -> FatesDecided:

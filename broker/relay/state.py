@@ -34,7 +34,7 @@ Place = tuple[int, int]
 """Where something stands in the outbox."""
 
 
-class Detained(Generic[T]):
+class HeldMessages(Generic[T]):
     """Things on their way from a sender to a receiver, each with its place in the outbox."""
 
     def __init__(self) -> None:
@@ -93,9 +93,9 @@ class Throttles:
 
     def _forget(self, now_us: int) -> None:
         """Forget those that are free by now: nothing that is sent later meets them. Then half of the others."""
-        waiting = [(free_us, gate) for gate, free_us in self._free_us.items() if free_us > now_us]
-        waiting.sort()
-        self._free_us = {gate: free_us for free_us, gate in waiting[-PAIRS_LIMIT // 2 :]}
+        delay_queue = [(free_us, gate) for gate, free_us in self._free_us.items() if free_us > now_us]
+        delay_queue.sort()
+        self._free_us = {gate: free_us for free_us, gate in delay_queue[-PAIRS_LIMIT // 2 :]}
 
 
 READY_LIMIT: Final = 64  # plans
@@ -104,7 +104,7 @@ NO_PLAN: Final = PlanChange(())
 """What is in force before the first plan: nothing harms."""
 
 
-class History:
+class PlanHistory:
     """The plan changes of one outbox, each in force from its place on."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ HELD_LIMIT: Final = 100_000  # things
 HELD_BYTES_LIMIT: Final = 256 << 20
 
 
-class Waiting(Generic[T]):
+class DelayQueue(Generic[T]):
     """Things with a time and a size. Of equal times, what came first goes first."""
 
     def __init__(self) -> None:

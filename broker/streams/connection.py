@@ -34,7 +34,7 @@ Address = Mapping[str, Any]
 """Where a server is and how to log in: the keyword arguments that redis.Redis and redis.asyncio.Redis both take."""
 
 
-class ServerUnfit(Exception):
+class UnsupportedServer(Exception):
     """There is no server at the address, or not one that the lab can use; the text says it in one line."""
 
 
@@ -80,17 +80,19 @@ def async_twin(client: redis.Redis | redis.asyncio.Redis, connections: int | Non
 
 
 def check_server(client: redis.Redis) -> None:
-    """Raise ServerUnfit unless a server answers that is Redis ≥ 7.0, or Valkey."""
+    """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey."""
     where = describe(client)
     try:
         answer: Mapping[str, Any] = client.info("server")
     except (AuthenticationError, AuthorizationError) as error:
-        raise ServerUnfit(f"the server at {where} does not let us in: {error}") from None
+        raise UnsupportedServer(f"the server at {where} does not let us in: {error}") from None
     except RedisError as error:
-        raise ServerUnfit(f"no usable server at {where}: {error}") from None
+        raise UnsupportedServer(f"no usable server at {where}: {error}") from None
     version = str(answer.get("redis_version", ""))
     if _numbers(version) < OLDEST_REDIS:
-        raise ServerUnfit(f"the server at {where} is Redis {version or 'of no version'}; needed is Redis 7.0 or Valkey")
+        raise UnsupportedServer(
+            f"the server at {where} is Redis {version or 'of no version'}; needed is Redis 7.0 or Valkey"
+        )
 
 
 def describe(client: redis.Redis | redis.asyncio.Redis) -> str:

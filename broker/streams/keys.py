@@ -26,9 +26,9 @@ ORDER: Final = b"o"  # orders: dealt, go, joined, crash, stop
 WORDS: Final = b"c"  # orders: the terms, the robot, the worker, or the reason
 SHAPE: Final = b"d"  # orders, of `dealt`: msgpack [shards, names of the robots]
 REQUEST: Final = b"q"  # requests: what a person asks of whoever conducts the run
-PAPER: Final = b"p"  # papers: opaque
-DEED: Final = b"d"  # deeds: what the RQ worker of a robot is to do, and to whom
-BEFELL: Final = b"d"  # deaths: a deed or a death, as msgpack
+METADATA: Final = b"p"  # papers: opaque
+COMMAND: Final = b"d"  # deeds: what the RQ worker of a robot is to do, and to whom
+ROW: Final = b"d"  # deaths: a deed or a death, as msgpack
 RUNS: Final = "lab:runs"  # the runs that were dealt on this server, by time
 FIRST_ID: Final = "0-1"
 GREATEST_ID: Final = "18446744073709551615-18446744073709551615"  # nothing can ever follow it
@@ -44,7 +44,7 @@ class Keys:
         self.orders = f"lab:{{{run}}}:orders"
         self.requests = f"lab:{{{run}}}:requests"
         self.deaths = f"lab:{{{run}}}:deaths"
-        self.papers = f"lab:{{{run}}}:papers"
+        self.metadata = f"lab:{{{run}}}:papers"
         self.supervisor = f"lab:{{{run}}}:supervisor"
 
     def birth(self, robot: str) -> str:
@@ -57,7 +57,7 @@ class Keys:
     def journal(self, robot: str) -> str:
         return f"lab:{{{self._run}.{robot}}}:journal"
 
-    def deeds(self, robot: str) -> str:
+    def commands(self, robot: str) -> str:
         """What is asked of the RQ worker that runs the robot. Read by it alone, and only while it does. In the orders'
         slot: it is not made when those are gone."""
         return f"lab:{{{self._run}}}:deeds.{robot}"

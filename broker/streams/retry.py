@@ -1,6 +1,6 @@
 """How long a port insists when the server is away, and what it does meanwhile: look again, then decide.
 
-An attempt given to `insist` must begin by reading what is stored, and must write only what is absent. Then it may be
+An attempt given to `retry` must begin by reading what is stored, and must write only what is absent. Then it may be
 made again after any trouble, and a lost reply is nothing special.
 """
 
@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broker.errors import Unavailable
 
-PATIENCE_S: Final = 5.0
+RETRY_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 0.5
 
@@ -36,10 +36,10 @@ _PASSING: Final = {
 Result = TypeVar("Result")
 
 
-async def insist(what: str, attempt: Callable[[], Awaitable[Result]], patience_s: float = PATIENCE_S) -> Result:
-    """The result of the first attempt without trouble. Raises Unavailable when `patience_s` are over, and whatever
+async def retry(what: str, attempt: Callable[[], Awaitable[Result]], retry_s: float = RETRY_S) -> Result:
+    """The result of the first attempt without trouble. Raises Unavailable when `retry_s` are over, and whatever
     else an attempt raises at once."""
-    deadline, pause = time.monotonic() + patience_s, 0.0
+    deadline, pause = time.monotonic() + retry_s, 0.0
     while True:
         try:
             return await attempt()
@@ -50,9 +50,9 @@ async def insist(what: str, attempt: Callable[[], Awaitable[Result]], patience_s
         pause = _longer(pause)
 
 
-def insist_blocking(what: str, attempt: Callable[[], Result], patience_s: float = PATIENCE_S) -> Result:
-    """`insist` for a process without an event loop."""
-    deadline, pause = time.monotonic() + patience_s, 0.0
+def retry_blocking(what: str, attempt: Callable[[], Result], retry_s: float = RETRY_S) -> Result:
+    """`retry` for a process without an event loop."""
+    deadline, pause = time.monotonic() + retry_s, 0.0
     while True:
         try:
             return attempt()
@@ -63,14 +63,14 @@ def insist_blocking(what: str, attempt: Callable[[], Result], patience_s: float 
         pause = _longer(pause)
 
 
-def may_pass(error: RedisError) -> bool:
+def is_transient(error: RedisError) -> bool:
     """Whether it may be over without our doing: an outage, or a refusal because of a state that the server may leave
     again (no memory left, a script that runs too long, a replica for now …), and not because of what it was asked."""
     refusal = str(error).rpartition("caused error: ")[2]  # in a pipeline redis-py's own words come first
     return isinstance(error, OUTAGE) or (error.status_code or refusal.partition(" ")[0]) in _PASSING
 
 
-class TroubleBorne:
+class suppress_transient:  # noqa: N801  (like contextlib.suppress)
     """A block that trouble ends, without a word, if it is such that may pass."""
 
     def __enter__(self) -> None:
@@ -79,7 +79,7 @@ class TroubleBorne:
     def __exit__(
         self, _type: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
     ) -> bool:
-        return isinstance(error, TROUBLE) and may_pass(error)
+        return isinstance(error, TROUBLE) and is_transient(error)
 
 
 def _longer(pause: float) -> float:

@@ -20,10 +20,10 @@ import redis
 from broker.errors import RunGone
 from broker.faults.grammar import parse_line
 from broker.faults.schedule import Timed
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from deploy.attach.events import RunEvents
-from deploy.errors import NoPapers
-from deploy.rq.queue import JobBoard
+from deploy.errors import NoMetadata
+from deploy.rq.queue import JobTable
 from robots.run.deal import Terms, decode_terms
 from robots.run.stop_rule import Bounds
 from telemetry.pipeline import Next
@@ -51,7 +51,7 @@ class _RunSettings(PlanSettings, frozen=True, kw_only=True):
     limit_us: Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Brief(msgspec.Struct, frozen=True):
+class RunInfo(msgspec.Struct, frozen=True):
     """A run: the robots that it was dealt with, what they are told, its plan, and how long it may and must take."""
 
     run: str
@@ -61,61 +61,61 @@ class Brief(msgspec.Struct, frozen=True):
     bounds: Bounds
 
 
-def papers_of(settings: Mapping[str, Any], deal: Mapping[str, Any]) -> tuple[bytes, ...]:
+def metadata_of(settings: Mapping[str, Any], deal: Mapping[str, Any]) -> tuple[bytes, ...]:
     """The papers to deal a run with."""
     content = json.dumps(deal, separators=(",", ":")).encode()
     chunks = (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK))
     return (json.dumps(settings).encode(), *chunks)
 
 
-def read_papers(desk: StreamDesk, run: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`settings.json` and `deal.json`. Raises NoPapers, Unavailable."""
-    papers = desk.papers()
+def read_metadata(run_control: StreamRunControl, run: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`settings.json` and `deal.json`. Raises NoMetadata, Unavailable."""
+    metadata = run_control.metadata()
     try:
-        return msgspec.json.decode(papers[0], type=dict), msgspec.json.decode(b"".join(papers[1:]), type=dict)
+        return msgspec.json.decode(metadata[0], type=dict), msgspec.json.decode(b"".join(metadata[1:]), type=dict)
     except (IndexError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
-        raise NoPapers(f"run {run} has no papers on its server that can be read here") from None
+        raise NoMetadata(f"run {run} has no papers on its server that can be read here") from None
 
 
 def read_terms(client: redis.Redis, run: str) -> Terms:
-    """What the run's robots were told. Raises RunGone, NoPapers, Unavailable."""
-    for order in StreamDesk(client, run).orders():
+    """What the run's robots were told. Raises RunGone, NoMetadata, Unavailable."""
+    for order in StreamRunControl(client, run).orders():
         if order.order == "dealt":
             try:
                 return decode_terms(order.content)
             except (ValueError, RecursionError):  # msgspec's errors are such
-                raise NoPapers(f"run {run} was dealt by another version") from None
+                raise NoMetadata(f"run {run} was dealt by another version") from None
     raise RunGone(run)
 
 
-def read_brief(client: redis.Redis, run: str) -> Brief:
-    """What a run's server tells of it. Raises RunGone, NoPapers, Unavailable."""
-    desk, terms = StreamDesk(client, run), read_terms(client, run)
-    _, robots = desk.shape()
-    settings, _ = read_papers(desk, run)
+def read_run_info(client: redis.Redis, run: str) -> RunInfo:
+    """What a run's server tells of it. Raises RunGone, NoMetadata, Unavailable."""
+    run_control, terms = StreamRunControl(client, run), read_terms(client, run)
+    _, robots = run_control.shape()
+    settings, _ = read_metadata(run_control, run)
     try:
         told = msgspec.convert(settings, _RunSettings)
-        return Brief(run, robots, terms, told.timed(), Bounds(told.for_us, told.limit_us))
+        return RunInfo(run, robots, terms, told.timed(), Bounds(told.for_us, told.limit_us))
     except ValueError as error:
-        raise NoPapers(f"run {run} was dealt by another version: {error}") from None
+        raise NoMetadata(f"run {run} was dealt by another version: {error}") from None
 
 
-class Vantage(NamedTuple):
+class RunContext(NamedTuple):
     """Of one process that supervises, or may have to."""
 
     client: redis.Redis
-    brief: Brief
-    board: JobBoard
+    info: RunInfo
+    job_table: JobTable
     events: RunEvents
 
     @property
     def run(self) -> str:
         """The run's id."""
-        return self.brief.run
+        return self.info.run
 
 
-def vantage_on(client: redis.Redis, brief: Brief, source: str, sink: Next, keep: int | None = None) -> Vantage:
+def context_on(client: redis.Redis, info: RunInfo, source: str, sink: Next, keep: int | None = None) -> RunContext:
     """A vantage whose own events are known as told by `source`; `sink` gets all events, own and heard. With `keep`
     it is the recorder's (deploy/attach/events.py)."""
-    board = JobBoard(client, brief.run, brief.robots)
-    return Vantage(client, brief, board, RunEvents(client, brief.run, source, sink, keep))
+    job_table = JobTable(client, info.run, info.robots)
+    return RunContext(client, info, job_table, RunEvents(client, info.run, source, sink, keep))

@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 from broker.errors import Unavailable
 from broker.streams.connection import check_server, connect, parse_url
 from broker.streams.keys import Keys
-from broker.streams.run.runs import Course, StreamRuns, read_course
-from deploy.errors import Unable, Unfit
+from broker.streams.run.runs import RunStatus, StreamRuns, read_run_status
+from deploy.errors import EnvironmentFailure, UsageError
 from telemetry.record.folder import NoSuchRun, find_run
 
 LIVE: Final = "live.json"
@@ -28,7 +28,7 @@ _NEWEST: Final = 64  # listed runs that are looked at: anybody may write to the 
 _START: Final = "start one with: robots run --for 60s, or name a server with --redis-url or ROBOTS_REDIS_URL"
 
 
-class Whereabouts(msgspec.Struct, frozen=True):
+class RunLocation(msgspec.Struct, frozen=True):
     """A live run: its id, its server, its record's folder, which is None when it is not on this host, and the process
     that is its parent, None when there is none here."""
 
@@ -45,13 +45,13 @@ class _Live(msgspec.Struct):
     pid: int
 
 
-def find_live(runs: Path, name: str | None, url: str | None) -> Whereabouts:
+def find_live(runs: Path, name: str | None, url: str | None) -> RunLocation:
     """The live run that `name` means: an id, a unique prefix, a folder (with a `/` in it) or `latest`; None is the
     newest that is live. With `url`, a run on that server, whichever host it runs on: its whole id (it may be over
     then, as long as the server holds it), a unique prefix, or the newest that is live there.
 
-    Raises NoSuchRun (there is none, several match, it is over), Unfit (the URL), ServerUnfit, Unable (its live.json
-    cannot be used).
+    Raises NoSuchRun (there is none, several match, it is over), Unfit (the URL), UnsupportedServer, Unable (its
+    live.json cannot be used).
     """
     if url is not None:
         return _on_server(runs, name, url)
@@ -61,25 +61,25 @@ def find_live(runs: Path, name: str | None, url: str | None) -> Whereabouts:
     live = _read(folder / LIVE)
     if live is None:
         raise NoSuchRun(f"run {folder.name} is not live any more; judge it with: robots verify {name}")
-    return Whereabouts(folder.name, live.url, folder, live.pid)
+    return RunLocation(folder.name, live.url, folder, live.pid)
 
 
-def _newest(runs: Path) -> Whereabouts:
-    found: list[tuple[int, Whereabouts]] = []
-    trouble: Unable | None = None
+def _newest(runs: Path) -> RunLocation:
+    found: list[tuple[int, RunLocation]] = []
+    trouble: EnvironmentFailure | None = None
     for path in runs.glob(f"*/{LIVE}"):
         if path.parent.is_symlink():
             continue
         try:
             live = _read(path)
             began_ns = path.stat().st_mtime_ns
-        except Unable as error:
+        except EnvironmentFailure as error:
             trouble = error
         except OSError:
             continue  # it ended just now
         else:
             if live is not None:
-                found.append((began_ns, Whereabouts(path.parent.name, live.url, path.parent.resolve(), live.pid)))
+                found.append((began_ns, RunLocation(path.parent.name, live.url, path.parent.resolve(), live.pid)))
     if found:
         return max(found, key=lambda pair: pair[0])[1]
     if trouble is not None:
@@ -89,7 +89,7 @@ def _newest(runs: Path) -> Whereabouts:
 
 def newest_on(client: redis.Redis) -> str | None:
     """The run that was dealt last on a server, of those that go on; None when none does. Raises Unavailable."""
-    return next((run for run, course in _held(client) if course.stop is None), None)
+    return next((run for run, run_status in _held(client) if run_status.stop is None), None)
 
 
 def newest_unrecorded(client: redis.Redis, runs: Path) -> str | None:
@@ -103,26 +103,26 @@ def newest_unrecorded(client: redis.Redis, runs: Path) -> str | None:
     return run
 
 
-def _on_server(runs: Path, name: str | None, url: str) -> Whereabouts:
+def _on_server(runs: Path, name: str | None, url: str) -> RunLocation:
     try:
         parse_url(url)
     except ValueError as error:
-        raise Unfit(f"--redis-url: {error}") from None
+        raise UsageError(f"--redis-url: {error}") from None
     if name is not None and os.sep in name:
-        raise Unfit("--redis-url: a run on a server is named by its id; allowed is an id such as 7b08e1")
+        raise UsageError("--redis-url: a run on a server is named by its id; allowed is an id such as 7b08e1")
     with connect(url) as client:
         check_server(client)
         try:
             run = newest_on(client) if name in (None, "latest") else _named(client, str(name))
         except (RedisError, Unavailable) as error:
-            raise Unable(f"the server went away: {error}") from None
+            raise EnvironmentFailure(f"the server went away: {error}") from None
     if run is None:
         raise NoSuchRun("no run is live on the server; deal one with: robots deal --redis-url URL")
     folder = runs / run
     if not folder.is_dir():
-        return Whereabouts(run, url, None)
+        return RunLocation(run, url, None)
     live = _read(folder / LIVE)
-    return Whereabouts(run, url, folder.resolve(), None if live is None else live.pid)
+    return RunLocation(run, url, folder.resolve(), None if live is None else live.pid)
 
 
 def _named(client: redis.Redis, name: str) -> str:
@@ -137,13 +137,13 @@ def _named(client: redis.Redis, name: str) -> str:
     return found[0]
 
 
-def _held(client: redis.Redis) -> Iterator[tuple[str, Course]]:
+def _held(client: redis.Redis) -> Iterator[tuple[str, RunStatus]]:
     """The runs that a server still holds, the newest first; what does not read as a run is passed over, and what is
     gone is struck off the list. Raises Unavailable."""
     for run in _listed(client)[:_NEWEST]:
-        course = read_course(client, run, patience_s=0)
-        if course is not None:
-            yield run, course
+        run_status = read_run_status(client, run, retry_s=0)
+        if run_status is not None:
+            yield run, run_status
             continue
         with suppress(RedisError):  # the next who looks tries again
             if not client.exists(Keys(run).orders):
@@ -167,9 +167,9 @@ def _read(path: Path) -> _Live | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Unable(f"{path}: {error.strerror or error}; only who started a run can reach it") from None
+        raise EnvironmentFailure(f"{path}: {error.strerror or error}; only who started a run can reach it") from None
     except ValueError:  # msgspec's errors are such
-        raise Unable(
+        raise EnvironmentFailure(
             f"{path} is damaged; the run can be reached with --redis-url URL, if you know its server"
         ) from None
     return live if is_alive(live.pid) else None

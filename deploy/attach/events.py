@@ -49,10 +49,10 @@ class RunEvents:
         for stamped in self._feed.read():
             self._take(stamped)
 
-    def hear_out(self, patience_s: float) -> None:
+    def hear_out(self, retry_s: float) -> None:
         """What others told since the last call, to the last event. Raises Unavailable when a server is away for longer
-        than `patience_s` before that."""
-        for frames in self._stream.pages(patience_s):
+        than `retry_s` before that."""
+        for frames in self._stream.pages(retry_s):
             self.hear_also(frames)
 
     def hear_also(self, frames: Iterable[bytes]) -> None:

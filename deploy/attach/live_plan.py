@@ -20,18 +20,18 @@ from typing import Final
 import msgspec
 import redis
 
-from broker.control_entries import Met, PlanChange, Planned
+from broker.control_entries import AppliedChange, PlanChange, Planned
 from broker.errors import RunGone, Unavailable
 from broker.faults.grammar import Heal
 from broker.faults.schedule import Timed
-from broker.faults.scheduler import BEFORE_GO_US, Conductor, conductor_so_far
+from broker.faults.scheduler import BEFORE_GO_US, PlanScheduler, scheduler_so_far
 from broker.streams.connection import check_server, connect
-from broker.streams.run.control import StreamDesk
-from broker.streams.run.plan_log import DEALT_MS, Lookout, StreamRequests
-from broker.streams.run.runs import Course, read_course
-from deploy.attach.context import PlanSettings, read_papers
-from deploy.attach.discovery import Whereabouts
-from deploy.errors import NoPapers, Unable, Unfit
+from broker.streams.run.control import StreamRunControl
+from broker.streams.run.plan_log import DEALT_MS, PlanWatcher, StreamRequests
+from broker.streams.run.runs import RunStatus, read_run_status
+from deploy.attach.context import PlanSettings, read_metadata
+from deploy.attach.discovery import RunLocation
+from deploy.errors import EnvironmentFailure, NoMetadata, UsageError
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
 
@@ -54,59 +54,59 @@ class Answer(msgspec.Struct, frozen=True):
 class LivePlan:
     """A live run's plan, as its relays had met it when this was made, or when a request came into force."""
 
-    def __init__(self, client: redis.Redis, where: Whereabouts) -> None:
+    def __init__(self, client: redis.Redis, where: RunLocation) -> None:
         """Raises NoSuchRun, Unavailable."""
         run = where.run
-        course = read_course(client, run, WAIT_S)
-        if course is None:
+        run_status = read_run_status(client, run, WAIT_S)
+        if run_status is None:
             raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
         self.run = run
         self.settings = _settings(client, where)
         """What the run's settings say of its plan; None when they cannot be read from here."""
-        self.course: Course = course
+        self.run_status: RunStatus = run_status
         self._client = client
-        self._lookouts = [Lookout(client, run, shard) for shard in range(course.shards)]
-        self.history: list[list[Met]] = [lookout.read() for lookout in self._lookouts]
+        self._watchers = [PlanWatcher(client, run, shard) for shard in range(run_status.shards)]
+        self.history: list[list[AppliedChange]] = [watcher.read() for watcher in self._watchers]
         self._now_ms = _server_ms(client)
 
     @property
     def in_force(self) -> list[PlanChange]:
         """The plan at each relay; CALM where a relay has not begun."""
-        return [met[-1].change if met else CALM for met in self.history]
+        return [applied[-1].change if applied else CALM for applied in self.history]
 
     @property
     def now_us(self) -> int | None:
         """How long ago the order `go` was given; None when it was not yet."""
-        return self.after_go_us(max([self._now_ms, *(met[-1].at_ms for met in self.history if met)]))
+        return self.after_go_us(max([self._now_ms, *(applied[-1].at_ms for applied in self.history if applied)]))
 
     def after_go_us(self, at_ms: int) -> int | None:
         """The server's time `at_ms`, counted from go; negative before it, None when it is still to come."""
-        return None if self.course.go_ms is None else (at_ms - self.course.go_ms) * 1000
+        return None if self.run_status.go_ms is None else (at_ms - self.run_status.go_ms) * 1000
 
     def ask(self, words: str) -> Answer:
         """Ask for a change, and wait until it is in force at every relay. Raises Unfit when it was refused, NoSuchRun
         when the run is over, Unavailable, and Unable when WAIT_S were not enough."""
-        self._demand_conducted(self.course)
+        self._require_supervisor(self.run_status)
         began = time.monotonic()
         try:
             request = StreamRequests(self._client, self.run, WAIT_S).ask(words)
         except RunGone:
             raise self._over("removed from its server") from None
-        answers = [self._await(shard, request, began + WAIT_S) for shard in range(self.course.shards)]
+        answers = [self._await(shard, request, began + WAIT_S) for shard in range(self.run_status.shards)]
         elapsed_us = round((time.monotonic() - began) * 1_000_000)
-        met = [answer for answer in answers if answer is not None]
-        for _, change in met:
+        applied = [answer for answer in answers if answer is not None]
+        for _, change in applied:
             if change.refusal:
-                raise Unfit(f"run {self.run} refused it: {printable(change.refusal)}")
-        if len(met) < len(answers):
+                raise UsageError(f"run {self.run} refused it: {printable(change.refusal)}")
+        if len(applied) < len(answers):
             raise self._unanswered([shard for shard, answer in enumerate(answers) if answer is None])
-        return Answer(request, *met[0], len(met), elapsed_us)
+        return Answer(request, *applied[0], len(applied), elapsed_us)
 
-    def _demand_conducted(self, course: Course | None) -> None:
-        if course is None:
+    def _require_supervisor(self, run_status: RunStatus | None) -> None:
+        if run_status is None:
             raise self._over("removed from its server")
-        if course.stop is not None:
-            raise self._over(course.stop)
+        if run_status.stop is not None:
+            raise self._over(run_status.stop)
 
     def _over(self, reason: str) -> NoSuchRun:
         return NoSuchRun(f"run {self.run} is over ({printable(reason)}); judge it with: robots verify {self.run}")
@@ -116,58 +116,58 @@ class LivePlan:
         old = self.in_force[shard]
         while True:
             left_us = max(0, round((deadline - time.monotonic()) * 1_000_000))
-            for met in self._look(shard, left_us):
-                if met.change.request == request:
-                    return old, met.change
-                old = met.change
+            for applied in self._look(shard, left_us):
+                if applied.change.request == request:
+                    return old, applied.change
+                old = applied.change
             if not left_us:
                 return None
 
-    def _look(self, shard: int, wait_us: int) -> list[Met]:
+    def _look(self, shard: int, wait_us: int) -> list[AppliedChange]:
         try:
-            met = self._lookouts[shard].read(wait_us)
+            applied = self._watchers[shard].read(wait_us)
         except Unavailable:  # it may come back in time
             time.sleep(min(_PAUSE_S, wait_us / 1_000_000))
             return []
-        self.history[shard] += met
-        return met
+        self.history[shard] += applied
+        return applied
 
-    def _unanswered(self, silent: list[int]) -> Unable:
+    def _unanswered(self, silent: list[int]) -> EnvironmentFailure:
         """Why a request is not in force everywhere, as far as it can be told. Raises NoSuchRun when the run is over."""
-        self._demand_conducted(read_course(self._client, self.run, patience_s=0))
-        shards = self.course.shards
+        self._require_supervisor(read_run_status(self._client, self.run, retry_s=0))
+        shards = self.run_status.shards
         if len(silent) == shards:
-            return Unable(
+            return EnvironmentFailure(
                 f"nobody took the request up within {WAIT_S:g} s: nobody conducts run {self.run}, or its relay"
                 f"{'s are' if shards > 1 else ' is'} away; the request stands, and may still come into force"
             )
         names = ", ".join(map(str, silent))
-        return Unable(
+        return EnvironmentFailure(
             f"in force at {shards - len(silent)} of {shards} relays, but not after {WAIT_S:g} s at relay {names};"
             " it will be when that goes on"
         )
 
 
 @contextmanager
-def live_plan(where: Whereabouts) -> Iterator[LivePlan]:
-    """The plan of the run at `where`, as long as the block lasts. Raises NoSuchRun, ServerUnfit, Unable."""
+def live_plan(where: RunLocation) -> Iterator[LivePlan]:
+    """The plan of the run at `where`, as long as the block lasts. Raises NoSuchRun, UnsupportedServer, Unable."""
     with connect(where.url) as client:
         check_server(client)
         try:
             yield LivePlan(client, where)
         except Unavailable as error:
-            raise Unable(f"the server of run {where.run} went away: {error}") from None
+            raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
 
 
-def _settings(client: redis.Redis, where: Whereabouts) -> PlanSettings | None:
+def _settings(client: redis.Redis, where: RunLocation) -> PlanSettings | None:
     """From its record, if that is on this host, else from its papers. Raises Unavailable."""
     try:
         if where.folder is not None:
             return msgspec.json.decode((where.folder / "settings.json").read_bytes(), type=PlanSettings)
     except (OSError, ValueError):  # msgspec's errors are such
         return None
-    with suppress(NoPapers, ValueError):
-        return msgspec.convert(read_papers(StreamDesk(client, where.run), where.run)[0], PlanSettings)
+    with suppress(NoMetadata, ValueError):
+        return msgspec.convert(read_metadata(StreamRunControl(client, where.run), where.run)[0], PlanSettings)
     return None
 
 
@@ -208,7 +208,7 @@ class Later(msgspec.Struct, frozen=True):
     in_us: int
 
 
-class Outlook(msgspec.Struct, frozen=True):
+class PlanStatus(msgspec.Struct, frozen=True):
     """The whole picture. `now_us` counts from go, None when that is still to come; `stop` is why the run is ending, if
     it is; `to_come` holds the next MOST_TO_COME dated changes, and is None when the run's settings cannot be read here,
     because another host has them."""
@@ -221,20 +221,22 @@ class Outlook(msgspec.Struct, frozen=True):
     to_come: list[Coming] | None
 
 
-def outlook(plan: LivePlan) -> Outlook:
+def plan_status(plan: LivePlan) -> PlanStatus:
     """What there is to see of `plan`."""
-    course = plan.course
+    run_status = plan.run_status
     to_come: list[Coming] | None = []
-    if course.stop is None:
-        conductor = _conductor(plan)
-        to_come = None if conductor is None else list(islice(_coming(conductor, _conducted(plan.now_us)), MOST_TO_COME))
-    return Outlook(plan.run, plan.now_us, course.shards, course.stop, _standing(plan), to_come)
+    if run_status.stop is None:
+        scheduler = _scheduler(plan)
+        to_come = (
+            None if scheduler is None else list(islice(_coming(scheduler, _scheduled_us(plan.now_us)), MOST_TO_COME))
+        )
+    return PlanStatus(plan.run, plan.now_us, run_status.shards, run_status.stop, _standing(plan), to_come)
 
 
 def remaining(plan: LivePlan) -> list[Timed] | None:
     """What is in force and what is dated to come, healing too; None when the run's settings cannot be read here."""
-    conductor = _conductor(plan)
-    return None if conductor is None else conductor.remaining(_conducted(plan.now_us))
+    scheduler = _scheduler(plan)
+    return None if scheduler is None else scheduler.remaining(_scheduled_us(plan.now_us))
 
 
 def still_to_come(plan: LivePlan) -> list[Later] | None:
@@ -242,7 +244,7 @@ def still_to_come(plan: LivePlan) -> list[Later] | None:
     left = remaining(plan)
     if left is None:
         return None
-    now_us = _conducted(plan.now_us)
+    now_us = _scheduled_us(plan.now_us)
     later = []
     for dated in left:
         fault, start_us = dated.line.fault, dated.line.when.start_us
@@ -265,9 +267,11 @@ def _standing(plan: LivePlan) -> list[Standing]:
     ]
 
 
-def _since_ms(planned: Planned, history: Sequence[Met]) -> int:
+def _since_ms(planned: Planned, history: Sequence[AppliedChange]) -> int:
     """Since when a fault has been in force without a break, at one relay."""
-    return min(met.at_ms for met in takewhile(lambda met: planned in met.change.faults, reversed(history)))
+    return min(
+        applied.at_ms for applied in takewhile(lambda applied: planned in applied.change.faults, reversed(history))
+    )
 
 
 def _after_go_us(plan: LivePlan, at_ms: int) -> int | None:
@@ -278,12 +282,12 @@ def _after_go_us(plan: LivePlan, at_ms: int) -> int | None:
     return BEFORE_GO_US if after_go_us is None else after_go_us
 
 
-def _conducted(after_go_us: int | None) -> int:
+def _scheduled_us(after_go_us: int | None) -> int:
     """A time as a conductor is told it: before go it is always the same."""
     return BEFORE_GO_US if after_go_us is None else max(after_go_us, BEFORE_GO_US)
 
 
-def _conductor(plan: LivePlan) -> Conductor | None:
+def _scheduler(plan: LivePlan) -> PlanScheduler | None:
     """One that got the same requests as the run's own; None when the settings cannot be read here."""
     settings = plan.settings
     if settings is None:
@@ -292,18 +296,18 @@ def _conductor(plan: LivePlan) -> Conductor | None:
         dated = settings.timed()
     except ValueError:
         return None
-    met = max(plan.history, key=len, default=[])
-    return conductor_so_far(dated, settings.for_us, met, plan.course.go_ms)
+    applied = max(plan.history, key=len, default=[])
+    return scheduler_so_far(dated, settings.for_us, applied, plan.run_status.go_ms)
 
 
-def _coming(conductor: Conductor, now_us: int) -> Iterator[Coming]:
+def _coming(scheduler: PlanScheduler, now_us: int) -> Iterator[Coming]:
     """The dated changes after `now_us`."""
-    faults = conductor.in_force(now_us)
-    at_us = conductor.next_change_us(now_us)
+    faults = scheduler.in_force(now_us)
+    at_us = scheduler.next_change_us(now_us)
     while at_us is not None:
-        old, faults = faults, conductor.in_force(at_us)
+        old, faults = faults, scheduler.in_force(at_us)
         begin = tuple(planned for planned in faults if planned not in old)
         end = tuple(planned for planned in old if planned not in faults)
         if begin or end:
             yield Coming(at_us, begin, end)
-        at_us = conductor.next_change_us(at_us)
+        at_us = scheduler.next_change_us(at_us)

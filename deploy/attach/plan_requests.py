@@ -13,61 +13,61 @@ from broker.control_entries import PlanChange
 from broker.faults.grammar import Harm, Heal, Line, parse_fault, parse_lines
 from broker.faults.schedule import Timed
 from broker.faults.scheduler import Clear, parse_request
-from broker.faults.syntax import Misspelt
+from broker.faults.syntax import PlanSyntaxError
 from broker.streams.run.plan_log import LONGEST_WORDS
 from deploy.attach.live_plan import LivePlan
 from deploy.config.experiment import unfit
-from deploy.errors import Unfit
+from deploy.errors import UsageError
 
 
 def set_lines(given: Sequence[str]) -> list[Line]:
     """The lines in the first of the words that were given; the second is RUN. Raises Unfit."""
     try:
         lines = parse_lines(given[0])
-    except Misspelt as error:
+    except PlanSyntaxError as error:
         raise _unquoted("set", given, _is_plan) or _misspelt(given, error) from None
     if len(given) > 2:
         raise _unquoted("set", given, _is_plan) or _surplus("FAULT", given)
     if not lines:
-        raise Unfit("FAULT: there is none; allowed is one text such as 'loss .5' or 'delay 20ms r03 @2s+3s'")
+        raise UsageError("FAULT: there is none; allowed is one text such as 'loss .5' or 'delay 20ms r03 @2s+3s'")
     return lines
 
 
-def _misspelt(given: Sequence[str], error: Misspelt) -> Unfit:
+def _misspelt(given: Sequence[str], error: PlanSyntaxError) -> UsageError:
     """What is wrong with the first word, or, where it looks as if quotes were forgotten, with all of them."""
     if " " not in given[0]:
         try:
             parse_lines(" ".join(given))
-        except Misspelt as other:
-            return Unfit(f"FAULT: {other}")
-    return Unfit(f"FAULT: {error}")
+        except PlanSyntaxError as other:
+            return UsageError(f"FAULT: {other}")
+    return UsageError(f"FAULT: {error}")
 
 
-def _surplus(what: str, given: Sequence[str]) -> Unfit:
-    return Unfit(f"{given[2]!r} is too much; allowed are {what}, one text in quotes, and RUN")
+def _surplus(what: str, given: Sequence[str]) -> UsageError:
+    return UsageError(f"{given[2]!r} is too much; allowed are {what}, one text in quotes, and RUN")
 
 
-def _unquoted(command: str, given: Sequence[str], is_right: Callable[[str], bool]) -> Unfit | None:
+def _unquoted(command: str, given: Sequence[str], is_right: Callable[[str], bool]) -> UsageError | None:
     """The complaint about quotes that were forgotten, if with them the words would be right."""
     for end in range(len(given), 1, -1):
         text, rest = " ".join(given[:end]), given[end:]
         if len(rest) <= 1 and is_right(text):
             right = " ".join(["robots", "faults", command, f'"{text}"', *rest])
-            return Unfit(f"a fault is one text; write it in quotes: {right}")
+            return UsageError(f"a fault is one text; write it in quotes: {right}")
     return None
 
 
 def _is_plan(text: str) -> bool:
     try:
         return bool(parse_lines(text))
-    except Misspelt:
+    except PlanSyntaxError:
         return False
 
 
 def _is_fault(text: str) -> bool:
     try:
         parse_fault(text)
-    except Misspelt:
+    except PlanSyntaxError:
         return False
     return True
 
@@ -84,7 +84,7 @@ def check_clear(given: Sequence[str]) -> None:
         raise unquoted_clear(given) or _surplus("WHAT", given)
 
 
-def unquoted_clear(given: Sequence[str]) -> Unfit | None:
+def unquoted_clear(given: Sequence[str]) -> UsageError | None:
     """The complaint about quotes that were forgotten around WHAT, if that is what happened."""
     return _unquoted("clear", given, _is_fault)
 
@@ -100,13 +100,13 @@ def clear_words(what: str, in_force: Iterable[PlanChange], remaining: Iterable[T
     allowed = "nothing is"
     if known:
         allowed = f"allowed is one of {', '.join(f'{fault.text()} (#{instance})' for instance, fault in known)}"
-    raise Unfit(f"WHAT: {what!r} is neither in force nor to come; {allowed}")
+    raise UsageError(f"WHAT: {what!r} is neither in force nor to come; {allowed}")
 
 
 def _asked(words: str) -> Clear | None:
     try:
         asked = parse_request(words)
-    except Misspelt:
+    except PlanSyntaxError:
         return None
     return asked if isinstance(asked, Clear) else None
 
@@ -115,7 +115,7 @@ def _known(in_force: Iterable[PlanChange], remaining: Iterable[Timed]) -> list[t
     """Each fault with its number, once. What relays are said to have met may be anything."""
     known: dict[int, Harm | Heal] = {}
     for planned in (planned for change in in_force for planned in change.faults):
-        with suppress(Misspelt):
+        with suppress(PlanSyntaxError):
             known[planned.instance] = parse_fault(planned.text)
     return sorted(
         ({dated.instance: dated.line.fault for dated in remaining} | known).items(), key=lambda named: named[0]
@@ -127,12 +127,14 @@ def _check(lines: Iterable[Line], plan: LivePlan) -> None:
     for_us = None if plan.settings is None else plan.settings.for_us
     for line in lines:
         begin_us = (plan.now_us or 0) + (line.when.start_us or 0)
-        complaint = unfit(line, len(plan.course.robots), plan.course.shards, begin_us, for_us)
+        complaint = unfit(line, len(plan.run_status.robots), plan.run_status.shards, begin_us, for_us)
         if complaint is not None:
-            raise Unfit(f"FAULT: {complaint}")
+            raise UsageError(f"FAULT: {complaint}")
 
 
 def _fitting(words: str) -> str:
     if len(words.encode()) > LONGEST_WORDS:
-        raise Unfit(f"FAULT: a request of {len(words.encode())} bytes is too long; at most {LONGEST_WORDS} are allowed")
+        raise UsageError(
+            f"FAULT: a request of {len(words.encode())} bytes is too long; at most {LONGEST_WORDS} are allowed"
+        )
     return words

@@ -10,13 +10,13 @@ from typing import Final
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from broker.streams.connection import ServerUnfit
+from broker.streams.connection import UnsupportedServer
 from deploy.commands import deal, faults, ps, relay, run, runs, simulate, stop, supervise, verify, worker
-from deploy.commands import inject as strike
+from deploy.commands import inject as inject
 from deploy.commands.output import tell
 from deploy.config.host import version
 from deploy.config.settings import INTERRUPTED
-from deploy.errors import Unable, Unfit, Unrepeatable
+from deploy.errors import EnvironmentFailure, Unrepeatable, UsageError
 from telemetry.record.folder import NoSuchRun
 
 USAGE: Final = 2
@@ -39,10 +39,10 @@ app.command(supervise.supervise, help_epilogue=supervise.EXAMPLES)
 app.command(stop.stop, help_epilogue=stop.EXAMPLES)
 app.command(faults.app)
 app.command(relay.relay, help_epilogue=relay.EXAMPLES)
-app.command(strike.kill, help_epilogue=strike.EXAMPLES)
-app.command(strike.pause, help_epilogue=strike.EXAMPLES)
-app.command(strike.resume, help_epilogue=strike.EXAMPLES)
-app.command(strike.crash, help_epilogue=strike.EXAMPLES)
+app.command(inject.kill, help_epilogue=inject.EXAMPLES)
+app.command(inject.pause, help_epilogue=inject.EXAMPLES)
+app.command(inject.resume, help_epilogue=inject.EXAMPLES)
+app.command(inject.crash, help_epilogue=inject.EXAMPLES)
 app.command(runs.runs, help_epilogue=runs.EXAMPLES)
 app.command(ps.ps, help_epilogue=ps.EXAMPLES)
 
@@ -57,9 +57,9 @@ def _code(arguments: list[str]) -> int:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _complain(_one_line(error), USAGE)
-    except (Unfit, NoSuchRun, Unrepeatable) as error:
+    except (UsageError, NoSuchRun, Unrepeatable) as error:
         return _complain(str(error), USAGE)
-    except (Unable, ServerUnfit) as error:
+    except (EnvironmentFailure, UnsupportedServer) as error:
         return _complain(str(error), ENVIRONMENT)
     except OSError as error:  # a full disk, a folder that vanished
         return _complain(str(error), ENVIRONMENT)

@@ -23,10 +23,10 @@ from deploy.attach.live_plan import (
     Coming,
     Later,
     LivePlan,
-    Outlook,
+    PlanStatus,
     Standing,
     live_plan,
-    outlook,
+    plan_status,
     remaining,
     still_to_come,
 )
@@ -93,7 +93,7 @@ class Where(Service):
     json_: Annotated[bool, Parameter(name="--json", help="Print the result as one JSON object.")] = False
 
     def plan(self, run: str | None) -> AbstractContextManager[LivePlan]:
-        """The plan of the live run that is meant. Raises NoSuchRun, Unfit, ServerUnfit, Unable."""
+        """The plan of the live run that is meant. Raises NoSuchRun, Unfit, UnsupportedServer, Unable."""
         return live_plan(find_live(self.runs, run, self.redis_url))
 
 
@@ -109,8 +109,8 @@ Surplus = Annotated[str, Parameter(allow_leading_hyphen=False, show=False)]
 def show(run: Run = None, /, *, where: Where = Where()) -> int:
     """Show what is in force and since when, and what is dated to come."""
     with where.plan(run) as plan:
-        seen = outlook(plan)
-    print_result(json_line(_outlook_row(seen)) if where.json_ else "\n".join(_outlook_lines(seen)))
+        seen = plan_status(plan)
+    print_result(json_line(_plan_status_row(seen)) if where.json_ else "\n".join(_plan_status_lines(seen)))
     return 0
 
 
@@ -215,7 +215,7 @@ def _relays(number: int) -> str:
 # What there is to see.
 
 
-def _outlook_lines(seen: Outlook) -> Iterator[str]:
+def _plan_status_lines(seen: PlanStatus) -> Iterator[str]:
     when = "before go" if seen.now_us is None else f"{_seconds(seen.now_us)} after go"
     ending = "" if seen.stop is None else f"  ending: {printable(seen.stop)}"
     yield f"run {seen.run}  {when}  {_relays(seen.shards)}{ending}"
@@ -251,7 +251,7 @@ def _seconds(microseconds: int) -> str:
     return f"{microseconds / 1e6:.1f} s"
 
 
-def _outlook_row(seen: Outlook) -> dict[str, Any]:
+def _plan_status_row(seen: PlanStatus) -> dict[str, Any]:
     """Times are seconds after go. A fault that is in force from the deal on is so since null."""
     return {
         "run": seen.run,

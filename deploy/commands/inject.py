@@ -14,7 +14,7 @@ from deploy.attach.plan_requests import set_lines, set_words
 from deploy.commands.faults import Where
 from deploy.commands.output import show
 from deploy.commands.service import Run
-from deploy.errors import Unfit
+from deploy.errors import UsageError
 from deploy.lifecycle.recording import json_line
 
 EXAMPLES: Final = """\
@@ -67,7 +67,7 @@ _Worker = Annotated[
 
 def kill(target: _Target, run: Run = None, /, *, where: Where = _HERE) -> int:
     """Kill a process of a live run, between two instructions. Its successor is what the run is there to show."""
-    return _strike(f"kill {_one(target)}", run, where)
+    return _inject(f"kill {_one(target)}", run, where)
 
 
 def pause(
@@ -82,28 +82,28 @@ def pause(
     try:
         duration = format_duration(parse_duration(for_))
     except ValueError as error:
-        raise Unfit(f"--for: {error}") from None
-    return _strike(f"pause {_one(target)} @0s+{duration}", run, where, f" for {duration}")
+        raise UsageError(f"--for: {error}") from None
+    return _inject(f"pause {_one(target)} @0s+{duration}", run, where, f" for {duration}")
 
 
 def resume(target: _Paused, run: Run = None, /, *, where: Where = _HERE) -> int:
     """Let a paused process of a live run go on before its time, whichever of the lab's pauses stopped it."""
-    return _strike(f"resume {_one(target)}", run, where)
+    return _inject(f"resume {_one(target)}", run, where)
 
 
 def crash(target: _Worker, run: Run = None, /, *, where: Where = _HERE) -> int:
     """Crash one worker of a robot in a live run; its siblings run on."""
-    return _strike(f"crash {_one(target)}", run, where)
+    return _inject(f"crash {_one(target)}", run, where)
 
 
 def _one(target: str) -> str:
     """TARGET, which must not bring further faults or times along. Raises Unfit."""
     if ";" in target or len(target.split()) > 1:
-        raise Unfit(f"TARGET: {target!r} is more than one process; several, or with a time: robots faults set")
+        raise UsageError(f"TARGET: {target!r} is more than one process; several, or with a time: robots faults set")
     return target
 
 
-def _strike(text: str, run: str | None, where: Where, for_how_long: str = "") -> int:
+def _inject(text: str, run: str | None, where: Where, for_how_long: str = "") -> int:
     lines = set_lines([text])
     with where.plan(run) as plan:
         answer = plan.ask(set_words(lines, plan))

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from broker.ports.run import Evidence
 from deploy.config.settings import LabSettings
-from deploy.errors import Unable
+from deploy.errors import EnvironmentFailure
 
 
 def in_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -44,7 +44,7 @@ def show(text: str) -> None:
         _silence(sys.stdout)
     except OSError as error:
         _silence(sys.stdout)
-        raise Unable(f"standard output: {error.strerror or error}") from None
+        raise EnvironmentFailure(f"standard output: {error.strerror or error}") from None
 
 
 def _silence(stream: TextIO) -> None:
@@ -62,4 +62,4 @@ def deliver(settings: LabSettings, evidence: Evidence) -> None:
     try:
         settings.output.write_bytes(evidence.register.secret)
     except OSError as error:
-        raise Unable(f"--output: {settings.output}: {error.strerror or error}") from None
+        raise EnvironmentFailure(f"--output: {settings.output}: {error.strerror or error}") from None

@@ -14,14 +14,14 @@ from broker.errors import Unavailable
 from broker.ports.robot import FleetRow, JournalRow
 from broker.streams.connection import check_server, connect
 from broker.streams.retry import TROUBLE
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
-from broker.streams.run.runs import read_course
-from deploy.attach.discovery import Whereabouts, find_live
+from broker.streams.run.runs import read_run_status
+from deploy.attach.discovery import RunLocation, find_live
 from deploy.commands.faults import Where
 from deploy.commands.output import in_columns, show
 from deploy.commands.service import Run
-from deploy.errors import Unable
+from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.recording import json_line
 from deploy.rq.leases import LEASE_S
 from deploy.rq.observed import JobSeen, State
@@ -47,7 +47,7 @@ _HERE: Final = Where()
 _POLICY: Final = RestartPolicy()  # what a robot obeys before it is born
 
 
-class _Fares(msgspec.Struct, frozen=True):
+class RobotStatus(msgspec.Struct, frozen=True):
     """A robot. `incarnation` is its last life, and so the number of its lives (0: none yet); so many `parts` stand in
     its journal. `worker` (RQ's name), `pid` and `host` are of the process that runs it, and `beat_s` ago that was last
     heard of. Of its `deaths` those that nobody brought about are `charged`, and `budget_left` more may be within the
@@ -71,34 +71,34 @@ def ps(run: Run = None, /, *, where: Where = _HERE) -> int:
     """Show how the robots of a live run fare.
 
     RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live."""
-    whereabouts = find_live(where.runs, run, where.redis_url)
-    with connect(whereabouts.url) as client:
+    location = find_live(where.runs, run, where.redis_url)
+    with connect(location.url) as client:
         check_server(client)
         try:
-            robots = _robots(client, whereabouts)
+            robots = _robots(client, location)
         except Unavailable as error:
-            raise Unable(f"the server of run {whereabouts.run} went away: {error}") from None
+            raise EnvironmentFailure(f"the server of run {location.run} went away: {error}") from None
     if where.json_:
-        show(json_line({"run": whereabouts.run, "robots": [msgspec.structs.asdict(robot) for robot in robots]}))
+        show(json_line({"run": location.run, "robots": [msgspec.structs.asdict(robot) for robot in robots]}))
     else:
         show("\n".join(in_columns(_HEAD, [_words(robot) for robot in robots])))
     return 0
 
 
-def _robots(client: redis.Redis, where: Whereabouts) -> list[_Fares]:
+def _robots(client: redis.Redis, where: RunLocation) -> list[RobotStatus]:
     """Raises NoSuchRun, Unavailable."""
     run = where.run
-    course = read_course(client, run)
-    if course is None:
+    run_status = read_run_status(client, run)
+    if run_status is None:
         raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
-    jobs = look(client, run, course.robots)
-    desk, rows, now_us = StreamDesk(client, run), StreamFleetLog(client, run).rows(), _server_us(client)
-    return [_fares(job, desk.journal(job.robot), rows, now_us) for job in jobs]
+    jobs = look(client, run, run_status.robots)
+    run_control, rows, now_us = StreamRunControl(client, run), StreamFleetLog(client, run).rows(), _server_us(client)
+    return [_robot_status(job, run_control.journal(job.robot), rows, now_us) for job in jobs]
 
 
-def _fares(job: JobSeen, journal: list[JournalRow], rows: list[FleetRow], now_us: int) -> _Fares:
+def _robot_status(job: JobSeen, journal: list[JournalRow], rows: list[FleetRow], now_us: int) -> RobotStatus:
     times = charged(rows, job.robot)
-    return _Fares(
+    return RobotStatus(
         robot=job.robot,
         state=job.state,
         incarnation=journal[-1].incarnation if journal else 0,
@@ -130,7 +130,7 @@ def _server_us(client: redis.Redis) -> int:
     return int(seconds) * 1_000_000 + int(microseconds)
 
 
-def _words(robot: _Fares) -> tuple[str, ...]:
+def _words(robot: RobotStatus) -> tuple[str, ...]:
     beat = "-" if robot.beat_s is None else f"{robot.beat_s:.1f} s ago"
     where = (printable(robot.worker) or "-", str(robot.pid or "-"), printable(robot.host) or "-")
     life = (robot.robot, robot.state, str(robot.incarnation), str(robot.parts))

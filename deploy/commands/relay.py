@@ -8,15 +8,15 @@ from cyclopts import Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
-from broker.streams.run.runs import read_course
+from broker.streams.run.runs import read_run_status
 from deploy.attach.context import read_terms
-from deploy.attach.discovery import Whereabouts, is_alive
+from deploy.attach.discovery import RunLocation, is_alive
 from deploy.commands.output import tell
 from deploy.commands.service import Service, reached, serve
 from deploy.config.settings import INTERRUPTED
-from deploy.errors import NoPapers, Unable, Unfit
-from deploy.fleet.relay_main import volunteer
-from deploy.processes.signals import Endings
+from deploy.errors import EnvironmentFailure, NoMetadata, UsageError
+from deploy.fleet.relay_main import standby
+from deploy.processes.signals import ShutdownSignals
 from telemetry.events import AnyEvent, RelayDeposed, RelayResumed
 from telemetry.record.folder import NoSuchRun
 
@@ -44,51 +44,51 @@ def relay(
 
     Stands by until then, and leaves when the run is stopped, or with Ctrl-C. RUN is an id, a unique prefix, a folder or
     `latest`; by default the newest run that is live, or on a server that is named the next that is dealt there."""
-    with Endings() as endings:
-        serve(service, run, stay, endings, lambda where: _relay(where, shard, endings))
-    return INTERRUPTED if endings.reason == "interrupted" else 0
+    with ShutdownSignals() as shutdown:
+        serve(service, run, stay, shutdown, lambda where: _relay(where, shard, shutdown))
+    return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _relay(where: Whereabouts, shard: int | None, endings: Endings) -> None:
-    """For one run. Raises NoSuchRun, Unfit, Unable, ServerUnfit."""
+def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> None:
+    """For one run. Raises NoSuchRun, Unfit, Unable, UnsupportedServer."""
     try:
         with reached(where.url) as client:
             terms = read_terms(client, where.run)
         wanted = _wanted(where.run, terms.shards, shard)
         tell(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
-        volunteer(where.url, where.run, wanted, terms.seed, lambda: _is_to_leave(where, endings), _report)
-    except (RunGone, NoPapers):
+        standby(where.url, where.run, wanted, terms.seed, lambda: _is_to_leave(where, shutdown), _report)
+    except (RunGone, NoMetadata):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or none of ours") from None
     except Unavailable as error:
         if _is_held(where):
-            raise Unable(f"run {where.run} cannot be relayed any more: {error}") from None
+            raise EnvironmentFailure(f"run {where.run} cannot be relayed any more: {error}") from None
         tell(f"run {where.run} is over, its server does not hold it any more")
         return
-    if endings.reason is not None:
+    if shutdown.reason is not None:
         tell(f"run {where.run}: left")
     else:
         wait = "" if where.parent is not None else "--wait "
         tell(f"run {where.run} is over; judge it with: robots verify {wait}{where.run}")
 
 
-def _is_held(where: Whereabouts) -> bool:
+def _is_held(where: RunLocation) -> bool:
     """Whether the server still holds the run. Raises Unable."""
     try:
         with connect(where.url) as client:
-            return read_course(client, where.run) is not None
+            return read_run_status(client, where.run) is not None
     except Unavailable as error:
-        raise Unable(f"the run's server is gone: {error}") from None
+        raise EnvironmentFailure(f"the run's server is gone: {error}") from None
 
 
-def _is_to_leave(where: Whereabouts, endings: Endings) -> bool:
+def _is_to_leave(where: RunLocation, shutdown: ShutdownSignals) -> bool:
     """Somebody wants it, or the run's server has ended with its parent; any other server comes back."""
-    return endings.reason is not None or (where.parent is not None and not is_alive(where.parent))
+    return shutdown.reason is not None or (where.parent is not None and not is_alive(where.parent))
 
 
 def _wanted(run: str, shards: int, shard: int | None) -> tuple[int, ...]:
     """Raises Unfit."""
     if shard is not None and shard not in range(shards):
-        raise Unfit(f"--shard: {shard} is no shard of run {run}; allowed is 0 to {shards - 1}")
+        raise UsageError(f"--shard: {shard} is no shard of run {run}; allowed is 0 to {shards - 1}")
     return tuple(range(shards)) if shard is None else (shard,)
 
 

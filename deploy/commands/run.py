@@ -13,17 +13,17 @@ from broker.errors import Unavailable
 from broker.faults.schedule import Schedule
 from broker.faults.syntax import format_duration
 from deploy import STARTED_S
-from deploy.attach.context import papers_of
+from deploy.attach.context import metadata_of
 from deploy.commands.output import deliver, show, tell
-from deploy.config.experiment import Prepared, prepare
+from deploy.config.experiment import Experiment, prepare
 from deploy.config.host import demand_linux, demand_records, version
-from deploy.config.settings import INTERRUPTED, MOST_LIVE, Delivery, Experiment, LabSettings, given
-from deploy.errors import Unable
+from deploy.config.settings import INTERRUPTED, MOST_LIVE, Delivery, ExperimentOptions, LabSettings, given
+from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.live_run import LiveRun, Outcome
 from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, settings_row
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server, server_for
-from deploy.processes.signals import Endings
+from deploy.processes.signals import ShutdownSignals
 from telemetry.clock import SystemClock
 from telemetry.console import verdict_lines
 from telemetry.handlers.counters import Counters
@@ -56,30 +56,30 @@ class Manner:
 
 def run(
     *,
-    experiment: Experiment = Experiment(),  # noqa: B008  (frozen values)
+    options: ExperimentOptions = ExperimentOptions(),  # noqa: B008  (frozen values)
     delivery: Delivery = Delivery(),  # noqa: B008
     manner: Manner = Manner(),
 ) -> int:
     """Run the lab: real RQ workers, a real server, one secret; then judge what held."""
-    prepared = prepare(given(experiment, delivery, manner), most_robots=MOST_LIVE)
+    experiment = prepare(given(options, delivery, manner), most_robots=MOST_LIVE)
     demand_linux()
-    demand_records(prepared.settings.runs_dir)
-    with Endings() as endings:
+    demand_records(experiment.settings.runs_dir)
+    with ShutdownSignals() as shutdown:
         janitor = Janitor.hire()
         try:
-            with server_for(prepared.settings.redis_url, janitor) as server:
-                return _run(prepared, server, janitor, endings)
+            with server_for(experiment.settings.redis_url, janitor) as server:
+                return _run(experiment, server, janitor, shutdown)
         except Unavailable as error:
-            raise Unable(f"the server went away: {error}") from None
+            raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
             janitor.dismiss()
 
 
-def _run(prepared: Prepared, server: Server, janitor: Janitor, endings: Endings) -> int:
-    settings, deal = prepared.settings, prepared.deal
+def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: ShutdownSignals) -> int:
+    settings, deal = experiment.settings, experiment.deal
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
-    row = settings_row(run_id, "run", version(), prepared)
+    row = settings_row(run_id, "run", version(), experiment)
     dealt = deal.record()
     open_record(record, row, dealt)
     clock = SystemClock()
@@ -89,7 +89,7 @@ def _run(prepared: Prepared, server: Server, janitor: Janitor, endings: Endings)
     progress.say(
         f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
     )
-    settled_us = Schedule(prepared.plan, settings.for_).settled_us
+    settled_us = Schedule(experiment.plan, settings.for_).settled_us
     if settled_us > settings.for_:
         progress.say(f"goes on until {format_duration(settled_us)} after go at least: so long is its plan")
     with Recorder(record.folder / "events.jsonl") as recorder:
@@ -99,8 +99,8 @@ def _run(prepared: Prepared, server: Server, janitor: Janitor, endings: Endings)
             progress.look(view, clock.wall_us(), away_s)
 
         pipeline = Pipeline(counters, recorder, progress)
-        papers = papers_of(row, dealt)
-        outcome = LiveRun(run_id, prepared, papers, server, janitor, endings, record, pipeline, look).run()
+        metadata = metadata_of(row, dealt)
+        outcome = LiveRun(run_id, experiment, metadata, server, janitor, shutdown, record, pipeline, look).run()
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     return _close(settings, record, row, outcome)
 
@@ -125,7 +125,7 @@ def _close(settings: LabSettings, record: Record, row: dict[str, object], outcom
             show("\n".join(next_lines(settings, record.folder.name)))
     try:
         deliver(settings, outcome.evidence)
-    except Unable as error:
+    except EnvironmentFailure as error:
         if outcome.ended != "interrupted":
             raise
         tell(f"robots: {error}")  # to have been interrupted comes first

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from deploy.attach.discovery import LIVE, find_live
 from deploy.commands.output import in_columns, show
-from deploy.errors import Unable
+from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.recording import json_line
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
@@ -112,7 +112,7 @@ def _live_state(path: Path) -> str | None:
         find_live(path.parent, path.name, None)
     except NoSuchRun:
         return None
-    except Unable:
+    except EnvironmentFailure:
         return "unreachable"
     return "live"
 

@@ -17,16 +17,16 @@ from cyclopts import Parameter
 
 from broker.errors import Unavailable
 from broker.streams.connection import check_server, connect, parse_url
-from deploy.attach.discovery import Whereabouts, find_live, newest_on
+from deploy.attach.discovery import RunLocation, find_live, newest_on
 from deploy.commands.output import tell
-from deploy.errors import Unable, Unfit
-from deploy.processes.signals import Endings
+from deploy.errors import EnvironmentFailure, UsageError
+from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun
 
 _ASK_S: Final = 0.5  # between two looks whether a run was dealt
 
 
-class RunLost(Unable):
+class RunLost(EnvironmentFailure):
     """The run's server does not hold it any more, and it was not stopped; the message is one line."""
 
 
@@ -54,17 +54,17 @@ class Service:
 
 
 def serve(
-    service: Service, run: str | None, is_staying: bool, endings: Endings, do: Callable[[Whereabouts], None]
+    service: Service, run: str | None, is_staying: bool, shutdown: ShutdownSignals, do: Callable[[RunLocation], None]
 ) -> None:
     """`do` something for the run that is meant. On a server that is named, and with no run named, that is the next one
     that is dealt there if none is live yet; and with `is_staying`, all that follow too, one after the other, also after
     one that is lost or cannot be served.
 
-    Raises NoSuchRun, RunLost, Unfit, ServerUnfit, Unable.
+    Raises NoSuchRun, RunLost, Unfit, UnsupportedServer, Unable.
     """
     served: list[str] = []
     is_staying = is_staying and run is None and service.redis_url is not None
-    while (where := await_live(service, run, endings, served)) is not None:
+    while (where := await_live(service, run, shutdown, served)) is not None:
         served.append(where.run)
         try:
             do(where)
@@ -72,19 +72,19 @@ def serve(
             if not is_staying:
                 raise
             tell(str(error))
-        if not is_staying or endings.reason is not None:
+        if not is_staying or shutdown.reason is not None:
             return
 
 
 def await_live(
-    service: Service, run: str | None, endings: Endings, but: Collection[str] = (), newest: Newest = newest_on
-) -> Whereabouts | None:
+    service: Service, run: str | None, shutdown: ShutdownSignals, but: Collection[str] = (), newest: Newest = newest_on
+) -> RunLocation | None:
     """The live run that is meant. Where that is the newest on a server that is named, one is waited for that is none of
-    `but`; None when somebody wants an end before. Raises NoSuchRun, Unfit, ServerUnfit, Unable."""
+    `but`; None when somebody wants an end before. Raises NoSuchRun, Unfit, UnsupportedServer, Unable."""
     if run is not None or service.redis_url is None:
         return find_live(service.runs, run, service.redis_url)
     with reached(service.redis_url) as client:
-        while (name := _next_run(client, but, endings, newest)) is not None:
+        while (name := _next_run(client, but, shutdown, newest)) is not None:
             with suppress(NoSuchRun):  # removed since
                 return find_live(service.runs, name, service.redis_url)
     return None
@@ -92,27 +92,27 @@ def await_live(
 
 @contextmanager
 def reached(url: str) -> Iterator[redis.Redis]:
-    """A client of the server at `url`, which was looked at. Raises Unfit, ServerUnfit."""
+    """A client of the server at `url`, which was looked at. Raises Unfit, UnsupportedServer."""
     try:
         parse_url(url)
     except ValueError as error:
-        raise Unfit(f"--redis-url: {error}") from None
+        raise UsageError(f"--redis-url: {error}") from None
     with connect(url) as client:
         check_server(client)
         yield client
 
 
-def pause(endings: Endings, seconds: float) -> None:
+def pause(shutdown: ShutdownSignals, seconds: float) -> None:
     """Wait, but not longer than until somebody wants an end."""
-    select.select([endings.ear], [], [], seconds)
-    endings.drain()
+    select.select([shutdown.read_end], [], [], seconds)
+    shutdown.drain()
 
 
-def _next_run(client: redis.Redis, but: Collection[str], endings: Endings, newest: Newest) -> str | None:
+def _next_run(client: redis.Redis, but: Collection[str], shutdown: ShutdownSignals, newest: Newest) -> str | None:
     """The newest run, once there is one that is none of `but`; None when somebody wants an end before. A server that
     goes away comes back."""
     is_told = False
-    while endings.reason is None:
+    while shutdown.reason is None:
         run = None
         with suppress(Unavailable):
             run = newest(client)
@@ -121,5 +121,5 @@ def _next_run(client: redis.Redis, but: Collection[str], endings: Endings, newes
         if not is_told:
             tell("no run is live on the server that is not recorded or served; waiting for one to be dealt")
             is_told = True
-        pause(endings, _ASK_S)
+        pause(shutdown, _ASK_S)
     return None

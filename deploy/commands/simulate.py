@@ -8,9 +8,9 @@ from typing import Final
 from deploy.commands.output import deliver, show, tell
 from deploy.config.experiment import prepare
 from deploy.config.host import demand_records, version
-from deploy.config.settings import INTERRUPTED, Delivery, Experiment, given
+from deploy.config.settings import INTERRUPTED, Delivery, ExperimentOptions, given
 from deploy.lifecycle.recording import close_record, json_line, open_record, settings_row
-from deploy.processes.signals import Endings
+from deploy.processes.signals import ShutdownSignals
 from robots.simulation.simulate import Look, digest_of
 from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines
@@ -30,20 +30,20 @@ Examples:
 """
 
 
-def simulate(*, experiment: Experiment = Experiment(), delivery: Delivery = Delivery()) -> int:  # noqa: B008  (frozen)
+def simulate(*, options: ExperimentOptions = ExperimentOptions(), delivery: Delivery = Delivery()) -> int:  # noqa: B008  (frozen)
     """Run the same robots in virtual time: one seed, one history, bit for bit."""
-    prepared = prepare(given(experiment, delivery))
-    settings = prepared.settings
+    experiment = prepare(given(options, delivery))
+    settings = experiment.settings
     demand_records(settings.runs_dir)
     run = new_run_id(settings.runs_dir)
-    with Endings() as endings:
-        look = _progress(endings)
-        outcome = run_simulation(run, prepared.deal, prepared.terms, prepared.plan, prepared.bounds, look)
+    with ShutdownSignals() as shutdown:
+        look = _progress(shutdown)
+        outcome = run_simulation(run, experiment.deal, experiment.terms, experiment.plan, experiment.bounds, look)
     record = Record.create(settings.runs_dir, run)
-    row = settings_row(run, "simulate", version(), prepared)
+    row = settings_row(run, "simulate", version(), experiment)
     row["ended"] = outcome.ended
     row["seconds"] = {"born": outcome.born_us / 1e6, "total": outcome.total_us / 1e6}
-    open_record(record, row, prepared.deal.record())
+    open_record(record, row, experiment.deal.record())
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(recorder)
         for stamped in outcome.events:
@@ -58,7 +58,7 @@ def simulate(*, experiment: Experiment = Experiment(), delivery: Delivery = Deli
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 
-def _progress(endings: Endings) -> Look:
+def _progress(shutdown: ShutdownSignals) -> Look:
     """Tells on stderr where a long simulation stands, at most once a second, and passes on a wish to end."""
     told = time.monotonic()
 
@@ -67,6 +67,6 @@ def _progress(endings: Endings) -> Look:
         if time.monotonic() - told >= 1:
             told = time.monotonic()
             tell(progress_line(view, now_us / 1e6))
-        return endings.reason
+        return shutdown.reason
 
     return look

@@ -8,12 +8,12 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from broker.errors import RunGone, Unavailable
-from broker.streams.run.control import StreamDesk
-from broker.streams.run.runs import read_course
+from broker.streams.run.control import StreamRunControl
+from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import find_live
 from deploy.commands.output import show
 from deploy.commands.service import Run, Service, reached
-from deploy.errors import Unable, Unfit
+from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import ROBOTS_END_S, forget_run, succeeding
 from deploy.rq.queue import look
 from telemetry.record.folder import NoSuchRun
@@ -45,16 +45,16 @@ def stop(
     folder or `latest`; by default the newest run that is live."""
     where = find_live(service.runs, run, service.redis_url)
     if forget and where.parent is not None:
-        raise Unfit(f"--forget: run {where.run} has a parent here, which records it and then removes it itself")
+        raise UsageError(f"--forget: run {where.run} has a parent here, which records it and then removes it itself")
     with reached(where.url) as client:
         try:
-            course = read_course(client, where.run)
-            if course is None:
+            run_status = read_run_status(client, where.run)
+            if run_status is None:
                 raise RunGone
-            if course.stop is None:
-                StreamDesk(client, where.run).order("stop", b"stopped")
+            if run_status.stop is None:
+                StreamRunControl(client, where.run).order("stop", b"stopped")
             deadline = time.monotonic() + ROBOTS_END_S
-            while any(job.state == "running" for job in look(client, where.run, course.robots)):
+            while any(job.state == "running" for job in look(client, where.run, run_status.robots)):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(_LOOK_S)
@@ -64,6 +64,6 @@ def stop(
         except RunGone:
             raise NoSuchRun(f"run {where.run} is gone from its server") from None
         except Unavailable as error:
-            raise Unable(f"the server of run {where.run} went away: {error}") from None
-    show(f"run {where.run}: {'stopped' if course.stop is None else 'was stopped before'}{' and removed' * forget}")
+            raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
+    show(f"run {where.run}: {'stopped' if run_status.stop is None else 'was stopped before'}{' and removed' * forget}")
     return 0

@@ -11,15 +11,15 @@ from cyclopts import Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
-from deploy.attach.context import read_brief, vantage_on
-from deploy.attach.discovery import Whereabouts
+from deploy.attach.context import context_on, read_run_info
+from deploy.attach.discovery import RunLocation
 from deploy.commands.output import tell
 from deploy.commands.service import RunLost, Service, pause, serve
 from deploy.config.settings import INTERRUPTED
-from deploy.errors import NoPapers, Unable
+from deploy.errors import EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
-from deploy.processes.signals import Endings
-from deploy.supervisor.injector import LiveVictims, NoChildren
+from deploy.processes.signals import ShutdownSignals
+from deploy.supervisor.injector import LiveInjector, NoChildren
 from deploy.supervisor.supervisor import LOST, Look, RunSupervisor
 from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
@@ -37,16 +37,16 @@ Examples:
 _SERVICE: Final = Service()
 
 
-class _NoStaff:
+class _NoLocalProcesses:
     """Nobody is at hand: all who work run elsewhere."""
 
     is_whole = True
 
-    def __init__(self, endings: Endings) -> None:
-        self._endings = endings
+    def __init__(self, shutdown: ShutdownSignals) -> None:
+        self._shutdown = shutdown
 
-    def attend(self, timeout_s: float, _ear: int) -> None:
-        pause(self._endings, timeout_s)
+    def attend(self, timeout_s: float, _read_end: int) -> None:
+        pause(self._shutdown, timeout_s)
 
 
 def supervise(
@@ -61,39 +61,44 @@ def supervise(
     Says go when the robots are born, queues again those of dead RQ workers, lets new ones join when some are idle,
     plays the fault plan, and says stop. Leaves when the run is over, or with Ctrl-C, and the run goes on. RUN is an id
     or a unique prefix; by default the newest run on the server, or the next that is dealt there."""
-    with Endings() as endings:
-        serve(service, run, stay, endings, lambda where: _supervise(where, endings))
-    return INTERRUPTED if endings.reason == "interrupted" else 0
+    with ShutdownSignals() as shutdown:
+        serve(service, run, stay, shutdown, lambda where: _supervise(where, shutdown))
+    return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _supervise(where: Whereabouts, endings: Endings) -> None:
+def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
     """One run, to its end or ours. Raises NoSuchRun, RunLost, Unable."""
     with connect(where.url) as client:
         try:
-            brief = read_brief(client, where.run)
+            info = read_run_info(client, where.run)
             if is_stopped(client, where.run):
                 tell(f"run {where.run} is over; {_how_to_judge(where)}")
                 return
             progress = Progress(tell)
-            vantage = vantage_on(client, brief, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
-            victims = LiveVictims(vantage, NoChildren(), is_mortal=True)
-            supervisor = RunSupervisor(vantage, _NoStaff(endings), victims, endings, _showing(progress))
+            context = context_on(client, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
+            injector = LiveInjector(context, NoChildren(), is_mortal=True)
+            supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, _showing(progress))
             tell(f"run {where.run}: supervising it, or standing by")
             reason = supervisor.supervise()
-            if endings.reason is not None:
+            if shutdown.reason is not None:
                 with suppress(RunGone, Unavailable):  # the lease runs out by itself
                     supervisor.leave()
                 tell(f"run {where.run}: left; it goes on")
             else:
-                _end(where, supervisor, reason, brief.terms.seed, client, endings)
-        except (RunGone, NoPapers) as error:
+                _end(where, supervisor, reason, info.terms.seed, client, shutdown)
+        except (RunGone, NoMetadata) as error:
             raise _lost(where.run) if isinstance(error, RunGone) else NoSuchRun(str(error)) from None
         except Unavailable as error:
-            raise Unable(f"the server of run {where.run} went away: {error}") from None
+            raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
 
 
 def _end(
-    where: Whereabouts, supervisor: RunSupervisor, reason: str, seed: int, client: redis.Redis, endings: Endings
+    where: RunLocation,
+    supervisor: RunSupervisor,
+    reason: str,
+    seed: int,
+    client: redis.Redis,
+    shutdown: ShutdownSignals,
 ) -> None:
     """Of several supervisors, the one that leads sees to an end in order."""
     if reason == LOST:
@@ -101,7 +106,7 @@ def _end(
     if supervisor.is_leading:
         supervisor.stop(reason)
         with suppress(RunGone):  # somebody was faster
-            close(client, where.url, where.run, seed, lambda: endings.reason is None, tell)
+            close(client, where.url, where.run, seed, lambda: shutdown.reason is None, tell)
             supervisor.leave()
     tell(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
@@ -111,7 +116,7 @@ def _showing(progress: Progress) -> Look:
     return lambda view, away_s: progress.look(view, clock.wall_us(), away_s)
 
 
-def _how_to_judge(where: Whereabouts) -> str:
+def _how_to_judge(where: RunLocation) -> str:
     if where.parent is not None:
         return f"judge it with: robots verify {where.run}"
     return f"record and judge it with: robots verify --wait {where.run}"

@@ -10,18 +10,18 @@ import redis
 from cyclopts import Parameter
 
 from broker.errors import RunGone, Unavailable
-from broker.streams.run.control import StreamDesk
-from deploy.attach.context import read_brief, read_papers
-from deploy.attach.discovery import Whereabouts, find_live, is_alive, newest_unrecorded
+from broker.streams.run.control import StreamRunControl
+from deploy.attach.context import read_metadata, read_run_info
+from deploy.attach.discovery import RunLocation, find_live, is_alive, newest_unrecorded
 from deploy.attach.events import RunEvents
 from deploy.commands.output import show, tell
 from deploy.commands.service import Service, await_live, pause, reached
 from deploy.config.host import demand_records
 from deploy.config.settings import INTERRUPTED
-from deploy.errors import NoPapers, Unable, Unfit
+from deploy.errors import EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import json_line, shown_folder
-from deploy.processes.signals import Endings
+from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.supervisor import LOST
 from telemetry.clock import SystemClock
 from telemetry.console import verdict_lines
@@ -58,18 +58,18 @@ def verify(
     any host that reaches its server, and one that was dealt with `robots deal` is recorded here then; by default the
     newest that is live, or that has just ended."""
     if forget and not wait:
-        raise Unfit("--forget: goes with --wait; `robots stop RUN --forget` removes a run without a record")
+        raise UsageError("--forget: goes with --wait; `robots stop RUN --forget` removes a run without a record")
     if not wait or _is_over(service, run):
         if forget:
             _forget(service, str(run))
         return _judge(service, run or "latest", json_)
-    with Endings() as endings:
-        where = await_live(service, run, endings, newest=lambda client: newest_unrecorded(client, service.runs))
+    with ShutdownSignals() as shutdown:
+        where = await_live(service, run, shutdown, newest=lambda client: newest_unrecorded(client, service.runs))
         if where is None:
             return INTERRUPTED
         if where.parent is not None:
-            return _await_parent(service, where, where.parent, endings, json_)
-        return _record(service, where, endings, forget, json_)
+            return _await_parent(service, where, where.parent, shutdown, json_)
+        return _record(service, where, shutdown, forget, json_)
 
 
 def _is_over(service: Service, run: str | None) -> bool:
@@ -85,14 +85,16 @@ def _is_over(service: Service, run: str | None) -> bool:
 
 
 def _forget(service: Service, run: str) -> None:
-    """Remove a run that is recorded here already, if its server still holds it. Raises Unfit, ServerUnfit, Unable."""
+    """Remove a run that is recorded here already, if its server still holds it. Raises Unfit, UnsupportedServer,
+    Unable.
+    """
     with suppress(NoSuchRun):
         where = find_live(service.runs, run, service.redis_url)
         with reached(where.url) as client:
             try:
                 forget_run(client, where.run)
             except Unavailable as error:
-                raise Unable(f"the server of run {where.run} went away: {error}") from None
+                raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
             except RunGone:
                 pass
 
@@ -108,36 +110,38 @@ def _judge(service: Service, run: str, is_json: bool) -> int:
 def _goes_on(folder: Path) -> bool:
     try:
         find_live(folder.parent, folder.name, None)
-    except (NoSuchRun, Unable):
+    except (NoSuchRun, EnvironmentFailure):
         return False
     return True
 
 
-def _await_parent(service: Service, where: Whereabouts, parent: int, endings: Endings, is_json: bool) -> int:
+def _await_parent(service: Service, where: RunLocation, parent: int, shutdown: ShutdownSignals, is_json: bool) -> int:
     """Its own parent records the run; it judges it last of all, or is killed before that."""
     tell(f"run {where.run}: waiting for its end")
     while not (service.runs / where.run / "verdict.json").exists() and is_alive(parent):
-        pause(endings, _PARENT_LOOK_S)
-        if endings.reason is not None:
+        pause(shutdown, _PARENT_LOOK_S)
+        if shutdown.reason is not None:
             return INTERRUPTED
     return _judge(service, where.run, is_json)
 
 
-def _record(service: Service, where: Whereabouts, endings: Endings, is_to_be_forgotten: bool, is_json: bool) -> int:
-    """See the run to its end, and record it. Raises NoSuchRun, Unable, ServerUnfit."""
+def _record(
+    service: Service, where: RunLocation, shutdown: ShutdownSignals, is_to_be_forgotten: bool, is_json: bool
+) -> int:
+    """See the run to its end, and record it. Raises NoSuchRun, Unable, UnsupportedServer."""
     run = where.run
     _demand_place(service.runs, run)
     with reached(where.url) as client:
         try:
-            result = _see_to_its_end(client, where, service.runs, endings, is_to_be_forgotten)
-        except NoPapers as error:
+            result = _see_to_its_end(client, where, service.runs, shutdown, is_to_be_forgotten)
+        except NoMetadata as error:
             raise NoSuchRun(str(error)) from None
         except RunGone:
             if not is_recorded(service.runs, run):
                 raise NoSuchRun(f"run {run} is gone") from None
             return _judge(service, run, is_json)  # another has recorded it here, and removed it
         except Unavailable as error:
-            raise Unable(f"the server of run {run} went away: {error}") from None
+            raise EnvironmentFailure(f"the server of run {run} went away: {error}") from None
     if result is None:
         tell(f"run {run}: left; it goes on, or is still to be recorded")
         return INTERRUPTED
@@ -149,48 +153,50 @@ def _demand_place(runs: Path, run: str) -> None:
     demand_records(runs)
     folder = runs / run
     if folder.is_dir() and any(folder.iterdir()) and not is_recorded(runs, run):
-        raise Unfit(f"--runs-dir: {folder} was begun by somebody else and never judged; move it, or record elsewhere")
+        raise UsageError(
+            f"--runs-dir: {folder} was begun by somebody else and never judged; move it, or record elsewhere"
+        )
 
 
 def _see_to_its_end(
-    client: redis.Redis, where: Whereabouts, runs: Path, endings: Endings, is_to_be_forgotten: bool
+    client: redis.Redis, where: RunLocation, runs: Path, shutdown: ShutdownSignals, is_to_be_forgotten: bool
 ) -> Result | None:
-    """None when a person did not wait for it. Raises RunGone, NoPapers, Unavailable."""
+    """None when a person did not wait for it. Raises RunGone, NoMetadata, Unavailable."""
     run = where.run
 
     def is_wanted() -> bool:
-        return endings.reason is None
+        return shutdown.reason is None
 
-    papers = read_papers(StreamDesk(client, run), run)
+    metadata = read_metadata(StreamRunControl(client, run), run)
     tell(f"run {run}: waiting for its end")
-    ended = _end_of(client, run, endings)
+    ended = _end_of(client, run, shutdown)
     if ended is None:
         return None
     if ended == LOST:
-        return record_run(client, run, runs, papers, ended)
+        return record_run(client, run, runs, metadata, ended)
     with succeeding(client, run, is_wanted):
         if is_wanted():
-            close(client, where.url, run, read_brief(client, run).terms.seed, is_wanted, tell)
+            close(client, where.url, run, read_run_info(client, run).terms.seed, is_wanted, tell)
         if not is_wanted():
             return None
-        result = record_run(client, run, runs, papers, ended)
+        result = record_run(client, run, runs, metadata, ended)
         if is_to_be_forgotten:
             forget_run(client, run)
         return result
 
 
-def _end_of(client: redis.Redis, run: str, endings: Endings) -> str | None:
+def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | None:
     """How the run ended; None when a person did not wait for it."""
     progress, clock = Progress(tell), SystemClock()
     events = RunEvents(client, run, "", Pipeline(progress))
 
     def look(away_s: float) -> bool:
         progress.look(events.view, clock.wall_us(), away_s)
-        pause(endings, 0)
-        return endings.reason is None
+        pause(shutdown, 0)
+        return shutdown.reason is None
 
     try:
-        return await_end(events, StreamDesk(client, run), look)
+        return await_end(events, StreamRunControl(client, run), look)
     except RunGone:
         tell(f"run {run}: the server came back without it")
         return LOST

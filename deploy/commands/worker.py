@@ -11,9 +11,9 @@ from deploy.commands.output import tell
 from deploy.commands.service import Service, reached
 from deploy.config.host import demand_linux
 from deploy.config.settings import INTERRUPTED
-from deploy.errors import Unable, Unfit
+from deploy.errors import EnvironmentFailure, UsageError
 from deploy.fleet.worker_group import WorkerGroup
-from deploy.processes.signals import Endings
+from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
@@ -42,16 +42,16 @@ def worker(
     or SIGTERM, its robots handed back; and with the run, if that has a server of its own."""
     demand_linux()
     if not 1 <= count <= MOST:
-        raise Unfit(f"--count: {count} is outside of what is allowed: 1 to {MOST}")
+        raise UsageError(f"--count: {count} is outside of what is allowed: 1 to {MOST}")
     run, url = (None, service.redis_url) if service.redis_url else _live(service)
     with reached(url):
         pass  # it answers
-    with Endings() as endings:
+    with ShutdownSignals() as shutdown:
         tell(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
-        left = WorkerGroup(url, count, tell).run(endings, lambda: run is not None and not _is_live(service, run))
-    if endings.reason is None and not left:
-        raise Unable("no RQ worker is left")
-    return INTERRUPTED if endings.reason == "interrupted" else 0
+        left = WorkerGroup(url, count, tell).run(shutdown, lambda: run is not None and not _is_live(service, run))
+    if shutdown.reason is None and not left:
+        raise EnvironmentFailure("no RQ worker is left")
+    return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
 def _live(service: Service) -> tuple[str, str]:

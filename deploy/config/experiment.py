@@ -25,19 +25,19 @@ from broker.faults.grammar import MOST_LINES, PRESETS, Line, lines_of, parse_lin
 from broker.faults.process_faults import ProcessFault
 from broker.faults.schedule import FOREVER_US, Schedule, Timed, amend, timed
 from broker.faults.scheduler import SHORT_PLAN, is_short
-from broker.faults.syntax import LONGEST_TEXT, Misspelt, format_duration
+from broker.faults.syntax import LONGEST_TEXT, PlanSyntaxError, format_duration
 from deploy.config.repeat import recorded_plan, recorded_secret
 from deploy.config.settings import (
-    DEED_SHORTHANDS,
     DEFAULT_SECRET,
     EXPERIMENT,
     LARGEST_SECRET,
     MOST_ROBOTS,
+    PROCESS_FAULT_SHORTHANDS,
     SHORTHANDS,
     LabSettings,
     load_settings,
 )
-from deploy.errors import Unfit
+from deploy.errors import UsageError
 from robots.run.deal import Deal, Terms
 from robots.run.stop_rule import Bounds
 from robots.secret import BadSecret
@@ -75,21 +75,21 @@ def load_deal(settings: LabSettings) -> Deal:
     """The secret that is set, dealt. Raises Unfit."""
     option, content = _secret_bytes(settings)
     if len(content) > LARGEST_SECRET:
-        raise Unfit(f"{option}: more than {LARGEST_SECRET} bytes; at most that many are allowed")
+        raise UsageError(f"{option}: more than {LARGEST_SECRET} bytes; at most that many are allowed")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Unfit(f"{option}: byte {error.start} is not UTF-8; only UTF-8 text is allowed") from None
+        raise UsageError(f"{option}: byte {error.start} is not UTF-8; only UTF-8 text is allowed") from None
     try:
         return Deal(text, settings.robots, settings.copies, settings.seed)
     except BadSecret as bad:
-        raise Unfit(f"{option}: {bad}") from None
+        raise UsageError(f"{option}: {bad}") from None
 
 
 def _secret_bytes(settings: LabSettings) -> tuple[str, bytes]:
     """The secret, and the option that it came from."""
     if settings.secret is not None and settings.secret_file is not None:
-        raise Unfit("--secret and --secret-file: only one of them is allowed")
+        raise UsageError("--secret and --secret-file: only one of them is allowed")
     if settings.secret is not None:
         return "--secret", settings.secret.encode("utf-8", "surrogateescape")
     if settings.again is not None and settings.secret_file is None:
@@ -99,12 +99,12 @@ def _secret_bytes(settings: LabSettings) -> tuple[str, bytes]:
     try:
         if settings.secret_file == "-":  # noqa: S105  the name for standard input
             if sys.stdin is None:
-                raise Unfit("--secret-file: standard input is closed")
+                raise UsageError("--secret-file: standard input is closed")
             return "--secret-file", sys.stdin.buffer.read(LARGEST_SECRET + 1)
         with Path(settings.secret_file).open("rb") as file:
             return "--secret-file", file.read(LARGEST_SECRET + 1)
     except OSError as error:
-        raise Unfit(f"--secret-file: {settings.secret_file}: {error.strerror or error}") from None
+        raise UsageError(f"--secret-file: {settings.secret_file}: {error.strerror or error}") from None
 
 
 _GRACE_US: Final = 30_000_000  # the limit's distance from the end of `--for` and plan, when no limit is set
@@ -126,7 +126,7 @@ def load_plan(settings: LabSettings) -> list[Timed]:
         begin_us = planned.line.when.start_us or 0
         complaint = unfit(planned.line, settings.robots, settings.relays, begin_us, settings.for_)
         if complaint is not None:
-            raise Unfit(f"fault {complaint}")
+            raise UsageError(f"fault {complaint}")
     return plan
 
 
@@ -158,8 +158,8 @@ def _amended(base: Iterable[Line], more: Sequence[Line]) -> list[Line]:
     return amend(base, more)
 
 
-def _too_long() -> Unfit:
-    return Unfit(f"the fault plan is too long; allowed is {SHORT_PLAN}")
+def _too_long() -> UsageError:
+    return UsageError(f"the fault plan is too long; allowed is {SHORT_PLAN}")
 
 
 def bounds_of(settings: LabSettings, plan: Sequence[Timed]) -> Bounds:
@@ -168,10 +168,12 @@ def bounds_of(settings: LabSettings, plan: Sequence[Timed]) -> Bounds:
     limit_us = max(settings.for_, settled_us) + _GRACE_US if settings.limit is None else settings.limit
     limit = format_duration(limit_us)
     if settled_us > limit_us:
-        raise Unfit(f"--limit: {limit} is too short: the plan's last fault is over at {format_duration(settled_us)}")
+        raise UsageError(
+            f"--limit: {limit} is too short: the plan's last fault is over at {format_duration(settled_us)}"
+        )
     for name in ("tick", "quiet_period"):
         if getattr(settings, name) > limit_us:
-            raise Unfit(
+            raise UsageError(
                 f"--{name.replace('_', '-')}: {format_duration(getattr(settings, name))} is above --limit {limit}"
             )
     return Bounds(settings.for_, limit_us)
@@ -184,7 +186,7 @@ def _flags(settings: LabSettings) -> Iterable[Line]:
         if arguments is not None:
             yield parse_line(f"{name.replace('_', '-')} {arguments}")
     yield from map(parse_line, (*settings.fault, *settings.chaos))
-    for name in DEED_SHORTHANDS:
+    for name in PROCESS_FAULT_SHORTHANDS:
         yield from (parse_line(f"{name} {arguments}") for arguments in getattr(settings, name))
 
 
@@ -195,18 +197,18 @@ def _lines_in(settings: LabSettings) -> list[Line]:
     table = _table(path)
     unknown = sorted(table.keys() - {"preset", "faults"})
     if unknown:
-        raise Unfit(f"--faults: {path}: {unknown[0]!r} is unknown; allowed are faults and preset")
+        raise UsageError(f"--faults: {path}: {unknown[0]!r} is unknown; allowed are faults and preset")
     preset, texts = table.get("preset", "calm"), table.get("faults", [])
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise Unfit(f"--faults: {path}: preset: {preset!r} is unknown; allowed are {', '.join(PRESETS)}")
+        raise UsageError(f"--faults: {path}: preset: {preset!r} is unknown; allowed are {', '.join(PRESETS)}")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise Unfit(f"--faults: {path}: faults: a list of texts is allowed")
+        raise UsageError(f"--faults: {path}: faults: a list of texts is allowed")
     lines = []
     for number, text in enumerate(texts, start=1):
         try:
             lines += parse_lines(text)
-        except Misspelt as error:
-            raise Unfit(f"--faults: {path}: fault {number}: {error}") from None
+        except PlanSyntaxError as error:
+            raise UsageError(f"--faults: {path}: fault {number}: {error}") from None
     return _amended(lines_of(preset, settings.robots), lines)
 
 
@@ -215,15 +217,15 @@ def _table(path: Path) -> dict[str, object]:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
         if len(content) > _LARGEST_FILE:
-            raise Unfit(f"--faults: {path}: more than {_LARGEST_FILE} bytes; at most that many are allowed")
+            raise UsageError(f"--faults: {path}: more than {_LARGEST_FILE} bytes; at most that many are allowed")
         return tomllib.loads(content.decode())
     except OSError as error:
-        raise Unfit(f"--faults: {path}: {error.strerror or error}") from None
+        raise UsageError(f"--faults: {path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unfit(f"--faults: {path}: not TOML: {error}") from None
+        raise UsageError(f"--faults: {path}: not TOML: {error}") from None
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class Experiment(msgspec.Struct, frozen=True):
     """Everything that is decided before a run begins."""
 
     settings: LabSettings
@@ -239,7 +241,7 @@ class Prepared(msgspec.Struct, frozen=True):
         return self.settings.terms(self.plan)
 
 
-def prepare(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> Prepared:
+def prepare(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> Experiment:
     """The experiment that was asked for, by the options that were `given`, the environment and the defaults.
 
     Raises Unfit, NoSuchRun, Unrepeatable.
@@ -247,4 +249,4 @@ def prepare(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> Prepare
     settings = load_settings(given, most_robots)
     plan = load_plan(settings)
     is_varied = not EXPERIMENT.isdisjoint(given)
-    return Prepared(settings, plan, bounds_of(settings, plan), load_deal(settings), is_varied)
+    return Experiment(settings, plan, bounds_of(settings, plan), load_deal(settings), is_varied)

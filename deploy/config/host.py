@@ -12,13 +12,13 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
 
-from deploy.errors import Unable, Unfit
+from deploy.errors import EnvironmentFailure, UsageError
 
 
 def demand_linux() -> None:
     """Live runs need Linux: they rest on pidfds and on the parent-death signal. Raises Unable."""
     if not sys.platform.startswith("linux"):
-        raise Unable(f"live runs are for Linux, this is {sys.platform}; simulate and verify work here")
+        raise EnvironmentFailure(f"live runs are for Linux, this is {sys.platform}; simulate and verify work here")
 
 
 def demand_records(runs: Path) -> None:
@@ -31,7 +31,9 @@ def demand_records(runs: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=".robots-", dir=place):
             return
     except OSError as error:
-        raise Unfit(f"--runs-dir: {runs}: {error.strerror or error}; a folder that can be written is allowed") from None
+        raise UsageError(
+            f"--runs-dir: {runs}: {error.strerror or error}; a folder that can be written is allowed"
+        ) from None
 
 
 def version() -> str:

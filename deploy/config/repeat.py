@@ -16,11 +16,11 @@ import msgspec
 from broker.faults.grammar import Line, When, parse_fault, parse_line
 from broker.faults.process_faults import Pause, Resume
 from broker.faults.schedule import Timed
-from broker.faults.syntax import Misspelt, format_duration
+from broker.faults.syntax import PlanSyntaxError, format_duration
 from deploy.errors import Unrepeatable
 from telemetry.record.folder import find_run
 from telemetry.verdict.case import Case, load
-from telemetry.verdict.evidence.schema import DeedRow, PlanRow
+from telemetry.verdict.evidence.schema import InjectionRow, PlanRow
 from telemetry.verdict.finding import CannotTell
 
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -70,7 +70,7 @@ def recorded_plan(runs: Path, run: str) -> list[Timed]:
     given, case = _given(folder), load(folder)
     try:
         if any(isinstance(row, PlanRow) and row.words for row in case.plan):
-            return _as_it_went(_changes(case, given.limit_us), _deeds(case))
+            return _as_it_went(_changes(case, given.limit_us), _injections(case))
     except CannotTell as error:
         raise Unrepeatable(f"the plan of run {run} is not known: {error}") from None
     return _as_given(given)
@@ -89,12 +89,13 @@ def _as_given(given: Given) -> list[Timed]:
         raise Unrepeatable(f"the record's plan has {len(given.plan)} lines, but {len(given.instances)} instances")
     try:
         return [Timed(instance, parse_line(text)) for instance, text in zip(given.instances, given.plan, strict=True)]
-    except Misspelt as error:
+    except PlanSyntaxError as error:
         raise _unknown(error) from None
 
 
-def _as_it_went(changes: Iterable[tuple[int, dict[int, str]]], deeds: Iterable[Line]) -> list[Timed]:
-    """Every fault that was in force, from when to when since `go`: a line for each time that it came; then `deeds`.
+def _as_it_went(changes: Iterable[tuple[int, dict[int, str]]], injections: Iterable[Line]) -> list[Timed]:
+    """Every fault that was in force, from when to when since `go`: a line for each time that it came; then
+    `injections`.
 
     Times are the server's milliseconds of its first outbox: all outboxes get the same changes. What was in force when
     the run began is dated 0. Raises Unrepeatable.
@@ -107,7 +108,7 @@ def _as_it_went(changes: Iterable[tuple[int, dict[int, str]]], deeds: Iterable[L
         begun |= {instance: (at_us or 0, text) for instance, text in faults.items() if instance not in begun}
     plan.sort(key=lambda planned: (planned.instance, planned.line.when.start_us or 0))
     first_free = max((planned.instance for planned in plan), default=-1) + 1
-    return plan + [Timed(instance, line) for instance, line in enumerate(deeds, start=first_free)]
+    return plan + [Timed(instance, line) for instance, line in enumerate(injections, start=first_free)]
 
 
 def recorded_secret(runs: Path, run: str, *guesses: bytes) -> bytes:
@@ -142,10 +143,10 @@ def _changes(case: Case, limit_us: int) -> list[tuple[int, dict[int, str]]]:
     return changes
 
 
-def _deeds(case: Case) -> Iterator[Line]:
+def _injections(case: Case) -> Iterator[Line]:
     """What was done to processes. A pause lasted until it was ended, by its time or before it; one that nobody ended
     lasted to the end. Raises Unrepeatable."""
-    rows = case.fleet.deeds if case.has_fleet else []
+    rows = case.fleet.injections if case.has_fleet else []
     go_ms = case.order_ms("go") or 0
     for place, row in enumerate(rows):
         name = row.text.partition(" ")[0]
@@ -161,11 +162,11 @@ def _deeds(case: Case) -> Iterator[Line]:
 def _line(text: str) -> Line:
     try:
         return parse_line(text)
-    except Misspelt as error:
+    except PlanSyntaxError as error:
         raise Unrepeatable(f"the record tells of a deed that is unknown here: {error}") from None
 
 
-def _ms(row: PlanRow | DeedRow) -> int:
+def _ms(row: PlanRow | InjectionRow) -> int:
     return int(row.id.partition("-")[0])
 
 
@@ -173,12 +174,12 @@ def _timed(instance: int, begin_us: int, text: str, end_us: int | None) -> Timed
     """A fault that was in force from `begin_us` to `end_us`; None is to the end. Raises Unrepeatable."""
     try:
         fault = parse_fault(text)
-    except Misspelt as error:
+    except PlanSyntaxError as error:
         raise _unknown(error) from None
     if end_us is None:
         return Timed(instance, Line(fault, When(begin_us or None)))
     return Timed(instance, Line(fault, When(begin_us, end_us - begin_us)))
 
 
-def _unknown(error: Misspelt) -> Unrepeatable:
+def _unknown(error: PlanSyntaxError) -> Unrepeatable:
     return Unrepeatable(f"the record's plan holds a fault that is unknown here: {error}")

@@ -23,7 +23,7 @@ from broker.faults.schedule import Timed
 from broker.faults.syntax import format_duration, parse_duration, whole
 from broker.streams.connection import parse_url
 from deploy.config.repeat import recorded_name, recorded_settings
-from deploy.errors import Unfit
+from deploy.errors import UsageError
 from robots.run.deal import Terms
 
 INTERRUPTED: Final = 130  # the exit code of what a person interrupted
@@ -31,7 +31,7 @@ INTERRUPTED: Final = 130  # the exit code of what a person interrupted
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
+class ExperimentOptions:
     """What to try."""
 
     robots: Annotated[str | None, Parameter(name=["--robots", "-n"], help="How many robots. [default: 6]")] = None
@@ -114,10 +114,10 @@ EXPERIMENT: Final = frozenset(
 )
 """The settings that say what is tried, but for the plan."""
 
-DEED_SHORTHANDS: Final = ("kill", "pause", "restart")
+PROCESS_FAULT_SHORTHANDS: Final = ("kill", "pause", "restart")
 """The settings that are any number of faults of processes of their name, without it."""
 
-_PLAN: Final = (*SHORTHANDS, "fault", "faults", *DEED_SHORTHANDS, "chaos")
+_PLAN: Final = (*SHORTHANDS, "fault", "faults", *PROCESS_FAULT_SHORTHANDS, "chaos")
 
 
 def _whole(low: int, high: int) -> Callable[[Any], int]:
@@ -166,7 +166,7 @@ def _faults(value: Any) -> tuple[str, ...]:
     return tuple(_canonical(line) for text in _texts(value) for line in parse_lines(text))
 
 
-def _deeds(name: str) -> Callable[[Any], tuple[str, ...]]:
+def _injections(name: str) -> Callable[[Any], tuple[str, ...]]:
     """The arguments of faults of one name: `r03@2s` is `r03 @2s`."""
 
     def check(value: Any) -> tuple[str, ...]:
@@ -182,7 +182,9 @@ def _texts(value: Any) -> list[str]:
 
 
 def _canonical(line: Line) -> str:
-    """The line's own text, which may be longer than what was read. Raises Misspelt when it could not be read again."""
+    """The line's own text, which may be longer than what was read. Raises PlanSyntaxError when it could not be read
+    again.
+    """
     return whole(line.text()).text
 
 
@@ -214,9 +216,9 @@ class LabSettings(BaseSettings):
     corrupt: Annotated[str | None, BeforeValidator(_shorthand("corrupt"))] = None
     throttle: Annotated[str | None, BeforeValidator(_shorthand("throttle"))] = None
     partition: Annotated[str | None, BeforeValidator(_shorthand("partition"))] = None
-    kill: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_deeds("kill"))] = ()
-    pause: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_deeds("pause"))] = ()
-    restart: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_deeds("restart"))] = ()
+    kill: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_injections("kill"))] = ()
+    pause: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_injections("pause"))] = ()
+    restart: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_injections("restart"))] = ()
     chaos: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_faults)] = ()
     relays: Annotated[int, BeforeValidator(_whole(1, MOST_RELAYS))] = 1
     seed: Annotated[int, BeforeValidator(_whole(0, LARGEST_SEED))] = Field(
@@ -246,18 +248,20 @@ def load_settings(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> L
     if settings.again is not None:
         settings = _settings(given, _recorded(settings.again, settings.runs_dir, given))
     if "preset" in given and "faults" in given:
-        raise Unfit(
+        raise UsageError(
             "--preset and --faults: only one of them is allowed; a plan file may name the preset it begins with"
         )
     for secret, other in (("secret", "secret_file"), ("secret_file", "secret")):
         if secret in given and other not in given:  # a flag wins over the environment
             settings = settings.model_copy(update={other: None})
     if settings.robots > most_robots:
-        raise Unfit(f"--robots: {settings.robots} is outside of what is allowed: 2 to {most_robots}")
+        raise UsageError(f"--robots: {settings.robots} is outside of what is allowed: 2 to {most_robots}")
     if settings.copies > settings.robots:
-        raise Unfit(f"--copies: {settings.copies} is more than there are robots; allowed is 1 to {settings.robots}")
+        raise UsageError(
+            f"--copies: {settings.copies} is more than there are robots; allowed is 1 to {settings.robots}"
+        )
     if settings.limit is not None and settings.limit < settings.for_:
-        raise Unfit(f"--limit: {format_duration(settings.limit)} is below --for {format_duration(settings.for_)}")
+        raise UsageError(f"--limit: {format_duration(settings.limit)} is below --for {format_duration(settings.for_)}")
     if settings.output is not None:
         _check_output(settings.output, settings.force)
     return settings
@@ -267,7 +271,7 @@ def _settings(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> LabSetti
     try:
         return LabSettings(**{_ALIASES.get(name, name): value for name, value in {**given, **recorded}.items()})
     except ValidationError as error:
-        raise Unfit(_complaint(error, given, recorded)) from None
+        raise UsageError(_complaint(error, given, recorded)) from None
 
 
 def _recorded(run: str, runs_dir: Path, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -275,7 +279,9 @@ def _recorded(run: str, runs_dir: Path, given: Mapping[str, Any]) -> Mapping[str
     another one."""
     for name in (*_PLAN, "preset"):
         if name in given:
-            raise Unfit(f"--again: the plan is the recorded one; --{name.replace('_', '-')} is not allowed beside it")
+            raise UsageError(
+                f"--again: the plan is the recorded one; --{name.replace('_', '-')} is not allowed beside it"
+            )
     recorded = {**dict.fromkeys((*_PLAN, "secret", "secret_file")), **recorded_settings(runs_dir, run)}
     if "for_" in given:
         del recorded["limit"]
@@ -301,8 +307,8 @@ def _complaint(error: ValidationError, given: Mapping[str, Any], recorded: Mappi
 
 def _check_output(output: Path, force: bool) -> None:
     if output.is_dir():
-        raise Unfit(f"--output: {output} is a folder; a file is allowed")
+        raise UsageError(f"--output: {output} is a folder; a file is allowed")
     if output.exists() and not force:
-        raise Unfit(f"--output: {output} exists; --force allows to replace it")
+        raise UsageError(f"--output: {output} exists; --force allows to replace it")
     if not output.absolute().parent.is_dir():
-        raise Unfit(f"--output: there is no folder {output.absolute().parent}")
+        raise UsageError(f"--output: there is no folder {output.absolute().parent}")

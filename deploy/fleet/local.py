@@ -18,12 +18,12 @@ from typing import Final
 from broker.errors import Unavailable
 from broker.streams.connection import connect
 from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
-from deploy.attach.context import Vantage
-from deploy.errors import Unable
+from deploy.attach.context import RunContext
+from deploy.errors import EnvironmentFailure
 from deploy.fleet.relay_main import relay
-from deploy.fleet.relays import Relays
-from deploy.fleet.rq_workers import KIND, RqWorkers
-from deploy.processes.children import Death, Fleet
+from deploy.fleet.relays import RelayGroup
+from deploy.fleet.rq_workers import KIND, RqWorkerGroup
+from deploy.processes.children import Children, Death
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server
 from deploy.rq.queue import revoke
@@ -34,35 +34,35 @@ from telemetry.events import ProcessDied, ProcessStarted
 SERVER: Final = "redis"  # the fleet's name for a server of our own
 MOST_SERVER_DEATHS: Final = 20  # of a server that lives again each time
 END_S: Final = 5.0  # for processes to end, before they are killed
-_STRIKES: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
+_INJECTED: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
 
 
-class LiveFleet:
+class LocalFleet:
     """All children of the parent. To be made when everything that they need is imported
     (deploy/processes/children.py).
     """
 
     def __init__(
         self,
-        vantage: Vantage,
+        context: RunContext,
         server: Server,
         janitor: Janitor,
         logs: Path,
     ) -> None:
-        run, terms = vantage.run, vantage.brief.terms
-        self.children = Fleet(janitor)
+        run, terms = context.run, context.info.terms
+        self.children = Children(janitor)
         self._run = run
-        self._board = vantage.board
+        self._job_table = context.job_table
         self._seed = terms.seed
         self._server = server
-        self._client = vantage.client
+        self._client = context.client
         self._logs = logs
-        self._emit = vantage.events.emit
-        self.log = StreamFleetLog(self._client, run, patience_s=0)
-        self._relays = Relays(terms.shards, self.children, self._spawn_relay, self._emit)
-        self._workers = RqWorkers(run, terms.robots, self.children, self._spawn_worker, self._revoke)
+        self._emit = context.events.emit
+        self.log = StreamFleetLog(self._client, run, retry_s=0)
+        self._relays = RelayGroup(terms.shards, self.children, self._spawn_relay, self._emit)
+        self._workers = RqWorkerGroup(run, terms.robots, self.children, self._spawn_worker, self._revoke)
         self._unrecorded: deque[tuple[str, str, int]] = deque()  # deaths: victim, robot, status
-        self._struck: set[tuple[str, int]] = set()  # by the lab, with that signal, and alive as far as is known
+        self._signalled: set[tuple[str, int]] = set()  # by the lab, with that signal, and alive as far as is known
         self._server_deaths = 0
         self._is_ending = False
 
@@ -93,25 +93,25 @@ class LiveFleet:
     def signal(self, name: str, number: int) -> None:
         """Send a signal to one child. Its next death is not charged to it, if the signal ends it, or stops it and it
         was not made to go on before. Raises KeyError when no living child bears the name."""
-        if number in _STRIKES:
-            self._struck.add((name, number))
+        if number in _INJECTED:
+            self._signalled.add((name, number))
         elif number == signal.SIGCONT:
-            self._struck.discard((name, signal.SIGSTOP))
+            self._signalled.discard((name, signal.SIGSTOP))
         self.children.signal(name, number)
 
     def worker_of(self, robot: str) -> str | None:
         """The RQ worker, by its name among the children, that runs a robot now, as far as is known."""
-        return self._workers.name_of(self._board.worker_of(robot))
+        return self._workers.name_of(self._job_table.worker_of(robot))
 
-    def attend(self, timeout_s: float, ear: int) -> None:
-        """Wait at most so long for deaths (or until `ear` can be read), and do what they and earlier ones demand.
+    def attend(self, timeout_s: float, read_end: int) -> None:
+        """Wait at most so long for deaths (or until `read_end` can be read), and do what they and earlier ones demand.
 
         Raises Unable when the server cannot be kept alive.
         """
         due = [due_s for due_s in (self._relays.due_s, self._workers.due_s) if due_s is not None]
         if due:
             timeout_s = min(timeout_s, max(0.0, min(due) - time.monotonic()))
-        deaths = self.children.poll(timeout_s, ear)
+        deaths = self.children.poll(timeout_s, read_end)
         self._tell(deaths)
         for death in deaths:
             self._replace(death)
@@ -144,18 +144,20 @@ class LiveFleet:
         self.children.end_all(END_S)
 
     def _replace(self, death: Death) -> None:
-        strikes = {(name, number) for name, number in self._struck if name == death.name}
-        self._struck -= strikes
+        signals_sent = {(name, number) for name, number in self._signalled if name == death.name}
+        self._signalled -= signals_sent
         if death.name == SERVER:
             self._revive_server(death)
         elif not self._is_ending:
-            self._relays.replace(death, is_charged=not strikes)
-            self._workers.replace(death, is_charged=not strikes)
+            self._relays.replace(death, is_charged=not signals_sent)
+            self._workers.replace(death, is_charged=not signals_sent)
 
     def _revive_server(self, death: Death) -> None:
         self._server_deaths += 1
         if self._server_deaths > MOST_SERVER_DEATHS:
-            raise Unable(f"the run's own server died again and again (status {death.status}); nothing can be proven")
+            raise EnvironmentFailure(
+                f"the run's own server died again and again (status {death.status}); nothing can be proven"
+            )
         pid = self._server.start_again()
         self.children.adopt(SERVER, pid)
         self._emit(ProcessStarted(SERVER, pid))
@@ -166,9 +168,9 @@ class LiveFleet:
 
     def _tell(self, deaths: list[Death]) -> None:
         if any(death.name.startswith(KIND) for death in deaths):
-            self._board.look(time.monotonic())  # who runs whom may have changed since the last look
+            self._job_table.look(time.monotonic())  # who runs whom may have changed since the last look
         for death in deaths:
-            robot = self._board.robot_of(self._workers.rq_name(death.name)) if death.name.startswith(KIND) else ""
+            robot = self._job_table.robot_of(self._workers.rq_name(death.name)) if death.name.startswith(KIND) else ""
             victim = f"{KIND}{robot}" if robot else death.name  # from now on it matters whom it ran
             self._emit(ProcessDied(victim, death.pid, death.status))
             if death.status not in (0, FENCED) or death.name == SERVER:  # who ended in order is not missed
@@ -179,7 +181,7 @@ class LiveFleet:
         with suppress(Unavailable):
             while self._unrecorded:
                 victim, robot, status = self._unrecorded[0]
-                incarnation = last_incarnation(self._client, self._run, robot, patience_s=0) if robot else 0
+                incarnation = last_incarnation(self._client, self._run, robot, retry_s=0) if robot else 0
                 self.log.death(victim, robot, incarnation, "signal" if status < 0 else "exit", status)
                 self._unrecorded.popleft()
 
@@ -190,7 +192,7 @@ class LiveFleet:
         self._start(name, partial(_rq_worker, self._server.url, rq_name))
 
     def _revoke(self, worker: str) -> None:
-        revoke(self._client, self._run, self._board.robots, worker)
+        revoke(self._client, self._run, self._job_table.robots, worker)
 
     def _start(self, name: str, body: Callable[[], int]) -> None:
         pid = self.children.start(name, body, self._logs / f"{name.replace(':', '-')}.log")

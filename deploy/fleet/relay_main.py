@@ -21,9 +21,9 @@ import redis
 from broker.errors import Unavailable
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
-from broker.streams.relay.driver import RelayProcess
+from broker.streams.relay.driver import RelayDriver
 from broker.streams.run.events import append_events
-from broker.streams.run.runs import read_course
+from broker.streams.run.runs import read_run_status
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent
 from telemetry.handlers.log import StructuredLog, log_to_stderr
@@ -56,13 +56,11 @@ def relay(url: str, run: str, shard: int, seed: int, incarnation: int, holder: s
             telling.publish_now_and_then()
             return stopping
 
-        RelayProcess(url, run, (shard,), seed, telling.tell, holder=holder).run(is_over)
+        RelayDriver(url, run, (shard,), seed, telling.tell, holder=holder).run(is_over)
     return 0
 
 
-def volunteer(
-    url: str, run: str, shards: tuple[int, ...], seed: int, stopping: Callable[[], bool], heard: Tell
-) -> None:
+def standby(url: str, run: str, shards: tuple[int, ...], seed: int, stopping: Callable[[], bool], heard: Tell) -> None:
     """Relay one of `shards`, whichever is free first, until `stopping()` or the order `stop`; others drain.
 
     `heard` is told every event. Raises Unavailable when the server is gone.
@@ -80,7 +78,7 @@ def volunteer(
             telling.publish_now_and_then()
             return stopping() or run_is_over()
 
-        RelayProcess(url, run, shards, seed, emit, holder=holder, drains=False).run(is_over)
+        RelayDriver(url, run, shards, seed, emit, holder=holder, drains=False).run(is_over)
 
 
 def drain(url: str, run: str, shards: Iterable[int], seed: int, may_wait: Callable[[], bool]) -> list[int]:
@@ -91,7 +89,7 @@ def drain(url: str, run: str, shards: Iterable[int], seed: int, may_wait: Callab
         return [
             shard
             for shard in shards
-            if not RelayProcess(url, run, (shard,), seed, telling.tell, holder=holder, may_wait=may_wait).run(
+            if not RelayDriver(url, run, (shard,), seed, telling.tell, holder=holder, may_wait=may_wait).run(
                 lambda: True
             )
         ]
@@ -112,8 +110,8 @@ class _RunIsOver:
         if not self._answer and now_s - self._looked_s >= _LOOK_EVERY_S:
             self._looked_s = now_s
             with suppress(Unavailable):
-                course = read_course(self._client, self._run, patience_s=0)
-                self._answer = course is None or course.stop is not None
+                run_status = read_run_status(self._client, self._run, retry_s=0)
+                self._answer = run_status is None or run_status.stop is not None
         return self._answer
 
 

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from deploy.fleet.restarts import Succession
-from deploy.processes.children import Death, Fleet
+from deploy.fleet.restarts import RestartSchedule
+from deploy.processes.children import Children, Death
 from robots.supervision import GiveUp, RestartPolicy
 from telemetry.events import AnyEvent, WorkerGaveUp
 
@@ -31,17 +31,17 @@ class Spawn(Protocol):
     def __call__(self, name: str, shard: int, incarnation: int, holder: str, is_last: bool) -> None: ...
 
 
-class Relays:
+class RelayGroup:
     """One relay for each of `shards` shards, named `relay:0`, `relay:1` …; their lives are numbered 1, 2, 3 …"""
 
-    def __init__(self, shards: int, fleet: Fleet, spawn: Spawn, emit: Callable[[AnyEvent], None]) -> None:
+    def __init__(self, shards: int, fleet: Children, spawn: Spawn, emit: Callable[[AnyEvent], None]) -> None:
         self._shards = range(shards)
         self._fleet = fleet
         self._spawn = spawn
         self._emit = emit
         self._lives: Counter[int] = Counter()
         self._holders = [secrets.token_hex(8) for _ in self._shards]
-        self._succession = Succession(RestartPolicy())
+        self._restarts = RestartSchedule(RestartPolicy())
 
     def start(self) -> None:
         """The first life of each."""
@@ -53,18 +53,18 @@ class Relays:
         are ignored; those that the lab brought about are not charged."""
         if not death.name.startswith(_KIND):
             return
-        decision = self._succession.died(death.name, is_charged)
+        decision = self._restarts.died(death.name, is_charged)
         if isinstance(decision, GiveUp):
             self._emit(WorkerGaveUp(death.name, decision.crashes))
 
     @property
     def due_s(self) -> float | None:
         """When the next relay is to be started (`time.monotonic()`), if any is."""
-        return self._succession.due_s
+        return self._restarts.due_s
 
     def attend(self, now_s: float) -> None:
         """Start the relays that are due."""
-        for name in self._succession.take_due(now_s):
+        for name in self._restarts.take_due(now_s):
             self._start(_shard_of(name))
 
     def drain(self) -> list[Death]:
@@ -72,7 +72,7 @@ class Relays:
 
         For when nobody sends any more. Who is dead already, or does not end in order, gets a further life for it.
         """
-        self._succession.cease()
+        self._restarts.cease()
         deaths = self._end(self._shards, asking=True)
         for _ in range(MOST_DRAINS):
             drained = {_shard_of(death.name) for death in deaths if death.status == 0}

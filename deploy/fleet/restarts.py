@@ -12,7 +12,7 @@ from random import Random
 from robots.supervision import GiveUp, Restart, RestartPolicy
 
 
-class Succession:
+class RestartSchedule:
     """Times are seconds of `time.monotonic()`."""
 
     def __init__(self, policy: RestartPolicy) -> None:

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Final
 
 from broker.errors import Unavailable
-from deploy.fleet.restarts import Succession
-from deploy.processes.children import Death, Fleet
+from deploy.fleet.restarts import RestartSchedule
+from deploy.processes.children import Children, Death
 from deploy.rq.observed import kept_name
 from robots.supervision import RestartPolicy
 
@@ -27,18 +27,18 @@ Revoke = Callable[[str], None]
 """Takes the lease of an RQ worker that is known to be dead away; its robot is queued. Raises Unavailable."""
 
 
-class RqWorkers:
+class RqWorkerGroup:
     """`rq:w00`, `rq:w01` …: which robot each runs, the queue decides. RQ knows each life of one by another name: it
     lets nobody bear the name of one whose key has not run out yet."""
 
-    def __init__(self, run: str, count: int, fleet: Fleet, spawn: Spawn, revoke: Revoke) -> None:
+    def __init__(self, run: str, count: int, fleet: Children, spawn: Spawn, revoke: Revoke) -> None:
         self._run = run
         self._fleet = fleet
         self._spawn = spawn
         self._revoke = revoke
         self._lives = dict.fromkeys((f"{KIND}w{number:02d}" for number in range(count)), 0)
-        self._succession = Succession(_POLICY)
-        self._bereft: list[str] = []  # RQ's names of dead ones that may still hold a lease
+        self._restarts = RestartSchedule(_POLICY)
+        self._unstaffed: list[str] = []  # RQ's names of dead ones that may still hold a lease
 
     @property
     def names(self) -> list[str]:
@@ -62,31 +62,31 @@ class RqWorkers:
         that the lab brought about are not charged."""
         if death.name not in self._lives:
             return
-        self._succession.died(death.name, is_charged)
-        self._bereft.append(self.rq_name(death.name))
+        self._restarts.died(death.name, is_charged)
+        self._unstaffed.append(self.rq_name(death.name))
 
     @property
     def is_whole(self) -> bool:
         """Whether all live, and no robot of a dead one waits for its lease to end."""
-        return self.due_s is None and not self._bereft
+        return self.due_s is None and not self._unstaffed
 
     @property
     def due_s(self) -> float | None:
         """When the next one is to be started (`time.monotonic()`), if any is."""
-        return self._succession.due_s
+        return self._restarts.due_s
 
     def attend(self, now_s: float) -> None:
         """Queue the robots of the dead as soon as the server answers, and start who is due."""
         with suppress(Unavailable):
-            while self._bereft:
-                self._revoke(self._bereft[0])
-                del self._bereft[0]
-        for name in self._succession.take_due(now_s):
+            while self._unstaffed:
+                self._revoke(self._unstaffed[0])
+                del self._unstaffed[0]
+        for name in self._restarts.take_due(now_s):
             self._start(name)
 
     def end(self, grace_s: float) -> list[Death]:
         """End all, in order if they can; their deaths."""
-        self._succession.cease()
+        self._restarts.cease()
         return self._fleet.end(self.names, grace_s)
 
     def rq_name(self, name: str) -> str:

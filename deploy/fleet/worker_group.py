@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from broker.streams.connection import connect
-from deploy.processes.children import Death, Fleet
-from deploy.processes.signals import Endings
+from deploy.processes.children import Children, Death
+from deploy.processes.signals import ShutdownSignals
 from deploy.rq.worker import work
 from robots.restart_budget import FENCED
 
@@ -27,19 +27,19 @@ class WorkerGroup:
     def __init__(self, url: str, count: int, say: Callable[[str], None]) -> None:
         self._url = url
         self._say = say
-        self._fleet = Fleet()
+        self._fleet = Children()
         self._names = [f"rq:{number}" for number in range(count)]
         self._host = socket.gethostname()
 
-    def run(self, endings: Endings, is_over: Callable[[], bool]) -> int:
+    def run(self, shutdown: ShutdownSignals, is_over: Callable[[], bool]) -> int:
         """Until told to end, until `is_over()`, or until none is left. How many were alive then."""
         for name in self._names:
             self._start(name)
         try:
-            while endings.reason is None and not is_over() and self._fleet.living:
-                for death in self._fleet.poll(_LOOK_S, endings.ear):
+            while shutdown.reason is None and not is_over() and self._fleet.living:
+                for death in self._fleet.poll(_LOOK_S, shutdown.read_end):
                     self._attend(death)
-                endings.drain()
+                shutdown.drain()
             return len(self._fleet.living)
         finally:
             self._fleet.end_all(END_S)

@@ -20,8 +20,8 @@ from broker.errors import RunGone, Unavailable
 from broker.ports.run import Evidence, StreamCount
 from broker.relay.core import parse_id
 from broker.streams.keys import Keys
-from broker.streams.retry import PATIENCE_S, insist_blocking
-from broker.streams.run.control import StreamDesk
+from broker.streams.retry import RETRY_S, retry_blocking
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.attach.events import RunEvents
 from deploy.fleet.relay_main import drain
@@ -53,31 +53,31 @@ def close(
     every outbox emptied; and take robots that still wait out of the queue. A relay that does not let its shard go is
     waited for as long as it is wanted, DRAIN_S at most, and `say` is told of it. Raises RunGone (somebody has recorded
     and removed it, perhaps while we were at it), Unavailable."""
-    desk = StreamDesk(client, run)
-    shards, robots = desk.shape()
+    run_control = StreamRunControl(client, run)
+    shards, robots = run_control.shape()
     if not shards:
         raise RunGone(run)
     try:
-        desk.change(PlanChange(()))
+        run_control.change(PlanChange(()))
         deadline = time.monotonic() + DRAIN_S
         held = drain(url, run, range(shards), seed, lambda: is_wanted() and time.monotonic() < deadline)
         for shard in held:
             say(f"run {run}: relay {_holder(client, run, shard)} holds shard {shard}; what is left there stays")
     except Unavailable:
-        desk.orders()  # raises RunGone when that is why
+        run_control.orders()  # raises RunGone when that is why
         raise
-    for job in look(client, run, (*robots, *desk.joined())):
+    for job in look(client, run, (*robots, *run_control.joined())):
         if job.state in ("queued", "waiting"):
-            insist_blocking("RQ", lambda robot=job.robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
+            retry_blocking("RQ", lambda robot=job.robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
 
 
 def _holder(client: redis.Redis, run: str, shard: int) -> str:
     """By its token, if it has not let go just now."""
-    found: Any = insist_blocking("lease", lambda: client.get(Keys(run).lease(shard)))
+    found: Any = retry_blocking("lease", lambda: client.get(Keys(run).lease(shard)))
     return printable(bytes(found or b"?").decode(errors="replace"))
 
 
-def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[float], bool]) -> str | None:
+def await_end(events: RunEvents, run_control: StreamRunControl, look: Callable[[float], bool]) -> str | None:
     """Until the order to stop was given and the robots have left, or ROBOTS_END_S later: the reason in the order. None
     when `look`, which is called several times a second and told for how many seconds the server has not answered, says
     that it is not worth waiting any longer. Raises RunGone."""
@@ -88,7 +88,7 @@ def await_end(events: RunEvents, desk: StreamDesk, look: Callable[[float], bool]
         time.sleep(_PAUSE_S)
         events.hear()
         try:
-            stops = [reason_in(order.content) for order in desk.orders() if order.order == "stop"]
+            stops = [reason_in(order.content) for order in run_control.orders() if order.order == "stop"]
         except Unavailable:
             continue
         answered_s = time.monotonic()
@@ -116,14 +116,14 @@ def succeeding(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> 
 
 
 def record_run(
-    client: redis.Redis, run: str, runs: Path, papers: tuple[dict[str, Any], dict[str, Any]], ended: str
+    client: redis.Redis, run: str, runs: Path, metadata: tuple[dict[str, Any], dict[str, Any]], ended: str
 ) -> Result:
     """Make the record of a run that has ended, and judge it; when somebody else has made it by then, judge that one. A
     run that its server lost (`ended` is `lost`) is recorded with what is known of it. Raises Unavailable when not all
     can be read, and FileExistsError when a folder stands there that was never judged."""
     try:
         with Record.draft(runs, run) as record:
-            return _fill(record, client, run, papers, ended)
+            return _fill(record, client, run, metadata, ended)
     except FileExistsError:
         if not is_recorded(runs, run):
             raise
@@ -132,7 +132,7 @@ def record_run(
 
 def is_stopped(client: redis.Redis, run: str) -> bool:
     """Whether the order to stop was given. Raises RunGone, Unavailable."""
-    return any(order.order == "stop" for order in StreamDesk(client, run).orders())
+    return any(order.order == "stop" for order in StreamRunControl(client, run).orders())
 
 
 def is_recorded(runs: Path, run: str) -> bool:
@@ -141,16 +141,16 @@ def is_recorded(runs: Path, run: str) -> bool:
 
 
 def _fill(
-    record: Record, client: redis.Redis, run: str, papers: tuple[dict[str, Any], dict[str, Any]], ended: str
+    record: Record, client: redis.Redis, run: str, metadata: tuple[dict[str, Any], dict[str, Any]], ended: str
 ) -> Result:
-    settings, deal = papers
-    evidence = _nothing(settings) if ended == "lost" else StreamDesk(client, run).collect()
+    settings, deal = metadata
+    evidence = _nothing(settings) if ended == "lost" else StreamRunControl(client, run).collect()
     open_record(record, settings, deal)
     counters = Counters()
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(counters, recorder)
         events = RunEvents(client, run, "", pipeline)
-        events.hear_out(PATIENCE_S)
+        events.hear_out(RETRY_S)
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     seconds = {"born": events.view.born_s, "total": events.view.total_s}
     return close_record(record, {**settings, "ended": ended, "seconds": seconds}, evidence)
@@ -159,24 +159,24 @@ def _fill(
 def forget_run(client: redis.Redis, run: str) -> None:
     """Remove a run that was stopped from its server, jobs and streams. Whoever serves it is given a moment to hear that
     it was stopped, so that nobody takes it for lost. Raises RunGone, Unavailable."""
-    desk = StreamDesk(client, run)
-    _let_be_heard(client, desk)
-    remove(client, desk, run, (*desk.shape()[1], *desk.joined()))
+    run_control = StreamRunControl(client, run)
+    _let_be_heard(client, run_control)
+    remove(client, run_control, run, (*run_control.shape()[1], *run_control.joined()))
 
 
-def remove(client: redis.Redis, desk: StreamDesk, run: str, robots: Iterable[str]) -> None:
-    """Remove the jobs of `robots` and all streams that the run's `desk` knows of, dealt whole or half. Raises
+def remove(client: redis.Redis, run_control: StreamRunControl, run: str, robots: Iterable[str]) -> None:
+    """Remove the jobs of `robots` and all streams that the run's `run_control` knows of, dealt whole or half. Raises
     Unavailable."""
     for robot in robots:
-        insist_blocking("RQ", lambda robot=robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
-    desk.forget()
+        retry_blocking("RQ", lambda robot=robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
+    run_control.forget()
 
 
-def _let_be_heard(client: redis.Redis, desk: StreamDesk) -> None:
+def _let_be_heard(client: redis.Redis, run_control: StreamRunControl) -> None:
     """Until HEAR_S after the order to stop, by the server's clock."""
-    stops = [parse_id(order.entry)[0] for order in desk.orders() if order.order == "stop"]
+    stops = [parse_id(order.entry)[0] for order in run_control.orders() if order.order == "stop"]
     if stops:
-        seconds, microseconds = insist_blocking("clock", client.time)
+        seconds, microseconds = retry_blocking("clock", client.time)
         age_s = int(seconds) + int(microseconds) / 1e6 - stops[0] / 1000
         time.sleep(min(max(HEAR_S - age_s, 0.0), HEAR_S))
 

@@ -17,22 +17,22 @@ import msgspec
 
 from broker.control_entries import PlanChange
 from broker.errors import Unavailable
-from broker.faults.scheduler import Conductor
+from broker.faults.scheduler import PlanScheduler
 from broker.ports.run import Evidence
 from broker.streams.connection import connect
-from broker.streams.retry import PATIENCE_S, insist_blocking
-from broker.streams.run.control import StreamDesk
+from broker.streams.retry import RETRY_S, retry_blocking
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import KEPT
 from deploy import STARTED_S
-from deploy.attach.context import Brief, vantage_on
-from deploy.config.experiment import Prepared
-from deploy.errors import Unable
-from deploy.fleet.local import LiveFleet
+from deploy.attach.context import RunInfo, context_on
+from deploy.config.experiment import Experiment
+from deploy.errors import EnvironmentFailure
+from deploy.fleet.local import LocalFleet
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server
-from deploy.processes.signals import Endings
+from deploy.processes.signals import ShutdownSignals
 from deploy.rq.queue import enqueue_robot, withdraw_robot, withdraw_workers
-from deploy.supervisor.injector import LiveVictims
+from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.supervisor import LOST, Look, NobodyBorn, RunSupervisor
 from telemetry.events import RunDealt
 from telemetry.pipeline import Next
@@ -50,34 +50,34 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class LiveRun:
-    """The parent, between the fork of its first child and the death of its last. `papers` are dealt with the run."""
+    """The parent, between the fork of its first child and the death of its last. `metadata` are dealt with the run."""
 
     def __init__(
         self,
         run: str,
-        prepared: Prepared,
-        papers: tuple[bytes, ...],
+        experiment: Experiment,
+        metadata: tuple[bytes, ...],
         server: Server,
         janitor: Janitor,
-        endings: Endings,
+        shutdown: ShutdownSignals,
         record: Record,
         sink: Next,
         look: Look,
     ) -> None:
         self._run = run
-        self._prepared = prepared
-        self._papers = papers
+        self._experiment = experiment
+        self._metadata = metadata
         self._server = server
         self._janitor = janitor
-        self._endings = endings
+        self._shutdown = shutdown
         self._folder = record.folder
         self._look = look
         self._logs = record.folder / "logs"
         self._client = connect(server.url)
-        self._desk = StreamDesk(self._client, run)
-        brief = Brief(run, tuple(prepared.deal.robots), prepared.terms, prepared.plan, prepared.bounds)
-        self._vantage = vantage_on(self._client, brief, "lab", sink, KEPT)
-        self._events = self._vantage.events
+        self._run_control = StreamRunControl(self._client, run)
+        info = RunInfo(run, tuple(experiment.deal.robots), experiment.terms, experiment.plan, experiment.bounds)
+        self._context = context_on(self._client, info, "lab", sink, KEPT)
+        self._events = self._context.events
 
     def run(self) -> Outcome:
         """Everything, in order. Whatever is raised: all children have ended when this returns, and a server that is
@@ -85,7 +85,7 @@ class LiveRun:
         self._logs.mkdir()
         announcing = announced(self._folder, self._server.url, self._janitor)
         with announcing, collecting(self._run, self._janitor) as self._spilled:
-            self._fleet = LiveFleet(self._vantage, self._server, self._janitor, self._logs)
+            self._fleet = LocalFleet(self._context, self._server, self._janitor, self._logs)
             try:
                 return self._with_fleet()
             finally:
@@ -93,23 +93,23 @@ class LiveRun:
 
     def _with_fleet(self) -> Outcome:
         self._deal()
-        victims = LiveVictims(self._vantage, self._fleet)
+        injector = LiveInjector(self._context, self._fleet)
         supervisor = RunSupervisor(
-            self._vantage, self._fleet, victims, self._endings, self._look, dealt_s=time.monotonic()
+            self._context, self._fleet, injector, self._shutdown, self._look, dealt_s=time.monotonic()
         )
-        self._fleet.start(lambda: self._endings.reason is None)
+        self._fleet.start(lambda: self._shutdown.reason is None)
         try:
-            reason = self._endings.reason or supervisor.supervise()
+            reason = self._shutdown.reason or supervisor.supervise()
         except NobodyBorn as error:
-            raise Unable(f"{error}; see {self._logs}") from None
+            raise EnvironmentFailure(f"{error}; see {self._logs}") from None
         self._stop(supervisor, reason)
         born_us = None if supervisor.born_s is None else round(supervisor.born_s * 1_000_000)
-        return Outcome(self._desk.collect(), reason, born_us, round((time.monotonic() - STARTED_S) * 1_000_000))
+        return Outcome(self._run_control.collect(), reason, born_us, round((time.monotonic() - STARTED_S) * 1_000_000))
 
     def _deal(self) -> None:
-        prepared, deal = self._prepared, self._prepared.deal
-        first = Conductor(prepared.plan, prepared.bounds.for_us).first
-        self._desk.deal(deal.dealing(self._run, prepared.terms, first, self._papers))
+        experiment, deal = self._experiment, self._experiment.deal
+        first = PlanScheduler(experiment.plan, experiment.bounds.for_us).first
+        self._run_control.deal(deal.run_spec(self._run, experiment.terms, first, self._metadata))
         self._events.emit(RunDealt(len(deal.robots), len(deal.parts)))
         for robot in deal.robots:
             enqueue_robot(self._client, self._run, robot)
@@ -119,12 +119,12 @@ class LiveRun:
         self._fleet.cease()
         supervisor.stop(reason)
         self._fleet.end_workers()
-        self._fleet.attend(0, self._endings.ear)
+        self._fleet.attend(0, self._shutdown.read_end)
         if reason != LOST:
-            self._desk.change(PlanChange(()))  # whatever a partition holds back comes free
+            self._run_control.change(PlanChange(()))  # whatever a partition holds back comes free
         self._fleet.drain()
         with suppress(Unavailable):  # the record is made all the same, from what was heard
-            self._events.hear_out(PATIENCE_S)
+            self._events.hear_out(RETRY_S)
         self._events.hear_also(self._spilled())  # of processes that died while the server was away
 
     def _leave(self) -> None:
@@ -133,13 +133,13 @@ class LiveRun:
         if not self._server.is_our_own:
             self._client.close()  # whatever was interrupted on it
             with suppress(Unavailable):
-                insist_blocking("leaving", self._withdraw)
-                self._desk.forget()
+                retry_blocking("leaving", self._withdraw)
+                self._run_control.forget()
         self._fleet.end_server()
         self._client.close()
 
     def _withdraw(self) -> None:
-        for robot in self._vantage.board.robots:
+        for robot in self._context.job_table.robots:
             withdraw_robot(self._client, self._run, robot)
         withdraw_workers(self._client, self._fleet.rq_names)
 

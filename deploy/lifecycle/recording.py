@@ -11,23 +11,23 @@ from typing import Any, Final
 from broker.control_entries import PlanChange
 from broker.faults.syntax import format_duration
 from broker.ports.run import Evidence
-from deploy.config.experiment import Prepared
-from deploy.config.settings import DEED_SHORTHANDS, SHORTHANDS, LabSettings
+from deploy.config.experiment import Experiment
+from deploy.config.settings import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, LabSettings
 from robots.run.record_rows import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
 from telemetry.record.folder import Record
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
 
 _TIMES: Final = ("tick", "quiet_period", "for_", "limit")
-_FAULTS: Final = (*SHORTHANDS, "fault", *DEED_SHORTHANDS, "chaos")
+_FAULTS: Final = (*SHORTHANDS, "fault", *PROCESS_FAULT_SHORTHANDS, "chaos")
 _TELLING: Final = ("secret", "secret_file", "copies", "preset", "faults", *_FAULTS, "relays", *_TIMES)
 
 
-def again(run: str, command: str, prepared: Prepared) -> str:
+def again(run: str, command: str, experiment: Experiment) -> str:
     """The command line that runs the experiment of `run` again."""
-    settings = prepared.settings
+    settings = experiment.settings
     if settings.again is not None:
-        return _repeat(command, run if prepared.is_varied else settings.again, settings.runs_dir)
+        return _repeat(command, run if experiment.is_varied else settings.again, settings.runs_dir)
     words = ["robots", command, "-n", str(settings.robots), "--seed", str(settings.seed)]
     for name in _TELLING:
         value = getattr(settings, name)
@@ -44,9 +44,9 @@ def _repeat(command: str, run: str, runs: Path) -> str:
     return shlex.join(["robots", command, "--again", run, *where])
 
 
-def settings_row(run: str, command: str, version: str, prepared: Prepared) -> dict[str, Any]:
+def settings_row(run: str, command: str, version: str, experiment: Experiment) -> dict[str, Any]:
     """`settings.json`, before the end is known."""
-    settings, bounds = prepared.settings, prepared.bounds
+    settings, bounds = experiment.settings, experiment.bounds
     return {
         "run": run,
         "version": version,
@@ -60,10 +60,10 @@ def settings_row(run: str, command: str, version: str, prepared: Prepared) -> di
         "for_us": bounds.for_us,
         "limit_us": bounds.limit_us,
         "shards": settings.relays,
-        "plan": [planned.line.text() for planned in prepared.plan],
-        "instances": [planned.instance for planned in prepared.plan],
+        "plan": [planned.line.text() for planned in experiment.plan],
+        "instances": [planned.instance for planned in experiment.plan],
         "ended": None,
-        "again": again(run, command, prepared),
+        "again": again(run, command, experiment),
         "seconds": {"born": None, "total": None},
     }
 

@@ -51,7 +51,7 @@ class _Child(msgspec.Struct, frozen=True):
     handle: int  # a pidfd: it never means another process, even after the pid was given away again
 
 
-class Fleet:
+class Children:
     """All children of this process, by name.
 
     To be made when everything that children need is imported: from then on that memory is shared with every child, and

@@ -27,7 +27,7 @@ REMOVABLE_FILE: Final = "live.json"
 """The only name of a file that is ever removed."""
 
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PATIENCE_S: Final = 5.0  # how long it waits for a killed process to be gone before it removes folders
+_RETRY_S: Final = 5.0  # how long it waits for a killed process to be gone before it removes folders
 
 
 class Janitor:
@@ -139,7 +139,7 @@ def _end(processes: dict[int, int]) -> None:
                 _kill_group(child)
             _kill_group(pid)
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-    while open_ends and (ended := gone.poll(_PATIENCE_S * 1000)):
+    while open_ends and (ended := gone.poll(_RETRY_S * 1000)):
         for handle, _ in ended:
             gone.unregister(handle)
             open_ends.discard(handle)

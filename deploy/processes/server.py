@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from broker.streams.connection import check_server, connect
 from broker.streams.embedded import EmbeddedServer, NoEmbeddedServer
-from deploy.errors import Unable
+from deploy.errors import EnvironmentFailure
 from deploy.processes.janitor import Janitor
 
 
@@ -39,7 +39,7 @@ class Server:
 
 @contextmanager
 def server_for(url: str | None, janitor: Janitor) -> Iterator[Server]:
-    """The server at `url`, or a private one that lives within. Raises ServerUnfit, Unable."""
+    """The server at `url`, or a private one that lives within. Raises UnsupportedServer, Unable."""
     if url is not None:
         with connect(url) as client:
             check_server(client)
@@ -48,7 +48,7 @@ def server_for(url: str | None, janitor: Janitor) -> Iterator[Server]:
     try:
         own = EmbeddedServer()
     except NoEmbeddedServer as error:
-        raise Unable(str(error)) from None
+        raise EnvironmentFailure(str(error)) from None
     try:
         janitor.watch(own.pid)
         janitor.folder(own.folder)

@@ -16,30 +16,30 @@ from typing import Final
 _REASONS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped", signal.SIGHUP: "stopped"}
 
 
-class Endings:
-    """Within the `with` block SIGINT, SIGTERM and SIGHUP set `reason`, and end a wait for the descriptor `ear`.
+class ShutdownSignals:
+    """Within the `with` block SIGINT, SIGTERM and SIGHUP set `reason`, and end a wait for the descriptor `read_end`.
 
     A signal that is ignored stays so (`nohup`); after a wish to end, all are ignored until the process is gone.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
-        self._ear, self._mouth = socket.socketpair()
-        self._ear.setblocking(False)
-        self._mouth.setblocking(False)
+        self._read_end, self._write_end = socket.socketpair()
+        self._read_end.setblocking(False)
+        self._write_end.setblocking(False)
 
     @property
-    def ear(self) -> int:
+    def read_end(self) -> int:
         """To wait for, beside other things."""
-        return self._ear.fileno()
+        return self._read_end.fileno()
 
     def drain(self) -> None:
         """Be ready for the next wait."""
         with suppress(BlockingIOError):
-            os.read(self.ear, 64)
+            os.read(self.read_end, 64)
 
-    def __enter__(self) -> Endings:
-        self._wakeup = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+    def __enter__(self) -> ShutdownSignals:
+        self._wakeup = signal.set_wakeup_fd(self._write_end.fileno(), warn_on_full_buffer=False)
         heard = [number for number in _REASONS if signal.getsignal(number) != signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._hear) for number in heard}
         return self
@@ -48,8 +48,8 @@ class Endings:
         for number, handler in self._before.items():
             signal.signal(number, handler if self.reason is None else signal.SIG_IGN)  # the wish has been granted
         signal.set_wakeup_fd(self._wakeup)
-        self._ear.close()
-        self._mouth.close()
+        self._read_end.close()
+        self._write_end.close()
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.reason = self.reason or _REASONS[signal.Signals(number)]

@@ -16,8 +16,8 @@ BEAT_S: Final = 0.4
 """How often a loop beats."""
 
 _BEAT: Final = b"."
-_FAREWELL: Final = b"!"
-_voice: int | None = None  # a process has one pulse, as it has one process id
+_DONE: Final = b"!"
+_write_end: int | None = None  # a process has one pulse, as it has one process id
 
 
 def beat() -> None:
@@ -25,9 +25,9 @@ def beat() -> None:
     _say(_BEAT)
 
 
-def farewell() -> None:
+def done() -> None:
     """Tell our RQ worker that the job is over and its lease about to be given back, so that it is not missed."""
-    _say(_FAREWELL)
+    _say(_DONE)
 
 
 def keep_beating(loop: asyncio.AbstractEventLoop) -> None:
@@ -37,41 +37,41 @@ def keep_beating(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _say(word: bytes) -> None:
-    if _voice is not None:
+    if _write_end is not None:
         with contextlib.suppress(BlockingIOError, BrokenPipeError):  # nobody listens: that is not ours to judge
-            os.write(_voice, word)
+            os.write(_write_end, word)
 
 
-class Pulse:
+class Heartbeat:
     """A pipe that is made before a fork: the child calls `speak`, the parent `listen`."""
 
     def __init__(self) -> None:
-        self._ear, self._mouth = os.pipe()
-        os.set_blocking(self._ear, False)
-        os.set_blocking(self._mouth, False)
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        os.set_blocking(self._write_end, False)
         self._heard_at = time.monotonic()
         self._is_over = False
 
     def speak(self) -> None:
         """Be the side that beats."""
-        global _voice
-        os.close(self._ear)
-        _voice = self._mouth
+        global _write_end
+        os.close(self._read_end)
+        _write_end = self._write_end
 
     def listen(self) -> None:
         """Be the side that hears. The fork counts as the first beat."""
-        os.close(self._mouth)
+        os.close(self._write_end)
         self._heard_at = time.monotonic()
 
     def heard(self) -> bool:
         """Whether there was a sign of life since the last call."""
         try:
-            words = os.read(self._ear, 65536)
+            words = os.read(self._read_end, 65536)
         except BlockingIOError:
             return False
         if words:
             self._heard_at = time.monotonic()
-        self._is_over |= _FAREWELL in words
+        self._is_over |= _DONE in words
         return bool(words)
 
     def is_over(self) -> bool:
@@ -85,4 +85,4 @@ class Pulse:
 
     def close(self) -> None:
         """Listen no more."""
-        os.close(self._ear)
+        os.close(self._read_end)

@@ -4,7 +4,7 @@ How the life is run by RQ (leases, retries, signals) is deploy/rq/worker.py's af
 
     the order `stop`                 the function returns: the job is done
     the journal is lost              likewise: no later life could be born without it
-    it died too often (StaysDead)    likewise: the restart policy has given it up
+    it died too often (BudgetSpent)    likewise: the restart policy has given it up
     the run is gone                  likewise: whoever dealt it has removed it
     its terms cannot be read         likewise, and that is told on stderr: another version dealt it
     SIGTERM to this process          the life is recalled, and the function returns a `Retry`: the robot waits in the
@@ -38,15 +38,15 @@ from rq.job import Job
 from broker.errors import Fenced, JournalLost, RunGone
 from broker.streams.connection import async_twin
 from broker.streams.keys import Keys
-from broker.streams.retry import insist
+from broker.streams.retry import retry
 from broker.streams.robot.ports import ports_for
 from broker.streams.run.events import StreamEventLog
 from broker.streams.run.runs import StreamOrders
 from deploy.processes.forking import name_process, release_signals
 from deploy.rq.heartbeat import keep_beating
 from robots.channel import Watch
-from robots.restart_budget import FENCED, StaysDead
-from robots.robot import PATIENCE_US, Outside
+from robots.restart_budget import FENCED, BudgetSpent
+from robots.robot import READ_US, Outside
 from robots.robot import live as live_robot
 from robots.run.deal import decode_terms
 from telemetry.clock import SystemClock
@@ -104,7 +104,7 @@ def live(run: str, robot: str) -> Retry | None:
             runner.run(_until_told(run, robot, job.connection))
     except Recalled:
         return Retry(max=LIVES)
-    except (JournalLost, RunGone, StaysDead):
+    except (JournalLost, RunGone, BudgetSpent):
         return None
     except ForeignTerms as foreign:
         print(f"{robot} of run {run}: {foreign}", file=sys.stderr)
@@ -168,8 +168,8 @@ async def _shards(client: redis.asyncio.Redis, key: str) -> int:
 
     The restart policy was not asked yet, so nothing may raise at once that a next life would meet again."""
     orders = StreamOrders(client, key)
-    while await insist("orders", lambda: client.type(key)) == b"stream":
-        dealt = await orders.read(PATIENCE_US)
+    while await retry("orders", lambda: client.type(key)) == b"stream":
+        dealt = await orders.read(READ_US)
         if dealt:
             try:
                 return decode_terms(dealt[0].content).shards

@@ -199,7 +199,7 @@ LOOK_S: Final = 0.25
 _MANY: Final = 800  # robots, for which a second would be enough
 
 
-class JobBoard:
+class JobTable:
     """`jobs` is what the last look saw, `looked_s` when that was (`time.monotonic`)."""
 
     def __init__(self, client: redis.Redis, run: str, robots: tuple[str, ...]) -> None:

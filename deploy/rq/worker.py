@@ -38,15 +38,15 @@ from rq.utils import now, utcformat, utcparse
 
 from broker.errors import Unavailable
 from broker.parent_death import die_with_parent
-from broker.ports.robot import Ending
-from broker.streams.retry import TROUBLE, TroubleBorne
+from broker.ports.robot import DeathKind
+from broker.streams.retry import TROUBLE, suppress_transient
 from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
 from deploy.processes.forking import signals_held
 from deploy.rq import job as robot_job
-from deploy.rq.heartbeat import Pulse, farewell
+from deploy.rq.heartbeat import Heartbeat, done
 from deploy.rq.job import ROBOT_JOB, RobotJob
 from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, holds_lease, put_back
-from deploy.rq.remote_commands import Obedience
+from deploy.rq.remote_commands import RemoteCommands
 from robots.restart_budget import FENCED
 
 _BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
@@ -149,7 +149,7 @@ class RobotWorker(rq.Worker):
             return super().dequeue_job_and_maintain_ttl(None)
         since = time.monotonic()
         while not self._stop_requested:
-            with TroubleBorne():
+            with suppress_transient():
                 found = super().dequeue_job_and_maintain_ttl(timeout, _WAIT_S)  # type: ignore[arg-type]  # any number
                 if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
                     return found
@@ -160,7 +160,7 @@ class RobotWorker(rq.Worker):
     def execute_job(self, job: Job, queue: rq.Queue) -> None:
         """Run the job; unless there comes no answer to our wish for a lease, which may or may not be there then: if
         so it runs out, if not the job stays where it was put when it was taken."""
-        with TroubleBorne():
+        with suppress_transient():
             super().execute_job(job, queue)
             return
         self.executions.clear()
@@ -170,30 +170,30 @@ class RobotWorker(rq.Worker):
 
     def fork_work_horse(self, job: Job, queue: rq.Queue) -> None:
         """Fork. Signals wait until the horse leads its own group: before that, a signal to its group would be ours."""
-        self._pulse = Pulse()
-        self._ending: tuple[Ending, int] = ("exit", 1)
-        self._end_by_signal: Ending = "signal"
+        self._heartbeat = Heartbeat()
+        self._ending: tuple[DeathKind, int] = ("exit", 1)
+        self._end_by_signal: DeathKind = "signal"
         self._is_told = False
-        self._obedience = self._obedience_for(job)
+        self._remote_commands = self._remote_commands_for(job)
         with signals_held():
             super().fork_work_horse(job, queue)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.setpgid(self.horse_pid, self.horse_pid)
-        self._pulse.listen()
+        self._heartbeat.listen()
         if self._stop_requested:  # asked after the job was taken and before there was a horse to tell
             self.kill_horse(signal.SIGTERM)
 
-    def _obedience_for(self, job: Job) -> Obedience | None:
+    def _remote_commands_for(self, job: Job) -> RemoteCommands | None:
         """Heeds deeds that are asked of us from afar while we run the robot; other jobs are asked for none."""
         if not _is_robots(job):
             return None
-        return Obedience(job.connection, *robot_job.names_in(job.id), self.kill_horse)
+        return RemoteCommands(job.connection, *robot_job.names_in(job.id), self.kill_horse)
 
     def setup_work_horse_signals(self) -> None:
         """The horse's first act. Signals go on waiting until the robot can end in order (deploy/rq/job.py)."""
         assert self.pid is not None
         die_with_parent(self.pid)
-        self._pulse.speak()
+        self._heartbeat.speak()
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
 
     def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
@@ -206,12 +206,12 @@ class RobotWorker(rq.Worker):
         """Wait for the horse's end, with a look at it every second; then for the server, if that is away."""
         self._job, self._execution = job, execution
         try:
-            with TroubleBorne():
+            with suppress_transient():
                 super().monitor_work_horse(job, queue, execution)
                 return
             self._queue_again_when_answered(job, queue, execution)
         finally:
-            self._pulse.close()
+            self._heartbeat.close()
 
     def _queue_again_when_answered(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
         """The horse is dead and the server was away: do what RQ would have done, as soon as it can be done.
@@ -221,7 +221,7 @@ class RobotWorker(rq.Worker):
         """
         while not self._stop_requested:
             time.sleep(_ASK_S)
-            with TroubleBorne():
+            with suppress_transient():
                 if holds_lease(job, execution):
                     self.handle_job_failure(job, queue, exc_string="The horse died in an outage", execution=execution)
                 return
@@ -251,20 +251,20 @@ class RobotWorker(rq.Worker):
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Renew the lease of a horse that beats, kill one that fell silent or does not end when told, end if the lease
         is another's. Deeds that were asked of us are done before: one may let the horse go on."""
-        if self._obedience is not None:
-            self._obedience.obey()
+        if self._remote_commands is not None:
+            self._remote_commands.execute()
         if self._stop_requested and time.monotonic() - self._told_at > GRACE_S:
             self.kill_horse()
             return
-        if not self._pulse.heard():
-            if self._pulse.silence_s() > SILENCE_S:
+        if not self._heartbeat.heard():
+            if self._heartbeat.silence_s() > SILENCE_S:
                 self.log.error("Worker %s: the robot's loop has stopped; its horse is killed", self.name)
                 self._end_by_signal = "silent"
                 self.kill_horse()
             return
         with contextlib.suppress(*TROUBLE):  # a server that restarts keeps our lease; we are still here when it is back
             super().maintain_heartbeats(job, execution)
-            if not holds_lease(job, execution) and not self._pulse.is_over():
+            if not holds_lease(job, execution) and not self._heartbeat.is_over():
                 self.kill_horse()
                 self._end_fenced()
 
@@ -311,7 +311,7 @@ class RobotWorker(rq.Worker):
 
     def _demand_lease(self, job: Job, execution: Execution) -> None:
         if holds_lease(job, execution):
-            farewell()  # in the horse: the lease is given back now, which must not look like a loss
+            done()  # in the horse: the lease is given back now, which must not look like a loss
         else:
             self._end_for_the_other()
 
@@ -334,15 +334,15 @@ class RobotWorker(rq.Worker):
         run, robot = robot_job.names_in(job.id)
         how, status = self._ending
         try:
-            incarnation = last_incarnation(job.connection, run, robot, patience_s=0)
-            StreamFleetLog(job.connection, run, patience_s=0).death(robot, robot, incarnation, how, status)
+            incarnation = last_incarnation(job.connection, run, robot, retry_s=0)
+            StreamFleetLog(job.connection, run, retry_s=0).death(robot, robot, incarnation, how, status)
         except Unavailable as error:
             raise redis.exceptions.ConnectionError(str(error)) from error
         self._is_told = True
 
     def _was_given_back(self, job: Job, execution: Execution) -> bool:
         """Whether the horse itself gave the lease back: how it died, or was thought to have died, is then no news."""
-        return not self.is_horse and self._pulse.is_over() and not holds_lease(job, execution)
+        return not self.is_horse and self._heartbeat.is_over() and not holds_lease(job, execution)
 
     def _end_fenced(self) -> NoReturn:
         """End this RQ worker, its horse being dead. What it held is given back, not queued: the robot lives elsewhere,

@@ -15,18 +15,17 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from broker.envelope import is_robot
-from broker.streams.run import injection as deeds
-from broker.streams.run.control import StreamDesk
-from broker.streams.run.injection import StreamHands
-from deploy.attach.context import Vantage
+from broker.streams.run.control import StreamRunControl
+from broker.streams.run.injection import StreamInjection, send_command
+from deploy.attach.context import RunContext
 from robots.journal import PartKept, readable
-from robots.run.chaos import contradiction
+from robots.run.chaos import contradictory_update
 from robots.secret import Part
 
 SUPERVISOR: Final = "supervisor"
 _WORDS: Final = {signal.SIGKILL: "kill", signal.SIGSTOP: "pause", signal.SIGCONT: "resume", signal.SIGTERM: "restart"}
 _SIGNALS: Final = {word: number for number, word in _WORDS.items()} | {"amnesia": signal.SIGKILL}
-_OBEYED: Final = ("kill", "restart")  # by an RQ worker that is itself the victim; a paused one could not hear its end
+_REMOTE: Final = ("kill", "restart")  # by an RQ worker that is itself the victim; a paused one could not hear its end
 
 
 class Children(Protocol):
@@ -60,26 +59,28 @@ class NoChildren:
         return None
 
 
-class LiveVictims:
-    """`robots.chaos.Victims` for the children of this process, and for whoever runs the other robots.
+class LiveInjector:
+    """`robots.chaos.Injector` for the children of this process, and for whoever runs the other robots.
 
     `is_mortal`: this process is the supervisor, and another one may follow it.
     """
 
-    def __init__(self, vantage: Vantage, children: Children, is_mortal: bool = False) -> None:
-        self._client = vantage.client
-        self._run = vantage.run
-        self._board = vantage.board
+    def __init__(self, context: RunContext, children: Children, is_mortal: bool = False) -> None:
+        self._client = context.client
+        self._run = context.run
+        self._job_table = context.job_table
         self._children = children
         self._is_mortal = is_mortal
-        self._hands = StreamHands(self._client, self._run)
-        self._desk = StreamDesk(self._client, self._run, patience_s=0)
+        self._injection = StreamInjection(self._client, self._run)
+        self._run_control = StreamRunControl(self._client, self._run, retry_s=0)
         self._paused: dict[str, str] = {}  # RQ workers by the name under which they were struck, whomever they run now
 
     @property
     def living(self) -> list[str]:
         """The robots that some horse runs now, and the children that are no RQ workers."""
-        robots = [robot for robot in self._board.robots if self._horse_of(robot) is not None or self._is_afar(robot)]
+        robots = [
+            robot for robot in self._job_table.robots if self._horse_of(robot) is not None or self._is_afar(robot)
+        ]
         return robots + [name for name in self._children.living if not name.startswith("rq:")]
 
     def can(self, fault: str, name: str) -> bool:
@@ -111,7 +112,7 @@ class LiveVictims:
 
     def crash(self, robot: str, worker: str) -> bool:
         """Raises Unavailable when the robot could not be told."""
-        self._hands.order_crash(f"{robot}/{worker}")
+        self._injection.order_crash(f"{robot}/{worker}")
         return True
 
     def contradict(self, robot: str) -> bool:
@@ -119,15 +120,15 @@ class LiveVictims:
         part = self._dealt_part_of(robot)
         if part is None:
             return False
-        sender = next(name for name in self._board.robots if name != robot)
+        sender = next(name for name in self._job_table.robots if name != robot)
         number = secrets.randbits(31)  # whoever supervised before has told some too
-        return self._hands.slip(robot, contradiction(self._run, part, robot, sender, number))
+        return self._injection.slip(robot, contradictory_update(self._run, part, robot, sender, number))
 
     def amnesia(self, robot: str) -> bool:
         """Raises Unavailable when it is not known whether the journal is gone."""
         if not self.kill(robot):
             return False
-        self._hands.forget_journal(robot)
+        self._injection.forget_journal(robot)
         return True
 
     def _send(self, name: str, number: signal.Signals) -> bool:
@@ -146,7 +147,7 @@ class LiveVictims:
         if name != robot and child is not None:
             return self._way_to_child(child, number)
         word = _WORDS[number]
-        is_obeyed = self._is_afar(robot) and (name == robot or word in _OBEYED)
+        is_obeyed = self._is_afar(robot) and (name == robot or word in _REMOTE)
         return partial(self._ask_afar, robot, f"{word} {name}") if is_obeyed else None
 
     def _way_to_child(self, child: str, number: signal.Signals) -> Callable[[], bool] | None:
@@ -156,14 +157,14 @@ class LiveVictims:
         self._children.signal(child, number)
         return True
 
-    def _ask_afar(self, robot: str, deed: str) -> bool:
+    def _ask_afar(self, robot: str, injection: str) -> bool:
         """Ask the RQ worker that runs the robot and is none of our children."""
-        deeds.ask(self._client, self._run, robot, deed)
+        send_command(self._client, self._run, robot, injection)
         return True
 
     def _is_afar(self, robot: str) -> bool:
         """Whether somebody who is not at hand runs the robot."""
-        job = self._board.jobs.get(robot)
+        job = self._job_table.jobs.get(robot)
         return job is not None and job.is_held and self._children.worker_of(robot) is None
 
     def _child_of(self, name: str) -> str | None:
@@ -183,7 +184,7 @@ class LiveVictims:
         return None
 
     def _dealt_part_of(self, robot: str) -> Part | None:
-        entries = readable(row.content for row in self._desk.journal(robot))
+        entries = readable(row.content for row in self._run_control.journal(robot))
         dealt = (entry.part for entry in entries if isinstance(entry, PartKept) and entry.cause is None)
         return next(dealt, None)
 

@@ -18,24 +18,24 @@ import redis
 
 from broker.faults.process_faults import Resume
 from broker.faults.schedule import Due
-from broker.faults.scheduler import conductor_so_far
+from broker.faults.scheduler import scheduler_so_far
 from broker.streams.keys import Keys
-from broker.streams.retry import insist_blocking
-from broker.streams.run.control import StreamDesk
+from broker.streams.retry import retry_blocking
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import changes_so_far
-from deploy.attach.context import Vantage
-from deploy.supervisor.injector import LiveVictims
-from deploy.supervisor.membership import RobotKeeper
+from deploy.attach.context import RunContext
+from deploy.supervisor.injector import LiveInjector
+from deploy.supervisor.membership import Membership
 from robots.run.chaos import Chaos
-from robots.run.leader import PlanKeeper
+from robots.run.leader import PlanPublisher
 from telemetry.events import AnyEvent, RelayMissing
 
 LOOK_S: Final = 1.0
 MISSING_S: Final = 3.0  # without anybody who holds the shard's lease; a successor takes it within one second
 
 
-class RelayWatch:
+class RelayMonitor:
     """For one run. To be asked now and then, with a monotonic clock's seconds."""
 
     def __init__(self, client: redis.Redis, run: str, shards: int, emit: Callable[[AnyEvent], None]) -> None:
@@ -54,7 +54,7 @@ class RelayWatch:
             self._seen_s.clear()  # nobody looked
         self._looked_s = now_s
         for shard, lease in enumerate(self._leases):
-            if insist_blocking("relay", lambda lease=lease: self._client.exists(lease), patience_s=0):  # type: ignore[misc]
+            if retry_blocking("relay", lambda lease=lease: self._client.exists(lease), retry_s=0):  # type: ignore[misc]
                 self._seen_s[shard] = now_s
                 self._told.pop(shard, None)
             elif now_s - self._seen_s.setdefault(shard, now_s) >= MISSING_S and shard not in self._told:
@@ -62,7 +62,7 @@ class RelayWatch:
                 self._emit(RelayMissing(shard))
 
 
-class Tenure:
+class Leadership:
     """One tenure. Times are microseconds since `go`, negative before it; `go_ms` is when that was, by the server's
     clock (None: not yet). All deeds that were due by `done_us` were handed out before; what the next tenure is to know
     of that is told to `note`, which says whether the lease is still ours. Raises Unavailable when the server did not
@@ -70,26 +70,26 @@ class Tenure:
 
     def __init__(
         self,
-        vantage: Vantage,
-        victims: LiveVictims,
+        context: RunContext,
+        injector: LiveInjector,
         go_ms: int | None,
         done_us: int,
         note: Callable[[int], bool],
     ) -> None:
-        client, brief, board, events = vantage
-        met = changes_so_far(client, brief.run)
-        requests = [change.change.request for change in met if change.change.request]
-        desk = StreamDesk(client, brief.run, last_request=requests[-1] if requests else "0")
-        log = StreamFleetLog(client, brief.run, patience_s=0)
-        conductor = conductor_so_far(brief.plan, brief.bounds.for_us, met, go_ms)
-        played = [] if go_ms is None else conductor.deeds(done_us)  # by whoever was there before
-        self._plan = PlanKeeper(conductor, desk)
-        self._board = board
-        self._victims = victims
-        self._chaos = Chaos(brief.terms.seed, len(brief.robots), log, victims, events.emit)
+        client, info, job_table, events = context
+        applied = changes_so_far(client, info.run)
+        requests = [change.change.request for change in applied if change.change.request]
+        run_control = StreamRunControl(client, info.run, last_request=requests[-1] if requests else "0")
+        log = StreamFleetLog(client, info.run, retry_s=0)
+        scheduler = scheduler_so_far(info.plan, info.bounds.for_us, applied, go_ms)
+        played = [] if go_ms is None else scheduler.due_faults(done_us)  # by whoever was there before
+        self._plan = PlanPublisher(scheduler, run_control)
+        self._job_table = job_table
+        self._injector = injector
+        self._chaos = Chaos(info.terms.seed, len(info.robots), log, injector, events.emit)
         self._chaos.inherit(played, log.rows() if played else ())
-        self._robots = RobotKeeper(vantage, desk, log)
-        self._relays = RelayWatch(client, brief.run, brief.terms.shards, events.emit)
+        self._robots = Membership(context, run_control, log)
+        self._relays = RelayMonitor(client, info.run, info.terms.shards, events.emit)
         self._attended_s = float("-inf")
         self._is_to_be_repeated = go_ms is not None
         self._note = note
@@ -108,14 +108,14 @@ class Tenure:
             self._plan.repeat(now_us)
             self._is_to_be_repeated = False
         self._plan.keep(now_us, is_server_there)
-        self._held += self._plan.deeds(now_us)
+        self._held += self._plan.due_faults(now_us)
         # Noted before they are done: the victim may be ourselves, and nothing must be done twice.
         is_free = is_server_there and (not self._held or self._note(now_us))
         if is_free:
             self.done_us = max(self.done_us, now_us)
         due, self._held = (self._held, []) if is_free else _urgent(self._held)
         if due or (is_free and not self._chaos.is_idle):
-            self._chaos.play(due, self._victims.living)
+            self._chaos.play(due, self._injector.living)
 
     def keep_robots(self, is_open: bool) -> None:
         """What is to be done about robots' jobs, after each look at them. Raises Unavailable, RunGone."""
@@ -140,19 +140,19 @@ class Tenure:
 
     def _is_news(self) -> bool:
         """Whether the jobs were looked at since they were last attended to, which they are now."""
-        is_news = self._board.looked_s > self._attended_s
-        self._attended_s = self._board.looked_s
+        is_news = self._job_table.looked_s > self._attended_s
+        self._attended_s = self._job_table.looked_s
         return is_news
 
 
 def _urgent(held: Iterable[Due]) -> tuple[list[Due], list[Due]]:
     """Of deeds that have to wait, what cannot: the ends of pauses that have begun, for it may be the server that is
     paused. And the rest; of a pause that has not begun, and would be over, nothing is left."""
-    ends = {(due.instance, due.turn) for due in held if due.is_end}
-    begins = {(due.instance, due.turn) for due in held if not due.is_end}
+    ends = {(due.instance, due.occurrence) for due in held if due.is_end}
+    begins = {(due.instance, due.occurrence) for due in held if not due.is_end}
     urgent, rest = [], []
     for due in held:
-        place = (due.instance, due.turn)
+        place = (due.instance, due.occurrence)
         if isinstance(due.fault, Resume) or (due.is_end and place not in begins):
             urgent.append(due)
         elif not due.is_end and place not in ends:

@@ -16,9 +16,9 @@ from typing import Final
 
 from broker.envelope import robot_name
 from broker.ports.run import FleetLog
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import is_unborn, last_incarnation
-from deploy.attach.context import Vantage
+from deploy.attach.context import RunContext
 from deploy.attach.discovery import newest_on
 from deploy.rq.observed import IdleWorkers, JobSeen, LostJobs
 from deploy.rq.queue import enqueue_robot, requeue, rq_workers
@@ -35,16 +35,16 @@ MOST_ROBOTS: Final = 500  # in a run, those that joined included
 _QUEUED: Final = ("queued", "waiting")
 
 
-class RobotKeeper:
+class Membership:
     """Looks after the robots of one run."""
 
-    def __init__(self, vantage: Vantage, desk: StreamDesk, log: FleetLog) -> None:
-        self._client = vantage.client
-        self._run = vantage.run
-        self._dealt = len(vantage.brief.robots)
-        self._board = vantage.board
-        self._emit = vantage.events.emit
-        self._desk = desk
+    def __init__(self, context: RunContext, run_control: StreamRunControl, log: FleetLog) -> None:
+        self._client = context.client
+        self._run = context.run
+        self._dealt = len(context.info.robots)
+        self._job_table = context.job_table
+        self._emit = context.events.emit
+        self._run_control = run_control
         self._log = log
         self._lost = LostJobs()
         self._given_up: deque[JobSeen] = deque()  # lost, and not queued again yet
@@ -57,12 +57,12 @@ class RobotKeeper:
     @property
     def is_whole(self) -> bool:
         """Whether every robot is run by somebody, or waits and that was told, or will not live again."""
-        return not any(_is_idle(job) and job.robot not in self._told for job in self._board.jobs.values())
+        return not any(_is_idle(job) and job.robot not in self._told for job in self._job_table.jobs.values())
 
     def find_lost(self, now_s: float) -> None:
         """Tell the deaths of robots that are lost, and queue them again. To be called after each look at the board,
         with its time. Raises Unavailable; what was left undone is done next time."""
-        self._given_up += self._lost.among(self._board.jobs.values(), now_s)
+        self._given_up += self._lost.among(self._job_table.jobs.values(), now_s)
         while self._given_up:
             self._give_up(self._given_up[0])
             self._given_up.popleft()
@@ -71,7 +71,7 @@ class RobotKeeper:
         """Do all that the last look at the board demands; new robots join, and robots wait, only while the run
         `is_open` to them. Otherwise as `find_lost`. Raises RunGone, too."""
         self.find_lost(now_s)
-        jobs = list(self._board.jobs.values())
+        jobs = list(self._job_table.jobs.values())
         for job in jobs:
             if job.state == "done":
                 self._queue_forgotten(job.robot)
@@ -88,7 +88,7 @@ class RobotKeeper:
     def _give_up(self, job: JobSeen) -> None:
         """The death is told first: the next life obeys the restart policy."""
         if job.lease and job != self._mourned:
-            incarnation = last_incarnation(self._client, self._run, job.robot, patience_s=0)
+            incarnation = last_incarnation(self._client, self._run, job.robot, retry_s=0)
             self._log.death(f"rq:{job.robot}", job.robot, incarnation, "lease", 0)
             self._emit(RobotLost(job.robot, job.worker))
             self._mourned = job
@@ -125,23 +125,23 @@ class RobotKeeper:
 
     def _parts_only_of(self, waiting: list[str]) -> set[int]:
         """The parts that no robot holds but those that wait."""
-        others = (robot for robot in self._board.robots if robot not in waiting)
+        others = (robot for robot in self._job_table.robots if robot not in waiting)
         elsewhere = set[int]().union(*map(self._parts_of, others))
         return set[int]().union(*map(self._parts_of, waiting)) - elsewhere
 
     def _parts_of(self, robot: str) -> set[int]:
-        rows = self._desk.journal(robot)
+        rows = self._run_control.journal(robot)
         return {part.index for part in parts_in(readable(row.content for row in rows))}
 
     def _let_join(self, count: int) -> None:
         """Of several runs on a server, new robots join the newest."""
         if newest_on(self._client) != self._run:
             return
-        for _ in range(min(count, MOST_ROBOTS - len(self._board.robots))):
-            number = max(int(robot[1:]) for robot in self._board.robots) + 1
+        for _ in range(min(count, MOST_ROBOTS - len(self._job_table.robots))):
+            number = max(int(robot[1:]) for robot in self._job_table.robots) + 1
             robot = robot_name(number, self._dealt)
-            self._desk.admit(robot, [encode_entry(Header("joined"))])
-            self._board.admit(robot)
+            self._run_control.admit(robot, [encode_entry(Header("joined"))])
+            self._job_table.admit(robot)
             enqueue_robot(self._client, self._run, robot)
             self._emit(RobotJoined(robot))
 

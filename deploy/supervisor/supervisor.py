@@ -19,16 +19,16 @@ import redis
 from broker.errors import RunGone, Unavailable
 from broker.ports.robot import Order
 from broker.relay.core import parse_id
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.runs import joined_in
 from broker.streams.run.supervisor_lease import RENEW_S, SupervisorLease
 from deploy import STARTED_S
-from deploy.attach.context import Vantage
-from deploy.processes.signals import Endings
+from deploy.attach.context import RunContext
+from deploy.processes.signals import ShutdownSignals
 from deploy.rq.leases import LEASE_S
-from deploy.supervisor.injector import LiveVictims
-from deploy.supervisor.leadership import Tenure
-from robots.run.stop_rule import ending, reason_in
+from deploy.supervisor.injector import LiveInjector
+from deploy.supervisor.leadership import Leadership
+from robots.run.stop_rule import reason_in, stop_reason
 from telemetry.events import RunStarted, RunStopped, SupervisorBegan
 from telemetry.view import View
 
@@ -51,7 +51,7 @@ class NobodyBorn(Exception):
     """The RQ workers do not bear robots; the message is one line."""
 
 
-class Staff(Protocol):
+class LocalProcesses(Protocol):
     """Those at hand who do the work; a parent's are its children."""
 
     @property
@@ -59,35 +59,37 @@ class Staff(Protocol):
         """Whether nobody is dead who will be replaced."""
         ...
 
-    def attend(self, timeout_s: float, ear: int) -> None:
-        """Wait at most so long, or until `ear` can be read; see to whoever died."""
+    def attend(self, timeout_s: float, read_end: int) -> None:
+        """Wait at most so long, or until `read_end` can be read; see to whoever died."""
         ...
 
 
 class RunSupervisor:
-    """One supervisor of a run. `victims` are whom chaos may lay hands on. `dealt_s` is when our own process dealt the
+    """One supervisor of a run. `injector` are whom chaos may lay hands on. `dealt_s` is when our own process dealt the
     run (`time.monotonic`); None: somebody else did, and RQ workers come when they come."""
 
     def __init__(
         self,
-        vantage: Vantage,
-        staff: Staff,
-        victims: LiveVictims,
-        endings: Endings,
+        context: RunContext,
+        processes: LocalProcesses,
+        injector: LiveInjector,
+        shutdown: ShutdownSignals,
         look: Look,
         dealt_s: float | None = None,
     ) -> None:
-        self._vantage = vantage
-        self._client, self._brief, self._board, self._events = vantage
-        self._staff = staff
-        self._victims = victims
-        self._endings = endings
+        self._context = context
+        self._client, self._info, self._job_table, self._events = context
+        self._processes = processes
+        self._injector = injector
+        self._shutdown = shutdown
         self._look = look
-        self._desk = StreamDesk(self._client, vantage.run, patience_s=0)  # what cannot be done now is done next turn
-        self._lease = SupervisorLease(self._client, vantage.run, secrets.token_hex(8))
+        self._run_control = StreamRunControl(
+            self._client, context.run, retry_s=0
+        )  # what cannot be done now is done next turn
+        self._lease = SupervisorLease(self._client, context.run, secrets.token_hex(8))
         self._since_s = dealt_s
         self._is_dealer = dealt_s is not None
-        self._tenure: Tenure | None = None
+        self._leadership: Leadership | None = None
         self._renew_s = self._orders_s = float("-inf")
         self._is_beginning = False  # we have given the order `go`, or tried to
         self._go_ms: int | None = None
@@ -107,16 +109,16 @@ class RunSupervisor:
         """
         while True:
             now_us = self._turn()
-            reason = self._endings.reason or self._ended_elsewhere()
-            if reason is None and self._tenure is not None and self._is_server_there:
-                reason = self._lead(self._tenure, now_us)
+            reason = self._shutdown.reason or self._ended_elsewhere()
+            if reason is None and self._leadership is not None and self._is_server_there:
+                reason = self._lead(self._leadership, now_us)
             if reason is not None:
                 return reason
 
     @property
     def is_leading(self) -> bool:
         """Whether this supervisor held the run's lease when it last looked."""
-        return self._tenure is not None
+        return self._leadership is not None
 
     def stop(self, reason: str) -> None:
         """Give the order, and wait until the robots have left; who died just before is found, and told. A run that is
@@ -126,9 +128,9 @@ class RunSupervisor:
         deadline = time.monotonic() + LEAVE_S
         while self._events.view.living and not self._is_lost and time.monotonic() < deadline:
             self._turn(is_leading=False)
-            if self._tenure is not None and self._is_server_there:
+            if self._leadership is not None and self._is_server_there:
                 with suppress(Unavailable):
-                    self._tenure.find_lost()
+                    self._leadership.find_lost()
         self._events.publish()
 
     def _tell_to_stop(self, reason: str) -> None:
@@ -138,26 +140,26 @@ class RunSupervisor:
         deadline = time.monotonic() + TELL_S
         while self._ordered is None and not self._is_lost:
             try:
-                self._desk.order("stop", reason.encode())
+                self._run_control.order("stop", reason.encode())
                 return
             except RunGone:
                 self._is_lost = True
             except Unavailable:
-                if time.monotonic() > deadline and (self._endings.reason or self._is_dealer):
+                if time.monotonic() > deadline and (self._shutdown.reason or self._is_dealer):
                     raise
             self._turn(is_leading=False)
 
     def leave(self) -> None:
         """Let another supervisor take over at once."""
-        if self._tenure is not None:
+        if self._leadership is not None:
             self._lease.release()
 
     # One turn
 
     def _turn(self, is_leading: bool = True) -> int:
         """A moment; then deaths, events and orders are seen to. When that was, in microseconds since go."""
-        self._staff.attend(self._pause_s(), self._endings.ear)
-        self._endings.drain()
+        self._processes.attend(self._pause_s(), self._shutdown.read_end)
+        self._shutdown.drain()
         now_s = time.monotonic()
         self._ask_server(now_s)
         if self._is_server_there:
@@ -165,8 +167,8 @@ class RunSupervisor:
         now_us = self._since_go_us()
         if self._is_server_there and not self._is_lost:
             self._keep_lease(now_s)
-        if is_leading and not self._is_over and self._tenure is not None:
-            self._work(self._tenure, now_us)
+        if is_leading and not self._is_over and self._leadership is not None:
+            self._work(self._leadership, now_us)
         self._look(self._events.view, time.monotonic() - self._answered_s)
         return now_us
 
@@ -186,36 +188,36 @@ class RunSupervisor:
         """Events, jobs and orders, ours told."""
         self._events.hear()
         self._events.publish()
-        if self._board.is_due(now_s):
-            self._board.look(now_s)
+        if self._job_table.is_due(now_s):
+            self._job_table.look(now_s)
         self._hear_orders(now_s)
 
-    def _work(self, tenure: Tenure, now_us: int) -> None:
+    def _work(self, leadership: Leadership, now_us: int) -> None:
         """What a holder of the lease does in every turn; while the server is away, only what must not wait."""
         try:
-            tenure.keep_plan(now_us, self._is_server_there)
+            leadership.keep_plan(now_us, self._is_server_there)
             if self._is_server_there:
-                tenure.keep_robots(is_open=self._go_ms is not None)
+                leadership.keep_robots(is_open=self._go_ms is not None)
         except Unavailable:
             pass
         except RunGone:
             self._is_lost = True
 
-    def _lead(self, tenure: Tenure, now_us: int) -> str | None:
+    def _lead(self, leadership: Leadership, now_us: int) -> str | None:
         """Begin the run when it can begin; why it ends now, if it does."""
         if self._go_ms is None:
             if self._may_begin():
-                self._begin(tenure)
+                self._begin(leadership)
             return None
-        is_settled = tenure.is_settled(now_us) and self._staff.is_whole
-        return ending(self._events.view, now_us, self._brief.bounds, is_settled)
+        is_settled = leadership.is_settled(now_us) and self._processes.is_whole
+        return stop_reason(self._events.view, now_us, self._info.bounds, is_settled)
 
     # Before go
 
     def _may_begin(self) -> bool:
         """All dealt robots are born, or some are and it has taken too long."""
         born, now_s = self._events.view.born, time.monotonic()
-        if born >= len(self._brief.robots):
+        if born >= len(self._info.robots):
             self.born_s = now_s - STARTED_S
             return True
         if self._since_s is None and born:
@@ -225,14 +227,14 @@ class RunSupervisor:
             raise NobodyBorn(f"no robot was born within {BIRTH_LIMIT_S:g} s")
         return born > 0 and waited_s >= START_S
 
-    def _begin(self, tenure: Tenure) -> None:
+    def _begin(self, leadership: Leadership) -> None:
         """Give the order; when the server is away, the next turn tries again. From here on it is known who runs whom,
         should the server go away at once."""
-        self._board.look(time.monotonic())
+        self._job_table.look(time.monotonic())
         self._is_beginning = True
         try:
-            tenure.begin()
-            self._desk.order("go")
+            leadership.begin()
+            self._run_control.order("go")
         except Unavailable:
             return
         except RunGone:
@@ -249,21 +251,21 @@ class RunSupervisor:
             return
         self._renew_s = now_s + RENEW_S
         try:
-            noted_us = self._lease.hold(None if self._tenure is None else self._tenure.done_us)
+            noted_us = self._lease.hold(None if self._leadership is None else self._leadership.done_us)
             if noted_us is None:
-                self._tenure = None
-            elif self._tenure is None:
-                self._tenure = self._take_over(noted_us)
+                self._leadership = None
+            elif self._leadership is None:
+                self._leadership = self._take_over(noted_us)
         except Unavailable:
             pass
         except RunGone:
             self._is_lost = True
 
-    def _take_over(self, noted_us: int) -> Tenure:
+    def _take_over(self, noted_us: int) -> Leadership:
         """Raises Unavailable."""
-        tenure = Tenure(self._vantage, self._victims, self._go_ms, noted_us, self._note_done)
+        leadership = Leadership(self._context, self._injector, self._go_ms, noted_us, self._note_done)
         self._events.emit(SupervisorBegan(noted_us >= 0))
-        return tenure
+        return leadership
 
     def _note_done(self, done_us: int) -> bool:
         """For a successor. What cannot be noted is not done: whether the lease is still ours."""
@@ -287,7 +289,7 @@ class RunSupervisor:
             return
         self._orders_s = now_s
         try:
-            for order in self._desk.orders():
+            for order in self._run_control.orders():
                 self._heed(order)
         except Unavailable:
             pass
@@ -302,7 +304,7 @@ class RunSupervisor:
                     self._events.emit(RunStarted(self._events.view.born))
             case "joined":
                 for robot in joined_in([order]):
-                    self._board.admit(robot)
+                    self._job_table.admit(robot)
             case "stop" if self._ordered is None:
                 self._ordered = reason_in(order.content)
 
@@ -324,5 +326,5 @@ class RunSupervisor:
     def _pause_s(self) -> float:
         """Until the next look: shorter when the plan changes before it would be due."""
         now_us = self._since_go_us()
-        due_us = None if self._tenure is None else self._tenure.next_due_us(now_us)
+        due_us = None if self._leadership is None else self._leadership.next_due_us(now_us)
         return LOOK_S if due_us is None else min(LOOK_S, max(0, due_us - now_us) / 1e6)

@@ -25,11 +25,11 @@ from broker.errors import Unavailable
 from broker.faults.dice import Dice
 from broker.faults.process_faults import Amnesia, Contradict, Crash, Kill, Pause, Restart, Resume, Victim
 from broker.faults.schedule import Due
-from broker.ports.robot import Deed, FleetRow
+from broker.ports.robot import FleetRow, Injection
 from broker.ports.run import FleetLog
 from robots.messages import Update, encode_message, kind_of
 from robots.secret import Part
-from telemetry.events import AnyEvent, DeedDone, DeedFailed
+from telemetry.events import AnyEvent, FaultInjected, InjectionFailed
 
 _KINDS: Final[dict[str, Callable[[str], bool]]] = {
     "robot": is_robot,
@@ -38,7 +38,7 @@ _KINDS: Final[dict[str, Callable[[str], bool]]] = {
 """What names the processes bear of which any one may be meant."""
 
 
-class Victims(Protocol):
+class Injector(Protocol):
     """Hands on the processes of a run. Names are those of a fleet's deeds (broker/ports/robot.py). Each deed returns
     False
     when there is no such victim, or nothing that could be done to it."""
@@ -85,45 +85,45 @@ class Chaos:
         seed: int,
         robots: int,
         log: FleetLog,
-        victims: Victims,
+        injector: Injector,
         emit: Callable[[AnyEvent], None],
     ) -> None:
         self._dice = Dice(seed)
         self._robots = robots
         self._log = log
-        self._victims = victims
+        self._injector = injector
         self._emit = emit
         self._waiting: list[Due] = []
         self._told: tuple[Due, str] | None = None  # the first of them, if it was told and not done, and to whom it is
-        self._ending: list[Due] = []  # ends of pauses of which nobody could be told yet
+        self._pending_ends: list[Due] = []  # ends of pauses of which nobody could be told yet
         self._paused: dict[tuple[int, int], str] = {}  # instance and turn → who was paused
 
     @property
     def is_idle(self) -> bool:
         """Whether no deed waits for the server."""
-        return not self._waiting and not self._ending
+        return not self._waiting and not self._pending_ends
 
     @property
     def is_settled(self) -> bool:
         """The same, and no pause that has begun goes on."""
         return self.is_idle and not self._paused
 
-    def inherit(self, played: Iterable[Due], befallen: Iterable[FleetRow]) -> None:
+    def inherit(self, played: Iterable[Due], fleet_rows_so_far: Iterable[FleetRow]) -> None:
         """Take over from another player: what it has `played`, and what stands in the fleet log of it."""
-        pauses, ended = _told_pauses(befallen), set[tuple[int, int]]()
+        pauses, ended = _told_pauses(fleet_rows_so_far), set[tuple[int, int]]()
         for due in reversed(list(played)):  # from the last on: there may be earlier turns that failed, and are not told
-            turn = (due.instance, due.turn)
+            occurrence = (due.instance, due.occurrence)
             if due.is_end:
-                ended.add(turn)
+                ended.add(occurrence)
             elif isinstance(due.fault, Pause) and (told := pauses[due.fault.text()]):
                 pause = told.pop()
-                if not pause.is_over and turn not in ended:
-                    self._paused[turn] = pause.victim
+                if not pause.is_over and occurrence not in ended:
+                    self._paused[occurrence] = pause.victim
 
     def play(self, dues: Iterable[Due], living: Collection[str]) -> None:
         """Do what is due. `living`: the names of all robots and relays that live now, paused ones too."""
-        ending, self._ending = self._ending, []
-        for due in [*ending, *dues]:
+        stop_reason, self._pending_ends = self._pending_ends, []
+        for due in [*stop_reason, *dues]:
             if due.is_end or (isinstance(due.fault, Resume) and self._pauses_of(due.fault)):
                 self._try_to_end(due)
             else:
@@ -141,7 +141,7 @@ class Chaos:
             else:
                 self._end(due)
         except Unavailable:
-            self._ending.append(due)
+            self._pending_ends.append(due)
 
     def _begin(self, due: Due, living: Collection[str]) -> None:
         """Raises Unavailable when the deed could not be told, or it is not known whether it was done."""
@@ -154,16 +154,16 @@ class Chaos:
             return
         victim = _told_as(due.fault, name)
         if self._told is None:
-            self._log.deed(text, victim)
+            self._log.injection(text, victim)
             self._told = due, name
-        is_done = _do(due.fault, name, self._victims)
+        is_done = _do(due.fault, name, self._injector)
         self._told = None
         if not is_done:
-            self._emit(DeedFailed(text, f"it cannot be done to {name} now"))
+            self._emit(InjectionFailed(text, f"it cannot be done to {name} now"))
             return
         if isinstance(due.fault, Pause):
-            self._paused[due.instance, due.turn] = name
-        self._emit(DeedDone(text, victim))
+            self._paused[due.instance, due.occurrence] = name
+        self._emit(FaultInjected(text, victim))
 
     def _victim_of(self, due: Due, living: Collection[str]) -> str | None:
         """Who is struck; None, and that is told, when nobody can be. What was told already is done to that one."""
@@ -172,29 +172,31 @@ class Chaos:
         self._told, text = None, due.fault.text()
         name = self._draw(due, living)
         if name is None or (_is_listed(name) and name not in living):
-            self._emit(DeedFailed(text, f"there is no {name or due.fault.victim.kind} now"))
+            self._emit(InjectionFailed(text, f"there is no {name or due.fault.victim.kind} now"))
             return None
-        if not self._victims.can(due.fault.name, name):
-            self._emit(DeedFailed(text, f"it cannot be done to {name} now"))
+        if not self._injector.can(due.fault.name, name):
+            self._emit(InjectionFailed(text, f"it cannot be done to {name} now"))
             return None
         return name
 
     def _end(self, due: Due) -> None:
         """The end of a pause; of one that has not begun, because the server was away, nothing is left."""
-        self._waiting = [begin for begin in self._waiting if (begin.instance, begin.turn) != (due.instance, due.turn)]
-        name = self._paused.get((due.instance, due.turn))
+        self._waiting = [
+            begin for begin in self._waiting if (begin.instance, begin.occurrence) != (due.instance, due.occurrence)
+        ]
+        name = self._paused.get((due.instance, due.occurrence))
         if name is not None:
             self._let_go_on(name)
-            del self._paused[due.instance, due.turn]
+            del self._paused[due.instance, due.occurrence]
 
     def _resume(self, resume: Resume) -> None:
         """All pauses of the process are over; their own ends are no events any more."""
         name = self._name(resume.victim)
         pauses = self._pauses_of(resume)
         if not pauses:
-            self._emit(DeedFailed(resume.text(), f"no pause of {name} has begun"))
+            self._emit(InjectionFailed(resume.text(), f"no pause of {name} has begun"))
         elif not self._let_go_on(name):
-            self._emit(DeedFailed(resume.text(), f"it cannot be done to {name} now"))
+            self._emit(InjectionFailed(resume.text(), f"it cannot be done to {name} now"))
         for pause in pauses:
             del self._paused[pause]
 
@@ -206,12 +208,12 @@ class Chaos:
     def _let_go_on(self, name: str) -> bool:
         """End a pause, and tell so; False when there is nobody who could go on. Raises Unavailable when it is not known
         whether whoever has to do it was told."""
-        if not self._victims.resume(name):
+        if not self._injector.resume(name):
             return False
         text = f"{Resume.name} {name}"
         with suppress(Unavailable):  # it excuses nothing
-            self._log.deed(text, name)
-        self._emit(DeedDone(text, name))
+            self._log.injection(text, name)
+        self._emit(FaultInjected(text, name))
         return True
 
     def _draw(self, due: Due, living: Collection[str]) -> str | None:
@@ -222,7 +224,7 @@ class Chaos:
         candidates = sorted(filter(_KINDS[victim.kind], living), key=lambda name: (len(name), name))
         if not candidates:
             return None
-        chance = self._dice.of(victim.kind, due.turn, "", 0).number(due.instance, 0, 0)
+        chance = self._dice.of(victim.kind, due.occurrence, "", 0).number(due.instance, 0, 0)
         return candidates[int(chance * len(candidates))]
 
     def _name(self, victim: Victim) -> str:
@@ -239,11 +241,11 @@ class _Pause:
     is_over: bool = False
 
 
-def _told_pauses(befallen: Iterable[FleetRow]) -> dict[str, list[_Pause]]:
+def _told_pauses(fleet_rows_so_far: Iterable[FleetRow]) -> dict[str, list[_Pause]]:
     """All that were told, in order, by the deed's text."""
     pauses: dict[str, list[_Pause]] = defaultdict(list)
-    for row in befallen:
-        if not isinstance(row, Deed):
+    for row in fleet_rows_so_far:
+        if not isinstance(row, Injection):
             continue
         verb, _, _ = row.text.partition(" ")
         if verb == Pause.name:
@@ -264,33 +266,35 @@ def _is_listed(name: str) -> bool:
     return any(bears(name) for bears in _KINDS.values())
 
 
-def _do(fault: Kill | Pause | Restart | Crash | Contradict | Amnesia, name: str, victims: Victims) -> bool:
+def _do(fault: Kill | Pause | Restart | Crash | Contradict | Amnesia, name: str, injector: Injector) -> bool:
     match fault:
         case Kill():
-            return victims.kill(name)
+            return injector.kill(name)
         case Pause():
-            return victims.pause(name)
+            return injector.pause(name)
         case Restart():
-            return victims.restart(name)
+            return injector.restart(name)
         case Crash(worker=worker):
-            return victims.crash(name, worker)
+            return injector.crash(name, worker)
         case Contradict():
-            return victims.contradict(name)
+            return injector.contradict(name)
         case Amnesia():
-            return victims.amnesia(name)
+            return injector.amnesia(name)
 
 
 INCARNATION: Final = 1 << 32
 """Whom nobody must take for a life."""
 
-_LIES: Final = ("lie ", "another lie ")
+_CONTRADICTIONS: Final = ("lie ", "another lie ")
 _EXCHANGE: Final = bytes(8)  # none that anybody began
 
 
-def contradiction(run: str, part: Part, robot: str, sender: str, number: int) -> bytes:
+def contradictory_update(run: str, part: Part, robot: str, sender: str, number: int) -> bytes:
     """A frame that tells `robot` a wrong word for `part`, which it was dealt, as if `sender` had said so. It is the
     lab's `number`-th to it (from 1): two are no repeats."""
-    word = next(word for word in _LIES if word != part.word)
-    lie = Update((Part(part.index, word, part.last),))
-    envelope = Envelope(run, sender, INCARNATION, robot, number, _EXCHANGE, kind_of(lie), encode_message(lie))
+    word = next(word for word in _CONTRADICTIONS if word != part.word)
+    contradictory = Update((Part(part.index, word, part.last),))
+    envelope = Envelope(
+        run, sender, INCARNATION, robot, number, _EXCHANGE, kind_of(contradictory), encode_message(contradictory)
+    )
     return encode(envelope)

@@ -13,7 +13,7 @@ import msgspec
 
 from broker.control_entries import PlanChange
 from broker.envelope import robot_name
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
 from robots.journal import Entry, Header, PartKept, encode_entry
 from robots.secret import Part, cut, holders
 
@@ -61,19 +61,19 @@ class Deal:
         """The parts that `robot` is dealt."""
         return [part for part, names in zip(self.parts, self._holders, strict=True) if robot in names]
 
-    def dealing(self, run: str, terms: Terms, plan: PlanChange, papers: tuple[bytes, ...] = ()) -> Dealing:
+    def run_spec(self, run: str, terms: Terms, plan: PlanChange, metadata: tuple[bytes, ...] = ()) -> RunSpec:
         """What the desk is asked to store."""
         entries: dict[str, list[Entry]] = {name: [Header("dealt")] for name in self._names}
         for part, names in zip(self.parts, self._holders, strict=True):
             for name in names:
                 entries[name].append(PartKept(part, None))
-        return Dealing(
+        return RunSpec(
             run=run,
             shards=terms.shards,
             plan=plan,
             journals={name: [encode_entry(entry) for entry in journal] for name, journal in entries.items()},
             terms=encode_terms(terms),
-            papers=papers,
+            metadata=metadata,
         )
 
     def record(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from broker.control_entries import Birth, Control
-from broker.ports.robot import Deed
+from broker.ports.robot import Injection
 from broker.ports.run import Evidence
 from broker.relay.core import Fate
 from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, readable
@@ -42,7 +42,7 @@ def journal_rows(evidence: Evidence) -> Iterator[Row]:
 def fleet_rows(evidence: Evidence) -> Iterator[Row]:
     """`fleet.jsonl`."""
     for row in evidence.fleet:
-        kind = "deed" if isinstance(row, Deed) else "death"
+        kind = "deed" if isinstance(row, Injection) else "death"
         yield {"id": row.entry, "row": kind, **{name: getattr(row, name) for name in row.__struct_fields__[1:]}}
 
 

@@ -19,7 +19,7 @@ class Bounds(msgspec.Struct, frozen=True):
     limit_us: int
 
 
-def ending(view: View, elapsed_us: int, bounds: Bounds, is_settled: bool) -> str | None:
+def stop_reason(view: View, elapsed_us: int, bounds: Bounds, is_settled: bool) -> str | None:
     """Why a run ends now, `elapsed_us` after `go`: `complete`, `limit`, or None when it goes on.
 
     `is_settled`: every dated fault of the plan has happened, and is over if it has a duration.

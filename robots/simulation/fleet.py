@@ -24,14 +24,14 @@ import msgspec
 
 from broker.errors import Fenced, JournalLost, Unavailable
 from broker.memory.relay import MemoryRelay
-from broker.memory.run_control import MemoryDesk, MemoryFleetLog
+from broker.memory.run_control import MemoryFleetLog, MemoryRunControl
 from broker.memory.server import MemoryServer, memory_ports
-from broker.ports.robot import Ending
+from broker.ports.robot import DeathKind
 from broker.relay.core import Copy
 from robots.channel import Watch
-from robots.restart_budget import SERVER, StaysDead
+from robots.restart_budget import SERVER, BudgetSpent
 from robots.robot import Outside, live
-from robots.run.chaos import contradiction
+from robots.run.chaos import contradictory_update
 from robots.run.deal import Deal, Terms
 from robots.simulation.virtual_time import Process, VirtualClock
 from robots.supervision import GaveUp, until_answered
@@ -45,7 +45,7 @@ class Ended(msgspec.Struct, frozen=True):
     """
 
     victim: str
-    how: Ending
+    how: DeathKind
     status: int
     incarnation: int = 0
 
@@ -55,7 +55,7 @@ class Ended(msgspec.Struct, frozen=True):
         return (self.how, self.status) == ("exit", 0)
 
 
-class Post:
+class ProcessSlot:
     """The place, and the process that fills it now, if there is one."""
 
     def __init__(self, name: str) -> None:
@@ -124,7 +124,7 @@ _SIGKILL: Final = -9  # as a status
 
 
 class SimulatedFleet:
-    """`Victims`, and those who look after them. `emitter` speaks for the fleet, `take` gets what the others say."""
+    """`Injector`, and those who look after them. `emitter` speaks for the fleet, `take` gets what the others say."""
 
     def __init__(
         self,
@@ -143,11 +143,11 @@ class SimulatedFleet:
         self._clock = clock
         self._emit: Callable[[AnyEvent], None] = emitter.emit
         self._take = take
-        self._desk = MemoryDesk(server)
+        self._run_control = MemoryRunControl(server)
         self._log = MemoryFleetLog(server)
-        self._robots = {robot: Post(robot) for robot in deal.robots}
-        self._relays = {f"relay:{shard}": Post(f"relay:{shard}") for shard in range(terms.shards)}
-        self._posts = self._robots | self._relays
+        self._robots = {robot: ProcessSlot(robot) for robot in deal.robots}
+        self._relays = {f"relay:{shard}": ProcessSlot(f"relay:{shard}") for shard in range(terms.shards)}
+        self._slots = self._robots | self._relays
         self._minds: list[MemoryRelay | None] = [None] * terms.shards
         self._relay_lives = [0] * terms.shards
         self._recalled: dict[str, Watch[bool]] = {}  # of each robot's present life
@@ -160,7 +160,7 @@ class SimulatedFleet:
     @property
     def living(self) -> list[str]:
         """The names of the robots and relays that live now."""
-        return [name for name, post in self._posts.items() if post.is_filled]
+        return [name for name, slot in self._slots.items() if slot.is_filled]
 
     @property
     def is_whole(self) -> bool:
@@ -169,10 +169,10 @@ class SimulatedFleet:
 
     def start(self) -> None:
         """Start all relays, then all robots."""
-        for shard, post in enumerate(self._relays.values()):
-            self._look_after(post, self._keep_relay(shard, post))
-        for post in self._robots.values():
-            self._look_after(post, self._keep_robot(post))
+        for shard, slot in enumerate(self._relays.values()):
+            self._look_after(slot, self._keep_relay(shard, slot))
+        for slot in self._robots.values():
+            self._look_after(slot, self._keep_robot(slot))
 
     async def leave(self) -> None:
         """After the order `stop`: wait until the robots have ended their lives. Whatever is paused goes on for that,
@@ -187,11 +187,11 @@ class SimulatedFleet:
 
     def drain(self) -> None:
         """End the relays, and put out all that they hold."""
-        for task, post in zip(self.tasks[: len(self._relays)], self._relays.values(), strict=True):
+        for task, slot in zip(self.tasks[: len(self._relays)], self._relays.values(), strict=True):
             task.cancel()
-            post.pause()
-        for shard, (post, mind) in enumerate(zip(self._relays.values(), self._minds, strict=True)):
-            alive = mind if mind is not None and post.is_filled else self._relay(shard)
+            slot.pause()
+        for shard, (slot, mind) in enumerate(zip(self._relays.values(), self._minds, strict=True)):
+            alive = mind if mind is not None and slot.is_filled else self._relay(shard)
             alive.drain()
 
     # Those who look after processes.
@@ -200,18 +200,18 @@ class SimulatedFleet:
     def _robot_tasks(self) -> list[asyncio.Task[None]]:
         return self.tasks[len(self._relays) :]
 
-    def _look_after(self, post: Post, keeper: Coroutine[Any, Any, None]) -> None:
-        self.tasks.append(asyncio.get_running_loop().create_task(keeper, name=post.name))
+    def _look_after(self, slot: ProcessSlot, keeper: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(keeper, name=slot.name))
 
-    async def _keep_robot(self, post: Post) -> None:
+    async def _keep_robot(self, slot: ProcessSlot) -> None:
         """What an RQ worker does: one life after the other."""
         for number in count(1):
-            recalled = self._recalled[post.name] = Watch(False)
-            ended = await post.fill(self._life(post.name, number, recalled))
+            recalled = self._recalled[slot.name] = Watch(False)
+            ended = await slot.fill(self._life(slot.name, number, recalled))
             if ended is None:
                 return
             if not ended.is_in_order:
-                await self._tell(ended, post.name)
+                await self._tell(ended, slot.name)
             await asyncio.sleep(BIRTH_S)
             await self._await_server()
             if self._is_over:
@@ -227,7 +227,7 @@ class SimulatedFleet:
                 return Ended(robot, "exit", 0)
         except (GaveUp, Unavailable):
             return Ended(robot, "exit", 1, self._incarnation(robot))
-        except (Fenced, JournalLost, StaysDead):
+        except (Fenced, JournalLost, BudgetSpent):
             pass  # no life of this process will follow
         return None
 
@@ -236,15 +236,15 @@ class SimulatedFleet:
         journal = self._server.journals.get(robot)
         return journal.rows[-1].incarnation if journal is not None else 0
 
-    async def _keep_relay(self, shard: int, post: Post) -> None:
+    async def _keep_relay(self, shard: int, slot: ProcessSlot) -> None:
         while True:
             mind = self._minds[shard] = self._relay(shard)
-            ended = await post.fill(_relaying(mind))
+            ended = await slot.fill(_relaying(mind))
             assert ended is not None, "a relay never ends by itself"
             await self._tell(ended, "")
             await asyncio.sleep(RELAY_S)
             await self._await_server()
-            self._emit(ProcessStarted(post.name, 0))
+            self._emit(ProcessStarted(slot.name, 0))
 
     def _relay(self, shard: int) -> MemoryRelay:
         incarnation = self._relay_lives[shard]
@@ -268,7 +268,7 @@ class SimulatedFleet:
 
         await until_answered(ask)
 
-    async def _bring_back(self, how: Ending, status: int) -> None:
+    async def _bring_back(self, how: DeathKind, status: int) -> None:
         await asyncio.sleep(SERVER_S)
         self._server.is_away = False
         await self._tell(Ended(SERVER, how, status), "")
@@ -281,17 +281,17 @@ class SimulatedFleet:
             return True  # while it is away nothing can be told, and so nothing is done
         if fault == "contradict":
             return bool(self._deal.parts_of(name))
-        post = self._posts.get(name if fault == "pause" else name.removeprefix("rq:"))
-        return post is not None and post.is_filled and not (fault == "pause" and post.is_paused)
+        slot = self._slots.get(name if fault == "pause" else name.removeprefix("rq:"))
+        return slot is not None and slot.is_filled and not (fault == "pause" and slot.is_paused)
 
     def kill(self, name: str) -> bool:
         if name == SERVER:
-            return self._strike_server("signal", _SIGKILL)
+            return self._inject_server("signal", _SIGKILL)
         return self._end(name, "signal", _SIGKILL)
 
     def restart(self, name: str) -> bool:
         if name == SERVER:
-            return self._strike_server("exit", 0)
+            return self._inject_server("exit", 0)
         if name in self._relays:
             return self._end(name, "exit", 0)
         robot = self._robots.get(name.removeprefix("rq:"))
@@ -305,11 +305,11 @@ class SimulatedFleet:
             self._is_server_paused = not self._server.is_away
             self._server.is_away = True
             return self._is_server_paused
-        post = self._posts.get(name)
-        if post is None or not post.pause():
+        slot = self._slots.get(name)
+        if slot is None or not slot.pause():
             return False
         if name in self._robots:
-            asyncio.get_running_loop().call_later(SILENCE_S, self._miss, post, post.process)
+            asyncio.get_running_loop().call_later(SILENCE_S, self._miss, slot, slot.process)
         return True
 
     def resume(self, name: str) -> bool:
@@ -317,11 +317,11 @@ class SimulatedFleet:
             was_paused, self._is_server_paused = self._is_server_paused, False
             self._server.is_away &= not was_paused
             return was_paused
-        post = self._posts.get(name)
-        return post is not None and post.resume()
+        slot = self._slots.get(name)
+        return slot is not None and slot.resume()
 
     def crash(self, robot: str, worker: str) -> bool:
-        self._desk.order("crash", f"{robot}/{worker}".encode())
+        self._run_control.order("crash", f"{robot}/{worker}".encode())
         return True
 
     def contradict(self, robot: str) -> bool:
@@ -330,8 +330,8 @@ class SimulatedFleet:
             return False
         self._server.contradictions[robot] += 1
         sender = names[(names.index(robot) + 1) % len(names)]
-        lie = contradiction(self._run, dealt[0], robot, sender, self._server.contradictions[robot])
-        self._server.deliver(Copy("0-0", 0, robot, lie, 0))
+        contradictory = contradictory_update(self._run, dealt[0], robot, sender, self._server.contradictions[robot])
+        self._server.deliver(Copy("0-0", 0, robot, contradictory, 0))
         return True
 
     def amnesia(self, robot: str) -> bool:
@@ -340,17 +340,17 @@ class SimulatedFleet:
         del self._server.journals[robot]
         return True
 
-    def _end(self, name: str, how: Ending, status: int) -> bool:
+    def _end(self, name: str, how: DeathKind, status: int) -> bool:
         place = name.removeprefix("rq:")
-        post = self._posts.get(place)
-        return post is not None and post.end(Ended(name, how, status, self._incarnation(place)))
+        slot = self._slots.get(place)
+        return slot is not None and slot.end(Ended(name, how, status, self._incarnation(place)))
 
-    def _miss(self, post: Post, process: Process | None) -> None:
+    def _miss(self, slot: ProcessSlot, process: Process | None) -> None:
         """It stood still for too long, unless it has gone on, or died, since."""
-        if post.process is process and post.is_paused:
-            self._end(post.name, "silent", _SIGKILL)
+        if slot.process is process and slot.is_paused:
+            self._end(slot.name, "silent", _SIGKILL)
 
-    def _strike_server(self, how: Ending, status: int) -> bool:
+    def _inject_server(self, how: DeathKind, status: int) -> bool:
         if self._server.is_away:
             return False
         self._server.is_away = True

@@ -15,15 +15,15 @@ import msgspec
 
 from broker.control_entries import PlanChange
 from broker.faults.schedule import Timed
-from broker.faults.scheduler import Conductor
-from broker.memory.run_control import MemoryDesk, MemoryFleetLog
+from broker.faults.scheduler import PlanScheduler
+from broker.memory.run_control import MemoryFleetLog, MemoryRunControl
 from broker.memory.server import MemoryServer
 from broker.ports.run import Evidence
 from robots.run.chaos import Chaos
 from robots.run.deal import Deal, Terms
-from robots.run.leader import PlanKeeper
+from robots.run.leader import PlanPublisher
 from robots.run.record_rows import fate_rows, journal_rows, plan_rows, register
-from robots.run.stop_rule import Bounds, ending
+from robots.run.stop_rule import Bounds, stop_reason
 from robots.simulation.fleet import SimulatedFleet
 from robots.simulation.virtual_time import VirtualClock, run_virtually
 from robots.supervision import until_answered
@@ -75,32 +75,32 @@ class _Director:
         self._run = run
         self._deal = deal
         self._terms = terms
-        conductor = Conductor(plan, bounds.for_us)
-        self._first_plan = conductor.first
+        scheduler = PlanScheduler(plan, bounds.for_us)
+        self._first_plan = scheduler.first
         self._bounds = bounds
         self._look = look
         self._clock = clock
         self._events: list[Stamped] = []
         self._view = View()
         self._server = MemoryServer(clock)
-        self._desk = MemoryDesk(self._server)
-        self._plan = PlanKeeper(conductor, self._desk)
+        self._run_control = MemoryRunControl(self._server)
+        self._plan = PlanPublisher(scheduler, self._run_control)
         self._emitter = Emitter(run, "lab", 0, clock, self._take)
         self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._take)
         log = MemoryFleetLog(self._server)
         self._chaos = Chaos(terms.seed, len(deal.robots), log, self._fleet, self._emitter.emit)
 
     async def run(self) -> Simulated:
-        self._desk.deal(self._deal.dealing(self._run, self._terms, self._first_plan))
+        self._run_control.deal(self._deal.run_spec(self._run, self._terms, self._first_plan))
         self._emitter.emit(RunDealt(len(self._deal.robots), len(self._deal.parts)))
         self._fleet.start()
         born_us, reason = await self._direct()
-        self._desk.order("stop", reason.encode())
+        self._run_control.order("stop", reason.encode())
         self._emitter.emit(RunStopped(reason))
         await self._fleet.leave()
         await until_answered(self._heal)
         self._fleet.drain()
-        return Simulated(self._desk.collect(), self._events, reason, born_us, self._clock.monotonic_us())
+        return Simulated(self._run_control.collect(), self._events, reason, born_us, self._clock.monotonic_us())
 
     def _take(self, stamped: Stamped) -> None:
         self._events.append(stamped)
@@ -113,15 +113,15 @@ class _Director:
             reason = await self._wait(LOOK_US)
         born_us = self._clock.monotonic_us()
         await until_answered(self._begin_plan)
-        self._desk.order("go")
+        self._run_control.order("go")
         self._emitter.emit(RunStarted(self._view.born))
         while reason is None:
             now_us = self._clock.monotonic_us() - born_us
             self._plan.keep(now_us, not self._server.is_away)
-            dues = self._plan.deeds(now_us)
+            dues = self._plan.due_faults(now_us)
             if dues or not self._chaos.is_idle:
                 self._chaos.play(dues, self._fleet.living)
-            reason = ending(self._view, now_us, self._bounds, self._is_settled(now_us))
+            reason = stop_reason(self._view, now_us, self._bounds, self._is_settled(now_us))
             reason = reason or await self._wait(self._pause_us(now_us))
         return born_us, reason
 
@@ -130,7 +130,7 @@ class _Director:
 
     async def _heal(self) -> None:
         """Whatever a partition holds back comes free."""
-        self._desk.change(PlanChange(()))
+        self._run_control.change(PlanChange(()))
 
     def _is_settled(self, now_us: int) -> bool:
         """Whether nothing is to happen any more, and everybody is there who will be."""

@@ -18,7 +18,7 @@ from robots.channel import Channel, Watch
 from robots.knowledge import Snapshot, from_bytes, indices_of, to_bytes
 from robots.messages import Answer, Summary, Update, delta, hot_parts
 from robots.peers import Peers
-from robots.workers.mailbox import Equalled, Heard, Outgoing, Ticked
+from robots.workers.mailbox import OutgoingMessage, PeerEqual, PeerHeard, Ticked
 from telemetry.clock import Clock
 from telemetry.events import AnyEvent, ExchangeFailed, RobotPassive
 
@@ -63,9 +63,9 @@ class GossipInitiator:
         few_robots: bool,
         started: Watch[bool],
         knowledge: Watch[Snapshot],
-        heard: Channel[Heard],
-        outgoing: Channel[Outgoing],
-        signs: Channel[Ticked | Equalled],
+        heard: Channel[PeerHeard],
+        outgoing: Channel[OutgoingMessage],
+        signals: Channel[Ticked | PeerEqual],
         clock: Clock,
         chance: Random,
         emit: Callable[[AnyEvent], None],
@@ -79,7 +79,7 @@ class GossipInitiator:
         self._knowledge = knowledge
         self._heard = heard
         self._outgoing = outgoing
-        self._signs = signs
+        self._signals = signals
         self._clock = clock
         self._chance = chance
         self._emit = emit
@@ -113,7 +113,7 @@ class GossipInitiator:
         mine = self._knowledge.value
         self._hot.append(mine.known & ~self._seen)
         self._seen = mine.known
-        self._signs.offer(Ticked(self._peers.alive, mine.known))
+        self._signals.offer(Ticked(self._peers.alive, mine.known))
         fanout = self._fanout(mine)
         busy = [exchange.peer for exchange in self._open.values()]
         for peer in self._peers.draw(min(fanout, OPEN_LIMIT - len(self._open)), busy):
@@ -148,7 +148,7 @@ class GossipInitiator:
         hot |= mine.known & ~self._seen
         parts = hot_parts(mine, indices_of(hot))
         summary = Summary(to_bytes(mine.known), parts, self._peers.sample(), attempt)
-        self._outgoing.offer(Outgoing(peer, exchange_id, summary, held=mine.count, digest=mine.digest))
+        self._outgoing.offer(OutgoingMessage(peer, exchange_id, summary, held=mine.count, digest=mine.digest))
 
     def _retransmit(self, now: int) -> None:
         """Ask again where no answer came in time; give an exchange up when its time is over."""
@@ -169,7 +169,7 @@ class GossipInitiator:
                 exchange.rto_us *= 2
                 exchange.retransmit_us = min(now + exchange.rto_us, exchange.ends_us)
 
-    def _hear(self, note: Heard) -> None:
+    def _hear(self, note: PeerHeard) -> None:
         holds = note.holds
         exchange = self._open.get(note.exchange)
         if note.answer is not None and exchange is not None:
@@ -179,7 +179,7 @@ class GossipInitiator:
         if note.answer is not None and self._ended.get(note.exchange) != []:
             self._conclude(note, note.answer, exchange)
 
-    def _conclude(self, note: Heard, answer: Answer, exchange: _Exchange | None) -> None:
+    def _conclude(self, note: PeerHeard, answer: Answer, exchange: _Exchange | None) -> None:
         """The first answer of an exchange, even one that was given up: send what it asks for, and close.
 
         Late answers teach how slow the others are: without them a crowded lab would ask ever more, and hear ever less.
@@ -191,12 +191,12 @@ class GossipInitiator:
         self._open.pop(note.exchange, None)
         self._remember_ended(note.exchange, [])
         if exchange is not None and answer.equal:
-            self._signs.offer(Equalled(note.exchange, exchange.known))
+            self._signals.offer(PeerEqual(note.exchange, exchange.known))
         want = from_bytes(answer.want)
         if want:
             parts = delta(self._knowledge.value, want, self._chance.randrange(want.bit_length()))
             if parts:
-                self._outgoing.offer(Outgoing(note.sender, note.exchange, Update(parts)))
+                self._outgoing.offer(OutgoingMessage(note.sender, note.exchange, Update(parts)))
 
     def _remember_ended(self, exchange_id: bytes, sent_us: list[int]) -> None:
         self._ended[exchange_id] = sent_us

@@ -17,7 +17,7 @@ from robots.journal import Cause
 from robots.knowledge import from_bytes
 from robots.messages import Answer, Message, Summary, decode_message, parts_of
 from robots.supervision import until_answered
-from robots.workers.mailbox import Asked, Heard, Offered
+from robots.workers.mailbox import PartsReceived, PeerHeard, SummaryReceived
 from telemetry.events import (
     AnyEvent,
     InboxOverflowed,
@@ -28,11 +28,11 @@ from telemetry.events import (
 )
 
 BATCH: Final = 64  # entries a read
-PATIENCE_US: Final = 1_000_000
+READ_US: Final = 1_000_000
 WINDOW: Final = 4096  # numbers behind a sender's newest for which copies are remembered
 
 
-class Repeats:
+class Deduplicator:
     """Which copies have been seen, per sender and incarnation. It outlives the reader's crashes."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Repeats:
         return False
 
 
-class InHand:
+class Unacknowledged:
     """Entries that were handed out and not yet acknowledged. It outlives the crashes of all who use it.
 
     After any trouble an inbox hands out its pending entries again; one that is still in hand is no news.
@@ -81,7 +81,7 @@ class InHand:
 
     async def receive(self) -> int:
         """Put what comes into `unread`; how many entries came."""
-        batch = await until_answered(lambda: self._inbox.receive(BATCH, PATIENCE_US))
+        batch = await until_answered(lambda: self._inbox.receive(BATCH, READ_US))
         self.unread.extend(delivery for delivery in batch if delivery.entry not in self._entries)
         self._entries.update(dict.fromkeys(delivery.entry for delivery in batch))
         return len(batch)
@@ -98,17 +98,17 @@ class InboxReader:
     def __init__(
         self,
         me: str,
-        in_hand: InHand,
-        repeats: Repeats,
-        summaries: Channel[Asked],
-        offers: Channel[Offered],
-        heard: Channel[Heard],
+        unacknowledged: Unacknowledged,
+        repeats: Deduplicator,
+        summaries: Channel[SummaryReceived],
+        offers: Channel[PartsReceived],
+        heard: Channel[PeerHeard],
         drained: Watch[bool],
         emit: Callable[[AnyEvent], None],
     ) -> None:
         self._me = me
-        self._in_hand = in_hand
-        self._repeats = repeats
+        self._unacknowledged = unacknowledged
+        self._deduplicator = repeats
         self._summaries = summaries
         self._offers = offers
         self._heard = heard
@@ -116,25 +116,25 @@ class InboxReader:
         self._emit = emit
 
     async def run(self) -> None:
-        unread = self._in_hand.unread
+        unread = self._unacknowledged.unread
         while True:
             while unread:  # a predecessor may have left some
                 await self._take(unread.popleft())
-            is_drained = await self._in_hand.receive() < BATCH
+            is_drained = await self._unacknowledged.receive() < BATCH
             self._tell_overflow(is_drained)
             self._drained.value = is_drained
 
     def _tell_overflow(self, is_over: bool) -> None:
         """A loss, whenever it has doubled, and what it came to in the end: a storm is told in a few lines."""
-        lost, told = self._in_hand.lost, self._in_hand.lost_told
+        lost, told = self._unacknowledged.lost, self._unacknowledged.lost_told
         if lost > told and (is_over or lost >= 2 * told):
-            self._in_hand.lost_told = lost
+            self._unacknowledged.lost_told = lost
             self._emit(InboxOverflowed(lost))
 
     async def _take(self, delivery: Delivery) -> None:
         if delivery.frame is None:
             self._emit(MessageTrimmed(delivery.entry))
-            self._in_hand.acknowledge(delivery.entry)
+            self._unacknowledged.acknowledge(delivery.entry)
             return
         envelope = decode(delivery.frame)
         if isinstance(envelope, Garbage):
@@ -144,16 +144,16 @@ class InboxReader:
         if isinstance(message, Garbage) or envelope.receiver != self._me:
             self._refuse(delivery, message if isinstance(message, Garbage) else Garbage("not for this robot"))
             return
-        if self._repeats.is_repeat(envelope, delivery.copy):
+        if self._deduplicator.is_repeat(envelope, delivery.copy):
             self._emit(MessageRepeated(envelope.sender, envelope.incarnation, envelope.sequence, delivery.copy))
-            self._in_hand.acknowledge(delivery.entry)
+            self._unacknowledged.acknowledge(delivery.entry)
             return
         self._tell(envelope, delivery.copy)
         await self._hand_on(envelope, message, delivery)
 
     def _refuse(self, delivery: Delivery, garbage: Garbage) -> None:
         self._emit(MessageRefused(delivery.entry, garbage.reason))
-        self._in_hand.acknowledge(delivery.entry)
+        self._unacknowledged.acknowledge(delivery.entry)
 
     def _tell(self, envelope: Envelope, copy: int) -> None:
         self._emit(
@@ -164,7 +164,7 @@ class InboxReader:
                 copy=copy,
                 kind=envelope.kind,
                 exchange=envelope.exchange.hex(),
-                late=self._repeats.late(envelope),
+                late=self._deduplicator.late(envelope),
             )
         )
 
@@ -177,14 +177,14 @@ class InboxReader:
         for part in parts:
             holds |= 1 << part.index
         if parts:
-            await self._offers.put(Offered(parts, cause, delivery.entry))
+            await self._offers.put(PartsReceived(parts, cause, delivery.entry))
         if isinstance(message, Summary):
             holds |= from_bytes(message.known)
             entry = None if parts else delivery.entry
-            await self._summaries.put(Asked(envelope.sender, envelope.exchange, message, entry))
-            self._heard.offer(Heard(envelope.sender, envelope.exchange, holds, peers=message.peers))
+            await self._summaries.put(SummaryReceived(envelope.sender, envelope.exchange, message, entry))
+            self._heard.offer(PeerHeard(envelope.sender, envelope.exchange, holds, peers=message.peers))
         else:
             answer = message if isinstance(message, Answer) else None
-            self._heard.offer(Heard(envelope.sender, envelope.exchange, holds, answer=answer))
+            self._heard.offer(PeerHeard(envelope.sender, envelope.exchange, holds, answer=answer))
             if not parts:
-                self._in_hand.acknowledge(delivery.entry)
+                self._unacknowledged.acknowledge(delivery.entry)

@@ -9,7 +9,7 @@ from robots.messages import Answer, Message, Summary
 from robots.secret import Part
 
 
-class Asked(msgspec.Struct, frozen=True):
+class SummaryReceived(msgspec.Struct, frozen=True):
     """inbox_reader → summary_processor: a summary that must be answered. `entry` is acked once it is, unless the
     merger has to keep the summary's hot parts first."""
 
@@ -19,7 +19,7 @@ class Asked(msgspec.Struct, frozen=True):
     entry: str | None
 
 
-class Offered(msgspec.Struct, frozen=True):
+class PartsReceived(msgspec.Struct, frozen=True):
     """inbox_reader → secret_merger: parts that came, and the inbox entry to ack once they are journalled."""
 
     parts: tuple[Part, ...]
@@ -27,7 +27,7 @@ class Offered(msgspec.Struct, frozen=True):
     entry: str
 
 
-class Heard(msgspec.Struct, frozen=True):
+class PeerHeard(msgspec.Struct, frozen=True):
     """inbox_reader → gossip_initiator: somebody spoke. `answer` is there when it answered one of our summaries."""
 
     sender: str
@@ -37,7 +37,7 @@ class Heard(msgspec.Struct, frozen=True):
     answer: Answer | None = None
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class OutgoingMessage(msgspec.Struct, frozen=True):
     """→ outbox_writer: a message to be sent. For a summary, `held` and `digest` tell what it shows as known."""
 
     receiver: str
@@ -55,7 +55,7 @@ class Ticked(msgspec.Struct, frozen=True):
     known: int
 
 
-class Equalled(msgspec.Struct, frozen=True):
+class PeerEqual(msgspec.Struct, frozen=True):
     """gossip_initiator → quiescence_detector: a peer answered "equal" to a summary that showed `known` (bitmap)."""
 
     exchange: bytes

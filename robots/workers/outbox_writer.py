@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from broker.envelope import Envelope, encode
-from broker.ports.robot import Outbox, Sending
+from broker.ports.robot import Outbox, SendResult
 from robots.channel import Channel
 from robots.messages import encode_message, kind_of, parts_of
-from robots.workers.mailbox import Outgoing
+from robots.workers.mailbox import OutgoingMessage
 from telemetry.events import AnyEvent, MessageDropped, MessageSent
 
 
@@ -26,7 +26,7 @@ class OutboxWriter:
         me: str,
         incarnation: int,
         sequences: dict[str, int],
-        outgoing: Channel[Outgoing],
+        outgoing: Channel[OutgoingMessage],
         outbox: Outbox,
         on_drop: Callable[[], None],
         emit: Callable[[AnyEvent], None],
@@ -44,7 +44,7 @@ class OutboxWriter:
         while True:
             await self._send(await self._outgoing.get())
 
-    async def _send(self, outgoing: Outgoing) -> None:
+    async def _send(self, outgoing: OutgoingMessage) -> None:
         sequence = self._sequences.get(outgoing.receiver, 0) + 1
         self._sequences[outgoing.receiver] = sequence
         kind = kind_of(outgoing.message)
@@ -52,9 +52,9 @@ class OutboxWriter:
         envelope = Envelope(
             self._run, self._me, self._incarnation, outgoing.receiver, sequence, outgoing.exchange, kind, body
         )
-        sending = await self._outbox.send(encode(envelope))
-        if sending is not Sending.SENT:
-            self._emit(MessageDropped(outgoing.receiver, kind, f"the outbox is {sending.value}"))
+        result = await self._outbox.send(encode(envelope))
+        if result is not SendResult.SENT:
+            self._emit(MessageDropped(outgoing.receiver, kind, f"the outbox is {result.value}"))
             self._on_drop()
             return
         self._emit(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from robots.channel import Channel, Watch
 from robots.knowledge import Snapshot
-from robots.workers.mailbox import Equalled, Quiet, Ticked
+from robots.workers.mailbox import PeerEqual, Quiet, Ticked
 from telemetry.events import AnyEvent, RobotDisturbed, RobotQuiet
 
 
@@ -20,14 +20,14 @@ class QuiescenceDetector:
 
     def __init__(
         self,
-        signs: Channel[Ticked | Equalled],
+        signals: Channel[Ticked | PeerEqual],
         knowledge: Watch[Snapshot],
         drained: Watch[bool],
         quiet: Watch[Quiet | None],
         quiet_ticks: int,
         emit: Callable[[AnyEvent], None],
     ) -> None:
-        self._signs = signs
+        self._signals = signals
         self._knowledge = knowledge
         self._drained = drained
         self._quiet = quiet
@@ -39,14 +39,14 @@ class QuiescenceDetector:
 
     async def run(self) -> None:
         while True:
-            sign = await self._signs.get()
+            signal = await self._signals.get()
             self._notice_news()
-            if sign.known != self._known:
+            if signal.known != self._known:
                 continue  # it is older than the news
-            if isinstance(sign, Ticked):
-                self._count(sign)
+            if isinstance(signal, Ticked):
+                self._count(signal)
             else:
-                self._equal = sign.exchange
+                self._equal = signal.exchange
 
     def _notice_news(self) -> None:
         known = self._knowledge.value.known

@@ -14,7 +14,7 @@ from robots.journal import Cause, Completed, Entry, PartKept, decode_entry, enco
 from robots.knowledge import InvariantViolation, Knowledge, Snapshot
 from robots.secret import Part
 from robots.supervision import until_answered
-from robots.workers.mailbox import Offered
+from robots.workers.mailbox import PartsReceived
 from telemetry.clock import Clock
 from telemetry.events import AnyEvent, InvariantViolated, PartsMerged, RobotComplete
 
@@ -24,7 +24,7 @@ class SecretMerger:
 
     def __init__(
         self,
-        offers: Channel[Offered],
+        offers: Channel[PartsReceived],
         knowledge: Watch[Snapshot],
         journal: Journal,
         incarnation: int,
@@ -64,7 +64,7 @@ class SecretMerger:
             assert cause is not None, "what was dealt was published at birth"
             self._publish(self._knowledge.learn(news), len(news), cause)
 
-    def _news_in(self, offered: Offered) -> list[Part]:
+    def _news_in(self, offered: PartsReceived) -> list[Part]:
         try:
             return self._knowledge.news(offered.parts)
         except InvariantViolation as violation:
@@ -82,7 +82,7 @@ class SecretMerger:
             )
             raise
 
-    async def _keep(self, news: list[Part], offered: Offered) -> None:
+    async def _keep(self, news: list[Part], offered: PartsReceived) -> None:
         snapshot = self._knowledge.learn(news)
         entries: list[Entry] = [PartKept(part, offered.cause) for part in news]
         if snapshot.complete:

@@ -11,7 +11,7 @@ from random import Random
 from robots.channel import Channel, Watch
 from robots.knowledge import Snapshot, bitmap_of, from_bytes, to_bytes
 from robots.messages import Answer, Summary, delta
-from robots.workers.mailbox import Asked, Outgoing
+from robots.workers.mailbox import OutgoingMessage, SummaryReceived
 
 
 class SummaryProcessor:
@@ -19,9 +19,9 @@ class SummaryProcessor:
 
     def __init__(
         self,
-        summaries: Channel[Asked],
+        summaries: Channel[SummaryReceived],
         knowledge: Watch[Snapshot],
-        outgoing: Channel[Outgoing],
+        outgoing: Channel[OutgoingMessage],
         acknowledge: Callable[[str], None],
         chance: Random,
     ) -> None:
@@ -35,7 +35,7 @@ class SummaryProcessor:
         while True:
             asked = await self._summaries.get()
             answer = answer_to(asked.summary, self._knowledge.value, self._chance)
-            self._outgoing.offer(Outgoing(asked.sender, asked.exchange, answer))
+            self._outgoing.offer(OutgoingMessage(asked.sender, asked.exchange, answer))
             if asked.entry is not None:
                 self._acknowledge(asked.entry)
 

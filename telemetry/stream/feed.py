@@ -24,9 +24,9 @@ class EventSource(Protocol):
     """The run's stream of events, as one reader reads it with a cursor of its own. Of all readers one, the recorder,
     forgets what it has read, except the newest batches: those are for readers that join later."""
 
-    def read(self, patience_s: float = 0.0) -> list[bytes]:
+    def read(self, retry_s: float = 0.0) -> list[bytes]:
         """The batches that came since the last call; those that were forgotten before are missing without a word, and
-        the events' own numbers tell (telemetry/stream/feed.py). A server that is away for longer than `patience_s` has
+        the events' own numbers tell (telemetry/stream/feed.py). A server that is away for longer than `retry_s` has
         nothing new to tell."""
         ...
 
@@ -45,9 +45,9 @@ class EventFeed:
         self._source = source
         self._heard: dict[tuple[str, int], int] = {}  # by source and incarnation: the highest number
 
-    def read(self, patience_s: float = 0.0) -> Iterator[Stamped]:
-        """What is new. A server that is away for longer than `patience_s` has nothing new to tell."""
-        return self.hear(self._source.read(patience_s))
+    def read(self, retry_s: float = 0.0) -> Iterator[Stamped]:
+        """What is new. A server that is away for longer than `retry_s` has nothing new to tell."""
+        return self.hear(self._source.read(retry_s))
 
     def hear(self, frames: Iterable[bytes]) -> Iterator[Stamped]:
         """What is new in batches from elsewhere: what a source wrote there is younger than all it stored in the stream,

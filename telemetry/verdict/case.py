@@ -14,7 +14,15 @@ from typing import Any
 
 import msgspec
 
-from telemetry.events import DeedFailed, ProcessDied, ProcessStarted, RelayResumed, RobotWaiting, Stamped, WorkerGaveUp
+from telemetry.events import (
+    InjectionFailed,
+    ProcessDied,
+    ProcessStarted,
+    RelayResumed,
+    RobotWaiting,
+    Stamped,
+    WorkerGaveUp,
+)
 from telemetry.verdict.evidence.births import Births, births_of
 from telemetry.verdict.evidence.fleet import Downtime, Fleet, ms_of
 from telemetry.verdict.evidence.integrity import losses, tampering
@@ -101,13 +109,13 @@ class Case:
     @cached_property
     def fleet(self) -> Fleet:
         """Deeds and deaths."""
-        return Fleet(self._intact("fleet"), self.failed_deeds)
+        return Fleet(self._intact("fleet"), self.failed_injections)
 
     @cached_property
-    def failed_deeds(self) -> frozenset[str]:
+    def failed_injections(self) -> frozenset[str]:
         """The texts of deeds of which somebody said that they could not be done; lost events say nothing."""
         told: list[Stamped] = self.contents.get("events", [])
-        return frozenset(stamped.event.text for stamped in told if isinstance(stamped.event, DeedFailed))
+        return frozenset(stamped.event.text for stamped in told if isinstance(stamped.event, InjectionFailed))
 
     @property
     def has_fleet(self) -> bool:

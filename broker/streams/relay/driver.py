@@ -13,17 +13,17 @@ import redis
 from redis.exceptions import RedisError, ResponseError
 
 from broker.errors import Unavailable
-from broker.relay.core import Passing, Relay, pass_by
+from broker.relay.core import Failpoint, Relay, no_failpoint
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
 from broker.streams.relay.lease import POLL_S, Deposed, Lease
-from broker.streams.relay.session import LAST_PATIENCE_S, PAUSE_S, Overtaken, Tenure
+from broker.streams.relay.session import LAST_RETRY_S, PAUSE_S, Overtaken, RelaySession
 from broker.streams.relay.wire import Line
-from broker.streams.retry import OUTAGE, may_pass
+from broker.streams.retry import OUTAGE, is_transient
 from telemetry.events import AnyEvent, RelayDeposed
 
 
-class RelayProcess:
+class RelayDriver:
     """A relay for one of `shards`: the first whose lease is free. While others hold them all, it stands by.
 
     `holder` tells it from all others that may be alive. One that `drains` empties the outbox at the end; a volunteer
@@ -42,7 +42,7 @@ class RelayProcess:
         holder: str,
         drains: bool = True,
         may_wait: Callable[[], bool] = lambda: True,
-        passing: Passing = pass_by,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._url = url
         self._run = run
@@ -53,7 +53,7 @@ class RelayProcess:
         self._holder = holder
         self._drains = drains
         self._may_wait = may_wait
-        self._passing = passing
+        self._failpoint = failpoint
         self._served: int | None = None  # the shard whose lease is ours, as far as we know
         self._last_try: float | None = None  # until when a server in trouble is borne at the end
 
@@ -79,9 +79,9 @@ class RelayProcess:
 
     def _bears(self, error: RedisError, is_stopping: bool) -> bool:
         """Whether to try again; if not, what is left undone is for whoever closes the run. Raises Unavailable."""
-        is_hopeless = not may_pass(error)
+        is_hopeless = not is_transient(error)
         if is_stopping and self._drains:
-            self._last_try = self._last_try or time.monotonic() + LAST_PATIENCE_S
+            self._last_try = self._last_try or time.monotonic() + LAST_RETRY_S
             is_hopeless |= time.monotonic() > self._last_try
         if is_hopeless:
             raise Unavailable(f"relay: {error}") from error
@@ -94,13 +94,13 @@ class RelayProcess:
             return False
         assert self._served is not None
         mind = Relay(self._run, self._seed)
-        tenure = Tenure(client, line, lease, self._names, self._served, mind, self._emit, self._passing)
-        tenure.take_over()
-        tenure.serve(stopping)
+        session = RelaySession(client, line, lease, self._names, self._served, mind, self._emit, self._failpoint)
+        session.take_over()
+        session.serve(stopping)
         if self._drains:
-            tenure.drain()
+            session.drain()
         else:
-            tenure.leave()
+            session.leave()
         lease.release()
         return True
 

@@ -22,7 +22,7 @@ from redis.exceptions import ResponseError
 
 from broker.control_entries import read_control
 from broker.errors import Unavailable
-from broker.relay.core import BATCH, NEVER_US, Note, OutboxEntry, Passing, Relay, count_fates, plan_changed
+from broker.relay.core import BATCH, NEVER_US, Failpoint, Note, OutboxEntry, Relay, count_fates, plan_changed
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.reading import decoded
@@ -31,7 +31,7 @@ from broker.streams.relay.wire import GROUP, Command, Line, Outgoing
 from telemetry.events import AnyEvent, RelayCongested, RelayResumed
 
 PAUSE_S: Final = 0.05  # after a refused write, and between connections
-LAST_PATIENCE_S: Final = 5.0  # with a server that does not answer or refuses writes, once the run is over
+LAST_RETRY_S: Final = 5.0  # with a server that does not answer or refuses writes, once the run is over
 _IDLE_MS: Final = 100  # the longest wait for work; the lease is renewed after it
 _ACKS_WAIT_MS: Final = 5  # without work, before acknowledgements travel alone
 _CHORES_EVERY_US: Final = 1_000_000
@@ -46,7 +46,7 @@ class Overtaken(Exception):
     knows that from the beginning, refuses it."""
 
 
-class Tenure:
+class RelaySession:
     """One relay's time on one shard: `take_over`, `serve`, then `drain` or `leave`.
 
     Everything raises Overtaken, lease.Deposed when the lease is lost, redis-py's ConnectionError or TimeoutError, and
@@ -62,7 +62,7 @@ class Tenure:
         shard: int,
         relay: Relay,
         emit: Callable[[AnyEvent], None],
-        passing: Passing,
+        failpoint: Failpoint,
     ) -> None:
         self._client = client  # for what is rare
         self._line = line
@@ -70,7 +70,7 @@ class Tenure:
         self._shard = shard
         self._relay = relay
         self._emit = emit
-        self._passing = passing
+        self._failpoint = failpoint
         self._outbox = names.outbox(shard)
         self._control = names.control(shard)
         self._fates = names.fates(shard)
@@ -114,14 +114,14 @@ class Tenure:
     def drain(self) -> None:
         """Decide and put out everything: the robots are gone, and nobody waits for a delay any more. What a partition
         holds back stays pending, if no plan frees it."""
-        patience_s = LAST_PATIENCE_S
+        retry_s = LAST_RETRY_S
         while self._step(NEVER_US) or self._is_stuck or not self._is_idle or self._outgoing.has_acks:
             if self._is_stuck:
-                if patience_s < 0:
+                if retry_s < 0:
                     raise Unavailable(f"relay {self._shard}: the server refuses writes")
                 time.sleep(PAUSE_S)
-                patience_s -= PAUSE_S
-        unsettled = self._relay.in_hand - self._relay.detained
+                retry_s -= PAUSE_S
+        unsettled = self._relay.unacknowledged - self._relay.held_messages
         if unsettled:
             raise Unavailable(f"relay {self._shard}: {unsettled} entries could not be settled")
 
@@ -141,7 +141,7 @@ class Tenure:
         if taken:
             self._last = self._taken[-1].id
             self._since_chores += taken
-            self._passing("taken")
+            self._failpoint("taken")
         self._land(flight)
         if taken < BATCH:
             self._decide()  # there is no more for now, so nothing is gained by waiting
@@ -169,8 +169,8 @@ class Tenure:
         relay = self._relay
         for entry in taken:
             relay.offer(entry)
-        for met in relay.changes():
-            self._emit(plan_changed(self._shard, met))
+        for applied in relay.changes():
+            self._emit(plan_changed(self._shard, applied))
         self._notes += relay.notes()
         fates = relay.fates()
         if fates:
@@ -183,9 +183,9 @@ class Tenure:
             return
         had_acks, had_writes = self._outgoing.land(self._line.receive(len(flight)))
         if had_acks:
-            self._passing("acked")
+            self._failpoint("acked")
         if had_writes:
-            self._passing("put-out")
+            self._failpoint("put-out")
         self._outgoing.acknowledge(self._relay.may_ack())
 
     def _store_notes(self) -> None:
@@ -207,7 +207,7 @@ class Tenure:
         self._notes.clear()
         self._are_notes_refused = False
         self._outgoing.acknowledge(self._relay.may_ack())
-        self._passing("noted")
+        self._failpoint("noted")
 
     def _stands(self, note: Note) -> bool:
         """Whether an earlier tenure has copied this very control entry."""
@@ -217,19 +217,19 @@ class Tenure:
     def _rest(self) -> None:
         """Wait until something is new or due, but not long."""
         if self._relay.held:
-            self._passing("holding")
-        patience_ms = _ACKS_WAIT_MS if self._outgoing.has_acks else _IDLE_MS
+            self._failpoint("holding")
+        retry_ms = _ACKS_WAIT_MS if self._outgoing.has_acks else _IDLE_MS
         due_us = self._relay.next_due_us()
         if due_us is not None:
-            patience_ms = min(patience_ms, (due_us - self._now_us()) // 1000)
+            retry_ms = min(retry_ms, (due_us - self._now_us()) // 1000)
         if self._is_stuck:
             time.sleep(PAUSE_S)
-        elif patience_ms <= 0:
+        elif retry_ms <= 0:
             return  # and 0 would mean for ever
         elif self._relay.is_full:
-            time.sleep(patience_ms / 1000)
+            time.sleep(retry_ms / 1000)
         else:
-            self._line.ask(("XREAD", "COUNT", 1, "BLOCK", patience_ms, "STREAMS", self._outbox, self._last))
+            self._line.ask(("XREAD", "COUNT", 1, "BLOCK", retry_ms, "STREAMS", self._outbox, self._last))
 
     # Taking over
 
@@ -271,7 +271,7 @@ class Tenure:
                     self._relay.offer_late(entry)
                 else:
                     self._taken.append(entry)
-            self._passing("taken")
+            self._failpoint("taken")
             self._step(self._now_us(), is_reading=False)
             redone += len(ids)
         return redone

@@ -13,7 +13,7 @@ from broker.ports.robot import JournalRow
 from broker.relay.core import parse_id
 from broker.streams import keys
 from broker.streams.reading import Entry, decoded, read_all
-from broker.streams.retry import PATIENCE_S, insist
+from broker.streams.retry import RETRY_S, retry
 
 
 class StreamJournal:
@@ -26,11 +26,11 @@ class StreamJournal:
     An append that raised Unavailable may be repeated with the same contents; another append completes it first.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, key: str, nonce: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, client: redis.asyncio.Redis, key: str, nonce: str, retry_s: float = RETRY_S) -> None:
         self._client = client
         self._key = key
         self._nonce = nonce
-        self._patience_s = patience_s
+        self._retry_s = retry_s
         self._incarnation = 0
         self._contents: list[bytes] = []  # of this life: number n stands at place n - 1
         self._in_doubt: list[bytes] | None = None
@@ -43,7 +43,7 @@ class StreamJournal:
         async with self._turn:
             if self._in_doubt is not None:  # an append was cut short: what it meant to store is stored first
                 await self._settle()
-        entries = await insist("journal", lambda: read_all(self._client, self._key), self._patience_s)
+        entries = await retry("journal", lambda: read_all(self._client, self._key), self._retry_s)
         if not entries or not all(keys.CONTENT in fields for _, fields in entries):
             raise JournalLost(self._key)
         return [JournalRow(*parse_id(entry), fields[keys.CONTENT]) for entry, fields in entries]
@@ -57,7 +57,7 @@ class StreamJournal:
     async def _settle(self) -> None:
         """Bring what is in doubt to a definite end: stored, or never to be."""
         try:
-            await insist("journal", self._complete, self._patience_s)
+            await retry("journal", self._complete, self._retry_s)
         except (Fenced, JournalLost):
             self._in_doubt = None
             raise

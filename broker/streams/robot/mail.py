@@ -16,12 +16,12 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from broker.control_entries import Control, encode_control
 from broker.errors import Unavailable
-from broker.ports.robot import Delivery, Sending
+from broker.ports.robot import Delivery, SendResult
 from broker.relay.core import Id, parse_id
 from broker.streams import keys
 from broker.streams.connection import block_ms
 from broker.streams.reading import Entry, decoded_one
-from broker.streams.retry import PATIENCE_S, TROUBLE, insist
+from broker.streams.retry import RETRY_S, TROUBLE, retry
 
 _LOOK_EVERY: Final = 256  # entries that came; far below what a full inbox holds, so no overflow is over before a look
 
@@ -99,27 +99,27 @@ class StreamOutbox:
     """
 
     def __init__(
-        self, client: redis.asyncio.Redis, key: str, limit: int = OUTBOX_LIMIT, patience_s: float = PATIENCE_S
+        self, client: redis.asyncio.Redis, key: str, limit: int = OUTBOX_LIMIT, retry_s: float = RETRY_S
     ) -> None:
         self._client = client
         self._key = key
         self._limit = limit
-        self._patience_s = patience_s
+        self._retry_s = retry_s
         self._unmeasured = 0
 
-    async def send(self, frame: bytes) -> Sending:
+    async def send(self, frame: bytes) -> SendResult:
         """Put an envelope's frame there, once at most. FULL also when the server has no memory left."""
         try:
             if self._unmeasured == 0:
                 if await self._client.xlen(self._key) >= self._limit:
-                    return Sending.FULL
+                    return SendResult.FULL
                 self._unmeasured = max(1, min(_MEASURED_EVERY, self._limit // 100))
             self._unmeasured -= 1
-            return Sending.SENT if await self._put({keys.ENVELOPE: frame}) else Sending.AWAY
+            return SendResult.SENT if await self._put({keys.ENVELOPE: frame}) else SendResult.AWAY
         except OutOfMemoryError:
-            return Sending.FULL
+            return SendResult.FULL
         except TROUBLE:
-            return Sending.AWAY
+            return SendResult.AWAY
 
     async def announce(self, control: Control) -> None:
         """Put a control entry there, for certain (twice does no harm). Raises Unavailable."""
@@ -128,7 +128,7 @@ class StreamOutbox:
         async def put() -> bool:
             return await self._put({keys.CONTROL: frame})
 
-        if not await insist("outbox", put, self._patience_s):
+        if not await retry("outbox", put, self._retry_s):
             raise Unavailable(f"outbox: {self._key} is gone")
 
     async def _put(self, fields: dict[Any, Any]) -> bool:

@@ -7,7 +7,7 @@ import redis.asyncio
 from broker.envelope import shard_of
 from broker.ports.robot import Ports
 from broker.streams.keys import Keys
-from broker.streams.retry import PATIENCE_S
+from broker.streams.retry import RETRY_S
 from broker.streams.robot.journal import StreamJournal
 from broker.streams.robot.mail import OUTBOX_LIMIT, StreamInbox, StreamOutbox
 from broker.streams.robot.register import StreamRegister
@@ -24,17 +24,17 @@ def ports_for(
     shards: int,
     *,
     outbox_limit: int = OUTBOX_LIMIT,
-    patience_s: float = PATIENCE_S,
+    retry_s: float = RETRY_S,
 ) -> Ports:
     """The ports of the life `nonce` of `robot`. `client` must be one of connection.py; it stays the caller's to close.
-    A port that must know what is stored insists for `patience_s` before it raises Unavailable."""
+    A port that must know what is stored insists for `retry_s` before it raises Unavailable."""
     keys = Keys(run)
     return Ports(
-        outbox=StreamOutbox(client, keys.outbox(shard_of(robot, shards)), outbox_limit, patience_s),
+        outbox=StreamOutbox(client, keys.outbox(shard_of(robot, shards)), outbox_limit, retry_s),
         inbox=StreamInbox(client, keys.inbox(robot)),
-        journal=StreamJournal(client, keys.journal(robot), nonce, patience_s),
-        register=StreamRegister(client, keys, robot, nonce, patience_s),
+        journal=StreamJournal(client, keys.journal(robot), nonce, retry_s),
+        register=StreamRegister(client, keys, robot, nonce, retry_s),
         events=StreamEventLog(client, keys.events),
         orders=StreamOrders(client, keys.orders),
-        fleet=StreamFleetReader(client, keys.deaths, patience_s),
+        fleet=StreamFleetReader(client, keys.deaths, retry_s),
     )

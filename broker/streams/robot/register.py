@@ -18,7 +18,7 @@ from broker.streams import keys
 from broker.streams.connection import LONGEST_BLOCK_MS, async_twin
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded
-from broker.streams.retry import OUTAGE, PATIENCE_S, insist
+from broker.streams.retry import OUTAGE, RETRY_S, retry
 
 
 class StreamRegister:
@@ -29,20 +29,20 @@ class StreamRegister:
     """
 
     def __init__(
-        self, client: redis.asyncio.Redis, run: Keys, robot: str, nonce: str, patience_s: float = PATIENCE_S
+        self, client: redis.asyncio.Redis, run: Keys, robot: str, nonce: str, retry_s: float = RETRY_S
     ) -> None:
         self._client = client
         self._births = run.birth(robot)
         self._register = run.register
         self._robot = robot
         self._nonce = nonce
-        self._patience_s = patience_s
+        self._retry_s = retry_s
         self._incarnation = 0
 
     async def announce_birth(self, incarnation: int) -> None:
         """Tell that this life exists. Raises Fenced, RegisterLost, Unavailable."""
         self._incarnation = incarnation
-        await insist("birth", self._be_born, self._patience_s)
+        await retry("birth", self._be_born, self._retry_s)
 
     async def write(self, secret: bytes) -> str | None:
         """Write `secret`, if nobody has; how its durability was ensured, or None when it was refused.
@@ -50,7 +50,7 @@ class StreamRegister:
         # A wait for durability covers the writes of its own connection only: so there is but one.
         async with async_twin(self._client, connections=1) as alone:
             attempt = _Attempt(alone, self._register, self._births, self._fields(secret))
-            if await insist("register", attempt.make, self._patience_s):
+            if await retry("register", attempt.make, self._retry_s):
                 return await attempt.durability()
             return None
 

@@ -18,13 +18,13 @@ from redis.exceptions import ResponseError
 
 from broker.control_entries import Control, PlanChange, encode_control, read_control
 from broker.errors import RunGone, Unavailable
-from broker.ports.robot import Deed, JournalRow, Order
-from broker.ports.run import BirthRow, Dealing, Evidence, RegisterRow, Request, StreamCount
+from broker.ports.robot import Injection, JournalRow, Order
+from broker.ports.run import BirthRow, Evidence, RegisterRow, Request, RunSpec, StreamCount
 from broker.relay.core import Fate, parse_id
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded, decoded_one, number_in, read_all_blocking
-from broker.streams.retry import PATIENCE_S, insist_blocking
+from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.evidence import _NO_STREAM, _birth, _read_fates, _read_ids
 from broker.streams.run.fleet_log import fleet_rows
 from broker.streams.run.plan_log import StreamRequests
@@ -33,46 +33,46 @@ from broker.streams.run.runs import _NO_SHAPE, Shape, StreamRuns, joined_in, ord
 _encode = msgspec.msgpack.encode
 
 
-class StreamDesk:
-    """`ports.Desk` on streams."""
+class StreamRunControl:
+    """`ports.RunControl` on streams."""
 
-    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S, last_request: str = "0") -> None:
+    def __init__(self, client: redis.Redis, run: str, retry_s: float = RETRY_S, last_request: str = "0") -> None:
         """`last_request` is the last one that an earlier desk has seen and answered."""
         self._client = client
         self._run = run
         self._keys = Keys(run)
-        self._patience_s = patience_s
+        self._retry_s = retry_s
         self._shape: Shape | None = None
         self._requests = StreamRequests(client, run, after=last_request)
         self._last_order = "0"
 
-    def deal(self, dealing: Dealing) -> None:
+    def deal(self, run_spec: RunSpec) -> None:
         """Create everything that a run begins with. Again with the same dealing: only what is absent yet.
         Raises Unavailable, and ValueError when something else was dealt under the same run."""
-        assert dealing.run == self._run
-        insist_blocking("deal", lambda: self._deal(dealing), self._patience_s)
+        assert run_spec.run == self._run
+        retry_blocking("deal", lambda: self._deal(run_spec), self._retry_s)
 
     def admit(self, robot: str, contents: Sequence[bytes]) -> None:
         """Let one more robot take part. Twice does no harm. Raises Unavailable."""
-        insist_blocking("admission", lambda: self._admit(robot, contents), self._patience_s)
+        retry_blocking("admission", lambda: self._admit(robot, contents), self._retry_s)
 
     def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
         """Give an order to all robots; a lost reply may give it twice, which does no harm. Raises RunGone,
         Unavailable."""
-        insist_blocking("order", lambda: self._give(order, content), self._patience_s)
+        retry_blocking("order", lambda: self._give(order, content), self._retry_s)
 
     def orders(self) -> list[Order]:
         """Orders that this desk has not seen, in order. Asked once. Raises RunGone, Unavailable."""
-        return insist_blocking("orders", self._new_orders, patience_s=0)
+        return retry_blocking("orders", self._new_orders, retry_s=0)
 
     def change(self, change: PlanChange, insist: bool = True) -> None:
         """Put a plan change into every outbox, for certain (twice does no harm). Without `insist` it is tried once.
         Raises Unavailable."""
-        patience_s = self._patience_s if insist else 0.0
+        retry_s = self._retry_s if insist else 0.0
         fields: dict[Any, Any] = {keys.CONTROL: encode_control(change)}
         for outbox in map(self._keys.outbox, range(self._known_shape()[0])):
             put = partial(self._client.xadd, outbox, fields, nomkstream=True)
-            if insist_blocking("plan", put, patience_s) is None:
+            if retry_blocking("plan", put, retry_s) is None:
                 raise Unavailable(f"plan: {outbox} is gone")
 
     def requests(self) -> list[Request]:
@@ -82,61 +82,59 @@ class StreamDesk:
     def shape(self) -> Shape:
         """How many shards the run was dealt with, and which robots; none of either when it is gone. Raises
         Unavailable."""
-        return insist_blocking("orders", self._known_shape, self._patience_s)
+        return retry_blocking("orders", self._known_shape, self._retry_s)
 
     def joined(self) -> tuple[str, ...]:
         """The robots that have joined the run since. Raises Unavailable."""
-        orders = insist_blocking("orders", lambda: read_all_blocking(self._client, self._keys.orders), self._patience_s)
+        orders = retry_blocking("orders", lambda: read_all_blocking(self._client, self._keys.orders), self._retry_s)
         return joined_in(orders_in(orders))
 
-    def papers(self) -> list[bytes]:
+    def metadata(self) -> list[bytes]:
         """The papers that the run was dealt with; none when there are no such. Raises Unavailable."""
-        entries = insist_blocking(
-            "papers", lambda: read_all_blocking(self._client, self._keys.papers), self._patience_s
-        )
-        return [fields.get(keys.PAPER, b"") for _, fields in entries]
+        entries = retry_blocking("papers", lambda: read_all_blocking(self._client, self._keys.metadata), self._retry_s)
+        return [fields.get(keys.METADATA, b"") for _, fields in entries]
 
     def journal(self, robot: str) -> list[JournalRow]:
         """What stands in a robot's journal; nothing when it is lost. Raises Unavailable."""
-        return insist_blocking("journal", lambda: self._journal(robot), self._patience_s) or []
+        return retry_blocking("journal", lambda: self._journal(robot), self._retry_s) or []
 
     def collect(self) -> Evidence:
         """Read everything that the verdict is judged from. Raises Unavailable."""
-        return insist_blocking("evidence", self._collect, self._patience_s)
+        return retry_blocking("evidence", self._collect, self._retry_s)
 
     def forget(self) -> None:
         """Remove every stream of the run: for a server that others use too, once the record is made. Raises
         Unavailable."""
-        insist_blocking("forgetting", self._forget, self._patience_s)
+        retry_blocking("forgetting", self._forget, self._retry_s)
 
     def _forget(self) -> None:
         shards, robots = self._everybody(read_all_blocking(self._client, self._keys.orders))
         names = self._keys
-        streams = [names.register, names.events, names.requests, names.deaths, names.papers, names.supervisor]
+        streams = [names.register, names.events, names.requests, names.deaths, names.metadata, names.supervisor]
         for robot in robots:
-            streams += [names.birth(robot), names.inbox(robot), names.journal(robot), names.deeds(robot)]
+            streams += [names.birth(robot), names.inbox(robot), names.journal(robot), names.commands(robot)]
         for shard in range(shards):
             streams += [names.outbox(shard), names.control(shard), names.fates(shard), names.lease(shard)]
         for key in [*streams, names.orders]:  # the orders last: they tell what else there is
             self._client.unlink(key)
         StreamRuns(self._client).forget(self._run)
 
-    def _deal(self, dealing: Dealing) -> None:
-        self._shape = (dealing.shards, tuple(dealing.journals))
-        dealt = {keys.ORDER: b"dealt", keys.WORDS: dealing.terms, keys.SHAPE: _encode(self._shape)}
+    def _deal(self, run_spec: RunSpec) -> None:
+        self._shape = (run_spec.shards, tuple(run_spec.journals))
+        dealt = {keys.ORDER: b"dealt", keys.WORDS: run_spec.terms, keys.SHAPE: _encode(self._shape)}
         if not self._stands(self._keys.orders, [dealt]):  # their creation is the last step: then all of it was done
-            self._create_all(dealing, dealt)
+            self._create_all(run_spec, dealt)
         StreamRuns(self._client).add(self._run)  # after that: whoever finds a listed run without orders strikes it off
 
-    def _create_all(self, dealing: Dealing, dealt: dict[bytes, bytes]) -> None:
+    def _create_all(self, run_spec: RunSpec, dealt: dict[bytes, bytes]) -> None:
         for key in (self._keys.register, self._keys.deaths, self._keys.events):
             self._create(key, [{keys.NONCE: b""}])
-        if dealing.papers:
-            self._create(self._keys.papers, [{keys.PAPER: paper} for paper in dealing.papers])
-        for robot, contents in dealing.journals.items():
+        if run_spec.metadata:
+            self._create(self._keys.metadata, [{keys.METADATA: chunk} for chunk in run_spec.metadata])
+        for robot, contents in run_spec.journals.items():
             self._make_room_for(robot, contents)
-        for shard in range(dealing.shards):
-            self._create(self._keys.outbox(shard), [{keys.CONTROL: encode_control(dealing.plan)}])
+        for shard in range(run_spec.shards):
+            self._create(self._keys.outbox(shard), [{keys.CONTROL: encode_control(run_spec.plan)}])
         self._create(self._keys.orders, [dealt])
 
     def _make_room_for(self, robot: str, contents: Sequence[bytes]) -> None:
@@ -198,7 +196,7 @@ class StreamDesk:
             orders=orders_in(orders),
             fleet=fleet,
             contradictions=Counter(
-                row.victim for row in fleet if isinstance(row, Deed) and row.text.startswith("contradict ")
+                row.victim for row in fleet if isinstance(row, Injection) and row.text.startswith("contradict ")
             ),
         )
 

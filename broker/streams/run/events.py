@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from broker.errors import Unavailable
 from broker.streams import keys
 from broker.streams.reading import Entry, decoded_one
-from broker.streams.retry import TROUBLE, insist_blocking
+from broker.streams.retry import TROUBLE, retry_blocking
 
 
 class StreamEventLog:
@@ -55,19 +55,19 @@ class StreamEventSource:
         self._marks: deque[str] = deque()  # ids that were read, at even distances; the newest `_TRIMS`
         self._unmarked = 0
 
-    def read(self, patience_s: float = 0.0) -> list[bytes]:
+    def read(self, retry_s: float = 0.0) -> list[bytes]:
         """The frames that came since the last call; those that came before a server was away for longer than
-        `patience_s`."""
+        `retry_s`."""
         frames: list[bytes] = []
         with suppress(Unavailable):
-            for page in self.pages(patience_s):
+            for page in self.pages(retry_s):
                 frames += page
         return frames
 
-    def pages(self, patience_s: float = 0.0) -> Iterator[list[bytes]]:
+    def pages(self, retry_s: float = 0.0) -> Iterator[list[bytes]]:
         """The frames that came since the last call, a page at a time, to the end of the stream. Raises Unavailable when
-        a server is away for longer than `patience_s` before that end; the next call goes on from there."""
-        while entries := insist_blocking("events", self._page, patience_s):
+        a server is away for longer than `retry_s` before that end; the next call goes on from there."""
+        while entries := retry_blocking("events", self._page, retry_s):
             self._cursor = entries[-1][0]
             yield [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
             self._forget(len(entries))

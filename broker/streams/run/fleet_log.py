@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 import redis.asyncio
 
-from broker.ports.robot import Death, Deed, Ending, FleetRow
+from broker.ports.robot import Death, DeathKind, FleetRow, Injection
 from broker.relay.core import parse_id
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded, read_all, read_all_blocking
-from broker.streams.retry import PATIENCE_S, insist, insist_blocking
+from broker.streams.retry import RETRY_S, retry, retry_blocking
 
 
-class _Deed(msgspec.Struct, frozen=True, array_like=True, tag="deed"):
+class _Injection(msgspec.Struct, frozen=True, array_like=True, tag="deed"):
     text: str
     victim: str
 
@@ -30,51 +30,51 @@ class _Death(msgspec.Struct, frozen=True, array_like=True, tag="death"):
     victim: str
     robot: str
     incarnation: int
-    how: Ending
+    how: DeathKind
     status: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(_Deed | _Death)
+_decoder = msgspec.msgpack.Decoder(_Injection | _Death)
 
 
 class StreamFleetLog:
     """`ports.FleetLog` on a stream."""
 
-    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, client: redis.Redis, run: str, retry_s: float = RETRY_S) -> None:
         self._client = client
         self._key = Keys(run).deaths
-        self._patience_s = patience_s
+        self._retry_s = retry_s
 
-    def deed(self, text: str, victim: str) -> None:
+    def injection(self, text: str, victim: str) -> None:
         """Tell of a deed that is about to be done. Raises Unavailable."""
-        self._append(_Deed(text, victim))
+        self._append(_Injection(text, victim))
 
-    def death(self, victim: str, robot: str, incarnation: int, how: Ending, status: int) -> None:
+    def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
         """Tell of a death. Raises Unavailable."""
         self._append(_Death(victim, robot, incarnation, how, status))
 
     def rows(self) -> list[FleetRow]:
         """All deeds and deaths, in order. Raises Unavailable."""
-        entries = insist_blocking("fleet", lambda: read_all_blocking(self._client, self._key), self._patience_s)
+        entries = retry_blocking("fleet", lambda: read_all_blocking(self._client, self._key), self._retry_s)
         return fleet_rows(entries)
 
-    def _append(self, row: _Deed | _Death) -> None:
-        fields: dict[Any, Any] = {keys.BEFELL: _encode(row), keys.NONCE: secrets.token_hex(8)}
-        insist_blocking("fleet", lambda: self._client.xadd(self._key, fields, nomkstream=True), self._patience_s)
+    def _append(self, row: _Injection | _Death) -> None:
+        fields: dict[Any, Any] = {keys.ROW: _encode(row), keys.NONCE: secrets.token_hex(8)}
+        retry_blocking("fleet", lambda: self._client.xadd(self._key, fields, nomkstream=True), self._retry_s)
 
 
 class StreamFleetReader:
     """`ports.FleetReader` on a stream."""
 
-    def __init__(self, client: redis.asyncio.Redis, key: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, client: redis.asyncio.Redis, key: str, retry_s: float = RETRY_S) -> None:
         self._client = client
         self._key = key
-        self._patience_s = patience_s
+        self._retry_s = retry_s
 
     async def rows(self) -> list[FleetRow]:
         """All deeds and deaths, in order. Raises Unavailable."""
-        return fleet_rows(await insist("fleet", lambda: read_all(self._client, self._key), self._patience_s))
+        return fleet_rows(await retry("fleet", lambda: read_all(self._client, self._key), self._retry_s))
 
 
 def fleet_rows(entries: Iterable[Entry]) -> list[FleetRow]:
@@ -82,33 +82,33 @@ def fleet_rows(entries: Iterable[Entry]) -> list[FleetRow]:
     rows: list[FleetRow] = []
     told: set[bytes] = set()
     for entry, fields in entries:
-        token, content = fields.get(keys.NONCE, b""), fields.get(keys.BEFELL)
+        token, content = fields.get(keys.NONCE, b""), fields.get(keys.ROW)
         if content is None or token in told:
             continue
         told.add(token)
         try:
-            row: _Deed | _Death = _decoder.decode(content)
+            row: _Injection | _Death = _decoder.decode(content)
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
             continue
         rows.append(_row(entry, row))
     return rows
 
 
-def last_incarnation(client: redis.Redis, run: str, robot: str, patience_s: float = PATIENCE_S) -> int:
+def last_incarnation(client: redis.Redis, run: str, robot: str, retry_s: float = RETRY_S) -> int:
     """The last life of `robot` that was claimed in its journal; 0: none, or there is no journal. Raises Unavailable."""
     key = Keys(run).journal(robot)
-    last = insist_blocking("journal", lambda: decoded(client.xrevrange(key, count=1)), patience_s)
+    last = retry_blocking("journal", lambda: decoded(client.xrevrange(key, count=1)), retry_s)
     return parse_id(last[0][0])[0] if last else 0
 
 
 def is_unborn(client: redis.Redis, run: str, robot: str) -> bool:
     """Whether the robot has a journal, and no life of it was ever claimed there. Asked once. Raises Unavailable."""
     key = Keys(run).journal(robot)
-    last = insist_blocking("journal", lambda: decoded(client.xrevrange(key, count=1)), patience_s=0)
+    last = retry_blocking("journal", lambda: decoded(client.xrevrange(key, count=1)), retry_s=0)
     return bool(last) and parse_id(last[0][0])[0] == 0
 
 
-def _row(entry: str, row: _Deed | _Death) -> FleetRow:
-    if isinstance(row, _Deed):
-        return Deed(entry, row.text, row.victim)
+def _row(entry: str, row: _Injection | _Death) -> FleetRow:
+    if isinstance(row, _Injection):
+        return Injection(entry, row.text, row.victim)
     return Death(entry, row.victim, row.robot, row.incarnation, row.how, row.status)

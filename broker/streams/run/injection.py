@@ -17,36 +17,36 @@ from broker.errors import RunGone
 from broker.streams import keys
 from broker.streams.keys import INBOX_LIMIT, Keys
 from broker.streams.reading import decoded, decoded_one
-from broker.streams.retry import insist_blocking
+from broker.streams.retry import retry_blocking
 
 _KEPT: Final = 64  # deeds; nobody is interested in those of earlier lives
 _LONGEST: Final = 64  # bytes
 _PAGE: Final = 64  # entries of the stream in one read
 
 
-def ask(client: redis.Redis, run: str, robot: str, deed: str) -> None:
+def send_command(client: redis.Redis, run: str, robot: str, command: str) -> None:
     """Ask whoever runs `robot` for a deed. Tried once. Raises RunGone, and Unavailable when it may or may not have been
     asked."""
-    insist_blocking("deed", lambda: _store(client, Keys(run), robot, deed), patience_s=0)
+    retry_blocking("deed", lambda: _store(client, Keys(run), robot, command), retry_s=0)
 
 
-def _store(client: redis.Redis, names: Keys, robot: str, deed: str) -> None:
-    fields: dict[Any, Any] = {keys.DEED: deed.encode()}
+def _store(client: redis.Redis, names: Keys, robot: str, command: str) -> None:
+    fields: dict[Any, Any] = {keys.COMMAND: command.encode()}
     with client.pipeline() as pipe:
         pipe.watch(names.orders)  # type: ignore[no-untyped-call]
         if not pipe.exists(names.orders):
             raise RunGone  # a stream made now would stay for ever
         pipe.multi()
-        pipe.xadd(names.deeds(robot), fields, maxlen=_KEPT, approximate=True)
+        pipe.xadd(names.commands(robot), fields, maxlen=_KEPT, approximate=True)
         pipe.execute()
 
 
-class Deeds:
+class CommandStream:
     """The deeds that are asked for from the first `read` on. Raises redis-py's errors; nothing is lost then."""
 
     def __init__(self, client: redis.Redis, run: str, robot: str) -> None:
         self._client = client
-        self._key = Keys(run).deeds(robot)
+        self._key = Keys(run).commands(robot)
         self._cursor: str | None = None
 
     def read(self) -> list[str]:
@@ -59,11 +59,11 @@ class Deeds:
         entries = decoded_one(self._client.xread({self._key: self._cursor}, count=_PAGE))
         if entries:
             self._cursor = entries[-1][0]
-        asked = (fields.get(keys.DEED, b"") for _, fields in entries)
-        return [deed.decode(errors="replace") for deed in asked if len(deed) <= _LONGEST]
+        asked = (fields.get(keys.COMMAND, b"") for _, fields in entries)
+        return [command.decode(errors="replace") for command in asked if len(command) <= _LONGEST]
 
 
-class StreamHands:
+class StreamInjection:
     """Hands on the streams of one run. Every method tries once, and raises Unavailable when it cannot know."""
 
     def __init__(self, client: redis.Redis, run: str) -> None:
@@ -74,7 +74,7 @@ class StreamHands:
         """Give the order `crash`: `r03/secret_merger`. Raises RunGone as well."""
         fields: dict[Any, Any] = {keys.ORDER: b"crash", keys.WORDS: victim.encode()}
         orders = self._keys.orders
-        added = insist_blocking("crash", lambda: self._client.xadd(orders, fields, nomkstream=True), patience_s=0)
+        added = retry_blocking("crash", lambda: self._client.xadd(orders, fields, nomkstream=True), retry_s=0)
         if added is None:
             raise RunGone
 
@@ -82,13 +82,13 @@ class StreamHands:
         """Put a frame into a robot's inbox, past all relays; False when there is no such inbox."""
         fields: dict[Any, Any] = {keys.ENVELOPE: frame, keys.COPY: 0}
         inbox = self._keys.inbox(robot)
-        added = insist_blocking(
+        added = retry_blocking(
             "contradiction",
             lambda: self._client.xadd(inbox, fields, nomkstream=True, maxlen=INBOX_LIMIT, approximate=True),
-            patience_s=0,
+            retry_s=0,
         )
         return added is not None
 
     def forget_journal(self, robot: str) -> None:
         """Delete a robot's journal, for good."""
-        insist_blocking("amnesia", lambda: self._client.delete(self._keys.journal(robot)), patience_s=0)
+        retry_blocking("amnesia", lambda: self._client.delete(self._keys.journal(robot)), retry_s=0)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import redis
 from redis.exceptions import RedisError
 
-from broker.control_entries import Met, PlanChange, read_control
+from broker.control_entries import AppliedChange, PlanChange, read_control
 from broker.errors import RunGone, Unavailable
 from broker.ports.run import Request
 from broker.relay.core import parse_id
@@ -25,13 +25,13 @@ from broker.streams import keys
 from broker.streams.connection import block_ms
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded, decoded_one, read_all_blocking
-from broker.streams.retry import PATIENCE_S, TROUBLE, insist_blocking
+from broker.streams.retry import RETRY_S, TROUBLE, retry_blocking
 
 DEALT_MS: Final = 0  # the ids that a deal makes bear no time
 _PAGE: Final = 1000  # entries of a stream in one read
 
 
-def changes_so_far(client: redis.Redis, run: str) -> list[Met]:
+def changes_so_far(client: redis.Redis, run: str) -> list[AppliedChange]:
     """Every plan change that stands in the run's first outbox, whether its relay has met it or not; all outboxes get
     the same. Raises Unavailable."""
     names = Keys(run)
@@ -42,11 +42,11 @@ def changes_so_far(client: redis.Redis, run: str) -> list[Met]:
         still_there = read_all_blocking(client, names.outbox(0))
         return copied + [entry for entry in still_there if parse_id(entry[0]) > last]
 
-    entries = insist_blocking("plan", read, PATIENCE_S)
-    return [met for met in map(_met, entries) if met is not None]
+    entries = retry_blocking("plan", read, RETRY_S)
+    return [applied for applied in map(_applied, entries) if applied is not None]
 
 
-class Lookout:
+class PlanWatcher:
     """The plan changes that the relay of one shard meets, each given once."""
 
     def __init__(self, client: redis.Redis, run: str, shard: int) -> None:
@@ -54,7 +54,7 @@ class Lookout:
         self._key = Keys(run).control(shard)
         self._cursor = "0"
 
-    def read(self, wait_us: int = 0) -> list[Met]:
+    def read(self, wait_us: int = 0) -> list[AppliedChange]:
         """All that came since the last call; waits at most `wait_us` for more. Raises Unavailable."""
         entries: list[Entry] = []
         cursor, block = self._cursor, block_ms(wait_us)
@@ -69,14 +69,14 @@ class Lookout:
             cursor, block = page[-1][0], None
         if entries:
             self._cursor = entries[-1][0]
-        return [met for met in map(_met, entries) if met is not None]
+        return [applied for applied in map(_applied, entries) if applied is not None]
 
 
-def _met(entry: Entry) -> Met | None:
+def _applied(entry: Entry) -> AppliedChange | None:
     """The plan change in an entry, if there is one: births stand in the same stream."""
     name, fields = entry
     control = read_control(fields.get(keys.CONTROL))
-    return Met(parse_id(name)[0], control) if isinstance(control, PlanChange) else None
+    return AppliedChange(parse_id(name)[0], control) if isinstance(control, PlanChange) else None
 
 
 LONGEST_WORDS: Final = 4096  # bytes, in UTF-8
@@ -86,11 +86,11 @@ _REQUEST_PAGE: Final = 64  # entries of the stream in one read
 class StreamRequests:
     """The run's requests: a person's side (`ask`), and that of the conductor (`read`), who keeps one of these."""
 
-    def __init__(self, client: redis.Redis, run: str, patience_s: float = PATIENCE_S, after: str = "0") -> None:
+    def __init__(self, client: redis.Redis, run: str, retry_s: float = RETRY_S, after: str = "0") -> None:
         """`after`: the last request that needs not be given any more."""
         self._client = client
         self._keys = Keys(run)
-        self._patience_s = patience_s
+        self._retry_s = retry_s
         self._cursor = after
 
     def ask(self, words: str) -> str:
@@ -99,9 +99,9 @@ class StreamRequests:
         content = words.encode()
         if len(content) > LONGEST_WORDS:
             raise ValueError(f"a request is at most {LONGEST_WORDS} bytes, this one has {len(content)}")
-        since = insist_blocking("request", self._last, self._patience_s)
+        since = retry_blocking("request", self._last, self._retry_s)
         fields = {keys.REQUEST: content, keys.NONCE: secrets.token_bytes(16)}
-        return insist_blocking("request", partial(self._store, fields, since), self._patience_s)
+        return retry_blocking("request", partial(self._store, fields, since), self._retry_s)
 
     def read(self) -> list[Request]:
         """Requests that this object has not given yet, in order, a page at most; none while the server is away."""

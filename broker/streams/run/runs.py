@@ -22,7 +22,7 @@ from broker.streams import keys
 from broker.streams.connection import block_ms
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded_one, read_all_blocking
-from broker.streams.retry import PATIENCE_S, TROUBLE, insist_blocking
+from broker.streams.retry import RETRY_S, TROUBLE, retry_blocking
 
 _NO_SHAPE: Final = (0, ())
 
@@ -102,7 +102,7 @@ class StreamRuns:
         return list(filter(is_run, (run.decode(errors="replace") for run in listed)))
 
 
-class Course(msgspec.Struct, frozen=True):
+class RunStatus(msgspec.Struct, frozen=True):
     """What a run's orders tell; `robots` are those that it was dealt with, and those that joined since. Times are the
     server's, in milliseconds; None: not yet."""
 
@@ -112,7 +112,7 @@ class Course(msgspec.Struct, frozen=True):
     stop: str | None = None  # the reason
 
 
-def read_course(client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -> Course | None:
+def read_run_status(client: redis.Redis, run: str, retry_s: float = RETRY_S) -> RunStatus | None:
     """How the run was dealt and begun; None when the server knows of no such run, or what stands there does not read
     as one. Raises Unavailable."""
     key = Keys(run).orders
@@ -120,15 +120,15 @@ def read_course(client: redis.Redis, run: str, patience_s: float = PATIENCE_S) -
     def read() -> list[Entry]:
         return read_all_blocking(client, key) if client.type(key) == b"stream" else []
 
-    entries = insist_blocking("orders", read, patience_s)
+    entries = retry_blocking("orders", read, retry_s)
     shape, orders = shape_in(entries), orders_in(entries)
     if shape is None:
         return None
     shards, robots = shape
-    course = Course(shards, (*robots, *joined_in(orders)))
+    run_status = RunStatus(shards, (*robots, *joined_in(orders)))
     for order in orders:
-        if order.order == "go" and course.go_ms is None:
-            course = msgspec.structs.replace(course, go_ms=parse_id(order.entry)[0])
+        if order.order == "go" and run_status.go_ms is None:
+            run_status = msgspec.structs.replace(run_status, go_ms=parse_id(order.entry)[0])
         elif order.order == "stop":
-            course = msgspec.structs.replace(course, stop=order.text)
-    return course
+            run_status = msgspec.structs.replace(run_status, stop=order.text)
+    return run_status

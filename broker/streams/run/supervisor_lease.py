@@ -15,7 +15,7 @@ import redis
 from broker.errors import RunGone
 from broker.streams.keys import Keys
 from broker.streams.reading import number_in
-from broker.streams.retry import insist_blocking
+from broker.streams.retry import retry_blocking
 
 LEASE_US: Final = 3_000_000
 RENEW_S: Final = 0.5  # how often a holder renews it, and how often one that stands by asks
@@ -43,11 +43,11 @@ class SupervisorLease:
         `done_us` is noted for a successor: all deeds that were due by then, in microseconds since `go`, have been
         handed out. What was noted last comes back, -1 when nothing was.
         """
-        return insist_blocking("supervisor", lambda: self._hold(done_us), patience_s=0)
+        return retry_blocking("supervisor", lambda: self._hold(done_us), retry_s=0)
 
     def release(self) -> None:
         """Give the lease back, if it is ours; what was noted stays."""
-        insist_blocking("supervisor", self._release, patience_s=0)
+        retry_blocking("supervisor", self._release, retry_s=0)
 
     def _hold(self, done_us: int | None) -> int | None:
         with self._client.pipeline() as pipe:

@@ -104,7 +104,7 @@ _INDEPENDENT: Final = ("loss", "duplicate", "reorder", "corrupt")
 class Tally:
     """One planned fault's numbers, in envelopes.
 
-    `throws`: how many of the offered had dice of their own, and `hits`: on how many of these it acted. An envelope that
+    `draws`: how many of the offered had dice of their own, and `hits`: on how many of these it acted. An envelope that
     somebody puts into an outbox again throws the same dice, and tells nothing new.
     """
 
@@ -112,7 +112,7 @@ class Tally:
         self.rule = rule
         self.offered = 0
         self.injected = 0
-        self.throws = 0
+        self.draws = 0
         self.hits = 0
         self.dishonest = False
 
@@ -142,7 +142,7 @@ class Tally:
         """How likely chance is to be at least so far from what was set; 1 for faults without independent dice."""
         if self.rule.name not in _INDEPENDENT:
             return 1.0
-        return surprise(self.hits, self.throws, self.rule.p)
+        return surprise(self.hits, self.draws, self.rule.p)
 
     @property
     def state(self) -> State:
@@ -165,7 +165,7 @@ def tallies(case: Case) -> list[Tally]:
         for rule in ruling.offered:
             tally = tally_of[rule]
             tally.offered += 1
-            tally.throws += is_new
+            tally.draws += is_new
             tally.dishonest |= not honest
         for rule in (*ruling.acted, *(ruling.throttles if throttled else ())):
             tally_of[rule].injected += 1

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from telemetry.verdict.evidence.births import Birth, Births
 from telemetry.verdict.evidence.journals import Life
-from telemetry.verdict.evidence.schema import DeathRow, DeedRow
+from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
 
 FENCED: Final = 75
 SERVER: Final = "redis"
@@ -66,24 +66,24 @@ class Fleet:
     """The deeds and deaths of a run, in their order. `failed`: the texts of deeds of which it was told that they could
     not be done, each at least once."""
 
-    def __init__(self, rows: Iterable[DeedRow | DeathRow], failed: Set[str] = frozenset()) -> None:
+    def __init__(self, rows: Iterable[InjectionRow | DeathRow], failed: Set[str] = frozenset()) -> None:
         self.rows = tuple(rows)
         self._failed = failed
-        self.deeds = [row for row in self.rows if isinstance(row, DeedRow)]
+        self.injections = [row for row in self.rows if isinstance(row, InjectionRow)]
 
     @cached_property
     def deaths(self) -> dict[str, list[Death]]:
         """By robot, in order."""
         deaths: dict[str, list[Death]] = defaultdict(list)
-        deeds: dict[str, list[DeedRow]] = defaultdict(list)  # by victim
+        injections: dict[str, list[InjectionRow]] = defaultdict(list)  # by victim
         used: Counter[tuple[str, str]] = Counter()  # by robot and victim, those that excused a death of the robot
         for row in self.rows:
-            if isinstance(row, DeedRow):
+            if isinstance(row, InjectionRow):
                 if row.text.partition(" ")[0] in _EXCUSES:
-                    deeds[row.victim].append(row)
+                    injections[row.victim].append(row)
             elif robot := row.robot or robot_of(row.victim):
-                victims = (row.victim, f"rq:{robot}", SERVER)
-                unused = (victim for victim in victims if _find_cause(deeds[victim], used, (robot, victim), row))
+                injector = (row.victim, f"rq:{robot}", SERVER)
+                unused = (victim for victim in injector if _find_cause(injections[victim], used, (robot, victim), row))
                 excuse = None if _is_zombies(row) else next(unused, None)
                 if excuse is not None:
                     used[robot, excuse] += 1
@@ -141,9 +141,9 @@ class Fleet:
             if ms_of(row.id) >= end_ms:
                 break
             match row:
-                case DeedRow(text=text, victim=robot) if text.startswith("pause ") and robot == robot_of(robot):
+                case InjectionRow(text=text, victim=robot) if text.startswith("pause ") and robot == robot_of(robot):
                     paused.add(robot)
-                case DeedRow(text=text, victim=robot) if text.startswith("resume "):
+                case InjectionRow(text=text, victim=robot) if text.startswith("resume "):
                     paused.discard(robot)
                 case DeathRow(victim=victim, robot=robot):
                     paused.discard(robot or robot_of(victim))
@@ -165,14 +165,16 @@ def _is_zombies(death: DeathRow | Death) -> bool:
     return death.how == "exit" and death.status == FENCED
 
 
-def _find_cause(deeds: list[DeedRow], used: Counter[tuple[str, str]], who: tuple[str, str], death: DeathRow) -> bool:
+def _find_cause(
+    injections: list[InjectionRow], used: Counter[tuple[str, str]], who: tuple[str, str], death: DeathRow
+) -> bool:
     """Whether one of a victim's deeds may have caused the death, and was not used up. `used` counts, from the first,
     those that excused a death of the robot or, being restarts that ended in order long before, never will."""
-    while used[who] < len(deeds) and not _may_have_caused(deeds[used[who]], death):
+    while used[who] < len(injections) and not _may_have_caused(injections[used[who]], death):
         used[who] += 1
-    return used[who] < len(deeds)
+    return used[who] < len(injections)
 
 
-def _may_have_caused(deed: DeedRow, death: DeathRow) -> bool:
-    is_recall = deed.text.startswith("restart ") and deed.victim != SERVER
-    return not is_recall or ms_of(death.id) - ms_of(deed.id) <= _RECALL_MS
+def _may_have_caused(injection: InjectionRow, death: DeathRow) -> bool:
+    is_recall = injection.text.startswith("restart ") and injection.victim != SERVER
+    return not is_recall or ms_of(death.id) - ms_of(injection.id) <= _RECALL_MS

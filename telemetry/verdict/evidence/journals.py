@@ -167,7 +167,7 @@ def _digest(bitmap: int) -> str:
     return hashlib.blake2b(known, digest_size=8).hexdigest()
 
 
-class _Words:
+class _PartWords:
     """Recognises dealt parts by their digests; a part that was recognised once is compared directly."""
 
     def __init__(self, deal: Deal) -> None:

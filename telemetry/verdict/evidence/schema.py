@@ -220,7 +220,7 @@ class QuietRow(Shape, frozen=True):
 JournalRow = HeaderRow | PartRow | LifeRow | CompleteRow | QuietRow
 
 
-class DeedRow(Shape, frozen=True):
+class InjectionRow(Shape, frozen=True):
     """fleet.jsonl: a process fault is about to be done to this victim."""
 
     id: Id
@@ -249,7 +249,7 @@ _ENTRIES: dict[str, type[Shape]] = {
     "quiet": QuietRow,
 }
 
-_FLEET: dict[str, type[Shape]] = {"deed": DeedRow, "death": DeathRow}
+_FLEET: dict[str, type[Shape]] = {"deed": InjectionRow, "death": DeathRow}
 
 
 def shape_of(file: str, row: Mapping[str, Any]) -> type[msgspec.Struct]:

@@ -35,7 +35,7 @@ def _beyond_chance(case: Case) -> Iterator[Finding]:
     for tally in tallies(case):
         if tally.surprise < IMPOSSIBLE:
             yield broken(
-                f"{tally.rule.text!r} acted on {tally.hits} of {tally.throws} envelopes: the chance of that is "
+                f"{tally.rule.text!r} acted on {tally.hits} of {tally.draws} envelopes: the chance of that is "
                 f"{tally.surprise:.0e}",
                 f"fault {tally.rule.instance}",
             )

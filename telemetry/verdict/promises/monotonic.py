@@ -8,7 +8,7 @@ from telemetry.events import MessageSent, PartsMerged, RobotComplete, Stamped
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.membership import absences
 from telemetry.verdict.checks.witnesses import gaps, lost_tails
-from telemetry.verdict.evidence.journals import Entry, Journal, _changes, _place, _Words
+from telemetry.verdict.evidence.journals import Entry, Journal, _changes, _PartWords, _place
 from telemetry.verdict.evidence.schema import Deal, HeaderRow, LifeRow, PartRow
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
@@ -17,7 +17,7 @@ def monotonic(case: Case) -> Finding:
     """No robot lost or changed a part, across its lives."""
 
     def findings() -> Iterator[Finding]:
-        words, holdings = _Words(case.deal), _holdings(case.deal)
+        words, holdings = _PartWords(case.deal), _holdings(case.deal)
         for journal in case.journals.values():
             yield from _in_order(journal)
             yield from _begins_as_dealt(journal, holdings.get(journal.robot, set()), words)
@@ -72,7 +72,7 @@ def _follows(previous: Entry | None, entry: Entry) -> bool:
     return isinstance(row, PartRow) if entry.incarnation == 0 else not isinstance(row, HeaderRow | LifeRow)
 
 
-def _begins_as_dealt(journal: Journal, holding: set[int], words: _Words) -> Iterator[Finding]:
+def _begins_as_dealt(journal: Journal, holding: set[int], words: _PartWords) -> Iterator[Finding]:
     """The dealer's entries are the parts of the deal, no more and no fewer."""
     if journal.lost:
         return

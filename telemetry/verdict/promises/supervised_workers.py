@@ -56,11 +56,11 @@ def unfelt(case: Case) -> Iterator[Finding]:
     def is_whole(life: Life) -> bool:
         return first_missing(case.testimony[life]) is None
 
-    for deed in case.fleet.deeds:
-        robot, _, worker = deed.victim.partition("/")
-        if not worker or not deed.text.startswith("crash ") or deed.text in case.failed_deeds:
+    for injection in case.fleet.injections:
+        robot, _, worker = injection.victim.partition("/")
+        if not worker or not injection.text.startswith("crash ") or injection.text in case.failed_injections:
             continue
-        due_us = ms_of(deed.id) * 1000
+        due_us = ms_of(injection.id) * 1000
         birth = case.births.get(robot, Births()).latest_by((due_us - CLOCKS_DIFFER_US) // 1000)
         life = (robot, birth.life if birth else 0)
         events = case.testimony.get(life) or []
@@ -70,7 +70,9 @@ def unfelt(case: Case) -> Iterator[Finding]:
         felt_us = crashes_us.get((life, worker), [])
         place = bisect_left(felt_us, due_us - CLOCKS_DIFFER_US - longest_us(MOST_RESTARTS))
         if place == len(felt_us) or felt_us[place] > end_us:
-            yield broken(f"{deed.victim} was made to crash, and {life[0]}/{life[1]} did not notice", f"deed {deed.id}")
+            yield broken(
+                f"{injection.victim} was made to crash, and {life[0]}/{life[1]} did not notice", f"deed {injection.id}"
+            )
 
 
 def _crashes_us(case: Case) -> dict[tuple[Life, str], list[int]]:

@@ -8,7 +8,7 @@ from telemetry.events import InvariantViolated, Stamped, WorkerGaveUp, WorkerRes
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.membership import absences
 from telemetry.verdict.checks.witnesses import gaps
-from telemetry.verdict.evidence.journals import Journal, Life, _changes, _place, _Words
+from telemetry.verdict.evidence.journals import Journal, Life, _changes, _PartWords, _place
 from telemetry.verdict.finding import Finding, broken, held, worst
 
 _GRACE_US = 1_000_000
@@ -19,7 +19,7 @@ def unique(case: Case) -> Finding:
     """No index ever had two words at a robot; a contradiction was refused, and its worker restarted."""
 
     def findings() -> Iterator[Finding]:
-        words = _Words(case.deal)
+        words = _PartWords(case.deal)
         for journal in case.journals.values():
             for before, after in _changes(journal):
                 yield broken(
@@ -48,7 +48,7 @@ def _one_end(journal: Journal) -> Iterator[Finding]:
             )
 
 
-def _never_dealt(journal: Journal, words: _Words) -> Iterator[Finding]:
+def _never_dealt(journal: Journal, words: _PartWords) -> Iterator[Finding]:
     for part in journal.parts:
         if not words.holds(part.row):
             yield broken(

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from telemetry.verdict.evidence.births import fences_of
 from telemetry.verdict.evidence.schema import BornRow, FateRow, PlanRow
 from telemetry.verdict.evidence.traffic import Key, key_of
-from telemetry.verdict.recomputed.fault_effects import ACTS, Address, Passage, Throws
+from telemetry.verdict.recomputed.fault_effects import ACTS, Address, Draws, Passage
 from telemetry.verdict.recomputed.fault_rules import ORDER, Rule, number_of, understand
 
 Rules = tuple[Rule, ...]
@@ -82,7 +82,7 @@ class Rulebook:
     """All that fates depend on: the seed, and per outbox the plans and births in their order."""
 
     def __init__(self, seed: int, controls: Iterable[PlanRow | BornRow]) -> None:
-        self._throws = Throws(seed)
+        self._draws = Draws(seed)
         self._rules: dict[tuple[int, str], Rule] = {}
         self._faults: dict[frozenset[Rule], Faults] = {}
         controls = list(controls)
@@ -148,7 +148,7 @@ class Rulebook:
         return _held(ruling, holding, self._release_ms(place, key[0], pair), key[1])
 
     def _harm(self, rules: Rules, address: Address) -> Ruling:
-        passage = Passage(self._throws, address)
+        passage = Passage(self._draws, address)
         acted = []
         for met, rule in enumerate(rules, start=1):
             if ACTS[rule.name](rule, passage):

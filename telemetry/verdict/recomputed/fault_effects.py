@@ -38,7 +38,7 @@ class Address(NamedTuple):
     sequence: int
 
 
-class Throws:
+class Draws:
     """All dice of a run, and the bursts that they make."""
 
     def __init__(self, seed: int) -> None:
@@ -71,11 +71,11 @@ class Throws:
 class Passage:
     """One envelope on its way through the faults. `deliveries`: the delay of each copy, so far, in microseconds."""
 
-    def __init__(self, throws: Throws, address: Address) -> None:
+    def __init__(self, draws: Draws, address: Address) -> None:
         self.deliveries: tuple[int, ...] = (0,)
         self.is_corrupt = False
         self.is_put_back = False  # a copy of it was, at least
-        self._throws = throws
+        self._draws = draws
         self._address = address
         self._digests: dict[tuple[int, int], bytes] = {}
 
@@ -84,16 +84,16 @@ class Passage:
         place = rule.instance // 8, copy
         digest = self._digests.get(place)
         if digest is None:
-            digest = self._digests[place] = self._throws.digest(place[0], self._address, copy)
+            digest = self._digests[place] = self._draws.digest(place[0], self._address, copy)
         return _number(digest, rule.instance, draw)
 
-    def is_struck(self, rule: Rule) -> bool:
+    def applies(self, rule: Rule) -> bool:
         """Whether the first copy's dice say that `rule` acts: a throw of probability `p`, independent of all others."""
         return self.number(rule) < rule.p
 
     def is_in_burst(self, rule: Rule) -> bool:
         """Whether the envelope falls into a burst of `rule`."""
-        return self._throws.is_bad(rule, self._address)
+        return self._draws.is_bad(rule, self._address)
 
 
 def _number(digest: bytes, instance: int, draw: int) -> float:
@@ -120,14 +120,14 @@ def _lose_in_bursts(rule: Rule, passage: Passage) -> bool:
 
 
 def _lose(rule: Rule, passage: Passage) -> bool:
-    if not passage.is_struck(rule):
+    if not passage.applies(rule):
         return False
     passage.deliveries = ()
     return True
 
 
 def _duplicate(rule: Rule, passage: Passage) -> bool:
-    if not passage.is_struck(rule):
+    if not passage.applies(rule):
         return False
     passage.deliveries += passage.deliveries[:1] * (rule.copies - 1)
     return True
@@ -156,11 +156,11 @@ def _put_back(rule: Rule, passage: Passage) -> bool:
         for copy, due in enumerate(before)
     )
     passage.is_put_back |= passage.deliveries != before
-    return passage.is_struck(rule)
+    return passage.applies(rule)
 
 
 def _corrupt(rule: Rule, passage: Passage) -> bool:
-    if not passage.is_struck(rule):
+    if not passage.applies(rule):
         return False
     passage.is_corrupt = True
     return True

@@ -144,26 +144,26 @@ def understand(instance: int, text: str) -> Rule:
         raise CannotTell(f"the plan holds {text!r}, which this judge does not understand") from None
 
 
-Words = list[str]
+Tokens = list[str]
 Fields = dict[str, Any]
 
 
-def _partition(words: Words) -> tuple[Fields, Words]:
+def _partition(words: Tokens) -> tuple[Fields, Tokens]:
     return ({"holds": True}, words[1:]) if words[0] == "hold" else ({}, words)
 
 
-def _burst_loss(words: Words) -> tuple[Fields, Words]:
+def _burst_loss(words: Tokens) -> tuple[Fields, Tokens]:
     share, length = _probability(words[0]), float(words[1])
     if not (length >= 1 and isfinite(length)) or share >= 1:
         raise ValueError(words)
     return {"p": share, "length": length}, words[2:]
 
 
-def _chance(words: Words) -> tuple[Fields, Words]:
+def _chance(words: Tokens) -> tuple[Fields, Tokens]:
     return {"p": _probability(words[0])}, words[1:]
 
 
-def _duplicate(words: Words) -> tuple[Fields, Words]:
+def _duplicate(words: Tokens) -> tuple[Fields, Tokens]:
     fields: Fields = {"p": _probability(words[0])}
     if words[1:] and words[1].startswith("x"):
         fields["copies"] = int(words[1][1:])
@@ -172,7 +172,7 @@ def _duplicate(words: Words) -> tuple[Fields, Words]:
     return fields, words[1 + ("copies" in fields) :]
 
 
-def _delay(words: Words) -> tuple[Fields, Words]:
+def _delay(words: Tokens) -> tuple[Fields, Tokens]:
     law = words[0]
     if "~" in law:
         median, _, sigma = law.partition("~")
@@ -187,14 +187,14 @@ def _delay(words: Words) -> tuple[Fields, Words]:
     return {"low_us": low_us, "high_us": high_us}, words[1:]
 
 
-def _throttle(words: Words) -> tuple[Fields, Words]:
+def _throttle(words: Tokens) -> tuple[Fields, Tokens]:
     rate = float(words[0].removesuffix("/s"))
     if not words[0].endswith("/s") or rate <= 0 or not isfinite(rate):
         raise ValueError(words)
     return {}, words[1:]  # how many a second is no matter of judgement: see acts.py
 
 
-_READERS: Final[dict[str, Callable[[Words], tuple[Fields, Words]]]] = {
+_READERS: Final[dict[str, Callable[[Tokens], tuple[Fields, Tokens]]]] = {
     "partition": _partition,
     "burst-loss": _burst_loss,
     "loss": _chance,
