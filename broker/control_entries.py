@@ -21,9 +21,9 @@ class PlanChange(msgspec.Struct, frozen=True, array_like=True, tag="plan"):
     """From here on, in this outbox, these faults are in force (and no others)."""
 
     faults: tuple[Planned, ...]
-    request: str = ""
+    request_id: str = ""
     """The id of the entry in the stream of requests that caused it; empty when the plan itself had it so."""
-    words: str = ""
+    request: str = ""
     """What that entry asked for."""
     refusal: str = ""
     """Why that was not done, in one line: the faults are as they were. Empty when it was done."""

@@ -47,7 +47,7 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
     unused: dict[str, deque[Injection]] = {victim: deque() for victim in (robot, worker, SERVER)}
     for row in [row for row in rows if row.victim in unused]:  # most rows are other robots'
         if isinstance(row, Injection):
-            if _name_of(row) in _EXCUSES:
+            if row.verb in _EXCUSES:
                 unused[row.victim].append(row)
         elif row.victim != SERVER and not _was_fenced(row):
             causes = (unused[victim] for victim in (row.victim, worker, SERVER))
@@ -92,15 +92,11 @@ def _was_fenced(death: Death) -> bool:
 def _may_excuse(injections: deque[Injection], death: Death) -> bool:
     """Whether one of the deeds may have caused the death: the first does then. Restarts of robots and RQ workers that
     have long ended in order are forgotten."""
-    while injections and _name_of(injections[0]) == "restart" and injections[0].victim != SERVER:
+    while injections and injections[0].verb == "restart" and injections[0].victim != SERVER:
         if _us_of(death) - _us_of(injections[0]) <= RECALL_US:
             break
         injections.popleft()
     return bool(injections)
-
-
-def _name_of(injection: Injection) -> str:
-    return injection.text.partition(" ")[0]
 
 
 def _us_of(row: FleetRow) -> int:

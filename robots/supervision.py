@@ -162,7 +162,7 @@ class Supervisor:
             return
         is_injected = child.name in self._injected and task.cancelled()
         self._injected.discard(child.name)
-        error = InjectedCrash("asked for by a deed") if is_injected else _error_of(task)
+        error = InjectedCrash("injected") if is_injected else _error_of(task)
         if isinstance(error, self._fatal):
             self._ended.set_exception(error)
             return

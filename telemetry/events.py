@@ -68,19 +68,22 @@ class ProcessDied(Event, frozen=True):
 
 
 class FaultInjected(Event, frozen=True):
-    """A fault of a process was due, and was done to `victim`; of one that another host's RQ worker runs, or of that RQ
+    """A process fault was due (`kill`, `robot`), and was injected into `victim`; into one that another host's RQ
+    worker runs, or of that RQ
     worker: was asked for, and nothing here shows whether it was obeyed."""
 
     notable = True
-    text: str
+    verb: str
+    target: str
     victim: str
 
 
 class InjectionFailed(Event, frozen=True):
-    """A fault of a process was due, and could not be done."""
+    """A process fault was due, and could not be injected."""
 
     notable = True
-    text: str
+    verb: str
+    target: str
     why: str
 
 

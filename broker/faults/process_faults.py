@@ -27,7 +27,7 @@ WORKERS: Final = (
 """The workers of a robot that may be crashed: what robots/robot.py calls them."""
 
 
-class Victim(msgspec.Struct, frozen=True):
+class ProcessTarget(msgspec.Struct, frozen=True):
     """Who is meant: `r03` (a robot's own process), `rq:r03` (the RQ worker that runs it now), `relay:1`, `supervisor`
     or `redis`. Without a number, `robot` and `relay` are any one of them, drawn when the time comes."""
 
@@ -62,16 +62,21 @@ class _ProcessFault(msgspec.Struct, frozen=True):
 
     name: ClassVar[str]
     is_noop: ClassVar[bool] = False
-    victim: Victim
+    process: ProcessTarget
 
     @property
     def target(self) -> Target:
         """The robot that is named, as a fault of messages would name it."""
-        robot = self.victim.robot
+        robot = self.process.robot
         return EVERYONE if robot is None else Target((((robot, robot),),))
 
+    @property
+    def target_text(self) -> str:
+        """What it is to be done to, in the grammar's own words."""
+        return self.process.text()
+
     def text(self) -> str:
-        return f"{self.name} {self.victim.text()}"
+        return f"{self.name} {self.target_text}"
 
 
 class Kill(_ProcessFault, frozen=True):
@@ -105,8 +110,9 @@ class Crash(_ProcessFault, frozen=True):
     name: ClassVar[str] = "crash"
     worker: str
 
-    def text(self) -> str:
-        return f"{self.name} {self.victim.text()}/{self.worker}"
+    @property
+    def target_text(self) -> str:
+        return f"{self.process.text()}/{self.worker}"
 
 
 class Contradict(_ProcessFault, frozen=True):
@@ -128,12 +134,12 @@ DEEDS: Final = ("kill", "pause", "resume", "restart", "crash", "contradict", "am
 
 _NUMBERED: Final = re.compile(r"(rq:r|relay:|r)([0-9]{1,7})")
 _KINDS: Final[Mapping[str, Literal["robot", "rq", "relay"]]] = {"r": "robot", "rq:r": "rq", "relay:": "relay"}
-_VICTIM_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, supervisor, redis or robot (any)"
+_TARGET_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, supervisor, redis or robot (any)"
 _SUPERVISED_HELP: Final = "a process such as r03, rq:r03, relay, relay:1, redis or robot (any)"
 
 
 def _kill(words: Tokens) -> ProcessFault:
-    return Kill(_victim(words.take()))
+    return Kill(_process(words.take()))
 
 
 def _pause(words: Tokens) -> ProcessFault:
@@ -143,10 +149,10 @@ def _pause(words: Tokens) -> ProcessFault:
 def _resume(words: Tokens) -> ProcessFault:
     word = words.take()
     allowed = "a process that is paused, such as r03, rq:r03, relay:1 or redis"
-    victim = _supervised(word, allowed)
-    if victim.is_any:
+    process = _supervised(word, allowed)
+    if process.is_any:
         raise word.syntax_error(allowed)
-    return Resume(victim)
+    return Resume(process)
 
 
 def _restart(words: Tokens) -> ProcessFault:
@@ -155,12 +161,12 @@ def _restart(words: Tokens) -> ProcessFault:
 
 def _crash(words: Tokens) -> ProcessFault:
     robot, worker = words.take().cut("/")
-    victim = _robot(robot, "a worker such as r03/secret_merger")
+    process = _robot(robot, "a worker such as r03/secret_merger")
     if worker is None:
         raise robot.syntax_error(f"{robot.text}/ and a worker: {', '.join(WORKERS)}")
     if worker.text not in WORKERS:
         raise worker.syntax_error(one_of(WORKERS, worker.text))
-    return Crash(victim, worker.text)
+    return Crash(process, worker.text)
 
 
 def _contradict(words: Tokens) -> ProcessFault:
@@ -182,26 +188,26 @@ PROCESS_FAULT_READERS: Final[dict[str, Callable[[Tokens], ProcessFault]]] = {
 }
 
 
-def _victim(word: Token, allowed: str = _VICTIM_HELP) -> Victim:
+def _process(word: Token, allowed: str = _TARGET_HELP) -> ProcessTarget:
     match word.text:
         case "robot" | "relay" | "supervisor" | "redis" as kind:
-            return Victim(kind)
+            return ProcessTarget(kind)
     numbered = _NUMBERED.fullmatch(word.text)
     if numbered is None:
         raise word.syntax_error(allowed)
-    return Victim(_KINDS[numbered[1]], int(numbered[2]))
+    return ProcessTarget(_KINDS[numbered[1]], int(numbered[2]))
 
 
-def _supervised(word: Token, allowed: str = _SUPERVISED_HELP) -> Victim:
+def _supervised(word: Token, allowed: str = _SUPERVISED_HELP) -> ProcessTarget:
     """Anybody but the supervisor: whoever does the deed must be there to end it."""
-    victim = _victim(word, allowed)
-    if victim.kind == "supervisor":
+    process = _process(word, allowed)
+    if process.kind == "supervisor":
         raise word.syntax_error(allowed)
-    return victim
+    return process
 
 
-def _robot(word: Token, allowed: str = "a robot such as r03") -> Victim:
-    victim = _victim(word, allowed)
-    if victim.kind != "robot" or victim.number is None:
+def _robot(word: Token, allowed: str = "a robot such as r03") -> ProcessTarget:
+    process = _process(word, allowed)
+    if process.kind != "robot" or process.number is None:
         raise word.syntax_error(allowed)
-    return victim
+    return process

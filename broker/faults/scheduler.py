@@ -118,19 +118,20 @@ class PlanScheduler:
         due, self._due = self._due + self._due_faults.due(now_us), []
         return due
 
-    def answer(self, request: str, words: str, now_us: int) -> PlanChange:
-        """Do what `words` ask for. What is in force then, perhaps the same as before, bearing `request` and `words`.
+    def answer(self, request_id: str, request: str, now_us: int) -> PlanChange:
+        """Do what `request` asks for. What is in force then, perhaps the same as before, bearing the request and its
+        id.
 
-        When they are no request, or the plan would become too long, nothing at all changes, and `refusal` says why.
+        When it is no request, or the plan would become too long, nothing at all changes, and `refusal` says why.
         """
         self._due += self._due_faults.due(now_us)
         try:
-            plan = self._amended(words, now_us)
+            plan = self._amended(request, now_us)
         except PlanSyntaxError as error:
-            return PlanChange(self._faults, request, words, str(error))
+            return PlanChange(self._faults, request_id, request, str(error))
         self._schedule = Schedule(plan, self._for_us)
         self._due_faults.plan(self._schedule.process_faults)
-        return self._give(PlanChange(self._schedule.in_force(now_us), request, words))
+        return self._give(PlanChange(self._schedule.in_force(now_us), request_id, request))
 
     def in_force(self, now_us: int) -> tuple[Planned, ...]:
         """What `look` would give at `now_us`, as the plan stands."""
@@ -156,9 +157,9 @@ class PlanScheduler:
         handed out; whether a pause is over, only those know who play it."""
         return now_us >= self._schedule.happened_us and not self._due and self._due_faults.is_idle(now_us)
 
-    def _amended(self, words: str, now_us: int) -> list[Timed]:
-        """The plan as `words` want it. Raises PlanSyntaxError, and has used no instance number then."""
-        asked = parse_request(words)
+    def _amended(self, request: str, now_us: int) -> list[Timed]:
+        """The plan as the request wants it. Raises PlanSyntaxError, and has used no instance number then."""
+        asked = parse_request(request)
         if isinstance(asked, HealNow):
             return self._schedule.to_come(now_us)
         plan = self.remaining(now_us)
@@ -167,9 +168,9 @@ class PlanScheduler:
         instances = count(self._next_instance)
         plan = amend_timed(plan, [self._later(line, now_us) for line in asked.lines], instances)
         if not is_short(plan):
-            raise whole(words).syntax_error(f"{SHORT_PLAN} in all; clear some before")
+            raise whole(request).syntax_error(f"{SHORT_PLAN} in all; clear some before")
         if any(len(planned.line.fault.text()) > LONGEST_TEXT for planned in plan):  # relays would not read it
-            raise whole(words).syntax_error(f"a fault of {LONGEST_TEXT} characters, written out")
+            raise whole(request).syntax_error(f"a fault of {LONGEST_TEXT} characters, written out")
         self._next_instance = next(instances)
         return plan
 
@@ -199,9 +200,9 @@ def scheduler_so_far(
     `go` was given, by the server's clock; None: not yet."""
     scheduler, answered = PlanScheduler(plan, for_us), set[str]()
     for change in applied:
-        request = change.change.request
-        if request and request not in answered and not change.change.refusal:
-            answered.add(request)  # its control entry stands twice when a reply was lost
+        request_id = change.change.request_id
+        if request_id and request_id not in answered and not change.change.refusal:
+            answered.add(request_id)  # its control entry stands twice when a reply was lost
             after_go_us = BEFORE_GO_US if go_ms is None else max(BEFORE_GO_US, (change.at_ms - go_ms) * 1000)
-            scheduler.answer(request, change.change.words, after_go_us)
+            scheduler.answer(request_id, change.change.request, after_go_us)
     return scheduler

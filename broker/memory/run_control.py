@@ -96,9 +96,9 @@ class MemoryFleetLog:
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
 
-    def injection(self, text: str, victim: str) -> None:
+    def injection(self, verb: str, target: str, victim: str) -> None:
         self._server.answer()
-        self._server.fleet.append(Injection(self._next_entry(), text, victim))
+        self._server.fleet.append(Injection(self._next_entry(), verb, target, victim))
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
         self._server.answer()

@@ -140,13 +140,14 @@ class Injection(msgspec.Struct, frozen=True):
     """A process fault that was due, with the victim that was drawn: told before it is done, or before another host's
     RQ worker is asked to do it, and it does not show whether that one obeyed.
 
-    `entry` is its id, by the server's clock. `text` is the fault's own: `kill robot`. A victim is `r03` (a robot's
-    horse), `rq:r03` (the RQ worker that runs it; an idle one by its own name), `relay:1`, `supervisor`, `redis`, or
-    `r03/secret_merger`.
+    `entry` is its id, by the server's clock. `verb` and `target` are the fault's own words (`kill`, `robot`),
+    `victim` is the process that was drawn: `r03` (a robot's horse), `rq:r03` (the RQ worker that runs it; an idle
+    one by its own name), `relay:1`, `supervisor`, `redis`, or `r03/secret_merger`.
     """
 
     entry: str
-    text: str
+    verb: str
+    target: str
     victim: str
 
 

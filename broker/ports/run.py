@@ -20,7 +20,7 @@ class FleetLog(Protocol):
     Synchronous, because those who tell have no event loop. Every method raises Unavailable. When the run is gone,
     nothing is stored, and there are no rows."""
 
-    def injection(self, text: str, victim: str) -> None:
+    def injection(self, verb: str, target: str, victim: str) -> None:
         """Tell of a deed that is about to be done."""
         ...
 
@@ -97,7 +97,7 @@ class Request(msgspec.Struct, frozen=True):
     """
 
     entry: str
-    words: str
+    text: str
 
 
 class RunControl(Protocol):

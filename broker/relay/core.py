@@ -354,7 +354,7 @@ def _fate(entry: str, envelope: Envelope, frame: bytes, state: str, deliveries: 
 def plan_changed(shard: int, applied: PlanApplied) -> PlanChanged:
     """A plan change as people are told of it."""
     old, new = (tuple(planned.text for planned in change.faults) for change in (applied.old, applied.change))
-    return PlanChanged(shard, old, new, applied.change.words, applied.change.refusal)
+    return PlanChanged(shard, old, new, applied.change.request, applied.change.refusal)
 
 
 def count_fates(shard: int, fates: list[Fate]) -> FatesDecided:

@@ -8,27 +8,28 @@ from __future__ import annotations
 
 from typing import Final
 
-# Fields, as bytes: that is how they come back.
-ENVELOPE: Final = b"e"  # outbox, inbox: a frame
-CONTROL: Final = b"x"  # outbox, control: a control entry's frame
-COPY: Final = b"c"  # inbox: the copy's number
-TRACE: Final = b"t"  # outbox, inbox: a trace context, which the broker only passes on
-CONTENT: Final = b"j"  # journal
-NONCE: Final = b"n"  # journal, birth, register: the life that wrote; requests: the wish; deaths: the telling
-AT: Final = b"t"  # birth, of an attempt: the server's time in microseconds
-ROBOT: Final = b"r"  # register
-INCARNATION: Final = b"i"  # register
-SECRET: Final = b"s"  # register
-FATES: Final = b"f"  # fates: a msgpack list of fates
-REDONE: Final = b"r"  # fates: a msgpack list of ids that are about to be redone
-EVENTS: Final = b"f"  # events: a batch of events
-ORDER: Final = b"o"  # orders: dealt, go, joined, crash, stop
-WORDS: Final = b"c"  # orders: the terms, the robot, the worker, or the reason
-SHAPE: Final = b"d"  # orders, of `dealt`: msgpack [shards, names of the robots]
-REQUEST: Final = b"q"  # requests: what a person asks of whoever conducts the run
-METADATA: Final = b"p"  # papers: opaque
-COMMAND: Final = b"d"  # deeds: what the RQ worker of a robot is to do, and to whom
-ROW: Final = b"d"  # deaths: a deed or a death, as msgpack
+# Fields, as bytes: that is how they come back. Each has one meaning, whatever the stream.
+ENVELOPE: Final = b"envelope"  # outbox, inbox: a frame
+CONTROL: Final = b"control"  # outbox, control: a control entry's frame
+COPY: Final = b"copy"  # inbox: the copy's number
+TRACE: Final = b"trace"  # outbox, inbox: a trace context, which the broker only passes on
+ENTRY: Final = b"entry"  # journal: an entry's content
+NONCE: Final = b"nonce"  # journal, birth, register: the life that wrote
+AT_US: Final = b"at_us"  # birth, of an attempt: the server's time in microseconds
+ROBOT: Final = b"robot"  # register
+INCARNATION: Final = b"incarnation"  # register
+SECRET: Final = b"secret"  # register
+FATES: Final = b"fates"  # fates: a msgpack list of fates
+REDO: Final = b"redo"  # fates: a msgpack list of ids that are about to be redone
+EVENTS: Final = b"events"  # events: a batch of events
+ORDER: Final = b"order"  # orders: dealt, go, joined, crash, stop
+CONTENT: Final = b"content"  # orders: the terms, the robot, the worker, or the reason
+SHAPE: Final = b"shape"  # orders, of `dealt`: msgpack [shards, names of the robots]
+REQUEST: Final = b"request"  # requests: what a person asks of the run's leader
+METADATA: Final = b"metadata"  # metadata: opaque
+COMMAND: Final = b"command"  # commands: what the RQ worker of a robot is to do, and to whom
+ROW: Final = b"row"  # fleet: an injection or a death, as msgpack
+TOKEN: Final = b"token"  # fleet, requests: equal in what is stored twice because a reply was lost
 RUNS: Final = "lab:runs"  # the runs that were dealt on this server, by time
 FIRST_ID: Final = "0-1"
 GREATEST_ID: Final = "18446744073709551615-18446744073709551615"  # nothing can ever follow it
@@ -43,8 +44,8 @@ class Keys:
         self.events = f"lab:{{{run}}}:events"
         self.orders = f"lab:{{{run}}}:orders"
         self.requests = f"lab:{{{run}}}:requests"
-        self.deaths = f"lab:{{{run}}}:deaths"
-        self.metadata = f"lab:{{{run}}}:papers"
+        self.fleet = f"lab:{{{run}}}:fleet"
+        self.metadata = f"lab:{{{run}}}:metadata"
         self.supervisor = f"lab:{{{run}}}:supervisor"
 
     def birth(self, robot: str) -> str:
@@ -60,7 +61,7 @@ class Keys:
     def commands(self, robot: str) -> str:
         """What is asked of the RQ worker that runs the robot. Read by it alone, and only while it does. In the orders'
         slot: it is not made when those are gone."""
-        return f"lab:{{{self._run}}}:deeds.{robot}"
+        return f"lab:{{{self._run}}}:commands.{robot}"
 
     def outbox(self, shard: int) -> str:
         return f"lab:{{{self._run}.out{shard}}}:out"

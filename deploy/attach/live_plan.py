@@ -117,7 +117,7 @@ class LivePlan:
         while True:
             left_us = max(0, round((deadline - time.monotonic()) * 1_000_000))
             for applied in self._look(shard, left_us):
-                if applied.change.request == request:
+                if applied.change.request_id == request:
                     return old, applied.change
                 old = applied.change
             if not left_us:

@@ -14,7 +14,7 @@ from broker.faults.grammar import Harm, Heal, Line, parse_fault, parse_lines
 from broker.faults.schedule import Timed
 from broker.faults.scheduler import Clear, parse_request
 from broker.faults.syntax import PlanSyntaxError
-from broker.streams.run.plan_log import LONGEST_WORDS
+from broker.streams.run.plan_log import LONGEST_REQUEST
 from deploy.attach.live_plan import LivePlan
 from deploy.config.experiment import unfit
 from deploy.errors import UsageError
@@ -133,8 +133,8 @@ def _check(lines: Iterable[Line], plan: LivePlan) -> None:
 
 
 def _fitting(words: str) -> str:
-    if len(words.encode()) > LONGEST_WORDS:
+    if len(words.encode()) > LONGEST_REQUEST:
         raise UsageError(
-            f"FAULT: a request of {len(words.encode())} bytes is too long; at most {LONGEST_WORDS} are allowed"
+            f"FAULT: a request of {len(words.encode())} bytes is too long; at most {LONGEST_REQUEST} are allowed"
         )
     return words

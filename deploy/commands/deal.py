@@ -62,8 +62,10 @@ def deal(*, options: ExperimentOptions = ExperimentOptions(), server: Server = S
         )
     for planned in experiment.plan:
         fault = planned.line.fault
-        if isinstance(fault, ProcessFault) and fault.victim.kind in ("relay", "redis"):
-            raise UsageError(f"fault {fault.text()}: no supervisor has a {fault.victim.kind} at hand; `robots run` has")
+        if isinstance(fault, ProcessFault) and fault.process.kind in ("relay", "redis"):
+            raise UsageError(
+                f"fault {fault.text()}: no supervisor has a {fault.process.kind} at hand; `robots run` has"
+            )
     run = secrets.token_hex(3)
     try:
         _deal(run, experiment, settings.redis_url)

@@ -58,7 +58,7 @@ def unfit(line: Line, robots: int, relays: int, begin_us: int, for_us: int | Non
     if last is not None and last >= robots:
         names = f"{robot_name(0, robots)} to {robot_name(robots - 1, robots)}"
         return f"{text!r}: r{last:02d} is none of the robots; they are {names}"
-    relay = line.fault.victim.relay if isinstance(line.fault, ProcessFault) else None
+    relay = line.fault.process.relay if isinstance(line.fault, ProcessFault) else None
     if relay is not None and relay >= relays:
         return f"{text!r}: there is no relay:{relay}; they are relay:0 to relay:{relays - 1}"
     every_us = line.when.every_us

@@ -69,7 +69,7 @@ def recorded_plan(runs: Path, run: str) -> list[Timed]:
     folder = find_run(runs, run)
     given, case = _given(folder), load(folder)
     try:
-        if any(isinstance(row, PlanRow) and row.words for row in case.plan):
+        if any(isinstance(row, PlanRow) and row.request for row in case.plan):
             return _as_it_went(_changes(case, given.limit_us), _injections(case))
     except CannotTell as error:
         raise Unrepeatable(f"the plan of run {run} is not known: {error}") from None
@@ -149,12 +149,13 @@ def _injections(case: Case) -> Iterator[Line]:
     rows = case.fleet.injections if case.has_fleet else []
     go_ms = case.order_ms("go") or 0
     for place, row in enumerate(rows):
-        name = row.text.partition(" ")[0]
-        if name == Resume.name:
+        if row.verb == Resume.name:
             continue
-        text = f"{name} {row.victim} @{max(0, _ms(row) - go_ms)}ms"
-        if name == Pause.name:
-            end = next((later for later in rows[place:] if later.text == f"{Resume.name} {row.victim}"), None)
+        text = f"{row.verb} {row.victim} @{max(0, _ms(row) - go_ms)}ms"
+        if row.verb == Pause.name:
+            end = next(
+                (later for later in rows[place:] if (later.verb, later.victim) == (Resume.name, row.victim)), None
+            )
             text += f"+{max(1, (case.end_ms if end is None else _ms(end)) - _ms(row))}ms"
         yield _line(text)
 
@@ -163,7 +164,7 @@ def _line(text: str) -> Line:
     try:
         return parse_line(text)
     except PlanSyntaxError as error:
-        raise Unrepeatable(f"the record tells of a deed that is unknown here: {error}") from None
+        raise Unrepeatable(f"the record tells of an injection that is unknown here: {error}") from None
 
 
 def _ms(row: PlanRow | InjectionRow) -> int:

@@ -92,7 +92,7 @@ def close_record(record: Record, row: dict[str, Any], evidence: Evidence) -> Res
     `row` is `settings.json` with the end known. A plan that people changed by hand is repeated from the record alone.
     """
     if any(
-        isinstance(control, PlanChange) and control.words and not control.refusal
+        isinstance(control, PlanChange) and control.request and not control.refusal
         for _, control in evidence.controls.get(0, ())
     ):
         row["again"] = _repeat("run", row["run"], record.folder.parent)

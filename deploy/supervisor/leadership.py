@@ -78,7 +78,7 @@ class Leadership:
     ) -> None:
         client, info, job_table, events = context
         applied = changes_so_far(client, info.run)
-        requests = [change.change.request for change in applied if change.change.request]
+        requests = [change.change.request_id for change in applied if change.change.request_id]
         run_control = StreamRunControl(client, info.run, last_request=requests[-1] if requests else "0")
         log = StreamFleetLog(client, info.run, retry_s=0)
         scheduler = scheduler_so_far(info.plan, info.bounds.for_us, applied, go_ms)

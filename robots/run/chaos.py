@@ -23,7 +23,17 @@ from typing import Final, Protocol
 from broker.envelope import Envelope, encode, is_robot, robot_name
 from broker.errors import Unavailable
 from broker.faults.dice import Dice
-from broker.faults.process_faults import Amnesia, Contradict, Crash, Kill, Pause, Restart, Resume, Victim
+from broker.faults.process_faults import (
+    Amnesia,
+    Contradict,
+    Crash,
+    Kill,
+    Pause,
+    ProcessFault,
+    ProcessTarget,
+    Restart,
+    Resume,
+)
 from broker.faults.schedule import Due
 from broker.ports.robot import FleetRow, Injection
 from broker.ports.run import FleetLog
@@ -115,7 +125,7 @@ class Chaos:
             occurrence = (due.instance, due.occurrence)
             if due.is_end:
                 ended.add(occurrence)
-            elif isinstance(due.fault, Pause) and (told := pauses[due.fault.text()]):
+            elif isinstance(due.fault, Pause) and (told := pauses[due.fault.target_text]):
                 pause = told.pop()
                 if not pause.is_over and occurrence not in ended:
                     self._paused[occurrence] = pause.victim
@@ -148,34 +158,33 @@ class Chaos:
         if isinstance(due.fault, Resume):
             self._resume(due.fault)
             return
-        text = due.fault.text()
-        name = self._victim_of(due, living)
+        name = self._process_for(due, living)
         if name is None:
             return
         victim = _told_as(due.fault, name)
         if self._told is None:
-            self._log.injection(text, victim)
+            self._log.injection(due.fault.name, due.fault.target_text, victim)
             self._told = due, name
         is_done = _do(due.fault, name, self._injector)
         self._told = None
         if not is_done:
-            self._emit(InjectionFailed(text, f"it cannot be done to {name} now"))
+            self._emit(_failed(due.fault, f"it cannot be done to {name} now"))
             return
         if isinstance(due.fault, Pause):
             self._paused[due.instance, due.occurrence] = name
-        self._emit(FaultInjected(text, victim))
+        self._emit(FaultInjected(due.fault.name, due.fault.target_text, victim))
 
-    def _victim_of(self, due: Due, living: Collection[str]) -> str | None:
+    def _process_for(self, due: Due, living: Collection[str]) -> str | None:
         """Who is struck; None, and that is told, when nobody can be. What was told already is done to that one."""
         if self._told is not None and self._told[0] is due:
             return self._told[1]
-        self._told, text = None, due.fault.text()
+        self._told = None
         name = self._draw(due, living)
         if name is None or (_is_listed(name) and name not in living):
-            self._emit(InjectionFailed(text, f"there is no {name or due.fault.victim.kind} now"))
+            self._emit(_failed(due.fault, f"there is no {name or due.fault.process.kind} now"))
             return None
         if not self._injector.can(due.fault.name, name):
-            self._emit(InjectionFailed(text, f"it cannot be done to {name} now"))
+            self._emit(_failed(due.fault, f"it cannot be done to {name} now"))
             return None
         return name
 
@@ -191,18 +200,18 @@ class Chaos:
 
     def _resume(self, resume: Resume) -> None:
         """All pauses of the process are over; their own ends are no events any more."""
-        name = self._name(resume.victim)
+        name = self._name(resume.process)
         pauses = self._pauses_of(resume)
         if not pauses:
-            self._emit(InjectionFailed(resume.text(), f"no pause of {name} has begun"))
+            self._emit(_failed(resume, f"no pause of {name} has begun"))
         elif not self._let_go_on(name):
-            self._emit(InjectionFailed(resume.text(), f"it cannot be done to {name} now"))
+            self._emit(_failed(resume, f"it cannot be done to {name} now"))
         for pause in pauses:
             del self._paused[pause]
 
     def _pauses_of(self, resume: Resume) -> list[tuple[int, int]]:
         """Those that have begun, and are not over, of the process that is to be resumed."""
-        name = self._name(resume.victim)
+        name = self._name(resume.process)
         return [pause for pause, paused in self._paused.items() if paused == name]
 
     def _let_go_on(self, name: str) -> bool:
@@ -210,27 +219,26 @@ class Chaos:
         whether whoever has to do it was told."""
         if not self._injector.resume(name):
             return False
-        text = f"{Resume.name} {name}"
         with suppress(Unavailable):  # it excuses nothing
-            self._log.injection(text, name)
-        self._emit(FaultInjected(text, name))
+            self._log.injection(Resume.name, name, name)
+        self._emit(FaultInjected(Resume.name, name, name))
         return True
 
     def _draw(self, due: Due, living: Collection[str]) -> str | None:
         """The name of the one who is meant; None when there is none."""
-        victim = due.fault.victim
-        if not victim.is_any:
-            return self._name(victim)
-        candidates = sorted(filter(_KINDS[victim.kind], living), key=lambda name: (len(name), name))
+        process = due.fault.process
+        if not process.is_any:
+            return self._name(process)
+        candidates = sorted(filter(_KINDS[process.kind], living), key=lambda name: (len(name), name))
         if not candidates:
             return None
-        chance = self._dice.of(victim.kind, due.occurrence, "", 0).number(due.instance, 0, 0)
+        chance = self._dice.of(process.kind, due.occurrence, "", 0).number(due.instance, 0, 0)
         return candidates[int(chance * len(candidates))]
 
-    def _name(self, victim: Victim) -> str:
-        if victim.robot is None:
-            return victim.text()
-        return f"{'rq:' if victim.kind == 'rq' else ''}{robot_name(victim.robot, self._robots)}"
+    def _name(self, process: ProcessTarget) -> str:
+        if process.robot is None:
+            return process.text()
+        return f"{'rq:' if process.kind == 'rq' else ''}{robot_name(process.robot, self._robots)}"
 
 
 @dataclass
@@ -242,15 +250,14 @@ class _Pause:
 
 
 def _told_pauses(fleet_rows_so_far: Iterable[FleetRow]) -> dict[str, list[_Pause]]:
-    """All that were told, in order, by the deed's text."""
+    """All that were told, in order, by their targets."""
     pauses: dict[str, list[_Pause]] = defaultdict(list)
     for row in fleet_rows_so_far:
         if not isinstance(row, Injection):
             continue
-        verb, _, _ = row.text.partition(" ")
-        if verb == Pause.name:
-            pauses[row.text].append(_Pause(row.victim))
-        elif verb == Resume.name:
+        if row.verb == Pause.name:
+            pauses[row.target].append(_Pause(row.victim))
+        elif row.verb == Resume.name:
             for pause in chain.from_iterable(pauses.values()):
                 pause.is_over |= pause.victim == row.victim
     return pauses
@@ -259,6 +266,10 @@ def _told_pauses(fleet_rows_so_far: Iterable[FleetRow]) -> dict[str, list[_Pause
 def _told_as(fault: Kill | Pause | Restart | Crash | Contradict | Amnesia, name: str) -> str:
     """A deed's victim, as the fleet log names it."""
     return f"{name}/{fault.worker}" if isinstance(fault, Crash) else name
+
+
+def _failed(fault: ProcessFault, why: str) -> InjectionFailed:
+    return InjectionFailed(fault.name, fault.target_text, why)
 
 
 def _is_listed(name: str) -> bool:

@@ -31,7 +31,7 @@ class PlanPublisher:
         if not is_server_there:
             return
         for request in self._run_control.requests():
-            self._due.append(self._scheduler.answer(request.entry, request.words, now_us))
+            self._due.append(self._scheduler.answer(request.entry, request.text, now_us))
         with suppress(Unavailable):
             self._put(insist=False)
 

@@ -42,7 +42,7 @@ def journal_rows(evidence: Evidence) -> Iterator[Row]:
 def fleet_rows(evidence: Evidence) -> Iterator[Row]:
     """`fleet.jsonl`."""
     for row in evidence.fleet:
-        kind = "deed" if isinstance(row, Injection) else "death"
+        kind = "injection" if isinstance(row, Injection) else "death"
         yield {"id": row.entry, "row": kind, **{name: getattr(row, name) for name in row.__struct_fields__[1:]}}
 
 
@@ -91,7 +91,7 @@ def _control(control: Control) -> Row:
     if isinstance(control, Birth):
         return {"control": "born", "robot": control.robot, "incarnation": control.incarnation}
     faults = [{"instance": planned.instance, "fault": planned.text} for planned in control.faults]
-    asked = {"request": control.request, "words": control.words, "refusal": control.refusal}
+    asked = {"request_id": control.request_id, "request": control.request, "refusal": control.refusal}
     return {"control": "plan", "faults": faults, **asked}
 
 

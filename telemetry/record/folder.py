@@ -10,9 +10,10 @@ This file knows names, formats and how to write and find them; it knows no meani
     deal.json       sha256 of the secret's bytes, bytes, parts (how many), salt (hex), indices: [{index, holders,
                     digest}] with digest = BLAKE2b-128 keyed with the salt over "<index>:<1 if last else 0>:<word>", hex
     plan.jsonl      every control entry, in the order of its outbox: {shard, id, control: "plan", faults: [{instance,
-                    fault}], request, words, refusal} (fault = its own text, without times: `loss 0.2 r00..r02`; words
-                    = what a person asked for by the request of that id, both empty when it was in the plan; refusal =
-                    why that was not done, empty when it was) or {shard, id, control: "born", robot, incarnation}
+                    fault}], request_id, request, refusal} (fault = its own text, without times: `loss 0.2 r00..r02`;
+                    request = what a person asked for by the request of that id, both empty when it was in the plan;
+                    refusal = why that was not done, empty when it was) or {shard, id, control: "born", robot,
+                    incarnation}
     fates.jsonl     what the relays decided: {shard, id, sender, incarnation, receiver, sequence, exchange, kind, fate,
                     deliveries, body, wire} with fate "delivered" (deliveries = microseconds of delay, one per copy,
                     from the entry's id on; none = lost), "corrupt" (likewise, each copy damaged), "stale" (an older
@@ -28,8 +29,8 @@ This file knows names, formats and how to write and find them; it knows no meani
                     orders: [{id, order, reason}]}: added = entries-added, the server's own counter; contradictions =
                     copies that the lab put there itself; reason: why to stop, which worker is to crash, or who
                     joined (of that a lost reply may have left a second order)
-    fleet.jsonl     what befell the fleet's processes, in one order: {id, row: "deed", text, victim} for a process fault
-                    that is about to be done (text = the fault's own: `kill robot`; victim = r03, rq:r03, relay:1,
+    fleet.jsonl     what befell the fleet's processes, in one order: {id, row: "injection", verb, target, victim} for a
+                    process fault that is about to be injected (`kill`, `robot`; victim = r03, rq:r03, relay:1,
                     supervisor, redis or r03/secret_merger), and {id, row: "death", victim, robot, incarnation, how,
                     status}: whom the victim ran ("": nobody), the last life of it that was claimed in its journal (0:
                     none), how = "exit", "signal", "silent" (its loop did not beat: killed) or "lease" (nobody renewed

@@ -112,10 +112,11 @@ class Case:
         return Fleet(self._intact("fleet"), self.failed_injections)
 
     @cached_property
-    def failed_injections(self) -> frozenset[str]:
-        """The texts of deeds of which somebody said that they could not be done; lost events say nothing."""
+    def failed_injections(self) -> frozenset[tuple[str, str]]:
+        """Verb and target of the injections that failed, as events tell; lost events tell nothing."""
         told: list[Stamped] = self.contents.get("events", [])
-        return frozenset(stamped.event.text for stamped in told if isinstance(stamped.event, InjectionFailed))
+        failed = (stamped.event for stamped in told if isinstance(stamped.event, InjectionFailed))
+        return frozenset((event.verb, event.target) for event in failed)
 
     @property
     def has_fleet(self) -> bool:

@@ -29,7 +29,7 @@ from telemetry.verdict.promises.right import right
 from telemetry.verdict.promises.supervised import supervised
 from telemetry.verdict.promises.unique import unique
 
-SCHEMA: Final = "robots.result/1"
+SCHEMA: Final = "robots.result/2"
 
 PROMISES: Final[dict[str, Callable[[Case], Finding]]] = {
     "once": once,

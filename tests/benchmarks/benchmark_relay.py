@@ -30,15 +30,15 @@ from typing import Any
 from broker.control_entries import PlanChange, Planned
 from broker.envelope import Envelope, decode, encode
 from broker.parent_death import die_with_parent
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
 from broker.relay.core import BATCH
 from broker.streams import keys
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.relay.driver import RelayProcess
+from broker.streams.relay.driver import RelayDriver
 from broker.streams.relay.wire import GROUP, Line, pack
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 
 ROBOTS = tuple(f"r{number:02d}" for number in range(25))
 FAULTS = ("loss 0.1", "duplicate 0.1", "delay 5ms..20ms")
@@ -88,8 +88,8 @@ def _timed(url: str, envelopes: int, shards: int, work: Callable[[str, str, int]
     """Seconds that `work` takes for so many envelopes on so many shards, a process for each."""
     run = f"b{next(_runs)}"
     with connect(url) as client:
-        desk = StreamDesk(client, run)
-        _deal(desk, run, shards, FAULTS)
+        run_control = StreamRunControl(client, run)
+        _deal(run_control, run, shards, FAULTS)
         for shard in range(shards):
             _fill(url, run, shard, envelopes // shards)
         gates = [os.pipe() for _ in range(shards)]
@@ -104,7 +104,7 @@ def _timed(url: str, envelopes: int, shards: int, work: Callable[[str, str, int]
         assert not any(statuses), "a process failed"
         for shard in range(shards):
             assert client.xpending(Keys(run).outbox(shard), GROUP)["pending"] == 0
-        desk.forget()
+        run_control.forget()
     return seconds
 
 
@@ -124,9 +124,9 @@ def _fork(body: Callable[[], None], gate: int) -> int:
     return pid
 
 
-def _deal(desk: StreamDesk, run: str, shards: int, faults: Sequence[str]) -> None:
+def _deal(run_control: StreamRunControl, run: str, shards: int, faults: Sequence[str]) -> None:
     plan = PlanChange(tuple(Planned(number, text) for number, text in enumerate(faults)))
-    desk.deal(Dealing(run, shards, plan, {robot: [b"header"] for robot in ROBOTS}, b""))
+    run_control.deal(RunSpec(run, shards, plan, {robot: [b"header"] for robot in ROBOTS}, b""))
 
 
 def _fill(url: str, run: str, shard: int, envelopes: int) -> None:
@@ -143,14 +143,14 @@ def _frame(run: str, number: int, body: bytes = b"b" * BODY) -> bytes:
 
 
 def _relay(url: str, run: str, shard: int) -> None:
-    relay = RelayProcess(url, run, (shard,), SEED, lambda _event: None, holder=secrets.token_hex(8))
+    relay = RelayDriver(url, run, (shard,), SEED, lambda _event: None, holder=secrets.token_hex(8))
     relay.run(lambda: True)
 
 
 def _bare(url: str, run: str, shard: int) -> None:
     names = Keys(run)
     outbox, inboxes = names.outbox(shard), [names.inbox(robot) for robot in ROBOTS]
-    opening = [pack(("XADD", inbox, "MAXLEN", "~", 100_000, "*", "c", 0)).partition(b"\r\n")[2] for inbox in inboxes]
+    opening = [pack(("XADD", inbox, "MAXLEN", "~", 100_000, "*", "copy", 0)).partition(b"\r\n")[2] for inbox in inboxes]
     reading = ("XREADGROUP", "GROUP", GROUP, "bare", "COUNT", BATCH, "STREAMS", outbox, ">")
     numbers = count()
     with connect(url) as client, Line(client) as line:
@@ -179,7 +179,9 @@ def _ordinary(url: str, run: str, shard: int) -> None:
             [(_, entries)] = reply
             pipe = client.pipeline(transaction=False)
             for _, fields in entries:
-                pipe.xadd(inboxes[next(numbers) % len(inboxes)], {**fields, b"c": 0}, maxlen=100_000, approximate=True)
+                pipe.xadd(
+                    inboxes[next(numbers) % len(inboxes)], {**fields, b"copy": 0}, maxlen=100_000, approximate=True
+                )
             pipe.xack(outbox, GROUP, *[entry for entry, _ in entries])
             pipe.execute()
 
@@ -188,8 +190,8 @@ def latency(url: str, rate: int, seconds: float = 4.0) -> dict[str, float]:
     """Milliseconds that a relay adds at so many envelopes a second: median, 99th percentile."""
     run = f"b{next(_runs)}"
     with connect(url) as client:
-        desk = StreamDesk(client, run)
-        _deal(desk, run, 1, ())
+        run_control = StreamRunControl(client, run)
+        _deal(run_control, run, 1, ())
         done, gate = os.pipe()
         os.write(gate, b"!!")
         relay = _fork(lambda: _relay_on(url, run), done)
@@ -202,13 +204,13 @@ def latency(url: str, rate: int, seconds: float = 4.0) -> dict[str, float]:
                 os.waitpid(pid, 0)
             os.close(done)
             os.close(gate)
-        desk.forget()
+        run_control.forget()
     cuts = statistics.quantiles(times, n=100)
     return {"latency_p50_ms": round(cuts[49] / 1e6, 2), "latency_p99_ms": round(cuts[98] / 1e6, 2)}
 
 
 def _relay_on(url: str, run: str) -> None:
-    relay = RelayProcess(url, run, (0,), SEED, lambda _event: None, holder=secrets.token_hex(8))
+    relay = RelayDriver(url, run, (0,), SEED, lambda _event: None, holder=secrets.token_hex(8))
     relay.run(lambda: False)
 
 

@@ -6,12 +6,12 @@ import json
 import subprocess
 from typing import Any
 
-from broker.ports.robot import Deed
+from broker.ports.robot import Injection
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
-from broker.streams.run.runs import read_course
+from broker.streams.run.runs import read_run_status
 from tests.support.live_place import Place
 from tests.support.waiting import await_true
 
@@ -52,8 +52,8 @@ class Cluster:
 
     def await_go(self) -> None:
         def is_begun() -> bool:
-            course = read_course(self.client, self.run)
-            return course is not None and course.go_ms is not None
+            run_status = read_run_status(self.client, self.run)
+            return run_status is not None and run_status.go_ms is not None
 
         await_true(is_begun, 20, "the order go")
 
@@ -71,12 +71,12 @@ class Cluster:
         return await_true(there, seconds, str(wanted))
 
     def lives(self, robot: str) -> int:
-        rows = StreamDesk(self.client, self.run).journal(robot)
+        rows = StreamRunControl(self.client, self.run).journal(robot)
         return rows[-1].incarnation if rows else 0
 
-    def deeds(self) -> list[tuple[str, str]]:
+    def injections(self) -> list[tuple[str, str]]:
         rows = StreamFleetLog(self.client, self.run).rows()
-        return [(row.text, row.victim) for row in rows if isinstance(row, Deed)]
+        return [(f"{row.verb} {row.target}", row.victim) for row in rows if isinstance(row, Injection)]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """All events of that name that the record tells of."""

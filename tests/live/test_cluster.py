@@ -102,7 +102,7 @@ def test_a_deed_reaches_a_process_of_another_host_through_its_rq_worker(cluster:
     cluster.await_states(10, r01="running")
     code, result = cluster.verify()
     assert code == 0, not_held(result)
-    assert [event["why"] for event in cluster.events("deed.failed")] == ["it cannot be done to rq:r02 now"]
+    assert [event["why"] for event in cluster.events("injection.failed")] == ["it cannot be done to rq:r02 now"]
     assert result["lives"] == {"r00": 2, "r01": 2}
 
 

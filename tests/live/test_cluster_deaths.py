@@ -11,7 +11,7 @@ import time
 import pytest
 
 from broker.streams.keys import Keys
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from tests.live.cluster import Cluster, begin, not_held
 from tests.support.waiting import await_true, is_alive
 
@@ -25,7 +25,11 @@ def test_a_supervisor_that_is_killed_is_followed_by_one_that_stands_by(cluster: 
     # Given a run with a dated fault, deeds that come again, and a pause that goes on, under two supervisors; and a seed
     # by which r01 is not struck before its pause, and so is there
     chaos = ("kill robot every 1s", "pause r01 @1500ms+3s", "kill supervisor @2500ms")
-    plan = ("--fault", "partition hold r00|r01 @1s+5s", *(word for deed in chaos for word in ("--chaos", deed)))
+    plan = (
+        "--fault",
+        "partition hold r00|r01 @1s+5s",
+        *(word for injection in chaos for word in ("--chaos", injection)),
+    )
     parts = begin(cluster, 3, "-n", "3", "--for", "8s", *plan)
     standby = cluster.start("supervise")
 
@@ -36,11 +40,11 @@ def test_a_supervisor_that_is_killed_is_followed_by_one_that_stands_by(cluster: 
     # Then the other one takes over: deeds go on, none is forgotten nor done twice, a pause ends, and so does the run
     code, result = cluster.verify()
     assert code == 0, not_held(result)
-    deeds = cluster.deeds()
-    assert deeds.count(("kill supervisor", "supervisor")) == 1
-    before = [text for text, _ in deeds[: deeds.index(("kill supervisor", "supervisor"))]]
-    after = [text for text, _ in deeds[len(before) + 1 :]]
-    in_vain = [event["text"] for event in cluster.events("deed.failed")]  # no robot lived just then
+    injections = cluster.injections()
+    assert injections.count(("kill supervisor", "supervisor")) == 1
+    before = [text for text, _ in injections[: injections.index(("kill supervisor", "supervisor"))]]
+    after = [text for text, _ in injections[len(before) + 1 :]]
+    in_vain = [event["text"] for event in cluster.events("injection.failed")]  # no robot lived just then
     assert [*before, *after, *in_vain].count("kill robot") == 8
     assert "kill robot" in before
     assert "kill robot" in after
@@ -86,7 +90,7 @@ def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Clu
     # Given a run that is to end after three seconds, and somebody who waits for that
     parts = begin(cluster, 2, "-n", "2", "--for", "3s")
     waiting = cluster.start("verify", "--wait", "--json")
-    await_true(lambda: StreamDesk(cluster.client, cluster.run).collect().register, 10, "the secret")
+    await_true(lambda: StreamRunControl(cluster.client, cluster.run).collect().register, 10, "the secret")
 
     # When the server is killed, and comes back with all that it held when the time is over
     os.kill(cluster.server.pid, signal.SIGKILL)
@@ -106,7 +110,7 @@ def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Clu
 def test_a_server_that_comes_back_empty_ends_the_run_without_a_second_write(cluster: Cluster) -> None:
     # Given a run in which the secret is written, and somebody who waits for its end
     parts = begin(cluster, 2, "-n", "2", "--for", "30s")
-    await_true(lambda: StreamDesk(cluster.client, cluster.run).collect().register, 10, "the secret")
+    await_true(lambda: StreamRunControl(cluster.client, cluster.run).collect().register, 10, "the secret")
     waiting = cluster.start("verify", "--wait", "--json")
     assert waiting.stderr is not None
     assert any(b"waiting for its end" in line for line in waiting.stderr)

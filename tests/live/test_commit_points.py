@@ -82,7 +82,7 @@ class Mortals:
     def run(self) -> int:
         """The exit code of the whole run."""
         self._monkeypatch.setattr("deploy.rq.job.ports_for", mortal_ports(*self._dooms))
-        self._monkeypatch.setattr("deploy.fleet.relay_main.RelayProcess", mortal_relay(*self._dooms))
+        self._monkeypatch.setattr("deploy.fleet.relay_main.RelayDriver", mortal_relay(*self._dooms))
         self._monkeypatch.setattr("deploy.lifecycle.live_run.STARTED_S", time.monotonic())
         experiment = Experiment(**TERMS, **NETWORK, runs_dir=str(self._folder / "runs"))
         try:
@@ -91,7 +91,7 @@ class Mortals:
             gc.unfreeze()
 
     @property
-    def victims(self) -> dict[str, str | None]:
+    def injector(self) -> dict[str, str | None]:
         """Who died, by the point."""
         return {doom.point: doom.victim for doom in self._dooms}
 
@@ -119,11 +119,13 @@ def mortals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mortals:
 
 def assert_all_died(mortals: Mortals) -> None:
     """Somebody died at each point, nobody else did, and whoever had a life had one more, if the run went on."""
-    victims = mortals.victims
-    assert None not in victims.values(), victims
+    injector = mortals.injector
+    assert None not in injector.values(), injector
     deaths = [(row["victim"], row["how"], row["status"]) for row in mortals.rows("fleet") if row["row"] == "death"]
-    assert Counter(deaths) == Counter((victim, "signal", -signal.SIGKILL) for victim in victims.values())
-    ended = Counter(victim for point, victim in victims.items() if point not in LIFELESS and "relay" not in str(victim))
+    assert Counter(deaths) == Counter((victim, "signal", -signal.SIGKILL) for victim in injector.values())
+    ended = Counter(
+        victim for point, victim in injector.items() if point not in LIFELESS and "relay" not in str(victim)
+    )
     assert mortals.read("verdict")["lives"] == {robot: 1 + deaths for robot, deaths in ended.items()}
 
 
@@ -160,6 +162,6 @@ def test_two_may_die_at_any_two_points(mortals: Mortals, seed: int) -> None:
     code = mortals.run()
 
     # Then all promises hold, and nothing is lost
-    assert code == 0, (mortals.victims, mortals.read("verdict")["promises"])
+    assert code == 0, (mortals.injector, mortals.read("verdict")["promises"])
     assert_all_died(mortals)
     assert_nothing_lost(mortals)

@@ -36,7 +36,7 @@ def test_a_run_under_every_kind_of_death_is_held(place: Place) -> None:
 
     # Then every promise holds, and each death has its successor and its place in the record
     assert code == 0, (result.get("promises"), err)
-    struck = {row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "deed"}
+    struck = {row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"}
     assert {"relay:0", "redis", "r01", "rq:r02"} <= struck
     assert result["recoveries"]["count"] >= 10
     assert result["lives"]["r02"] >= 2
@@ -49,7 +49,7 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_nobody_dies(p
     # and a process of each kind that is paused, and goes on before its time
     paused = ("pause r01 @2s+60s", "pause rq:r04 @2s+60s", "pause relay:0 @2s+60s")
     resumed = ("resume r01 @3s", "resume rq:r04 @3s", "resume relay:0 @2500ms")
-    pauses = [word for deed in (*paused, *resumed) for word in ("--chaos", deed)]
+    pauses = [word for injection in (*paused, *resumed) for word in ("--chaos", injection)]
 
     # When the run goes on under all that
     code, result, err = place.run("-n", "6", "--seed", "3", "--loss", ".3", "--for", "5s", *recalls, *pauses)
@@ -57,9 +57,11 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_nobody_dies(p
     # Then every promise holds, nobody's death is on record, and the run ended long before the pauses would have
     assert code == 0, (result.get("promises"), err)
     assert result["ended"] == "complete"
-    befallen = rows(place, "fleet.jsonl")
-    assert [row for row in befallen if row["row"] == "death"] == []
-    assert {"resume r01", "resume rq:r04", "resume relay:0", "restart rq:r02"} <= {row["text"] for row in befallen}
+    fleet_rows = rows(place, "fleet.jsonl")
+    assert [row for row in fleet_rows if row["row"] == "death"] == []
+    assert {"resume r01", "resume rq:r04", "resume relay:0", "restart rq:r02"} <= {
+        row["verb"] + " " + row["target"] for row in fleet_rows
+    }
     assert result["seconds"]["total"] < 40
     # and each recall was followed by another life, if that was not at the very end
     recalled = [event for event in events(place, "robot.left") if event["reason"] == "recalled"]
@@ -114,7 +116,7 @@ def test_what_the_lab_brings_about_is_charged_to_nobody(place: Place) -> None:
 
     # Then each had its successor at once, to the last
     assert code == 0, (result.get("promises"), err)
-    struck = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "deed"]
+    struck = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"]
     assert (struck.count("rq:r01"), struck.count("relay:0")) == (10, 10)
     assert events(place, "worker.gave.up") == []
     assert result["lives"]["r01"] >= 8  # a robot that is between two lives is struck in vain

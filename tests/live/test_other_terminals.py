@@ -35,9 +35,9 @@ def test_a_live_run_is_seen_and_struck_from_other_terminals_and_is_held(place: P
     before = await_true(lambda: fares(place, "r01", life=1))
 
     # When it is listed, and that robot's process killed, from other processes
-    strike = place.start("kill", "r01")
+    inject = place.start("kill", "r01")
     [listed] = ask(place, "runs")["runs"]
-    out, err = strike.communicate(timeout=20)
+    out, err = inject.communicate(timeout=20)
 
     # Then the list tells that it is live, and the next life is seen, which nobody is charged for
     assert (listed["state"], listed["robots"], listed["seed"], listed["verdict"]) == ("live", 3, 3, None)
@@ -62,7 +62,7 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
     place: Place,
 ) -> None:
     def done() -> list[str]:
-        return [row["event"]["text"] for row in place.events() if row["event"]["name"] == "deed.done"]
+        return [row["event"]["text"] for row in place.events() if row["event"]["name"] == "fault.injected"]
 
     # Given a live run whose relay is paused for a minute
     lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "3s")
@@ -81,8 +81,8 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
 
     # And whoever runs it again pauses the relay for just as long
     plan = prepare({"again": result["run"], "runs_dir": place.folder / "runs"}).plan
-    [deed] = [planned.line for planned in plan if isinstance(planned.line.fault, ProcessFault)]
-    assert deed.fault.text() == "pause relay:0"
-    assert deed.when.duration_us is not None
-    assert deed.when.duration_us < 40_000_000
+    [injection] = [planned.line for planned in plan if isinstance(planned.line.fault, ProcessFault)]
+    assert injection.fault.text() == "pause relay:0"
+    assert injection.when.duration_us is not None
+    assert injection.when.duration_us < 40_000_000
     assert place.is_clean()

@@ -181,7 +181,7 @@ def test_a_parent_that_is_killed_leaves_nothing_that_was_spilled(place: Place) -
 def test_the_last_events_are_read_although_the_server_refuses_just_then(server: EmbeddedServer) -> None:
     # Given events that nobody has read, and a server that has nothing to show for a while
     with connect(server.url) as client, connect(server.url) as other:
-        client.xadd("events", {"n": ""})  # as the deal makes it
+        client.xadd("events", {"nonce": ""})  # as the deal makes it
         assert append_events(client, "events", b"last")
         source = StreamEventSource(client, "events")
         end = has_nothing_to_show(other)

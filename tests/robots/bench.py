@@ -8,7 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from broker.envelope import Envelope, decode, encode
-from broker.memory.run_control import MemoryDesk
+from broker.memory.run_control import MemoryRunControl
 from broker.memory.server import MemoryServer, memory_ports
 from broker.ports.robot import Ports
 from broker.relay.core import Copy
@@ -37,10 +37,10 @@ class Bench:
     def __init__(self, clock: VirtualClock, secret: str, robots: int = 2, quiet_us: int = 500_000) -> None:
         self.clock = clock
         self.server = MemoryServer(clock)
-        self.desk = MemoryDesk(self.server)
+        self.run_control = MemoryRunControl(self.server)
         self.deal = Deal(secret, robots, 1, 1)
         self.terms = Terms(robots, 1, 1, 100_000, quiet_us, 0)
-        self.desk.deal(self.deal.dealing(RUN, self.terms, plan_change()))
+        self.run_control.deal(self.deal.run_spec(RUN, self.terms, plan_change()))
         self.events: list[Stamped] = []
         self.lives: list[asyncio.Task[str]] = []
         self.ports: list[Ports] = []  # of each life, for tests that make them fail
@@ -72,7 +72,7 @@ class Bench:
     async def begin(self, robot: str) -> None:
         """Begin a life of `robot`, and let it gossip."""
         self.give_birth(robot)
-        self.desk.order("go")
+        self.run_control.order("go")
         await self.eventually(lambda: self.happened(RobotBorn))
 
     def put(
@@ -120,7 +120,7 @@ class Bench:
 
     async def end(self) -> None:
         """Order all lives to stop, and see them end."""
-        self.desk.order("stop", b"complete")
+        self.run_control.order("stop", b"complete")
         for life in self.lives:
             if not life.done():
                 await life

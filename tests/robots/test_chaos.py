@@ -7,14 +7,14 @@ import pytest
 from broker.errors import Unavailable
 from broker.faults.grammar import parse_line, parse_lines
 from broker.faults.schedule import Due, timed
-from broker.faults.scheduler import Conductor
+from broker.faults.scheduler import PlanScheduler
 from broker.memory.run_control import MemoryFleetLog
 from broker.memory.server import MemoryServer
 from broker.ports.robot import FleetRow
 from robots.restart_budget import charged
 from robots.run.chaos import Chaos
 from telemetry.clock import SystemClock
-from telemetry.events import AnyEvent, DeedDone, DeedFailed
+from telemetry.events import AnyEvent, FaultInjected, InjectionFailed
 
 SECOND = 1_000_000
 
@@ -61,17 +61,17 @@ class Hands:
 class Stage:
     """A player with its log, its hands and what it told."""
 
-    def __init__(self, hands: Hands, seed: int = 1, robots: int = 100) -> None:
+    def __init__(self, injection: Hands, seed: int = 1, robots: int = 100) -> None:
         self.log = MemoryFleetLog(MemoryServer(SystemClock()))
         self.events: list[AnyEvent] = []
-        self.chaos = Chaos(seed, robots, self.log, hands, self.events.append)
+        self.chaos = Chaos(seed, robots, self.log, injection, self.events.append)
 
-    def play(self, text: str, *living: str, instance: int = 0, turn: int = 0) -> None:
-        self.chaos.play([Due(instance, turn, parse_line(text).fault)], living)
+    def play(self, text: str, *living: str, instance: int = 0, occurrence: int = 0) -> None:
+        self.chaos.play([Due(instance, occurrence, parse_line(text).fault)], living)
 
     @property
     def told(self) -> list[tuple[str, str]]:
-        return [(row.text, row.victim) for row in self.log.rows()]
+        return [(f"{row.verb} {row.target}", row.victim) for row in self.log.rows()]
 
 
 def test_names_are_those_of_the_run_however_many_robots_it_has() -> None:
@@ -84,9 +84,9 @@ def test_names_are_those_of_the_run_however_many_robots_it_has() -> None:
 
 
 def test_who_is_struck_depends_on_seed_fault_turn_and_who_lives_and_on_no_order() -> None:
-    def struck(seed: int, instance: int, turn: int, living: list[str]) -> str:
+    def struck(seed: int, instance: int, occurrence: int, living: list[str]) -> str:
         stage = Stage(Hands(), seed)
-        stage.play("kill robot", *living, instance=instance, turn=turn)
+        stage.play("kill robot", *living, instance=instance, occurrence=occurrence)
         return stage.told[0][1]
 
     names = [f"r{number:02d}" for number in range(100)] + ["relay:0"]
@@ -110,16 +110,18 @@ def test_who_is_struck_depends_on_seed_fault_turn_and_who_lives_and_on_no_order(
 )
 def test_what_cannot_be_done_is_not_tried_and_excuses_no_death(text: str, victim: str) -> None:
     # Given somebody of whom it is known that he is beyond reach
-    hands = Hands(victim)
-    stage = Stage(hands)
+    injection = Hands(victim)
+    stage = Stage(injection)
 
     # When he is to be struck, and a robot dies after that
     stage.play(text, "r02")
     stage.log.death("r02", "r02", 1, "exit", 1)
 
     # Then nothing was done and nothing told but that, and the death is the robot's own
-    assert (hands.done, len(stage.log.rows())) == ([], 1)
-    assert stage.events == [DeedFailed(parse_line(text).fault.text(), f"it cannot be done to {victim} now")]
+    assert (injection.done, len(stage.log.rows())) == ([], 1)
+    assert stage.events == [
+        InjectionFailed(*text.partition(" @")[0].split(" ", 1), f"it cannot be done to {victim} now")
+    ]
     assert len(charged(stage.log.rows(), "r02")) == 1
 
 
@@ -129,12 +131,12 @@ def test_what_can_be_done_stands_in_the_log_before_it_is() -> None:
             assert stage.told == [("kill r02", "r02")]
             return super()._do(verb, name)
 
-    hands = Watching()
-    stage = Stage(hands)
+    injection = Watching()
+    stage = Stage(injection)
     stage.play("kill r02", "r02")
 
-    assert hands.done == [("kill", "r02")]
-    assert stage.events == [DeedDone("kill r02", "r02")]
+    assert injection.done == [("kill", "r02")]
+    assert stage.events == [FaultInjected("kill", "r02", "r02")]
 
 
 # What an heir takes over.
@@ -144,10 +146,10 @@ class Heir:
     """Who takes over `after_s` into a plan, when the log tells of these deeds (text and victim); then goes on."""
 
     def __init__(self, plan: str, after_s: float, rows: Sequence[tuple[str, str]]) -> None:
-        self._hands = Hands()
-        self._stage = Stage(self._hands)
-        self._conductor = Conductor(timed(parse_lines(plan)), 60 * SECOND)
-        self._stage.chaos.inherit(self._dues(after_s), befallen(rows))
+        self._injection = Hands()
+        self._stage = Stage(self._injection)
+        self._scheduler = PlanScheduler(timed(parse_lines(plan)), 60 * SECOND)
+        self._stage.chaos.inherit(self._dues(after_s), fleet_rows(rows))
 
     def resumed(self, *looks_s: float) -> list[list[str]]:
         """Who is resumed at each of these times."""
@@ -158,18 +160,18 @@ class Heir:
         return self._stage.chaos.is_settled
 
     def _look(self, now_s: float) -> list[str]:
-        self._hands.done.clear()
+        self._injection.done.clear()
         self._stage.chaos.play(self._dues(now_s), ["r01", "r02", "r03"])
-        return [name for verb, name in self._hands.done if verb == "resume"]
+        return [name for verb, name in self._injection.done if verb == "resume"]
 
     def _dues(self, now_s: float) -> list[Due]:
-        return self._conductor.deeds(round(now_s * SECOND))
+        return self._scheduler.due_faults(round(now_s * SECOND))
 
 
-def befallen(deeds: Sequence[tuple[str, str]]) -> list[FleetRow]:
+def fleet_rows(injections: Sequence[tuple[str, str]]) -> list[FleetRow]:
     log = MemoryFleetLog(MemoryServer(SystemClock()))
-    for text, victim in deeds:
-        log.deed(text, victim)
+    for text, victim in injections:
+        log.injection(*text.split(" ", 1), victim)
     return log.rows()
 
 
@@ -179,18 +181,18 @@ EACH_TURN = "pause r03 @1s+2s every 3s"
 
 
 def test_an_heir_lets_each_victim_of_one_fault_go_on_at_its_own_time() -> None:
-    heir = Heir(TWO_OF_ANY, 3, [("pause robot", "r01"), ("pause robot", "r03")])
+    successor = Heir(TWO_OF_ANY, 3, [("pause robot", "r01"), ("pause robot", "r03")])
 
-    assert not heir.is_settled
-    assert heir.resumed(5.9, 6, 9.9, 10) == [[], ["r03"], [], ["r01"]]
-    assert heir.is_settled
+    assert not successor.is_settled
+    assert successor.resumed(5.9, 6, 9.9, 10) == [[], ["r03"], [], ["r01"]]
+    assert successor.is_settled
 
 
 def test_an_heir_lets_nobody_go_on_who_was_resumed_by_hand_before_he_was_paused_again() -> None:
-    heir = Heir(TWICE_ONE, 4, [("pause r03", "r03"), ("resume r03", "r03"), ("pause r03", "r03")])
+    successor = Heir(TWICE_ONE, 4, [("pause r03", "r03"), ("resume r03", "r03"), ("pause r03", "r03")])
 
-    assert heir.resumed(10, 11.9, 12) == [[], [], ["r03"]]
-    assert heir.is_settled
+    assert successor.resumed(10, 11.9, 12) == [[], [], ["r03"]]
+    assert successor.is_settled
 
 
 def test_an_heir_has_nothing_to_end_when_all_pauses_are_over() -> None:
@@ -202,59 +204,59 @@ def test_an_heir_has_nothing_to_end_when_all_pauses_are_over() -> None:
 
 
 def test_a_pause_that_failed_before_does_not_stand_for_a_later_one() -> None:
-    # Given a robot that could not be paused in the first turn, and is paused since the second
-    heir = Heir(EACH_TURN, 5, [("pause r03", "r03")])
+    # Given a robot that could not be paused in the first occurrence, and is paused since the second
+    successor = Heir(EACH_TURN, 5, [("pause r03", "r03")])
 
     # Then it goes on when the second is over
-    assert heir.resumed(5.9, 6) == [[], ["r03"]]
+    assert successor.resumed(5.9, 6) == [[], ["r03"]]
 
 
 def test_a_pause_of_which_nothing_is_told_is_none() -> None:
     # Given a turn that was over, and one that its player died of before it was done
-    heir = Heir(EACH_TURN, 4, [("pause r03", "r03"), ("resume r03", "r03")])
+    successor = Heir(EACH_TURN, 4, [("pause r03", "r03"), ("resume r03", "r03")])
 
-    assert heir.is_settled
-    assert heir.resumed(6) == [[]]
+    assert successor.is_settled
+    assert successor.resumed(6) == [[]]
 
 
 def test_who_is_resumed_by_hand_after_a_takeover_goes_on_at_once_and_only_then() -> None:
-    heir = Heir("pause r03 @1s+9s; resume r03 @5s", 2, [("pause r03", "r03")])
+    successor = Heir("pause r03 @1s+9s; resume r03 @5s", 2, [("pause r03", "r03")])
 
-    assert heir.resumed(5, 10) == [["r03"], []]
+    assert successor.resumed(5, 10) == [["r03"], []]
 
 
 def test_the_end_of_a_pause_that_nobody_hears_is_tried_again_and_holds_nothing_else_up() -> None:
     # Given two who are paused
-    hands = Hands()
-    stage = Stage(hands)
+    injection = Hands()
+    stage = Stage(injection)
     living = ("r01", "r04", "redis")
     stage.play("pause r01 @0s+1s", *living)
     stage.play("pause redis @0s+1s", *living, instance=1)
     # When the first cannot be told that it goes on, while the other's pause ends too and a deed is due
-    hands.silent.add("r01")
+    injection.silent.add("r01")
     ends = [
         Due(number, 0, parse_line(f"pause {name} @0s+1s").fault, True) for number, name in enumerate(("r01", "redis"))
     ]
     stage.chaos.play([*ends, Due(2, 0, parse_line("kill r04").fault)], living)
     # Then these are done, and the first is when it can be told
-    assert hands.done[2:] == [("resume", "redis"), ("kill", "r04")]
+    assert injection.done[2:] == [("resume", "redis"), ("kill", "r04")]
     assert not stage.chaos.is_settled
-    hands.silent.clear()
+    injection.silent.clear()
     stage.chaos.play([], living)
-    assert hands.done[4:] == [("resume", "r01")]
+    assert injection.done[4:] == [("resume", "r01")]
     assert stage.chaos.is_settled
 
 
 def test_a_deed_of_which_nobody_knows_whether_it_was_done_is_told_once_and_done_to_the_same() -> None:
     # Given a deed whose victim is drawn, and cannot be told
-    hands = Hands()
-    hands.silent.update({"r01", "r02"})
-    stage = Stage(hands)
+    injection = Hands()
+    injection.silent.update({"r01", "r02"})
+    stage = Stage(injection)
     stage.play("kill robot", "r01", "r02")
     [(_, drawn)] = stage.told
     # When it is tried again, among others / Then it is told once, and done to the one that was drawn
-    hands.silent.clear()
+    injection.silent.clear()
     stage.chaos.play([], ("r01", "r02", "r03"))
     assert stage.told == [("kill robot", drawn)]
-    assert hands.done == [("kill", drawn)]
-    assert [type(event) for event in stage.events] == [DeedDone]
+    assert injection.done == [("kill", drawn)]
+    assert [type(event) for event in stage.events] == [FaultInjected]

@@ -30,7 +30,7 @@ def test_every_summary_is_answered_with_exactly_what_its_sender_lacks() -> None:
 def test_an_unanswered_summary_is_sent_twice_more_and_then_the_peer_is_suspected() -> None:
     async def scenario(bench: Bench) -> None:
         bench.give_birth("r00")
-        bench.desk.order("go")
+        bench.run_control.order("go")
         await bench.eventually(lambda: bench.happened(ExchangeFailed))
 
         first = bench.happened(ExchangeFailed)[0]
@@ -96,7 +96,7 @@ def test_an_answers_wish_is_granted_once() -> None:
     async def scenario(bench: Bench) -> None:
         # Given an open exchange of r00
         bench.give_birth("r00")
-        bench.desk.order("go")
+        bench.run_control.order("go")
         asked: list[tuple[str, bytes]] = []
         await bench.eventually(
             lambda: asked.extend((e.receiver, e.exchange) for e, m in bench.sent() if isinstance(m, Summary)) or asked

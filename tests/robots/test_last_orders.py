@@ -40,9 +40,9 @@ def test_a_robot_falls_passive_only_when_its_dealt_parts_are_safe() -> None:
 def test_the_order_stop_ends_a_life_in_order() -> None:
     async def scenario(bench: Bench) -> None:
         life = bench.give_birth("r00")
-        bench.desk.order("go")
+        bench.run_control.order("go")
         await asyncio.sleep(1)
-        bench.desk.order("stop", b"limit")
+        bench.run_control.order("stop", b"limit")
 
         assert await life == "limit"
         assert bench.happened(RobotLeft) == [RobotLeft("limit")]
@@ -126,7 +126,7 @@ def test_a_recalled_life_that_hears_the_order_stop_meanwhile_is_over_for_good(af
         await begin_with_parts_in_hand(bench, answer_s=1)
         bench.recall()
         # When the order stop comes, at the latest in the very moment in which it would leave, then that counts
-        asyncio.get_running_loop().call_later(after_s, bench.desk.order, "stop", b"limit")
+        asyncio.get_running_loop().call_later(after_s, bench.run_control.order, "stop", b"limit")
 
         assert await bench.lives[-1] == "limit"
         assert bench.happened(RobotLeft) == [RobotLeft("limit")]
@@ -153,7 +153,7 @@ def test_who_is_recalled_before_its_birth_is_not_born() -> None:
 @pytest.mark.parametrize("late", [False, True])
 def test_a_late_life_starts_at_once(late: bool) -> None:
     async def scenario(bench: Bench) -> None:
-        bench.desk.order("go")
+        bench.run_control.order("go")
         if late:
             await asyncio.sleep(10)
         bench.give_birth("r00")

@@ -4,12 +4,12 @@ from broker.control_entries import PlanChange
 from broker.errors import Unavailable
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
-from broker.faults.scheduler import Conductor
+from broker.faults.scheduler import PlanScheduler
 from broker.ports.run import Request
-from robots.run.leader import PlanKeeper
+from robots.run.leader import PlanPublisher
 
 
-class Desk:
+class RunControl:
     """What the keeper needs of a desk; a server that may be away."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Desk:
         self.put: list[list[str]] = []
         self.asked: list[Request] = []
 
-    def change(self, change: PlanChange, insist: bool = True) -> None:
+    def change(self, change: PlanChange, retry: bool = True) -> None:
         if self.is_away:
             raise Unavailable("away")
         self.put.append([planned.text for planned in change.faults])
@@ -27,52 +27,52 @@ class Desk:
         return asked
 
 
-def keeper(lines: str, desk: Desk) -> PlanKeeper:
-    return PlanKeeper(Conductor(timed(parse_lines(lines)), 0), desk)
+def keeper(lines: str, run_control: RunControl) -> PlanPublisher:
+    return PlanPublisher(PlanScheduler(timed(parse_lines(lines)), 0), run_control)
 
 
 def test_what_is_due_while_the_server_is_away_is_put_out_in_order_when_it_is_back() -> None:
     # Given a plan with a dated fault, and a server that is away when it begins, ends, and when somebody asks
-    desk = Desk()
-    plan = keeper("loss .5 @1s+1s", desk)
+    run_control = RunControl()
+    plan = keeper("loss .5 @1s+1s", run_control)
     plan.begin()
-    desk.is_away = True
+    run_control.is_away = True
     plan.keep(1_000_000)
-    desk.asked.append(Request("1-0", "set delay 5ms"))
+    run_control.asked.append(Request("1-0", "set delay 5ms"))
     plan.keep(1_500_000)
     plan.keep(2_000_000)
-    assert desk.put == []
+    assert run_control.put == []
     assert not plan.is_settled(2_000_000)
 
     # When it is back
-    desk.is_away = False
+    run_control.is_away = False
     plan.keep(2_030_000)
 
     # Then all of it comes, in its order
-    assert desk.put == [["loss 0.5"], ["loss 0.5", "delay 5ms"], ["delay 5ms"]]
+    assert run_control.put == [["loss 0.5"], ["loss 0.5", "delay 5ms"], ["delay 5ms"]]
     assert plan.is_settled(2_030_000)
 
 
 def test_a_request_that_cannot_be_understood_is_answered_with_the_plan_as_it_is() -> None:
-    desk = Desk()
-    plan = keeper("loss .5", desk)
-    desk.asked.append(Request("1-0", "set nonsense"))
+    run_control = RunControl()
+    plan = keeper("loss .5", run_control)
+    run_control.asked.append(Request("1-0", "set nonsense"))
 
     plan.keep(0)
 
-    assert desk.put == [["loss 0.5"]]
+    assert run_control.put == [["loss 0.5"]]
 
 
 def test_a_successor_puts_out_what_is_in_force_though_nothing_changes() -> None:
     # Given a keeper who takes over in the middle of a plan
-    desk = Desk()
-    plan = keeper("loss .5; partition r00 @1s+1s; delay 5ms @9s", desk)
+    run_control = RunControl()
+    plan = keeper("loss .5; partition r00 @1s+1s; delay 5ms @9s", run_control)
 
     # When it has what is in force repeated
     plan.repeat(1_500_000)
     plan.keep(1_500_000)
 
     # Then every outbox holds that, whatever its predecessor came to, and what is dated later comes in its time
-    assert desk.put[-1] == ["loss 0.5", "partition r00"]
+    assert run_control.put[-1] == ["loss 0.5", "partition r00"]
     plan.keep(9_000_000)
-    assert desk.put[-1] == ["loss 0.5", "delay 5ms"]
+    assert run_control.put[-1] == ["loss 0.5", "delay 5ms"]

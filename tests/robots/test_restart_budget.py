@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from broker.memory.run_control import MemoryFleetLog
-from broker.ports.robot import Death, Deed, FleetRow
-from robots.restart_budget import FENCED, StaysDead, charged, down_us, may_be_born
+from broker.ports.robot import Death, FleetRow, Injection
+from robots.restart_budget import FENCED, BudgetSpent, charged, down_us, may_be_born
 from robots.simulation.virtual_time import VirtualClock, run_virtually
 from robots.supervision import GiveUp, Restart, RestartPolicy
 from telemetry.events import RobotBorn, RobotRecovered, WorkerGaveUp
@@ -20,8 +20,8 @@ POLICY = RestartPolicy(
 )
 
 
-def deed(ms: int, text: str, victim: str) -> Deed:
-    return Deed(f"{ms}-0", text, victim)
+def injection(ms: int, text: str, victim: str) -> Injection:
+    return Injection(f"{ms}-0", *text.split(" ", 1), victim)
 
 
 def death(
@@ -53,7 +53,7 @@ def test_whoever_found_a_later_life_is_no_death() -> None:
 @pytest.mark.parametrize(("aim", "victim"), [("r03", "r03"), ("rq:r03", "rq:r03"), ("rq:r03", "r03"), ("redis", "r03")])
 def test_a_deed_excuses_one_death_after_it(text: str, aim: str, victim: str) -> None:
     # Given a deed, and two deaths after it
-    rows: list[FleetRow] = [deed(1, text, aim), death(5, victim), death(8, victim)]
+    rows: list[FleetRow] = [injection(1, text, aim), death(5, victim), death(8, victim)]
     # Then the second is charged
     assert charged(rows, "r03") == [8_000]
 
@@ -61,41 +61,41 @@ def test_a_deed_excuses_one_death_after_it(text: str, aim: str, victim: str) -> 
 @pytest.mark.parametrize(
     "row",
     [
-        deed(1, "kill robot", "r04"),  # done to another
-        deed(6, "kill robot", "r03"),  # done afterwards
-        deed(1, "crash r03/secret_merger", "r03/secret_merger"),  # kills nobody
-        deed(1, "resume r03", "r03"),
-        deed(1, "contradict r03", "r03"),
-        deed(1, "kill relay", "relay:0"),
+        injection(1, "kill robot", "r04"),  # done to another
+        injection(6, "kill robot", "r03"),  # done afterwards
+        injection(1, "crash r03/secret_merger", "r03/secret_merger"),  # kills nobody
+        injection(1, "resume r03", "r03"),
+        injection(1, "contradict r03", "r03"),
+        injection(1, "kill relay", "relay:0"),
     ],
 )
-def test_other_deeds_excuse_nothing(row: Deed) -> None:
+def test_other_deeds_excuse_nothing(row: Injection) -> None:
     assert charged(sorted([row, death(5, "r03")], key=lambda row: row.entry), "r03") == [5_000]
 
 
 @pytest.mark.parametrize("aim", ["r03", "rq:r03"])
 def test_a_restart_in_order_excuses_no_death_long_after_it(aim: str) -> None:
     # Given a restart, as a rule the end of nobody, and a death
-    restart = deed(1_000, "restart robot", aim)
+    restart = injection(1_000, "restart robot", aim)
     # Then it excuses it for 5 s
     assert charged([restart, death(6_000, "r03")], "r03") == []
     assert charged([restart, death(6_001, "r03")], "r03") == [6_001_000]
     # and afterwards takes the place of no other deed
-    kill = deed(9_000, "kill r03", aim)
+    kill = injection(9_000, "kill r03", aim)
     assert charged([restart, kill, death(9_500, "r03"), death(9_600, "r03")], "r03") == [9_600_000]
 
 
 def test_a_restart_of_the_server_excuses_whoever_dies_of_it_however_late() -> None:
-    assert charged([deed(1_000, "restart redis", "redis"), death(99_000, "r03")], "r03") == []
+    assert charged([injection(1_000, "restart redis", "redis"), death(99_000, "r03")], "r03") == []
 
 
 def test_a_deed_to_a_robot_does_not_excuse_its_rq_worker() -> None:
-    assert charged([deed(1, "kill r03", "r03"), death(5, "rq:r03")], "r03") == [5_000]
+    assert charged([injection(1, "kill r03", "r03"), death(5, "rq:r03")], "r03") == [5_000]
 
 
 def test_the_deed_to_the_victim_itself_is_used_up_first() -> None:
     # Given a deed to the server, one to the robot, and a death of the robot
-    rows: list[FleetRow] = [deed(1, "restart redis", "redis"), deed(2, "kill r03", "r03"), death(5, "r03")]
+    rows: list[FleetRow] = [injection(1, "restart redis", "redis"), injection(2, "kill r03", "r03"), death(5, "r03")]
     # Then that to the server still excuses another death, of its RQ worker too
     assert charged([*rows, death(8, "rq:r03")], "r03") == []
 
@@ -121,7 +121,7 @@ def test_too_many_charged_deaths_in_the_window_are_the_end() -> None:
 
 
 def test_deaths_outside_the_window_and_excused_ones_do_not_count() -> None:
-    rows: list[FleetRow] = [death(1_000, "r03"), deed(1_500, "kill r03", "r03"), death(2_000, "r03")]
+    rows: list[FleetRow] = [death(1_000, "r03"), injection(1_500, "kill r03", "r03"), death(2_000, "r03")]
     rows += [death(12_000, "r03"), death(13_000, "r03")]
     assert may_be_born(rows, "r03", POLICY, 13_000_000, Random(1)) == Restart(2, 200_000)
 
@@ -162,7 +162,7 @@ def test_a_robot_whose_budget_is_spent_is_never_born() -> None:
         for _ in range(3):
             log.death("r00", "r00", 0, "exit", 1)
         # When it is to live again
-        with pytest.raises(StaysDead):
+        with pytest.raises(BudgetSpent):
             await bench.give_birth("r00", POLICY)
         # Then it says that it does not, and nothing of it stands in its journal
         assert bench.happened(WorkerGaveUp) == [WorkerGaveUp("r00", 3)]
@@ -179,7 +179,7 @@ def test_a_life_after_a_death_tells_for_how_long_the_robot_was_dead() -> None:
         await bench.eventually(lambda: bench.happened(RobotBorn))
         life.cancel()
         log = MemoryFleetLog(bench.server)
-        log.deed("kill r00", "r00")
+        log.injection("kill", "r00", "r00")
         log.death("r00", "r00", 1, "signal", -9)
         # When it lives again 300 ms later
         await asyncio.sleep(0.3)

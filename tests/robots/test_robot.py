@@ -127,8 +127,8 @@ def test_orders_that_are_no_text_end_a_life_in_order_and_crash_nobody() -> None:
         await bench.eventually(born(bench))
 
         # When it is ordered to crash somebody, and to stop, in words that are not UTF-8
-        bench.desk.order("crash", b"r00/\xff")
-        bench.desk.order("stop", b"enough\xff")
+        bench.run_control.order("crash", b"r00/\xff")
+        bench.run_control.order("stop", b"enough\xff")
         late = bench.give_birth("r01")
         await bench.eventually(lambda: life.done() and late.done())
 

@@ -6,7 +6,7 @@ from functools import reduce
 
 import pytest
 
-from robots.run.stop_rule import REASONS, Bounds, ending, reason_in
+from robots.run.stop_rule import REASONS, Bounds, reason_in, stop_reason
 from telemetry.events import (
     AnyEvent,
     EvidenceLost,
@@ -51,9 +51,9 @@ def view_of(told: Told) -> View:
 def test_a_run_is_complete_when_the_secret_is_written_and_all_who_can_be_reached_miss_nothing(told: Told) -> None:
     view = view_of(told)
 
-    assert ending(view, 1_000_000, BOUNDS, is_settled=True) == "complete"
-    assert ending(view, 999_999, BOUNDS, is_settled=True) is None
-    assert ending(view, 1_000_000, BOUNDS, is_settled=False) is None
+    assert stop_reason(view, 1_000_000, BOUNDS, is_settled=True) == "complete"
+    assert stop_reason(view, 999_999, BOUNDS, is_settled=True) is None
+    assert stop_reason(view, 1_000_000, BOUNDS, is_settled=False) is None
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_a_run_is_complete_when_the_secret_is_written_and_all_who_can_be_reached
 def test_until_then_it_goes_on_to_its_limit(told: Told) -> None:
     view = view_of(told)
 
-    assert ending(view, 8_999_999, BOUNDS, is_settled=True) is None
-    assert ending(view, 9_000_000, BOUNDS, is_settled=True) == "limit"
+    assert stop_reason(view, 8_999_999, BOUNDS, is_settled=True) is None
+    assert stop_reason(view, 9_000_000, BOUNDS, is_settled=True) == "limit"
 
 
 @pytest.mark.parametrize("content", [b"", b"because", b"complete\xff", b"\xff", b"COMPLETE", b"complete "])

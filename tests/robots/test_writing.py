@@ -105,7 +105,7 @@ def test_the_first_refusal_is_final() -> None:
 
         # When r00 is complete and quiet too
         bench.give_birth("r00")
-        bench.desk.order("go")
+        bench.run_control.order("go")
         await bench.eventually(born(bench, 2))
         bench.put("r00", "r01", Update(missing(bench)))
         await bench.eventually(lambda: bench.happened(SecretRefused), within_s=60)

@@ -17,9 +17,9 @@ import msgspec
 import redis.asyncio
 
 from broker.control_entries import Control
-from broker.ports.robot import Delivery, JournalRow, Order, Ports, Sending
-from broker.relay.core import Passing
-from broker.streams.relay.driver import RelayProcess
+from broker.ports.robot import Delivery, JournalRow, Order, Ports, SendResult
+from broker.relay.core import Failpoint
+from broker.streams.relay.driver import RelayDriver
 from broker.streams.robot.ports import ports_for
 from robots.journal import Born, Quieted, decode_entry
 
@@ -36,19 +36,19 @@ class Doom:
         self._file = file
         self._passed = 0  # by this process
 
-    def passing(self, who: str, point: str) -> None:
+    def failpoint(self, who: str, point: str) -> None:
         """The process `who` passes a point. It may be its last."""
         if point == self.point:
             self._passed += 1
             if self._passed == self._nth:
-                self._strike(who)
+                self._inject(who)
 
     @property
     def victim(self) -> str | None:
         """Who died; None: nobody has come there."""
         return self._file.read_text() if self._file.exists() else None
 
-    def _strike(self, who: str) -> None:
+    def _inject(self, who: str) -> None:
         try:
             file = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -60,21 +60,21 @@ class Doom:
 class MortalPorts:
     """What a life can reach: all of `ports.Ports` that leaves something behind, as one object."""
 
-    def __init__(self, ports: Ports, passing: Passing) -> None:
+    def __init__(self, ports: Ports, failpoint: Failpoint) -> None:
         self._ports = ports
-        self._passing = passing
+        self._failpoint = failpoint
         self._unsent = 0  # acknowledgements
         self._is_news_unacknowledged = False
 
     @contextmanager
     def _act(self, name: str) -> Iterator[None]:
-        self._passing(f"before {name}")
+        self._failpoint(f"before {name}")
         yield
-        self._passing(f"after {name}")
+        self._failpoint(f"after {name}")
 
     # The outbox
 
-    async def send(self, frame: bytes) -> Sending:
+    async def send(self, frame: bytes) -> SendResult:
         with self._act("send"):
             return await self._ports.outbox.send(frame)
 
@@ -92,9 +92,9 @@ class MortalPorts:
         travelling, self._unsent = self._unsent, 0
         deliveries = await self._ports.inbox.receive(limit, wait_us)
         if travelling:
-            self._passing("after acknowledgements")
+            self._failpoint("after acknowledgements")
         if deliveries:
-            self._passing("after receive")
+            self._failpoint("after receive")
         return deliveries
 
     def acknowledge(self, entry: str) -> None:
@@ -133,10 +133,10 @@ class MortalPorts:
     # The orders
 
     async def read(self, wait_us: int) -> list[Order]:
-        self._passing("before orders")
+        self._failpoint("before orders")
         orders = await self._ports.orders.read(wait_us)
         for order in orders:
-            self._passing(f"after order {order.order}")
+            self._failpoint(f"after order {order.order}")
         return orders
 
 
@@ -145,7 +145,7 @@ def mortal_ports(*dooms: Doom) -> Callable[..., Ports]:
 
     def make(client: redis.asyncio.Redis, run: str, robot: str, nonce: str, shards: int) -> Ports:
         ports = ports_for(client, run, robot, nonce, shards)
-        mortal = MortalPorts(ports, _passing(robot, dooms))
+        mortal = MortalPorts(ports, _failpoint(robot, dooms))
         return msgspec.structs.replace(
             ports, outbox=mortal, inbox=mortal, journal=mortal, register=mortal, orders=mortal
         )
@@ -153,18 +153,18 @@ def mortal_ports(*dooms: Doom) -> Callable[..., Ports]:
     return make
 
 
-def mortal_relay(*dooms: Doom) -> Callable[..., RelayProcess]:
-    """`RelayProcess` whose points (broker/relay/core.py) lead to the dooms."""
+def mortal_relay(*dooms: Doom) -> Callable[..., RelayDriver]:
+    """`RelayDriver` whose points (broker/relay/core.py) lead to the dooms."""
 
-    def make(url: str, run: str, shards: tuple[int, ...], *rest: Any, **more: Any) -> RelayProcess:
-        return RelayProcess(url, run, shards, *rest, passing=_passing(f"relay:{shards[0]}", dooms), **more)
+    def make(url: str, run: str, shards: tuple[int, ...], *rest: Any, **more: Any) -> RelayDriver:
+        return RelayDriver(url, run, shards, *rest, failpoint=_failpoint(f"relay:{shards[0]}", dooms), **more)
 
     return make
 
 
-def _passing(who: str, dooms: Sequence[Doom]) -> Passing:
-    def passing(point: str) -> None:
+def _failpoint(who: str, dooms: Sequence[Doom]) -> Failpoint:
+    def failpoint(point: str) -> None:
         for doom in dooms:
-            doom.passing(who, point)
+            doom.failpoint(who, point)
 
-    return passing
+    return failpoint

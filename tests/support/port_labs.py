@@ -11,15 +11,15 @@ import redis.asyncio
 import redis.exceptions
 
 from broker.control_entries import PlanChange, Planned
-from broker.memory.run_control import MemoryDesk, MemoryFleetLog
+from broker.memory.run_control import MemoryFleetLog, MemoryRunControl
 from broker.memory.server import MemoryEventSource, MemoryServer, memory_ports
 from broker.ports.robot import Delivery, Ports
-from broker.ports.run import Dealing, FleetLog
+from broker.ports.run import FleetLog, RunSpec
 from broker.relay.core import Copy
 from broker.streams.connection import connect, connect_async
 from broker.streams.keys import Keys
 from broker.streams.robot.ports import ports_for
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import StreamEventSource
 from broker.streams.run.fleet_log import StreamFleetLog
 from telemetry.clock import SystemClock
@@ -32,8 +32,8 @@ LONG_US = 2_000_000
 run_numbers = count()
 
 
-def dealing(run: str, robots: tuple[str, ...]) -> Dealing:
-    return Dealing(run, 2, PLAN, {robot: [b"header", b"part of " + robot.encode()] for robot in robots}, b"terms")
+def run_spec(run: str, robots: tuple[str, ...]) -> RunSpec:
+    return RunSpec(run, 2, PLAN, {robot: [b"header", b"part of " + robot.encode()] for robot in robots}, b"terms")
 
 
 class MemoryLab:
@@ -41,8 +41,8 @@ class MemoryLab:
 
     def __init__(self, *robots: str, outbox_limit: int = 1000, inbox_limit: int = 1000) -> None:
         self._server = MemoryServer(SystemClock(), outbox_limit, inbox_limit)
-        self.desk = MemoryDesk(self._server)
-        self.desk.deal(dealing("run", robots))
+        self.run_control = MemoryRunControl(self._server)
+        self.run_control.deal(run_spec("run", robots))
 
     def life(self, robot: str, nonce: str) -> Ports:
         return memory_ports(self._server, robot, nonce)
@@ -82,28 +82,26 @@ class StreamsLab:
         outbox_limit: int = 1000,
         inbox_limit: int = 1000,
         through: str | None = None,
-        patience_s: float = 5.0,
+        retry_s: float = 5.0,
     ) -> None:
         self.run = f"t{next(run_numbers)}"
         self.keys = Keys(self.run)
         self.server = connect(url)
-        self.desk = StreamDesk(self.server, self.run)
-        self.desk.deal(dealing(self.run, robots))
+        self.run_control = StreamRunControl(self.server, self.run)
+        self.run_control.deal(run_spec(self.run, robots))
         self._url = through or url
         self._outbox_limit = outbox_limit
         self._inbox_limit = inbox_limit
-        self._patience_s = patience_s
+        self._retry_s = retry_s
         self._clients: list[redis.asyncio.Redis] = []
 
     def life(self, robot: str, nonce: str) -> Ports:
         client = connect_async(self._url)
         self._clients.append(client)
-        return ports_for(
-            client, self.run, robot, nonce, 2, outbox_limit=self._outbox_limit, patience_s=self._patience_s
-        )
+        return ports_for(client, self.run, robot, nonce, 2, outbox_limit=self._outbox_limit, retry_s=self._retry_s)
 
     def deliver(self, robot: str, frame: bytes, number: int = 0) -> None:
-        self.put_by_hand(robot, {"e": frame, "c": number})
+        self.put_by_hand(robot, {"envelope": frame, "copy": number})
 
     def put_by_hand(self, robot: str, fields: dict[str, bytes | int]) -> None:
         self.server.xadd(self.keys.inbox(robot), fields, maxlen=self._inbox_limit, approximate=False)

@@ -16,14 +16,14 @@ from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from broker.faults.message_faults import Loss
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
 from broker.streams.connection import connect
 from broker.streams.embedded import find_binary
 from broker.streams.keys import Keys
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.fleet.relay_main import relay
-from deploy.processes.children import Fleet
+from deploy.processes.children import Children
 from deploy.processes.forking import release_signals
 from deploy.rq import heartbeat as pulse
 from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob
@@ -62,7 +62,7 @@ class Lab:
         self.server = server
         self.connection = connect(server.url)
         self.deaths = []
-        self.fleet = Fleet()
+        self.fleet = Children()
         self.folder = folder
         self._monkeypatch = monkeypatch
         self._lost = LostJobs()
@@ -86,7 +86,7 @@ class Lab:
     def start_relay(self):
         """The relay of the run `t`, and a desk to collect what it did."""
         url = self.server.url
-        self.desk = StreamDesk(self.connection, "t")
+        self.run_control = StreamRunControl(self.connection, "t")
         return self.fleet.start("relay:0", lambda: relay(url, "t", 0, 7, 1, "lab"), self.folder / "relay.log")
 
     def lives(self):
@@ -142,7 +142,7 @@ class Lab:
 
         return await_true(deaths_of_it, seconds, f"the death of {name}")[0]
 
-    def befallen(self):
+    def fleet_rows(self):
         """What stands in the fleet log of the run `t`."""
         return StreamFleetLog(self.connection, "t").rows()
 
@@ -163,9 +163,9 @@ def deal(lab, robots=2, quiet_us=300_000):
         for number in range(robots)
     }
     terms = Terms(robots=robots, shards=1, seed=7, tick_us=50_000, quiet_period_us=quiet_us, median_delay_us=0)
-    desk = StreamDesk(lab.connection, "t")
-    desk.deal(Dealing("t", 1, plan_change(Loss(0.0)), journals, encode_terms(terms)))
-    return desk
+    run_control = StreamRunControl(lab.connection, "t")
+    run_control.deal(RunSpec("t", 1, plan_change(Loss(0.0)), journals, encode_terms(terms)))
+    return run_control
 
 
 def births(lab, robot):

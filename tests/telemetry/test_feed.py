@@ -11,7 +11,7 @@ class Frames:
     def __init__(self, *frames: bytes) -> None:
         self._frames = list(frames)
 
-    def read(self, patience_s: float = 0.0) -> list[bytes]:
+    def read(self, retry_s: float = 0.0) -> list[bytes]:
         frames, self._frames = self._frames, []
         return frames
 

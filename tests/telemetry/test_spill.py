@@ -181,7 +181,7 @@ class Nothing:
     def __init__(self, *frames: bytes) -> None:
         self.frames = list(frames)
 
-    def read(self, patience_s: float = 0.0) -> list[bytes]:
+    def read(self, retry_s: float = 0.0) -> list[bytes]:
         return self.frames
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from telemetry.events import AnyEvent
+from tests.support.fault_words import fault_words
 from tests.verdict.scribe import STOP_MS, Files
 
 Damage = Callable[[Files], Any]
@@ -130,8 +131,8 @@ def death(files: Files, robot: str, life: int, at_ms: int, how: str = "signal", 
     befall(files, at_ms, row="death", **(row | more))
 
 
-def deed(files: Files, text: str, victim: str, at_ms: int) -> None:
-    befall(files, at_ms, row="deed", text=text, victim=victim)
+def injection(files: Files, text: str, victim: str, at_ms: int) -> None:
+    befall(files, at_ms, row="injection", **fault_words(text), victim=victim)
 
 
 def told(files: Files, event: AnyEvent, at_ms: int, source: str = "lab") -> None:

@@ -85,7 +85,7 @@ def sent_under(faults: Sequence[str], envelopes: int = 48, healed: bool = True) 
 
 
 def living(
-    deaths: int, *, pause_ms: int = 600, life_ms: int = 0, deeds: Sequence[int] = (), victim: str = "r02"
+    deaths: int, *, pause_ms: int = 600, life_ms: int = 0, injections: Sequence[int] = (), victim: str = "r02"
 ) -> Scribe:
     """r02 dies so often by itself, except where a deed kills it, and is born again after a while, but not at last."""
     scribe = Scribe([])
@@ -98,8 +98,8 @@ def living(
             scribe.now_ms += pause_ms
             scribe.born("r02")
             scribe.now_ms += life_ms
-        if number in deeds:
-            scribe.deed("kill robot", victim)
+        if number in injections:
+            scribe.injection("kill", "robot", victim)
         scribe.die("r02", "exit", 1, victim="r02")
     return scribe
 

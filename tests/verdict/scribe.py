@@ -72,9 +72,11 @@ class Scribe:
         died = {"victim": victim or f"rq:{robot}", "robot": robot, "incarnation": self.life[robot]}
         self.fleet.append({"id": f"{self.now_ms}-0", "row": "death", **died, "how": how, "status": status})
 
-    def deed(self, text: str, victim: str) -> None:
+    def injection(self, verb: str, target: str, victim: str) -> None:
         self.now_ms += 1
-        self.fleet.append({"id": f"{self.now_ms}-0", "row": "deed", "text": text, "victim": victim})
+        self.fleet.append(
+            {"id": f"{self.now_ms}-0", "row": "injection", "verb": verb, "target": target, "victim": victim}
+        )
 
     def deal(self) -> None:
         self.put_in_force(self.faults)

@@ -9,9 +9,9 @@ from telemetry.events import RobotFenced, RobotLeft, RobotStarted
 from tests.verdict.alterations import (
     Damage,
     death,
-    deed,
     die,
     drop,
+    injection,
     journal_part,
     named,
     nothing_written,
@@ -202,13 +202,13 @@ def test_a_robot_that_the_lab_had_stopped_at_the_end_is_out_of_scope(longer_file
     assert state(longer_files, "convergent") == "BROKEN"
     # When it was paused and went on, or another one was paused, then it had its chance all the same
     for text, victim in (("pause r00", "r00"), ("resume r00", "r00"), ("pause rq:r00", "rq:r00"), ("pause r02", "r02")):
-        deed(longer_files, text, victim, STOP_MS)
+        injection(longer_files, text, victim, STOP_MS)
         if text != "pause r00":
             assert state(longer_files, "convergent") == "BROKEN", text
-    deed(longer_files, "pause r00", "r00", END_MS)
+    injection(longer_files, "pause r00", "r00", END_MS)
     assert state(longer_files, "convergent") == "BROKEN"
     # When it was stopped until the end, then nobody asks
-    deed(longer_files, "pause r00", "r00", STOP_MS + 5)
+    injection(longer_files, "pause r00", "r00", STOP_MS + 5)
     found = finding(longer_files, "convergent")
     assert (found[0], "paused at the end: r00, r02" in found[1]) == ("HELD", True), found
     # When it died since, and nobody started it again, then it is dead
@@ -219,11 +219,11 @@ def test_a_robot_that_the_lab_had_stopped_at_the_end_is_out_of_scope(longer_file
 
 def test_a_fleet_that_was_disturbed_just_before_the_end_had_too_little_time(longer_files: Files) -> None:
     remain_incomplete(longer_files)
-    deed(longer_files, "kill relay", "relay:0", END_MS - 1_999)
+    injection(longer_files, "kill relay", "relay:0", END_MS - 1_999)
     found = finding(longer_files, "convergent")
     assert (found[0], "only 19 of 20 ticks passed" in found[1]) == ("UNPROVEN", True)
     longer_files["fleet"][-1]["id"] = f"{END_MS - 2_000}-0"
     assert state(longer_files, "convergent") == "BROKEN"
     # And what befell it after the stop is no matter
-    deed(longer_files, "kill relay", "relay:0", END_MS + 1)
+    injection(longer_files, "kill relay", "relay:0", END_MS + 1)
     assert state(longer_files, "convergent") == "BROKEN"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from telemetry.events import RobotLeft
+from tests.support.fault_words import fault_words
 from tests.verdict.alterations import death, drop, journal_part, named, renumber, rows
 from tests.verdict.growing_record import begun, wait
 from tests.verdict.judged import finding, state, verdict_on
@@ -66,7 +67,9 @@ def test_a_robot_that_was_recalled_and_told_to_wait_waits() -> None:
 def test_the_absence_of_the_server_is_no_time_for_a_birth() -> None:
     files = recalled(20_000)
     assert state(files) == "UNPROVEN"
-    files["fleet"].append({"id": f"{END_MS - LATE_MS}-0", "row": "deed", "text": "restart redis", "victim": "redis"})
+    files["fleet"].append(
+        {"id": f"{END_MS - LATE_MS}-0", "row": "injection", **fault_words("restart redis"), "victim": "redis"}
+    )
     assert state(files) == "HELD"
 
 

@@ -313,11 +313,11 @@ def test_the_judge_finds_the_fates_that_a_relay_decides(
     for outbox in (content, ended):
         # When a relay decides it, and another one takes over and decides it again, knowing all control entries
         fates = offer(Relay("abc123", seed), outbox)
-        heir = Relay("abc123", seed)
+        successor = Relay("abc123", seed)
         for entry, what in outbox:
             if not isinstance(what, Envelope):
-                heir.remember(entry, what)
-        inherited = offer(heir, [(entry, what) for entry, what in outbox if isinstance(what, Envelope)])
+                successor.remember(entry, what)
+        inherited = offer(successor, [(entry, what) for entry, what in outbox if isinstance(what, Envelope)])
         book = rulebook(seed, outbox)
         rulings: dict[str, Ruling] = {
             entry: book.rule_on(

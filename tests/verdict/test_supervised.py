@@ -9,7 +9,7 @@ import pytest
 
 from telemetry.events import (
     AnyEvent,
-    DeedFailed,
+    InjectionFailed,
     ProcessStarted,
     RelayResumed,
     RobotWaiting,
@@ -19,13 +19,14 @@ from telemetry.events import (
 )
 from telemetry.pipeline import Emitter
 from telemetry.verdict.case import case_of
+from tests.support.fault_words import fault_words
 from tests.verdict.alterations import (
     Damage,
     befall,
     birth_ms,
     death,
-    deed,
     drop,
+    injection,
     insert_event,
     lose_journal,
     named,
@@ -64,13 +65,13 @@ def die_before_the_end(files: Files, robot: str, by_ms: int) -> int:
 
 
 @pytest.mark.parametrize(("by_ms", "expected"), [(LATE_MS + 1, "BROKEN"), (LATE_MS, "HELD"), (1, "HELD"), (-5, "HELD")])
-@pytest.mark.parametrize("is_deed", [False, True])
+@pytest.mark.parametrize("is_process_fault", [False, True])
 def test_whoever_dies_is_born_again_unless_the_run_ends_first(
-    is_deed: bool, by_ms: int, expected: str, longer_files: Files
+    is_process_fault: bool, by_ms: int, expected: str, longer_files: Files
 ) -> None:
     # Given a robot that died so long before the end and was not born again, be it that the lab killed it
-    if is_deed:
-        deed(longer_files, "kill robot", "r01", END_MS - by_ms - 1)
+    if is_process_fault:
+        injection(longer_files, "kill robot", "r01", END_MS - by_ms - 1)
     died_ms = die_before_the_end(longer_files, "r01", by_ms)
     # When it is judged, then it had to be born again if there was time
     assert state(longer_files) == expected
@@ -100,10 +101,10 @@ def test_the_absence_of_the_server_is_no_delay(longer_files: Files) -> None:
     at_ms = birth_ms(longer_files, "r02", 2)
     longer_files["fleet"][0]["id"] = f"{at_ms - 9_000}-0"
     # When the server was restarted meanwhile, then time counts from there
-    deed(longer_files, "restart redis", "redis", at_ms + 1)
-    deed(longer_files, "restart redis", "redis", at_ms - LATE_MS - 1)
+    injection(longer_files, "restart redis", "redis", at_ms + 1)
+    injection(longer_files, "restart redis", "redis", at_ms - LATE_MS - 1)
     assert state(longer_files) == "BROKEN"
-    deed(longer_files, "restart redis", "redis", at_ms - LATE_MS)
+    injection(longer_files, "restart redis", "redis", at_ms - LATE_MS)
     assert state(longer_files) == "HELD"
 
 
@@ -111,12 +112,12 @@ def test_a_deed_on_the_server_that_failed_is_no_absence_unless_the_server_died(l
     # Given a birth that was late, and the server struck meanwhile
     at_ms = birth_ms(longer_files, "r02", 2)
     longer_files["fleet"][0]["id"] = f"{at_ms - 9_000}-0"
-    deed(longer_files, "kill redis", "redis", at_ms - LATE_MS)
+    injection(longer_files, "kill redis", "redis", at_ms - LATE_MS)
     assert state(longer_files) == "HELD"
     # When it was told that a deed failed, then it was no outage if it was this one
-    told(longer_files, DeedFailed("kill relay", "there is no relay now"), at_ms - LATE_MS)
+    told(longer_files, InjectionFailed("kill", "relay", "there is no relay now"), at_ms - LATE_MS)
     assert state(longer_files) == "HELD"
-    told(longer_files, DeedFailed("kill redis", "it cannot be done to redis now"), at_ms - LATE_MS)
+    told(longer_files, InjectionFailed("kill", "redis", "it cannot be done to redis now"), at_ms - LATE_MS)
     assert state(longer_files) == "BROKEN"
     # And when the server died all the same, then time counts from there
     befall(longer_files, at_ms - 100, row="death", victim="redis", robot="", incarnation=0, how="signal", status=-9)
@@ -268,15 +269,15 @@ def test_a_robot_whose_budget_is_spent_gives_up_and_says_so() -> None:
 @pytest.mark.parametrize("victim", ["r02", "rq:r02", "redis"])
 def test_a_deed_excuses_one_death_after_it(victim: str) -> None:
     # Given six deaths, one of them by a deed: five are charged, and the budget is not spent
-    assert state(ended(living(6, deeds=(3,), victim=victim), GAVE_UP)) == "BROKEN"
+    assert state(ended(living(6, injections=(3,), victim=victim), GAVE_UP)) == "BROKEN"
     # When there are seven, then it is
-    assert state(ended(living(7, deeds=(3,), victim=victim), GAVE_UP)) == "HELD"
+    assert state(ended(living(7, injections=(3,), victim=victim), GAVE_UP)) == "HELD"
 
 
 @pytest.mark.parametrize("text", ["kill robot", "restart rq:r02", "pause r02", "amnesia r02"])
 def test_deeds_that_end_processes_excuse(text: str) -> None:
     scribe = living(6)
-    scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "deed", "text": text, "victim": "r02"})
+    scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "injection", **fault_words(text), "victim": "r02"})
     assert state(ended(scribe, GAVE_UP)) == "BROKEN"
 
 
@@ -287,7 +288,7 @@ def test_a_restart_in_order_excuses_a_death_for_five_seconds(victim: str, before
     scribe = living(6)
     died_ms = int(scribe.fleet[0]["id"].partition("-")[0])
     deed_id = f"{died_ms - before_ms}-0"
-    scribe.fleet.insert(0, {"id": deed_id, "row": "deed", "text": "restart robot", "victim": victim})
+    scribe.fleet.insert(0, {"id": deed_id, "row": "injection", **fault_words("restart robot"), "victim": victim})
     # Then who says that its budget was spent is right if the restart excused none
     assert state(ended(scribe, GAVE_UP)) == expected
 
@@ -298,7 +299,7 @@ def test_a_restart_in_order_excuses_a_death_for_five_seconds(victim: str, before
 )
 def test_other_deeds_excuse_nothing(text: str, victim: str) -> None:
     scribe = living(6)
-    scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "deed", "text": text, "victim": victim})
+    scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "injection", **fault_words(text), "victim": victim})
     assert state(ended(scribe, GAVE_UP)) == "HELD"
 
 
@@ -307,7 +308,7 @@ def test_a_deed_on_the_server_excuses_one_death_of_every_robot() -> None:
     scribe.deal()
     for robot in ROBOTS:
         scribe.born(robot)
-    scribe.deed("restart redis", "redis")
+    scribe.injection("restart", "redis", "redis")
     for robot in ROBOTS:
         scribe.die(robot)
     files = files_of(scribe)
@@ -321,7 +322,7 @@ def test_the_end_of_an_older_process_uses_no_excuse() -> None:
     # Given a deed, and an older life's process that ended first (exit 75)
     scribe = living(6)
     zombie = {**scribe.fleet[0], "status": 75}
-    kill = {"id": f"{GO_MS}-0", "row": "deed", "text": "kill robot", "victim": "r02"}
+    kill = {"id": f"{GO_MS}-0", "row": "injection", **fault_words("kill robot"), "victim": "r02"}
     scribe.fleet[:0] = [kill, {**zombie, "id": f"{GO_MS}-1"}]
     # Then five deaths are charged, and the budget is not spent
     assert state(ended(scribe, GAVE_UP)) == "BROKEN"
@@ -329,7 +330,7 @@ def test_the_end_of_an_older_process_uses_no_excuse() -> None:
 
 def test_a_deed_after_a_death_does_not_excuse_it() -> None:
     scribe = living(6)
-    scribe.deed("kill robot", "r02")
+    scribe.injection("kill", "robot", "r02")
     assert state(ended(scribe, GAVE_UP)) == "HELD"
 
 
@@ -368,7 +369,7 @@ def test_nobody_is_born_again_sooner_than_the_policy_delays(deaths: int, shortes
     found = finding(reborn(living(deaths), shortest_ms - 2))
     assert (found[0], f"{deaths}. within 30 s: too soon (witness: birth" in found[1]) == ("BROKEN", True)
     # When the lab had killed it, then no delay was asked
-    assert state(reborn(living(deaths, deeds=[deaths]), 1)) == "HELD"
+    assert state(reborn(living(deaths, injections=[deaths]), 1)) == "HELD"
 
 
 # Workers that crash.
@@ -467,7 +468,7 @@ def test_a_crash_that_takes_its_siblings_down_is_broken(
     # Then it was the crash, unless its process was killed, fenced, or ended otherwise
     assert state(longer_files) == expected, finding(longer_files)
     # And not when the lab had told it to end
-    deed(longer_files, "restart rq:r02", "rq:r02", at_ms - 1)
+    injection(longer_files, "restart rq:r02", "rq:r02", at_ms - 1)
     assert state(longer_files) == "HELD"
 
 
@@ -485,7 +486,7 @@ def test_a_crash_that_takes_its_siblings_down_is_broken(
 def test_an_injected_crash_is_felt(felt_ms: int, worker: str, expected: str, longer_files: Files) -> None:
     # Given a deed that crashed a worker of r00, which went on for long
     due_ms = STOP_MS + 10_000
-    deed(longer_files, "crash r00/orders", "r00/orders", due_ms)
+    injection(longer_files, "crash r00/orders", "r00/orders", due_ms)
     left = named(longer_files, "robot.left", "r00")[0]
     left |= {"wall_us": END_MS * 1000, "monotonic_us": 64_000_000}
     assert state(longer_files) == "BROKEN"
@@ -499,7 +500,7 @@ def test_an_injected_crash_is_felt(felt_ms: int, worker: str, expected: str, lon
     assert state(longer_files) == expected
     # And nothing is asked if the deed failed, or the life ended before it could be known
     failed = longer_files | {"events": list(longer_files["events"])}
-    told(failed, DeedFailed("crash r00/orders", "no such worker"), due_ms)
+    told(failed, InjectionFailed("crash", "r00/orders", "no such worker"), due_ms)
     assert state(failed) == "HELD"
     left["wall_us"] = (due_ms + 5_999) * 1000
     assert state(longer_files) == "HELD"

@@ -262,7 +262,7 @@ class RelaySession:
             ids = [entry.decode() for entry, consumer, _, _ in rows if consumer != self._consumer]
             if not ids:
                 continue
-            recording = ("XADD", self._fates, "*", keys.REDONE, _encode(ids))
+            recording = ("XADD", self._fates, "*", keys.REDO, _encode(ids))
             claiming = ("XCLAIM", self._outbox, GROUP, self._consumer, 0, *ids)
             _, claimed = self._lease.transact(recording, claiming)
             passed_over = {entry.decode() for entry, consumer, _, _ in rows if not consumer.startswith(_CONSUMER)}

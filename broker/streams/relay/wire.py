@@ -117,7 +117,7 @@ def _refusal(text: str) -> ResponseError:
 
 GROUP: Final = "relay"
 AT_ONCE: Final = 1024  # copies, and fates, in one flight: four batches of a relay
-_THEN_TRACE: Final = b"\r\n$1\r\n%b\r\n$" % keys.TRACE
+_THEN_TRACE: Final = b"\r\n$%d\r\n%b\r\n$" % (len(keys.TRACE), keys.TRACE)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -218,5 +218,6 @@ class Outgoing:
     def _pack_prefix(self, receiver: str, number: int, has_trace: bool) -> bytes:
         """The command of a copy up to the length of its frame."""
         opening: Command = ("XADD", self._names.inbox(receiver), "MAXLEN", "~", INBOX_LIMIT, "*", keys.COPY, number)
-        words = len(opening) + (4 if has_trace else 2)
-        return b"*%d\r\n%b$1\r\n%b\r\n$" % (words, pack(opening).partition(b"\r\n")[2], keys.ENVELOPE)
+        fields = len(opening) + (4 if has_trace else 2)
+        arguments = pack(opening).partition(b"\r\n")[2]
+        return b"*%d\r\n%b$%d\r\n%b\r\n$" % (fields, arguments, len(keys.ENVELOPE), keys.ENVELOPE)

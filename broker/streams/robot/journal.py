@@ -44,9 +44,9 @@ class StreamJournal:
             if self._in_doubt is not None:  # an append was cut short: what it meant to store is stored first
                 await self._settle()
         entries = await retry("journal", lambda: read_all(self._client, self._key), self._retry_s)
-        if not entries or not all(keys.CONTENT in fields for _, fields in entries):
+        if not entries or not all(keys.ENTRY in fields for _, fields in entries):
             raise JournalLost(self._key)
-        return [JournalRow(*parse_id(entry), fields[keys.CONTENT]) for entry, fields in entries]
+        return [JournalRow(*parse_id(entry), fields[keys.ENTRY]) for entry, fields in entries]
 
     async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
         """Store `contents` in order, as this life's next entries. Raises Fenced, JournalLost, Unavailable."""
@@ -79,7 +79,7 @@ class StreamJournal:
                 return
             pipe.multi()  # type: ignore[no-untyped-call]
             for number, content in enumerate(self._contents[stored:], start=stored + 1):
-                fields: dict[Any, Any] = {keys.CONTENT: content, keys.NONCE: self._nonce}
+                fields: dict[Any, Any] = {keys.ENTRY: content, keys.NONCE: self._nonce}
                 pipe.xadd(self._key, fields, id=f"{self._incarnation}-{number}", nomkstream=True)
             await pipe.execute()
 
@@ -92,6 +92,6 @@ class StreamJournal:
         if incarnation < self._incarnation:
             return 0
         mine = incarnation == self._incarnation and fields.get(keys.NONCE) == self._nonce.encode()
-        if not mine or number > len(self._contents) or fields.get(keys.CONTENT) != self._contents[number - 1]:
+        if not mine or number > len(self._contents) or fields.get(keys.ENTRY) != self._contents[number - 1]:
             raise Fenced(self._key)
         return number

@@ -36,5 +36,5 @@ def ports_for(
         register=StreamRegister(client, keys, robot, nonce, retry_s),
         events=StreamEventLog(client, keys.events),
         orders=StreamOrders(client, keys.orders),
-        fleet=StreamFleetReader(client, keys.deaths, retry_s),
+        fleet=StreamFleetReader(client, keys.fleet, retry_s),
     )

@@ -109,7 +109,7 @@ class _Attempt:
         at = b"%d" % (seconds * 1_000_000 + microseconds)
         self._made_at.add(at)
         write: dict[Any, Any] = dict(self._fields)
-        attempt: dict[Any, Any] = {keys.NONCE: self._fields[keys.NONCE], keys.AT: at}
+        attempt: dict[Any, Any] = {keys.NONCE: self._fields[keys.NONCE], keys.AT_US: at}
         incarnation = self._fields[keys.INCARNATION].decode()
         pipe.multi()  # type: ignore[no-untyped-call]
         pipe.xadd(self._register, write, id=keys.GREATEST_ID, nomkstream=True)
@@ -125,7 +125,7 @@ class _Attempt:
         entry, written = _only(decoded(await pipe.xrevrange(self._register, count=1)), self._register)
         if entry == keys.GREATEST_ID and written.get(keys.NONCE) == mine:
             return True
-        recorded = birth.get(keys.AT) in self._made_at
+        recorded = birth.get(keys.AT_US) in self._made_at
         return False if entry == keys.GREATEST_ID and recorded else None
 
     async def durability(self) -> str:

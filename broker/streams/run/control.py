@@ -110,7 +110,7 @@ class StreamRunControl:
     def _forget(self) -> None:
         shards, robots = self._everybody(read_all_blocking(self._client, self._keys.orders))
         names = self._keys
-        streams = [names.register, names.events, names.requests, names.deaths, names.metadata, names.supervisor]
+        streams = [names.register, names.events, names.requests, names.fleet, names.metadata, names.supervisor]
         for robot in robots:
             streams += [names.birth(robot), names.inbox(robot), names.journal(robot), names.commands(robot)]
         for shard in range(shards):
@@ -121,13 +121,13 @@ class StreamRunControl:
 
     def _deal(self, run_spec: RunSpec) -> None:
         self._shape = (run_spec.shards, tuple(run_spec.journals))
-        dealt = {keys.ORDER: b"dealt", keys.WORDS: run_spec.terms, keys.SHAPE: _encode(self._shape)}
+        dealt = {keys.ORDER: b"dealt", keys.CONTENT: run_spec.terms, keys.SHAPE: _encode(self._shape)}
         if not self._stands(self._keys.orders, [dealt]):  # their creation is the last step: then all of it was done
             self._create_all(run_spec, dealt)
         StreamRuns(self._client).add(self._run)  # after that: whoever finds a listed run without orders strikes it off
 
     def _create_all(self, run_spec: RunSpec, dealt: dict[bytes, bytes]) -> None:
-        for key in (self._keys.register, self._keys.deaths, self._keys.events):
+        for key in (self._keys.register, self._keys.fleet, self._keys.events):
             self._create(key, [{keys.NONCE: b""}])
         if run_spec.metadata:
             self._create(self._keys.metadata, [{keys.METADATA: chunk} for chunk in run_spec.metadata])
@@ -139,7 +139,7 @@ class StreamRunControl:
 
     def _make_room_for(self, robot: str, contents: Sequence[bytes]) -> None:
         self._create(self._keys.birth(robot), [{keys.NONCE: b""}])
-        self._create(self._keys.journal(robot), [{keys.CONTENT: content, keys.NONCE: b""} for content in contents])
+        self._create(self._keys.journal(robot), [{keys.ENTRY: content, keys.NONCE: b""} for content in contents])
 
     def _admit(self, robot: str, contents: Sequence[bytes]) -> None:
         _, robots = self._everybody(read_all_blocking(self._client, self._keys.orders))
@@ -149,7 +149,7 @@ class StreamRunControl:
 
     def _give(self, order: str, content: bytes) -> None:
         """A run that is gone is not begun anew."""
-        fields: dict[Any, Any] = {keys.ORDER: order, keys.WORDS: content}
+        fields: dict[Any, Any] = {keys.ORDER: order, keys.CONTENT: content}
         if self._client.xadd(self._keys.orders, fields, nomkstream=True) is None:
             raise RunGone(self._run)
 
@@ -183,7 +183,7 @@ class StreamRunControl:
     def _collect(self) -> Evidence:
         orders = read_all_blocking(self._client, self._keys.orders)
         shards, robots = self._everybody(orders)
-        fleet = fleet_rows(read_all_blocking(self._client, self._keys.deaths))
+        fleet = fleet_rows(read_all_blocking(self._client, self._keys.fleet))
         return Evidence(
             controls={shard: self._controls(shard) for shard in range(shards)},
             fates={shard: self._fates(shard) for shard in range(shards)},
@@ -196,7 +196,7 @@ class StreamRunControl:
             orders=orders_in(orders),
             fleet=fleet,
             contradictions=Counter(
-                row.victim for row in fleet if isinstance(row, Injection) and row.text.startswith("contradict ")
+                row.victim for row in fleet if isinstance(row, Injection) and row.verb == "contradict"
             ),
         )
 
@@ -219,15 +219,15 @@ class StreamRunControl:
         rows: list[Fate | list[str]] = []
         for _, fields in read_all_blocking(self._client, self._keys.fates(shard)):
             with suppress(ValueError, RecursionError):  # msgspec's errors are ValueErrors
-                if keys.REDONE in fields:
-                    rows.append(_read_ids(fields[keys.REDONE]))
+                if keys.REDO in fields:
+                    rows.append(_read_ids(fields[keys.REDO]))
                 else:
                     rows.extend(_read_fates(fields.get(keys.FATES, b"")))
         return rows
 
     def _journal(self, robot: str) -> list[JournalRow] | None:
         entries = read_all_blocking(self._client, self._keys.journal(robot))
-        found = ((entry, fields.get(keys.CONTENT)) for entry, fields in entries)
+        found = ((entry, fields.get(keys.ENTRY)) for entry, fields in entries)
         return [JournalRow(*parse_id(entry), content) for entry, content in found if content is not None] or None
 
     def _births(self, robot: str) -> list[BirthRow] | None:

@@ -18,7 +18,9 @@ _read_ids = msgspec.msgpack.Decoder(list[str]).decode
 def _birth(entry: str, fields: dict[bytes, bytes]) -> BirthRow | None:
     """What an entry of a birth stream tells; None when it is none of ours."""
     try:
-        nonce, at_us = fields[keys.NONCE].decode(), int(fields.get(keys.AT, b"-1"))
+        nonce, at_us = fields[keys.NONCE].decode(), int(fields.get(keys.AT_US, b"-1"))
     except (KeyError, ValueError):
         return None
-    return BirthRow(entry, "born", nonce, None) if keys.AT not in fields else BirthRow(entry, "attempt", nonce, at_us)
+    return (
+        BirthRow(entry, "born", nonce, None) if keys.AT_US not in fields else BirthRow(entry, "attempt", nonce, at_us)
+    )

@@ -21,8 +21,9 @@ from broker.streams.reading import Entry, decoded, read_all, read_all_blocking
 from broker.streams.retry import RETRY_S, retry, retry_blocking
 
 
-class _Injection(msgspec.Struct, frozen=True, array_like=True, tag="deed"):
-    text: str
+class _Injection(msgspec.Struct, frozen=True, array_like=True, tag="injection"):
+    verb: str
+    target: str
     victim: str
 
 
@@ -43,12 +44,12 @@ class StreamFleetLog:
 
     def __init__(self, client: redis.Redis, run: str, retry_s: float = RETRY_S) -> None:
         self._client = client
-        self._key = Keys(run).deaths
+        self._key = Keys(run).fleet
         self._retry_s = retry_s
 
-    def injection(self, text: str, victim: str) -> None:
+    def injection(self, verb: str, target: str, victim: str) -> None:
         """Tell of a deed that is about to be done. Raises Unavailable."""
-        self._append(_Injection(text, victim))
+        self._append(_Injection(verb, target, victim))
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
         """Tell of a death. Raises Unavailable."""
@@ -60,7 +61,7 @@ class StreamFleetLog:
         return fleet_rows(entries)
 
     def _append(self, row: _Injection | _Death) -> None:
-        fields: dict[Any, Any] = {keys.ROW: _encode(row), keys.NONCE: secrets.token_hex(8)}
+        fields: dict[Any, Any] = {keys.ROW: _encode(row), keys.TOKEN: secrets.token_hex(8)}
         retry_blocking("fleet", lambda: self._client.xadd(self._key, fields, nomkstream=True), self._retry_s)
 
 
@@ -82,7 +83,7 @@ def fleet_rows(entries: Iterable[Entry]) -> list[FleetRow]:
     rows: list[FleetRow] = []
     told: set[bytes] = set()
     for entry, fields in entries:
-        token, content = fields.get(keys.NONCE, b""), fields.get(keys.ROW)
+        token, content = fields.get(keys.TOKEN, b""), fields.get(keys.ROW)
         if content is None or token in told:
             continue
         told.add(token)
@@ -110,5 +111,5 @@ def is_unborn(client: redis.Redis, run: str, robot: str) -> bool:
 
 def _row(entry: str, row: _Injection | _Death) -> FleetRow:
     if isinstance(row, _Injection):
-        return Injection(entry, row.text, row.victim)
+        return Injection(entry, row.verb, row.target, row.victim)
     return Death(entry, row.victim, row.robot, row.incarnation, row.how, row.status)

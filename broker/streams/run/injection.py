@@ -27,7 +27,7 @@ _PAGE: Final = 64  # entries of the stream in one read
 def send_command(client: redis.Redis, run: str, robot: str, command: str) -> None:
     """Ask whoever runs `robot` for a deed. Tried once. Raises RunGone, and Unavailable when it may or may not have been
     asked."""
-    retry_blocking("deed", lambda: _store(client, Keys(run), robot, command), retry_s=0)
+    retry_blocking("command", lambda: _store(client, Keys(run), robot, command), retry_s=0)
 
 
 def _store(client: redis.Redis, names: Keys, robot: str, command: str) -> None:
@@ -72,7 +72,7 @@ class StreamInjection:
 
     def order_crash(self, victim: str) -> None:
         """Give the order `crash`: `r03/secret_merger`. Raises RunGone as well."""
-        fields: dict[Any, Any] = {keys.ORDER: b"crash", keys.WORDS: victim.encode()}
+        fields: dict[Any, Any] = {keys.ORDER: b"crash", keys.CONTENT: victim.encode()}
         orders = self._keys.orders
         added = retry_blocking("crash", lambda: self._client.xadd(orders, fields, nomkstream=True), retry_s=0)
         if added is None:

@@ -79,7 +79,7 @@ def _applied(entry: Entry) -> AppliedChange | None:
     return AppliedChange(parse_id(name)[0], control) if isinstance(control, PlanChange) else None
 
 
-LONGEST_WORDS: Final = 4096  # bytes, in UTF-8
+LONGEST_REQUEST: Final = 4096  # bytes, in UTF-8
 _REQUEST_PAGE: Final = 64  # entries of the stream in one read
 
 
@@ -94,13 +94,13 @@ class StreamRequests:
         self._cursor = after
 
     def ask(self, words: str) -> str:
-        """Put a request there, exactly once, and give its id. Raises ValueError when it is longer than LONGEST_WORDS,
+        """Put a request there, exactly once, and give its id. Raises ValueError when it is longer than LONGEST_REQUEST,
         RunGone, Unavailable (then it may or may not stand there)."""
         content = words.encode()
-        if len(content) > LONGEST_WORDS:
-            raise ValueError(f"a request is at most {LONGEST_WORDS} bytes, this one has {len(content)}")
+        if len(content) > LONGEST_REQUEST:
+            raise ValueError(f"a request is at most {LONGEST_REQUEST} bytes, this one has {len(content)}")
         since = retry_blocking("request", self._last, self._retry_s)
-        fields = {keys.REQUEST: content, keys.NONCE: secrets.token_bytes(16)}
+        fields = {keys.REQUEST: content, keys.TOKEN: secrets.token_bytes(16)}
         return retry_blocking("request", partial(self._store, fields, since), self._retry_s)
 
     def read(self) -> list[Request]:
@@ -128,7 +128,7 @@ class StreamRequests:
         with self._client.pipeline() as pipe:
             pipe.watch(names.orders, names.requests)  # type: ignore[no-untyped-call]
             for entry, found in decoded(pipe.xrange(names.requests, min=f"({since}")):
-                if found.get(keys.NONCE) == fields[keys.NONCE]:
+                if found.get(keys.TOKEN) == fields[keys.TOKEN]:
                     return entry
             if not pipe.exists(names.orders):
                 raise RunGone  # a stream made now would stay for ever
@@ -143,7 +143,7 @@ def _request(entry: Entry) -> Request | None:
     """The request in an entry; None when it is none, or too long."""
     name, fields = entry
     content = fields.get(keys.REQUEST, b"")
-    if not 0 < len(content) <= LONGEST_WORDS:
+    if not 0 < len(content) <= LONGEST_REQUEST:
         return None
     try:
         return Request(name, content.decode())

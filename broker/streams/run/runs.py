@@ -78,7 +78,7 @@ class StreamOrders:
 def orders_in(entries: list[Entry]) -> list[Order]:
     """The orders in a stream's entries. What is none is passed over: anybody may write there."""
     named = ((entry, _NAMES.get(fields.get(keys.ORDER, b"")), fields) for entry, fields in entries)
-    return [Order(entry, name, fields.get(keys.WORDS, b"")) for entry, name, fields in named if name is not None]
+    return [Order(entry, name, fields.get(keys.CONTENT, b"")) for entry, name, fields in named if name is not None]
 
 
 class StreamRuns:

@@ -63,10 +63,11 @@ class Downtime(NamedTuple):
 
 
 class Fleet:
-    """The deeds and deaths of a run, in their order. `failed`: the texts of deeds of which it was told that they could
+    """The deeds and deaths of a run, in their order. `failed`: verb and target of those of which it was told that
+    they could
     not be done, each at least once."""
 
-    def __init__(self, rows: Iterable[InjectionRow | DeathRow], failed: Set[str] = frozenset()) -> None:
+    def __init__(self, rows: Iterable[InjectionRow | DeathRow], failed: Set[tuple[str, str]] = frozenset()) -> None:
         self.rows = tuple(rows)
         self._failed = failed
         self.injections = [row for row in self.rows if isinstance(row, InjectionRow)]
@@ -79,11 +80,11 @@ class Fleet:
         used: Counter[tuple[str, str]] = Counter()  # by robot and victim, those that excused a death of the robot
         for row in self.rows:
             if isinstance(row, InjectionRow):
-                if row.text.partition(" ")[0] in _EXCUSES:
+                if row.verb in _EXCUSES:
                     injections[row.victim].append(row)
             elif robot := row.robot or robot_of(row.victim):
-                injector = (row.victim, f"rq:{robot}", SERVER)
-                unused = (victim for victim in injector if _find_cause(injections[victim], used, (robot, victim), row))
+                victims = (row.victim, f"rq:{robot}", SERVER)
+                unused = (victim for victim in victims if _find_cause(injections[victim], used, (robot, victim), row))
                 excuse = None if _is_zombies(row) else next(unused, None)
                 if excuse is not None:
                     used[robot, excuse] += 1
@@ -128,7 +129,9 @@ class Fleet:
     def _server_ms(self) -> list[int]:
         """When something befell the server."""
         rows = [row for row in self.rows if row.victim == SERVER]
-        return sorted(ms_of(row.id) for row in rows if isinstance(row, DeathRow) or row.text not in self._failed)
+        return sorted(
+            ms_of(row.id) for row in rows if isinstance(row, DeathRow) or (row.verb, row.target) not in self._failed
+        )
 
     def last_ms(self, end_ms: int) -> int:
         """When, before `end_ms`, something last befell the fleet; 0 when nothing did."""
@@ -141,9 +144,9 @@ class Fleet:
             if ms_of(row.id) >= end_ms:
                 break
             match row:
-                case InjectionRow(text=text, victim=robot) if text.startswith("pause ") and robot == robot_of(robot):
+                case InjectionRow(verb="pause", victim=robot) if robot == robot_of(robot):
                     paused.add(robot)
-                case InjectionRow(text=text, victim=robot) if text.startswith("resume "):
+                case InjectionRow(verb="resume", victim=robot):
                     paused.discard(robot)
                 case DeathRow(victim=victim, robot=robot):
                     paused.discard(robot or robot_of(victim))
@@ -176,5 +179,5 @@ def _find_cause(
 
 
 def _may_have_caused(injection: InjectionRow, death: DeathRow) -> bool:
-    is_recall = injection.text.startswith("restart ") and injection.victim != SERVER
+    is_recall = injection.verb == "restart" and injection.victim != SERVER
     return not is_recall or ms_of(death.id) - ms_of(injection.id) <= _RECALL_MS

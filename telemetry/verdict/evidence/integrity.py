@@ -26,7 +26,7 @@ _WHAT: Final = {
     "plan": "its plan",
     "fates": "its fates",
     "journals": "its journals",
-    "fleet": "its deeds and deaths",
+    "fleet": "its injections and deaths",
     "register": "its register",
     "streams": "its orders",
 }

@@ -122,14 +122,14 @@ class PlannedFault(Shape, frozen=True):
 
 
 class PlanRow(Shape, frozen=True):
-    """plan.jsonl: from here on, in this shard, these faults are in force. `words`: what a person asked for, if so;
+    """plan.jsonl: from here on, in this shard, these faults are in force. `request`: what a person asked for, if so;
     `refusal`: why it was not done."""
 
     shard: int
     id: Id
     faults: tuple[PlannedFault, ...]
+    request_id: str = ""
     request: str = ""
-    words: str = ""
     refusal: str = ""
 
 
@@ -224,7 +224,8 @@ class InjectionRow(Shape, frozen=True):
     """fleet.jsonl: a process fault is about to be done to this victim."""
 
     id: Id
-    text: str
+    verb: str
+    target: str
     victim: str
 
 
@@ -249,7 +250,7 @@ _ENTRIES: dict[str, type[Shape]] = {
     "quiet": QuietRow,
 }
 
-_FLEET: dict[str, type[Shape]] = {"deed": InjectionRow, "death": DeathRow}
+_FLEET: dict[str, type[Shape]] = {"injection": InjectionRow, "death": DeathRow}
 
 
 def shape_of(file: str, row: Mapping[str, Any]) -> type[msgspec.Struct]:

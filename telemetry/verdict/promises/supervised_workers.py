@@ -58,7 +58,7 @@ def unfelt(case: Case) -> Iterator[Finding]:
 
     for injection in case.fleet.injections:
         robot, _, worker = injection.victim.partition("/")
-        if not worker or not injection.text.startswith("crash ") or injection.text in case.failed_injections:
+        if not worker or injection.verb != "crash" or (injection.verb, injection.target) in case.failed_injections:
             continue
         due_us = ms_of(injection.id) * 1000
         birth = case.births.get(robot, Births()).latest_by((due_us - CLOCKS_DIFFER_US) // 1000)
@@ -71,7 +71,8 @@ def unfelt(case: Case) -> Iterator[Finding]:
         place = bisect_left(felt_us, due_us - CLOCKS_DIFFER_US - longest_us(MOST_RESTARTS))
         if place == len(felt_us) or felt_us[place] > end_us:
             yield broken(
-                f"{injection.victim} was made to crash, and {life[0]}/{life[1]} did not notice", f"deed {injection.id}"
+                f"{injection.victim} was made to crash, and {life[0]}/{life[1]} did not notice",
+                f"injection {injection.id}",
             )
 
 

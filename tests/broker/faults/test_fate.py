@@ -13,7 +13,7 @@ from broker.control_entries import PlanChange, Planned, decode_control, encode_c
 from broker.faults import fate as bursts
 from broker.faults import fate as plans
 from broker.faults.dice import Dice
-from broker.faults.fate import BLOCK, Fated, Plan, median_delay_us
+from broker.faults.fate import BLOCK, Decision, Plan, median_delay_us
 from broker.faults.grammar import parse_fault, parse_lines
 from broker.faults.message_faults import ORDER, BurstLoss, Corrupt, Delay, Duplicate, LognormalDelay, Loss, Reorder
 from tests.support.plan_change import plan_change
@@ -216,7 +216,7 @@ def test_what_is_remembered_stays_bounded_and_changes_no_fate(monkeypatch: pytes
 
     alone = {name: plan_of("burst-loss 0.5 20", "loss 0.1 r03") for name in names}
     assert mixed == [alone[name].fate(dice, name, 1, "r50", sequence) for sequence in range(1, 60) for name in names]
-    assert len(plan._ways) <= 8
+    assert len(plan._links) <= 8
     assert all(len(states._last) <= 8 for states in plan._bursts.values())
 
 
@@ -272,7 +272,7 @@ def test_a_lost_envelope_is_just_lost() -> None:
     everything = plan_of("loss 0.5", "corrupt 1", "throttle 10/s", "partition hold r00|r01")
     some = fated(everything, count=300)
 
-    assert {fate for fate in some if not fate.deliveries} == {Fated(())}
+    assert {fate for fate in some if not fate.deliveries} == {Decision(())}
     assert {(fate.deliveries, fate.is_held, fate.throttles) for fate in some if fate.deliveries} == {
         ((0,), True, ((2, 100_000),))
     }
@@ -292,7 +292,7 @@ def test_of_two_corruptions_the_first_that_strikes_does_the_damage() -> None:
 def test_throttles_are_handed_to_the_relay_by_instance() -> None:
     (fate,) = fated(plan_of("throttle 3/s", "loss 0", "throttle 0.5/s r01", "throttle 9/s r07"), count=1)
 
-    assert fate == Fated((0,), throttles=((0, 333_333), (2, 2_000_000)))
+    assert fate == Decision((0,), throttles=((0, 333_333), (2, 2_000_000)))
 
 
 # Targets.
@@ -310,9 +310,9 @@ def test_a_partition_cuts_what_its_target_selects_and_nothing_else() -> None:
 def test_a_hold_partition_holds_and_a_one_way_one_only_one_way() -> None:
     plan, dice = plan_of("partition hold r00>r01", "partition r02"), Dice(1)
 
-    assert plan.fate(dice, "r00", 1, "r01", 1) == Fated((0,), is_held=True)
-    assert plan.fate(dice, "r01", 1, "r00", 1) == Fated((0,))
-    assert plan.fate(dice, "r00", 1, "r02", 1) == plan.fate(dice, "r02", 1, "r01", 1) == Fated(())
+    assert plan.fate(dice, "r00", 1, "r01", 1) == Decision((0,), is_held=True)
+    assert plan.fate(dice, "r01", 1, "r00", 1) == Decision((0,))
+    assert plan.fate(dice, "r00", 1, "r02", 1) == plan.fate(dice, "r02", 1, "r01", 1) == Decision(())
     assert [plan.holds(*pair) for pair in (("r00", "r01"), ("r01", "r00"), ("r00", "r02"))] == [True, False, False]
 
 

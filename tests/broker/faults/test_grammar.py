@@ -17,7 +17,15 @@ from broker.faults.message_faults import (
     Throttle,
 )
 from broker.faults.scheduler import Clear, HealNow, Set, parse_request
-from broker.faults.syntax import EVERYONE, Misspelt, Target, format_duration, parse_duration, parse_target, side_of
+from broker.faults.syntax import (
+    EVERYONE,
+    PlanSyntaxError,
+    Target,
+    format_duration,
+    parse_duration,
+    parse_target,
+    side_of,
+)
 
 P = st.floats(0, 1).map(abs)
 ROBOT = st.one_of(st.integers(0, 12), st.integers(0, 9_999_999))
@@ -99,7 +107,7 @@ def read(parse, text: str):
     """What `parse` makes of the text, and what it complains about."""
     try:
         return parse(text), None
-    except Misspelt as complaint:
+    except PlanSyntaxError as complaint:
         return None, complaint
 
 
@@ -198,7 +206,7 @@ def test_split_parts_all_robots_into_two_halves() -> None:
 def test_a_complaint_points_at_the_word_and_says_what_is_allowed(
     text: str, word: str, column: int, allowed: str
 ) -> None:
-    with pytest.raises(Misspelt) as caught:
+    with pytest.raises(PlanSyntaxError) as caught:
         parse_lines(text) if text else parse_line(text)
 
     error = caught.value
@@ -207,9 +215,9 @@ def test_a_complaint_points_at_the_word_and_says_what_is_allowed(
 
 
 def test_a_complaint_is_one_line_that_repeats_the_text() -> None:
-    with pytest.raises(Misspelt) as wrong:
+    with pytest.raises(PlanSyntaxError) as wrong:
         parse_line("loss 1.2 r03")
-    with pytest.raises(Misspelt) as missing:
+    with pytest.raises(PlanSyntaxError) as missing:
         parse_line("partition hold")
 
     assert str(wrong.value) == "in 'loss 1.2 r03', at '1.2': allowed is a probability from 0 to 1"
@@ -219,17 +227,17 @@ def test_a_complaint_is_one_line_that_repeats_the_text() -> None:
 
 
 def test_what_a_control_entry_carries_bears_no_time() -> None:
-    with pytest.raises(Misspelt, match="here a fault bears no time"):
+    with pytest.raises(PlanSyntaxError, match="here a fault bears no time"):
         parse_fault("loss 0.2 @5s")
-    with pytest.raises(Misspelt, match=r"reorder, corrupt, throttle$"):
+    with pytest.raises(PlanSyntaxError, match=r"reorder, corrupt, throttle$"):
         parse_fault("heal")
 
 
 def test_texts_and_plans_have_limits() -> None:
     assert len(parse_lines("loss 0;" * 256)) == 256
-    with pytest.raises(Misspelt, match="a plan of 256 lines"):
+    with pytest.raises(PlanSyntaxError, match="a plan of 256 lines"):
         parse_lines("loss 0;" * 257)
-    with pytest.raises(Misspelt, match="4096 characters"):
+    with pytest.raises(PlanSyntaxError, match="4096 characters"):
         parse_lines(" " * 4097)
 
 
@@ -289,7 +297,7 @@ def test_requests_read_as_what_they_ask_for() -> None:
     ],
 )
 def test_words_that_are_no_request_are_pointed_at(words: str, word: str, column: int, allowed: str) -> None:
-    with pytest.raises(Misspelt) as caught:
+    with pytest.raises(PlanSyntaxError) as caught:
         parse_request(words)
 
     assert (caught.value.text, caught.value.word, caught.value.column) == (words, word, column)

@@ -13,24 +13,24 @@ from broker.faults.process_faults import (
     Kill,
     Pause,
     ProcessFault,
+    ProcessTarget,
     Restart,
     Resume,
-    Victim,
 )
 from broker.faults.schedule import amend, timed
-from broker.faults.scheduler import Clear, Conductor, is_short, parse_request
-from broker.faults.syntax import Misspelt, parse_target
+from broker.faults.scheduler import Clear, PlanScheduler, is_short, parse_request
+from broker.faults.syntax import PlanSyntaxError, parse_target
 
 SECOND = 1_000_000
 
 NUMBER = st.integers(0, 9_999_999)
-ROBOT = st.builds(Victim, st.just("robot"), NUMBER)
-RELAY = st.builds(Victim, st.just("relay"), st.one_of(st.none(), NUMBER))
+ROBOT = st.builds(ProcessTarget, st.just("robot"), NUMBER)
+RELAY = st.builds(ProcessTarget, st.just("relay"), st.one_of(st.none(), NUMBER))
 ANYBODY = st.one_of(
     ROBOT,
     RELAY,
-    st.builds(Victim, st.just("rq"), NUMBER),
-    st.builds(Victim, st.sampled_from(["robot", "redis", "supervisor"])),
+    st.builds(ProcessTarget, st.just("rq"), NUMBER),
+    st.builds(ProcessTarget, st.sampled_from(["robot", "redis", "supervisor"])),
 )
 SUPERVISED = ANYBODY.filter(lambda victim: victim.kind != "supervisor")
 TIME_US = st.integers(0, 10**11)
@@ -54,17 +54,17 @@ LINES = st.one_of(
 )
 
 
-def conductor(text: str, for_s: float = 0) -> Conductor:
-    return Conductor(timed(parse_lines(text)), round(for_s * SECOND))
+def scheduler(text: str, for_s: float = 0) -> PlanScheduler:
+    return PlanScheduler(timed(parse_lines(text)), round(for_s * SECOND))
 
 
-def deeds(lead: Conductor, now_s: float) -> list[str]:
+def injections(lead: PlanScheduler, now_s: float) -> list[str]:
     """The texts of what is due, with the turn where there are more; the end of a pause is told as such."""
-    return [told(due) for due in lead.deeds(round(now_s * SECOND))]
+    return [told(due) for due in lead.due_faults(round(now_s * SECOND))]
 
 
 def told(due) -> str:
-    return ("end of " if due.is_end else "") + due.fault.text() + (f" #{due.turn}" if due.turn else "")
+    return ("end of " if due.is_end else "") + due.fault.text() + (f" #{due.occurrence}" if due.occurrence else "")
 
 
 # Grammar.
@@ -79,24 +79,24 @@ def test_what_is_printed_reads_back_as_exactly_that(line: Line) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("kill r3", Line(Kill(Victim("robot", 3)), When(0))),
-        ("kill robot every 500ms", Line(Kill(Victim("robot")), When(0, None, 500_000))),
-        ("kill rq:r003 @2s", Line(Kill(Victim("rq", 3)), When(2 * SECOND))),
-        ("pause relay:1 @9s+5s", Line(Pause(Victim("relay", 1)), When(9 * SECOND, 5 * SECOND))),
-        ("pause r1 @1s+1s every 3s", Line(Pause(Victim("robot", 1)), When(SECOND, SECOND, 3 * SECOND))),
-        ("restart redis", Line(Restart(Victim("redis")), When(0))),
-        ("restart relay @3s every 4s", Line(Restart(Victim("relay")), When(3 * SECOND, None, 4 * SECOND))),
-        ("restart r3 @2s", Line(Restart(Victim("robot", 3)), When(2 * SECOND))),
-        ("restart robot every 1s", Line(Restart(Victim("robot")), When(0, None, SECOND))),
-        ("restart rq:r03", Line(Restart(Victim("rq", 3)), When(0))),
-        ("resume r1 @2s", Line(Resume(Victim("robot", 1)), When(2 * SECOND))),
-        ("resume rq:r01", Line(Resume(Victim("rq", 1)), When(0))),
-        ("resume relay:0", Line(Resume(Victim("relay", 0)), When(0))),
-        ("resume redis", Line(Resume(Victim("redis")), When(0))),
-        ("crash r03/secret_merger @1s", Line(Crash(Victim("robot", 3), "secret_merger"), When(SECOND))),
-        ("contradict r03 @2s", Line(Contradict(Victim("robot", 3)), When(2 * SECOND))),
-        ("amnesia r03", Line(Amnesia(Victim("robot", 3)), When(0))),
-        ("kill supervisor", Line(Kill(Victim("supervisor")), When(0))),
+        ("kill r3", Line(Kill(ProcessTarget("robot", 3)), When(0))),
+        ("kill robot every 500ms", Line(Kill(ProcessTarget("robot")), When(0, None, 500_000))),
+        ("kill rq:r003 @2s", Line(Kill(ProcessTarget("rq", 3)), When(2 * SECOND))),
+        ("pause relay:1 @9s+5s", Line(Pause(ProcessTarget("relay", 1)), When(9 * SECOND, 5 * SECOND))),
+        ("pause r1 @1s+1s every 3s", Line(Pause(ProcessTarget("robot", 1)), When(SECOND, SECOND, 3 * SECOND))),
+        ("restart redis", Line(Restart(ProcessTarget("redis")), When(0))),
+        ("restart relay @3s every 4s", Line(Restart(ProcessTarget("relay")), When(3 * SECOND, None, 4 * SECOND))),
+        ("restart r3 @2s", Line(Restart(ProcessTarget("robot", 3)), When(2 * SECOND))),
+        ("restart robot every 1s", Line(Restart(ProcessTarget("robot")), When(0, None, SECOND))),
+        ("restart rq:r03", Line(Restart(ProcessTarget("rq", 3)), When(0))),
+        ("resume r1 @2s", Line(Resume(ProcessTarget("robot", 1)), When(2 * SECOND))),
+        ("resume rq:r01", Line(Resume(ProcessTarget("rq", 1)), When(0))),
+        ("resume relay:0", Line(Resume(ProcessTarget("relay", 0)), When(0))),
+        ("resume redis", Line(Resume(ProcessTarget("redis")), When(0))),
+        ("crash r03/secret_merger @1s", Line(Crash(ProcessTarget("robot", 3), "secret_merger"), When(SECOND))),
+        ("contradict r03 @2s", Line(Contradict(ProcessTarget("robot", 3)), When(2 * SECOND))),
+        ("amnesia r03", Line(Amnesia(ProcessTarget("robot", 3)), When(0))),
+        ("kill supervisor", Line(Kill(ProcessTarget("supervisor")), When(0))),
     ],
 )
 def test_a_deed_reads_as_what_it_means(text: str, line: Line) -> None:
@@ -136,7 +136,7 @@ def test_a_deed_reads_as_what_it_means(text: str, line: Line) -> None:
 def test_a_complaint_points_at_the_word_and_says_what_is_allowed(
     text: str, word: str, column: int, allowed: str
 ) -> None:
-    with pytest.raises(Misspelt) as caught:
+    with pytest.raises(PlanSyntaxError) as caught:
         parse_line(text)
 
     assert (caught.value.word, caught.value.column) == (word, column)
@@ -144,7 +144,7 @@ def test_a_complaint_points_at_the_word_and_says_what_is_allowed(
 
 
 def test_what_travels_in_an_outbox_is_never_a_deed() -> None:
-    with pytest.raises(Misspelt):
+    with pytest.raises(PlanSyntaxError):
         parse_fault("kill r03")
 
 
@@ -170,25 +170,25 @@ def test_deeds_do_not_count_for_the_length_of_a_plan() -> None:
 
 
 def test_a_deed_is_never_in_force_and_is_handed_out_once() -> None:
-    lead = conductor("loss 0.2; kill r03 @2s")
+    lead = scheduler("loss 0.2; kill r03 @2s")
 
     assert [planned.text for planned in lead.first.faults] == ["loss 0.2"]
-    assert [deeds(lead, now) for now in (0, 1.999999, 2, 2, 3)] == [[], [], ["kill r03"], [], []]
+    assert [injections(lead, now) for now in (0, 1.999999, 2, 2, 3)] == [[], [], ["kill r03"], [], []]
     assert lead.look(3 * SECOND) is None
 
 
 def test_without_a_time_a_deed_is_due_at_go_and_not_before() -> None:
-    lead = conductor("kill r03")
+    lead = scheduler("kill r03")
 
-    assert deeds(lead, -0.000001) == []
-    assert deeds(lead, 0) == ["kill r03"]
-    assert deeds(lead, 1) == []
+    assert injections(lead, -0.000001) == []
+    assert injections(lead, 0) == ["kill r03"]
+    assert injections(lead, 1) == []
 
 
 def test_what_comes_again_does_so_until_for() -> None:
-    lead = conductor("kill robot every 500ms", for_s=2)
+    lead = scheduler("kill robot every 500ms", for_s=2)
 
-    looks = [deeds(lead, tenth / 10) for tenth in range(40)]
+    looks = [injections(lead, tenth / 10) for tenth in range(40)]
 
     assert [(tenth, due) for tenth, due in enumerate(looks) if due] == [
         (0, ["kill robot"]),
@@ -199,91 +199,97 @@ def test_what_comes_again_does_so_until_for() -> None:
 
 
 def test_the_first_time_is_never_left_out() -> None:
-    assert deeds(conductor("kill robot @9s every 1s", for_s=2), 100) == ["kill robot"]
+    assert injections(scheduler("kill robot @9s every 1s", for_s=2), 100) == ["kill robot"]
 
 
 def test_a_late_look_gives_every_turn_in_the_order_of_time() -> None:
-    lead = conductor("kill r00 @1s every 1s; pause r01 @1500ms+1s; restart redis @2s", for_s=4)
+    lead = scheduler("kill r00 @1s every 1s; pause r01 @1500ms+1s; restart redis @2s", for_s=4)
 
-    assert deeds(lead, 9) == [
+    assert injections(lead, 9) == [
         *("kill r00", "pause r01", "kill r00 #1", "restart redis"),
         *("end of pause r01", "kill r00 #2"),
     ]
 
 
 def test_a_pause_ends_when_its_time_is_over() -> None:
-    lead = conductor("pause r01 @1s+2s")
+    lead = scheduler("pause r01 @1s+2s")
 
-    assert [deeds(lead, now) for now in (1, 2, 2.999999, 3, 4)] == [["pause r01"], [], [], ["end of pause r01"], []]
+    assert [injections(lead, now) for now in (1, 2, 2.999999, 3, 4)] == [
+        ["pause r01"],
+        [],
+        [],
+        ["end of pause r01"],
+        [],
+    ]
 
 
 @pytest.mark.parametrize("words", ["heal", "clear pause", "clear #0", "clear pause r01"])
 def test_a_pause_that_is_taken_back_ends_at_once(words: str) -> None:
-    lead = conductor("pause r01 @1s+60s")
-    deeds(lead, 1)
+    lead = scheduler("pause r01 @1s+60s")
+    injections(lead, 1)
 
     lead.answer("1-0", words, 2 * SECOND)
 
-    assert deeds(lead, 2) == ["end of pause r01"]
-    assert deeds(lead, 99) == []
+    assert injections(lead, 2) == ["end of pause r01"]
+    assert injections(lead, 99) == []
     assert lead.is_settled(99 * SECOND)
 
 
 def test_a_dated_heal_ends_a_pause_and_what_would_come_again() -> None:
-    lead = conductor("pause r01 @1s+60s; kill robot every 2s; heal @3s; kill r02 @4s", for_s=60)
+    lead = scheduler("pause r01 @1s+60s; kill robot every 2s; heal @3s; kill r02 @4s", for_s=60)
 
-    assert deeds(lead, 60) == ["kill robot", "pause r01", "kill robot #1", "end of pause r01", "kill r02"]
+    assert injections(lead, 60) == ["kill robot", "pause r01", "kill robot #1", "end of pause r01", "kill r02"]
 
 
 def test_a_request_is_due_at_once_even_at_the_moment_of_a_look() -> None:
-    lead = conductor("")
-    deeds(lead, 5)
+    lead = scheduler("")
+    injections(lead, 5)
 
     change = lead.answer("1-0", "set kill r03; crash r04/inbox_reader @1s", 5 * SECOND)
 
     assert change.faults == ()
-    assert deeds(lead, 5.000001) == ["kill r03"]
-    assert deeds(lead, 6) == ["crash r04/inbox_reader"]
+    assert injections(lead, 5.000001) == ["kill r03"]
+    assert injections(lead, 6) == ["crash r04/inbox_reader"]
 
 
 def test_a_request_before_go_waits_for_go() -> None:
-    lead = conductor("")
+    lead = scheduler("")
 
     lead.answer("1-0", "set kill r03", -1)
 
-    assert deeds(lead, 0) == ["kill r03"]
+    assert injections(lead, 0) == ["kill r03"]
 
 
 def test_a_change_of_the_plan_neither_repeats_nor_loses_a_deed() -> None:
-    lead = conductor("kill r00 @1s; kill r01 @2s; kill robot @1s every 2s; pause r02 @1s+4s", for_s=7)
-    assert deeds(lead, 1) == ["kill r00", "kill robot", "pause r02"]
+    lead = scheduler("kill r00 @1s; kill r01 @2s; kill robot @1s every 2s; pause r02 @1s+4s", for_s=7)
+    assert injections(lead, 1) == ["kill r00", "kill robot", "pause r02"]
 
     lead.answer("1-0", "set loss 0.5", 2 * SECOND)  # at the very time of a deed that was not handed out yet
 
-    assert deeds(lead, 2) == ["kill r01"]
-    assert deeds(lead, 6) == ["kill robot #1", "end of pause r02", "kill robot #2"]
+    assert injections(lead, 2) == ["kill r01"]
+    assert injections(lead, 6) == ["kill robot #1", "end of pause r02", "kill robot #2"]
 
 
 def test_it_is_settled_when_the_last_deed_is_handed_out_even_if_that_is_a_pause() -> None:
-    lead = conductor("kill robot every 500ms; pause r01 @2s+3s", for_s=2)
+    lead = scheduler("kill robot every 500ms; pause r01 @2s+3s", for_s=2)
 
     assert not lead.is_settled(1_999_999)
     assert not lead.is_settled(2 * SECOND), "it is due, and nobody has asked"
-    deeds(lead, 2)
+    injections(lead, 2)
     assert lead.is_settled(2 * SECOND), "whether a pause is over, who plays it knows: somebody may have ended it"
     # but an end that has come due is still to be handed out
     assert not lead.is_settled(5 * SECOND)
-    deeds(lead, 5)
+    injections(lead, 5)
     assert lead.is_settled(5 * SECOND)
 
 
 def test_the_next_time_that_anything_is_due_is_foretold() -> None:
-    lead = conductor("loss 0.5 @3s; kill robot every 2s; pause r01 @1s+500ms", for_s=5)
+    lead = scheduler("loss 0.5 @3s; kill robot every 2s; pause r01 @1s+500ms", for_s=5)
 
     found, now_us = [], -1
     while (next_us := lead.next_due_us(now_us)) is not None:
         now_us = next_us
-        lead.deeds(now_us)
+        lead.due_faults(now_us)
         found.append(now_us / SECOND)
 
     assert found == [0, 1, 1.5, 2, 3, 4]
@@ -303,30 +309,30 @@ def test_however_one_looks_the_same_deeds_are_handed_out_in_the_same_order(plan,
         return f"{name} robot @{start}ms{end}" + (f" every {step + 10}ms" if "every" in kind else "")
 
     text = "; ".join(line(*each) for each in plan)
-    at_once, in_steps = conductor(text, for_ms / 1000), conductor(text, for_ms / 1000)
+    at_once, in_steps = scheduler(text, for_ms / 1000), scheduler(text, for_ms / 1000)
 
-    stepwise = [due for now_ms in [*sorted(looks), 999] for due in in_steps.deeds(now_ms * 1000)]
+    stepwise = [due for now_ms in [*sorted(looks), 999] for due in in_steps.due_faults(now_ms * 1000)]
 
-    assert stepwise == at_once.deeds(999_000)
-    begun = [(due.instance, due.turn) for due in stepwise if isinstance(due.fault, Pause) and not due.is_end]
-    ended = [(due.instance, due.turn) for due in stepwise if due.is_end]
+    assert stepwise == at_once.due_faults(999_000)
+    begun = [(due.instance, due.occurrence) for due in stepwise if isinstance(due.fault, Pause) and not due.is_end]
+    ended = [(due.instance, due.occurrence) for due in stepwise if due.is_end]
     assert sorted(begun) == sorted(ended)
 
 
 def test_every_fault_of_processes_has_a_name_that_the_grammar_knows() -> None:
     for kind in ProcessFault.__args__:
-        with pytest.raises(Misspelt) as caught:
+        with pytest.raises(PlanSyntaxError) as caught:
             parse_line(f"{kind.name} !")
         assert "partition" not in caught.value.allowed
 
 
 def test_a_deed_that_is_asked_for_between_two_looks_is_done_at_the_next_one() -> None:
     # Given a conductor that has just looked
-    lead = Conductor([], 60 * SECOND)
-    assert lead.deeds(2 * SECOND) == []
+    lead = PlanScheduler([], 60 * SECOND)
+    assert lead.due_faults(2 * SECOND) == []
 
     # When somebody asks a moment later
     lead.answer("1-0", "set kill r03", 2 * SECOND + 7)
 
     # Then the deed is due at the next look
-    assert [due.fault.text() for due in lead.deeds(2 * SECOND + 30_000)] == ["kill r03"]
+    assert [due.fault.text() for due in lead.due_faults(2 * SECOND + 30_000)] == ["kill r03"]

@@ -8,7 +8,7 @@ from broker.control_entries import PlanChange, Planned, encode_control
 from broker.envelope import MAX_FRAME
 from broker.faults.grammar import lines_of, parse_lines
 from broker.faults.schedule import TRIAL_US, Schedule, Timed, amend, timed
-from broker.faults.scheduler import Conductor
+from broker.faults.scheduler import PlanScheduler
 
 SECOND = 1_000_000
 
@@ -17,8 +17,8 @@ def schedule(text: str, for_s: float = 0) -> Schedule:
     return Schedule(timed(parse_lines(text)), round(for_s * SECOND))
 
 
-def conductor(text: str = "", for_s: float = 0) -> Conductor:
-    return Conductor(timed(parse_lines(text)), round(for_s * SECOND))
+def scheduler(text: str = "", for_s: float = 0) -> PlanScheduler:
+    return PlanScheduler(timed(parse_lines(text)), round(for_s * SECOND))
 
 
 def at(plan: Schedule, seconds: float) -> list[str]:
@@ -175,14 +175,14 @@ def test_changing_one_fault_of_a_preset_leaves_the_dice_of_the_others() -> None:
 
 
 def test_the_deal_carries_what_has_no_time() -> None:
-    lead = conductor("loss 0.2; delay 5ms @0s; corrupt 0.1 @5s; reorder 1")
+    lead = scheduler("loss 0.2; delay 5ms @0s; corrupt 0.1 @5s; reorder 1")
 
     assert lead.first == PlanChange((Planned(0, "loss 0.2"), Planned(3, "reorder 1")))
     assert lead.look(-1) is None
 
 
 def test_each_change_is_given_once() -> None:
-    lead = conductor("loss 0.2; partition r00|r01 @1s+2s")
+    lead = scheduler("loss 0.2; partition r00|r01 @1s+2s")
 
     assert lead.look(0) is None
     assert lead.look(SECOND - 1) is None
@@ -194,38 +194,38 @@ def test_each_change_is_given_once() -> None:
 
 
 def test_a_late_look_gives_only_what_is_in_force_by_then() -> None:
-    lead = conductor("loss 0.2 @1s+1s; delay 5ms @2s+1s; corrupt 1 @3s+1s")
+    lead = scheduler("loss 0.2 @1s+1s; delay 5ms @2s+1s; corrupt 1 @3s+1s")
 
     late = lead.look(round(3.5 * SECOND))
 
     assert late == PlanChange((Planned(2, "corrupt 1"),))
-    assert conductor("loss 0.2 @1s+1s").look(10 * SECOND) is None, "it came and went"
+    assert scheduler("loss 0.2 @1s+1s").look(10 * SECOND) is None, "it came and went"
 
 
 def test_it_is_settled_from_the_last_dated_end_on() -> None:
-    lead = conductor("loss 0.2 @1s+2s")
+    lead = scheduler("loss 0.2 @1s+2s")
 
     assert [lead.is_settled(second * SECOND) for second in (0, 2, 3)] == [False, False, True]
     lead.answer("1-0", "set corrupt 1 @5s+1s", 3 * SECOND)
     assert [lead.is_settled(second * SECOND) for second in (3, 8, 9)] == [False, False, True]
-    assert conductor("loss 0.2").is_settled(0)
+    assert scheduler("loss 0.2").is_settled(0)
 
 
 def test_a_request_bears_its_id_and_its_words() -> None:
-    change = conductor("loss 0.2").answer("17-0", "set loss 0.5", 9 * SECOND)
+    change = scheduler("loss 0.2").answer("17-0", "set loss 0.5", 9 * SECOND)
 
     assert change == PlanChange((Planned(1, "loss 0.5"),), "17-0", "set loss 0.5")
 
 
 def test_what_was_asked_for_is_not_given_again_by_a_look() -> None:
-    lead = conductor("loss 0.2")
+    lead = scheduler("loss 0.2")
     lead.answer("1-0", "set delay 5ms", SECOND)
 
     assert lead.look(SECOND) is None
 
 
 def test_times_of_a_request_count_from_the_request() -> None:
-    lead = conductor(for_s=60)
+    lead = scheduler(for_s=60)
     now = 10 * SECOND
 
     assert lead.answer("1-0", "set partition r00|r01 @1s+2s every 5s", now).faults == ()
@@ -236,14 +236,14 @@ def test_times_of_a_request_count_from_the_request() -> None:
 
 
 def test_a_request_also_gives_what_is_due_by_its_time() -> None:
-    lead = conductor("loss 0.2 @1s")
+    lead = scheduler("loss 0.2 @1s")
 
     assert texts(lead.answer("1-0", "set delay 5ms", 2 * SECOND).faults) == ["loss 0.2", "delay 5ms"]
     assert lead.look(2 * SECOND) is None
 
 
 def test_no_instance_number_is_ever_given_twice() -> None:
-    lead = conductor("loss 0.2; heal @4s")
+    lead = scheduler("loss 0.2; heal @4s")
     seen = {planned.instance for planned in lead.first.faults}
 
     for number, words in enumerate(
@@ -255,12 +255,12 @@ def test_no_instance_number_is_ever_given_twice() -> None:
             assert fault.instance not in seen
             seen.add(fault.instance)
 
-    lead = Conductor([Timed(7, parse_lines("loss 0.2")[0])], 0)
+    lead = PlanScheduler([Timed(7, parse_lines("loss 0.2")[0])], 0)
     assert lead.answer("1-0", "set delay 5ms", 0).faults[1] == Planned(8, "delay 5ms")
 
 
 def test_a_fault_that_stays_keeps_its_instance() -> None:
-    lead = conductor("loss 0.2; delay 5ms; reorder 0.1")
+    lead = scheduler("loss 0.2; delay 5ms; reorder 0.1")
 
     change = lead.answer("1-0", "set loss 0.9", SECOND)
 
@@ -280,16 +280,16 @@ def test_a_fault_that_stays_keeps_its_instance() -> None:
     ],
 )
 def test_clearing_takes_out_a_name_a_fault_or_an_instance(what: str, left: list[str]) -> None:
-    lead = conductor("loss 0.2; loss 0.5 r03; delay 5ms; delay 9ms r03")
+    lead = scheduler("loss 0.2; loss 0.5 r03; delay 5ms; delay 9ms r03")
 
     change = lead.answer("1-0", f"clear {what}", SECOND)
 
     assert texts(change.faults) == left
-    assert change.words == f"clear {what}"
+    assert change.request == f"clear {what}"
 
 
 def test_what_is_cleared_never_comes() -> None:
-    lead = conductor("loss 0.2 @5s; delay 5ms @1s+1s every 2s; heal @30s", for_s=60)
+    lead = scheduler("loss 0.2 @5s; delay 5ms @1s+1s every 2s; heal @30s", for_s=60)
     lead.answer("1-0", "clear loss", 0)
     lead.answer("2-0", "clear delay", round(1.5 * SECOND))
     lead.answer("3-0", "clear heal", 2 * SECOND)
@@ -299,7 +299,7 @@ def test_what_is_cleared_never_comes() -> None:
 
 
 def test_healing_by_hand_ends_what_has_begun_and_leaves_what_will() -> None:
-    lead = conductor("loss 0.2; corrupt 1 @1s+1s every 3s; delay 5ms @5s", for_s=60)
+    lead = scheduler("loss 0.2; corrupt 1 @1s+1s every 3s; delay 5ms @5s", for_s=60)
 
     assert lead.answer("1-0", "heal", 2 * SECOND).faults == ()
     assert texts(lead.look(60 * SECOND).faults) == ["delay 5ms"]
@@ -307,7 +307,7 @@ def test_healing_by_hand_ends_what_has_begun_and_leaves_what_will() -> None:
 
 def test_what_is_set_after_a_healing_stays() -> None:
     # Given a heal of the plan that is past
-    lead = conductor("loss 0.2; heal @1s; delay 5ms @1h")
+    lead = scheduler("loss 0.2; heal @1s; delay 5ms @1h")
 
     # When a fault is set for good, and another in the very microsecond of a healing by hand
     assert texts(lead.answer("1-0", "set loss 0.5", 2 * SECOND).faults) == ["loss 0.5"]
@@ -321,7 +321,7 @@ def test_what_is_set_after_a_healing_stays() -> None:
 
 
 def test_a_request_that_changes_nothing_is_answered_all_the_same() -> None:
-    lead = conductor("loss 0.2")
+    lead = scheduler("loss 0.2")
 
     assert lead.answer("1-0", "clear delay", SECOND) == PlanChange(lead.first.faults, "1-0", "clear delay")
 
@@ -329,13 +329,13 @@ def test_a_request_that_changes_nothing_is_answered_all_the_same() -> None:
 @pytest.mark.parametrize("words", ["", "sett loss 0.2", "set", "set loss 2", "clear", "clear los", "heal r03"])
 def test_what_is_no_request_is_refused_and_changes_nothing(words: str) -> None:
     # Given a plan with something to come
-    lead = conductor("loss 0.2; delay 5ms @5s")
+    lead = scheduler("loss 0.2; delay 5ms @5s")
 
     # When nonsense is asked for
     change = lead.answer("1-0", words, SECOND)
 
     # Then the answer bears the plan as it is, and why
-    assert (change.faults, change.request, change.words) == (lead.first.faults, "1-0", words)
+    assert (change.faults, change.request_id, change.request) == (lead.first.faults, "1-0", words)
     assert change.refusal.startswith(f"in {words!r}")
     assert "allowed is" in change.refusal
     assert "\n" not in change.refusal
@@ -344,7 +344,7 @@ def test_what_is_no_request_is_refused_and_changes_nothing(words: str) -> None:
 
 
 def test_a_plan_grows_only_so_long_and_what_is_over_does_not_count() -> None:
-    lead = conductor()
+    lead = scheduler()
     for number in range(4):
         lead.answer("1-0", "set " + "loss 0.1 r03;" * 64, number)
     assert "256 lines and 32768 characters in all" in lead.answer("1-0", "set loss 0.2 r04", SECOND).refusal
@@ -357,7 +357,7 @@ def test_a_plan_grows_only_so_long_and_what_is_over_does_not_count() -> None:
 
 def test_the_longest_plan_with_the_longest_request_is_a_frame_that_relays_take() -> None:
     # Given a plan of lines as long as can be, that takes no other one
-    lead, sides = conductor(), ",".join(f"r{number}" for number in range(9_000_000, 9_001_000, 3))
+    lead, sides = scheduler(), ",".join(f"r{number}" for number in range(9_000_000, 9_001_000, 3))
     words = f"set loss 0.1 {sides};" + "\u3000" * 1000
     taken = [lead.answer("1700000000000-0", words, number) for number in range(32_768 // len(sides))]
     refused = lead.answer("1700000000000-0", words, SECOND)
@@ -371,7 +371,7 @@ def test_the_longest_plan_with_the_longest_request_is_a_frame_that_relays_take()
 
 def test_what_is_refused_uses_up_no_instance_number() -> None:
     # Given a plan that takes no more lines
-    lead = conductor("loss 0.1 r03;" * 256)
+    lead = scheduler("loss 0.1 r03;" * 256)
     assert lead.answer("1-0", "set loss 0.2 r04", 0).refusal
 
     # When there is room again, then the next fault bears the next number
@@ -385,13 +385,13 @@ def test_a_fault_that_is_too_long_for_relays_when_written_out_is_refused() -> No
     words = f"set loss .1 r1,r3,r5,r7,r9>r0,r2,r4,r6,r8{sides}"
     assert len(words) == 4091
 
-    change = conductor().answer("1-0", words, 0)
+    change = scheduler().answer("1-0", words, 0)
 
     assert (change.faults, "4096 characters, written out" in change.refusal) == ((), True)
 
 
 def test_what_remains_of_a_plan_is_in_force_or_to_come() -> None:
-    lead = conductor("loss 0.2; delay 5ms @1s+1s; corrupt 1 @5s; heal @9s")
+    lead = scheduler("loss 0.2; delay 5ms @1s+1s; corrupt 1 @5s; heal @9s")
 
     assert [planned.instance for planned in lead.remaining(2 * SECOND)] == [3, 0, 2]
     lead.answer("1-0", "heal", 3 * SECOND)

@@ -107,10 +107,10 @@ def test_what_an_inbox_lost_is_counted_exactly(make_lab: MakeLab) -> None:
         # Then it knows how many it never got,
         assert reader.inbox.lost == (250 + 50 - 100) + (333 + 50 - 100)
         # and a later life begins a new account
-        heir = lab.life("r00", "second")
-        assert await receive_all(heir) == []
-        await exchange_letters(lab, heir, 300)
-        assert heir.inbox.lost == 0
+        successor = lab.life("r00", "second")
+        assert await receive_all(successor) == []
+        await exchange_letters(lab, successor, 300)
+        assert successor.inbox.lost == 0
 
     lab.tell(story)
 
@@ -149,8 +149,8 @@ def test_an_overflow_takes_the_content_of_what_was_handed_out_before(make_lab: M
         for _ in range(101):
             lab.deliver("r00", b"more")
         # Then the next life gets it without content, and it does not count as never read
-        heir = lab.life("r00", "second")
-        assert (await receive_all(heir))[0] == Delivery(received.entry, 0, None)
-        assert heir.inbox.lost == 1
+        successor = lab.life("r00", "second")
+        assert (await receive_all(successor))[0] == Delivery(received.entry, 0, None)
+        assert successor.inbox.lost == 1
 
     lab.tell(story)

@@ -21,7 +21,7 @@ def test_the_register_is_written_once(make_lab: MakeLab) -> None:
         assert await one.write(b"the secret") in {"aof", "replica", "memory"}
         assert await two.write(b"another") is None
         # Then the first one's secret stands, and both attempts are recorded with their times
-        evidence = lab.desk.collect()
+        evidence = lab.run_control.collect()
         assert evidence.register is not None
         assert (evidence.register.robot, evidence.register.incarnation) == ("r00", 1)
         assert (evidence.register.nonce, evidence.register.secret) == ("one", b"the secret")
@@ -48,7 +48,7 @@ def test_of_twenty_concurrent_writers_one_is_accepted(make_lab: MakeLab) -> None
         outcomes = await asyncio.gather(*(register.write(b"the secret") for register in registers))
         # Then one is accepted, and every attempt is recorded
         assert sum(outcome is not None for outcome in outcomes) == 1
-        evidence = lab.desk.collect()
+        evidence = lab.run_control.collect()
         attempts = [row for rows in evidence.births.values() for row in rows or () if row.what == "attempt"]
         assert len(attempts) == 20
         assert evidence.register is not None
@@ -62,13 +62,13 @@ def test_a_zombie_cannot_write(make_lab: MakeLab) -> None:
 
     async def story() -> None:
         # Given a life and its successor
-        zombie, heir = lab.life("r00", "zombie").register, lab.life("r00", "heir").register
+        zombie, successor = lab.life("r00", "zombie").register, lab.life("r00", "heir").register
         await zombie.announce_birth(1)
-        await heir.announce_birth(2)
+        await successor.announce_birth(2)
         # When the zombie writes, then it is fenced; and the register is still free for its successor
         with pytest.raises(Fenced):
             await zombie.write(b"stale secret")
-        assert await heir.write(b"the secret") is not None
+        assert await successor.write(b"the secret") is not None
 
     lab.tell(story)
 
@@ -92,7 +92,7 @@ def test_a_birth_may_be_announced_again_by_the_same_life(make_lab: MakeLab) -> N
         register = lab.life("r00", "one").register
         await register.announce_birth(1)
         await register.announce_birth(1)
-        assert len(lab.desk.collect().births["r00"] or []) == 1
+        assert len(lab.run_control.collect().births["r00"] or []) == 1
 
     lab.tell(story)
 
@@ -107,7 +107,7 @@ def test_a_lost_register_is_never_made_anew(make_lab: MakeLab) -> None:
         for _ in range(2):
             with pytest.raises(RegisterLost):
                 await register.write(b"the secret")
-        evidence = lab.desk.collect()
+        evidence = lab.run_control.collect()
         assert (evidence.register_exists, evidence.register) == (False, None)
 
     lab.tell(story)

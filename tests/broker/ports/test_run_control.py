@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.ports.robot import Death, Deed, JournalRow, Sending
+from broker.ports.robot import Death, Injection, JournalRow, SendResult
 from broker.relay.core import parse_id
 from telemetry.events import RobotStarted, Stamped
 from telemetry.stream.feed import EventFeed
@@ -20,8 +20,8 @@ def test_orders_come_in_order_to_late_readers_too(make_lab: MakeLab) -> None:
         assert (dealt.order, dealt.content) == ("dealt", b"terms")
         assert await early.read(0) == []
         # When orders are given
-        lab.desk.order("go")
-        lab.desk.order("stop", b"complete")
+        lab.run_control.order("go")
+        lab.run_control.order("stop", b"complete")
         # Then it gets them once, and a late reader gets all of them
         late = await lab.life("r00", "late").orders.read(WAIT_US)
         assert [(order.order, order.content) for order in late] == [
@@ -30,7 +30,7 @@ def test_orders_come_in_order_to_late_readers_too(make_lab: MakeLab) -> None:
             ("stop", b"complete"),
         ]
         assert await early.read(WAIT_US) == late[1:]
-        assert lab.desk.collect().orders == late
+        assert lab.run_control.collect().orders == late
 
     lab.tell(story)
 
@@ -40,22 +40,22 @@ def test_a_robot_that_joins_has_all_that_a_dealt_one_has_and_is_told_to_everybod
 
     async def story() -> None:
         # Given a run of two robots, and its desk's orders so far
-        assert [order.order for order in lab.desk.orders()] == ["dealt"]
+        assert [order.order for order in lab.run_control.orders()] == ["dealt"]
         # When a third one joins, and is let in once more
         for _ in range(2):
-            lab.desk.admit("r02", [b"joined"])
+            lab.run_control.admit("r02", [b"joined"])
         # Then the desk hears of it once, and a life of it can be born, send and receive
-        assert [(order.order, order.content) for order in lab.desk.orders()] == [("joined", b"r02")]
-        assert lab.desk.orders() == []
+        assert [(order.order, order.content) for order in lab.run_control.orders()] == [("joined", b"r02")]
+        assert lab.run_control.orders() == []
         life = lab.life("r02", "first")
         assert await life.journal.replay() == [JournalRow(0, 1, b"joined")]
         await life.journal.append(1, [b"born"])
         await life.register.announce_birth(1)
-        assert await life.outbox.send(b"frame") is Sending.SENT
+        assert await life.outbox.send(b"frame") is SendResult.SENT
         lab.deliver("r02", b"copy")
         assert [delivery.frame for delivery in await life.inbox.receive(10, WAIT_US)] == [b"copy"]
         # and the evidence tells of all three
-        evidence = lab.desk.collect()
+        evidence = lab.run_control.collect()
         assert list(evidence.journals) == list(evidence.births) == ["r00", "r01", "r02"]
         assert evidence.inboxes["r02"].added == 1
 
@@ -68,16 +68,16 @@ def test_deeds_and_deaths_stand_in_one_order_for_everybody(make_lab: MakeLab) ->
     async def story() -> None:
         # Given a run in which nothing befell the fleet yet
         parent, worker, life = lab.fleet_log(), lab.fleet_log(), lab.life("r00", "first")
-        assert await life.fleet.rows() == parent.rows() == lab.desk.collect().fleet == []
+        assert await life.fleet.rows() == parent.rows() == lab.run_control.collect().fleet == []
         # When two tell of a deed and of deaths
-        parent.deed("kill robot", "r00")
+        parent.injection("kill", "robot", "r00")
         worker.death("r00", "r00", 1, "signal", -9)
         parent.death("relay:1", "", 0, "exit", 3)
         # Then a life, both of them and the evidence have the same rows, dated in that order
         rows = await life.fleet.rows()
-        deed, death, other = rows
-        assert rows == parent.rows() == worker.rows() == lab.desk.collect().fleet
-        assert deed == Deed(deed.entry, "kill robot", "r00")
+        injection, death, other = rows
+        assert rows == parent.rows() == worker.rows() == lab.run_control.collect().fleet
+        assert injection == Injection(injection.entry, "kill", "robot", "r00")
         assert death == Death(death.entry, "r00", "r00", 1, "signal", -9)
         assert other == Death(other.entry, "relay:1", "", 0, "exit", 3)
         dates = [parse_id(row.entry) for row in rows]
@@ -150,7 +150,7 @@ def test_a_fresh_deal_is_all_the_evidence_there_is(make_lab: MakeLab) -> None:
     lab = make_lab("r00", "r01")
 
     async def story() -> None:
-        evidence = lab.desk.collect()
+        evidence = lab.run_control.collect()
         assert evidence.journals["r01"] == [JournalRow(0, 1, b"header"), JournalRow(0, 2, b"part of r01")]
         assert evidence.births == {"r00": [], "r01": []}
         assert (evidence.register_exists, evidence.register) == (True, None)

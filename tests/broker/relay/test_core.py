@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from broker.control_entries import Birth, PlanChange, Planned
 from broker.envelope import Garbage, damaged, decode
 from broker.faults.fate import Plan
-from broker.relay.core import Fate, OutboxEntry, PlanMet, Relay, count_fates, plan_changed
+from broker.relay.core import Fate, OutboxEntry, PlanApplied, Relay, count_fates, plan_changed
 from broker.relay.state import HELD_LIMIT, LONGEST_WAIT_US, PAIRS_LIMIT, READY_LIMIT, Throttles
 from telemetry.events import FatesDecided, PlanChanged
 from tests.broker.relay.entries import GARBAGE, NOTHING, RUN, control, decided, entry, frame, plan, relay_under
@@ -72,20 +72,20 @@ def test_what_a_partition_holds_has_no_fate_and_is_not_acked_until_it_comes_free
     relay.offer(entry(1000, 1))
     relay.offer(entry(1001, 1, receiver="r02"))
     assert decided(relay) == {"1001-0": ("delivered", (5_000,))}
-    assert (relay.in_hand, relay.detained, relay.held) == (2, 1, 1)
+    assert (relay.unacknowledged, relay.held_messages, relay.held) == (2, 1, 1)
     # When it is offered again, nothing changes
     relay.offer(entry(1000, 1))
-    assert relay.detained == 1
+    assert relay.held_messages == 1
     # When a plan comes that still holds it, nothing changes either
     relay.offer(control(1400, plan("partition hold r01")))
     relay.offer(control(1500, plan("partition hold r00>r01")))
-    assert relay.detained == 1
+    assert relay.held_messages == 1
     assert decided(relay) == {}
     # When the first comes under which nothing does, it goes out as if sent then
     relay.offer(control(1700, plan("loss 1")))
     relay.offer(control(1800, NOTHING))
     assert decided(relay) == {"1000-0": ("delivered", (705_000,))}
-    assert relay.detained == 0
+    assert relay.held_messages == 0
     [_, copy] = relay.due(1_705_000)
     assert (copy.entry, copy.due_us) == ("1000-0", 1_705_000)
 
@@ -143,7 +143,7 @@ def test_a_plan_learnt_late_frees_nothing_that_stands_after_it() -> None:
     relay.remember("2000-0", NOTHING)
 
     assert decided(relay) == {"1000-0": ("delivered", (1_000_000,))}
-    assert (relay.detained, relay.in_hand) == (1, 2)
+    assert (relay.held_messages, relay.unacknowledged) == (1, 2)
 
 
 def test_a_heal_that_never_comes_leaves_the_entry_pending() -> None:
@@ -156,7 +156,7 @@ def test_a_heal_that_never_comes_leaves_the_entry_pending() -> None:
     relay.confirm(*(fate.entry for fate in relay.fates()))
 
     assert relay.may_ack() == ["1001-0"]
-    assert relay.in_hand == relay.detained == 1
+    assert relay.unacknowledged == relay.held_messages == 1
 
 
 # Throttles.
@@ -243,7 +243,7 @@ def test_a_plan_change_is_told_with_what_it_ends_once() -> None:
     relay.offer(control(2, request))
     # Then the other is told, with the old one
     [met] = relay.changes()
-    assert met == PlanMet(plan("loss 0.5"), request)
+    assert met == PlanApplied(plan("loss 0.5"), request)
     assert plan_changed(3, met) == PlanChanged(3, ("loss 0.5",), ("delay 5ms",), "set delay 5ms")
     assert relay.changes() == []
 
@@ -367,13 +367,13 @@ def test_a_plan_that_comes_again_and_again_is_read_once() -> None:
     before = plans_in_memory()
     for number in range(1, 1001):
         change = plan("delay 1ms") if number % 2 else NOTHING
-        relay.remember(f"{number}-0", PlanChange(change.faults, request=f"{number}-0", words="set delay 1ms"))
+        relay.remember(f"{number}-0", PlanChange(change.faults, request_id=f"{number}-0", request="set delay 1ms"))
 
     assert plans_in_memory() - before == 1
     # Then each is told as what it is
     relay.offer(control(2000, NOTHING))
     [met] = relay.changes()
-    assert (met.old.request, met.change) == ("1000-0", NOTHING)
+    assert (met.old.request_id, met.change) == ("1000-0", NOTHING)
 
 
 def test_a_hundred_thousand_held_copies_stay_bounded_and_end_the_reading_until_they_are_due() -> None:
@@ -420,5 +420,5 @@ def test_what_partitions_hold_does_not_end_the_reading() -> None:
     for number in range(4000):
         relay.offer(OutboxEntry(f"1000-{number}", big))
 
-    assert relay.detained == 4000
+    assert relay.held_messages == 4000
     assert not relay.is_full

@@ -11,9 +11,9 @@ import pytest
 
 from broker.control_entries import Birth, PlanChange, Planned, encode_control
 from broker.memory.relay import MemoryRelay
-from broker.memory.run_control import MemoryDesk
+from broker.memory.run_control import MemoryRunControl
 from broker.memory.server import MemoryServer
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
 from broker.relay.core import Copy, Fate, parse_id
 from broker.relay.state import LONGEST_WAIT_US
 from telemetry.events import AnyEvent, RelayCongested
@@ -90,7 +90,7 @@ class Lab(MemoryServer):
         self.known: dict[str, Fate] = {}
         self.rows_read = 0
         self.events: list[AnyEvent] = []
-        MemoryDesk(self).deal(Dealing(RUN, 1, plan(*faults), {}, b""))
+        MemoryRunControl(self).deal(RunSpec(RUN, 1, plan(*faults), {}, b""))
         self.relay: MemoryRelay | None = None
 
     def put(self, shard: int, frame: bytes | None, control: bytes | None, trace: bytes | None = None) -> None:
@@ -98,13 +98,13 @@ class Lab(MemoryServer):
         self.sent.add(self.outboxes[shard].fresh[-1].id)
 
     def deliver(self, copy: Copy) -> None:
-        self.passing("putting out")
+        self.failpoint("putting out")
         self.early += copy.due_us > self.time.now_us
         self.copies[copy.entry, copy.number] += 1
         self.frames.setdefault((copy.entry, copy.number), set()).add(copy.frame)
         super().deliver(copy)
 
-    def passing(self, point: str) -> None:
+    def failpoint(self, point: str) -> None:
         if self.mortal(point):
             self.deaths[point] += 1
             raise Death(point)
@@ -113,7 +113,7 @@ class Lab(MemoryServer):
         """Let the relay (a new one after a death) take a step. False: it died."""
         try:
             if self.relay is None:
-                self.relay = MemoryRelay(self, RUN, 0, 7, self.events.append, self.passing)
+                self.relay = MemoryRelay(self, RUN, 0, 7, self.events.append, self.failpoint)
             step(self.relay)
         except Death:
             self.relay = None

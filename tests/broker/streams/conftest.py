@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from broker.streams.embedded import EmbeddedServer
-from tests.broker.streams.relay_lab import Relays, Shard
+from tests.broker.streams.relay_lab import RelayGroup, Shard
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.port_labs import run_numbers
 
@@ -22,8 +22,8 @@ def proxy(server: EmbeddedServer) -> Iterator[CuttingProxy]:
 
 
 @pytest.fixture
-def relays(tmp_path: Path) -> Iterator[Relays]:
-    processes = Relays(tmp_path)
+def relays(tmp_path: Path) -> Iterator[RelayGroup]:
+    processes = RelayGroup(tmp_path)
     yield processes
     processes.end()
 

@@ -19,13 +19,13 @@ from redis.exceptions import ResponseError
 from broker.control_entries import Control, PlanChange, Planned, encode_control
 from broker.envelope import Envelope, decode, encode
 from broker.parent_death import die_with_parent
-from broker.ports.run import Dealing, Evidence
+from broker.ports.run import Evidence, RunSpec
 from broker.relay.core import Fate
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
-from broker.streams.relay.driver import RelayProcess
+from broker.streams.relay.driver import RelayDriver
 from broker.streams.relay.wire import GROUP
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from telemetry.events import AnyEvent
 
 SEED = 7
@@ -46,8 +46,8 @@ class Shard:
         self.keys = Keys(self.run)
         self.plan = planned(*faults)
         self.client = connect(url)
-        self.desk = StreamDesk(self.client, self.run)
-        self.desk.deal(Dealing(self.run, shards, self.plan, {robot: [b"header"] for robot in ROBOTS}, b""))
+        self.run_control = StreamRunControl(self.client, self.run)
+        self.run_control.deal(RunSpec(self.run, shards, self.plan, {robot: [b"header"] for robot in ROBOTS}, b""))
         self.events: list[AnyEvent] = []
         self.sent = 0
 
@@ -57,13 +57,13 @@ class Shard:
         with self.client.pipeline(transaction=False) as pipe:
             for sequence in range(1, envelopes + 1):
                 frame = encode(Envelope(self.run, sender, incarnation, receiver, sequence, b"exchange", "summary", b""))
-                pipe.xadd(self.keys.outbox(shard), {"e": frame})
+                pipe.xadd(self.keys.outbox(shard), {"envelope": frame})
             pipe.execute()
         self.sent += envelopes
 
     def control(self, control: Control) -> str:
         """Put a control entry into the outbox; its id."""
-        return str(self.client.xadd(self.keys.outbox(0), {"x": encode_control(control)}).decode())
+        return str(self.client.xadd(self.keys.outbox(0), {"control": encode_control(control)}).decode())
 
     def relay(
         self,
@@ -71,14 +71,14 @@ class Shard:
         shards: tuple[int, ...] = (0,),
         emit: Callable[[AnyEvent], None] | None = None,
         **rest: Any,
-    ) -> RelayProcess:
+    ) -> RelayDriver:
         rest = {"holder": "parent"} | rest
-        return RelayProcess(url or self.url, self.run, shards, SEED, emit or self.events.append, **rest)
+        return RelayDriver(url or self.url, self.run, shards, SEED, emit or self.events.append, **rest)
 
     def drain(self) -> Evidence:
         """Let a relay do what is there, and collect."""
         self.relay().run(lambda: True)
-        return self.desk.collect()
+        return self.run_control.collect()
 
     @contextmanager
     def relaying(self, url: str | None = None) -> Iterator[None]:
@@ -107,14 +107,14 @@ class Shard:
         copies: Copies = Counter()
         for robot in ROBOTS:
             for _, fields in self.client.xrange(self.keys.inbox(robot)):
-                envelope = decode(fields[b"e"])
+                envelope = decode(fields[b"envelope"])
                 assert isinstance(envelope, Envelope)
                 assert envelope.receiver == robot
-                copies[envelope.sender, envelope.incarnation, envelope.sequence, int(fields[b"c"])] += 1
+                copies[envelope.sender, envelope.incarnation, envelope.sequence, int(fields[b"copy"])] += 1
         return copies
 
 
-class Relays:
+class RelayGroup:
     """Relays in processes of their own, killed at the end of a test. What they tell goes into files."""
 
     def __init__(self, folder: Path) -> None:
@@ -130,7 +130,7 @@ class Relays:
                 die_with_parent(parent)
                 with (self._folder / str(os.getpid())).open("wb", buffering=0) as told:
                     emit = partial(self._tell, told)
-                    shard.relay(emit=emit, passing=deadly(dies_at), **rest).run(lambda: False)
+                    shard.relay(emit=emit, failpoint=deadly(dies_at), **rest).run(lambda: False)
             finally:
                 os._exit(1)
         self._living.add(pid)
@@ -169,12 +169,12 @@ def deadly(dies_at: tuple[str, int] | None) -> Callable[[str], None]:
     """What kills its process at the n-th time that it is told of that point."""
     passed: Counter[str] = Counter()
 
-    def passing(point: str) -> None:
+    def failpoint(point: str) -> None:
         passed[point] += 1
         if (point, passed[point]) == dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return passing
+    return failpoint
 
 
 def fates_of(evidence: Evidence) -> list[Fate]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.streams.connection import ServerUnfit, check_server, connect, parse_url
+from broker.streams.connection import UnsupportedServer, check_server, connect, parse_url
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,10 @@ def test_an_address_is_what_the_url_says() -> None:
 
 
 def test_a_server_that_is_not_there_is_unfit_in_one_line(tmp_path: Path) -> None:
-    with connect(f"unix://{tmp_path}/none.sock") as client, pytest.raises(ServerUnfit, match=r"none\.sock") as refusal:
+    with (
+        connect(f"unix://{tmp_path}/none.sock") as client,
+        pytest.raises(UnsupportedServer, match=r"none\.sock") as refusal,
+    ):
         check_server(client)
     assert "\n" not in str(refusal.value)
 
@@ -44,5 +47,5 @@ def test_redis_7_is_the_oldest_that_will_do(monkeypatch: pytest.MonkeyPatch, ver
         if fit:
             check_server(client)
         else:
-            with pytest.raises(ServerUnfit, match=version):
+            with pytest.raises(UnsupportedServer, match=version):
                 check_server(client)

@@ -5,11 +5,11 @@ import sys
 import pytest
 
 from broker.faults.message_faults import Loss
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from tests.support.plan_change import plan_change
 
 pytestmark = [
@@ -21,12 +21,12 @@ pytestmark = [
 def test_dealing_again_after_a_lost_reply_adds_nothing() -> None:
     with EmbeddedServer() as server, connect(server.url) as client:
         # Given a deal that was cut short before its last step
-        dealing = Dealing("t", 2, plan_change(Loss(0.5)), {"r00": [b"header"], "r01": [b"header"]}, b"terms")
-        StreamDesk(client, "t").deal(dealing)
+        run_spec = RunSpec("t", 2, plan_change(Loss(0.5)), {"r00": [b"header"], "r01": [b"header"]}, b"terms")
+        StreamRunControl(client, "t").deal(run_spec)
         client.delete(Keys("t").orders)
 
         # When it is made again
-        StreamDesk(client, "t").deal(dealing)
+        StreamRunControl(client, "t").deal(run_spec)
 
         # Then each stream is as long as it was, and the plan stands in each outbox once
         assert [client.xlen(Keys("t").outbox(shard)) for shard in (0, 1)] == [1, 1]

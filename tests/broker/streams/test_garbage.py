@@ -12,27 +12,26 @@ import msgspec
 import pytest
 import redis
 
-from broker.control_entries import Met, PlanChange
+from broker.control_entries import AppliedChange, PlanChange
 from broker.errors import Fenced, JournalLost, RunGone
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
-from broker.faults.scheduler import conductor_so_far
-from broker.ports.robot import Death, Deed
-from broker.ports.run import Dealing, RegisterRow
+from broker.faults.scheduler import scheduler_so_far
+from broker.ports.robot import Death, Injection
+from broker.ports.run import RegisterRow, RunSpec
 from broker.relay.core import Fate
 from broker.streams.connection import connect, connect_async
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import GREATEST_ID, Keys
 from broker.streams.robot.journal import StreamJournal
-from broker.streams.run import injection as deeds
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
-from broker.streams.run.injection import StreamHands
-from broker.streams.run.runs import StreamRuns, read_course
+from broker.streams.run.injection import StreamInjection, send_command
+from broker.streams.run.runs import StreamRuns, read_run_status
 from broker.streams.run.supervisor_lease import SupervisorLease
-from deploy.attach.context import papers_of, read_brief
+from deploy.attach.context import metadata_of, read_run_info
 from deploy.attach.discovery import newest_on, newest_unrecorded
-from deploy.errors import NoPapers
+from deploy.errors import NoMetadata
 from robots.journal import Header, encode_entry
 from robots.run.deal import Terms, encode_terms
 from robots.run.record_rows import journal_rows, register, streams
@@ -45,11 +44,11 @@ NO_TEXT = (b"\x91", b"garbage", b"", b"\x92\x01\x91\xa2\xff\xff", b"\x91\xa2\xff
 """What is neither one of our messages nor text, not even in the msgpack of another."""
 
 
-def deal(client: redis.Redis, run: str = "t", papers: tuple[bytes, ...] = ()) -> StreamDesk:
-    desk = StreamDesk(client, run, patience_s=0)
+def deal(client: redis.Redis, run: str = "t", metadata: tuple[bytes, ...] = ()) -> StreamRunControl:
+    run_control = StreamRunControl(client, run, retry_s=0)
     header = encode_entry(Header("dealt"))
-    desk.deal(Dealing(run, 1, PlanChange(()), {"r00": [header]}, encode_terms(TERMS), papers))
-    return desk
+    run_control.deal(RunSpec(run, 1, PlanChange(()), {"r00": [header]}, encode_terms(TERMS), metadata))
+    return run_control
 
 
 @pytest.fixture
@@ -77,12 +76,12 @@ def test_a_lease_whose_numbers_are_none_is_nobodys_and_nothing_is_noted(client: 
 
 def test_what_somebody_else_wrote_into_a_journal_is_passed_over_by_onlookers(client: redis.Redis) -> None:
     # Given a journal with an entry that is none of ours, and one whose content is none
-    desk = deal(client)
+    run_control = deal(client)
     client.xadd(KEYS.journal("r00"), {"what": "is this"}, id="0-2")
-    client.xadd(KEYS.journal("r00"), {"j": b"\x92\xa6header\xa2\xff\xff"}, id="0-3")
+    client.xadd(KEYS.journal("r00"), {"entry": b"\x92\xa6header\xa2\xff\xff"}, id="0-3")
     # When people look at it, and when it is recorded
-    rows = desk.journal("r00")
-    recorded = list(journal_rows(desk.collect()))
+    rows = run_control.journal("r00")
+    recorded = list(journal_rows(run_control.collect()))
     # Then the first is not there, and the record holds only what can be read
     assert [(row.incarnation, row.number) for row in rows] == [(0, 1), (0, 3)]
     assert recorded == [{"robot": "r00", "id": "0-1", "entry": "header", "origin": "dealt"}]
@@ -110,34 +109,34 @@ def test_a_robot_whose_journal_somebody_else_wrote_into_is_told_that_it_is_lost(
 
 def test_what_is_no_fate_is_not_collected_as_one(client: redis.Redis) -> None:
     # Given a fate, what a relay redid, and garbage between them
-    desk = deal(client)
+    run_control = deal(client)
     fate = Fate("1-1", None, None, None, None, None, None, "refused", (), 0, 9)
     encode = msgspec.msgpack.encode
-    client.xadd(KEYS.fates(0), {"f": encode([fate])})
+    client.xadd(KEYS.fates(0), {"fates": encode([fate])})
     for garbage in NO_TEXT:
-        for field in ("f", "r", "what"):
+        for field in ("fates", "redo", "what"):
             client.xadd(KEYS.fates(0), {field: garbage})
-    client.xadd(KEYS.fates(0), {"r": encode(["1-1"])})
+    client.xadd(KEYS.fates(0), {"redo": encode(["1-1"])})
     # When the evidence is collected / Then it holds those two
-    assert desk.collect().fates == {0: [fate, ["1-1"]]}
+    assert run_control.collect().fates == {0: [fate, ["1-1"]]}
 
 
 def test_what_is_no_birth_is_not_collected_as_one(client: redis.Redis) -> None:
-    desk = deal(client)
-    for fields in ({"what": "is this"}, {"n": b"\xff"}, {"n": "x", "t": "soon"}):
+    run_control = deal(client)
+    for fields in ({"what": "is this"}, {"nonce": b"\xff"}, {"nonce": "x", "at_us": "soon"}):
         client.xadd(KEYS.birth("r00"), dict[Any, Any](fields))
-    client.xadd(KEYS.birth("r00"), {"n": "ours"})
-    births = desk.collect().births["r00"]
+    client.xadd(KEYS.birth("r00"), {"nonce": "ours"})
+    births = run_control.collect().births["r00"]
     assert births is not None
     assert [(row.what, row.nonce, row.at_us) for row in births] == [("born", "ours", None)]
 
 
 def test_what_somebody_else_wrote_into_the_register_is_collected_as_it_stands(client: redis.Redis) -> None:
     # Given a register into which nobody of ours wrote
-    desk = deal(client)
-    client.xadd(KEYS.register, {"r": b"\xff", "i": "many", "s": b"\xff"}, id=GREATEST_ID)
+    run_control = deal(client)
+    client.xadd(KEYS.register, {"robot": b"\xff", "incarnation": "many", "secret": b"\xff"}, id=GREATEST_ID)
     # When the evidence is collected / Then it is there, for the judge to wonder at, and can be recorded
-    evidence = desk.collect()
+    evidence = run_control.collect()
     assert evidence.register == RegisterRow("\ufffd", 0, "", b"\xff")
     assert json.dumps(register(evidence))
 
@@ -145,23 +144,23 @@ def test_what_somebody_else_wrote_into_the_register_is_collected_as_it_stands(cl
 def test_what_befell_nobody_is_passed_over(client: redis.Redis) -> None:
     deal(client)
     log = StreamFleetLog(client, "t")
-    log.deed("kill robot", "r00")
+    log.injection("kill", "robot", "r00")
     for number, garbage in enumerate((*NO_TEXT, b"\x93\xa4deed\xa2\xff\xff\xa1a")):
-        client.xadd(KEYS.deaths, {"d": garbage, "n": str(number)})
+        client.xadd(KEYS.fleet, {"row": garbage, "token": str(number)})
     log.death("r00", "r00", 1, "signal", -9)
-    assert [type(row) for row in log.rows()] == [Deed, Death]
+    assert [type(row) for row in log.rows()] == [Injection, Death]
 
 
 def test_an_order_that_is_no_text_is_shown_and_recorded_with_what_can_be_read(client: redis.Redis) -> None:
     # Given orders whose contents are not UTF-8
-    desk = deal(client)
+    run_control = deal(client)
     for order in ("joined", "crash", "stop"):
-        client.xadd(KEYS.orders, {"o": order, "c": b"no\xff"})
+        client.xadd(KEYS.orders, {"order": order, "content": b"no\xff"})
     # When they are looked at, and recorded
-    course, recorded = read_course(client, "t"), streams(desk.collect())["orders"]
+    run_status, recorded = read_run_status(client, "t"), streams(run_control.collect())["orders"]
     # Then what cannot be read is replaced
-    assert course is not None
-    assert (course.stop, course.robots) == ("no\ufffd", ("r00",))
+    assert run_status is not None
+    assert (run_status.stop, run_status.robots) == ("no\ufffd", ("r00",))
     assert [row["reason"] for row in recorded] == [None, "no\ufffd", "no\ufffd", "no\ufffd"]
     assert json.dumps(recorded)
 
@@ -193,13 +192,13 @@ def test_the_newest_run_is_found_among_garbage_and_what_is_gone_is_struck_off(
     for name in (*NO_RUNS, "gone", "other", "empty"):
         list_run(client, name)
     client.set(Keys("other").orders, "a string")
-    client.xadd(Keys("empty").orders, {"what": "is this", "d": b"\x92\x01\x91\xa2\xff\xff"})
+    client.xadd(Keys("empty").orders, {"what": "is this", "shape": b"\x92\x01\x91\xa2\xff\xff"})
     # When somebody looks for the newest / Then it is the live one, and only what is gone is not listed any more
     assert newest_on(client) == "t"
     assert newest_unrecorded(client, tmp_path) == "t"
     assert sorted(StreamRuns(client).newest_first()) == ["empty", "other", "t"]
     # and when that is over, it is the newest that has no record
-    StreamDesk(client, "t").order("stop")
+    StreamRunControl(client, "t").order("stop")
     assert newest_on(client) is None
     assert newest_unrecorded(client, tmp_path) == "t"
 
@@ -232,23 +231,23 @@ def test_nothing_is_made_anew_for_a_run_that_was_removed(client: redis.Redis) ->
     deal(client).forget()
     # When a deed is played on it / Then whoever plays it hears that it is gone, and no key is there
     with pytest.raises(RunGone):
-        StreamHands(client, "t").order_crash("r00/secret_merger")
+        StreamInjection(client, "t").order_crash("r00/secret_merger")
     with pytest.raises(RunGone):
-        deeds.ask(client, "t", "r00", "kill r00")
+        send_command(client, "t", "r00", "kill r00")
     assert client.keys() == []
 
 
 def test_deeds_are_heard_a_page_at_a_time(client: redis.Redis) -> None:
     # Given an RQ worker that listens, and more deeds than anybody asks for
     deal(client)
-    hearing = deeds.Deeds(client, "t", "r00")
+    hearing = CommandStream(client, "t", "r00")
     hearing.read()
     for number in range(100):
-        client.xadd(KEYS.deeds("r00"), {"d": f"kill r{number}"})
+        client.xadd(KEYS.commands("r00"), {"command": f"kill r{number}"})
     # When it reads / Then it gets all of them, a page after the other
     pages = [hearing.read() for _ in range(3)]
     assert [len(page) for page in pages] == [64, 36, 0]
-    assert [deed for page in pages for deed in page] == [f"kill r{number}" for number in range(100)]
+    assert [command for page in pages for command in page] == [f"kill r{number}" for number in range(100)]
 
 
 # Papers and plans
@@ -256,25 +255,25 @@ def test_deeds_are_heard_a_page_at_a_time(client: redis.Redis) -> None:
 
 @pytest.mark.parametrize("limit", [{}, {"limit_us": 0}, {"limit_us": -1}, {"limit_us": "soon"}])
 def test_papers_that_do_not_tell_how_long_the_run_may_take_are_none(client: redis.Redis, limit: dict[str, Any]) -> None:
-    deal(client, papers=papers_of({"for_us": 0, "plan": [], **limit}, {}))
-    with pytest.raises(NoPapers, match="limit_us"):
-        read_brief(client, "t")
+    deal(client, metadata=metadata_of({"for_us": 0, "plan": [], **limit}, {}))
+    with pytest.raises(NoMetadata, match="limit_us"):
+        read_run_info(client, "t")
 
 
 def test_papers_that_tell_it_are_read(client: redis.Redis) -> None:
-    deal(client, papers=papers_of({"for_us": 5, "plan": ["loss 0.2"], "limit_us": 9}, {}))
-    brief = read_brief(client, "t")
-    assert (brief.bounds.for_us, brief.bounds.limit_us, len(brief.plan)) == (5, 9, 1)
+    deal(client, metadata=metadata_of({"for_us": 5, "plan": ["loss 0.2"], "limit_us": 9}, {}))
+    info = read_run_info(client, "t")
+    assert (info.bounds.for_us, info.bounds.limit_us, len(info.plan)) == (5, 9, 1)
 
 
 def test_a_request_whose_control_entry_stands_twice_counts_once() -> None:
     # Given two requests, of which the first stands there more than once, even after the second
     plan = timed(parse_lines("loss 0.2"))
-    asked = Met(2_000, PlanChange((), "5-1", "set duplicate 0.1"))
-    other = Met(3_000, PlanChange((), "6-1", "set duplicate 0.3"))
+    asked = AppliedChange(2_000, PlanChange((), "5-1", "set duplicate 0.1"))
+    other = AppliedChange(3_000, PlanChange((), "6-1", "set duplicate 0.3"))
     # When a successor looks at what the relay has met
-    once = conductor_so_far(plan, 0, [asked, other], 1_000)
-    twice = conductor_so_far(plan, 0, [asked, asked, other, asked], 1_000)
+    once = scheduler_so_far(plan, 0, [asked, other], 1_000)
+    twice = scheduler_so_far(plan, 0, [asked, asked, other, asked], 1_000)
     # Then it stands where its predecessor stood
     assert twice.in_force(5_000_000) == once.in_force(5_000_000)
     assert "duplicate 0.3" in [planned.text for planned in twice.in_force(5_000_000)]

@@ -19,7 +19,7 @@ from broker.relay.core import BATCH, Relay
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.relay.wire import GROUP
 from broker.streams.run.events import StreamEventSource
-from deploy.fleet.relay_main import volunteer
+from deploy.fleet.relay_main import standby
 from telemetry.events import AnyEvent, FatesDecided, PlanChanged, RelayCongested, RelayResumed
 from telemetry.stream.publisher import decode_events
 from tests.broker.streams.relay_lab import (
@@ -96,7 +96,7 @@ def test_control_entries_are_copied_under_their_own_ids(make_shard: Callable[...
     outbox = shard.keys.outbox(0)
     shard.send(2, incarnation=1)
     birth = Birth("r00", 2, "nonce")
-    entry = shard.client.xadd(outbox, {"x": encode_control(birth)})
+    entry = shard.client.xadd(outbox, {"control": encode_control(birth)})
     shard.send(3, incarnation=1)
     # When the relay has done them, twice over
     shard.drain()
@@ -114,16 +114,16 @@ def test_garbage_is_refused_and_done_with(make_shard: Callable[..., Shard]) -> N
     shard = make_shard()
     good = encode(Envelope(shard.run, "r00", 1, "r01", 1, b"exchange", "summary", b""))
     garbage: list[dict[Any, Any]] = [
-        {"e": b"garbage"},
+        {"envelope": b"garbage"},
         {"what": b"is this"},
-        {"x": b"no control"},
-        {"x": encode_control(planned("no such fault"))},
-        {"x": encode_control(planned("loss 0.5")) + b"\0" * 100_000},
-        {"e": b"\0" * 1_000_000},
-        {"e": good, "x": b""},
-        {"f" * 1000: b"v", "t": b""},
-        {"e": encode(Envelope("other", "r00", 1, "r01", 1, b"exchange", "summary", b""))},
-        {"e": encode(Envelope(shard.run, "r00", 1, "events", 1, b"exchange", "summary", b""))},
+        {"control": b"no control"},
+        {"control": encode_control(planned("no such fault"))},
+        {"control": encode_control(planned("loss 0.5")) + b"\0" * 100_000},
+        {"envelope": b"\0" * 1_000_000},
+        {"envelope": good, "control": b""},
+        {"f" * 1000: b"v", "trace": b""},
+        {"envelope": encode(Envelope("other", "r00", 1, "r01", 1, b"exchange", "summary", b""))},
+        {"envelope": encode(Envelope(shard.run, "r00", 1, "events", 1, b"exchange", "summary", b""))},
     ]
     for fields in garbage * 10:
         shard.send(1)
@@ -150,12 +150,14 @@ def test_lost_replies_lose_nothing(
         with shard.relaying(proxy.url):
             for incarnation in range(1, 6):
                 shard.send(100, incarnation=incarnation)
-                await_true(lambda offered=100 * incarnation: len(decided_entries(shard.desk.collect())) == offered)
+                await_true(
+                    lambda offered=100 * incarnation: len(decided_entries(shard.run_control.collect())) == offered
+                )
         assert proxy.cuts >= 1
     finally:
         proxy.close()
     # Then every envelope is delivered as its fate says, and what was redone is on record
-    assert_nothing_lost(shard, shard.desk.collect(), 500)
+    assert_nothing_lost(shard, shard.run_control.collect(), 500)
 
 
 def test_a_server_out_of_memory_loses_nothing(make_shard: Callable[..., Shard]) -> None:
@@ -164,7 +166,7 @@ def test_a_server_out_of_memory_loses_nothing(make_shard: Callable[..., Shard]) 
     client = shard.client
     with shard.relaying():
         shard.send(400)
-        await_true(lambda: len(fates_of(shard.desk.collect())) == 400)
+        await_true(lambda: len(fates_of(shard.run_control.collect())) == 400)
         # When the server refuses every write as they come due
         before = refusals(shard)
         client.config_set("maxmemory", 1)
@@ -177,7 +179,7 @@ def test_a_server_out_of_memory_loses_nothing(make_shard: Callable[..., Shard]) 
             client.config_set("maxmemory", 0)
         # And when there is memory again, everything arrives, once
         await_true(lambda: shard.pending() == 0)
-    evidence = shard.desk.collect()
+    evidence = shard.run_control.collect()
     assert shard.delivered() == decided(evidence)
     assert_nothing_lost(shard, evidence, 400)
 
@@ -187,18 +189,18 @@ def test_the_outbox_is_trimmed_only_below_what_is_done(make_shard: Callable[...,
     shard = make_shard("delay 1ms")
     shard.send(3000)
     shard.drain()
-    assert shard.desk.collect().outboxes[0].length == 3001
+    assert shard.run_control.collect().outboxes[0].length == 3001
     slow = PlanChange((Planned(0, "delay 50s"),))
-    shard.client.xadd(shard.keys.outbox(0), {"x": encode_control(slow)})
+    shard.client.xadd(shard.keys.outbox(0), {"control": encode_control(slow)})
     with shard.relaying():
         shard.send(1, incarnation=2)
         # When the relay does its chores
-        await_true(lambda: shard.desk.collect().outboxes[0].length < 200)
+        await_true(lambda: shard.run_control.collect().outboxes[0].length < 200)
         # Then what is not acknowledged stands there still
         await_true(lambda: shard.pending() == 1)
         [oldest] = shard.client.xpending_range(shard.keys.outbox(0), GROUP, "-", "+", 1)
         assert shard.client.xrange(shard.keys.outbox(0), oldest["message_id"], oldest["message_id"])
-    assert_nothing_lost(shard, shard.desk.collect(), 3001)
+    assert_nothing_lost(shard, shard.run_control.collect(), 3001)
 
 
 def test_a_trace_goes_with_every_copy_unless_it_is_too_long(make_shard: Callable[..., Shard]) -> None:
@@ -207,11 +209,11 @@ def test_a_trace_goes_with_every_copy_unless_it_is_too_long(make_shard: Callable
     traces = [b"", b"\x00\xff trace", b"t" * 64, b"t" * 65, None]
     for sequence, trace in enumerate(traces, start=1):
         frame = encode(Envelope(shard.run, "r00", 1, "r01", sequence, b"exchange", "summary", b""))
-        shard.client.xadd(shard.keys.outbox(0), {"e": frame} | ({} if trace is None else {"t": trace}))
+        shard.client.xadd(shard.keys.outbox(0), {"envelope": frame} | ({} if trace is None else {"trace": trace}))
     # When they are relayed
     shard.drain()
     # Then their copies bear them
-    arrived = [fields.get(b"t") for _, fields in shard.client.xrange(shard.keys.inbox("r01"))]
+    arrived = [fields.get(b"trace") for _, fields in shard.client.xrange(shard.keys.inbox("r01"))]
     assert arrived == [trace for trace in (b"", b"\x00\xff trace", b"t" * 64, None, None) for _ in range(3)]
     assert shard.delivered().total() == 15
 
@@ -228,9 +230,9 @@ def test_what_a_partition_holds_back_comes_when_it_heals_and_else_stays_pending(
         await_true(lambda: shard.pending() == 10)
     # When the run ends without its end, then nothing crashes, and they stay pending
     assert shard.pending() == 10
-    assert len(fates_of(shard.desk.collect())) == 5
+    assert len(fates_of(shard.run_control.collect())) == 5
     # When a relay meets its end
-    healed = shard.control(PlanChange((), request="1-1", words="heal"))
+    healed = shard.control(PlanChange((), request_id="1-1", request="heal"))
     evidence = shard.drain()
     # Then they arrive, later by as long as they were held
     assert_nothing_lost(shard, evidence, 15)
@@ -257,7 +259,7 @@ def test_a_relay_that_holds_too_much_reads_nothing_more_for_a_while(
     congestions = [event for event in shard.events if isinstance(event, RelayCongested)]
     assert all(100 <= event.held < 100 + 2 * BATCH for event in congestions)
     assert len(congestions) <= 10  # once each time, not at every look
-    assert_nothing_lost(shard, shard.desk.collect(), 1000)
+    assert_nothing_lost(shard, shard.run_control.collect(), 1000)
 
 
 def test_what_a_stranger_took_from_the_outbox_is_redone(make_shard: Callable[..., Shard]) -> None:
@@ -269,7 +271,7 @@ def test_what_a_stranger_took_from_the_outbox_is_redone(make_shard: Callable[...
     with shard.relaying():
         await_true(lambda: shard.delivered().total() == 3)
         await_true(lambda: shard.pending() == 0)
-    assert redone_in(shard.desk.collect()).total() == 2
+    assert redone_in(shard.run_control.collect()).total() == 2
 
 
 def test_what_somebody_put_into_the_control_stream_by_hand_stops_nothing(make_shard: Callable[..., Shard]) -> None:
@@ -279,9 +281,9 @@ def test_what_somebody_put_into_the_control_stream_by_hand_stops_nothing(make_sh
     with shard.relaying():
         shard.send(10)
         await_true(lambda: shard.delivered().total() == 10)
-        shard.client.xadd(control, {"x": b"garbage"})
+        shard.client.xadd(control, {"control": b"garbage"})
         shard.client.xadd(control, {"what": b"is this"})
-        shard.client.xadd(control, {"x": encode_control(planned("no such fault"))}, id=f"{1 << 50}-0")
+        shard.client.xadd(control, {"control": encode_control(planned("no such fault"))}, id=f"{1 << 50}-0")
         # When a plan change comes that cannot be copied any more
         barred = shard.control(planned("loss 1"))
         shard.send(10, incarnation=2)
@@ -299,14 +301,14 @@ def test_a_drain_that_cannot_settle_everything_says_so(
 ) -> None:
     shard = make_shard()
     shard.send(1)
-    monkeypatch.setattr(Relay, "in_hand", property(lambda relay: relay.detained + 3))
+    monkeypatch.setattr(Relay, "unacknowledged", property(lambda relay: relay.held_messages + 3))
 
     with pytest.raises(Unavailable, match="relay 0: 3 entries"):
         shard.relay().run(lambda: True)
 
 
 def test_no_event_of_a_relay_stays_unpublished_while_it_rests(make_shard: Callable[..., Shard]) -> None:
-    # Given a volunteer
+    # Given a standby
     shard = make_shard()
     heard: list[AnyEvent] = []
     is_over = threading.Event()
@@ -317,7 +319,7 @@ def test_no_event_of_a_relay_stays_unpublished_while_it_rests(make_shard: Callab
         published.extend(stamped.event for frame in told.read() for stamped in decode_events(frame))
         return published == heard and any(isinstance(each, event) for each in heard)
 
-    work = partial(volunteer, shard.url, shard.run, (0,), SEED, is_over.is_set, heard.append)
+    work = partial(standby, shard.url, shard.run, (0,), SEED, is_over.is_set, heard.append)
     thread = threading.Thread(target=work)
     thread.start()
     try:

@@ -16,7 +16,7 @@ import pytest
 from broker.control_entries import Birth, PlanChange, Planned, encode_control
 from broker.faults.dice import Dice
 from broker.faults.fate import Plan
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
 from broker.streams.relay.lease import POLL_S, Lease
 from broker.streams.relay.wire import GROUP, Line
 from robots.run.deal import Terms, encode_terms
@@ -25,7 +25,7 @@ from tests.broker.streams.relay_lab import (
     ROBOTS,
     SEED,
     STORMY,
-    Relays,
+    RelayGroup,
     Shard,
     assert_nothing_lost,
     decided_entries,
@@ -41,13 +41,13 @@ pytestmark = pytest.mark.live
 
 
 def test_a_relay_killed_with_copies_in_hand_is_followed_by_one_that_redoes_them(
-    make_shard: Callable[..., Shard], relays: Relays
+    make_shard: Callable[..., Shard], relays: RelayGroup
 ) -> None:
     # Given a relay that has decided some fates, and holds every copy for long
     shard = make_shard("loss 0.2", "duplicate 0.3", "delay 10s..20s")
     shard.send(600)
     pid = relays.fork(shard)
-    await_true(lambda: len(fates_of(shard.desk.collect())) == 600)
+    await_true(lambda: len(fates_of(shard.run_control.collect())) == 600)
     # When it is killed, and another takes over
     relays.signal(pid, signal.SIGKILL)
     held = shard.pending()
@@ -61,7 +61,7 @@ def test_a_relay_killed_with_copies_in_hand_is_followed_by_one_that_redoes_them(
 
 
 @pytest.mark.parametrize("point", ["taken", "noted", "put-out", "acked", "holding"])
-def test_a_relay_may_die_at_any_point(make_shard: Callable[..., Shard], relays: Relays, point: str) -> None:
+def test_a_relay_may_die_at_any_point(make_shard: Callable[..., Shard], relays: RelayGroup, point: str) -> None:
     # Given a stream of births and envelopes through a storm
     shard = make_shard(*STORMY)
     for life in range(1, 6):
@@ -82,7 +82,7 @@ def test_a_relay_may_die_at_any_point(make_shard: Callable[..., Shard], relays: 
     assert born == sorted(born)
 
 
-def test_relays_killed_again_and_again_lose_nothing(make_shard: Callable[..., Shard], relays: Relays) -> None:
+def test_relays_killed_again_and_again_lose_nothing(make_shard: Callable[..., Shard], relays: RelayGroup) -> None:
     # Given a stream of envelopes through a storm
     shard = make_shard(*STORMY)
     for kill in range(4):
@@ -96,7 +96,7 @@ def test_relays_killed_again_and_again_lose_nothing(make_shard: Callable[..., Sh
     assert_nothing_lost(shard, shard.drain(), 6000)
 
 
-def test_one_that_stands_by_takes_over_within_a_second(make_shard: Callable[..., Shard], relays: Relays) -> None:
+def test_one_that_stands_by_takes_over_within_a_second(make_shard: Callable[..., Shard], relays: RelayGroup) -> None:
     # Given a relay, and two that stand by
     shard = make_shard()
     names = {relays.fork(shard, holder=name): name for name in ("a", "b", "c")}
@@ -120,7 +120,7 @@ def test_one_that_stands_by_takes_over_within_a_second(make_shard: Callable[...,
     assert min(seconds) <= 1.0, seconds
 
 
-def test_a_relay_paused_beyond_its_lease_does_no_harm(make_shard: Callable[..., Shard], relays: Relays) -> None:
+def test_a_relay_paused_beyond_its_lease_does_no_harm(make_shard: Callable[..., Shard], relays: RelayGroup) -> None:
     # Given a relay that holds copies, and one that stands by
     shard = make_shard("delay 400ms..1500ms", "duplicate 0.3")
     first = relays.fork(shard, holder="first")
@@ -141,7 +141,7 @@ def test_a_relay_paused_beyond_its_lease_does_no_harm(make_shard: Callable[..., 
     relays.signal(second, signal.SIGKILL)
     shard.send(50, incarnation=3)
     await_true(lambda: shard.holder() == "first")
-    await_true(lambda: len(decided_entries(shard.desk.collect())) == 450)
+    await_true(lambda: len(decided_entries(shard.run_control.collect())) == 450)
     relays.signal(first, signal.SIGKILL)
     # And all is as if nothing had been
     evidence = shard.drain()
@@ -150,22 +150,22 @@ def test_a_relay_paused_beyond_its_lease_does_no_harm(make_shard: Callable[..., 
 
 
 def test_a_relay_paused_between_reading_and_writing_reads_nothing_behind_its_successors_back(
-    make_shard: Callable[..., Shard], relays: Relays
+    make_shard: Callable[..., Shard], relays: RelayGroup
 ) -> None:
     # Given a relay that took a plan change and envelopes, and was paused before it wrote anything
     shard = make_shard()
     first = relays.fork(shard, holder="first")
-    await_true(lambda: shard.holder() == "first" and shard.desk.collect().controls[0] and shard.pending() == 0)
+    await_true(lambda: shard.holder() == "first" and shard.run_control.collect().controls[0] and shard.pending() == 0)
     relays.signal(first, signal.SIGSTOP)
     shard.control(planned("loss 0.9"))
     shard.send(100)
     # When another has taken over, and it goes on
     second = relays.fork(shard, holder="second")
-    await_true(lambda: len(decided_entries(shard.desk.collect())) == 100)
+    await_true(lambda: len(decided_entries(shard.run_control.collect())) == 100)
     relays.signal(first, signal.SIGCONT)
     shard.send(100, incarnation=2)
     await_true(lambda: RelayDeposed(0) in relays.told(first))
-    await_true(lambda: len(decided_entries(shard.desk.collect())) == 200)
+    await_true(lambda: len(decided_entries(shard.run_control.collect())) == 200)
     relays.signal(first, signal.SIGKILL)
     relays.signal(second, signal.SIGKILL)
     # Then every fate was decided by the plan before it
@@ -177,7 +177,7 @@ def test_a_relay_paused_between_reading_and_writing_reads_nothing_behind_its_suc
         assert fate.deliveries == fated.deliveries
 
 
-def test_each_relay_takes_the_first_shard_that_is_free(make_shard: Callable[..., Shard], relays: Relays) -> None:
+def test_each_relay_takes_the_first_shard_that_is_free(make_shard: Callable[..., Shard], relays: RelayGroup) -> None:
     # Given two shards, and three relays for whichever is free
     shard = make_shard("delay 1ms", shards=2)
     pids = {}
@@ -197,14 +197,14 @@ def test_each_relay_takes_the_first_shard_that_is_free(make_shard: Callable[...,
 
 
 def test_a_volunteer_leaves_when_the_run_is_stopped(make_shard: Callable[..., Shard], tmp_path: Path) -> None:
-    # Given a live run of two shards, and a volunteer for the second
+    # Given a live run of two shards, and a standby for the second
     shard = make_shard("delay 50s", shards=2)
     folder = tmp_path / shard.run
     folder.mkdir()
     (folder / "live.json").write_text(json.dumps({"url": shard.url, "pid": os.getpid()}))
     terms = encode_terms(Terms(len(ROBOTS), 2, SEED, 100_000, 1_000_000, 0))
     shard.client.delete(shard.keys.orders)
-    shard.desk.deal(Dealing(shard.run, 2, shard.plan, {robot: [b"header"] for robot in ROBOTS}, terms))
+    shard.run_control.deal(RunSpec(shard.run, 2, shard.plan, {robot: [b"header"] for robot in ROBOTS}, terms))
     command = [sys.executable, "-m", "deploy", "relay", "--runs-dir", str(tmp_path), "--shard", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
@@ -212,7 +212,7 @@ def test_a_volunteer_leaves_when_the_run_is_stopped(make_shard: Callable[..., Sh
             shard.send(10, shard=1)
             await_true(lambda: shard.pending(1) == 10)
             # When the run is stopped
-            shard.desk.order("stop", b"complete")
+            shard.run_control.order("stop", b"complete")
             # Then it leaves, and whoever drains need not wait for its lease
             assert process.wait(10) == 0
         finally:
@@ -223,12 +223,14 @@ def test_a_volunteer_leaves_when_the_run_is_stopped(make_shard: Callable[..., Sh
     assert shard.pending(1) == 10
 
 
-def test_what_was_refused_for_want_of_memory_is_redone_later(make_shard: Callable[..., Shard], relays: Relays) -> None:
+def test_what_was_refused_for_want_of_memory_is_redone_later(
+    make_shard: Callable[..., Shard], relays: RelayGroup
+) -> None:
     # Given a relay that was killed with copies in hand, and a server that has no memory left
     shard = make_shard("delay 10s..20s")
     shard.send(300)
     pid = relays.fork(shard)
-    await_true(lambda: len(fates_of(shard.desk.collect())) == 300)
+    await_true(lambda: len(fates_of(shard.run_control.collect())) == 300)
     relays.signal(pid, signal.SIGKILL)
     shard.client.config_set("maxmemory", 1)
     try:
@@ -237,24 +239,24 @@ def test_what_was_refused_for_want_of_memory_is_redone_later(make_shard: Callabl
         before = refusals(shard)
         await_true(lambda: refusals(shard) > before + 3)
         # Then nothing is redone, because it cannot be recorded
-        assert len(fates_of(shard.desk.collect())) == 300
-        assert not redone_in(shard.desk.collect())
+        assert len(fates_of(shard.run_control.collect())) == 300
+        assert not redone_in(shard.run_control.collect())
     finally:
         shard.client.config_set("maxmemory", 0)
     # And when there is memory again, it is
-    await_true(lambda: len(redone_in(shard.desk.collect())) == 300)
+    await_true(lambda: len(redone_in(shard.run_control.collect())) == 300)
     relays.signal(pid, signal.SIGKILL)
     assert_nothing_lost(shard, shard.drain(), 300)
 
 
 @pytest.mark.parametrize("is_followed", [True, False])
 def test_a_control_entry_that_a_stranger_took_is_refused_and_stops_nothing(
-    make_shard: Callable[..., Shard], relays: Relays, is_followed: bool
+    make_shard: Callable[..., Shard], relays: RelayGroup, is_followed: bool
 ) -> None:
     # Given a relay that is paused, and a person who takes a plan change by hand
     shard = make_shard("delay 1ms")
     relay = relays.fork(shard)
-    await_true(lambda: shard.desk.collect().controls[0] and shard.pending() == 0)
+    await_true(lambda: shard.run_control.collect().controls[0] and shard.pending() == 0)
     relays.signal(relay, signal.SIGSTOP)
     taken = shard.control(planned("loss 1"))
     shard.client.xreadgroup(GROUP, "me", {shard.keys.outbox(0): ">"})
@@ -263,11 +265,11 @@ def test_a_control_entry_that_a_stranger_took_is_refused_and_stops_nothing(
     relays.signal(relay, signal.SIGCONT)
     shard.send(100)
     # Then all that comes later is decided, and what was taken is refused
-    await_true(lambda: len(decided_entries(shard.desk.collect())) == 101)
+    await_true(lambda: len(decided_entries(shard.run_control.collect())) == 101)
     await_true(lambda: shard.pending() == 0)
     shard.send(100, incarnation=2)
     await_true(lambda: shard.delivered().total() == 200)
-    evidence = shard.desk.collect()
+    evidence = shard.run_control.collect()
     [refused] = [fate.entry for fate in fates_of(evidence) if fate.state == "refused"]
     assert refused == taken
     assert [entry for entry, _ in evidence.controls[0]] == ["0-1", *followers]
@@ -282,7 +284,7 @@ def test_a_long_history_of_plans_can_be_taken_over(make_shard: Callable[..., Sha
     with shard.client.pipeline(transaction=False) as pipe:
         for number in range(800):
             faults = tuple(Planned(1000 * number + place, harm) for place, harm in enumerate(harms))
-            pipe.xadd(shard.keys.control(0), {"x": encode_control(PlanChange(faults))}, id=f"1-{number + 1}")
+            pipe.xadd(shard.keys.control(0), {"control": encode_control(PlanChange(faults))}, id=f"1-{number + 1}")
         pipe.execute()
     shard.send(10)
 
@@ -292,7 +294,7 @@ def test_a_long_history_of_plans_can_be_taken_over(make_shard: Callable[..., Sha
     # When a relay takes over, then it keeps its lease all the time
     shard.relay(emit=tell).run(lambda: True)
     # And all is decided by the last of them
-    assert {fate.deliveries for fate in fates_of(shard.desk.collect())} == {(1_000,)}
+    assert {fate.deliveries for fate in fates_of(shard.run_control.collect())} == {(1_000,)}
 
 
 def test_whoever_stands_by_does_not_busy_himself_with_a_lease_that_never_ends(make_shard: Callable[..., Shard]) -> None:

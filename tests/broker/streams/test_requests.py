@@ -17,14 +17,14 @@ from broker.control_entries import PlanChange, decode_control, encode_control
 from broker.errors import RunGone, Unavailable
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
-from broker.faults.scheduler import Conductor
-from broker.ports.run import Dealing, Evidence, Request
-from broker.relay.core import PlanMet, plan_changed
+from broker.faults.scheduler import PlanScheduler
+from broker.ports.run import Evidence, Request, RunSpec
+from broker.relay.core import PlanApplied, plan_changed
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.run.control import StreamDesk
-from broker.streams.run.plan_log import LONGEST_WORDS, StreamRequests
+from broker.streams.run.control import StreamRunControl
+from broker.streams.run.plan_log import LONGEST_REQUEST, StreamRequests
 from robots.run.record_rows import plan_rows
 from telemetry.verdict.evidence.schema import shape_of
 from tests.support.cutting_proxy import CuttingProxy
@@ -45,22 +45,22 @@ def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
 def run(client: redis.Redis) -> str:
     """A run that was dealt."""
     run = f"q{next(_runs)}"
-    StreamDesk(client, run).deal(Dealing(run, 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
+    StreamRunControl(client, run).deal(RunSpec(run, 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
     return run
 
 
 def test_what_is_asked_is_read_in_order_and_each_once(client: redis.Redis, run: str) -> None:
     # Given one who conducts the run, and two who ask
-    conductor = StreamRequests(client, run)
-    assert conductor.read() == []
+    scheduler = StreamRequests(client, run)
+    assert scheduler.read() == []
 
     # When both ask
     first = StreamRequests(client, run).ask("set loss 0.5")
     second = StreamRequests(client, run).ask("clear «loss» r03>r05")
 
     # Then both requests come, by the ids that were told, and never again
-    assert conductor.read() == [Request(first, "set loss 0.5"), Request(second, "clear «loss» r03>r05")]
-    assert conductor.read() == []
+    assert scheduler.read() == [Request(first, "set loss 0.5"), Request(second, "clear «loss» r03>r05")]
+    assert scheduler.read() == []
     # And another reader gets them too: reading takes nothing away
     assert [request.entry for request in StreamRequests(client, run).read()] == [first, second]
 
@@ -125,7 +125,7 @@ def test_the_same_words_may_be_asked_again(client: redis.Redis, run: str) -> Non
 
     assert asking.ask("heal") != asking.ask("heal")
 
-    assert [request.words for request in asking.read()] == ["heal", "heal"]
+    assert [request.text for request in asking.read()] == ["heal", "heal"]
 
 
 def test_many_who_ask_at_once_are_all_heard(server: EmbeddedServer, client: redis.Redis, run: str) -> None:
@@ -147,20 +147,25 @@ def test_many_who_ask_at_once_are_all_heard(server: EmbeddedServer, client: redi
     # Then each request stands there once
     read = StreamRequests(client, run).read()
     assert sorted(request.entry for request in read) == sorted(told)
-    assert {request.words for request in read} == {f"set loss 0.{number}" for number in range(12)}
+    assert {request.text for request in read} == {f"set loss 0.{number}" for number in range(12)}
 
 
 def test_what_is_no_request_is_passed_over(client: redis.Redis, run: str) -> None:
     # Given garbage that was put into the stream by hand, more than a page of it
     key = Keys(run).requests
-    garbage = [{"q": b""}, {"q": b"\xff\xfe"}, {"q": b"x" * (LONGEST_WORDS + 1)}, {"other": b"heal"}] * 40
+    garbage = [
+        {"request": b""},
+        {"request": b"\xff\xfe"},
+        {"request": b"x" * (LONGEST_REQUEST + 1)},
+        {"other": b"heal"},
+    ] * 40
     for fields in garbage:
         client.xadd(key, fields)  # type: ignore[arg-type]
-    by_hand = client.xadd(key, {"q": "clear loss"}).decode()
+    by_hand = client.xadd(key, {"request": "clear loss"}).decode()
 
     # When it is read on and on
-    conductor = StreamRequests(client, run)
-    read = [request for _ in range(5) for request in conductor.read()]
+    scheduler = StreamRequests(client, run)
+    read = [request for _ in range(5) for request in scheduler.read()]
 
     # Then only the request comes, without a nonce as it is
     assert read == [Request(by_hand, "clear loss")]
@@ -171,18 +176,18 @@ def test_a_key_of_another_kind_has_nothing_to_read(client: redis.Redis, run: str
 
     assert StreamRequests(client, run).read() == []
     with pytest.raises(Unavailable):
-        StreamRequests(client, run, patience_s=0.05).ask("heal")
+        StreamRequests(client, run, retry_s=0.05).ask("heal")
 
 
 def test_too_many_words_are_refused_before_anything_is_stored(client: redis.Redis, run: str) -> None:
     with pytest.raises(ValueError, match="at most 4096"):
-        StreamRequests(client, run).ask("é" * (LONGEST_WORDS // 2) + "!")
+        StreamRequests(client, run).ask("é" * (LONGEST_REQUEST // 2) + "!")
 
     assert not client.exists(Keys(run).requests)
 
 
 def test_a_run_that_is_gone_is_asked_nothing_and_leaves_no_stream(client: redis.Redis, run: str) -> None:
-    StreamDesk(client, run).forget()
+    StreamRunControl(client, run).forget()
 
     with pytest.raises(RunGone):
         StreamRequests(client, run).ask("heal")
@@ -192,7 +197,7 @@ def test_a_run_that_is_gone_is_asked_nothing_and_leaves_no_stream(client: redis.
 
 def test_a_server_that_is_away_has_nothing_to_read_and_cannot_be_asked(tmp_path: Path) -> None:
     with connect(f"unix://{tmp_path}/nobody") as client:
-        requests = StreamRequests(client, "run", patience_s=0.05)
+        requests = StreamRequests(client, "run", retry_s=0.05)
 
         assert requests.read() == []
         with pytest.raises(Unavailable):
@@ -201,8 +206,8 @@ def test_a_server_that_is_away_has_nothing_to_read_and_cannot_be_asked(tmp_path:
 
 def test_a_refusal_goes_with_the_plan_to_people_and_into_the_record() -> None:
     # Given a request that a conductor refused, with something in force
-    conductor = Conductor(timed(parse_lines("loss 0.2")), 0)
-    change = conductor.answer("17-0", "set loss 2", 0)
+    scheduler = PlanScheduler(timed(parse_lines("loss 0.2")), 0)
+    change = scheduler.answer("17-0", "set loss 2", 0)
     assert change.refusal
 
     # When a relay meets it
@@ -211,10 +216,10 @@ def test_a_refusal_goes_with_the_plan_to_people_and_into_the_record() -> None:
 
     # Then people are told that nothing changed, and why; and so is the judge
     assert isinstance(met, PlanChange)
-    told = plan_changed(0, PlanMet(conductor.first, met))
+    told = plan_changed(0, PlanApplied(scheduler.first, met))
     assert (told.old, told.new, told.request, told.refusal) == (told.new, told.old, "set loss 2", change.refusal)
     faults = [{"instance": 0, "fault": "loss 0.2"}]
-    asked = {"request": "17-0", "words": "set loss 2", "refusal": change.refusal}
+    asked = {"request_id": "17-0", "request": "set loss 2", "refusal": change.refusal}
     [row] = plan_rows(Evidence({0: [("1-0", met)]}, {}, {}, {}, False, None, {}, {}, [], []))
     assert row == {"shard": 0, "id": "1-0", "control": "plan", "faults": faults, **asked}
     assert msgspec.convert(row, shape_of("plan", row)).refusal == change.refusal

@@ -14,7 +14,7 @@ import redis.exceptions
 from broker.control_entries import Birth
 from broker.envelope import Garbage, decode
 from broker.errors import Unavailable
-from broker.ports.robot import Journal, Sending
+from broker.ports.robot import Journal, SendResult
 from broker.streams.connection import async_twin, connect, connect_async
 from broker.streams.embedded import EmbeddedServer
 from tests.support.cutting_proxy import CuttingProxy
@@ -53,7 +53,7 @@ def test_a_birth_is_announced_once_though_the_reply_is_lost(cut_lab: StreamsLab,
         proxy.cut(b"XADD")
         await cut_lab.life("r00", "one").register.announce_birth(1)
         assert proxy.cuts == 1
-        assert len(cut_lab.desk.collect().births["r00"] or []) == 1
+        assert len(cut_lab.run_control.collect().births["r00"] or []) == 1
 
     cut_lab.tell(story)
 
@@ -69,7 +69,7 @@ def test_a_write_whose_reply_is_lost_is_known_to_be_accepted(
         proxy.cut(request_cut)
         assert await register.write(b"the secret") is not None
         assert proxy.cuts == 1
-        attempts = [row for row in cut_lab.desk.collect().births["r00"] or [] if row.what == "attempt"]
+        attempts = [row for row in cut_lab.run_control.collect().births["r00"] or [] if row.what == "attempt"]
         assert len(attempts) == 1
 
     cut_lab.tell(story)
@@ -85,7 +85,7 @@ def test_a_refusal_whose_reply_is_lost_is_recorded_once(cut_lab: StreamsLab, pro
         proxy.cut(b"EXEC")
         assert await two.write(b"another") is None
         assert proxy.cuts == 1
-        attempts = [row for row in cut_lab.desk.collect().births["r01"] or [] if row.what == "attempt"]
+        attempts = [row for row in cut_lab.run_control.collect().births["r01"] or [] if row.what == "attempt"]
         assert len(attempts) == 1
 
     cut_lab.tell(story)
@@ -95,15 +95,15 @@ def test_a_refusal_whose_reply_is_lost_is_recorded_once(cut_lab: StreamsLab, pro
 def test_an_envelope_is_never_sent_twice(cut_lab: StreamsLab, proxy: CuttingProxy) -> None:
     async def story() -> None:
         outbox = cut_lab.life("r00", "one").outbox
-        assert await outbox.send(b"first") is Sending.SENT
+        assert await outbox.send(b"first") is SendResult.SENT
         # When the reply to a send is lost
         proxy.cut(b"XADD")
-        assert await outbox.send(b"second") is Sending.AWAY
+        assert await outbox.send(b"second") is SendResult.AWAY
         assert (proxy.cuts, proxy.requests) == (1, 1)
         # Then it stands there once, and later ones go through
-        assert await outbox.send(b"third") is Sending.SENT
+        assert await outbox.send(b"third") is SendResult.SENT
         entries = cut_lab.server.xrange(cut_lab.keys.outbox(0))
-        assert [fields[b"e"] for _, fields in entries[1:]] == [b"first", b"second", b"third"]
+        assert [fields[b"envelope"] for _, fields in entries[1:]] == [b"first", b"second", b"third"]
 
     cut_lab.tell(story)
 
@@ -217,9 +217,9 @@ def test_what_was_put_into_an_inbox_by_hand_is_no_trouble(server: EmbeddedServer
     async def story() -> None:
         # Given entries that no relay would make, and one that is huge
         lab.put_by_hand("r00", {"foreign": b"field"})
-        lab.put_by_hand("r00", {"e": b"frame", "c": b"no number"})
-        lab.put_by_hand("r00", {"e": b"frame", "c": b"9" * 5000})
-        lab.put_by_hand("r00", {"e": bytes(15_000_000), "c": 0})
+        lab.put_by_hand("r00", {"envelope": b"frame", "copy": b"no number"})
+        lab.put_by_hand("r00", {"envelope": b"frame", "copy": b"9" * 5000})
+        lab.put_by_hand("r00", {"envelope": bytes(15_000_000), "copy": 0})
         lab.deliver("r00", b"honest")
         # When they are read
         received = await receive_all(lab.life("r00", "one"))
@@ -239,10 +239,10 @@ def test_an_outbox_that_the_server_has_no_memory_for_is_full(server: EmbeddedSer
         outbox = lab.life("r00", "one").outbox
         lab.server.config_set("maxmemory", 1)
         try:
-            assert await outbox.send(b"frame") is Sending.FULL
+            assert await outbox.send(b"frame") is SendResult.FULL
         finally:
             lab.server.config_set("maxmemory", 0)
-        assert await outbox.send(b"frame") is Sending.SENT
+        assert await outbox.send(b"frame") is SendResult.SENT
 
     lab.tell(story)
 
@@ -290,7 +290,7 @@ def test_a_journal_that_came_back_without_its_tail_gets_it_again(server: Embedde
 @pytest.fixture
 def impatient_lab(server: EmbeddedServer, proxy: CuttingProxy) -> StreamsLab:
     """The same, where no port tries twice."""
-    return StreamsLab(server.url, "r00", through=proxy.url, patience_s=0.0)
+    return StreamsLab(server.url, "r00", through=proxy.url, retry_s=0.0)
 
 
 async def doubtful_append(lab: StreamsLab, proxy: CuttingProxy, request_cut: bytes) -> Journal:
@@ -381,11 +381,11 @@ def test_an_async_twin_reaches_the_same_server_with_our_rules(proxy: CuttingProx
 
 @pytest.mark.live
 def test_a_server_that_is_away_is_a_value_or_unavailable(server: EmbeddedServer, tmp_path: Path) -> None:
-    lab = StreamsLab(server.url, "r00", through=f"unix://{tmp_path}/nobody.sock", patience_s=0.05)
+    lab = StreamsLab(server.url, "r00", through=f"unix://{tmp_path}/nobody.sock", retry_s=0.05)
 
     async def story() -> None:
         ports = lab.life("r00", "one")
-        assert await ports.outbox.send(b"frame") is Sending.AWAY
+        assert await ports.outbox.send(b"frame") is SendResult.AWAY
         assert not await ports.events.append(b"batch")
         for refused in (
             ports.outbox.announce(Birth("r00", 1, "one")),

@@ -13,13 +13,13 @@ from broker.ports.robot import Death, JournalRow
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.run import injection as deeds
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
+from broker.streams.run.injection import CommandStream, send_command
 from broker.streams.run.runs import StreamRuns
 from broker.streams.run.supervisor_lease import SupervisorLease
 from tests.support.cutting_proxy import CuttingProxy
-from tests.support.port_labs import PLAN, StreamsLab, dealing, run_numbers
+from tests.support.port_labs import PLAN, StreamsLab, run_numbers, run_spec
 
 
 @pytest.mark.live
@@ -27,9 +27,9 @@ def test_a_plan_change_for_an_outbox_that_is_lost_is_not_taken_for_done(server: 
     lab = StreamsLab(server.url, "r00")
     lab.server.delete(lab.keys.outbox(1))
 
-    for insist in (True, False):
+    for retry in (True, False):
         with pytest.raises(Unavailable, match=r"plan: .* is gone"):
-            lab.desk.change(PLAN, insist)
+            lab.run_control.change(PLAN, retry)
 
     assert not lab.server.exists(lab.keys.outbox(1))
     lab.server.close()
@@ -39,11 +39,11 @@ def test_a_plan_change_for_an_outbox_that_is_lost_is_not_taken_for_done(server: 
 def test_what_is_no_control_entry_is_not_collected_as_one(server: EmbeddedServer) -> None:
     lab = StreamsLab(server.url, "r00")
     control = lab.keys.control(0)
-    lab.server.xadd(control, {"x": encode_control(PLAN)}, id="1-1")
-    for number, fields in enumerate(({"x": b"garbage"}, {"what": b"is this"}, {"x": b""}), start=2):
+    lab.server.xadd(control, {"control": encode_control(PLAN)}, id="1-1")
+    for number, fields in enumerate(({"control": b"garbage"}, {"what": b"is this"}, {"control": b""}), start=2):
         lab.server.xadd(control, dict[Any, Any](fields), id=f"1-{number}")
 
-    assert lab.desk.collect().controls == {0: [("1-1", PLAN)], 1: []}
+    assert lab.run_control.collect().controls == {0: [("1-1", PLAN)], 1: []}
     lab.server.close()
 
 
@@ -55,8 +55,8 @@ def test_a_run_that_is_gone_is_told_as_gone_and_is_not_begun_anew(server: Embedd
 
     # When somebody asks for orders, gives one, or wants to supervise / Then it is gone, and stays so
     for act in (
-        lab.desk.orders,
-        lambda: lab.desk.order("stop"),
+        lab.run_control.orders,
+        lambda: lab.run_control.order("stop"),
         lambda: SupervisorLease(lab.server, lab.run, "a").hold(None),
     ):
         with pytest.raises(RunGone):
@@ -69,22 +69,22 @@ def test_a_run_that_is_gone_is_told_as_gone_and_is_not_begun_anew(server: Embedd
 def test_what_a_run_was_dealt_with_is_known_on_every_host_and_a_removed_run_leaves_no_key() -> None:
     with EmbeddedServer() as server, connect(server.url) as client, connect(server.url) as elsewhere:
         # Given two runs that were dealt one after the other, the second with papers
-        StreamDesk(client, "one").deal(dealing("one", ("r00",)))
-        desk = StreamDesk(client, "two")
-        desk.deal(msgspec.structs.replace(dealing("two", ("r00",)), papers=(b"settings", b"deal")))
-        desk.admit("r01", [b"joined"])
-        deeds.ask(client, "two", "r01", "kill r01")
+        StreamRunControl(client, "one").deal(run_spec("one", ("r00",)))
+        run_control = StreamRunControl(client, "two")
+        run_control.deal(msgspec.structs.replace(run_spec("two", ("r00",)), metadata=(b"settings", b"deal")))
+        run_control.admit("r01", [b"joined"])
+        send_command(client, "two", "r01", "kill r01")
         SupervisorLease(client, "two", "a").hold(7)
 
         # Then any other client finds both and reads the papers
         assert StreamRuns(elsewhere).newest_first() == ["two", "one"]
-        assert StreamDesk(elsewhere, "two").papers() == [b"settings", b"deal"]
-        assert StreamDesk(elsewhere, "one").papers() == []
+        assert StreamRunControl(elsewhere, "two").metadata() == [b"settings", b"deal"]
+        assert StreamRunControl(elsewhere, "one").metadata() == []
 
         # And when they are removed by whoever does so, nothing is left
-        StreamDesk(elsewhere, "two").forget()
+        StreamRunControl(elsewhere, "two").forget()
         assert StreamRuns(elsewhere).newest_first() == ["one"]
-        StreamDesk(elsewhere, "one").forget()
+        StreamRunControl(elsewhere, "one").forget()
         assert client.keys() == []
 
 
@@ -123,12 +123,12 @@ def test_a_deed_that_is_asked_of_an_rq_worker_is_heard_once_and_only_by_whoever_
 ) -> None:
     lab = StreamsLab(server.url, "r00")
     # Given a deed that was meant for an earlier life
-    deeds.ask(lab.server, lab.run, "r00", "kill r00")
-    hearing = deeds.Deeds(lab.server, lab.run, "r00")
+    send_command(lab.server, lab.run, "r00", "kill r00")
+    hearing = CommandStream(lab.server, lab.run, "r00")
     assert hearing.read() == []
     # When others follow, and something too long to be one
-    for deed in ("pause r00", "x" * 1000, "kill rq:r00"):
-        deeds.ask(lab.server, lab.run, "r00", deed)
+    for injection in ("pause r00", "x" * 1000, "kill rq:r00"):
+        send_command(lab.server, lab.run, "r00", injection)
     # Then each is heard once, and only those of this robot
     assert hearing.read() == ["pause r00", "kill rq:r00"]
     assert hearing.read() == []
@@ -141,18 +141,18 @@ def test_dealing_again_after_a_lost_reply_adds_nothing(server: EmbeddedServer, p
     with connect(proxy.url) as client, connect(server.url) as observer:
         # Given a deal, each of whose replies is lost in turn
         proxy.cut(b"XADD", times=3)
-        desk = StreamDesk(client, run)
-        desk.deal(dealing(run, ("r00",)))
+        run_control = StreamRunControl(client, run)
+        run_control.deal(run_spec(run, ("r00",)))
         assert proxy.cuts == 3
         # When the same is dealt once more
-        desk.deal(dealing(run, ("r00",)))
+        run_control.deal(run_spec(run, ("r00",)))
         # Then it stands once; and another deal under the same name is refused
-        evidence = StreamDesk(observer, run).collect()
+        evidence = StreamRunControl(observer, run).collect()
         assert evidence.journals["r00"] == [JournalRow(0, 1, b"header"), JournalRow(0, 2, b"part of r00")]
         assert len(evidence.orders) == 1
         assert evidence.outboxes[0].added == 1
         with pytest.raises(ValueError, match="dealt before"):
-            desk.deal(dealing(run, ("r00", "r01")))
+            run_control.deal(run_spec(run, ("r00", "r01")))
 
 
 def test_a_death_whose_reply_was_lost_counts_once(server: EmbeddedServer, proxy: CuttingProxy) -> None:
@@ -177,9 +177,9 @@ def test_a_death_whose_reply_was_lost_counts_once(server: EmbeddedServer, proxy:
 def test_what_befalls_the_fleet_of_a_run_that_is_gone_is_not_stored(server: EmbeddedServer) -> None:
     with connect(server.url) as client:
         log = StreamFleetLog(client, "gone")
-        log.deed("kill robot", "r00")
+        log.injection("kill", "robot", "r00")
         assert log.rows() == []
-        assert not client.exists(Keys("gone").deaths)
+        assert not client.exists(Keys("gone").fleet)
 
 
 def test_what_is_neither_deed_nor_death_is_passed_over(server: EmbeddedServer) -> None:
@@ -187,9 +187,9 @@ def test_what_is_neither_deed_nor_death_is_passed_over(server: EmbeddedServer) -
 
     async def story() -> None:
         # Given what anybody may write to a stream, and a death
-        garbage = [{"x": b"y"}, {"d": b"\xc1", "n": b"1"}, {"d": b"\x92\xa5death\x01", "n": b"2"}]
+        garbage = [{"control": b"y"}, {"row": b"\xc1", "token": b"1"}, {"row": b"\x92\xa5death\x01", "token": b"2"}]
         for fields in garbage:
-            lab.server.xadd(lab.keys.deaths, fields)
+            lab.server.xadd(lab.keys.fleet, fields)
         lab.fleet_log().death("r00", "r00", 1, "silent", -9)
         # Then the death alone is read
         [death] = await lab.life("r00", "first").fleet.rows()
@@ -212,14 +212,14 @@ def test_the_last_life_of_a_robot_is_the_last_that_its_journal_knows(server: Emb
 
 
 def test_a_fleet_log_that_cannot_be_reached_says_so(server: EmbeddedServer, proxy: CuttingProxy) -> None:
-    lab = StreamsLab(server.url, "r00", through=proxy.url, patience_s=0.0)
+    lab = StreamsLab(server.url, "r00", through=proxy.url, retry_s=0.0)
 
     async def story() -> None:
         with connect(proxy.url) as client:
-            log = StreamFleetLog(client, lab.run, patience_s=0.0)
+            log = StreamFleetLog(client, lab.run, retry_s=0.0)
             proxy.cut(b"XADD")
             with pytest.raises(Unavailable):
-                log.deed("kill robot", "r00")
+                log.injection("kill", "robot", "r00")
             proxy.cut(b"XRANGE")
             with pytest.raises(Unavailable):
                 log.rows()

@@ -14,12 +14,12 @@ from pathlib import Path
 from broker.control_entries import Birth, PlanChange, encode_control
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
-from broker.faults.scheduler import Conductor
-from broker.ports.run import Dealing
+from broker.faults.scheduler import PlanScheduler
+from broker.ports.run import RunSpec
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.plan_log import StreamRequests
 
 PLAN = "loss 0.2; duplicate 0.1; partition hold r00|r01 @1h+3s"
@@ -55,22 +55,22 @@ class Lab:
         self.url = server.url
         self.client = connect(server.url)
         self.keys = Keys(self.run)
-        self.desk = StreamDesk(self.client, self.run)
-        self.conductor = Conductor(timed(parse_lines(PLAN)), FOR_US)
+        self.run_control = StreamRunControl(self.client, self.run)
+        self.scheduler = PlanScheduler(timed(parse_lines(PLAN)), FOR_US)
         self.folder = announce(place, self.run, server.url)
         self._shards = shards
         self._silent = silent
         robots = {f"r{number:02d}": [b"header"] for number in range(4)}
-        self.desk.deal(Dealing(self.run, shards, self.conductor.first, robots, b"terms"))
+        self.run_control.deal(RunSpec(self.run, shards, self.scheduler.first, robots, b"terms"))
         for shard in range(shards):
-            self._meet(shard, "0-1", self.conductor.first)
-            self.client.xadd(self.keys.control(shard), {"x": encode_control(Birth("r00", 1, "nonce"))}, id="1-1")
+            self._meet(shard, "0-1", self.scheduler.first)
+            self.client.xadd(self.keys.control(shard), {"control": encode_control(Birth("r00", 1, "nonce"))}, id="1-1")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._conduct)
 
     def start(self) -> None:
         """Give the order go, and conduct from now on."""
-        self.desk.order("go")
+        self.run_control.order("go")
         self.began = time.monotonic()
         self._thread.start()
 
@@ -83,18 +83,18 @@ class Lab:
     def put(self, change: PlanChange) -> None:
         """Into every outbox; the relays that are there meet it at once."""
         for shard in range(self._shards):
-            entry = self.client.xadd(self.keys.outbox(shard), {"x": encode_control(change)}).decode()
+            entry = self.client.xadd(self.keys.outbox(shard), {"control": encode_control(change)}).decode()
             self._meet(shard, entry, change)
 
     def requests(self) -> list[str]:
-        return [request.words for request in StreamRequests(self.client, self.run).read()]
+        return [request.text for request in StreamRequests(self.client, self.run).read()]
 
     def _meet(self, shard: int, entry: str, change: PlanChange) -> None:
         if shard not in self._silent:
-            self.client.xadd(self.keys.control(shard), {"x": encode_control(change)}, id=entry)
+            self.client.xadd(self.keys.control(shard), {"control": encode_control(change)}, id=entry)
 
     def _conduct(self) -> None:
         while not self._stop.wait(0.005):
-            for request in self.desk.requests():
+            for request in self.run_control.requests():
                 now_us = round((time.monotonic() - self.began) * 1e6)
-                self.put(self.conductor.answer(request.entry, request.words, now_us))
+                self.put(self.scheduler.answer(request.entry, request.text, now_us))

@@ -13,7 +13,7 @@ import pytest
 from deploy.commands import main
 from deploy.config.experiment import load_deal
 from deploy.config.settings import load_settings
-from deploy.errors import Unfit
+from deploy.errors import UsageError
 from tests.support.checkout import ROOT
 from tests.support.waiting import await_true
 
@@ -242,7 +242,7 @@ def test_the_environment_sets_and_flags_win() -> None:
         assert load_settings({"secret_file": "x"}).secret is None, "a flag silences the environment"
 
         patch.setenv("ROBOTS_LOSS", "7")
-        with pytest.raises(Unfit, match="ROBOTS_LOSS"):
+        with pytest.raises(UsageError, match="ROBOTS_LOSS"):
             load_settings({})
 
 
@@ -253,7 +253,7 @@ def test_simulate_prints_one_object_and_verify_finds_the_same_verdict_in_the_fol
     )
     result = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert result["schema"] == "robots.result/1"
+    assert result["schema"] == "robots.result/2"
     assert result["verdict"] == "HELD"
     assert (place / "out.txt").read_bytes() == b" a\nb  c "
     assert (place / result["record"] / "secret.txt").read_bytes() == b" a\nb  c "

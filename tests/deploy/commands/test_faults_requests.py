@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker.control_entries import PlanChange, Planned
+from broker.streams import keys
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.plan_log import StreamRequests
 from deploy.attach import live_plan as asking
@@ -99,7 +100,7 @@ def test_what_is_set_is_in_force_at_every_relay_when_the_command_ends(lab: Lab, 
     assert lab.requests() == ["set loss 0.9; delay 20ms r03"]
     for shard in range(2):
         [(_, fields)] = lab.client.xrevrange(lab.keys.control(shard), count=1)
-        assert row["request"].encode() in fields[b"x"]
+        assert row["request"].encode() in fields[keys.CONTROL]
 
 
 def test_people_are_told_old_and_new_and_how_long_it_took(lab: Lab, terminal: Terminal) -> None:
@@ -207,7 +208,7 @@ def test_what_stands_on_the_server_cannot_harm_a_terminal(lab: Lab, terminal: Te
     for arguments in (["show"], ["set", "loss .9"], ["clear", "lo"]):
         said = terminal.faults(*arguments)
         assert (said.out + said.err).replace("\n", "").isprintable()
-    lab.desk.order("stop", evil.encode())
+    lab.run_control.order("stop", evil.encode())
     for command in ("show", "heal"):
         said = terminal.faults(command)
         assert (said.out + said.err).replace("\n", "").isprintable()
@@ -326,7 +327,7 @@ def test_a_relay_that_meets_nothing_is_named(
 
 
 def test_a_run_that_is_ending_is_not_asked_any_more(lab: Lab, terminal: Terminal) -> None:
-    lab.desk.order("stop", b"complete")
+    lab.run_control.order("stop", b"complete")
 
     said = terminal.faults("heal")
 
@@ -342,7 +343,7 @@ def test_a_run_that_ends_while_one_waits_is_told_from_a_run_without_a_conductor(
     ask = StreamRequests.ask
 
     def and_stop(self: StreamRequests, words: str) -> str:
-        lab.desk.order("stop", b"complete")
+        lab.run_control.order("stop", b"complete")
         return ask(self, words)
 
     monkeypatch.setattr(StreamRequests, "ask", and_stop)

@@ -76,9 +76,9 @@ def test_looking_changes_nothing(lab: Lab, terminal: Terminal) -> None:
 
 
 def test_garbage_in_orders_and_controls_is_passed_over(lab: Lab, terminal: Terminal) -> None:
-    lab.client.xadd(lab.keys.orders, {"o": "dance"})
-    lab.client.xadd(lab.keys.orders, {"d": b"\xc1", "x": "y"})
-    lab.client.xadd(lab.keys.control(0), {"x": b"\xc1garbage"})
+    lab.client.xadd(lab.keys.orders, {"order": "dance"})
+    lab.client.xadd(lab.keys.orders, {"shape": b"\xc1", "control": "y"})
+    lab.client.xadd(lab.keys.control(0), {"control": b"\xc1garbage"})
     lab.client.xadd(lab.keys.control(1), {"nothing": "at all"})
 
     assert len(terminal.faults("show", "--json").row["in_force"]) == 2
@@ -87,7 +87,7 @@ def test_garbage_in_orders_and_controls_is_passed_over(lab: Lab, terminal: Termi
 
 def test_before_go_nothing_is_dated_from_it(server: EmbeddedServer, here: Path, terminal: Terminal) -> None:
     lab = Lab(server, here, shards=1)
-    lab.put(lab.conductor.answer("1-1", "set loss 0.9", -1))
+    lab.put(lab.scheduler.answer("1-1", "set loss 0.9", -1))
 
     row = terminal.faults("show", "--json").row
 

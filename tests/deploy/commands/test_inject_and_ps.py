@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from broker.control_entries import PlanChange
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.commands import main
 from robots.supervision import RestartPolicy
@@ -39,8 +39,8 @@ def test_a_robot_whose_deaths_nobody_brought_about_has_no_budget_left(
 ) -> None:
     # Given a run in which one robot died by itself more often than the policy bears, and another once
     with EmbeddedServer() as server, connect(server.url) as client:
-        dealing = Dealing("p00001", 1, PlanChange(()), {"r00": [b"header"], "r01": [b"header"]}, b"terms")
-        StreamDesk(client, "p00001").deal(dealing)
+        run_spec = RunSpec("p00001", 1, PlanChange(()), {"r00": [b"header"], "r01": [b"header"]}, b"terms")
+        StreamRunControl(client, "p00001").deal(run_spec)
         log, most = StreamFleetLog(client, "p00001"), RestartPolicy().max_restarts
         for life in range(1, most + 2):
             log.death("r00", "r00", life, "exit", 1)

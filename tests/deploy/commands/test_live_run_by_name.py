@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from broker.control_entries import PlanChange
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
-from broker.streams.run.control import StreamDesk
-from deploy.attach.discovery import Whereabouts, find_live
-from deploy.errors import Unable, Unfit
+from broker.streams.run.control import StreamRunControl
+from deploy.attach.discovery import RunLocation, find_live
+from deploy.errors import EnvironmentFailure, UsageError
 from telemetry.record.folder import NoSuchRun
 from tests.deploy.commands.conducted_run import URL, Lab, announce, gone
 from tests.support.terminal import Terminal
@@ -81,7 +81,7 @@ def test_a_damaged_live_json_is_told_when_there_is_no_better_one(here: Path, con
     (announce(here, "damaged") / "live.json").write_bytes(content)
 
     for name in ("damaged", None):
-        with pytest.raises(Unable, match=r"runs/damaged/live\.json is damaged"):
+        with pytest.raises(EnvironmentFailure, match=r"runs/damaged/live\.json is damaged"):
             find_live(Path("runs"), name, None)
 
     # When there is another run, whole and live, then that is found
@@ -94,7 +94,7 @@ def test_a_live_json_that_cannot_be_read_is_told(here: Path) -> None:
     live.unlink()
     live.mkdir()  # whoever runs the tests may read every file
 
-    with pytest.raises(Unable, match="only who started a run can reach it"):
+    with pytest.raises(EnvironmentFailure, match="only who started a run can reach it"):
         find_live(Path("runs"), "foreign", None)
 
 
@@ -102,7 +102,7 @@ def test_a_live_json_that_cannot_be_read_is_told(here: Path) -> None:
 def test_no_process_is_taken_for_a_living_parent(here: Path, pid: int) -> None:
     announce(here, "odd", pid=pid)
 
-    with pytest.raises((NoSuchRun, Unable)):
+    with pytest.raises((NoSuchRun, EnvironmentFailure)):
         find_live(Path("runs"), "odd", None)
 
 
@@ -117,25 +117,25 @@ def test_on_a_server_a_run_is_named_by_its_id_or_a_prefix_or_is_the_newest_that_
     with EmbeddedServer() as server, connect(server.url) as client:
         # Given three runs on a server, dealt one after the other, and the last one is over
         for run in ("abc001", "abd002", "abe003"):
-            desk = StreamDesk(client, run)
-            desk.deal(Dealing(run, 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
-        desk.order("stop")
+            run_control = StreamRunControl(client, run)
+            run_control.deal(RunSpec(run, 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
+        run_control.order("stop")
 
         # When somebody means one of them / Then it is found
         for name, run in ((None, "abd002"), ("latest", "abd002"), ("abc", "abc001"), ("abe003", "abe003")):
-            assert find_live(Path("runs"), name, server.url) == Whereabouts(run, server.url, None)
+            assert find_live(Path("runs"), name, server.url) == RunLocation(run, server.url, None)
         # or said why not
         for name, error, words in (
             ("ab", NoSuchRun, "means 3 runs on the server: abc001, abd002, abe003"),
             ("x", NoSuchRun, "holds no run 'x'"),
-            ("runs/abc001", Unfit, "named by its id"),
+            ("runs/abc001", UsageError, "named by its id"),
         ):
             with pytest.raises(error, match=words):
                 find_live(Path("runs"), name, server.url)
 
         # And when none is live, that is said
         for run in ("abc001", "abd002"):
-            StreamDesk(client, run).order("stop")
+            StreamRunControl(client, run).order("stop")
         with pytest.raises(NoSuchRun, match="no run is live on the server"):
             find_live(Path("runs"), None, server.url)
 

@@ -13,7 +13,7 @@ from broker.faults.schedule import Timed
 from deploy.commands import main
 from deploy.config.experiment import bounds_of, load_plan, prepare
 from deploy.config.settings import load_settings
-from deploy.errors import Unfit, Unrepeatable
+from deploy.errors import Unrepeatable, UsageError
 
 LONG_TARGET = ",".join(["r0", "r2", "r4", "r6", "r8", "r10", *(f"r{number}" for number in range(1000, 2356, 2))])
 """A target that is as long as what is read may be, but longer when it is written out."""
@@ -70,13 +70,13 @@ def test_as_many_faults_as_a_plan_may_have_can_be_flags_of_their_own() -> None:
     faults = tuple(f"loss 0.5 r00,r01>r03,r04 @{number}ms+500us" for number in range(1, 201))
 
     assert plan_of(fault=faults, preset="calm") == list(faults)
-    with pytest.raises(Unfit, match="allowed is a plan of 256 lines"):
+    with pytest.raises(UsageError, match="allowed is a plan of 256 lines"):
         plan_of(fault=("loss .5 r00",) * 257)
 
 
 @pytest.mark.parametrize("given", [{"fault": (f"loss .5 {LONG_TARGET}",)}, {"loss": f".5 {LONG_TARGET}"}])
 def test_a_fault_that_cannot_be_read_again_once_written_out_is_told(given: dict[str, object]) -> None:
-    with pytest.raises(Unfit, match="allowed is a text of 4096 characters"):
+    with pytest.raises(UsageError, match="allowed is a text of 4096 characters"):
         plan_of(**given)
 
 
@@ -114,7 +114,7 @@ def test_a_plan_file_that_is_wrong_is_told_in_one_line(tmp_path: Path, content: 
     path = tmp_path / "plan.toml"
     path.write_text(content)
 
-    with pytest.raises(Unfit, match=complaint) as error:
+    with pytest.raises(UsageError, match=complaint) as error:
         plan_of(faults=str(path))
 
     assert "\n" not in str(error.value)
@@ -210,7 +210,14 @@ def test_a_plan_that_a_person_changed_is_part_of_the_record(
     [go_ms] = [int(order["id"].split("-")[0]) for order in orders if order["order"] == "go"]
     first, *rows = (folder / "plan.jsonl").read_text().splitlines()
     faults = [{"instance": 1, "fault": "duplicate 0.1"}, {"instance": 4, "fault": "loss 0.5 r03"}]
-    row = {"shard": 0, "id": f"{go_ms + 1000}-0", "control": "plan", "faults": faults, "request": "1-1", "words": "set"}
+    row = {
+        "shard": 0,
+        "id": f"{go_ms + 1000}-0",
+        "control": "plan",
+        "faults": faults,
+        "request_id": "1-1",
+        "request": "set",
+    }
     # and whose end was stored twice, because an answer was lost
     (folder / "plan.jsonl").write_text("\n".join([first, *rows[:-1], json.dumps(row), rows[-1], rows[-1], ""]))
 
@@ -238,7 +245,7 @@ def test_a_pause_that_a_person_ended_comes_again_with_its_real_length(
     told = simulate("--preset", "calm", "-n", "3", "--for", "4s", "--chaos", chaos, capsys=capsys)
     folder = tmp_path / str(told["record"])
     rows = [json.loads(row) for row in (folder / "plan.jsonl").read_text().splitlines()]
-    rows[-1]["words"] = "heal"
+    rows[-1]["request"] = "heal"
     (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     # When it is prepared to be run again, then each is as long as it was, and nobody has to be resumed
@@ -258,7 +265,7 @@ def test_a_plan_that_a_person_changed_may_have_come_in_more_pieces_than_a_plan_h
     fault = ("--fault", "loss .5 @1us+5ms every 10ms")
     folder = tmp_path / str(simulate("--preset", "calm", "-n", "3", "--for", "3s", *fault, capsys=capsys)["record"])
     rows = [json.loads(row) for row in (folder / "plan.jsonl").read_text().splitlines()]
-    rows[-2]["words"] = "heal"
+    rows[-2]["request"] = "heal"
     (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     # When it is prepared to be run again, then there is a line for each time
@@ -267,7 +274,7 @@ def test_a_plan_that_a_person_changed_may_have_come_in_more_pieces_than_a_plan_h
     # When it says that more was in force at once than a run may have, then it is refused
     rows[-2]["faults"] = [{"instance": number, "fault": "loss 0.5 r00"} for number in range(257)]
     (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(Unfit, match="allowed is a plan of 256 lines"):
+    with pytest.raises(UsageError, match="allowed is a plan of 256 lines"):
         prepare({"again": folder.name})
 
 

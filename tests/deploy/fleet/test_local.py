@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from broker.streams.connection import connect
-from deploy.attach.context import Brief, vantage_on
-from deploy.fleet.local import LiveFleet
+from deploy.attach.context import RunInfo, context_on
+from deploy.fleet.local import LocalFleet
 from deploy.processes.children import Death
 from deploy.processes.server import Server
 from robots.run.deal import Terms
@@ -40,10 +40,10 @@ class Parent:
     """A parent of one relay, which it gives up at its sixth death that is charged to it."""
 
     def __init__(self, logs: Path) -> None:
-        brief = Brief("abc123", ("r00",), Terms(1, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
+        info = RunInfo("abc123", ("r00",), Terms(1, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
         self._told: list[Stamped] = []
-        vantage = vantage_on(connect(NOWHERE), brief, "lab", self._told.append)
-        self._fleet = LiveFleet(vantage, Server(NOWHERE), None, logs)  # type: ignore[arg-type]
+        context = context_on(connect(NOWHERE), info, "lab", self._told.append)
+        self._fleet = LocalFleet(context, Server(NOWHERE), None, logs)  # type: ignore[arg-type]
         self._children = self._fleet.children = Dying()  # type: ignore[assignment]
 
     def see_death_after(self, *numbers: int) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.fleet.relays import Relays
+from deploy.fleet.relays import RelayGroup
 from deploy.processes.children import Death
 from telemetry.events import Event, WorkerGaveUp
 
@@ -14,7 +14,7 @@ class Children:
         self.fates = list(fates)
         self.spawned: list[tuple[str, int, int, str, bool]] = []
         self.events: list[Event] = []
-        self.relays = Relays(shards, self, lambda *life: self.spawned.append(life), self.events.append)
+        self.relays = RelayGroup(shards, self, lambda *life: self.spawned.append(life), self.events.append)
 
     def end(self, names: list[str], grace_s: float, asking: bool) -> list[Death]:
         """None for a status: it was dead already."""

@@ -19,12 +19,12 @@ from broker.relay.core import parse_id
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import append_events
-from broker.streams.run.runs import StreamRuns, read_course
+from broker.streams.run.runs import StreamRuns, read_run_status
 from broker.streams.run.supervisor_lease import SupervisorLease
-from deploy.attach.context import read_papers
-from deploy.attach.discovery import Whereabouts
+from deploy.attach.context import read_metadata
+from deploy.attach.discovery import RunLocation
 from deploy.commands import deal, main
 from deploy.commands.relay import _relay
 from deploy.commands.service import RunLost, Service, serve
@@ -32,7 +32,7 @@ from deploy.commands.supervise import _supervise
 from deploy.fleet import relay_main as relay_process
 from deploy.lifecycle import closing
 from deploy.lifecycle.closing import close, forget_run, record_run, succeeding
-from deploy.processes.signals import Endings
+from deploy.processes.signals import ShutdownSignals
 from telemetry.events import RobotBorn, Stamped
 from telemetry.record.folder import NoSuchRun
 from telemetry.stream.publisher import encode_events
@@ -79,11 +79,11 @@ def deal_one(server: EmbeddedServer, called: Called) -> str:
 
 
 def order_stop(client: redis.Redis, run: str) -> None:
-    StreamDesk(client, run).order("stop", b"stopped")
+    StreamRunControl(client, run).order("stop", b"stopped")
 
 
 def is_held(client: redis.Redis, run: str) -> bool:
-    return read_course(client, run) is not None
+    return read_run_status(client, run) is not None
 
 
 # The record
@@ -124,10 +124,10 @@ def test_a_connection_that_is_lost_between_two_pages_shortens_no_record(
     client: redis.Redis, dealt: str, tmp_path: Path
 ) -> None:
     # Given more events than are read at once
-    papers = read_papers(StreamDesk(client, dealt), dealt)
+    metadata = read_metadata(StreamRunControl(client, dealt), dealt)
     tell_events(client, dealt, 600)
     # When the second read is lost
-    record_run(LosingReads(client, lambda read: read == 2), dealt, tmp_path, papers, "stopped")  # type: ignore[arg-type]
+    record_run(LosingReads(client, lambda read: read == 2), dealt, tmp_path, metadata, "stopped")  # type: ignore[arg-type]
     # Then all of them are in the record: and what the deal told
     assert recorded(tmp_path, dealt) == 601
 
@@ -136,14 +136,14 @@ def test_a_record_that_would_be_short_is_not_made(
     client: redis.Redis, dealt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a server that goes away between two pages
-    monkeypatch.setattr(closing, "PATIENCE_S", 0.05)
-    papers = read_papers(StreamDesk(client, dealt), dealt)
+    monkeypatch.setattr(closing, "RETRY_S", 0.05)
+    metadata = read_metadata(StreamRunControl(client, dealt), dealt)
     tell_events(client, dealt, 300)
     # When the run is recorded, then it is told, and nothing is left that hinders the next who tries
     with pytest.raises(Unavailable):
-        record_run(LosingReads(client, lambda read: read > 1), dealt, tmp_path / "runs", papers, "stopped")  # type: ignore[arg-type]
+        record_run(LosingReads(client, lambda read: read > 1), dealt, tmp_path / "runs", metadata, "stopped")  # type: ignore[arg-type]
     assert list((tmp_path / "runs").iterdir()) == []
-    record_run(client, dealt, tmp_path / "runs", papers, "stopped")
+    record_run(client, dealt, tmp_path / "runs", metadata, "stopped")
     assert recorded(tmp_path / "runs", dealt) == 301
     assert (tmp_path / "runs" / "latest").resolve().name == dealt
 
@@ -151,11 +151,11 @@ def test_a_record_that_would_be_short_is_not_made(
 def test_of_two_who_record_in_one_place_the_later_judges_what_the_first_has_made(
     client: redis.Redis, dealt: str, tmp_path: Path
 ) -> None:
-    papers = read_papers(StreamDesk(client, dealt), dealt)
-    first = record_run(client, dealt, tmp_path / "runs", papers, "stopped")
+    metadata = read_metadata(StreamRunControl(client, dealt), dealt)
+    first = record_run(client, dealt, tmp_path / "runs", metadata, "stopped")
     sealed = (tmp_path / "runs" / dealt / "manifest.json").stat().st_mtime_ns
 
-    second = record_run(client, dealt, tmp_path / "runs", papers, "interrupted")
+    second = record_run(client, dealt, tmp_path / "runs", metadata, "interrupted")
 
     assert second.json == first.json
     assert second.json["record"].endswith(f"runs/{dealt}")
@@ -210,7 +210,7 @@ def test_a_run_is_removed_only_after_whoever_supervises_it_has_ended(
     # When it is to be stopped and removed
     stopping = threading.Thread(target=lambda: _stop_and_forget(server.url, dealt))
     stopping.start()
-    await_true(lambda: (course := read_course(client, dealt)) and course.stop)
+    await_true(lambda: (run_status := read_run_status(client, dealt)) and run_status.stop)
     # Then that waits for him
     stopping.join(0.5)
     assert stopping.is_alive()
@@ -228,7 +228,7 @@ def _stop_and_forget(url: str, run: str) -> None:
 def test_those_who_serve_a_run_have_a_moment_to_hear_that_it_was_stopped(client: redis.Redis, dealt: str) -> None:
     # Given a run that is stopped just now
     order_stop(client, dealt)
-    [stop] = [order for order in StreamDesk(client, dealt).orders() if order.order == "stop"]
+    [stop] = [order for order in StreamRunControl(client, dealt).orders() if order.order == "stop"]
     # When it is removed
     forget_run(client, dealt)
     # Then not before all can have heard of it
@@ -269,30 +269,30 @@ def test_those_who_stay_go_on_after_a_run_that_is_lost_or_cannot_be_served(
 ) -> None:
     # Given three runs, of which the first is lost and the second cannot be served
     served: list[str] = []
-    with Endings() as endings:
+    with ShutdownSignals() as shutdown:
 
-        def do(where: Whereabouts) -> None:
+        def do(where: RunLocation) -> None:
             served.append(where.run)
             order_stop(client, where.run)
             if len(served) == 3:
-                endings.reason = "stopped"
+                shutdown.reason = "stopped"
                 return
             deal_one(server, called)
             raise (RunLost if len(served) == 1 else NoSuchRun)(f"trouble {len(served)}")
 
         # When somebody stays for all of them
-        serve(Service(redis_url=server.url), None, True, endings, do)
+        serve(Service(redis_url=server.url), None, True, shutdown, do)
     # Then each is served, and told
     assert (len(served), served[0]) == (3, dealt)
     assert "trouble 2\n" in capsys.readouterr().err
 
 
 def test_those_who_do_not_stay_end_with_a_run_that_is_lost(server: EmbeddedServer, dealt: str) -> None:
-    def do(where: Whereabouts) -> None:
+    def do(where: RunLocation) -> None:
         raise RunLost(where.run)
 
-    with Endings() as endings, pytest.raises(RunLost, match=dealt):
-        serve(Service(redis_url=server.url), None, False, endings, do)
+    with ShutdownSignals() as shutdown, pytest.raises(RunLost, match=dealt):
+        serve(Service(redis_url=server.url), None, False, shutdown, do)
 
 
 def test_a_relay_whose_run_is_removed_before_it_looks_at_the_orders_takes_it_for_over(
@@ -307,12 +307,12 @@ def test_a_relay_whose_run_is_removed_before_it_looks_at_the_orders_takes_it_for
 
     def remove() -> None:
         await_true(lambda: client.get(Keys(dealt).lease(0)))
-        StreamDesk(client, dealt).forget()
+        StreamRunControl(client, dealt).forget()
 
     removing = threading.Thread(target=remove)
     removing.start()
     # When the run is removed under it, then it leaves, and says why
-    _relay(Whereabouts(dealt, server.url, None), None, SimpleNamespace(reason=None))  # type: ignore[arg-type]
+    _relay(RunLocation(dealt, server.url, None), None, SimpleNamespace(reason=None))  # type: ignore[arg-type]
     removing.join()
     assert f"run {dealt} is over, its server does not hold it any more\n" in capsys.readouterr().err
 
@@ -321,8 +321,8 @@ def test_a_run_that_is_over_needs_no_supervisor(
     server: EmbeddedServer, client: redis.Redis, dealt: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     order_stop(client, dealt)
-    with Endings() as endings:
-        _supervise(Whereabouts(dealt, server.url, None), endings)
+    with ShutdownSignals() as shutdown:
+        _supervise(RunLocation(dealt, server.url, None), shutdown)
     assert f"run {dealt} is over; record and judge it with" in capsys.readouterr().err
     assert not client.exists(Keys(dealt).supervisor)
 
@@ -332,13 +332,13 @@ def test_a_supervisor_of_a_run_that_vanishes_before_it_was_stopped_says_so(
 ) -> None:
     # Given a run that is lost in the moment in which its lease is taken
     def gone(_lease: SupervisorLease, _done_us: int | None) -> None:
-        StreamDesk(client, dealt).forget()
+        StreamRunControl(client, dealt).forget()
         raise RunGone(dealt)
 
     monkeypatch.setattr(SupervisorLease, "hold", gone)
     # When somebody supervises it, then that is no end in order
-    with Endings() as endings, pytest.raises(RunLost, match=dealt):
-        _supervise(Whereabouts(dealt, server.url, None), endings)
+    with ShutdownSignals() as shutdown, pytest.raises(RunLost, match=dealt):
+        _supervise(RunLocation(dealt, server.url, None), shutdown)
 
 
 # A deal that fails

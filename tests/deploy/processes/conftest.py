@@ -6,12 +6,12 @@ import gc
 
 import pytest
 
-from deploy.processes.children import Fleet
+from deploy.processes.children import Children
 
 
 @pytest.fixture
 def fleet():
-    fleet = Fleet()
+    fleet = Children()
     yield fleet
     fleet.end_all(0)
     gc.unfreeze()

@@ -80,7 +80,7 @@ def test_a_child_never_comes_back_into_its_parents_stack(fleet, log, tmp_path):
 def test_a_child_leads_its_own_group_ignores_ctrl_c_and_forgets_the_parents_handlers(fleet, log):
     # Given a parent with handlers of its own
     before = signal.signal(signal.SIGTERM, lambda *_: None)
-    ear, mouth = os.pipe()
+    read_end, mouth = os.pipe()
     os.set_blocking(mouth, False)
     signal.set_wakeup_fd(mouth)
     try:
@@ -97,7 +97,7 @@ def test_a_child_leads_its_own_group_ignores_ctrl_c_and_forgets_the_parents_hand
     finally:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, before)
-        os.close(ear)
+        os.close(read_end)
         os.close(mouth)
     # Then all of it is so
     assert json.loads(log.read_text()) == [True] * 5
@@ -153,15 +153,15 @@ def test_a_death_of_another_while_some_are_ended_is_not_lost(fleet, log):
 def test_a_descriptor_wakes_the_parent(fleet, log):
     # Given a child that sleeps, and a pipe that can be read
     fleet.start("rq:r00", sleep_for_ever, log)
-    ear, mouth = os.pipe()
+    read_end, mouth = os.pipe()
     os.write(mouth, b"!")
     # When the parent waits for both
     began = time.monotonic()
-    deaths = fleet.poll(10, ear)
+    deaths = fleet.poll(10, read_end)
     # Then it does not wait, and nobody died
     assert deaths == []
     assert time.monotonic() - began < 5
-    os.close(ear)
+    os.close(read_end)
     os.close(mouth)
 
 

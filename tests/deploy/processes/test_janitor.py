@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.processes.children import Fleet
+from deploy.processes.children import Children
 from deploy.processes.forking import start_time
 from deploy.processes.janitor import Janitor
 from tests.deploy.processes.bodies import sleep_for_ever
@@ -48,7 +48,7 @@ import json, os, signal, sys
 from pathlib import Path
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
-from deploy.processes.children import Fleet
+from deploy.processes.children import Children
 from deploy.processes.janitor import Janitor
 from deploy.rq import heartbeat, job, queue, worker
 import rq, time
@@ -62,7 +62,7 @@ def robot(run, name):
 job.RobotJob.allowed[job.ROBOT_JOB] = robot
 live = Path(sys.argv[1]) / "live.json"
 janitor = Janitor.hire()
-fleet = Fleet(janitor)
+fleet = Children(janitor)
 server = EmbeddedServer()
 fleet.adopt("redis", server.pid)
 janitor.folder(server.folder)
@@ -99,8 +99,8 @@ def test_a_killed_parent_leaves_no_process_no_socket_and_no_file(tmp_path):
 ALONE = """
 import json, signal, sys
 from pathlib import Path
-from deploy.processes.children import Fleet
-fleet = Fleet()
+from deploy.processes.children import Children
+fleet = Children()
 pid = fleet.start("rq:r00", lambda: signal.pause() or 0, Path(sys.argv[1]))
 print(json.dumps(pid), flush=True)
 fleet.poll(60)
@@ -164,7 +164,7 @@ def test_a_dismissed_janitor_touches_nothing(fleet, folder, log):
 def test_no_child_holds_the_janitors_pipe_open(log):
     # Given a fleet with a janitor, a child, and a process that was started by another way
     janitor = Janitor.hire()
-    fleet = Fleet(janitor)
+    fleet = Children(janitor)
     fleet.start("rq:r00", sleep_for_ever, log)
     with subprocess.Popen(["sleep", "60"]) as process:
         fleet.adopt("redis", process.pid)

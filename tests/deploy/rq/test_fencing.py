@@ -13,6 +13,7 @@ import pytest
 
 from broker.control_entries import Birth, decode_control
 from broker.relay.core import Fate, parse_id
+from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.robot.register import StreamRegister
 from deploy.rq.leases import LEASE_S
@@ -35,15 +36,15 @@ def horse_of(lab, name):
 
 def begin(lab, robots=("r00",), quiet_us=300_000):
     """A run whose robots gossip, and a spare RQ worker; the one that runs r00 is rq:r00."""
-    desk = deal(lab, len(robots), quiet_us)
+    run_control = deal(lab, len(robots), quiet_us)
     lab.start_relay()
     for robot in robots:
         lab.start_worker(f"rq:{robot}")
         enqueue_robot(lab.connection, "t", robot)
         await_true(lambda robot=robot: births(lab, robot) == 1, 4, "the birth")
     lab.start_worker("rq:spare")
-    desk.order("go")
-    return desk
+    run_control.order("go")
+    return run_control
 
 
 def supervise_until(lab, fact, seconds, *robots):
@@ -63,18 +64,18 @@ def keep_supervising(lab, *robots):
 def sent_after(lab, robot, incarnation):
     """The fates of older lives' envelopes that stand after that birth in the outbox."""
     entries = lab.connection.xrange(Keys("t").control(0))
-    controls = [(entry.decode(), decode_control(fields[b"x"])) for entry, fields in entries]
+    controls = [(entry.decode(), decode_control(fields[keys.CONTROL])) for entry, fields in entries]
     born = [e for e, c in controls if isinstance(c, Birth) and (c.robot, c.incarnation) == (robot, incarnation)]
     if not born:
         return []
-    fates = [fate for fate in lab.desk.collect().fates[0] if isinstance(fate, Fate) and fate.sender == robot]
+    fates = [fate for fate in lab.run_control.collect().fates[0] if isinstance(fate, Fate) and fate.sender == robot]
     return [fate for fate in fates if fate.incarnation < incarnation and parse_id(fate.entry) > parse_id(born[0])]
 
 
 @pytest.mark.parametrize("stopped", ["its RQ worker", "both"])
 def test_nothing_that_a_zombie_does_takes_effect(lab, stopped):
     # Given two robots that gossip
-    desk = begin(lab, ("r00", "r01"))
+    run_control = begin(lab, ("r00", "r01"))
     horse = horse_of(lab, "rq:r00")
     # When the RQ worker of one, or that and its horse, are stopped until the robot lives elsewhere
     lab.fleet.signal("rq:r00", signal.SIGSTOP)
@@ -96,8 +97,8 @@ def test_nothing_that_a_zombie_does_takes_effect(lab, stopped):
     assert (births(lab, "r00"), births(lab, "r01")) == (2, 1)
     assert lab.queued() == []
     # and nothing of the old life in the journal after the new one's birth
-    desk.order("stop")
-    lives = [row.incarnation for row in desk.collect().journals["r00"]]
+    run_control.order("stop")
+    lives = [row.incarnation for row in run_control.collect().journals["r00"]]
     assert lives == sorted(lives)
     assert lives[-1] == 2
 
@@ -117,7 +118,7 @@ def stop_before_writing(monkeypatch):
 def test_a_zombie_that_is_about_to_write_the_secret_does_not(lab, monkeypatch):
     # Given a robot that has all parts, is quiet, and is stopped in front of the register with its RQ worker
     stop_before_writing(monkeypatch)
-    desk = begin(lab, quiet_us=2_000_000)
+    run_control = begin(lab, quiet_us=2_000_000)
     horse = horse_of(lab, "rq:r00")
     await_true(lambda: lab.connection.exists(READY_KEY), 6, "the moment before the write")
     lab.fleet.signal("rq:r00", signal.SIGSTOP)
@@ -126,20 +127,22 @@ def test_a_zombie_that_is_about_to_write_the_secret_does_not(lab, monkeypatch):
     os.kill(horse, signal.SIGCONT)
     # Then it ends,
     await_true(lambda: not is_alive(horse), 1.5, "the zombie's end")
-    assert desk.collect().register is None
+    assert run_control.collect().register is None
     lab.fleet.signal("rq:r00", signal.SIGCONT)
     assert lab.await_death("rq:r00", 3).status == FENCED
     # and its next life writes, once
-    await_true(lambda: desk.collect().register, 5, "the write")
-    assert desk.collect().register.incarnation == 2
-    assert [row.entry.partition("-")[0] for row in desk.collect().births["r00"] if row.what == "attempt"] == ["2"]
+    await_true(lambda: run_control.collect().register, 5, "the write")
+    assert run_control.collect().register.incarnation == 2
+    assert [row.entry.partition("-")[0] for row in run_control.collect().births["r00"] if row.what == "attempt"] == [
+        "2"
+    ]
     assert births(lab, "r00") == 2
-    desk.order("stop")
+    run_control.order("stop")
 
 
 def test_a_zombie_that_is_complete_and_becomes_quiet_does_not_write(lab):
     # Given a robot that has all parts and has to be quiet for a while yet
-    desk = begin(lab, quiet_us=1_500_000)
+    run_control = begin(lab, quiet_us=1_500_000)
     horse = horse_of(lab, "rq:r00")
     # When it is stopped with its RQ worker, its next life is born, and it alone goes on
     os.kill(horse, signal.SIGSTOP)
@@ -148,12 +151,12 @@ def test_a_zombie_that_is_complete_and_becomes_quiet_does_not_write(lab):
     os.kill(horse, signal.SIGCONT)
     # Then it ends as soon as it is quiet, and the later life is the one that writes
     await_true(lambda: not is_alive(horse), 3, "the zombie's end")
-    await_true(lambda: desk.collect().register, 5, "the write")
-    assert desk.collect().register.incarnation == 2
-    assert "quiet" not in str([row for row in desk.collect().journals["r00"] if row.incarnation == 1])
+    await_true(lambda: run_control.collect().register, 5, "the write")
+    assert run_control.collect().register.incarnation == 2
+    assert "quiet" not in str([row for row in run_control.collect().journals["r00"] if row.incarnation == 1])
     lab.fleet.signal("rq:r00", signal.SIGCONT)
     assert lab.await_death("rq:r00", 3).status == FENCED
-    desk.order("stop")
+    run_control.order("stop")
 
 
 def test_a_horse_that_is_stopped_costs_its_rq_worker_nothing(lab):
@@ -169,5 +172,5 @@ def test_a_horse_that_is_stopped_costs_its_rq_worker_nothing(lab):
     assert births(lab, "r00") == 2
     assert lab.fleet.living["rq:r00"] == worker
     # and the death is on record
-    [death] = lab.befallen()
+    [death] = lab.fleet_rows()
     assert (death.victim, death.robot, death.incarnation, death.how) == ("r00", "r00", 1, "silent")

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from broker.control_entries import PlanChange
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
+from broker.streams import keys
 from broker.streams.keys import Keys
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.rq.job import RECALL_S
 from deploy.rq.leases import HEARTBEAT_S
@@ -35,27 +36,27 @@ pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reas
 
 def told(lab):
     """All events of the run, as they stand in its stream."""
-    return b"".join(fields.get(b"f", b"") for _, fields in lab.connection.xrange(Keys("t").events))
+    return b"".join(fields.get(keys.EVENTS, b"") for _, fields in lab.connection.xrange(Keys("t").events))
 
 
 def deal_and_bear(lab):
     """The same with one robot of it, r00, born by the RQ worker rq:r00."""
-    desk = deal(lab)
+    run_control = deal(lab)
     lab.start_worker("rq:r00")
     enqueue_robot(lab.connection, "t", "r00")
     await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
-    return desk
+    return run_control
 
 
 def test_a_robot_is_born_in_a_horse_and_done_at_the_order_stop(lab):
     # Given a dealt run whose robots run
-    desk = deal(lab)
+    run_control = deal(lab)
     for number in range(2):
         lab.start_worker(f"rq:r{number:02d}")
         enqueue_robot(lab.connection, "t", f"r{number:02d}")
     await_true(lambda: births(lab, "r00") == births(lab, "r01") == 1, 4, "the births")
     # When the order stop is given
-    desk.order("stop", b"limit")
+    run_control.order("stop", b"limit")
     # Then both jobs are done and gone, and the RQ workers wait for others
     await_true(lambda: not lab.connection.keys("rq:job:*"), 3, "the jobs' end")
     assert lab.queued() == []
@@ -66,13 +67,13 @@ def test_a_robot_is_born_in_a_horse_and_done_at_the_order_stop(lab):
 
 def test_a_job_is_done_although_rqs_details_of_its_executions_ran_out(lab):
     # Given a robot that runs, whose execution's details were lost but for what a heartbeat writes (as after an outage),
-    desk = deal_and_bear(lab)
+    run_control = deal_and_bear(lab)
     [details] = lab.connection.keys("rq:execution:*")
     lab.connection.delete(details)
     # and a listed execution of which nothing else is left
     lab.connection.zadd("rq:executions:robot-t-r00", {"other": time.time() + 60})
     # When the order stop is given
-    desk.order("stop", b"limit")
+    run_control.order("stop", b"limit")
     # Then the job is done and gone, and its RQ worker waits for others
     await_true(lambda: not lab.connection.keys("rq:job:*"), 3, "the job's end")
     await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")
@@ -90,7 +91,7 @@ def test_a_robot_told_by_sigterm_waits_in_the_queue_and_lives_again_elsewhere(la
     assert lab.await_death("rq:r00", 3).status == 0
     assert b"recalled" in told(lab)
     assert lab.queued() == ["robot-t-r00"]
-    assert lab.befallen() == []
+    assert lab.fleet_rows() == []
     # and it is born a second time where an RQ worker is free
     lab.start_worker("rq:r01")
     await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
@@ -98,8 +99,8 @@ def test_a_robot_told_by_sigterm_waits_in_the_queue_and_lives_again_elsewhere(la
 
 def test_a_robot_whose_own_process_is_told_to_end_lives_again_at_once(lab):
     # Given a robot that gossips
-    desk = deal_and_bear(lab)
-    desk.order("go")
+    run_control = deal_and_bear(lab)
+    run_control.order("go")
     horse = horse_of(lab)
     # When its process is told to end, again and again until it does
     since = time.monotonic()
@@ -110,7 +111,7 @@ def test_a_robot_whose_own_process_is_told_to_end_lives_again_at_once(lab):
     assert time.monotonic() - since < 2
     await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
     assert b"recalled" in told(lab)
-    assert lab.befallen() == []
+    assert lab.fleet_rows() == []
     assert lab.fleet.poll(0) == []
 
 
@@ -125,14 +126,14 @@ def test_a_process_that_is_told_to_end_as_soon_as_it_is_there_is_nobodys_death(l
     # Then it does, in order, and the robot is born in another one
     await_true(lambda: births(lab, "r00") == 1, 4, "the birth")
     assert horse_of(lab) != horse
-    assert lab.befallen() == []
+    assert lab.fleet_rows() == []
     assert lab.fleet.poll(0) == []
 
 
 def test_a_robot_that_is_told_to_end_before_it_can_be_born_does_not_wait_for_that(lab):
     # Given the job of a robot that waits for a deal, for ever
     orders = Keys("t").orders
-    lab.connection.xdel(orders, lab.connection.xadd(orders, {"o": "dealt"}))
+    lab.connection.xdel(orders, lab.connection.xadd(orders, {"order": "dealt"}))
     enqueue_robot(lab.connection, "t", "r00")
     lab.start_worker()
     await_true(lambda: any(client["cmd"] == "xread" for client in lab.connection.client_list()), 4, "its wait")
@@ -182,14 +183,14 @@ def test_a_robot_of_a_run_that_is_gone_is_not_tried_again(lab):
 )
 def test_a_robot_of_a_run_that_another_version_dealt_is_not_tried_again(lab, terms):
     # Given a run whose robots were told what cannot be read here
-    StreamDesk(lab.connection, "t").deal(Dealing("t", 1, PlanChange(()), {"r00": [b"header"]}, terms))
+    StreamRunControl(lab.connection, "t").deal(RunSpec("t", 1, PlanChange(()), {"r00": [b"header"]}, terms))
     # When the job of one runs
     enqueue_robot(lab.connection, "t", "r00")
     lab.start_worker()
     # Then it is over, nobody died of it, and one line says why
     await_true(lambda: not lab.connection.exists("rq:job:robot-t-r00"), 4, "the job's end")
     assert lab.queued() == []
-    assert lab.befallen() == []
+    assert lab.fleet_rows() == []
     [line] = (lab.folder / "rq:r00.log").read_text().splitlines()
     assert "r00 of run t" in line
     assert "another version" in line
@@ -197,17 +198,17 @@ def test_a_robot_of_a_run_that_another_version_dealt_is_not_tried_again(lab, ter
 
 def test_a_robot_that_is_fenced_ends_its_rq_worker(lab):
     # Given a robot that gossips
-    desk = deal_and_bear(lab)
+    run_control = deal_and_bear(lab)
     # When a later life stands in its journal, and it has something to append
-    lab.connection.xadd(Keys("t").journal("r00"), {"j": encode_entry(Header("dealt")), "n": "other"}, id="9-1")
+    lab.connection.xadd(Keys("t").journal("r00"), {"entry": encode_entry(Header("dealt")), "nonce": "other"}, id="9-1")
     lab.fleet.signal("rq:r00", signal.SIGSTOP)
     os.kill(horse_of(lab), signal.SIGKILL)
-    lab.connection.xadd(Keys("t").birth("r00"), {"n": "other"}, id="99-1")
+    lab.connection.xadd(Keys("t").birth("r00"), {"nonce": "other"}, id="99-1")
     lab.fleet.signal("rq:r00", signal.SIGCONT)
     # Then the next life is refused at birth, the RQ worker ends, and nothing is queued
     assert lab.await_death("rq:r00", 5).status == FENCED
     assert lab.queued() == []
-    desk.order("stop")
+    run_control.order("stop")
 
 
 def horse_of(lab):
@@ -270,15 +271,15 @@ def test_a_robot_whose_budget_of_deaths_is_spent_is_not_born_again(lab):
 
 def test_a_robot_that_was_killed_lives_again_with_all_it_knew(lab):
     # Given a robot that runs
-    desk = deal_and_bear(lab)
-    known = desk.collect().journals["r00"]
+    run_control = deal_and_bear(lab)
+    known = run_control.collect().journals["r00"]
     # When its horse is killed, as a deed
-    StreamFleetLog(lab.connection, "t").deed("kill r00", "r00")
+    StreamFleetLog(lab.connection, "t").injection("kill", "r00", "r00")
     os.kill(horse_of(lab), signal.SIGKILL)
     await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
     # Then its journal goes on where it ended, the death of life 1 is on record, and life 2 tells how long it took
-    assert desk.collect().journals["r00"][: len(known)] == known
-    [_, death] = lab.befallen()
+    assert run_control.collect().journals["r00"][: len(known)] == known
+    [_, death] = lab.fleet_rows()
     assert (death.robot, death.incarnation, death.how, death.status) == ("r00", 1, "signal", -9)
     await_true(lambda: b"robot.recovered" in told(lab), 2, "the word")
-    desk.order("stop")
+    run_control.order("stop")

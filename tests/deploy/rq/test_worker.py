@@ -20,7 +20,7 @@ from broker.ports.robot import Death
 from deploy.rq import heartbeat as pulse
 from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob
 from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE
-from deploy.rq.queue import JobBoard, enqueue_robot, withdraw_robot, withdraw_workers
+from deploy.rq.queue import JobTable, enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.rq.worker import SILENCE_S, RobotWorker
 from robots.restart_budget import FENCED
 from tests.support.checkout import ROOT
@@ -264,13 +264,17 @@ def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
     # When the first is killed
     lab.kill_worker()
     # Then its robot is known, and the other has none
-    board = JobBoard(lab.connection, "t", ("r07",))
-    assert board.look(1.0)
-    assert (board.worker_of("r07"), board.robot_of("rq-r00"), board.robot_of("rq-r01")) == ("rq-r00", "r07", "")
+    job_table = JobTable(lab.connection, "t", ("r07",))
+    assert job_table.look(1.0)
+    assert (job_table.worker_of("r07"), job_table.robot_of("rq-r00"), job_table.robot_of("rq-r01")) == (
+        "rq-r00",
+        "r07",
+        "",
+    )
     # and that is remembered while the server is away
     os.kill(lab.server.pid, signal.SIGKILL)
-    assert not board.look(2.0)
-    assert (board.robot_of("rq-r00"), board.looked_s) == ("r07", 1.0)
+    assert not job_table.look(2.0)
+    assert (job_table.robot_of("rq-r00"), job_table.looked_s) == ("r07", 1.0)
 
 
 def test_a_robot_that_is_withdrawn_leaves_nothing_wherever_its_job_stands(lab):
@@ -385,7 +389,7 @@ def test_the_death_of_a_horse_is_on_record_when_its_job_is_queued_again(lab, how
         lab.connection.set("test:crash", 1)
     lab.await_life(2)
     # Then its next life finds the death in the fleet log
-    assert lab.befallen()[0] == Death(lab.befallen()[0].entry, "r00", "r00", 0, how, -9 if how == "signal" else 1)
+    assert lab.fleet_rows()[0] == Death(lab.fleet_rows()[0].entry, "r00", "r00", 0, how, -9 if how == "signal" else 1)
 
 
 def test_an_end_in_order_is_no_death(lab):
@@ -396,7 +400,7 @@ def test_an_end_in_order_is_no_death(lab):
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     assert lab.await_death("rq:r00", 2).status == 0
     # Then nobody died
-    assert lab.befallen() == []
+    assert lab.fleet_rows() == []
 
 
 def test_an_rq_worker_that_is_told_to_end_does_not_wait_for_a_horse_that_is_stuck(lab):
@@ -413,4 +417,4 @@ def test_an_rq_worker_that_is_told_to_end_does_not_wait_for_a_horse_that_is_stuc
     assert lab.queued() == ["robot-t-r00"]
     assert not is_alive(horse)
     # and the end of a life that had to be killed, and could say nothing more, is on record
-    assert lab.befallen() == [Death(lab.befallen()[0].entry, "r00", "r00", 0, "signal", -9)]
+    assert lab.fleet_rows() == [Death(lab.fleet_rows()[0].entry, "r00", "r00", 0, "signal", -9)]

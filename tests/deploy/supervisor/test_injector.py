@@ -5,9 +5,9 @@ import signal
 import pytest
 
 from broker.streams.connection import connect
-from deploy.attach.context import Brief, vantage_on
+from deploy.attach.context import RunInfo, context_on
 from deploy.rq.observed import JobSeen
-from deploy.supervisor.injector import LiveVictims
+from deploy.supervisor.injector import LiveInjector
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
 
@@ -27,15 +27,15 @@ class Children:
         return self.runs.get(robot)
 
 
-def hands_on(children: Children, runs: dict[str, str], afar: str = "", is_mortal: bool = False) -> LiveVictims:
+def hands_on(children: Children, runs: dict[str, str], afar: str = "", is_mortal: bool = False) -> LiveInjector:
     """Victims of whom `runs` tells which child runs each robot now; another host runs `afar`, if anybody does."""
     children.runs = runs
     client = connect("unix:///nowhere.sock")  # never asked
-    brief = Brief("abc123", ("r00", "r01"), Terms(2, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
-    vantage = vantage_on(client, brief, "lab", lambda _stamped: None)
+    info = RunInfo("abc123", ("r00", "r01"), Terms(2, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
+    context = context_on(client, info, "lab", lambda _stamped: None)
     if afar:
-        vantage.board.jobs = {afar: JobSeen(afar, "running", "w", "lease")}
-    return LiveVictims(vantage, children, is_mortal)
+        context.job_table.jobs = {afar: JobSeen(afar, "running", "w", "lease")}
+    return LiveInjector(context, children, is_mortal)
 
 
 @pytest.mark.parametrize("name", ["rq:r01", "relay:0", "redis"])
@@ -49,24 +49,26 @@ def test_an_end_in_order_is_asked_for_by_sigterm(name: str) -> None:
 def test_the_rq_worker_that_was_paused_goes_on_whomever_it_runs_by_then() -> None:
     # Given an RQ worker that was paused for so long that its robot lives elsewhere
     children, runs = Children("rq:w00", "rq:w01"), {"r01": "rq:w01"}
-    victims = hands_on(children, runs)
-    assert victims.pause("rq:r01")
+    injector = hands_on(children, runs)
+    assert injector.pause("rq:r01")
     runs["r01"] = "rq:w00"
 
     # When it is resumed, then it is that one who goes on
-    assert victims.resume("rq:r01")
+    assert injector.resume("rq:r01")
     assert children.heard == [("rq:w01", signal.SIGSTOP), ("rq:w01", signal.SIGCONT)]
 
     # And nobody does if it has died
-    assert victims.pause("rq:r01")
+    assert injector.pause("rq:r01")
     del children.living["rq:w00"]
-    assert not victims.resume("rq:r01")
+    assert not injector.resume("rq:r01")
 
 
 def test_a_robot_that_nobody_runs_cannot_be_struck() -> None:
-    victims = hands_on(Children("rq:w00"), {})
+    injector = hands_on(Children("rq:w00"), {})
 
-    assert not any(strike(name) for strike in (victims.restart, victims.pause) for name in ("r01", "rq:r01", "relay:9"))
+    assert not any(
+        inject(name) for inject in (injector.restart, injector.pause) for name in ("r01", "rq:r01", "relay:9")
+    )
 
 
 # What could be done, before it is.
@@ -85,18 +87,18 @@ def test_a_parent_can_strike_its_children_and_a_supervisor_of_a_cluster_whoever_
     supervisor = hands_on(Children(), {}, afar="r01", is_mortal=True)
 
     # Then each can do what it can, and says so
-    deeds = (*CLUSTER, *PARENT, *NOBODYS, "pause rq:r01")
-    assert [deed for deed in deeds if parent.can(*deed.split())] == [*PARENT]
-    assert [deed for deed in deeds if supervisor.can(*deed.split())] == [*CLUSTER]
+    injections = (*CLUSTER, *PARENT, *NOBODYS, "pause rq:r01")
+    assert [injection for injection in injections if parent.can(*injection.split())] == [*PARENT]
+    assert [injection for injection in injections if supervisor.can(*injection.split())] == [*CLUSTER]
 
 
-@pytest.mark.parametrize("deed", [*PARENT, *NOBODYS, "kill supervisor", "pause rq:r01"])
-def test_what_can_be_done_is_and_nothing_else(deed: str) -> None:
-    fault, name = deed.split()
+@pytest.mark.parametrize("injection", [*PARENT, *NOBODYS, "kill supervisor", "pause rq:r01"])
+def test_what_can_be_done_is_and_nothing_else(injection: str) -> None:
+    fault, name = injection.split()
     children = Children("rq:w00", "relay:0", "redis")
-    victims = hands_on(children, {"r00": "rq:w00"})
+    injector = hands_on(children, {"r00": "rq:w00"})
 
-    is_possible = victims.can(fault, name)
+    is_possible = injector.can(fault, name)
 
     assert not children.heard, "to ask is not to strike"
-    assert getattr(victims, fault)(name) == is_possible == bool(children.heard)
+    assert getattr(injector, fault)(name) == is_possible == bool(children.heard)

@@ -9,10 +9,11 @@ import pytest
 
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
-from broker.ports.robot import Deed
+from broker.ports.robot import Injection
+from broker.streams import keys
 from broker.streams.run.plan_log import StreamRequests
-from deploy.attach.context import Brief, Vantage, vantage_on
-from deploy.supervisor.leadership import Tenure
+from deploy.attach.context import RunContext, RunInfo, context_on
+from deploy.supervisor.leadership import Leadership
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
 from tests.support.rq_lab import Lab, deal
@@ -29,90 +30,90 @@ class Hands:
         self.struck: list[tuple[str, ...]] = []
 
     def __getattr__(self, verb: str) -> Any:
-        def strike(*victim: str) -> bool:
+        def inject(*victim: str) -> bool:
             self.struck.append((verb, *victim))
             return True
 
-        return (lambda *_: True) if verb == "can" else strike
+        return (lambda *_: True) if verb == "can" else inject
 
 
-class Desk:
+class RunControl:
     """A run with a plan, and tenures of it; `is_ours` is what the lease says."""
 
     def __init__(self, lab: Lab, plan: str) -> None:
-        self.desk = deal(lab)
-        brief = Brief(
+        self.run_control = deal(lab)
+        info = RunInfo(
             "t", ("r00", "r01"), Terms(2, 1, 7, 50_000, 300_000, 0), timed(parse_lines(plan)), Bounds(60_000_000, 0)
         )
-        self.vantage: Vantage = vantage_on(lab.connection, brief, "lab", lambda _stamped: None)
-        self.hands = Hands()
+        self.context: RunContext = context_on(lab.connection, info, "lab", lambda _stamped: None)
+        self.injection = Hands()
         self.noted: list[int] = []
         self.is_ours = True
         self._lab = lab
 
-    def tenure(self, go_ms: int | None = 0, done_us: int = -1) -> Tenure:
-        return Tenure(self.vantage, self.hands, go_ms, done_us, self._note)  # type: ignore[arg-type]
+    def leadership(self, go_ms: int | None = 0, done_us: int = -1) -> Leadership:
+        return Leadership(self.context, self.injection, go_ms, done_us, self._note)  # type: ignore[arg-type]
 
     def _note(self, done_us: int) -> bool:
         self.noted.append(done_us)
         return self.is_ours
 
     def told(self) -> list[str]:
-        return [row.text for row in self._lab.befallen() if isinstance(row, Deed)]
+        return [f"{row.verb} {row.target}" for row in self._lab.fleet_rows() if isinstance(row, Injection)]
 
 
 def test_a_deed_is_noted_before_it_is_done_and_not_done_by_who_lost_the_lease(lab: Lab) -> None:
     # Given a deed that is due, and a lease that has become another's
-    desk = Desk(lab, "kill r00 @1s; kill r01 @2s")
-    tenure = desk.tenure()
-    desk.is_ours = False
-    tenure.keep_plan(1_000_000, is_server_there=True)
+    run_control = RunControl(lab, "kill r00 @1s; kill r01 @2s")
+    leadership = run_control.leadership()
+    run_control.is_ours = False
+    leadership.keep_plan(1_000_000, is_server_there=True)
     # Then it is neither told nor done,
-    assert (desk.told(), desk.hands.struck) == ([], [])
-    assert not tenure.is_settled(60_000_000)
+    assert (run_control.told(), run_control.injection.struck) == ([], [])
+    assert not leadership.is_settled(60_000_000)
     # nor while the server is away, which is not even asked;
-    noted = len(desk.noted)
-    tenure.keep_plan(1_100_000, is_server_there=False)
-    assert (len(desk.noted), desk.hands.struck) == (noted, [])
+    noted = len(run_control.noted)
+    leadership.keep_plan(1_100_000, is_server_there=False)
+    assert (len(run_control.noted), run_control.injection.struck) == (noted, [])
     # and once when it is ours again
-    desk.is_ours = True
-    tenure.keep_plan(2_000_000, is_server_there=True)
-    tenure.keep_plan(2_100_000, is_server_there=True)
-    assert desk.told() == ["kill r00", "kill r01"]
-    assert desk.hands.struck == [("kill", "r00"), ("kill", "r01")]
+    run_control.is_ours = True
+    leadership.keep_plan(2_000_000, is_server_there=True)
+    leadership.keep_plan(2_100_000, is_server_there=True)
+    assert run_control.told() == ["kill r00", "kill r01"]
+    assert run_control.injection.struck == [("kill", "r00"), ("kill", "r01")]
 
 
 def test_the_end_of_a_pause_does_not_wait_for_the_server_that_is_paused(lab: Lab) -> None:
     # Given a server that was paused, another pause that falls into that time, and one that outlasts it
-    desk = Desk(lab, "pause redis @1s+1s; pause r00 @1200ms+300ms; pause r01 @1300ms+5s")
-    tenure = desk.tenure()
-    tenure.keep_plan(1_000_000, is_server_there=True)
+    run_control = RunControl(lab, "pause redis @1s+1s; pause r00 @1200ms+300ms; pause r01 @1300ms+5s")
+    leadership = run_control.leadership()
+    leadership.keep_plan(1_000_000, is_server_there=True)
     # When it is away until its pause ends
     for now_us in (1_250_000, 1_600_000, 2_000_000):
-        tenure.keep_plan(now_us, is_server_there=False)
+        leadership.keep_plan(now_us, is_server_there=False)
     # Then it goes on in time; of what would be over by then nothing is left, and the other begins when it can be told
-    assert desk.hands.struck == [("pause", "redis"), ("resume", "redis")]
-    tenure.keep_plan(2_300_000, is_server_there=True)
-    assert desk.hands.struck[2:] == [("pause", "r01")]
+    assert run_control.injection.struck == [("pause", "redis"), ("resume", "redis")]
+    leadership.keep_plan(2_300_000, is_server_there=True)
+    assert run_control.injection.struck[2:] == [("pause", "r01")]
 
 
 def test_a_successor_does_what_is_left_of_plan_and_deeds(lab: Lab) -> None:
     # Given a supervisor who has done some of a plan, and answered a request
-    desk = Desk(lab, "kill r00 @1s; loss .5 @2s; pause r01 @1500ms+2s; kill r00 @3s")
-    first = desk.tenure()
+    run_control = RunControl(lab, "kill r00 @1s; loss .5 @2s; pause r01 @1500ms+2s; kill r00 @3s")
+    first = run_control.leadership()
     StreamRequests(lab.connection, "t").ask("set delay 5ms")
     for now_us in (1_000_000, 1_500_000):
         first.keep_plan(now_us, is_server_there=True)
-    done_us = desk.noted[-1]
-    desk.hands.struck.clear()
+    done_us = run_control.noted[-1]
+    run_control.injection.struck.clear()
     # When another one takes over later
     go_ms = lab.connection.time()[0] * 1000 - 1_600
-    second = desk.tenure(go_ms, done_us)
+    second = run_control.leadership(go_ms, done_us)
     for now_us in (2_600_000, 3_100_000, 3_600_000):
         second.keep_plan(now_us, is_server_there=True)
     # Then what is dated later comes, what was done is not done again, and who was paused goes on
-    assert desk.hands.struck == [("kill", "r00"), ("resume", "r01")]
-    assert desk.told()[-1] == "resume r01"
+    assert run_control.injection.struck == [("kill", "r00"), ("resume", "r01")]
+    assert run_control.told()[-1] == "resume r01"
     entries = lab.connection.xrange("lab:{t.out0}:out")
-    assert all(fault in entries[-1][1][b"x"] for fault in (b"delay 5ms", b"loss 0.5"))
+    assert all(fault in entries[-1][1][keys.CONTROL] for fault in (b"delay 5ms", b"loss 0.5"))
     assert second.is_settled(60_000_000)

@@ -12,17 +12,17 @@ import pytest
 from broker.control_entries import PlanChange
 from broker.errors import Unavailable
 from broker.ports.robot import Death
-from broker.ports.run import Dealing
+from broker.ports.run import RunSpec
 from broker.streams.embedded import EmbeddedServer
-from broker.streams.run.control import StreamDesk
+from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
-from deploy.attach.context import Brief, vantage_on
+from deploy.attach.context import RunInfo, context_on
 from deploy.rq.job import RobotJob
 from deploy.rq.leases import LEASE_S, QUEUE
 from deploy.rq.observed import IDLE_S, kept_name
 from deploy.rq.queue import enqueue_robot, look, requeue, rq_workers
 from deploy.rq.worker import RobotWorker
-from deploy.supervisor.membership import WAIT_S, RobotKeeper
+from deploy.supervisor.membership import WAIT_S, Membership
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
 from telemetry.events import RobotJoined, RobotLost, RobotWaiting
@@ -37,7 +37,7 @@ class Keeper:
     def __init__(self, lab: Lab, robots: int = 2) -> None:
         self.lab = lab
         deal(lab, robots)
-        brief = Brief(
+        info = RunInfo(
             "t",
             tuple(f"r{number:02d}" for number in range(robots)),
             Terms(robots, 1, 7, 50_000, 300_000, 0),
@@ -45,9 +45,9 @@ class Keeper:
             Bounds(0, 0),
         )
         self.told: list[object] = []
-        self.vantage = vantage_on(lab.connection, brief, "lab", lambda stamped: self.told.append(stamped.event))
+        self.context = context_on(lab.connection, info, "lab", lambda stamped: self.told.append(stamped.event))
         log = StreamFleetLog(lab.connection, "t")
-        self.keeper = RobotKeeper(self.vantage, StreamDesk(lab.connection, "t"), log)
+        self.keeper = Membership(self.context, StreamRunControl(lab.connection, "t"), log)
         self.now_s = 100.0
         self.idle: tuple[str, ...] = ()  # RQ workers
         self.alive: list[str] = []  # robots whose lease is renewed
@@ -61,7 +61,7 @@ class Keeper:
                 self.renew(robot)
             for name in self.idle:
                 self.lab.connection.hset(f"rq:worker:{name}", "last_heartbeat", str(self.now_s))
-            self.vantage.board.look(self.now_s)
+            self.context.job_table.look(self.now_s)
             self.keeper.attend(self.now_s, is_open)
             self.now_s += 0.25
             if self.now_s > end_s:
@@ -115,7 +115,7 @@ def test_a_robot_of_which_nobody_hears_is_told_dead_and_queued_again_once(keeper
     keeper.alive.remove("r00")
     keeper.attend(LEASE_S + 1)
     # Then its death is on record, and it stands in the queue; the other is let alone
-    assert [(row.victim, row.how) for row in keeper.lab.befallen() if isinstance(row, Death)] == [("rq:r00", "lease")]
+    assert [(row.victim, row.how) for row in keeper.lab.fleet_rows() if isinstance(row, Death)] == [("rq:r00", "lease")]
     assert keeper.events(RobotLost) == [RobotLost("r00", "w0")]
     assert keeper.lab.queued() == ["robot-t-r00"]
     assert keeper.state("r01") == "running"
@@ -124,7 +124,7 @@ def test_a_robot_of_which_nobody_hears_is_told_dead_and_queued_again_once(keeper
 def test_a_robot_that_was_dealt_and_never_queued_is_queued_and_one_that_is_done_is_not(keeper: Keeper) -> None:
     # Given a dealer who died before it came to the queue, and a robot whose life is over
     keeper.lab.connection.delete("rq:job:robot-t-r00", "rq:job:robot-t-r01", f"rq:queue:{QUEUE}")
-    keeper.lab.connection.xadd("lab:{t.r01}:journal", {"j": b"born", "n": "x"}, id="1-1")
+    keeper.lab.connection.xadd("lab:{t.r01}:journal", {"entry": b"born", "nonce": "x"}, id="1-1")
     # When a supervisor looks, as often as it likes
     keeper.attend(2)
     # Then only the first is queued, once
@@ -165,7 +165,7 @@ def test_a_death_is_told_once_though_the_server_goes_away_before_the_robot_is_qu
     # When it answers at the next look / Then both are queued at once, and each death was told once
     keeper.attend()
     assert sorted(keeper.lab.queued()) == ["robot-t-r00", "robot-t-r01"]
-    assert [row.robot for row in keeper.lab.befallen()] == ["r00", "r01"]
+    assert [row.robot for row in keeper.lab.fleet_rows()] == ["r00", "r01"]
 
 
 def test_a_robot_is_run_as_long_as_its_lease_is_renewed_whatever_its_hosts_clock_says(keeper: Keeper) -> None:
@@ -241,7 +241,7 @@ def test_a_robot_joins_for_each_rq_worker_that_is_idle_all_at_once(keeper: Keepe
     # Then so many robots join as came, but none for an RQ worker that a parent keeps for its own
     assert keeper.events(RobotJoined) == [RobotJoined("r02"), RobotJoined("r03")]
     assert sorted(keeper.lab.queued()) == ["robot-t-r02", "robot-t-r03"]
-    assert StreamDesk(keeper.lab.connection, "t").joined() == ("r02", "r03")
+    assert StreamRunControl(keeper.lab.connection, "t").joined() == ("r02", "r03")
     # and no more while those are not run yet
     keeper.attend(3)
     assert len(keeper.events(RobotJoined)) == 2
@@ -273,8 +273,8 @@ def test_nobody_joins_a_run_when_a_newer_one_goes_on(keeper: Keeper) -> None:
     # Given two runs on a server, and an RQ worker that comes
     keeper.run("r00", "w0")
     keeper.run("r01", "w1")
-    newer = StreamDesk(keeper.lab.connection, "newer")
-    newer.deal(Dealing("newer", 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
+    newer = StreamRunControl(keeper.lab.connection, "newer")
+    newer.deal(RunSpec("newer", 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
     keeper.let_idle("w2")
     keeper.attend(4)
     assert keeper.events(RobotJoined) == []

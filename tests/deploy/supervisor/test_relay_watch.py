@@ -3,7 +3,7 @@
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
-from deploy.supervisor.leadership import RelayWatch
+from deploy.supervisor.leadership import RelayMonitor
 from telemetry.events import RelayMissing
 
 
@@ -13,7 +13,7 @@ def test_a_shard_that_nobody_relays_is_told_once_until_somebody_comes(server: Em
     with connect(server.url) as client:
         names = Keys("watched")
         client.set(names.lease(0), "holder")
-        watch = RelayWatch(client, "watched", 2, told.append)
+        watch = RelayMonitor(client, "watched", 2, told.append)
         # When nobody takes the other for three seconds / Then that is told, once
         for second in range(3):
             watch.look(second)

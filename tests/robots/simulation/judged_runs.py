@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from broker.ports.robot import Death, Deed
+from broker.ports.robot import Death, Injection
 from deploy.config.experiment import prepare
 from deploy.lifecycle.recording import close_record, open_record, settings_row
 from robots.journal import PartKept, decode_entry
@@ -44,8 +44,8 @@ class Ended(NamedTuple):
         return [row for row in self.simulated.evidence.fleet if isinstance(row, Death)]
 
     @property
-    def deeds(self) -> list[Deed]:
-        return [row for row in self.simulated.evidence.fleet if isinstance(row, Deed)]
+    def injections(self) -> list[Injection]:
+        return [row for row in self.simulated.evidence.fleet if isinstance(row, Injection)]
 
     def broken(self) -> dict[str, str]:
         """Whatever is not HELD, and why."""
@@ -54,11 +54,11 @@ class Ended(NamedTuple):
 
 def run(runs: Path, *faults: str, robots: int = 6, seed: int = 1, for_: str = "0", **more: object) -> Ended:
     given = {"robots": robots, "secret": SECRET, "seed": seed, "preset": "calm", "for_": for_, "runs_dir": runs}
-    prepared = prepare({**given, "fault": faults, **more})
+    experiment = prepare({**given, "fault": faults, **more})
     name = f"{len(list(runs.iterdir())):06x}"
-    simulated = simulate(name, prepared.deal, prepared.terms, prepared.plan, prepared.bounds)
+    simulated = simulate(name, experiment.deal, experiment.terms, experiment.plan, experiment.bounds)
     record = Record.create(runs, name)
-    open_record(record, row := settings_row(name, "simulate", "test", prepared), prepared.deal.record())
+    open_record(record, row := settings_row(name, "simulate", "test", experiment), experiment.deal.record())
     record.write_rows("events", map(msgspec.to_builtins, simulated.events))
     row |= {"ended": simulated.ended, "seconds": {"born": simulated.born_us / 1e6, "total": simulated.total_us / 1e6}}
     return Ended(simulated, close_record(record, row, simulated.evidence))

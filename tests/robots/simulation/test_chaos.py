@@ -13,9 +13,9 @@ from robots.run.chaos import INCARNATION
 from robots.simulation.simulate import digest_of, simulate
 from telemetry.events import (
     RECALLED,
-    DeedDone,
-    DeedFailed,
     EvidenceLost,
+    FaultInjected,
+    InjectionFailed,
     InvariantViolated,
     MessageSent,
     PartsMerged,
@@ -71,13 +71,13 @@ def test_a_seed_is_one_history_whatever_befalls_the_fleet(tmp_path: Path) -> Non
 
     assert digest_of(first.simulated) == digest_of(again.simulated)
     assert digest_of(first.simulated) != digest_of(other.simulated)
-    assert [deed.victim for deed in first.deeds] != [deed.victim for deed in other.deeds]
+    assert [injection.victim for injection in first.injections] != [injection.victim for injection in other.injections]
 
 
 def test_any_robot_means_each_of_them_in_the_long_run(tmp_path: Path) -> None:
     ended = run(tmp_path, "kill robot every 100ms", for_="10s")
 
-    struck = Counter(deed.victim for deed in ended.deeds)
+    struck = Counter(injection.victim for injection in ended.injections)
     assert struck.total() == 100
     assert set(struck) == {f"r{number:02d}" for number in range(6)}
 
@@ -110,8 +110,8 @@ def test_a_killed_rq_worker_takes_its_robot_with_it(tmp_path: Path) -> None:
 def test_a_deed_stands_in_the_log_before_the_death_that_it_excuses(tmp_path: Path) -> None:
     ended = run(tmp_path, "kill r02 @130ms")
 
-    deed, death = ended.simulated.evidence.fleet
-    assert (deed.text, deed.victim) == ("kill r02", "r02")
+    injection, death = ended.simulated.evidence.fleet
+    assert (f"{injection.verb} {injection.target}", injection.victim) == ("kill r02", "r02")
     assert isinstance(death, Death)
 
 
@@ -121,10 +121,10 @@ def test_who_is_not_there_cannot_be_struck_and_nobody_is_excused(tmp_path: Path)
     ended = run(tmp_path, "kill r02 @130ms", *again, "kill supervisor @170ms", "pause rq:r02 @400ms+1s")
 
     # Then what cannot be done is told as such, and does not stand in the log
-    assert [failed.text for failed in ended.happened(DeedFailed)] == [
+    assert [f"{failed.verb} {failed.target}" for failed in ended.happened(InjectionFailed)] == [
         *("kill r02", "pause r03", "kill rq:r02", "kill supervisor", "pause rq:r02")
     ]
-    assert [(deed.text, deed.victim) for deed in ended.deeds] == [
+    assert [(f"{injection.verb} {injection.target}", injection.victim) for injection in ended.injections] == [
         *(("pause r03", "r03"), ("kill r02", "r02"), ("resume r03", "r03"))
     ]
     assert ended.broken() == {}
@@ -173,8 +173,10 @@ def test_a_recalled_robot_goes_on_from_its_journal(tmp_path: Path, victim: str) 
     merged = [stamped.event.held for stamped in ended.told(PartsMerged, "r02") if stamped.incarnation == 1]
     assert second.event.parts == max([first.event.parts, *merged])
     # and nobody died
-    assert ended.simulated.evidence.fleet == ended.deeds
-    assert [(deed.text, deed.victim) for deed in ended.deeds] == [(f"restart {victim}", victim)]
+    assert ended.simulated.evidence.fleet == ended.injections
+    assert [(f"{injection.verb} {injection.target}", injection.victim) for injection in ended.injections] == [
+        (f"restart {victim}", victim)
+    ]
     assert not ended.happened(ProcessDied)
     assert (last.event.reason, last.incarnation) == ("complete", 2)
     assert ended.broken() == {}
@@ -202,7 +204,10 @@ def test_a_robot_that_stands_still_hears_that_it_is_recalled_when_it_goes_on(tmp
 def test_who_is_not_there_cannot_be_recalled(tmp_path: Path) -> None:
     ended = run(tmp_path, "kill r02 @130ms", "restart r02 @150ms", "restart rq:r02 @150ms")
 
-    assert [failed.text for failed in ended.happened(DeedFailed)] == ["restart r02", "restart rq:r02"]
+    assert [f"{failed.verb} {failed.target}" for failed in ended.happened(InjectionFailed)] == [
+        "restart r02",
+        "restart rq:r02",
+    ]
     assert ended.broken() == {}
 
 
@@ -229,7 +234,7 @@ def test_a_paused_robot_neither_sends_nor_merges_and_then_goes_on(tmp_path: Path
 def test_a_run_goes_on_until_a_pause_is_over(tmp_path: Path) -> None:
     ended = run(tmp_path, "pause relay @3s+1s")
 
-    assert [stamped.monotonic_us - ended.go_us for stamped in ended.told(DeedDone)] == [3_000_000, 4_000_000]
+    assert [stamped.monotonic_us - ended.go_us for stamped in ended.told(FaultInjected)] == [3_000_000, 4_000_000]
     assert ended.simulated.total_us - ended.go_us < 4_200_000
 
 
@@ -260,9 +265,12 @@ def test_a_pause_that_is_ended_early_is_over_and_its_own_end_is_no_event(tmp_pat
 
     # Then the robot lives on from there, and the run need not wait until the pause would have ended
     assert ended.simulated.total_us - ended.go_us < 3_000_000
-    assert [(deed.text, deed.victim) for deed in ended.deeds] == [("pause r01", "r01"), ("resume r01", "r01")]
-    assert [done.text for done in ended.happened(DeedDone)] == ["pause r01", "resume r01"]
-    assert not ended.happened(DeedFailed)
+    assert [(f"{injection.verb} {injection.target}", injection.victim) for injection in ended.injections] == [
+        ("pause r01", "r01"),
+        ("resume r01", "r01"),
+    ]
+    assert [f"{done.verb} {done.target}" for done in ended.happened(FaultInjected)] == ["pause r01", "resume r01"]
+    assert not ended.happened(InjectionFailed)
     told = [stamped.monotonic_us for stamped in ended.simulated.events if stamped.source == "r01"]
     assert not [us for us in told if ended.go_us + 50_000 < us < ended.go_us + 1_000_000]
     assert [us for us in told if us >= ended.go_us + 1_000_000]
@@ -274,23 +282,25 @@ def test_a_second_pause_is_not_ended_by_the_end_of_the_first(tmp_path: Path) -> 
     # Given a pause that was ended early, and another one before its own end
     ended = run(tmp_path, "pause r01 @100ms+1s", "resume r01 @200ms", "pause r01 @900ms+1s")
 
-    ends_us = [stamped.monotonic_us - ended.go_us for stamped in ended.told(DeedDone) if "resume" in stamped.event.text]
+    ends_us = [
+        stamped.monotonic_us - ended.go_us for stamped in ended.told(FaultInjected) if stamped.event.verb == "resume"
+    ]
     assert ends_us == [200_000, 1_900_000]
 
 
 def test_whoever_is_not_paused_cannot_be_resumed(tmp_path: Path) -> None:
     # Given one who was never paused, one whose pause is over, and one that died of it
-    deeds = ("resume r00 @100ms", "pause r01 @0s+100ms", "resume r01 @200ms", "pause r02 @0s+4s", "resume r02 @3s")
-    ended = run(tmp_path, *deeds, "resume redis @1s")
+    injections = ("resume r00 @100ms", "pause r01 @0s+100ms", "resume r01 @200ms", "pause r02 @0s+4s", "resume r02 @3s")
+    ended = run(tmp_path, *injections, "resume redis @1s")
 
-    failed = {failed.text: failed.why for failed in ended.happened(DeedFailed)}
+    failed = {f"{failed.verb} {failed.target}": failed.why for failed in ended.happened(InjectionFailed)}
     assert failed == {
         "resume r00": "no pause of r00 has begun",
         "resume r01": "no pause of r01 has begun",
         "resume redis": "no pause of redis has begun",
         "resume r02": "it cannot be done to r02 now",
     }
-    assert [deed.text for deed in ended.deeds].count("resume r02") == 0
+    assert [f"{injection.verb} {injection.target}" for injection in ended.injections].count("resume r02") == 0
     assert ended.broken() == {}
 
 
@@ -311,8 +321,13 @@ def test_a_server_that_is_paused_can_be_resumed_although_nobody_can_be_told(tmp_
     )
 
     # Then it is back when it is resumed, and the others were done in their order
-    assert [deed.text for deed in ended.deeds] == ["pause redis", "resume redis", "pause r03", "resume r03"]
-    back_us = int(ended.deeds[1].entry.partition("-")[0]) * 1000 - 946_684_800_000_000 - ended.go_us
+    assert [f"{injection.verb} {injection.target}" for injection in ended.injections] == [
+        "pause redis",
+        "resume redis",
+        "pause r03",
+        "resume r03",
+    ]
+    back_us = int(ended.injections[1].entry.partition("-")[0]) * 1000 - 946_684_800_000_000 - ended.go_us
     assert back_us == pytest.approx(1_000_000, abs=1_000)
     assert ended.broken() == {}
 
@@ -367,8 +382,8 @@ def test_a_contradiction_is_refused_told_and_counted(tmp_path: Path) -> None:
 def test_whoever_was_dealt_nothing_cannot_be_contradicted(tmp_path: Path) -> None:
     ended = run(tmp_path, *(f"contradict r{number:02d}" for number in range(3)), robots=3, secret="word")
 
-    assert len(ended.happened(DeedDone)) == 1
-    assert len(ended.happened(DeedFailed)) == 2
+    assert len(ended.happened(FaultInjected)) == 1
+    assert len(ended.happened(InjectionFailed)) == 2
     assert ended.broken() == {}
 
 
@@ -427,7 +442,11 @@ def test_deeds_wait_for_the_server_because_they_are_told_first(tmp_path: Path) -
     ended = run(tmp_path, "pause redis @100ms+1s", "kill r02 @500ms", "pause r03 @600ms+200ms")
 
     # Then it died when the server was back; a pause that was over by then never came
-    assert [deed.text for deed in ended.deeds] == ["pause redis", "resume redis", "kill r02"]
+    assert [f"{injection.verb} {injection.target}" for injection in ended.injections] == [
+        "pause redis",
+        "resume redis",
+        "kill r02",
+    ]
     (death,) = ended.deaths
     assert int(death.entry.partition("-")[0]) * 1000 >= ended.go_us + 946_684_800_000_000 + 1_100_000
     assert ended.broken() == {}
@@ -440,8 +459,8 @@ def test_a_recorded_run_is_repeated_with_the_very_victims_that_were_drawn(tmp_pa
     chaos = ("kill robot every 200ms", "pause robot @300ms+400ms", "kill relay @900ms", "restart robot @1s every 300ms")
     ended = run(tmp_path, *LOSSY, *chaos, "pause r05 @1s+9s", "resume r05 @1500ms", for_="2s")
 
-    prepared = prepare({"again": "latest", "runs_dir": tmp_path})
-    repeated = simulate("ffffff", prepared.deal, prepared.terms, prepared.plan, prepared.bounds)
+    experiment = prepare({"again": "latest", "runs_dir": tmp_path})
+    repeated = simulate("ffffff", experiment.deal, experiment.terms, experiment.plan, experiment.bounds)
 
     again = [(row.entry, row.victim) for row in repeated.evidence.fleet]
     assert again == [(row.entry, row.victim) for row in ended.simulated.evidence.fleet]
@@ -463,9 +482,9 @@ def test_a_recorded_run_is_repeated_with_the_very_victims_that_were_drawn(tmp_pa
     ],
 )
 def test_shorthands_are_lines_of_the_plan(given: dict[str, object], lines: list[str]) -> None:
-    prepared = prepare({"preset": "calm", **given})
+    experiment = prepare({"preset": "calm", **given})
 
-    assert [planned.line.text() for planned in prepared.plan] == lines
+    assert [planned.line.text() for planned in experiment.plan] == lines
     # and what is shown to be given again means the same
-    shown = {name: getattr(prepared.settings, name) for name in given if name != "for_"}
-    assert prepare({**given, "preset": "calm", **shown}).plan == prepared.plan
+    shown = {name: getattr(experiment.settings, name) for name in given if name != "for_"}
+    assert prepare({**given, "preset": "calm", **shown}).plan == experiment.plan
