@@ -26,7 +26,7 @@ from broker.streams.keys import GREATEST_ID, Keys
 from broker.streams.robot.journal import StreamJournal
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
-from broker.streams.run.injection import StreamInjection, send_command
+from broker.streams.run.injection import CommandStream, StreamInjection, send_command
 from broker.streams.run.runs import StreamRuns, read_run_status
 from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.attach.context import metadata_of, read_run_info
