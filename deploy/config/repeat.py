@@ -146,7 +146,7 @@ def _changes(case: Case, limit_us: int) -> list[tuple[int, dict[int, str]]]:
 def _injections(case: Case) -> Iterator[Line]:
     """What was done to processes. A pause lasted until it was ended, by its time or before it; one that nobody ended
     lasted to the end. Raises Unrepeatable."""
-    rows = case.fleet.injections if case.has_fleet else []
+    rows = case.fleet.injections
     go_ms = case.order_ms("go") or 0
     for place, row in enumerate(rows):
         if row.verb == Resume.name:

@@ -16,7 +16,6 @@ import msgspec
 
 from telemetry.events import (
     InjectionFailed,
-    ProcessDied,
     ProcessStarted,
     RelayResumed,
     RobotWaiting,
@@ -24,20 +23,20 @@ from telemetry.events import (
     WorkerGaveUp,
 )
 from telemetry.verdict.evidence.births import Births, births_of
-from telemetry.verdict.evidence.fleet import Downtime, Fleet, ms_of
-from telemetry.verdict.evidence.integrity import losses, tampering
-from telemetry.verdict.evidence.journals import Journal, Life, read_journals
+from telemetry.verdict.evidence.fleet import Downtime, FleetEvidence, ms_of
+from telemetry.verdict.evidence.integrity import lost_evidence, tampering
+from telemetry.verdict.evidence.journals import Life, RobotJournal, read_journals
 from telemetry.verdict.evidence.schema import (
-    BirthRow,
+    AcceptedWrite,
+    BirthStreamRow,
     BornRow,
-    Deal,
+    DealFile,
     FateRow,
     PlanRow,
     RedoRow,
-    Register,
-    Settings,
-    Streams,
-    Write,
+    RegisterFile,
+    SettingsFile,
+    StreamsFile,
     shape_of,
 )
 from telemetry.verdict.evidence.traffic import Key, Traffic
@@ -46,10 +45,10 @@ from telemetry.verdict.recomputed.fates import Rulebook, Ruling
 from telemetry.verdict.recomputed.fault_rules import number_of
 
 _VALUES: dict[str, type[msgspec.Struct]] = {
-    "settings": Settings,
-    "deal": Deal,
-    "register": Register,
-    "streams": Streams,
+    "settings": SettingsFile,
+    "deal": DealFile,
+    "register": RegisterFile,
+    "streams": StreamsFile,
 }
 _ROWS = ("plan", "fates", "journals", "fleet", "events")
 
@@ -72,23 +71,23 @@ class Case:
     tampering: str = ""
 
     @property
-    def settings(self) -> Settings:
-        settings: Settings = self._intact("settings")
+    def settings(self) -> SettingsFile:
+        settings: SettingsFile = self._intact("settings")
         return settings
 
     @property
-    def deal(self) -> Deal:
-        deal: Deal = self._intact("deal")
+    def deal(self) -> DealFile:
+        deal: DealFile = self._intact("deal")
         return deal
 
     @property
-    def register(self) -> Register:
-        register: Register = self._intact("register")
+    def register(self) -> RegisterFile:
+        register: RegisterFile = self._intact("register")
         return register
 
     @property
-    def streams(self) -> Streams:
-        streams: Streams = self._intact("streams")
+    def streams(self) -> StreamsFile:
+        streams: StreamsFile = self._intact("streams")
         return streams
 
     @property
@@ -102,14 +101,14 @@ class Case:
         return rows
 
     @cached_property
-    def journals(self) -> dict[str, Journal]:
+    def journals(self) -> dict[str, RobotJournal]:
         """By robot."""
         return read_journals(self._intact("journals"))
 
     @cached_property
-    def fleet(self) -> Fleet:
+    def fleet(self) -> FleetEvidence:
         """Deeds and deaths."""
-        return Fleet(self._intact("fleet"), self.failed_injections)
+        return FleetEvidence(self._intact("fleet"), self.failed_injections)
 
     @cached_property
     def failed_injections(self) -> frozenset[tuple[str, str]]:
@@ -117,11 +116,6 @@ class Case:
         told: list[Stamped] = self.contents.get("events", [])
         failed = (stamped.event for stamped in told if isinstance(stamped.event, InjectionFailed))
         return frozenset((event.verb, event.target) for event in failed)
-
-    @property
-    def has_fleet(self) -> bool:
-        """Whether the record was meant to tell of deeds and deaths; one of before does not."""
-        return self.damage.get("fleet") != _missing("fleet.jsonl")
 
     @cached_property
     def births(self) -> dict[str, Births]:
@@ -131,7 +125,7 @@ class Case:
     @cached_property
     def downtimes(self) -> list[Downtime]:
         """When robots did not live, in the order in which they died."""
-        found = self.fleet.downtimes(self.births, self.traffic.last_signs_ms)
+        found = self.fleet.downtimes(self.births, self.traffic.last_sent_ms)
         return sorted(found, key=lambda downtime: downtime.deaths[0].at_ms)
 
     @cached_property
@@ -149,7 +143,7 @@ class Case:
         return lives
 
     @cached_property
-    def waits_us(self) -> dict[str, list[int]]:
+    def wait_reports_us(self) -> dict[str, list[int]]:
         """By robot, when it was told that it waits for an RQ worker (wall clock of who told it), in order."""
         waits: dict[str, list[int]] = {}
         for stamped in self.events:
@@ -187,14 +181,14 @@ class Case:
         return [f"r{number:0{width}d}" for number in range(robots)]
 
     @cached_property
-    def told_to_join(self) -> frozenset[str]:
+    def joined_by_order(self) -> frozenset[str]:
         """Of whom orders tell that they joined. Raises CannotTell."""
         return frozenset(order.reason or "" for order in self.streams.orders if order.order == "joined")
 
     @cached_property
     def joined_robots(self) -> list[str]:
         """The robots that came later, by number, as orders or journals tell; where these differ, see roster.py."""
-        told = frozenset[str]() if "streams" in self.damage else self.told_to_join
+        told = frozenset[str]() if "streams" in self.damage else self.joined_by_order
         came = {robot for robot, journal in self.journals.items() if journal.joined}
         numbers = {robot: number_of(robot) for robot in (told | came) - set(self.dealt_robots)}
         return [robot for number, robot in sorted((at, robot) for robot, at in numbers.items() if at is not None)]
@@ -216,11 +210,7 @@ class Case:
 
     @cached_property
     def abandoned_shards(self) -> frozenset[int]:
-        """The shards whose relay died out of order and was not replaced."""
-        return self._left_by_relays() if self.has_fleet else self._told_left_by_relays()
-
-    def _left_by_relays(self) -> frozenset[int]:
-        """By the fleet's deaths: nothing shows that a later relay was there."""
+        """The shards whose relay died out of order, and of which nothing shows that a later relay served them."""
         decided_ms: dict[int, int] = {}
         for shard, sent_ms, _ in self.traffic.entries:
             decided_ms[shard] = max(sent_ms, decided_ms.get(shard, 0))
@@ -235,19 +225,6 @@ class Case:
             decided_ms[shard] = max(stamped.wall_us // 1000, decided_ms.get(shard, 0))
         deaths = self.fleet.relay_deaths_ms.items()
         return frozenset(shard for shard, died_ms in deaths if decided_ms.get(shard, 0) <= died_ms)
-
-    def _told_left_by_relays(self) -> frozenset[int]:
-        """By the parent's events, in a record of before."""
-        abandoned = set()
-        processes = [row for row in self.events if isinstance(row.event, ProcessStarted | ProcessDied)]
-        for stamped in sorted(processes, key=lambda row: (row.source, row.number)):
-            match stamped.event:
-                case ProcessDied(process=name, status=status) if status != 0:
-                    abandoned.add(name)
-                case ProcessStarted(process=name) | ProcessDied(process=name):
-                    abandoned.discard(name)
-        relays = [name.removeprefix("relay:") for name in abandoned if name.startswith("relay:")]
-        return frozenset(int(shard) for shard in relays if shard.isdecimal())
 
     @cached_property
     def shards(self) -> dict[str, int]:
@@ -265,7 +242,7 @@ class Case:
         }
 
     @property
-    def write(self) -> Write:
+    def write(self) -> AcceptedWrite:
         """The accepted write. Raises CannotTell when there is none."""
         if not self.register.exists:
             raise CannotTell("the register is gone: what was written into it cannot be known")
@@ -274,7 +251,7 @@ class Case:
         return self.register.write
 
     @cached_property
-    def attempts(self) -> list[BirthRow]:
+    def attempts(self) -> list[BirthStreamRow]:
         """The attempts that the writer's own life made with the accepted write. Raises CannotTell when none was."""
         write = self.write
         return [
@@ -301,7 +278,7 @@ class Case:
         stop_ms = self.order_ms("stop")
         if stop_ms is not None:
             return stop_ms
-        return max([*self.traffic.last_signs_ms.values(), *(ms_of(row.id) for row in self.fleet.rows), 0])
+        return max([*self.traffic.last_sent_ms.values(), *(ms_of(row.id) for row in self.fleet.rows), 0])
 
     def _intact(self, name: str) -> Any:
         if name in self.damage:
@@ -372,7 +349,7 @@ def _shaped(record: str, files: Mapping[str, Any], damage: dict[str, str], secre
             contents[name] = _rows_in_shape(name, files[name]) if shape is None else _in_shape(files[name], shape)
         except _BAD as error:
             damage[name] = f"{file} is damaged: {error}"
-    return Case(record, contents, damage | losses(contents), secret)
+    return Case(record, contents, damage | lost_evidence(contents), secret)
 
 
 def _in_shape(value: Any, shape: type[msgspec.Struct]) -> msgspec.Struct:

@@ -10,8 +10,8 @@ import msgspec
 
 from telemetry.events import WorkerRestarted
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.fault_rates import tallies
-from telemetry.verdict.evidence.journals import Journal
+from telemetry.verdict.checks.fault_rates import fault_rates
+from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.evidence.schema import FateRow
 from telemetry.verdict.finding import CannotTell, State
 from telemetry.verdict.recomputed.fates import Ruling
@@ -59,7 +59,7 @@ class Messages(msgspec.Struct, frozen=True):
 
 
 class FaultFigure(msgspec.Struct, frozen=True):
-    """One planned fault over the whole run, in envelopes (tallies.py says which).
+    """One planned fault over the whole run, in envelopes (fault_rates.py says which).
 
     `rate` and `band` (the 95 % interval of confidence) are fractions of the offered, to four digits.
     """
@@ -166,15 +166,15 @@ def faults(case: Case) -> list[FaultFigure]:
     """What each planned fault did. Raises CannotTell."""
     return [
         FaultFigure(
-            name=tally.rule.name,
-            set=_arguments(tally.rule),
-            offered=tally.offered,
-            injected=tally.injected,
-            rate=tally.rate,
-            band=tally.band,
-            state=tally.state,
+            name=fault.rule.name,
+            set=_arguments(fault.rule),
+            offered=fault.offered,
+            injected=fault.injected,
+            rate=fault.rate,
+            band=fault.band,
+            state=fault.state,
         )
-        for tally in tallies(case)
+        for fault in fault_rates(case)
     ]
 
 
@@ -211,7 +211,7 @@ def lives(case: Case) -> dict[str, int]:
     return {robot: len(journal.lives) for robot, journal in journals if len(journal.lives) > 1}
 
 
-def _completed_us(journal: Journal | None, go_us: int) -> int | None:
+def _completed_us(journal: RobotJournal | None, go_us: int) -> int | None:
     """When a robot was complete, since `go`; 0 for one that was dealt everything."""
     if journal is None:
         return None

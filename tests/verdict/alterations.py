@@ -104,16 +104,6 @@ def lose_journal(files: Files, robot: str, row: bool = True) -> None:
         files["journals"].append({"robot": robot, "lost": True})
 
 
-def tell(files: Files, *told: AnyEvent) -> Files:
-    """The same record as it was before there was a fleet.jsonl, in which the fleet's parent has seen this too."""
-    last = named(files, "process.died", "lab")[-1]
-    rows = [
-        {**last, "number": number, "event": msgspec.to_builtins(event)}
-        for number, event in enumerate(told, start=last["number"] + 1)
-    ]
-    return {name: content for name, content in files.items() if name != "fleet"} | {"events": files["events"] + rows}
-
-
 def lose_a_copy(files: Files) -> int:
     """Let a copy be decided and never come; gives its shard."""
     row = one(files, 1)
@@ -129,6 +119,11 @@ def befall(files: Files, at_ms: int, **row: Any) -> None:
 def death(files: Files, robot: str, life: int, at_ms: int, how: str = "signal", status: int = -9, **more: Any) -> None:
     row = {"victim": robot, "robot": robot, "incarnation": life, "how": how, "status": status}
     befall(files, at_ms, row="death", **(row | more))
+
+
+def relay_death(files: Files, shard: int, at_ms: int, how: str = "signal", status: int = -9) -> None:
+    victim = {"victim": f"relay:{shard}", "robot": "", "incarnation": 0}
+    befall(files, at_ms, row="death", **victim, how=how, status=status)
 
 
 def injection(files: Files, text: str, victim: str, at_ms: int) -> None:

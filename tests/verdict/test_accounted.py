@@ -7,21 +7,23 @@ from collections.abc import Callable
 import pytest
 
 from telemetry.console import verdict_lines
-from telemetry.events import ProcessDied, ProcessStarted
+from telemetry.events import ProcessStarted
 from telemetry.verdict.figures import Repeated
 from tests.verdict.alterations import (
     REFUSED,
     Damage,
     befall,
     count_one,
+    death,
     decide_twice,
     drop,
     lose_a_copy,
     one,
+    relay_death,
     rows,
-    tell,
+    told,
 )
-from tests.verdict.judged import assert_convicted, assert_unproven, state, verdict_on
+from tests.verdict.judged import assert_convicted, assert_unproven, finding, state, verdict_on
 from tests.verdict.scribe import END_MS, GO_MS, STOP_MS, Files
 
 
@@ -95,16 +97,21 @@ def test_a_relay_that_died_and_was_not_replaced_explains_what_is_missing_in_its_
 ) -> None:
     # Given a record in which something is missing in a shard
     shard = lose(files)
-    died, replaced = ProcessDied(f"relay:{shard}", 4712, -9), ProcessStarted(f"relay:{shard}", 4713)
-    # When its relay died, then that is the reason
-    finding = verdict_on(tell(files, died)).promises["accounted"]
-    assert finding.state == "UNPROVEN"
-    assert "its relay died and was not replaced" in finding.why
-    assert verdict_on(tell(files, died, replaced, died)).promises["accounted"].state == "UNPROVEN"
-    # But not when it was replaced, ended in order, or when another process died
-    ended = ProcessDied(f"relay:{shard}", 4712, 0)
-    for others in ([died, replaced], [ended], [ProcessDied("rq:r01", 1, -9)], [ProcessDied("relay:7", 1, -9)]):
-        assert verdict_on(tell(files, *others)).promises["accounted"].state == "BROKEN", others
+    assert state(files, "accounted") == "BROKEN"
+    # When another process died, or the relay ended in order, then that explains nothing
+    relay_death(files, 7, STOP_MS)
+    death(files, "r02", 1, STOP_MS, victim="rq:r02")
+    relay_death(files, shard, STOP_MS, "exit", 0)
+    assert state(files, "accounted") == "BROKEN"
+    # When the relay died, then that is the reason
+    relay_death(files, shard, STOP_MS + 1)
+    found = finding(files, "accounted")
+    assert (found[0], "its relay died and was not replaced" in found[1]) == ("UNPROVEN", True)
+    # But not when it was replaced, unless the later one died as well
+    told(files, ProcessStarted(f"relay:{shard}", 4713), STOP_MS + 2)
+    assert state(files, "accounted") == "BROKEN"
+    relay_death(files, shard, STOP_MS + 3)
+    assert state(files, "accounted") == "UNPROVEN"
 
 
 def test_garbage_that_was_put_into_an_outbox_by_hand_is_refused_rightly(files: Files) -> None:

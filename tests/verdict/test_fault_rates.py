@@ -7,7 +7,7 @@ from math import comb, erfc, sqrt
 
 import pytest
 
-from telemetry.verdict.checks.fault_rates import band, surprise
+from telemetry.verdict.checks.fault_rates import band, p_value
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_band_of_dependent_trials_is_that_of_fewer_independent_ones() -> None:
 )
 def test_surprises_are_those_of_the_literature(hits: int, trials: int, p: float, expected: float) -> None:
     # The first is the example of R's binom.test: peas of Mendel
-    assert surprise(hits, trials, p) == pytest.approx(expected, abs=5e-5)
+    assert p_value(hits, trials, p) == pytest.approx(expected, abs=5e-5)
 
 
 def test_surprises_are_exact() -> None:
@@ -47,9 +47,9 @@ def test_surprises_are_exact() -> None:
         for p in (Fraction(1, 10), Fraction(1, 3), Fraction(1, 2), Fraction(9, 10)):
             chances = [comb(trials, hits) * p**hits * (1 - p) ** (trials - hits) for hits in range(trials + 1)]
             for hits, seen in enumerate(chances):
-                # Then the surprise is the sum of all that are no likelier
+                # Then the p_value is the sum of all that are no likelier
                 exact = sum(chance for chance in chances if chance <= seen)
-                assert surprise(hits, trials, float(p)) == pytest.approx(float(exact), rel=1e-6)
+                assert p_value(hits, trials, float(p)) == pytest.approx(float(exact), rel=1e-6)
 
 
 def test_surprises_of_many_throws_are_those_of_the_normal_law() -> None:
@@ -57,6 +57,6 @@ def test_surprises_of_many_throws_are_those_of_the_normal_law() -> None:
         for sign in (1, -1):
             hits = 500_000 + sign * int(deviations * 500)
             expected = erfc(max(0.0, abs(hits - 500_000) - 0.5) / 500 / sqrt(2))
-            assert surprise(hits, 1_000_000, 0.5) == pytest.approx(expected, rel=2e-3)
-    assert surprise(0, 1_000_000, 0.5) == 0.0
-    assert surprise(1_000_000, 1_000_000, 1e-6) == 0.0
+            assert p_value(hits, 1_000_000, 0.5) == pytest.approx(expected, rel=2e-3)
+    assert p_value(0, 1_000_000, 0.5) == 0.0
+    assert p_value(1_000_000, 1_000_000, 1e-6) == 0.0

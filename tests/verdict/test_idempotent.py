@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from telemetry.events import ProcessDied
-from tests.verdict.alterations import Damage, drop, journal_part, renumber, rows, tell
-from tests.verdict.judged import assert_convicted, assert_unproven, verdict_on
+from tests.verdict.alterations import Damage, drop, journal_part, relay_death, renumber, rows
+from tests.verdict.judged import assert_convicted, assert_unproven, state, verdict_on
 from tests.verdict.scribe import STOP_MS, Files, shard_of
 
 
@@ -81,11 +80,11 @@ def test_what_cannot_be_shown_is_unproven_with_the_reason(doubt: str, files: Fil
     assert_unproven(files, "idempotent", *DOUBTS[doubt])
 
 
-def test_a_part_whose_relay_died_before_it_told_is_unproven(files: Files) -> None:
+def test_a_part_whose_relay_died_before_it_recorded_the_fate_is_unproven(files: Files) -> None:
     # Given a part that came with an envelope whose fate is not recorded
     sender, life, sequence, _ = journal_part(files, "r00", 1)["cause"]
     drop(files, "fates", rows(files, "fates", sender=sender, incarnation=life, receiver="r00", sequence=sequence)[0])
-    for shard, state in ((1 - shard_of(sender), "BROKEN"), (shard_of(sender), "UNPROVEN")):
-        # When the relay of another shard died, or that of its sender's, then the latter convicts nobody
-        told = tell(files, ProcessDied(f"relay:{shard}", 4712, -9))
-        assert verdict_on(told).promises["idempotent"].state == state
+    for shard, expected in ((1 - shard_of(sender), "BROKEN"), (shard_of(sender), "UNPROVEN")):
+        # When the relay of another shard died, then the promise is broken; of its sender's shard, then it is unproven
+        relay_death(files, shard, STOP_MS)
+        assert state(files, "idempotent") == expected

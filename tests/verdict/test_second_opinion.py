@@ -18,7 +18,7 @@ from broker.faults.dice import Dice
 from broker.faults.fate import Plan
 from broker.faults.grammar import parse_fault
 from broker.relay.core import Fate, OutboxEntry, Relay
-from telemetry.verdict.checks.fate_check import is_honest
+from telemetry.verdict.checks.fate_check import fate_matches
 from telemetry.verdict.evidence.schema import BornRow, FateRow, PlannedFault, PlanRow
 from telemetry.verdict.evidence.traffic import key_of
 from telemetry.verdict.recomputed.fates import Rulebook, Ruling
@@ -331,7 +331,7 @@ def test_the_judge_finds_the_fates_that_a_relay_decides(
                 if ruling.fate == "held":
                     assert entry not in decided_fates
                 else:
-                    assert is_honest(recorded(decided_fates[entry]), ruling), (decided_fates[entry], ruling)
+                    assert fate_matches(recorded(decided_fates[entry]), ruling), (decided_fates[entry], ruling)
         if outbox is ended:
             assert fates.keys() == envelopes.keys()
 

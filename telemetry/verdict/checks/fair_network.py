@@ -13,7 +13,7 @@ from math import prod
 from typing import Final, Literal
 
 from telemetry.verdict.case import Case
-from telemetry.verdict.evidence.journals import Journal
+from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.recomputed.fault_rules import Rule, number_of
 
 BUDGET_LOSS: Final = 0.5
@@ -40,12 +40,12 @@ def lost_share(rules: Iterable[Rule], tick_us: int) -> float:
 class Network:
     """The links between `living` robots under the faults that were in force when the order to stop came."""
 
-    def __init__(self, case: Case, living: list[Journal], stop_ms: int) -> None:
+    def __init__(self, case: Case, living: list[RobotJournal], stop_ms: int) -> None:
         self._shards = case.shards
         self._tick_us = case.settings.tick_us
         self._faults = case.rulebook.in_force_at(stop_ms)
         self._sides = {side for faults in self._faults.values() for rule in faults.rules for side in rule.target.sides}
-        self._crowds: dict[Standing, list[Journal]] = defaultdict(list)
+        self._crowds: dict[Standing, list[RobotJournal]] = defaultdict(list)
         for journal in living:
             self._crowds[self._standing(journal.robot)].append(journal)
         self._lost = {(one, other): self._link(one, other) for one in self._crowds for other in self._crowds}
@@ -63,7 +63,7 @@ class Network:
                 return rules
         return ()
 
-    def situation(self, journal: Journal) -> Literal["cut off", "doubtful", "fair"]:
+    def situation(self, journal: RobotJournal) -> Literal["cut off", "doubtful", "fair"]:
         """Whether a robot could get what it lacks.
 
         It is cut off when it is not well connected, or when its links to all who hold one of the parts are cut. It had
@@ -86,9 +86,9 @@ class Network:
         return self._shards.get(robot, -1), tuple(places)
 
     def _link(self, one: Standing, other: Standing) -> float:
-        return max(self._way(one, other), self._way(other, one))
+        return max(self._one_direction(one, other), self._one_direction(other, one))
 
-    def _way(self, origin: Standing, end: Standing) -> float:
+    def _one_direction(self, origin: Standing, end: Standing) -> float:
         faults = self._faults.get(origin[0])
         if faults is None:
             return 0.0

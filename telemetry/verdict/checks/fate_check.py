@@ -20,7 +20,7 @@ from telemetry.verdict.finding import Finding, broken
 from telemetry.verdict.recomputed.fates import Ruling
 
 
-def is_honest(row: FateRow, ruling: Ruling) -> bool:
+def fate_matches(row: FateRow, ruling: Ruling) -> bool:
     """Whether the recorded fate is what it must have been."""
     if row.fate != ruling.fate:
         return False
@@ -31,18 +31,18 @@ def is_honest(row: FateRow, ruling: Ruling) -> bool:
 
 def was_throttled(row: FateRow, ruling: Ruling) -> bool:
     """Whether a throttle delayed the envelope."""
-    return bool(ruling.throttles) and is_honest(row, ruling) and row.deliveries != ruling.deliveries
+    return bool(ruling.throttles) and fate_matches(row, ruling) and row.deliveries != ruling.deliveries
 
 
-def dishonest(case: Case) -> Iterator[tuple[FateRow, Ruling, Key]]:
+def differing_fates(case: Case) -> Iterator[tuple[FateRow, Ruling, Key]]:
     """The records of envelopes that do not tell the recomputed fate."""
     for key, ruling in case.rulings.items():
         for row in (case.traffic.entries[key], *case.traffic.unequal.get(key, ())):
-            if not is_honest(row, ruling):
+            if not fate_matches(row, ruling):
                 yield row, ruling, key
 
 
-def contradicted(case: Case) -> Iterator[Key]:
+def entries_decided_differently(case: Case) -> Iterator[Key]:
     """The entries that were decided more than once, and not in the same way."""
     for key, rows in case.traffic.unequal.items():
         first = case.traffic.entries[key]
@@ -63,7 +63,7 @@ def _shift_us(before: tuple[int, ...], after: tuple[int, ...]) -> int | None:
     return shifts.pop() if len(before) == len(after) and len(shifts) == 1 else None
 
 
-class Sent(NamedTuple):
+class SentEnvelope(NamedTuple):
     """An envelope, as its sender tells of it."""
 
     sender: str
@@ -75,34 +75,34 @@ class Sent(NamedTuple):
         return f"{self.sender}/{self.incarnation}'s envelope {self.sequence} to {self.receiver}"
 
 
-def _contradicted(case: Case) -> Iterator[Finding]:
+def contradictory_fates(case: Case) -> Iterator[Finding]:
     """An entry may be decided more than once, always in the same way; and garbage alone has no sender."""
-    for key in contradicted(case):
+    for key in entries_decided_differently(case):
         yield broken("an entry was decided twice, and differently", place_of(key))
     for key, row in case.traffic.entries.items():
         if (row.sender is None) != (row.fate == "refused"):
             yield broken(f"a fate {row.fate!r} names {row.sender or 'no sender'}", place_of(key))
 
 
-def _entries(case: Case) -> set[Key]:
+def recorded_entries(case: Case) -> set[Key]:
     """Every outbox entry of which the record tells."""
     return {key_of(control.shard, control.id) for control in case.plan} | case.traffic.entries.keys()
 
 
-def _left(case: Case) -> dict[int, int]:
+def unrecorded_counts(case: Case) -> dict[int, int]:
     """How many entries of each outbox the record tells nothing of."""
-    recorded = Counter(shard for shard, _, _ in _entries(case))
+    recorded = Counter(shard for shard, _, _ in recorded_entries(case))
     return {shard: count.added - recorded[shard] for shard, count in case.streams.outboxes.items()}
 
 
-def _unfated(case: Case) -> dict[int | None, list[Sent]]:
+def undecided_envelopes(case: Case) -> dict[int | None, list[SentEnvelope]]:
     """By shard, the envelopes that their senders say they sent, and that no fate names."""
-    fated = case.traffic.readable_copies
-    unfated: dict[int | None, list[Sent]] = {}
+    decided = case.traffic.readable_copies
+    undecided: dict[int | None, list[SentEnvelope]] = {}
     for stamped in case.events:
         event = stamped.event
         if isinstance(event, MessageSent):
-            sent = Sent(stamped.source, stamped.incarnation, event.receiver, event.sequence)
-            if sent not in fated:
-                unfated.setdefault(case.shards.get(stamped.source), []).append(sent)
-    return unfated
+            sent = SentEnvelope(stamped.source, stamped.incarnation, event.receiver, event.sequence)
+            if sent not in decided:
+                undecided.setdefault(case.shards.get(stamped.source), []).append(sent)
+    return undecided

@@ -10,7 +10,7 @@ How far a counted rate lets one see the true one. Pure numbers: nothing here kno
 
 * `band`: the score interval of E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
   Journal of the American Statistical Association 22 (1927), 209-212.
-* `surprise`: the exact binomial test with two sides, as the sum over all outcomes that are no likelier than the one
+* `p_value`: the exact binomial test with two sides, as the sum over all outcomes that are no likelier than the one
   that was seen; so do R's binom.test and SciPy's binomtest.
 """
 
@@ -20,7 +20,7 @@ from math import exp, floor, inf, lgamma, log, log1p, sqrt
 from typing import Final
 
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.fate_check import is_honest, was_throttled
+from telemetry.verdict.checks.fate_check import fate_matches, was_throttled
 from telemetry.verdict.evidence.schema import FateRow
 from telemetry.verdict.finding import State
 from telemetry.verdict.recomputed.fault_effects import Address
@@ -42,7 +42,7 @@ def band(hits: int, trials: int, inflation: float = 1.0) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def surprise(hits: int, trials: int, p: float) -> float:
+def p_value(hits: int, trials: int, p: float) -> float:
     """The probability that `trials` independent throws of probability `p` give no likelier number than `hits`."""
     if p in (0.0, 1.0) or trials == 0:
         return float(hits == trials * p)
@@ -101,7 +101,7 @@ IMPOSSIBLE: Final = 1e-9
 _INDEPENDENT: Final = ("loss", "duplicate", "reorder", "corrupt")
 
 
-class Tally:
+class FaultRate:
     """One planned fault's numbers, in envelopes.
 
     `draws`: how many of the offered had dice of their own, and `hits`: on how many of these it acted. An envelope that
@@ -114,7 +114,7 @@ class Tally:
         self.injected = 0
         self.draws = 0
         self.hits = 0
-        self.dishonest = False
+        self.has_differing_fates = False
 
     @property
     def rate(self) -> float | None:
@@ -138,39 +138,39 @@ class Tally:
         return round(low, 4), round(high, 4)
 
     @property
-    def surprise(self) -> float:
+    def p_value(self) -> float:
         """How likely chance is to be at least so far from what was set; 1 for faults without independent dice."""
         if self.rule.name not in _INDEPENDENT:
             return 1.0
-        return surprise(self.hits, self.draws, self.rule.p)
+        return p_value(self.hits, self.draws, self.rule.p)
 
     @property
     def state(self) -> State:
         """Whether it did what its dice said, wherever it was asked, and as often as was set."""
-        if self.dishonest or self.surprise < IMPOSSIBLE:
+        if self.has_differing_fates or self.p_value < IMPOSSIBLE:
             return "BROKEN"
         return "HELD" if self.offered else "UNPROVEN"
 
 
-def tallies(case: Case) -> list[Tally]:
-    """A tally of every fault that was ever planned. Raises CannotTell."""
-    tally_of = {rule: Tally(rule) for rule in case.rulebook.rules()}
+def fault_rates(case: Case) -> list[FaultRate]:
+    """A rate of every fault that was ever planned. Raises CannotTell."""
+    rate_of = {rule: FaultRate(rule) for rule in case.rulebook.rules()}
     thrown: set[Address] = set()
     for key, ruling in case.rulings.items():
         row = case.traffic.entries[key]
-        honest, throttled = is_honest(row, ruling), was_throttled(row, ruling)
+        honest, throttled = fate_matches(row, ruling), was_throttled(row, ruling)
         address = _address(row)
         is_new = address not in thrown
         thrown.add(address)
         for rule in ruling.offered:
-            tally = tally_of[rule]
-            tally.offered += 1
-            tally.draws += is_new
-            tally.dishonest |= not honest
+            rate = rate_of[rule]
+            rate.offered += 1
+            rate.draws += is_new
+            rate.has_differing_fates |= not honest
         for rule in (*ruling.acted, *(ruling.throttles if throttled else ())):
-            tally_of[rule].injected += 1
-            tally_of[rule].hits += is_new
-    return list(tally_of.values())
+            rate_of[rule].injected += 1
+            rate_of[rule].hits += is_new
+    return list(rate_of.values())
 
 
 def _address(row: FateRow) -> Address:

@@ -14,7 +14,7 @@ from telemetry.verdict.finding import Finding, unproven
 from telemetry.verdict.recomputed.fault_rules import number_of
 
 
-def absences(case: Case) -> Iterator[Finding]:
+def missing_evidence(case: Case) -> Iterator[Finding]:
     """A doubt for each robot or life that is told of in one place, and not in another."""
     yield from _journals(case)
     yield from _joiners(case)
@@ -22,10 +22,10 @@ def absences(case: Case) -> Iterator[Finding]:
     yield from _births(case)
 
 
-def unannounced(case: Case) -> Iterator[Finding]:
+def births_not_in_outboxes(case: Case) -> Iterator[Finding]:
     """A doubt for each life that sent something, and whose birth is not in its outbox."""
     announced: set[Life] = {(robot, birth.life) for robot, births in case.births.items() for birth in births.all}
-    for robot, life in sorted(case.traffic.last_signs_ms.keys() - announced):
+    for robot, life in sorted(case.traffic.last_sent_ms.keys() - announced):
         yield unproven(f"{robot}/{life} sent something, and its birth is not in its outbox")
 
 
@@ -45,7 +45,7 @@ def _joiners(case: Case) -> Iterator[Finding]:
         for robot in sorted(came):
             yield unproven(f"{robot} joined, says its journal, and nothing shows an order: {case.damage['streams']}")
         return
-    for robot in sorted(case.told_to_join):
+    for robot in sorted(case.joined_by_order):
         journal = case.journals.get(robot)
         if number_of(robot) is None:
             yield unproven(f"an order says that {robot!r} joined, which is no robot's name")
@@ -55,7 +55,7 @@ def _joiners(case: Case) -> Iterator[Finding]:
             yield unproven(f"{robot} was told to join, and its journal is not in the record")
         elif not journal.joined and not journal.lost:
             yield unproven(f"{robot} was told to join, and its journal says that it was dealt")
-    for robot in sorted(came - case.told_to_join):
+    for robot in sorted(came - case.joined_by_order):
         yield unproven(f"the journal of {robot} says that it joined, and no order told it to")
 
 

@@ -10,32 +10,29 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from telemetry.events import ProcessDied, RobotFenced, RobotLeft, Stamped, WorkerGaveUp
+from telemetry.events import RECALLED, RobotFenced, RobotLeft, Stamped, WorkerGaveUp
 from telemetry.verdict.case import Case
 from telemetry.verdict.evidence.births import Births
-from telemetry.verdict.evidence.journals import Journal, Life
+from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.finding import Finding, unproven
 
-TOLD_LATE_MS: Final = 5_000
+REPORT_DELAY_MS: Final = 5_000
 """So much later than the next life's birth may a death be told: the server may have been away."""
 
 CLOCKS_DIFFER_US: Final = 1_000_000
 """By so much may the clocks of a robot and of the server differ without a word."""
-
-RECALLED: Final = "recalled"
-"""Why a life ended whose RQ worker was told to end: its job went back to the queue."""
 
 _LAST_WORDS = RobotLeft | RobotFenced | WorkerGaveUp
 
 
 def gaps(case: Case) -> Iterator[Finding]:
     """A doubt for each life whose events are not all there, unless its end explains that."""
-    is_told_dead = _dead_lives(case)
+    has_recorded_death = _recorded_deaths(case)
     for (robot, life), events in case.testimony.items():
         missing = first_missing(events)
         if missing is not None:
             yield unproven(f"event {missing} of {robot}/{life} is not in the record")
-        elif not _ended_itself(events) and not is_told_dead(robot, life):
+        elif not _ended_itself(events) and not has_recorded_death(robot, life):
             yield unproven(f"the tail of {robot}/{life} is not in the record, and no death of it is recorded")
 
 
@@ -46,15 +43,7 @@ def lost_tails(case: Case) -> list[Life]:
 
 def died_at_last(case: Case) -> set[str]:
     """The robots whose last life did not end in order."""
-    if case.has_fleet:
-        lasting = [downtime for downtime in case.downtimes if downtime.birth is None]
-        return {downtime.robot for downtime in lasting}
-    deaths = _parents_deaths(case)
-    return {
-        robot
-        for robot, died_us in deaths.items()
-        if robot in case.journals and died_us >= _last_born_us(case, case.journals[robot])
-    }
+    return {downtime.robot for downtime in case.downtimes if downtime.birth is None}
 
 
 def recalls(case: Case) -> dict[str, int]:
@@ -82,36 +71,19 @@ def first_missing(events: list[Stamped]) -> int | None:
     return None
 
 
-def _dead_lives(case: Case) -> Callable[[str, int], bool]:
+def _recorded_deaths(case: Case) -> Callable[[str, int], bool]:
     """Tells whether a life's death is recorded."""
-    if not case.has_fleet:
-        dead = died_at_last(case)
-        return lambda robot, life: life != case.journals[robot].lives[-1] or robot in dead
     named = case.fleet.deaths_of_lives
     died_ms = {robot: sorted(death.at_ms for death in deaths) for robot, deaths in case.fleet.deaths.items()}
 
-    def is_told_dead(robot: str, life: int) -> bool:
+    def has_recorded_death(robot: str, life: int) -> bool:
         births, told_ms = case.births.get(robot, Births()), died_ms.get(robot, [])
         next_ms = births.any_after_ms(life)
         first = bisect_left(told_ms, births.at_ms(life))
-        is_of_then = first < len(told_ms) and (next_ms is None or told_ms[first] <= next_ms + TOLD_LATE_MS)
+        is_of_then = first < len(told_ms) and (next_ms is None or told_ms[first] <= next_ms + REPORT_DELAY_MS)
         return is_of_then or (robot, life) in named
 
-    return is_told_dead
-
-
-def _parents_deaths(case: Case) -> dict[str, int]:
-    """By robot, when its process last died out of order (wall clock of the fleet, in us), as events tell."""
-    deaths: dict[str, int] = {}
-    for stamped in case.events:
-        if isinstance(stamped.event, ProcessDied) and stamped.event.status != 0:
-            robot = stamped.event.process.removeprefix("rq:")
-            deaths[robot] = max(stamped.wall_us, deaths.get(robot, 0))
-    return deaths
-
-
-def _last_born_us(case: Case, journal: Journal) -> int:
-    return born_us(case.testimony[journal.robot, journal.lives[-1]]) if journal.lives else 0
+    return has_recorded_death
 
 
 def _ended_itself(events: list[Stamped]) -> bool:

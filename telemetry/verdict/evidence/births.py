@@ -15,7 +15,7 @@ from telemetry.verdict.evidence.schema import BornRow
 from telemetry.verdict.evidence.traffic import Key, key_of
 
 
-class Birth(NamedTuple):
+class LifeBirth(NamedTuple):
     """A life's first sign in its outbox (server's clock)."""
 
     at_ms: int
@@ -25,11 +25,11 @@ class Birth(NamedTuple):
 class Births:
     """The births of one robot, the earliest life first. Of a life that was announced twice the earlier one counts."""
 
-    def __init__(self, births: Iterable[Birth] = ()) -> None:
+    def __init__(self, births: Iterable[LifeBirth] = ()) -> None:
         first: dict[int, int] = {}
         for at_ms, life in births:
             first[life] = min(at_ms, first.get(life, at_ms))
-        self.all = [Birth(first[life], life) for life in sorted(first)]
+        self.all = [LifeBirth(first[life], life) for life in sorted(first)]
         self._lives = [birth.life for birth in self.all]
         # When the first of a life and of all later ones began. Unlike births themselves, these rise in every record.
         self._onwards_ms = list(accumulate((birth.at_ms for birth in reversed(self.all)), min))[::-1]
@@ -39,7 +39,7 @@ class Births:
         place = bisect_left(self._lives, life)
         return self.all[place].at_ms if place < len(self.all) and self._lives[place] == life else 0
 
-    def after(self, life: int, since_ms: int = 0) -> Birth | None:
+    def after(self, life: int, since_ms: int = 0) -> LifeBirth | None:
         """The first life that is later than `life`, and began at `since_ms` or afterwards."""
         places = range(bisect_right(self._lives, life), len(self.all))
         return next((self.all[place] for place in places if self.all[place].at_ms >= since_ms), None)
@@ -49,7 +49,7 @@ class Births:
         place = bisect_right(self._lives, life)
         return self._onwards_ms[place] if place < len(self.all) else None
 
-    def latest_by(self, at_ms: int) -> Birth | None:
+    def latest_by(self, at_ms: int) -> LifeBirth | None:
         """The latest life that had begun at `at_ms`."""
         place = bisect_right(self._onwards_ms, at_ms)
         return self.all[place - 1] if place else None
@@ -57,10 +57,10 @@ class Births:
 
 def births_of(controls: Iterable[object]) -> dict[str, Births]:
     """All births, by robot."""
-    told: dict[str, list[Birth]] = defaultdict(list)
+    told: dict[str, list[LifeBirth]] = defaultdict(list)
     for control in controls:
         if isinstance(control, BornRow):
-            told[control.robot].append(Birth(key_of(control.shard, control.id)[1], control.incarnation))
+            told[control.robot].append(LifeBirth(key_of(control.shard, control.id)[1], control.incarnation))
     return {robot: Births(births) for robot, births in told.items()}
 
 

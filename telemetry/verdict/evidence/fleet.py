@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from telemetry.verdict.evidence.births import Birth, Births
+from telemetry.verdict.evidence.births import Births, LifeBirth
 from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
 
@@ -34,7 +34,7 @@ _RELAY = re.compile(r"relay:([0-9]+)")
 _ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
 
 
-class Death(NamedTuple):
+class RobotDeath(NamedTuple):
     """A death of a robot's process. `life`: the last that was claimed in its journal then (0: none)."""
 
     robot: str
@@ -45,9 +45,9 @@ class Death(NamedTuple):
     is_charged: bool
 
     @property
-    def is_zombies(self) -> bool:
+    def is_fenced(self) -> bool:
         """Whether it was a process whose robot had a later life."""
-        return _is_zombies(self)
+        return _is_fenced(self)
 
     def __str__(self) -> str:
         ends = {"silent": "fell silent", "lease": "lost its lease", "signal": f"was killed (signal {-self.status})"}
@@ -58,11 +58,11 @@ class Downtime(NamedTuple):
     """A time in which a robot did not live: one death at least, and the birth that ended it, if one did."""
 
     robot: str
-    deaths: tuple[Death, ...]
-    birth: Birth | None
+    deaths: tuple[RobotDeath, ...]
+    birth: LifeBirth | None
 
 
-class Fleet:
+class FleetEvidence:
     """The deeds and deaths of a run, in their order. `failed`: verb and target of those of which it was told that
     they could
     not be done, each at least once."""
@@ -73,9 +73,9 @@ class Fleet:
         self.injections = [row for row in self.rows if isinstance(row, InjectionRow)]
 
     @cached_property
-    def deaths(self) -> dict[str, list[Death]]:
+    def deaths(self) -> dict[str, list[RobotDeath]]:
         """By robot, in order."""
-        deaths: dict[str, list[Death]] = defaultdict(list)
+        deaths: dict[str, list[RobotDeath]] = defaultdict(list)
         injections: dict[str, list[InjectionRow]] = defaultdict(list)  # by victim
         used: Counter[tuple[str, str]] = Counter()  # by robot and victim, those that excused a death of the robot
         for row in self.rows:
@@ -85,17 +85,17 @@ class Fleet:
             elif robot := row.robot or robot_of(row.victim):
                 victims = (row.victim, f"rq:{robot}", SERVER)
                 unused = (victim for victim in victims if _find_cause(injections[victim], used, (robot, victim), row))
-                excuse = None if _is_zombies(row) else next(unused, None)
+                excuse = None if _is_fenced(row) else next(unused, None)
                 if excuse is not None:
                     used[robot, excuse] += 1
-                is_charged = excuse is None and not _is_zombies(row)
-                deaths[robot].append(Death(robot, row.incarnation, ms_of(row.id), row.how, row.status, is_charged))
+                is_charged = excuse is None and not _is_fenced(row)
+                deaths[robot].append(RobotDeath(robot, row.incarnation, ms_of(row.id), row.how, row.status, is_charged))
         return deaths
 
     @cached_property
-    def deaths_of_lives(self) -> dict[Life, list[Death]]:
+    def deaths_of_lives(self) -> dict[Life, list[RobotDeath]]:
         """The deaths that name each life, in order."""
-        named: dict[Life, list[Death]] = defaultdict(list)
+        named: dict[Life, list[RobotDeath]] = defaultdict(list)
         for robot, deaths in self.deaths.items():
             for death in deaths:
                 named[robot, death.life].append(death)
@@ -108,14 +108,14 @@ class Fleet:
         relays = ((match[1], row.id) for row in deaths if (match := _RELAY.fullmatch(row.victim)))
         return {int(shard): ms_of(entry) for shard, entry in relays}
 
-    def downtimes(self, births: Mapping[str, Births], signs_ms: Mapping[Life, int]) -> Iterator[Downtime]:
-        """When robots did not live. `births` by robot; `signs_ms`: when each life was last heard of."""
+    def downtimes(self, births: Mapping[str, Births], last_sent_ms: Mapping[Life, int]) -> Iterator[Downtime]:
+        """When robots did not live. `births` by robot; `last_sent_ms`: when each life was last heard of."""
         for robot, deaths in self.deaths.items():
-            born, ended = births.get(robot, Births()), dict[Birth | None, list[Death]]()
+            born, ended = births.get(robot, Births()), dict[LifeBirth | None, list[RobotDeath]]()
             for death in deaths:
                 birth = born.after(death.life, 0 if death.life else death.at_ms)
-                survived = signs_ms.get((robot, death.life), 0) > death.at_ms
-                if not death.is_zombies and not (survived and (birth is None or death.how != "lease")):
+                survived = last_sent_ms.get((robot, death.life), 0) > death.at_ms
+                if not death.is_fenced and not (survived and (birth is None or death.how != "lease")):
                     ended.setdefault(birth, []).append(death)
             for birth, several in ended.items():
                 yield Downtime(robot, tuple(several), birth)
@@ -133,7 +133,7 @@ class Fleet:
             ms_of(row.id) for row in rows if isinstance(row, DeathRow) or (row.verb, row.target) not in self._failed
         )
 
-    def last_ms(self, end_ms: int) -> int:
+    def last_change_ms(self, end_ms: int) -> int:
         """When, before `end_ms`, something last befell the fleet; 0 when nothing did."""
         return max((at_ms for row in self.rows if (at_ms := ms_of(row.id)) < end_ms), default=0)
 
@@ -164,7 +164,7 @@ def ms_of(entry: str) -> int:
     return int(entry.partition("-")[0])
 
 
-def _is_zombies(death: DeathRow | Death) -> bool:
+def _is_fenced(death: DeathRow | RobotDeath) -> bool:
     return death.how == "exit" and death.status == FENCED
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from telemetry.record.folder import EVIDENCE
-from telemetry.verdict.evidence.schema import LostRow, PlanRow, Register
+from telemetry.verdict.evidence.schema import LostRow, PlanRow, RegisterFile
 
 LOST: Final = "the run was lost: the server came back without"
 
@@ -33,7 +33,7 @@ _WHAT: Final = {
 """What each file holds that a server held."""
 
 
-def losses(contents: Mapping[str, Any]) -> dict[str, str]:
+def lost_evidence(contents: Mapping[str, Any]) -> dict[str, str]:
     """By file (without suffix), what the record of a lost run does not tell. Empty for any other run."""
     settings = contents.get("settings")
     if settings is None or settings.ended != "lost":
@@ -62,7 +62,7 @@ def _shards(contents: Mapping[str, Any]) -> set[int]:
     return {*counted, *(row.shard for row in contents.get("fates", ()))}
 
 
-def _knows_no_writer(register: Register) -> bool:
+def _knows_no_writer(register: RegisterFile) -> bool:
     """Whether a write stands there, and nothing in its writer's birth stream."""
     return register.write is not None and not register.births.get(register.write.robot)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
 from telemetry.verdict.evidence.schema import (
     CompleteRow,
-    Deal,
     HeaderRow,
     JournalRow,
     LifeRow,
@@ -17,7 +16,6 @@ from telemetry.verdict.evidence.schema import (
     PartRow,
     QuietRow,
 )
-from telemetry.verdict.finding import CannotTell
 
 Life = tuple[str, int]
 """(robot, incarnation)"""
@@ -30,6 +28,11 @@ class Entry(NamedTuple):
     number: int
     row: JournalRow
 
+    @property
+    def place(self) -> str:
+        """The entry's id, as people read it."""
+        return f"{self.incarnation}-{self.number}"
+
 
 class PartEntry(NamedTuple):
     """A part's entry in its place."""
@@ -37,6 +40,11 @@ class PartEntry(NamedTuple):
     incarnation: int
     number: int
     row: PartRow
+
+    @property
+    def place(self) -> str:
+        """The entry's id, as people read it."""
+        return f"{self.incarnation}-{self.number}"
 
 
 class QuietEntry(NamedTuple):
@@ -47,7 +55,7 @@ class QuietEntry(NamedTuple):
     row: QuietRow
 
 
-class Journal:
+class RobotJournal:
     """One robot's journal, as recorded. A `lost` one has no entries."""
 
     def __init__(self, robot: str, entries: list[Entry], lost: bool) -> None:
@@ -147,7 +155,7 @@ def is_whole(parts: Iterable[PartRow]) -> bool:
     return last is not None and last == max(indices) == len(indices) - 1
 
 
-def read_journals(rows: Iterable[JournalRow | LostRow]) -> dict[str, Journal]:
+def read_journals(rows: Iterable[JournalRow | LostRow]) -> dict[str, RobotJournal]:
     """The journals in `rows`, by robot."""
     entries: dict[str, list[Entry]] = {}
     lost = set()
@@ -158,44 +166,10 @@ def read_journals(rows: Iterable[JournalRow | LostRow]) -> dict[str, Journal]:
         else:
             incarnation, _, number = row.id.partition("-")
             kept.append(Entry(int(incarnation), int(number), row))
-    return {robot: Journal(robot, kept, robot in lost) for robot, kept in entries.items()}
+    return {robot: RobotJournal(robot, kept, robot in lost) for robot, kept in entries.items()}
 
 
 def _digest(bitmap: int) -> str:
     """BLAKE2b-64 over the bitmap's little-endian bytes, as a summary tells it (telemetry/events.py)."""
     known = bitmap.to_bytes((bitmap.bit_length() + 7) // 8, "little")
     return hashlib.blake2b(known, digest_size=8).hexdigest()
-
-
-class _PartWords:
-    """Recognises dealt parts by their digests; a part that was recognised once is compared directly."""
-
-    def __init__(self, deal: Deal) -> None:
-        self._salt = bytes.fromhex(deal.salt)
-        self._digests = {part.index: part.digest for part in deal.indices}
-        self._known: dict[int, tuple[str, bool]] = {}
-        if len(self._digests) != deal.parts or max(self._digests, default=-1) != deal.parts - 1:
-            raise CannotTell(f"deal.json counts {deal.parts} parts, and tells of {len(self._digests)}")
-
-    def holds(self, part: PartRow) -> bool:
-        """Whether exactly this part was dealt to somebody."""
-        if self._known.get(part.index) == (part.word, part.last):
-            return True
-        text = f"{part.index}:{1 if part.last else 0}:{part.word}".encode()
-        if hashlib.blake2b(text, key=self._salt, digest_size=16).hexdigest() != self._digests.get(part.index):
-            return False
-        self._known[part.index] = part.word, part.last
-        return True
-
-
-def _place(entry: Entry | PartEntry) -> str:
-    return f"{entry.incarnation}-{entry.number}"
-
-
-def _changes(journal: Journal) -> Iterator[tuple[PartEntry, PartEntry]]:
-    """Pairs of entries that say something different of the same index."""
-    first: dict[int, PartEntry] = {}
-    for part in journal.parts:
-        before = first.setdefault(part.row.index, part)
-        if before is not part and (before.row.word, before.row.last) != (part.row.word, part.row.last):
-            yield before, part

@@ -24,14 +24,14 @@ class Shape(msgspec.Struct, frozen=True):
     """Anything that a record says."""
 
 
-class Seconds(Shape, frozen=True):
+class RunSeconds(Shape, frozen=True):
     """Since the command's start; None for what never came."""
 
     born: float | None
     total: float | None
 
 
-class Settings(Shape, frozen=True):
+class SettingsFile(Shape, frozen=True):
     """settings.json"""
 
     run: str
@@ -44,10 +44,10 @@ class Settings(Shape, frozen=True):
     plan: tuple[str, ...]
     ended: Literal["complete", "limit", "stopped", "interrupted", "lost"] | None
     again: str
-    seconds: Seconds
+    seconds: RunSeconds
 
 
-class DealtPart(Shape, frozen=True):
+class DealtPartRow(Shape, frozen=True):
     """Who was dealt a part, and what proves its word."""
 
     index: Index
@@ -55,17 +55,17 @@ class DealtPart(Shape, frozen=True):
     digest: str
 
 
-class Deal(Shape, frozen=True):
+class DealFile(Shape, frozen=True):
     """deal.json"""
 
     sha256: str
     bytes: Count
     parts: Positive
     salt: str
-    indices: tuple[DealtPart, ...]
+    indices: tuple[DealtPartRow, ...]
 
 
-class Write(Shape, frozen=True):
+class AcceptedWrite(Shape, frozen=True):
     """The accepted write."""
 
     robot: str
@@ -74,7 +74,7 @@ class Write(Shape, frozen=True):
     text: str
 
 
-class BirthRow(Shape, frozen=True):
+class BirthStreamRow(Shape, frozen=True):
     """An entry of a birth stream."""
 
     id: Id
@@ -83,12 +83,12 @@ class BirthRow(Shape, frozen=True):
     at_us: int | None
 
 
-class Register(Shape, frozen=True):
+class RegisterFile(Shape, frozen=True):
     """register.json"""
 
     exists: bool
-    write: Write | None
-    births: dict[str, tuple[BirthRow, ...]]
+    write: AcceptedWrite | None
+    births: dict[str, tuple[BirthStreamRow, ...]]
 
 
 class OutboxCount(Shape, frozen=True):
@@ -99,7 +99,7 @@ class InboxCount(Shape, frozen=True):
     added: Count
 
 
-class Order(Shape, frozen=True):
+class OrderRow(Shape, frozen=True):
     """An order. `reason`: why to stop, which worker is to crash, or who joined."""
 
     id: Id
@@ -107,13 +107,13 @@ class Order(Shape, frozen=True):
     reason: str | None = None
 
 
-class Streams(Shape, frozen=True):
+class StreamsFile(Shape, frozen=True):
     """streams.json"""
 
     outboxes: dict[int, OutboxCount]
     inboxes: dict[str, InboxCount]
     contradictions: dict[str, Count]
-    orders: tuple[Order, ...]
+    orders: tuple[OrderRow, ...]
 
 
 class PlannedFault(Shape, frozen=True):

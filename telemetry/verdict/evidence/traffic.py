@@ -47,7 +47,7 @@ class Traffic:
         return ((key, row) for key, row in self.entries.items() if row.fate != "refused")
 
     @cached_property
-    def last_signs_ms(self) -> dict[Life, int]:
+    def last_sent_ms(self) -> dict[Life, int]:
         """When each life that sent anything did so for the last time (server's clock)."""
         signs: dict[Life, int] = {}
         for (_, sent_ms, _), row in self.envelopes():
@@ -77,7 +77,7 @@ class Traffic:
                 copies[row.receiver] += len(row.deliveries)
         return copies
 
-    def repeats_by_receiver(self) -> Counter[str]:
+    def redone_copies_by_receiver(self) -> Counter[str]:
         """How many more copies each inbox may hold because entries were redone."""
         repeats: Counter[str] = Counter()
         for key, times in self.redone.items():

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.fate_check import Sent, _contradicted, _entries, _left, _unfated
+from telemetry.verdict.checks.fate_check import (
+    SentEnvelope,
+    contradictory_fates,
+    recorded_entries,
+    undecided_envelopes,
+    unrecorded_counts,
+)
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 
@@ -13,7 +19,7 @@ def accounted(case: Case) -> Finding:
     """Every outbox entry has its fate, and every inbox got the copies that the fates say."""
 
     def findings() -> Iterator[Finding]:
-        yield from _contradicted(case)
+        yield from contradictory_fates(case)
         yield from _outboxes(case)
         yield from _inboxes(case)
 
@@ -23,8 +29,8 @@ def accounted(case: Case) -> Finding:
 
 
 def _outboxes(case: Case) -> Iterator[Finding]:
-    left, sent = _left(case), {} if "events" in case.damage else _unfated(case)
-    for shard in sorted({key[0] for key in _entries(case)} - left.keys()):
+    left, sent = unrecorded_counts(case), {} if "events" in case.damage else undecided_envelopes(case)
+    for shard in sorted({key[0] for key in recorded_entries(case)} - left.keys()):
         yield unproven(f"the entries of outbox {shard} were not counted")
     for shard, missing in left.items():
         added = case.streams.outboxes[shard].added
@@ -44,15 +50,15 @@ def _outboxes(case: Case) -> Iterator[Finding]:
             yield unproven(f"{envelopes[0]} was sent, and no outbox entry is left to be it")
 
 
-def _holding(case: Case, shard: int, sent: Iterable[Sent]) -> str:
+def _holding(case: Case, shard: int, sent: Iterable[SentEnvelope]) -> str:
     """The partitions that explain why `sent` has no fate; empty when they do not, because they let some of it pass."""
     if not all(case.rulebook.held_at_the_end(shard, envelope.sender, envelope.receiver) for envelope in sent):
         return ""
-    return ", ".join(rule.text for rule in case.rulebook.holding_at_the_end(shard))
+    return ", ".join(rule.text for rule in case.rulebook.holds_at_the_end(shard))
 
 
 def _inboxes(case: Case) -> Iterator[Finding]:
-    copies, repeats = case.traffic.copies_by_receiver(), case.traffic.repeats_by_receiver()
+    copies, repeats = case.traffic.copies_by_receiver(), case.traffic.redone_copies_by_receiver()
     inboxes, contradictions = case.streams.inboxes, case.streams.contradictions
     for robot in sorted(copies.keys() - inboxes.keys()):
         yield unproven(f"the entries of {robot}'s inbox were not counted")

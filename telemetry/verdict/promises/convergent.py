@@ -11,7 +11,7 @@ from telemetry.events import FatesDecided, RelayMissing, RobotFenced, RobotLeft,
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.fair_network import Network
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, born_us, died_at_last, recalls
-from telemetry.verdict.evidence.journals import Journal
+from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.finding import Finding, broken, held, unproven
 
 SETTLING_TICKS = 20
@@ -59,7 +59,7 @@ def _too_late(case: Case) -> set[str]:
     return {robot for robot in joined if robot not in case.births or case.births[robot].all[0].at_ms > settled_ms}
 
 
-def _alive(case: Case, asked: Iterable[str]) -> list[Journal]:
+def _alive(case: Case, asked: Iterable[str]) -> list[RobotJournal]:
     """Those of the robots who lived until the order to stop, and were not paused then."""
     ended, paused = died_at_last(case), _paused(case)
     reasons = {"stop"} | {order.reason for order in case.streams.orders if order.order == "stop"}
@@ -86,17 +86,17 @@ def _lives(case: Case, robot: str, has_died: bool, reasons: set[str | None]) -> 
 
 def _paused(case: Case) -> set[str]:
     """The robots that the lab had stopped when the run ended."""
-    return case.fleet.paused(case.end_ms) if case.has_fleet else set()
+    return case.fleet.paused(case.end_ms)
 
 
 def _is_waiting(case: Case, robot: str) -> bool:
     """Whether it was told that the robot waits for an RQ worker, and it was not born since."""
     lives = case.journals[robot].lives if robot in case.journals else []
     born = born_us(case.testimony[robot, lives[-1]]) if lives else 0
-    return max(case.waits_us.get(robot, ()), default=0) > born
+    return max(case.wait_reports_us.get(robot, ()), default=0) > born
 
 
-def _doubt(case: Case, alive: list[Journal], incomplete: list[Journal]) -> str:
+def _doubt(case: Case, alive: list[RobotJournal], incomplete: list[RobotJournal]) -> str:
     """Why nobody can be blamed for what is not complete; empty when somebody may be, or nothing is incomplete."""
     if not incomplete:
         return ""
@@ -104,7 +104,7 @@ def _doubt(case: Case, alive: list[Journal], incomplete: list[Journal]) -> str:
     return f"nobody in scope holds {_last_holders(case, sorted(gone))}" if gone else _excuse(case, alive)
 
 
-def _lack(case: Case, alive: list[Journal], incomplete: list[Journal]) -> str:
+def _lack(case: Case, alive: list[RobotJournal], incomplete: list[RobotJournal]) -> str:
     """Who is not complete, and what the first of them lacks."""
     first = incomplete[0]
     lacks = min(_everything(case) - first.indices, default=None)
@@ -116,7 +116,7 @@ def _everything(case: Case) -> frozenset[int]:
     return frozenset(part.index for part in case.deal.indices)
 
 
-def _situations(case: Case, alive: list[Journal], incomplete: list[Journal]) -> dict[str, str]:
+def _situations(case: Case, alive: list[RobotJournal], incomplete: list[RobotJournal]) -> dict[str, str]:
     """Whether faults that were still in force kept those who are not complete from it."""
     stop_ms = case.order_ms("stop")
     if not incomplete or stop_ms is None:
@@ -125,7 +125,7 @@ def _situations(case: Case, alive: list[Journal], incomplete: list[Journal]) -> 
     return {journal.robot: network.situation(journal) for journal in incomplete}
 
 
-def _out_of_scope(case: Case, alive: list[Journal], late: set[str], cut_off: list[Journal]) -> str:
+def _out_of_scope(case: Case, alive: list[RobotJournal], late: set[str], cut_off: list[RobotJournal]) -> str:
     """Who was not asked, and why."""
     paused, recalled = _paused(case), recalls(case)
     whys: tuple[tuple[str, Callable[[str], bool]], ...] = (
@@ -159,7 +159,7 @@ def _last_holders(case: Case, gone: list[int]) -> str:
     return ", ".join(named) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
 
 
-def _excuse(case: Case, alive: list[Journal]) -> str:
+def _excuse(case: Case, alive: list[RobotJournal]) -> str:
     """Why robots could not be asked to be complete by the end; empty when they could.
 
     What came with the order to stop or after it (the lab then heals the network) came too late to matter.
@@ -167,8 +167,7 @@ def _excuse(case: Case, alive: list[Journal]) -> str:
     go_ms, stop_ms = case.order_ms("go"), case.order_ms("stop")
     if go_ms is None or stop_ms is None:
         return f"the order {'go' if go_ms is None else 'stop'} was never given"
-    befell_ms = case.fleet.last_ms(stop_ms) if case.has_fleet else 0
-    last_ms = max(go_ms, case.rulebook.last_change_ms(stop_ms), befell_ms)
+    last_ms = max(go_ms, case.rulebook.last_change_ms(stop_ms), case.fleet.last_change_ms(stop_ms))
     ticks = (stop_ms - last_ms) * 1000 // case.settings.tick_us
     if ticks < SETTLING_TICKS:
         return f"only {max(0, ticks)} of {SETTLING_TICKS} ticks passed since go and the last change of plan or fleet"

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.membership import absences, unannounced
+from telemetry.verdict.checks.membership import births_not_in_outboxes, missing_evidence
 from telemetry.verdict.evidence.births import fences_of
-from telemetry.verdict.evidence.journals import Journal
+from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.evidence.schema import FateRow
 from telemetry.verdict.evidence.traffic import Key, place_of
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
@@ -32,8 +32,8 @@ def fenced(case: Case) -> Finding:
         for journal in case.journals.values():
             yield from _entries(journal)
         yield from _write(case)
-        yield from unannounced(case)
-        yield from absences(case)
+        yield from births_not_in_outboxes(case)
+        yield from missing_evidence(case)
 
     later = sum(max(0, len(journal.lives) - 1) for journal in case.journals.values())
     stale = sum(row.fate == "stale" for row in case.traffic.entries.values())
@@ -64,7 +64,7 @@ def _fates(case: Case) -> Iterator[tuple[Key, FateRow]]:
             yield key, other
 
 
-def _entries(journal: Journal) -> Iterator[Finding]:
+def _entries(journal: RobotJournal) -> Iterator[Finding]:
     latest = 0
     for incarnation, number, _ in journal.entries:
         if incarnation < latest:

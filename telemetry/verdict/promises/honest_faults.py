@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.fate_check import _contradicted, _left, _unfated, dishonest
-from telemetry.verdict.checks.fault_rates import IMPOSSIBLE, tallies
+from telemetry.verdict.checks.fate_check import (
+    contradictory_fates,
+    differing_fates,
+    undecided_envelopes,
+    unrecorded_counts,
+)
+from telemetry.verdict.checks.fault_rates import IMPOSSIBLE, fault_rates
 from telemetry.verdict.evidence.traffic import place_of
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
@@ -15,8 +20,8 @@ def honest_faults(case: Case) -> Finding:
     """Every recorded fate equals the recomputed one, and no fault acted more or less often than chance can explain."""
 
     def findings() -> Iterator[Finding]:
-        yield from _contradicted(case)
-        for row, ruling, key in dishonest(case):
+        yield from contradictory_fates(case)
+        for row, ruling, key in differing_fates(case):
             yield broken(
                 f"the fate of {row.sender}/{row.incarnation}'s envelope {row.sequence} to {row.receiver} was "
                 f"{row.fate} {list(row.deliveries)}, its dice say {ruling.fate} {list(ruling.deliveries)}",
@@ -32,12 +37,12 @@ def honest_faults(case: Case) -> Finding:
 
 def _beyond_chance(case: Case) -> Iterator[Finding]:
     """Faults whose rate is not the one that was set, by more than dice may differ."""
-    for tally in tallies(case):
-        if tally.surprise < IMPOSSIBLE:
+    for rate in fault_rates(case):
+        if rate.p_value < IMPOSSIBLE:
             yield broken(
-                f"{tally.rule.text!r} acted on {tally.hits} of {tally.draws} envelopes: the chance of that is "
-                f"{tally.surprise:.0e}",
-                f"fault {tally.rule.instance}",
+                f"{rate.rule.text!r} acted on {rate.hits} of {rate.draws} envelopes: the chance of that is "
+                f"{rate.p_value:.0e}",
+                f"fault {rate.rule.instance}",
             )
 
 
@@ -49,7 +54,7 @@ def _taken_for_garbage(case: Case) -> Iterator[Finding]:
     refused = {key[0]: key for key, row in case.traffic.entries.items() if row.fate == "refused"}
     if not refused:
         return
-    left = _left(case)
-    for shard, envelopes in _unfated(case).items():
+    left = unrecorded_counts(case)
+    for shard, envelopes in undecided_envelopes(case).items():
         if shard in refused and shard in left and len(envelopes) > left[shard]:
             yield broken(f"{envelopes[0]} was sent, and refused as garbage", place_of(refused[shard]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.membership import absences
-from telemetry.verdict.evidence.journals import Journal, PartEntry, _place
+from telemetry.verdict.checks.membership import missing_evidence
+from telemetry.verdict.evidence.journals import PartEntry, RobotJournal
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 
@@ -18,13 +18,13 @@ def idempotent(case: Case) -> Finding:
             yield from _merged_again(journal)
         for journal in case.journals.values():
             yield from _undelivered(case, journal)
-        yield from absences(case)
+        yield from missing_evidence(case)
 
     merged = sum(part.row.cause is not None for journal in case.journals.values() for part in journal.parts)
     return worst(findings(), otherwise=held(f"{merged} parts were merged, each once and from a delivered copy"))
 
 
-def _merged_again(journal: Journal) -> Iterator[Finding]:
+def _merged_again(journal: RobotJournal) -> Iterator[Finding]:
     first: dict[int, PartEntry] = {}
     for part in journal.parts:
         before = first.setdefault(part.row.index, part)
@@ -33,11 +33,11 @@ def _merged_again(journal: Journal) -> Iterator[Finding]:
         if before.row.cause is not None and part.row.cause is not None and before.row.cause[:3] == part.row.cause[:3]:
             how = f"copy {part.row.cause[3]} merged part {part.row.index}, which copy {before.row.cause[3]} had merged"
         else:
-            how = f"part {part.row.index} was merged although it was known since {_place(before)}"
+            how = f"part {part.row.index} was merged although it was known since {before.place}"
         yield broken(how, journal.witness(part.incarnation, part.number))
 
 
-def _undelivered(case: Case, journal: Journal) -> Iterator[Finding]:
+def _undelivered(case: Case, journal: RobotJournal) -> Iterator[Finding]:
     """Every part of a life was brought by a copy that the fates show as delivered to this robot, and not as corrupt."""
     copies = case.traffic.readable_copies
     for part in journal.parts:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from telemetry.events import MessageSent, PartsMerged, RobotComplete, Stamped
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.membership import absences
+from telemetry.verdict.checks.dealt_parts import DealtParts, changed_parts
+from telemetry.verdict.checks.membership import missing_evidence
 from telemetry.verdict.checks.witnesses import gaps, lost_tails
-from telemetry.verdict.evidence.journals import Entry, Journal, _changes, _PartWords, _place
-from telemetry.verdict.evidence.schema import Deal, HeaderRow, LifeRow, PartRow
+from telemetry.verdict.evidence.journals import Entry, RobotJournal
+from telemetry.verdict.evidence.schema import DealFile, HeaderRow, LifeRow, PartRow
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 
@@ -17,17 +18,17 @@ def monotonic(case: Case) -> Finding:
     """No robot lost or changed a part, across its lives."""
 
     def findings() -> Iterator[Finding]:
-        words, holdings = _PartWords(case.deal), _holdings(case.deal)
+        dealt, holders = DealtParts(case.deal), _dealt_indices(case.deal)
         for journal in case.journals.values():
             yield from _in_order(journal)
-            yield from _begins_as_dealt(journal, holdings.get(journal.robot, set()), words)
-            for before, after in _changes(journal):
+            yield from _begins_as_dealt(journal, holders.get(journal.robot, set()), dealt)
+            for before, after in changed_parts(journal):
                 yield broken(
-                    f"part {after.row.index} became another one than it was at {_place(before)}",
+                    f"part {after.row.index} became another one than it was at {before.place}",
                     journal.witness(after.incarnation, after.number),
                 )
-        yield from absences(case)
-        yield from _untold(case)
+        yield from missing_evidence(case)
+        yield from _reports_beyond_journal(case)
         yield from _summaries(case)
         yield from gaps(case)
 
@@ -38,23 +39,23 @@ def monotonic(case: Case) -> Finding:
     return finding
 
 
-def _holdings(deal: Deal) -> dict[str, set[int]]:
+def _dealt_indices(deal: DealFile) -> dict[str, set[int]]:
     """Which indices each robot was dealt."""
-    holdings: dict[str, set[int]] = {}
+    indices: dict[str, set[int]] = {}
     for part in deal.indices:
         for robot in part.holders:
-            holdings.setdefault(robot, set()).add(part.index)
-    return holdings
+            indices.setdefault(robot, set()).add(part.index)
+    return indices
 
 
-def _in_order(journal: Journal) -> Iterator[Finding]:
+def _in_order(journal: RobotJournal) -> Iterator[Finding]:
     """Entries stand 1, 2, 3 … within a life; lives 1, 2, 3 … begin with their birth; the dealer's come first."""
     previous: Entry | None = None
     for entry in journal.entries:
         if not _follows(previous, entry):
-            before = "the beginning" if previous is None else _place(previous)
+            before = "the beginning" if previous is None else previous.place
             yield broken(
-                f"an entry is missing or out of place between {before} and {_place(entry)}",
+                f"an entry is missing or out of place between {before} and {entry.place}",
                 journal.witness(entry.incarnation, entry.number),
             )
             return
@@ -72,25 +73,25 @@ def _follows(previous: Entry | None, entry: Entry) -> bool:
     return isinstance(row, PartRow) if entry.incarnation == 0 else not isinstance(row, HeaderRow | LifeRow)
 
 
-def _begins_as_dealt(journal: Journal, holding: set[int], words: _PartWords) -> Iterator[Finding]:
+def _begins_as_dealt(journal: RobotJournal, indices: set[int], dealt: DealtParts) -> Iterator[Finding]:
     """The dealer's entries are the parts of the deal, no more and no fewer."""
     if journal.lost:
         return
-    dealt = [part for part in journal.parts if part.incarnation == 0]
-    for part in dealt:
-        if part.row.index not in holding or not words.holds(part.row):
+    first = [part for part in journal.parts if part.incarnation == 0]
+    for part in first:
+        if part.row.index not in indices or not dealt.include(part.row):
             yield broken(
                 f"{journal.robot} begins with a part {part.row.index} that it was not dealt",
                 journal.witness(part.incarnation, part.number),
             )
-    missing = holding - {part.row.index for part in dealt}
+    missing = indices - {part.row.index for part in first}
     if missing:
         yield broken(
             f"{journal.robot} was dealt part {min(missing)}, and does not hold it", f"journal of {journal.robot}"
         )
 
 
-def _untold(case: Case) -> Iterator[Finding]:
+def _reports_beyond_journal(case: Case) -> Iterator[Finding]:
     """What a life told of its merges stands in its journal, because it is journalled before it is told."""
     for (robot, life), events in case.testimony.items():
         journal = case.journals[robot]
@@ -117,7 +118,7 @@ def _summaries(case: Case) -> Iterator[Finding]:
             yield from _shown_and_not_held(journal, summaries)
 
 
-def _shown_and_not_held(journal: Journal, summaries: list[tuple[Stamped, MessageSent]]) -> Iterator[Finding]:
+def _shown_and_not_held(journal: RobotJournal, summaries: list[tuple[Stamped, MessageSent]]) -> Iterator[Finding]:
     digests = journal.digests({event.held for _, event in summaries})
     counts = journal.counts
     for stamped, event in summaries:

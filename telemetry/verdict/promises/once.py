@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from telemetry.events import SecretRefused, SecretWritten
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.membership import absences
+from telemetry.verdict.checks.membership import missing_evidence
 from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
@@ -19,7 +19,7 @@ def once(case: Case) -> Finding:
     if register.write is None:
         if case.tries:
             return unproven("a write was attempted, and the register is empty all the same")
-        return worst(_untold_tries(case), otherwise=held("nothing was written"))
+        return worst(_attempts_without_entry(case), otherwise=held("nothing was written"))
     writer = (register.write.robot, register.write.incarnation)
     refused = len(case.tries - {writer})
     if not case.attempts:
@@ -30,8 +30,8 @@ def once(case: Case) -> Finding:
 
     def findings() -> Iterator[Finding]:
         yield from _other_claims(case, writer)
-        yield from _untold_tries(case)
-        yield from absences(case)
+        yield from _attempts_without_entry(case)
+        yield from missing_evidence(case)
 
     return worst(
         findings(),
@@ -52,7 +52,7 @@ def _other_claims(case: Case, writer: Life) -> Iterator[Finding]:
             )
 
 
-def _untold_tries(case: Case) -> Iterator[Finding]:
+def _attempts_without_entry(case: Case) -> Iterator[Finding]:
     """Whoever was told what came of its write has an attempt in its birth stream."""
     for stamped in [] if "events" in case.damage else case.events:
         life = (stamped.source, stamped.incarnation)

@@ -7,8 +7,8 @@ from math import ceil
 
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US
-from telemetry.verdict.evidence.journals import Journal, PartEntry, QuietEntry, is_whole
-from telemetry.verdict.evidence.schema import CompleteRow, Settings
+from telemetry.verdict.evidence.journals import PartEntry, QuietEntry, RobotJournal, is_whole
+from telemetry.verdict.evidence.schema import CompleteRow, SettingsFile
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 SHORTEST_TICK = 0.8  # of the nominal one: ticks are jittered by a fifth
@@ -23,26 +23,26 @@ def patient(case: Case) -> Finding:
     def findings() -> Iterator[Finding]:
         writer = (case.write.robot, case.write.incarnation)
         for robot, life in sorted(case.tries | {writer}):
-            journal = case.journals.get(robot, Journal(robot, [], lost=True))
+            journal = case.journals.get(robot, RobotJournal(robot, [], lost=True))
             quiets = [quiet for quiet in journal.quiets if quiet.incarnation == life]
             if journal.lost:
                 yield unproven(f"the journal of {robot}, which tried to write, is not there")
             elif not quiets:
                 yield broken(f"{robot} tried to write without having been quiet", f"journal of {robot}, life {life}")
             elif (robot, life) == writer:
-                yield from _impatience(case, journal, quiets)
+                yield from _against_writer(case, journal, quiets)
 
     return worst(findings(), otherwise=held("the writer was complete, then quiet for its period, and only then wrote"))
 
 
-def _impatience(case: Case, journal: Journal, quiets: list[QuietEntry]) -> Iterator[Finding]:
+def _against_writer(case: Case, journal: RobotJournal, quiets: list[QuietEntry]) -> Iterator[Finding]:
     """What speaks against the writer, given the quiets of its life."""
     for quiet in quiets:
-        yield from _haste(journal, quiet, case.settings)
+        yield from _against_quiet(journal, quiet, case.settings)
     yield from _late(quiets[0], journal.robot, case.attempted_us)
 
 
-def _haste(journal: Journal, quiet: QuietEntry, settings: Settings) -> Iterator[Finding]:
+def _against_quiet(journal: RobotJournal, quiet: QuietEntry, settings: SettingsFile) -> Iterator[Finding]:
     """What speaks against one quiet."""
     witness = journal.witness(quiet.incarnation, quiet.number)
     complete = _completion(journal, quiet)
@@ -70,7 +70,7 @@ def _late(quiet: QuietEntry, robot: str, attempted_us: int | None) -> Iterator[F
         yield unproven(f"the clocks of {robot} and of the server disagree: quiet is {late_ms} ms after the write")
 
 
-def _completion(journal: Journal, quiet: QuietEntry) -> tuple[tuple[int, int], CompleteRow] | None:
+def _completion(journal: RobotJournal, quiet: QuietEntry) -> tuple[tuple[int, int], CompleteRow] | None:
     """The last `complete` of that life before the quiet. None: it must have been complete when it was born."""
     found = None
     for entry in journal.entries:
@@ -80,5 +80,5 @@ def _completion(journal: Journal, quiet: QuietEntry) -> tuple[tuple[int, int], C
     return found
 
 
-def _parts_before(journal: Journal, place: tuple[int, int]) -> Iterable[PartEntry]:
+def _parts_before(journal: RobotJournal, place: tuple[int, int]) -> Iterable[PartEntry]:
     return (part for part in journal.parts if (part.incarnation, part.number) < place)

@@ -11,25 +11,25 @@ from collections.abc import Iterator
 
 from telemetry.events import WorkerCrashed
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.membership import unannounced
+from telemetry.verdict.checks.membership import births_not_in_outboxes
 from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, ROBOTS_GRACE_US, longest_us
 from telemetry.verdict.checks.witnesses import gaps
 from telemetry.verdict.finding import Finding, held, unproven, worst
-from telemetry.verdict.promises.supervised_robots import followed, handed_back, was_waiting
-from telemetry.verdict.promises.supervised_workers import answered, unfelt
+from telemetry.verdict.promises.supervised_robots import requeued_robots, robot_restarts, was_waiting
+from telemetry.verdict.promises.supervised_workers import unnoticed_injections, worker_restarts
 
 
 def supervised(case: Case) -> Finding:
     """Every crash was followed by a restart within the policy, and none took a sibling down."""
 
     def findings() -> Iterator[Finding]:
-        yield from followed(case)
-        yield from answered(case)
-        yield from unfelt(case)
+        yield from robot_restarts(case)
+        yield from worker_restarts(case)
+        yield from unnoticed_injections(case)
         yield from _relays(case)
-        yield from handed_back(case)
+        yield from requeued_robots(case)
         yield from gaps(case)
-        yield from unannounced(case)
+        yield from births_not_in_outboxes(case)
 
     return worst(findings(), otherwise=held(_summary(case)))
 

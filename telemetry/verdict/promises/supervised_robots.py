@@ -31,17 +31,17 @@ from telemetry.verdict.checks.restart_policy import (
     shortest_us,
 )
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, recalls
-from telemetry.verdict.evidence.fleet import Death, Downtime
+from telemetry.verdict.evidence.fleet import Downtime, RobotDeath
 from telemetry.verdict.finding import Finding, broken, unproven
 
-WAIT_IS_TOLD_US: Final = 10_000_000
+WAIT_REPORT_VALID_US: Final = 10_000_000
 """For so long is the word believed that a robot waits."""
 
 
 class _Budget:
     """When a robot's deaths were charged."""
 
-    def __init__(self, deaths: Sequence[Death] = ()) -> None:
+    def __init__(self, deaths: Sequence[RobotDeath] = ()) -> None:
         charged = [death for death in deaths if death.is_charged]
         of_lives = {death.life: death.at_ms * 1000 for death in charged}  # several that name one life are one
         self._deaths_us = sorted(death.at_ms * 1000 for death in charged)
@@ -57,7 +57,7 @@ class _Budget:
         return sum(earlier < life for _, earlier in self._lives[start:end])
 
 
-def followed(case: Case) -> Iterator[Finding]:
+def robot_restarts(case: Case) -> Iterator[Finding]:
     """What speaks against whoever should have started robots again after their deaths."""
     budgets = {robot: _Budget(deaths) for robot, deaths in case.fleet.deaths.items()}
     for downtime in case.downtimes:
@@ -65,7 +65,7 @@ def followed(case: Case) -> Iterator[Finding]:
         yield from _against_policy(downtime, budgets[downtime.robot])
 
 
-def handed_back(case: Case) -> Iterator[Finding]:
+def requeued_robots(case: Case) -> Iterator[Finding]:
     """A doubt for each robot whose job went back to the queue, and that nobody took from there in time."""
     for robot, recalled_us in sorted(recalls(case).items()):
         budget = _Budget(case.fleet.deaths.get(robot, ()))
@@ -73,7 +73,7 @@ def handed_back(case: Case) -> Iterator[Finding]:
         away_ms = case.fleet.away_ms(recalled_ms, case.end_ms)
         if away_ms * 1000 <= longest_us(budget.spent_by(recalled_ms)) + ROBOTS_GRACE_US:
             continue
-        if _told_to_wait(case, robot, recalled_us, case.end_ms * 1000):
+        if _was_reported_waiting(case, robot, recalled_us, case.end_ms * 1000):
             yield unproven(f"{robot} waits since it was recalled: no RQ worker is free")
         else:
             yield unproven(f"{robot} was recalled, and not born again in {away_ms / 1000:.2f} s, nor told to wait")
@@ -82,21 +82,21 @@ def handed_back(case: Case) -> Iterator[Finding]:
 def was_waiting(case: Case, downtime: Downtime) -> bool:
     """Whether it was told that the robot waits for an RQ worker while it did not live."""
     end_ms = case.end_ms if downtime.birth is None else downtime.birth.at_ms
-    return _told_to_wait(case, downtime.robot, downtime.deaths[0].at_ms * 1000, end_ms * 1000)
+    return _was_reported_waiting(case, downtime.robot, downtime.deaths[0].at_ms * 1000, end_ms * 1000)
 
 
-def _told_to_wait(case: Case, robot: str, start_us: int, end_us: int) -> bool:
-    told_us = case.waits_us.get(robot, [])
+def _was_reported_waiting(case: Case, robot: str, start_us: int, end_us: int) -> bool:
+    told_us = case.wait_reports_us.get(robot, [])
     place = bisect_left(told_us, start_us - CLOCKS_DIFFER_US)
     return place < len(told_us) and told_us[place] <= end_us + CLOCKS_DIFFER_US
 
 
-def _unsaid(case: Case, downtime: Downtime) -> Iterator[Finding]:
+def _unreported_wait(case: Case, downtime: Downtime) -> Iterator[Finding]:
     """A doubt when a robot was born long after it was last told to wait."""
     assert downtime.birth is not None
-    born_us, told_us = downtime.birth.at_ms * 1000, case.waits_us[downtime.robot]
+    born_us, told_us = downtime.birth.at_ms * 1000, case.wait_reports_us[downtime.robot]
     silent_us = born_us - told_us[bisect_right(told_us, born_us + CLOCKS_DIFFER_US) - 1]
-    if silent_us > WAIT_IS_TOLD_US:
+    if silent_us > WAIT_REPORT_VALID_US:
         said = f"was told to wait, and for {silent_us / 1e6:.1f} s before it lived again nobody said so"
         yield unproven(f"{downtime.robot} {said}: an RQ worker may have been free")
 
@@ -119,7 +119,7 @@ def _late(case: Case, downtime: Downtime, budget: _Budget) -> Iterator[Finding]:
             yield broken(f"{death}, and {death.robot} was not started again {took}", _witness(death))
 
 
-def _excuse(case: Case, downtime: Downtime, death: Death, charged: int) -> list[Finding] | None:
+def _excuse(case: Case, downtime: Downtime, death: RobotDeath, charged: int) -> list[Finding] | None:
     """What is left of a robot that was not started again in time: nothing, a doubt, or None when it has no excuse."""
     robot, comes_back = death.robot, downtime.birth is not None
     journal = case.journals.get(robot)
@@ -128,7 +128,7 @@ def _excuse(case: Case, downtime: Downtime, death: Death, charged: int) -> list[
     if was_waiting(case, downtime):
         if not comes_back:
             return [unproven(f"{robot} waits since its death: no RQ worker is free")]
-        return list(_unsaid(case, downtime))
+        return list(_unreported_wait(case, downtime))
     if not comes_back and charged > MOST_RESTARTS:
         said_so = robot in case.given_up  # the robot itself, not a worker of it
         return [] if said_so else [unproven(f"{death}, its budget spent, and did not say that it gave up")]
@@ -161,5 +161,5 @@ def _time_of(died: tuple[int, int]) -> int:
     return died[0]
 
 
-def _witness(death: Death) -> str:
+def _witness(death: RobotDeath) -> str:
     return f"death of {death.robot}/{death.life} at {death.at_ms}"

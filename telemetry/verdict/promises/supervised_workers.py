@@ -31,24 +31,24 @@ from telemetry.verdict.evidence.fleet import ms_of
 from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.finding import Finding, broken
 
-FELT_US: Final = 5_000_000
+INJECTION_DELAY_US: Final = 5_000_000
 """So long may an injected crash take to reach its worker: it travels as an order."""
 
 _FUZZ_US: Final = 100_000  # between a supervisor's look at its clock and the stamp of what it tells
 _INJECTED: Final = "InjectedCrash"
 
 
-def answered(case: Case) -> Iterator[Finding]:
+def worker_restarts(case: Case) -> Iterator[Finding]:
     """What speaks against supervisors that had crashes to answer."""
     for life, events in case.testimony.items():
         told = [each for each in events if isinstance(each.event, WorkerCrashed | WorkerRestarted | WorkerGaveUp)]
         if told:
-            yield from _unanswered(life, told, events[-1])
-            yield from _misjudged(life, told, is_whole=first_missing(events) is None)
-            yield from _taken_down(case, life, told, events[-1])
+            yield from _without_restart(life, told, events[-1])
+            yield from _against_policy(life, told, is_whole=first_missing(events) is None)
+            yield from _took_siblings_down(case, life, told, events[-1])
 
 
-def unfelt(case: Case) -> Iterator[Finding]:
+def unnoticed_injections(case: Case) -> Iterator[Finding]:
     """Injected crashes of which the life that went on knows nothing."""
     crashes_us = _crashes_us(case)
 
@@ -64,12 +64,12 @@ def unfelt(case: Case) -> Iterator[Finding]:
         birth = case.births.get(robot, Births()).latest_by((due_us - CLOCKS_DIFFER_US) // 1000)
         life = (robot, birth.life if birth else 0)
         events = case.testimony.get(life) or []
-        end_us = due_us + FELT_US + CLOCKS_DIFFER_US
+        end_us = due_us + INJECTION_DELAY_US + CLOCKS_DIFFER_US
         if not events or events[-1].wall_us < end_us or not is_whole(life):
             continue
-        felt_us = crashes_us.get((life, worker), [])
-        place = bisect_left(felt_us, due_us - CLOCKS_DIFFER_US - longest_us(MOST_RESTARTS))
-        if place == len(felt_us) or felt_us[place] > end_us:
+        noticed_us = crashes_us.get((life, worker), [])
+        place = bisect_left(noticed_us, due_us - CLOCKS_DIFFER_US - longest_us(MOST_RESTARTS))
+        if place == len(noticed_us) or noticed_us[place] > end_us:
             yield broken(
                 f"{injection.victim} was made to crash, and {life[0]}/{life[1]} did not notice",
                 f"injection {injection.id}",
@@ -86,7 +86,7 @@ def _crashes_us(case: Case) -> dict[tuple[Life, str], list[int]]:
     return {place: sorted(times_us) for place, times_us in crashes.items()}
 
 
-def _unanswered(life: Life, told: list[Stamped], last: Stamped) -> Iterator[Finding]:
+def _without_restart(life: Life, told: list[Stamped], last: Stamped) -> Iterator[Finding]:
     """Crashes after which the life went on, until its `last` word, and said nothing of the worker."""
     crashes_us = _charged_us(told)
     for place, stamped in enumerate(told, start=1):
@@ -106,7 +106,7 @@ def _unanswered(life: Life, told: list[Stamped], last: Stamped) -> Iterator[Find
             )
 
 
-def _misjudged(life: Life, told: list[Stamped], is_whole: bool) -> Iterator[Finding]:
+def _against_policy(life: Life, told: list[Stamped], is_whole: bool) -> Iterator[Finding]:
     """Answers that are not those of the policy. `is_whole`: the life's events are all there."""
     crashes_us = _charged_us(told)
     injected: dict[str, bool] = {}  # whether a worker's last crash was
@@ -130,7 +130,7 @@ def _misjudged(life: Life, told: list[Stamped], is_whole: bool) -> Iterator[Find
                     yield broken(f"{_who(life, worker)} {why}", _place(life, stamped))
 
 
-def _taken_down(case: Case, life: Life, told: list[Stamped], last: Stamped) -> Iterator[Finding]:
+def _took_siblings_down(case: Case, life: Life, told: list[Stamped], last: Stamped) -> Iterator[Finding]:
     """A life that ended by itself just after a worker's crash that the policy would have borne."""
     crashes = [stamped for stamped in told if isinstance(stamped.event, WorkerCrashed)]
     if not crashes or any(isinstance(stamped.event, WorkerGaveUp) for stamped in told):

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from telemetry.events import InvariantViolated, Stamped, WorkerGaveUp, WorkerRestarted
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.membership import absences
+from telemetry.verdict.checks.dealt_parts import DealtParts, changed_parts
+from telemetry.verdict.checks.membership import missing_evidence
 from telemetry.verdict.checks.witnesses import gaps
-from telemetry.verdict.evidence.journals import Journal, Life, _changes, _PartWords, _place
+from telemetry.verdict.evidence.journals import Life, RobotJournal
 from telemetry.verdict.finding import Finding, broken, held, worst
 
 _GRACE_US = 1_000_000
@@ -19,16 +20,16 @@ def unique(case: Case) -> Finding:
     """No index ever had two words at a robot; a contradiction was refused, and its worker restarted."""
 
     def findings() -> Iterator[Finding]:
-        words = _PartWords(case.deal)
+        dealt = DealtParts(case.deal)
         for journal in case.journals.values():
-            for before, after in _changes(journal):
+            for before, after in changed_parts(journal):
                 yield broken(
-                    f"part {after.row.index} has two words or last marks: see also {_place(before)}",
+                    f"part {after.row.index} has two words or last marks: see also {before.place}",
                     journal.witness(after.incarnation, after.number),
                 )
             yield from _one_end(journal)
-            yield from _never_dealt(journal, words)
-        yield from absences(case)
+            yield from _never_dealt(journal, dealt)
+        yield from missing_evidence(case)
         for life, events in case.testimony.items():
             yield from _swallowed(life, events)
         yield from gaps(case)
@@ -36,7 +37,7 @@ def unique(case: Case) -> Finding:
     return worst(findings(), otherwise=held("every part that a robot ever held is the one that was dealt"))
 
 
-def _one_end(journal: Journal) -> Iterator[Finding]:
+def _one_end(journal: RobotJournal) -> Iterator[Finding]:
     """At most one index is marked last, and none stands behind it."""
     ends = [part for part in journal.parts if part.row.last]
     for end in ends:
@@ -48,9 +49,9 @@ def _one_end(journal: Journal) -> Iterator[Finding]:
             )
 
 
-def _never_dealt(journal: Journal, words: _PartWords) -> Iterator[Finding]:
+def _never_dealt(journal: RobotJournal, dealt: DealtParts) -> Iterator[Finding]:
     for part in journal.parts:
-        if not words.holds(part.row):
+        if not dealt.include(part.row):
             yield broken(
                 f"part {part.row.index} is a word that was never dealt", journal.witness(part.incarnation, part.number)
             )

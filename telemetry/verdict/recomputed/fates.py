@@ -20,7 +20,7 @@ from typing import NamedTuple
 from telemetry.verdict.evidence.births import fences_of
 from telemetry.verdict.evidence.schema import BornRow, FateRow, PlanRow
 from telemetry.verdict.evidence.traffic import Key, key_of
-from telemetry.verdict.recomputed.fault_effects import ACTS, Address, Draws, Passage
+from telemetry.verdict.recomputed.fault_effects import EFFECTS, Address, Draws, Passage
 from telemetry.verdict.recomputed.fault_rules import ORDER, Rule, number_of, understand
 
 Rules = tuple[Rule, ...]
@@ -123,7 +123,7 @@ class Rulebook:
         plans = self._plans.get(shard)
         return plans[-1].faults.holding((number_of(sender), number_of(receiver))) if plans else ()
 
-    def holding_at_the_end(self, shard: int) -> Rules:
+    def holds_at_the_end(self, shard: int) -> Rules:
         """The partitions that keep any envelopes back for ever."""
         plans = self._plans.get(shard)
         return tuple(rule for rule in plans[-1].faults.rules if rule.holds) if plans else ()
@@ -151,7 +151,7 @@ class Rulebook:
         passage = Passage(self._draws, address)
         acted = []
         for met, rule in enumerate(rules, start=1):
-            if ACTS[rule.name](rule, passage):
+            if EFFECTS[rule.name](rule, passage):
                 acted.append(rule)
             if not passage.deliveries:
                 return Ruling("delivered", (), rules[:met], tuple(acted))

@@ -101,7 +101,7 @@ def _number(digest: bytes, instance: int, draw: int) -> float:
     return int.from_bytes(digest[start : start + 4], "big") / 2**32
 
 
-Act = Callable[[Rule, Passage], bool]
+Effect = Callable[[Rule, Passage], bool]
 """Changes the passage, and says whether the fault acted. What it says of a probability is what its first copy's dice
 say, so that it can be counted as a chance: a reorder that puts back the second copy alone has not acted."""
 
@@ -170,7 +170,7 @@ def _throttle(_rule: Rule, _passage: Passage) -> bool:
     return False  # by how much, if at all, only the record says: see honesty.py
 
 
-ACTS: Final[dict[str, Act]] = {
+EFFECTS: Final[dict[str, Effect]] = {
     "partition": _cut,
     "burst-loss": _lose_in_bursts,
     "loss": _lose,
