@@ -1,4 +1,4 @@
-"""Time as a value that is handed in. Nothing here may wait: waiting belongs to the event loop or to a driver."""
+"""Time as a parameter: the clock that components get. Nothing here waits: that is for event loops and drivers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from. Simulated and live code ask the same two questions."""
+    """A source of time, the same for simulated and live code."""
 
     def monotonic_us(self) -> int:
         """Microseconds since an arbitrary point; never goes back. For intervals."""
         ...
 
     def wall_us(self) -> int:
-        """Microseconds since 1970-01-01 UTC. For reading by people, and for comparing with a server's ids."""
+        """Microseconds since 1970-01-01 UTC. For people, and for comparison with a server's ids."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The words of the lab: everything that can happen is a small frozen struct of primitives, and all of them stand here.
+"""All events of the lab: each is a small frozen struct of primitives.
 
 No behaviour lives here, and no event refers to an object of another floor. An event's name on the wire and in the
 record is its class name in lower case, with dots: `RobotBorn` is `robot.born`.
@@ -17,7 +17,7 @@ def _name(class_name: str) -> str:
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="name", tag=_name):
-    """Something that happened. `notable` marks what a person should be told at once."""
+    """Something that happened. `notable`: a person should see it at once."""
 
     notable: ClassVar[bool] = False
 
@@ -68,9 +68,8 @@ class ProcessDied(Event, frozen=True):
 
 
 class FaultInjected(Event, frozen=True):
-    """A process fault was due (`kill`, `robot`), and was injected into `victim`; into one that another host's RQ
-    worker runs, or of that RQ
-    worker: was asked for, and nothing here shows whether it was obeyed."""
+    """A process fault was due (`kill`, `robot`), and was injected into `victim`. For an RQ worker of another host, or
+    the process that it runs, it was only requested, and no event shows whether it was done."""
 
     notable = True
     verb: str
@@ -88,8 +87,8 @@ class InjectionFailed(Event, frozen=True):
 
 
 class RobotWaiting(Event, frozen=True):
-    """A robot waits in the queue: no RQ worker is free. The parts `only_here` no living robot holds. Told again now and
-    then; `waited_s` is for how long it has waited by then, 0 the first time."""
+    """A robot waits in the queue: no RQ worker is free. No living robot holds the parts `only_here`. Emitted again
+    now and then; `waited_s`: seconds of waiting by then, 0 the first time."""
 
     notable = True
     robot: str
@@ -98,21 +97,21 @@ class RobotWaiting(Event, frozen=True):
 
 
 class RelayMissing(Event, frozen=True):
-    """Nobody relays a shard: what is sent there goes nowhere until somebody comes."""
+    """A shard has no relay: envelopes sent there wait until one comes."""
 
     notable = True
     shard: int
 
 
 class RobotJoined(Event, frozen=True):
-    """A new robot takes part, with empty hands: an RQ worker was idle."""
+    """A new robot joins, without parts: an RQ worker was idle."""
 
     notable = True
     robot: str
 
 
 class RobotLost(Event, frozen=True):
-    """Nobody renewed the lease on a robot's job: its RQ worker is taken for dead, and the robot was queued again."""
+    """The lease on a robot's job expired: its RQ worker is presumed dead, and the robot was requeued."""
 
     notable = True
     robot: str
@@ -193,7 +192,7 @@ class WorkerGaveUp(Event, frozen=True):
 class ChannelPressure(Event, frozen=True):
     """A channel dropped items; `dropped` counts all that this channel dropped in this life.
 
-    A channel is one between workers, `outbox` (envelopes that were not sent) or `events` (of which nobody will hear).
+    A channel is one between workers, `outbox` (envelopes that were not sent) or `events` (lost to all readers).
     """
 
     notable = True
@@ -205,7 +204,7 @@ class ChannelPressure(Event, frozen=True):
 class MessageSent(Event, frozen=True):
     """An envelope became an entry of an outbox, with `parts` parts in a body of `size` bytes.
 
-    A summary also tells what it showed as known: how many parts (`held`), and the 16 hex digits of BLAKE2b-64 over
+    A summary also has what it showed as known: how many parts (`held`), and the 16 hex digits of BLAKE2b-64 over
     the bitmap's little-endian bytes (`digest`), so that the record can prove it against the journal.
     """
 
@@ -355,8 +354,8 @@ class FatesDecided(Event, frozen=True):
 class PlanChanged(Event, frozen=True):
     """A plan came into force at a shard: the faults of before and of now, in the grammar's own text.
 
-    `request` is what a person asked for, in words (`set loss 0.5`); empty when the plan itself had it so. `refusal` is
-    why that was not done, if so: nothing changed then. Anybody may write requests: both may hold any character.
+    `request` is the text of a person's request (`set loss 0.5`); empty when the plan itself made the change. `refusal`
+    is why it was refused, if so: nothing changed then. Requests come from outside: both may hold any character.
     """
 
     notable = True
@@ -384,8 +383,8 @@ class RelayDeposed(Event, frozen=True):
 
 # fmt: off
 AnyEvent = (
-    RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | FaultInjected |
-    InjectionFailed | RelayMissing | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted
+    RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | FaultInjected
+    | InjectionFailed | RelayMissing | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
     | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
     | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated
@@ -396,7 +395,7 @@ AnyEvent = (
 
 
 class Stamped(msgspec.Struct, frozen=True):
-    """An event with its place: who saw it, in which life, as that source's how-manieth, and when."""
+    """An event with its source, the source's life, its number in that life, and its times."""
 
     run: str
     source: str

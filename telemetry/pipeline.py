@@ -1,7 +1,7 @@
-"""From an event to those who want it: a chain of responsibility, and the emitter at its head.
+"""The pipeline of events: a chain of handlers, and the emitter at its head.
 
-A handler gets the event and the next handler; it may enrich, consume or pass on. No handler can break the work it
-observes: one that raises is counted and skipped. Nothing here blocks.
+A handler gets the event and the next handler; it may enrich, consume or pass on. A handler that raises is counted and
+skipped, so that it cannot break the code that emits. Nothing here blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Handler(Protocol):
     """One link of the chain."""
 
     def handle(self, stamped: Stamped, following: Next) -> None:
-        """Do one's part, and call `following` with the event (or another) unless it ends here."""
+        """Handle the event, and call `following` with it (or another) unless it ends here."""
         ...
 
 
@@ -48,7 +48,7 @@ class Pipeline:
 
             try:
                 handler.handle(stamped, guarded)
-            except Exception:  # an observer's fault must not reach the observed
+            except Exception:  # a handler's error stays out of the code that emits
                 self.failures[type(handler).__name__] += 1
                 if not passed_on:
                     following(stamped)
@@ -57,7 +57,7 @@ class Pipeline:
 
 
 def _end(_stamped: Stamped) -> None:
-    """The chain's end: nobody is left to ask."""
+    """The end of the chain."""
 
 
 class Emitter:
@@ -72,7 +72,7 @@ class Emitter:
         self._number = 0
 
     def emit(self, event: AnyEvent) -> None:
-        """Stamp `event` with the next number of this source, and let the pipeline have it."""
+        """Stamp `event` with the next number of this source, and send it into the pipeline."""
         self._number += 1
         self._sink(
             Stamped(

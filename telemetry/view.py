@@ -1,6 +1,6 @@
-"""What is known of a run at one moment, as a pure fold over its events: (view, event) → view.
+"""The state of a run at one moment, as a pure fold over its events: (view, event) → view.
 
-Progress lines, the end of a run, screens and reports share it. It judges nothing: that is the verdict's affair.
+Progress lines, the stop rule, screens and reports share it. It judges nothing: that is for telemetry/verdict.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from telemetry.events import (
 
 
 class RobotView(msgspec.Struct, frozen=True):
-    """One robot, as its own events tell it."""
+    """One robot, by its own events."""
 
     incarnation: int
     state: str  # alive, away (until its next life), waiting (no RQ worker is free), left (in order), dead (for good)
     held: int
     is_complete: bool
-    is_refused: bool = False  # the register held a secret already, in whichever life it tried
+    is_refused: bool = False  # one of its lives found that the register held a secret already
 
 
 class View(msgspec.Struct, frozen=True):
-    """A run so far. `writer` has written the secret, and lived to tell."""
+    """A run so far. `writer`: the robot that reported its accepted write."""
 
     dealt: int = 0  # robots
     joined: int = 0  # later
@@ -51,7 +51,7 @@ class View(msgspec.Struct, frozen=True):
     offered: int = 0  # envelopes that the relays decided
     lost: int = 0
     dealt_us: int | None = None  # wall clock, as the next ones
-    born_us: int | None = None  # all that were dealt
+    born_us: int | None = None  # all dealt robots
     started_us: int | None = None
     stopped_us: int | None = None
     stopped: str | None = None
@@ -63,7 +63,7 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> int:
-        """Robots that miss nothing."""
+        """Robots that lack no part."""
         return sum(robot.is_complete for robot in self.robots.values())
 
     @property
@@ -78,8 +78,8 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def is_written(self) -> bool:
-        """The secret is written, and nobody is left who could yet tell that he wrote it: a writer that died before it
-        told is refused in its next life, like all others."""
+        """The secret is written: the writer reported it, or all reachable robots were refused. A writer that died
+        before its report is refused in its next life, like all others."""
         reachable = self._reachable
         return self.writer is not None or (bool(reachable) and all(robot.is_refused for robot in reachable))
 
@@ -90,7 +90,7 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def total_s(self) -> float | None:
-        """How long it took from the deal to the order to stop."""
+        """Seconds from the deal to the order to stop."""
         return self._since_deal_s(self.stopped_us)
 
     @property
@@ -147,7 +147,7 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
             return _change(view, name, is_complete=True)
         case RobotFenced() | EvidenceLost("journal"):
             return _change(view, name, state="dead")
-        case WorkerGaveUp(worker) if worker == name:  # not a worker inside: it will not be born again
+        case WorkerGaveUp(worker) if worker == name:  # the robot, not a worker inside it: it will not be born again
             return _change(view, name, state="dead")
         case RobotLeft(reason):
             return _change(view, name, state="away" if reason == RECALLED else "left")

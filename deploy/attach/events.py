@@ -57,7 +57,7 @@ class RunEvents:
 
     def hear_also(self, frames: Iterable[bytes]) -> None:
         """Batches that never came to the stream."""
-        for stamped in self._feed.hear(frames):
+        for stamped in self._feed.receive(frames):
             self._take(stamped)
 
     def _take(self, stamped: Stamped) -> None:

@@ -86,17 +86,17 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
     progress = Progress((lambda _line: None) if settings.ui == "none" else tell, began_us)
     counters = Counters()
-    progress.say(
+    progress.write_line(
         f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
     )
     settled_us = Schedule(experiment.plan, settings.for_).settled_us
     if settled_us > settings.for_:
-        progress.say(f"goes on until {format_duration(settled_us)} after go at least: so long is its plan")
+        progress.write_line(f"goes on until {format_duration(settled_us)} after go at least: so long is its plan")
     with Recorder(record.folder / "events.jsonl") as recorder:
 
         def look(view: View, away_s: float) -> None:
             recorder.flush()
-            progress.look(view, clock.wall_us(), away_s)
+            progress.observe(view, clock.wall_us(), away_s)
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(row, dealt)

@@ -113,7 +113,7 @@ def _end(
 
 def _showing(progress: Progress) -> Look:
     clock = SystemClock()
-    return lambda view, away_s: progress.look(view, clock.wall_us(), away_s)
+    return lambda view, away_s: progress.observe(view, clock.wall_us(), away_s)
 
 
 def _how_to_judge(where: RunLocation) -> str:

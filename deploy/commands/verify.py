@@ -191,7 +191,7 @@ def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | N
     events = RunEvents(client, run, "", Pipeline(progress))
 
     def look(away_s: float) -> bool:
-        progress.look(events.view, clock.wall_us(), away_s)
+        progress.observe(events.view, clock.wall_us(), away_s)
         pause(shutdown, 0)
         return shutdown.reason is None
 

@@ -1,1 +1,1 @@
-"""The observers of events, one a file: each sees every event, does its one thing, and passes it on."""
+"""The handlers of events, one a file: each handles every event in one way, and passes it on."""

@@ -1,4 +1,4 @@
-"""Counts events by name: the cheapest metrics there are."""
+"""Counts events by name, for the record's counters.json. It keeps no event."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from telemetry.pipeline import Next
 
 
 class Counters:
-    """`counts` maps an event's name to how often it came."""
+    """`counts`: how often each event came, by name."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

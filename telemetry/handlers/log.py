@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def log_to_stderr() -> None:
-    """Let this process's notable events appear on its standard error."""
+    """Send this process's notable events to its standard error."""
     logger = logging.getLogger("robots")
     if not logger.handlers:
         logger.addHandler(logging.StreamHandler())

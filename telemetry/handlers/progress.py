@@ -1,4 +1,4 @@
-"""Tells a person who waits where the run stands: a line for each notable event, and at most one a second beside."""
+"""Prints the progress of a run: a line for each notable event, and at most one line a second about the view."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ EVERY_S: Final = 1.0
 
 
 class Progress:
-    """A handler for events, and `look` for the view in between.
+    """A handler for events, and `observe` for the view in between.
 
-    Events are told with their own time: since the wall clock showed `zero_us`, or, when that is None, since the deal.
+    `write_line` prints a line. Events have their own time: since `zero_us` of the wall clock, or, when that is None,
+    since the deal.
     """
 
-    def __init__(self, say: Callable[[str], None], zero_us: int | None = None) -> None:
-        self.say = say
+    def __init__(self, write_line: Callable[[str], None], zero_us: int | None = None) -> None:
+        self.write_line = write_line
         self._zero_us = zero_us
-        self._told_s = 0.0
+        self._printed_s = 0.0
 
-    def look(self, view: View, now_us: int, away_s: float = 0.0) -> None:
-        """The view at that time of the wall clock; the server has not answered for `away_s` seconds."""
+    def observe(self, view: View, now_us: int, away_s: float = 0.0) -> None:
+        """Print the view at `now_us` of the wall clock; the server has not answered for `away_s` seconds."""
         elapsed_s = self._since_s(now_us)
-        if view.dealt and elapsed_s - self._told_s >= EVERY_S:
-            self._told_s = elapsed_s
+        if view.dealt and elapsed_s - self._printed_s >= EVERY_S:
+            self._printed_s = elapsed_s
             is_there = away_s < EVERY_S
-            self.say(progress_line(view, elapsed_s) if is_there else absence_line(away_s, elapsed_s))
+            self.write_line(progress_line(view, elapsed_s) if is_there else absence_line(away_s, elapsed_s))
 
     def handle(self, stamped: Stamped, following: Next) -> None:
         if self._zero_us is None and isinstance(stamped.event, RunDealt):
             self._zero_us = stamped.wall_us
         if is_notable(stamped):
-            self.say(event_line(stamped, self._since_s(stamped.wall_us)))
+            self.write_line(event_line(stamped, self._since_s(stamped.wall_us)))
         following(stamped)
 
     def _since_s(self, at_us: int) -> float:

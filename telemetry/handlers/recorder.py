@@ -1,4 +1,4 @@
-"""Appends every event to the record's `events.jsonl`."""
+"""Appends every event to the record's `events.jsonl`, one JSON object a line."""
 
 from __future__ import annotations
 

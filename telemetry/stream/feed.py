@@ -1,6 +1,6 @@
-"""The run's events as the parent hears them: decoded, and each once. What they mean is not known here.
+"""The run's events for a reader: decoded, and each once; and the stream's protocols, for upper floors to implement.
 
-Where events are read from and written to, as protocols that upper floors implement.
+The meaning of events plays no part here.
 """
 
 from __future__ import annotations
@@ -13,58 +13,57 @@ from telemetry.stream.publisher import decode_events
 
 
 class EventLog(Protocol):
-    """The run's stream of events, as those write to it to whom things happen."""
+    """The run's stream of events, for writers."""
 
     async def append(self, frame: bytes) -> bool:
-        """Store a batch of events (telemetry/stream/publisher.py); False: not stored, keep it."""
+        """Store a batch of events (telemetry/stream/publisher.py). False: it was not stored; keep it."""
         ...
 
 
 class EventSource(Protocol):
-    """The run's stream of events, as one reader reads it with a cursor of its own. Of all readers one, the recorder,
-    forgets what it has read, except the newest batches: those are for readers that join later."""
+    """The run's stream of events, for one reader with a cursor of its own. One reader, the recorder, trims the batches
+    that it has read, except the newest ones: those are for readers that join later."""
 
     def read(self, retry_s: float = 0.0) -> list[bytes]:
-        """The batches that came since the last call; those that were forgotten before are missing without a word, and
-        the events' own numbers tell (telemetry/stream/feed.py). A server that is away for longer than `retry_s` has
-        nothing new to tell."""
+        """The batches that came since the last call. Trimmed batches are missing, which only the numbers of the events
+        show (EventFeed.missed). Empty when the server is away for longer than `retry_s`."""
         ...
 
 
 class EventFeed:
-    """Reads on where the last call ended.
+    """Decodes batches, and yields each event once.
 
-    A batch may stand in the stream twice, because its first reply was lost. A source numbers the events of a life 1, 2,
-    3 … and stores them in order: so a number that is not above the last one was heard before, and a number that is
-    passed over will never be heard. `missed` counts those: events forgotten before this reader came to them, dropped
-    by a source whose buffer overflowed, or in a batch that is garbage.
+    A batch may be in the stream twice, because its first reply was lost. A source numbers the events of a life 1, 2,
+    3 … and stores them in order: so a number that is not above the highest one is a duplicate, and a number that is
+    skipped will never come. `missed` counts the skipped ones: events trimmed before this reader read them, dropped by a
+    source whose buffer overflowed, or in a batch that is garbage.
     """
 
     def __init__(self, source: EventSource) -> None:
         self.missed = 0
         self._source = source
-        self._heard: dict[tuple[str, int], int] = {}  # by source and incarnation: the highest number
+        self._highest: dict[tuple[str, int], int] = {}  # number, by source and incarnation
 
     def read(self, retry_s: float = 0.0) -> Iterator[Stamped]:
-        """What is new. A server that is away for longer than `retry_s` has nothing new to tell."""
-        return self.hear(self._source.read(retry_s))
+        """The new events of the stream; none when the server is away for longer than `retry_s`."""
+        return self.receive(self._source.read(retry_s))
 
-    def hear(self, frames: Iterable[bytes]) -> Iterator[Stamped]:
-        """What is new in batches from elsewhere: what a source wrote there is younger than all it stored in the stream,
-        or stands there too."""
+    def receive(self, frames: Iterable[bytes]) -> Iterator[Stamped]:
+        """The new events in batches from elsewhere (a spill): of each source, newer than its events in the stream, or
+        also there."""
         for frame in frames:
             try:
                 events = decode_events(frame)
             except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
-                continue  # anybody may write to a stream; what is missing shows as a gap in the numbers
+                continue  # garbage from another writer; the missing events show as a gap in the numbers
             yield from filter(self.is_new, events)
 
     def is_new(self, stamped: Stamped) -> bool:
-        """Whether the event was not heard before; from now on it was."""
+        """Whether the event is new; it is not the next time."""
         life = (stamped.source, stamped.incarnation)
-        last = self._heard.get(life, 0)
+        last = self._highest.get(life, 0)
         if stamped.number <= last:
             return False
         self.missed += stamped.number - last - 1
-        self._heard[life] = stamped.number
+        self._highest[life] = stamped.number
         return True

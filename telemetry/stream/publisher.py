@@ -1,5 +1,5 @@
-"""Collects events into batches for the run's stream of events. Nothing blocks: while the stream is away they wait in
-memory, then in a file if there is one; what even that does not take is counted, and told.
+"""Publishes events to the run's stream, in batches. It never blocks: while the stream is away, events wait in memory,
+then in a file if there is one; events that even the file does not take are dropped, counted and reported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from telemetry.pipeline import Next
 
 BATCH: Final = 512  # events in one entry of the stream
 ROOM: Final = 100_000  # events kept while the stream is away; the busiest robot makes some 1,000 a second
-CHANNEL: Final = "events"  # what the queue is called where its overflow is told
+CHANNEL: Final = "events"  # the queue's name in the report of its overflow
 encode_events = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(list[Stamped])
 
@@ -27,32 +27,32 @@ def decode_events(frame: bytes) -> list[Stamped]:
 
 
 class Spill(Protocol):
-    """Where batches wait that memory has no room for: first in, first out (telemetry/stream/spill.py)."""
+    """A queue of batches outside of memory: first in, first out (telemetry/stream/spill.py)."""
 
     def put(self, frame: bytes) -> bool:
         """Keep a batch behind all others; False: it cannot be kept."""
         ...
 
     def frames(self) -> Iterator[bytes]:
-        """What is kept, oldest first. A batch is forgotten when the one after it is asked for."""
+        """The kept batches, oldest first. Each is removed when the next one is requested."""
         ...
 
 
 class Publisher:
-    """A bounded queue of events, emptied by `flush`: in order, and each once unless a batch was on its way when memory
-    was full (readers know events by their numbers).
+    """A bounded queue of events, emptied by `flush`: in order, and each once, unless a batch was being sent when memory
+    was full (readers drop duplicates by number).
 
-    When it is full, all that waits goes into the spill. Without one, or when that takes nothing, what comes is dropped,
-    and in the place (and under the number) of the last event that was dropped stands a `ChannelPressure` that counts
-    all of them: the loss is told where it happened, once the stream is back.
+    When it is full, all waiting events go into the spill. Without a spill, or when it is full too, new events are
+    dropped. A `ChannelPressure` with the count of all dropped events takes the place (and the number) of the last one,
+    so that readers see the loss where it happened, once the stream is back.
     """
 
     def __init__(self, spill: Spill | None = None) -> None:
-        self._waiting: deque[Stamped] = deque()  # younger than all that was spilled
-        self._on_the_way = 0  # of those that wait, the first so many
+        self._waiting: deque[Stamped] = deque()  # newer than all spilled events
+        self._in_flight = 0  # how many of the first waiting events are being sent
         self._overflowed = 0  # events that were dropped
         self._spill = spill
-        self._is_spill_full = False  # or cannot be written: not worth another try before something was stored
+        self._is_spill_full = False  # or cannot be written; tried again only after a batch was stored
 
     def handle(self, stamped: Stamped, following: Next) -> None:
         if len(self._waiting) < ROOM or self._make_room():
@@ -62,7 +62,7 @@ class Publisher:
         following(stamped)
 
     async def flush(self, append: Callable[[bytes], Awaitable[bool]]) -> None:
-        """Give what waits to `append`, batch by batch, until nothing waits or a batch is not stored."""
+        """Pass the waiting events to `append`, batch by batch, until none waits or a batch is not stored."""
         for frame in self._frames():
             if not await append(frame):
                 return
@@ -74,17 +74,17 @@ class Publisher:
                 return
 
     def spill(self) -> None:
-        """Move what waits in memory into the spill, as far as it takes it: for a process that ends, too."""
+        """Move the waiting events into the spill, as far as it has room; also for a process that ends."""
         while self._spill is not None and self._waiting:
             batch = self._oldest()
             self._is_spill_full = not self._spill.put(encode_events(batch))
             if self._is_spill_full:
                 return
-            self._on_the_way = 0  # it is stored where it was going, or else from the spill
+            self._in_flight = 0  # it is in the spill now, even if the stream stores it too
             self._forget(len(batch))
 
     def _frames(self) -> Iterator[bytes]:
-        """What waits, oldest first. Whoever asks for the next one has stored the one before."""
+        """The waiting batches, oldest first. A request for the next one means that the one before was stored."""
         while True:
             if self._spill is not None:
                 for frame in self._spill.frames():
@@ -93,10 +93,10 @@ class Publisher:
             if not self._waiting:
                 return
             batch = self._oldest()
-            self._on_the_way = len(batch)
+            self._in_flight = len(batch)
             yield encode_events(batch)
             self._is_spill_full = False
-            self._forget(self._on_the_way)
+            self._forget(self._in_flight)
 
     def _make_room(self) -> bool:
         if not self._is_spill_full:
@@ -104,7 +104,7 @@ class Publisher:
         return len(self._waiting) < ROOM
 
     def _drop(self, stamped: Stamped) -> None:
-        if _tells_of_drops(self._waiting[-1]):
+        if _is_overflow_report(self._waiting[-1]):
             self._waiting.pop()
         self._overflowed += 1
         self._waiting.append(msgspec.structs.replace(stamped, event=ChannelPressure(CHANNEL, self._overflowed)))
@@ -117,5 +117,5 @@ class Publisher:
             self._waiting.popleft()
 
 
-def _tells_of_drops(stamped: Stamped) -> bool:
+def _is_overflow_report(stamped: Stamped) -> bool:
     return isinstance(stamped.event, ChannelPressure) and stamped.event.channel == CHANNEL

@@ -1,14 +1,9 @@
-"""Events that neither the run's stream nor memory could take: a file of their process's own, and what is read of it.
+"""The spill: files for events that neither the run's stream nor memory can take, one a process.
 
-A file is a row of frames, each behind its length (four bytes, the highest first). It is read by its own process, or by
-whoever finds what a dead one has left. What a frame holds must never matter here, nor where files lie and whose they
-are (telemetry/stream/spill.py).
-
-Where the processes of a run keep events on this host while its server is away, and who finds them when they died.
-
-A run's parent opens a folder for them in the temporary one. Where there is none (the parent is on another host, has
-ended, or there never was one) nobody would ever look for a file: then it is one without a name, that ends with its
-process. How a file is written stands in telemetry/stream/spill.py.
+A file is a sequence of frames, each after its length (four bytes, big-endian). The content of a frame plays no part
+here. Its own process reads the file; after the process's death, the run's parent does. For that the parent opens a
+folder in the temporary one. Where there is no such folder (the parent is on another host, has ended, or never existed),
+no process would find the file: then it has no name, and ends with its process.
 """
 
 from __future__ import annotations
@@ -25,15 +20,16 @@ from pathlib import Path
 from typing import Final, Protocol
 
 LIMIT: Final = 256 << 20  # bytes of a file
-LONGEST: Final = 16 << 20  # bytes of a frame: more than that no server takes in one piece
+LONGEST: Final = 16 << 20  # bytes of a frame: no server takes more in one piece
 _HEAD: Final = 4  # bytes of a length
+_OPENING: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class FileSpill:
     """Frames in a file, first in, first out.
 
-    The file is made when it is needed, by `create` (which gives a descriptor to read and write by, and a path, as
-    `tempfile.mkstemp` does), and removed when all that it held was taken out.
+    `create` makes the file when it is needed (it returns a descriptor for reading and writing, and a path, like
+    `tempfile.mkstemp`). The file is removed when it is empty.
     """
 
     def __init__(self, create: Callable[[], tuple[int, str]], limit: int = LIMIT) -> None:
@@ -43,7 +39,7 @@ class FileSpill:
         self._first = self._end = 0  # where the first frame begins, and the last one ends
 
     def put(self, frame: bytes) -> bool:
-        """Keep a frame behind all others. False: there is no room, or no file can be written."""
+        """Append a frame. False: there is no room, or no file can be written."""
         piece = len(frame).to_bytes(_HEAD, "big") + frame
         if len(frame) > LONGEST or self._end + len(piece) > self._limit:
             return False
@@ -58,13 +54,13 @@ class FileSpill:
         return True
 
     def frames(self) -> Iterator[bytes]:
-        """What is kept, oldest first. A frame is forgotten when the one after it is asked for."""
+        """The kept frames, oldest first. Each is removed when the next one is requested."""
         while self._file is not None:
             frame = _frame_at(self._file[0], self._first)
             if frame is not None:
                 yield frame
                 self._first += _HEAD + len(frame)
-            if frame is None or self._first == self._end:  # None: somebody has damaged the file
+            if frame is None or self._first == self._end:  # None: the file is damaged
                 self._remove()
 
     def _remove(self) -> None:
@@ -78,8 +74,8 @@ class FileSpill:
 
 
 def frames_in(descriptor: int) -> Iterator[bytes]:
-    """The frames of an open file, oldest first, as far as it is whole: its process may have died while writing, and
-    anybody may have written there. Never raises."""
+    """The frames of an open file, oldest first, up to the first damage: its process may have died while writing, and
+    other processes may have written there. Never raises."""
     position = 0
     while position < LIMIT and (frame := _frame_at(descriptor, position)) is not None:
         position += _HEAD + len(frame)
@@ -98,7 +94,7 @@ def _frame_at(descriptor: int, position: int) -> bytes | None:
 
 
 def _write(descriptor: int, piece: bytes, position: int) -> None:
-    """All of it, or nothing of it stays. Raises OSError."""
+    """Write the whole piece, or nothing. Raises OSError."""
     done = 0
     try:
         while done < len(piece):
@@ -109,29 +105,28 @@ def _write(descriptor: int, piece: bytes, position: int) -> None:
         raise
 
 
-_OPENING: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-
-Left = Callable[[], Iterator[bytes]]
-"""The batches that processes have left in files, each process's in order, who wrote last after who wrote before."""
+SpilledBatches = Callable[[], Iterator[bytes]]
+"""Reads the batches in all files of a folder: of each process in order, files by their last write."""
 
 
-class Keeper(Protocol):
-    """Whoever removes the folder of a parent that was killed (deploy/processes/janitor.py)."""
+class FolderJanitor(Protocol):
+    """Removes the folder of a parent that was killed (deploy/processes/janitor.py)."""
 
     def folder(self, path: Path) -> None:
-        """Remove this folder, should we be killed."""
+        """Remove this folder if this process is killed."""
         ...
 
 
 def spill_for(run: str, source: str) -> FileSpill:
-    """A file (with a name that nobody has, mode 0600) for this process's events as `source`; made only when needed."""
+    """A file (with a new name, mode 0600) for this process's events as `source`; made only when needed."""
     return FileSpill(partial(_create, run, source))
 
 
 @contextmanager
-def collecting(run: str, janitor: Keeper) -> Iterator[Left]:
-    """Within, what the run's processes spill on this host goes into a folder, and can be read when they have ended.
-    Afterwards it is gone; the janitor knows of it. Nothing is collected where no such folder can be made."""
+def collecting(run: str, janitor: FolderJanitor) -> Iterator[SpilledBatches]:
+    """Within, the run's processes on this host spill into a folder, whose batches can be read when they have ended.
+    Afterwards the folder is removed, by the janitor if this process is killed. Nothing is collected where no folder
+    can be made."""
     folder = _folder(run)
     try:
         folder.mkdir(mode=0o700)
@@ -140,12 +135,12 @@ def collecting(run: str, janitor: Keeper) -> Iterator[Left]:
         return
     try:
         janitor.folder(folder)
-        yield partial(_left_in, folder)
+        yield partial(_batches_in, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _left_in(folder: Path) -> Iterator[bytes]:
+def _batches_in(folder: Path) -> Iterator[bytes]:
     for path in sorted(folder.iterdir(), key=lambda path: path.lstat().st_mtime_ns):
         try:
             descriptor = os.open(path, _OPENING)
@@ -168,7 +163,7 @@ def _create(run: str, source: str) -> tuple[int, str]:
 
 
 def _is_ours_alone(folder: Path) -> bool:
-    """Anybody may make a folder there, under any name."""
+    """Whether the folder belongs to this user, and no other can enter it. Any user may make one of that name."""
     try:
         status = folder.lstat()
     except OSError:
@@ -181,5 +176,5 @@ def _folder(run: str) -> Path:
 
 
 def _plain(name: str) -> str:
-    """A name without anything that means more than itself in a path."""
+    """The name without characters that are special in a path."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", name)

@@ -1,1 +1,1 @@
-"""The judge: reads a record and says what held. It shares no code with what it judges, and never imports it."""
+"""The judge: reads a record and decides which promises held. It shares no code with what it judges."""

@@ -1,7 +1,7 @@
-"""A record, loaded to be judged: each file in its shape, or the note of what is wrong with it. Judges nothing.
+"""A record, loaded to be judged: each file in its shape, or the reason why it is not. Judges nothing.
 
-Asking for a file that is missing or damaged raises CannotTell with the reason, so that whatever was to be shown by it
-ends as UNPROVEN. Damage to a part of a file is damage to the file: what a missing row would have said is unknown.
+Access to a file that is missing or damaged raises CannotTell with the reason, and the promise that needs it becomes
+UNPROVEN. Damage to one row is damage to the file: the content of a missing row is unknown.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ _VALUES: dict[str, type[msgspec.Struct]] = {
 _ROWS = ("plan", "fates", "journals", "fleet", "events")
 
 _BAD = (msgspec.MsgspecError, KeyError, TypeError, UnicodeError, RecursionError, ValueError)
-"""How content says that it is not what it should be."""
+"""The errors of content that does not fit its shape."""
 
 
 @dataclass(frozen=True)
 class Case:
     """The evidence. `record` is its folder as the caller named it; `secret` is secret.txt, if there is one.
 
-    `damage` says per file (without suffix) what is wrong with it; `contents` holds the others, in their shapes.
-    `tampering` says what is not as it was recorded; it is empty when everything is, and for a case from memory.
+    `damage`: by file (without suffix), what is wrong with it; `contents` holds the other files, in their shapes.
+    `tampering`: which file is not as it was recorded; empty when all are, and for a case from memory.
     """
 
     record: str
@@ -107,30 +107,30 @@ class Case:
 
     @cached_property
     def fleet(self) -> FleetEvidence:
-        """Deeds and deaths."""
+        """Injections and deaths."""
         return FleetEvidence(self._intact("fleet"), self.failed_injections)
 
     @cached_property
     def failed_injections(self) -> frozenset[tuple[str, str]]:
-        """Verb and target of the injections that failed, as events tell; lost events tell nothing."""
-        told: list[Stamped] = self.contents.get("events", [])
-        failed = (stamped.event for stamped in told if isinstance(stamped.event, InjectionFailed))
+        """Verb and target of the injections that events report as failed; none when the events are damaged."""
+        events: list[Stamped] = self.contents.get("events", [])
+        failed = (stamped.event for stamped in events if isinstance(stamped.event, InjectionFailed))
         return frozenset((event.verb, event.target) for event in failed)
 
     @cached_property
     def births(self) -> dict[str, Births]:
-        """By robot, its lives as the outboxes tell them."""
+        """By robot, the births in its outbox."""
         return births_of(self.plan)
 
     @cached_property
     def downtimes(self) -> list[Downtime]:
-        """When robots did not live, in the order in which they died."""
+        """When robots did not live, in the order of their deaths."""
         found = self.fleet.downtimes(self.births, self.traffic.last_sent_ms)
         return sorted(found, key=lambda downtime: downtime.deaths[0].at_ms)
 
     @cached_property
     def testimony(self) -> dict[Life, list[Stamped]]:
-        """What robots said about themselves: the events of each life that a journal knows, in their order."""
+        """The robots' own events: by life that a journal has, in their order."""
         lives: dict[Life, list[Stamped]] = {
             (robot, life): [] for robot, journal in self.journals.items() for life in journal.lives
         }
@@ -144,16 +144,16 @@ class Case:
 
     @cached_property
     def wait_reports_us(self) -> dict[str, list[int]]:
-        """By robot, when it was told that it waits for an RQ worker (wall clock of who told it), in order."""
+        """By robot, when it was reported to wait for an RQ worker (the reporter's wall clock), in order."""
         waits: dict[str, list[int]] = {}
         for stamped in self.events:
             if isinstance(stamped.event, RobotWaiting):
                 waits.setdefault(stamped.event.robot, []).append(stamped.wall_us)
-        return {robot: sorted(told_us) for robot, told_us in waits.items()}
+        return {robot: sorted(times_us) for robot, times_us in waits.items()}
 
     @cached_property
     def given_up(self) -> frozenset[str]:
-        """The robots and workers that somebody said are given up."""
+        """The robots and workers that events report as given up."""
         return frozenset(stamped.event.worker for stamped in self.events if isinstance(stamped.event, WorkerGaveUp))
 
     @cached_property
@@ -164,12 +164,12 @@ class Case:
 
     @cached_property
     def rulebook(self) -> Rulebook:
-        """What fates depended on."""
+        """The plans and births that fates depend on."""
         return Rulebook(self.settings.seed, self.plan)
 
     @cached_property
     def rulings(self) -> dict[Key, Ruling]:
-        """What the fate of each envelope must have been."""
+        """The recomputed fate of each envelope."""
         rule_on = self.rulebook.rule_on
         return {key: rule_on(key, row) for key, row in self.traffic.envelopes()}
 
@@ -182,15 +182,15 @@ class Case:
 
     @cached_property
     def joined_by_order(self) -> frozenset[str]:
-        """Of whom orders tell that they joined. Raises CannotTell."""
+        """The robots that joined by an order. Raises CannotTell."""
         return frozenset(order.reason or "" for order in self.streams.orders if order.order == "joined")
 
     @cached_property
     def joined_robots(self) -> list[str]:
-        """The robots that came later, by number, as orders or journals tell; where these differ, see roster.py."""
-        told = frozenset[str]() if "streams" in self.damage else self.joined_by_order
+        """The robots that joined by an order or a journal, by number; where these differ, see checks/membership.py."""
+        ordered = frozenset[str]() if "streams" in self.damage else self.joined_by_order
         came = {robot for robot, journal in self.journals.items() if journal.joined}
-        numbers = {robot: number_of(robot) for robot in (told | came) - set(self.dealt_robots)}
+        numbers = {robot: number_of(robot) for robot in (ordered | came) - set(self.dealt_robots)}
         return [robot for number, robot in sorted((at, robot) for robot, at in numbers.items() if at is not None)]
 
     @property
@@ -200,7 +200,7 @@ class Case:
 
     @property
     def ended_in_order(self) -> bool:
-        """Whether the run came to its end, and was not broken off."""
+        """Whether the run ended as planned: neither interrupted nor lost."""
         return self.settings.ended in ("complete", "limit", "stopped")
 
     @property
@@ -228,12 +228,12 @@ class Case:
 
     @cached_property
     def shards(self) -> dict[str, int]:
-        """The shard of each robot that was born, as its births in the outboxes tell."""
+        """The shard of each robot that was born, by its births in the outboxes."""
         return {control.robot: control.shard for control in self.plan if isinstance(control, BornRow)}
 
     @cached_property
     def tries(self) -> set[Life]:
-        """The lives that tried to write, whatever came of it."""
+        """The lives that tried to write, with or without success."""
         return {
             (robot, int(row.id.partition("-")[0]))
             for robot, rows in self.register.births.items()
@@ -264,7 +264,7 @@ class Case:
 
     @property
     def attempted_us(self) -> int | None:
-        """When the accepted write was attempted (server's clock); None when nobody knows. Raises CannotTell."""
+        """When the accepted write was attempted (server's clock, µs); None when not recorded. Raises CannotTell."""
         return min((row.at_us for row in self.attempts if row.at_us is not None), default=None)
 
     def order_ms(self, order: str) -> int | None:
@@ -274,7 +274,7 @@ class Case:
 
     @cached_property
     def end_ms(self) -> int:
-        """When the run ended (server's clock): at the order `stop`, or with the last that is known of it."""
+        """When the run ended (server's clock): at the order `stop`, else at its last envelope, injection or death."""
         stop_ms = self.order_ms("stop")
         if stop_ms is not None:
             return stop_ms
@@ -295,7 +295,7 @@ def case_of(record: str, files: Mapping[str, Any], secret: bytes | None) -> Case
 
 
 def load(folder: Path, record: str | None = None) -> Case:
-    """The case that stands in `folder`, which the result names as `record`. Never raises: what is wrong is damage."""
+    """The case in `folder`, which the result names as `record`. Never raises: errors become damage."""
     files: dict[str, Any] = {}
     damage: dict[str, str] = {}
     for file, read in [(f"{name}.json", _value) for name in _VALUES] + [(f"{name}.jsonl", _rows) for name in _ROWS]:

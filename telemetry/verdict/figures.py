@@ -1,4 +1,4 @@
-"""The result's numbers. They judge nothing; a number that the record does not give is None."""
+"""The result's numbers, computed from one case. They judge nothing; a number that the record does not give is None."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from telemetry.verdict.recomputed.fates import Ruling
 from telemetry.verdict.recomputed.fault_rules import Rule
 
 ENVELOPE_BYTES = 48
-"""What an envelope costs beside its body in the model of notes and benchmarks."""
+"""The size of an envelope without its body, in the model of notes and benchmarks."""
 
 T = TypeVar("T")
 
@@ -41,10 +41,10 @@ class Rounds(msgspec.Struct, frozen=True):
 
 
 class Messages(msgspec.Struct, frozen=True):
-    """Envelopes sent from `go` until all robots were complete (or the end), by what became of them.
+    """Envelopes sent from `go` until all robots were complete (or the end), by their fates.
 
-    `delivered` are those of which a copy came undamaged; `reordered` those of which any copy was put back; `refused`
-    are entries of the whole run that were no envelopes.
+    `delivered`: a copy came undamaged; `reordered`: any copy was put back; `refused`: entries of the whole run that
+    were no envelopes.
     """
 
     sent: int | None = None
@@ -61,7 +61,7 @@ class Messages(msgspec.Struct, frozen=True):
 class FaultFigure(msgspec.Struct, frozen=True):
     """One planned fault over the whole run, in envelopes (fault_rates.py says which).
 
-    `rate` and `band` (the 95 % interval of confidence) are fractions of the offered, to four digits.
+    `rate` and `band` (the 95 % confidence interval) are fractions of the offered, to four digits.
     """
 
     name: str
@@ -74,14 +74,14 @@ class FaultFigure(msgspec.Struct, frozen=True):
 
 
 class Repeated(msgspec.Struct, frozen=True):
-    """What takeovers repeated: entries that relays decided again, and copies that inboxes got beyond the decided."""
+    """What relays repeated after takeovers: entries decided again, and copies in inboxes beyond the decided ones."""
 
     redone: int
     copies: int
 
 
 class Recoveries(msgspec.Struct, frozen=True):
-    """How often a robot that had died lived again, and seconds from the first death to the birth in its outbox."""
+    """How often a robot was born again after a death, and seconds from the first death to the birth in its outbox."""
 
     count: int
     p50_s: float | None
@@ -89,7 +89,7 @@ class Recoveries(msgspec.Struct, frozen=True):
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Microseconds since the order `go`, None for what never came."""
+    """Microseconds since the order `go`, None for what did not happen."""
 
     first_complete: int | None = None
     written: int | None = None
@@ -100,12 +100,12 @@ def known(figure: Callable[[], T]) -> T | None:
     """The figure, or None where the record does not give it."""
     try:
         return figure()
-    except Exception:  # whatever is wrong with the record, the promises say it
+    except Exception:  # the promises report what is wrong with the record
         return None
 
 
 def times(case: Case) -> Times:
-    """When what came to pass. Raises CannotTell."""
+    """When robots were complete and the secret was written. Raises CannotTell."""
     go_ms = case.order_ms("go")
     if go_ms is None:
         raise CannotTell("the order go was never given")
@@ -120,7 +120,7 @@ def times(case: Case) -> Times:
 
 
 def seconds(case: Case) -> Seconds:
-    """The times as people read them."""
+    """The times in seconds."""
     since_start = known(lambda: case.settings.seconds)
     since_go = known(lambda: times(case)) or Times()
     return Seconds(
@@ -133,7 +133,7 @@ def seconds(case: Case) -> Seconds:
 
 
 def rounds(case: Case) -> Rounds:
-    """The times in ticks, which is what gossip is compared in."""
+    """The times in ticks, the unit in which gossip is compared."""
     since_go = known(lambda: times(case)) or Times()
     tick_us = known(lambda: case.settings.tick_us)
     return Rounds(_rounds(since_go.first_complete, tick_us), _rounds(since_go.all_complete, tick_us))
@@ -163,7 +163,7 @@ def messages(case: Case) -> tuple[Messages, float, float]:
 
 
 def faults(case: Case) -> list[FaultFigure]:
-    """What each planned fault did. Raises CannotTell."""
+    """Each planned fault's numbers. Raises CannotTell."""
     return [
         FaultFigure(
             name=fault.rule.name,
@@ -179,7 +179,7 @@ def faults(case: Case) -> list[FaultFigure]:
 
 
 def repeated(case: Case) -> Repeated:
-    """What takeovers repeated. Raises CannotTell."""
+    """What relays repeated after takeovers. Raises CannotTell."""
     copies, contradictions = case.traffic.copies_by_receiver(), case.streams.contradictions
     surplus = (
         count.added - copies[robot] - contradictions.get(robot, 0) for robot, count in case.streams.inboxes.items()
@@ -194,7 +194,7 @@ def restarts(case: Case) -> int:
 
 
 def recoveries(case: Case) -> Recoveries:
-    """How robots came back. Raises CannotTell."""
+    """The recoveries of robots. Raises CannotTell."""
     away_ms = [
         max(0, downtime.birth.at_ms - downtime.deaths[0].at_ms)
         for downtime in case.downtimes
@@ -206,13 +206,13 @@ def recoveries(case: Case) -> Recoveries:
 
 
 def lives(case: Case) -> dict[str, int]:
-    """How often each robot was born that was born more than once. Raises CannotTell."""
+    """The number of lives of each robot with more than one. Raises CannotTell."""
     journals = sorted(case.journals.items())
     return {robot: len(journal.lives) for robot, journal in journals if len(journal.lives) > 1}
 
 
 def _completed_us(journal: RobotJournal | None, go_us: int) -> int | None:
-    """When a robot was complete, since `go`; 0 for one that was dealt everything."""
+    """When a robot was complete, in µs since `go`; 0 for one that was dealt everything."""
     if journal is None:
         return None
     if journal.dealt_everything:
@@ -221,7 +221,7 @@ def _completed_us(journal: RobotJournal | None, go_us: int) -> int | None:
 
 
 def _until_complete(case: Case) -> list[tuple[FateRow, Ruling]]:
-    """The envelopes sent from `go` until all robots were complete (or the end), with what their fate must have been."""
+    """The envelopes sent from `go` until all robots were complete (or the end), with their recomputed fates."""
     go_ms = case.order_ms("go")
     if go_ms is None:
         raise CannotTell("the order go was never given")

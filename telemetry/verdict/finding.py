@@ -1,4 +1,4 @@
-"""What a check may say: HELD, BROKEN with a witness, or UNPROVEN with the reason. Nothing here looks at a record."""
+"""The result of a check: HELD, BROKEN with a witness, or UNPROVEN with the reason. Nothing here reads a record."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ State = Literal["HELD", "BROKEN", "UNPROVEN"]
 
 
 class CannotTell(Exception):
-    """Evidence is missing, damaged or beyond this judge's understanding; the message says which and why."""
+    """Evidence is missing, damaged or unknown to this judge; the message names it and the reason."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One promise's state, in words that a person understands. `witness` names where to look when it is BROKEN."""
+    """One promise's state, with the reason as text. `witness` names the place in the record when it is BROKEN."""
 
     state: State
     why: str
@@ -38,12 +38,12 @@ def broken(why: str, witness: str) -> Finding:
 
 
 def unproven(why: str) -> Finding:
-    """The evidence does not reach."""
+    """The evidence does not suffice."""
     return Finding("UNPROVEN", why)
 
 
 def worst(findings: Iterable[Finding], otherwise: Finding) -> Finding:
-    """The first BROKEN of `findings`, else the first UNPROVEN, else `otherwise`. Stops looking at the first BROKEN."""
+    """The first BROKEN of `findings`, else the first UNPROVEN, else `otherwise`. Stops at the first BROKEN."""
     doubt = None
     for finding in findings:
         if finding.state == "BROKEN":

@@ -1,7 +1,7 @@
-"""The judge: every promise against one case, and the result that people and programs get.
+"""The judge: every promise against one case, and the result for people and programs.
 
-A check that cannot be finished, for whatever reason, leaves its promise UNPROVEN: never HELD, and never a traceback.
-So does a record that is not as it was recorded; what convicts there still convicts.
+A check that cannot be finished makes its promise UNPROVEN: never HELD, and never a traceback. In a record that was
+changed afterwards, or that a lost run left, HELD becomes UNPROVEN, and BROKEN stays.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a run came to, as `--json` prints it."""
+    """The result of a run, as `--json` prints it."""
 
     schema: str
     version: str | None
@@ -138,12 +138,12 @@ def _checked(promise: Callable[[Case], Finding], case: Case) -> Finding:
         return promise(case)
     except CannotTell as reason:
         return unproven(str(reason))
-    except Exception as error:  # a judge that crashes has seen nothing
+    except Exception as error:  # a check that crashes has shown nothing
         return unproven(f"the check crashed: {type(error).__name__}: {error}")
 
 
 def _as_recorded(finding: Finding, case: Case) -> Finding:
-    """Nothing is HELD by evidence that somebody changed, nor by what is left of a run that its server lost."""
+    """The finding; HELD becomes UNPROVEN when the record was changed, or its run was lost."""
     if finding.state != "HELD":
         return finding
     if case.tampering:

@@ -77,7 +77,7 @@ def test_a_run_that_nobody_relays_is_told_so_and_blames_no_robot(cluster: Cluste
 
     # Then nothing is proven, and nothing broken
     assert code == 3
-    assert "nobody relayed shard 0" in result["promises"]["convergent"]["why"]
+    assert "no relay served shard 0" in result["promises"]["convergent"]["why"]
     assert {promise["state"] for promise in result["promises"].values()} == {"HELD", "UNPROVEN"}
     assert 0 < result["seconds"]["born"] < result["seconds"]["total"]
     assert cluster.do("verify", "--wait", "--forget", cluster.run)[0] == 3

@@ -1,4 +1,4 @@
-"""The feed of events: what stands in the stream twice is heard once."""
+"""The feed of events: an event that is in the stream twice is read once."""
 
 from telemetry.events import RobotStarted, Stamped
 from telemetry.stream.feed import EventFeed
@@ -20,14 +20,14 @@ def stamped(source: str, incarnation: int, number: int) -> Stamped:
     return Stamped("run", source, incarnation, number, 0, 0, RobotStarted())
 
 
-def test_an_event_that_stands_in_the_stream_twice_is_heard_once() -> None:
+def test_an_event_that_is_in_the_stream_twice_is_read_once() -> None:
     # Given batches of two sources, one stored again (with what came since) because its reply was lost; and garbage
     first, second, third = (stamped("r00", 1, number) for number in (1, 2, 3))
     other, reborn = stamped("r01", 1, 1), stamped("r00", 2, 1)
     batches = [[first, second], [other], [first, second, third], [reborn]]
 
     # When they are read
-    heard = list(EventFeed(Frames(*map(encode_events, batches), b"garbage")).read())
+    received = list(EventFeed(Frames(*map(encode_events, batches), b"garbage")).read())
 
     # Then each event is there once
-    assert heard == [first, second, other, third, reborn]
+    assert received == [first, second, other, third, reborn]

@@ -68,7 +68,7 @@ def test_events_wait_in_order_for_a_stream_that_is_away(monkeypatch: pytest.Monk
     assert stream.events == [stamped(number) for number in range(1, 9)]
 
 
-def test_what_was_dropped_is_told_once_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropped_events_are_reported_once_where_they_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given room for five events, and a stream that is away while twelve happen
     monkeypatch.setattr(module, "ROOM", 5)
     publisher, stream = Publisher(), Stream()
@@ -80,7 +80,7 @@ def test_what_was_dropped_is_told_once_where_it_is_missing(monkeypatch: pytest.M
     publisher.flush_blocking(stream.append)
     publish(publisher, range(13, 15))
     publisher.flush_blocking(stream.append)
-    # Then in the place of the seven that were dropped their number is told, under the last one's
+    # Then in the place of the seven that were dropped their number is reported, under the last one's
     assert [event.number for event in stream.events] == [1, 2, 3, 4, 5, 12, 13, 14]
     assert stream.events[5].event == ChannelPressure("events", 7)
     # and when it happens again, all of this life are counted
@@ -129,7 +129,7 @@ def test_what_is_on_its_way_when_memory_is_full_is_in_the_spill_too(monkeypatch:
     assert [event.number for event in stream.events] == [1, 2, 1, 2, 3, 4, 5, 6, 7]
 
 
-def test_events_are_dropped_and_told_only_when_the_spill_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_dropped_and_reported_only_when_the_spill_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given room for five events, and for two batches of them in the spill
     monkeypatch.setattr(module, "ROOM", 5)
     box, stream = Box(2), Stream()
@@ -139,10 +139,10 @@ def test_events_are_dropped_and_told_only_when_the_spill_takes_no_more(monkeypat
     publish(publisher, range(1, 21))
     stream.is_away = False
     publisher.flush_blocking(stream.append)
-    # Then fifteen are stored, and what became of the others is told in the last one's place
+    # Then fifteen are stored, and the loss of the others is reported in the last one's place
     assert [event.number for event in stream.events] == [*range(1, 16), 20]
     assert stream.events[-1].event == ChannelPressure("events", 5)
-    # and the spill was not asked again and again
+    # and the spill was not tried again and again
     assert box.tries == 3
 
 
@@ -165,7 +165,7 @@ def test_a_spill_that_took_no_more_is_tried_again_as_soon_as_anything_was_stored
     assert len(box.kept) == 1
 
 
-def test_who_ends_while_the_stream_is_away_leaves_its_events_in_the_spill() -> None:
+def test_a_process_that_ends_while_the_stream_is_away_leaves_its_events_in_the_spill() -> None:
     # Given events that wait for a stream that is away
     box = Box()
     publisher = Publisher(box)

@@ -1,5 +1,4 @@
-"""Files of events: written by a process whose memory is full, read by itself or by whoever finds them, whatever has
-happened to them in between."""
+"""Files of events: written by a process whose memory is full, read by itself or, after its death, by the parent."""
 
 import asyncio
 import os
@@ -16,13 +15,13 @@ from deploy.rq.job import _publish
 from telemetry.events import RobotStarted, Stamped
 from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import Publisher, encode_events
-from telemetry.stream.spill import LONGEST, FileSpill, Left, collecting, frames_in, spill_for
+from telemetry.stream.spill import LONGEST, FileSpill, SpilledBatches, collecting, frames_in, spill_for
 
 RUN = "abc123"
 
 
-class Told:
-    """A janitor that is told of folders."""
+class Janitor:
+    """A janitor that keeps the folders it gets."""
 
     def __init__(self) -> None:
         self.folders: list[Path] = []
@@ -39,14 +38,14 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def left(temporary: Path) -> Iterator[Left]:
+def left(temporary: Path) -> Iterator[SpilledBatches]:
     """What the run's processes have left; its parent collects it."""
-    with collecting(RUN, Told()) as left:
+    with collecting(RUN, Janitor()) as left:
         yield left
 
 
 @pytest.fixture
-def folder(temporary: Path, left: Left) -> Path:
+def folder(temporary: Path, left: SpilledBatches) -> Path:
     """Where they leave it."""
     return only_file(temporary)
 
@@ -62,7 +61,7 @@ def only_file(folder: Path) -> Path:
 
 
 def test_no_file_is_made_before_it_is_needed_and_none_is_left_when_it_is_empty(folder: Path) -> None:
-    # Given a spill that nobody has needed yet
+    # Given a spill that was not needed yet
     spill = spill_for(RUN, "r00")
     assert list(spill.frames()) == []
     assert list(folder.iterdir()) == []
@@ -81,7 +80,7 @@ def test_no_file_is_made_before_it_is_needed_and_none_is_left_when_it_is_empty(f
     assert list(spill.frames()) == [b"three"]
 
 
-def test_a_frame_is_kept_until_the_next_one_is_asked_for(folder: Path) -> None:
+def test_a_frame_is_kept_until_the_next_one_is_requested(folder: Path) -> None:
     # Given two frames, of which the first was stored and the second was not
     spill = spill_for(RUN, "r00")
     spill.put(b"one")
@@ -149,8 +148,10 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_file_is_read_as_far_as_it_is_whole(folder: Path, left: Left, damage: Callable[[bytes], bytes]) -> None:
-    # Given a file that its process was killed over, or that somebody else wrote to
+def test_a_file_is_read_as_far_as_it_is_whole(
+    folder: Path, left: SpilledBatches, damage: Callable[[bytes], bytes]
+) -> None:
+    # Given a file that its process was killed over, or that another process wrote to
     spill = spill_for(RUN, "r00")
     spill.put(b"one")
     spill.put(b"two")
@@ -185,11 +186,11 @@ class Nothing:
         return self.frames
 
 
-def heard(feed: EventFeed, left: Left) -> list[tuple[str, int, int]]:
-    return [(event.source, event.incarnation, event.number) for event in feed.hear(left())]
+def received(feed: EventFeed, left: SpilledBatches) -> list[tuple[str, int, int]]:
+    return [(event.source, event.incarnation, event.number) for event in feed.receive(left())]
 
 
-def test_what_dead_processes_left_is_heard_once_and_in_order(folder: Path, left: Left) -> None:
+def test_what_dead_processes_left_is_read_once_and_in_order(folder: Path, left: SpilledBatches) -> None:
     # Given a robot that died when some of what it had spilled was stored, its next life that did too, and garbage
     feed = EventFeed(Nothing(batch("r00", 1, 1, 2), batch("r00", 1, 3)))
     assert len(list(feed.read())) == 3
@@ -202,40 +203,40 @@ def test_what_dead_processes_left_is_heard_once_and_in_order(folder: Path, left:
         newest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         os.utime(newest, (number, number))
     # When all is read that was left
-    events = heard(feed, left)
+    events = received(feed, left)
     # Then each event is there once, and the one that is nowhere is missed
     assert events == [("r00", 1, 4), ("r00", 1, 5), ("r00", 2, 1), ("r00", 2, 2), ("r00", 2, 4)]
     assert feed.missed == 1
 
 
 class Away:
-    """A stream of events on a server that is away; `asked` tells when somebody tried."""
+    """A stream of events on a server that is away; `tried` is set at the first append."""
 
-    def __init__(self, asked: asyncio.Event) -> None:
-        self._asked = asked
+    def __init__(self, tried: asyncio.Event) -> None:
+        self._tried = tried
 
     async def append(self, frame: bytes) -> bool:
-        self._asked.set()
+        self._tried.set()
         return False
 
 
-def test_the_last_events_of_a_robot_that_ends_while_the_server_is_away_are_heard(left: Left) -> None:
-    # Given a robot's process that has events to tell, and a server that is away
+def test_the_last_events_of_a_robot_that_ends_while_the_server_is_away_are_read(left: SpilledBatches) -> None:
+    # Given a robot's process that has events to publish, and a server that is away
     publisher = Publisher(spill_for(RUN, "r00"))
     for number in (1, 2):
         publisher.handle(Stamped(RUN, "r00", 1, number, 0, 0, RobotStarted()), lambda _stamped: None)
 
-    async def end_when_asked() -> None:
+    async def end_after_a_try() -> None:
         over = asyncio.Event()
         await _publish(publisher, Away(over), over)
 
     # When it ends
-    asyncio.run(end_when_asked())
-    # Then what it could not tell is found
-    assert heard(EventFeed(Nothing()), left) == [("r00", 1, 1), ("r00", 1, 2)]
+    asyncio.run(end_after_a_try())
+    # Then the events that it could not publish are found
+    assert received(EventFeed(Nothing()), left) == [("r00", 1, 1), ("r00", 1, 2)]
 
 
-def test_only_whole_files_are_read(folder: Path, left: Left) -> None:
+def test_only_whole_files_are_read(folder: Path, left: SpilledBatches) -> None:
     # Given things that are no files of that kind
     (folder.parent / "precious").write_bytes(b"\0\0\0\3one")
     (folder / "r00.1").symlink_to(folder.parent / "precious")
@@ -247,7 +248,7 @@ def test_only_whole_files_are_read(folder: Path, left: Left) -> None:
 
 def test_what_is_collected_is_gone_afterwards_and_the_janitor_knows_of_it(temporary: Path) -> None:
     # Given a parent that collects
-    janitor = Told()
+    janitor = Janitor()
     with collecting(RUN, janitor):
         # When a process has spilled
         spill_for(RUN, "r00").put(b"one")
@@ -271,15 +272,17 @@ def elsewhere(temporary: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [lambda _: None, others, elsewhere])
-def test_where_nobody_collects_a_spill_works_and_leaves_nothing(temporary: Path, there: Callable[[Path], None]) -> None:
-    # Given a run without a parent here, and in the place of its folder nothing, or what somebody else has put there
+def test_where_no_parent_collects_a_spill_works_and_leaves_nothing(
+    temporary: Path, there: Callable[[Path], None]
+) -> None:
+    # Given a run without a parent here, and in the place of its folder nothing, or what another user has put there
     there(temporary)
     before = sorted(temporary.rglob("*"))
     # When a process spills
     spill = spill_for(RUN, "r00")
     assert spill.put(b"one")
     assert spill.put(b"two")
-    # Then nobody can see it, whenever it dies,
+    # Then no file is visible, whenever it dies,
     assert sorted(temporary.rglob("*")) == before
     # and it has what it spilled
     assert list(spill.frames()) == [b"one", b"two"]
@@ -297,7 +300,7 @@ def test_nothing_is_spilled_into_another_users_folder(
 def test_a_parent_that_finds_its_place_taken_collects_nothing_and_removes_nothing(temporary: Path) -> None:
     # Given something in the place of the folder
     others(temporary)
-    janitor = Told()
+    janitor = Janitor()
     # When / Then
     with collecting(RUN, janitor) as left:
         assert list(left()) == []
@@ -309,7 +312,7 @@ def test_a_name_from_the_network_leads_nowhere_else(temporary: Path) -> None:
     # Given a robot, and a run, whose names mean something in a path
     (temporary / "inner").mkdir()
     tempfile.tempdir = str(temporary / "inner")
-    with collecting("../..", Told()) as left:
+    with collecting("../..", Janitor()) as left:
         # When a process spills under them
         spill_for("../..", "../../r00").put(b"one")
         # Then its file lies where it belongs

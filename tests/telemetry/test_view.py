@@ -1,4 +1,4 @@
-"""A run at one moment: what becomes of a robot in the view, as its own events tell it."""
+"""A run at one moment: the state of a robot in the view, by its own events."""
 
 import pytest
 
@@ -6,10 +6,10 @@ from telemetry.events import AnyEvent, RobotBorn, RobotComplete, RobotLeft, RunD
 from telemetry.view import View, fold
 
 
-def seen(*told: tuple[str, AnyEvent]) -> View:
-    """The view after these events, each with who told it."""
+def seen(*events: tuple[str, AnyEvent]) -> View:
+    """The view after these events, each with its source."""
     view = View()
-    for number, (source, event) in enumerate(told, start=1):
+    for number, (source, event) in enumerate(events, start=1):
         view = fold(view, Stamped("abc123", source, 1, number, number, number, event))
     return view
 
@@ -25,8 +25,8 @@ def test_a_robot_that_was_recalled_waits_for_its_next_life(reason: str, state: s
 
 
 def test_a_run_is_not_done_while_a_robot_that_was_recalled_is_not_complete() -> None:
-    told = [("lab", RunDealt(2, 3)), ("r00", RobotBorn(1, 0)), ("r01", RobotBorn(1, 0)), ("r00", RobotComplete(3))]
-    told += [("r00", SecretWritten(9, "memory")), ("r01", RobotLeft("recalled"))]
+    events = [("lab", RunDealt(2, 3)), ("r00", RobotBorn(1, 0)), ("r01", RobotBorn(1, 0)), ("r00", RobotComplete(3))]
+    events += [("r00", SecretWritten(9, "memory")), ("r01", RobotLeft("recalled"))]
 
-    assert not seen(*told).is_done
-    assert seen(*told, ("r01", RobotBorn(2, 0)), ("r01", RobotComplete(3))).is_done
+    assert not seen(*events).is_done
+    assert seen(*events, ("r01", RobotBorn(2, 0)), ("r01", RobotComplete(3))).is_done

@@ -1,4 +1,4 @@
-"""What is done to an honest record: the alterations that several promises are asked about. No tests here."""
+"""Alterations of an honest record that the tests of several promises share. No tests here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def named(files: Files, name: str, source: str | None = None) -> list[dict[str, 
 
 
 def renumber(files: Files, robot: str) -> None:
-    """Number the entries of a journal anew, so that only their content speaks."""
+    """Number the entries of a journal anew, so that only their content counts."""
     numbers: dict[str, int] = {}
     for row in rows(files, "journals", robot=robot):
         life = row["id"].partition("-")[0]
@@ -37,7 +37,7 @@ def renumber(files: Files, robot: str) -> None:
 
 
 def insert_event(files: Files, source: str, life: int, event: AnyEvent, at_us: int) -> None:
-    """Let a source have seen `event` just before its last one."""
+    """Let a source have emitted `event` just before its last one."""
     own = [row for row in files["events"] if (row["source"], row["incarnation"]) == (source, life)]
     last = max(own, key=lambda row: row["number"])
     added = {**last, "monotonic_us": at_us, "event": msgspec.to_builtins(event)}
@@ -111,26 +111,26 @@ def lose_a_copy(files: Files) -> int:
     return int(row["shard"])
 
 
-def befall(files: Files, at_ms: int, **row: Any) -> None:
+def fleet_row(files: Files, at_ms: int, **row: Any) -> None:
     files["fleet"].append({"id": f"{at_ms}-{len(files['fleet'])}", **row})
     files["fleet"].sort(key=lambda kept: tuple(map(int, kept["id"].split("-"))))
 
 
 def death(files: Files, robot: str, life: int, at_ms: int, how: str = "signal", status: int = -9, **more: Any) -> None:
     row = {"victim": robot, "robot": robot, "incarnation": life, "how": how, "status": status}
-    befall(files, at_ms, row="death", **(row | more))
+    fleet_row(files, at_ms, row="death", **(row | more))
 
 
 def relay_death(files: Files, shard: int, at_ms: int, how: str = "signal", status: int = -9) -> None:
     victim = {"victim": f"relay:{shard}", "robot": "", "incarnation": 0}
-    befall(files, at_ms, row="death", **victim, how=how, status=status)
+    fleet_row(files, at_ms, row="death", **victim, how=how, status=status)
 
 
 def injection(files: Files, text: str, victim: str, at_ms: int) -> None:
-    befall(files, at_ms, row="injection", **fault_words(text), victim=victim)
+    fleet_row(files, at_ms, row="injection", **fault_words(text), victim=victim)
 
 
-def told(files: Files, event: AnyEvent, at_ms: int, source: str = "lab") -> None:
+def reported(files: Files, event: AnyEvent, at_ms: int, source: str = "lab") -> None:
     row = {**named(files, "process.died")[0], "source": source, "number": 9, "incarnation": 0, "wall_us": at_ms * 1000}
     files["events"].append(row | {"event": msgspec.to_builtins(event)})
 

@@ -16,7 +16,7 @@ class Growing(Scribe):
     """Writes down a run that robots join."""
 
     def join(self, robot: str) -> None:
-        """Let the robot have been told to join; it is not born yet."""
+        """Let an order have the robot join; it is not born yet."""
         self.now_ms += 1
         self.order("joined", self.now_ms, robot)
         self.journals[robot] = [{"robot": robot, "id": "0-1", "entry": "header", "origin": "joined"}]
@@ -71,6 +71,6 @@ def grown(writer: str = "r01") -> Files:
 
 
 def wait(files: Files, robot: str, at_ms: int) -> None:
-    """Let it have been told that the robot waits for an RQ worker."""
+    """Let an event report that the robot waits for an RQ worker."""
     row = {**named(files, "run.started")[0], "number": 9, "wall_us": at_ms * 1000}
     files["events"].append(row | {"event": msgspec.to_builtins(RobotWaiting(robot, (0,)))})

@@ -87,7 +87,7 @@ def sent_under(faults: Sequence[str], envelopes: int = 48, healed: bool = True) 
 def living(
     deaths: int, *, pause_ms: int = 600, life_ms: int = 0, injections: Sequence[int] = (), victim: str = "r02"
 ) -> Scribe:
-    """r02 dies so often by itself, except where a deed kills it, and is born again after a while, but not at last."""
+    """r02 dies so often by itself, except where an injection kills it, and is born again, but not at last."""
     scribe = Scribe([])
     scribe.deal()
     for robot in ROBOTS:

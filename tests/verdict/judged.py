@@ -1,4 +1,4 @@
-"""What the judge says of a record. No tests here."""
+"""The judge's findings on a record. No tests here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def assert_convicted(files: Files, promise: str, damage: Damage, witness: str) -
 
 
 def assert_unproven(files: Files, promise: str, damage: Damage, reason: str) -> None:
-    """After one damage to an honest record, the promise can no longer be shown, and the reason is told."""
+    """After one damage to an honest record, the promise can no longer be shown, and the finding gives the reason."""
     damage(files)
     result = verdict_on(files)
     assert result.promises[promise].state == "UNPROVEN", result.promises[promise].why

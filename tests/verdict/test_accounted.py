@@ -12,16 +12,16 @@ from telemetry.verdict.figures import Repeated
 from tests.verdict.alterations import (
     REFUSED,
     Damage,
-    befall,
     count_one,
     death,
     decide_twice,
     drop,
+    fleet_row,
     lose_a_copy,
     one,
     relay_death,
+    reported,
     rows,
-    told,
 )
 from tests.verdict.judged import assert_convicted, assert_unproven, finding, state, verdict_on
 from tests.verdict.scribe import END_MS, GO_MS, STOP_MS, Files
@@ -61,7 +61,7 @@ def forget_an_entry(files: Files) -> None:
 
 
 DOUBTS: dict[str, tuple[Damage, str]] = {
-    "an envelope without an entry": (forget_an_entry, "no outbox entry is left to be it"),
+    "an envelope without an entry": (forget_an_entry, "no outbox entry is left for it"),
     "an inbox that was not counted": (lambda f: f["streams"]["inboxes"].pop("r01"), "r01's inbox"),
     "an outbox that was not counted": (lambda f: f["streams"]["outboxes"].pop("1"), "outbox 1"),
 }
@@ -108,7 +108,7 @@ def test_a_relay_that_died_and_was_not_replaced_explains_what_is_missing_in_its_
     found = finding(files, "accounted")
     assert (found[0], "its relay died and was not replaced" in found[1]) == ("UNPROVEN", True)
     # But not when it was replaced, unless the later one died as well
-    told(files, ProcessStarted(f"relay:{shard}", 4713), STOP_MS + 2)
+    reported(files, ProcessStarted(f"relay:{shard}", 4713), STOP_MS + 2)
     assert state(files, "accounted") == "BROKEN"
     relay_death(files, shard, STOP_MS + 3)
     assert state(files, "accounted") == "UNPROVEN"
@@ -141,8 +141,8 @@ def test_entries_that_were_redone_may_have_more_copies(files: Files) -> None:
         count_one(files, "r01", -surplus)
         # And they are counted apart
         assert result.repeated == Repeated(redone=1, copies=surplus)
-        told = [line for line in verdict_lines(result.json) if "entries redone 1," in line]
-        assert [line.endswith(f"copies that came again {surplus}") for line in told] == [True]
+        shown = [line for line in verdict_lines(result.json) if "entries redone 1," in line]
+        assert [line.endswith(f"copies that came again {surplus}") for line in shown] == [True]
 
 
 def test_contradictions_of_the_lab_are_no_copies(files: Files) -> None:
@@ -151,10 +151,12 @@ def test_contradictions_of_the_lab_are_no_copies(files: Files) -> None:
     assert verdict_on(files).promises["accounted"].state == "HELD"
 
 
-def test_a_relay_of_which_the_fleet_knows_that_it_died_explains_what_is_missing(longer_files: Files) -> None:
+def test_a_relay_whose_death_is_in_the_fleet_log_explains_what_is_missing(longer_files: Files) -> None:
     shard = lose_a_copy(longer_files)
     assert state(longer_files, "accounted") == "BROKEN"
-    befall(longer_files, END_MS, row="death", victim="relay:7", robot="", incarnation=0, how="signal", status=-9)
+    relay_death(longer_files, 7, END_MS)
     assert state(longer_files, "accounted") == "BROKEN"
-    befall(longer_files, END_MS, row="death", victim=f"relay:{shard}", robot="", incarnation=0, how="signal", status=-9)
+    fleet_row(
+        longer_files, END_MS, row="death", victim=f"relay:{shard}", robot="", incarnation=0, how="signal", status=-9
+    )
     assert state(longer_files, "accounted") == "UNPROVEN"

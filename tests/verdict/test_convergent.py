@@ -33,7 +33,7 @@ def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None
 
 
 def die_incomplete(files: Files) -> None:
-    """r02, which alone held part 2, dies before anybody asked it."""
+    """r02, which alone held part 2, dies before it taught any other."""
     for robot in ("r00", "r01"):
         drop(files, "journals", journal_part(files, robot, 2))
         renumber(files, robot)
@@ -70,12 +70,12 @@ def test_only_robots_that_lived_until_the_stop_are_in_scope(files: Files) -> Non
     drop(files, "journals", rows(files, "journals", robot="r02", entry="complete")[0])
     renumber(files, "r02")
     assert verdict_on(files).promises["convergent"].state == "BROKEN"
-    # When it died, left early, or was fenced, then nobody asks it to be complete
+    # When it died, left early, or was fenced, then it is out of scope
     left = named(files, "robot.left", "r02")[0]
     for end in (RobotLeft("given up"), RobotFenced("journal"), RobotLeft("recalled")):
         left["event"] = msgspec.to_builtins(end)
         assert verdict_on(files).promises["convergent"].state == "HELD"
-    # But if it was recalled after the order to stop, which it had not heard, then it lived until the end
+    # But if it was recalled after the order to stop, which it had not received, then it lived until the end
     left["wall_us"] = (STOP_MS + 1_001) * 1_000
     assert verdict_on(files).promises["convergent"].state == "BROKEN"
     left["wall_us"] = STOP_MS * 1_000
@@ -100,7 +100,7 @@ BEFORE_IT_SETTLED_MS = STOP_MS - 20 * TICK_US // 1000 - 1
 @pytest.mark.parametrize(
     ("faults", "state", "reason"),
     [
-        # what everyone meets, within the budget and above it
+        # faults on all links, within the budget and above it
         (["loss 0.5"], "BROKEN", "had time"),
         (["loss 0.51"], "UNPROVEN", "loss 0.51"),
         (["burst-loss 0.5 5"], "BROKEN", "had time"),
@@ -130,7 +130,7 @@ BEFORE_IT_SETTLED_MS = STOP_MS - 20 * TICK_US // 1000 - 1
         (["loss 0.5 r00", "delay 1s r01|r02"], "UNPROVEN", "may have got it late"),
     ],
 )
-def test_robots_are_asked_only_for_what_the_network_allowed(
+def test_robots_must_have_only_what_the_network_allowed(
     faults: list[str], state: str, reason: str, files: Files
 ) -> None:
     # Given r00, which is not complete, and a plan in force for 20 ticks until the stop
@@ -146,7 +146,7 @@ def test_robots_are_asked_only_for_what_the_network_allowed(
         assert (finding.state, reason in finding.why) == (state, True), finding.why
 
 
-def test_a_robot_that_is_cut_off_from_all_who_hold_what_it_lacks_is_out_of_scope(files: Files) -> None:
+def test_a_robot_that_is_cut_off_from_all_holders_of_what_it_lacks_is_out_of_scope(files: Files) -> None:
     # Given r00, which lacks part 1, and r02, which lacks it too
     remain_incomplete(files)
     drop(files, "journals", journal_part(files, "r02", 1))
@@ -155,14 +155,14 @@ def test_a_robot_that_is_cut_off_from_all_who_hold_what_it_lacks_is_out_of_scope
     # When only r01, which holds it, is cut off from r00
     put_in_force(files, BEFORE_IT_SETTLED_MS - 1, "partition r00|r01")
     finding = verdict_on(files).promises["convergent"]
-    # Then r02 is to blame alone
+    # Then only r02 breaks the promise
     assert (finding.state, "r02 is not complete: it lacks part 1;" in finding.why) == ("BROKEN", False)
     assert finding.why.startswith("r02 is not complete: it lacks part 1, although")
-    # When r01 is cut off from both, then nobody is
+    # When r01 is cut off from both, then no robot does
     put_in_force(files, BEFORE_IT_SETTLED_MS, "partition r01")
     finding = verdict_on(files).promises["convergent"]
     assert (finding.state, "r00, r02" in finding.why) == ("HELD", True)
-    # When everybody is cut off from everybody, then there is nobody to speak of
+    # When all are cut off from all, then no robot is in scope
     put_in_force(files, BEFORE_IT_SETTLED_MS + 1, "partition r00|r01|r02")
     remain = journal_part(files, "r01", 2)
     drop(files, "journals", remain)
@@ -172,7 +172,7 @@ def test_a_robot_that_is_cut_off_from_all_who_hold_what_it_lacks_is_out_of_scope
     assert (finding.state, "no robot was in scope" in finding.why) == ("UNPROVEN", True)
 
 
-def test_a_part_whose_dealt_holder_died_is_asked_of_others_who_hold_it(files: Files) -> None:
+def test_a_part_whose_dealt_holder_died_is_required_from_other_holders(files: Files) -> None:
     # Given r00, which lacks part 2; r02, which was dealt it, died, and r01 holds it
     drop(files, "journals", journal_part(files, "r00", 2))
     drop(files, "journals", rows(files, "journals", robot="r00", entry="complete")[0])
@@ -196,7 +196,7 @@ def test_only_a_plan_that_differs_gives_robots_more_time(files: Files) -> None:
     assert (finding.state, "only 4 of 20 ticks" in finding.why) == ("UNPROVEN", True)
 
 
-def test_a_robot_that_the_lab_had_stopped_at_the_end_is_out_of_scope(longer_files: Files) -> None:
+def test_a_robot_that_was_paused_at_the_end_is_out_of_scope(longer_files: Files) -> None:
     # Given r00, which is not complete
     remain_incomplete(longer_files)
     assert state(longer_files, "convergent") == "BROKEN"
@@ -207,11 +207,11 @@ def test_a_robot_that_the_lab_had_stopped_at_the_end_is_out_of_scope(longer_file
             assert state(longer_files, "convergent") == "BROKEN", text
     injection(longer_files, "pause r00", "r00", END_MS)
     assert state(longer_files, "convergent") == "BROKEN"
-    # When it was stopped until the end, then nobody asks
+    # When it was paused until the end, then it is out of scope
     injection(longer_files, "pause r00", "r00", STOP_MS + 5)
     found = finding(longer_files, "convergent")
     assert (found[0], "paused at the end: r00, r02" in found[1]) == ("HELD", True), found
-    # When it died since, and nobody started it again, then it is dead
+    # When it died since, and was not started again, then it is dead
     death(longer_files, "r00", 1, STOP_MS + 9)
     named(longer_files, "robot.left", "r00")[0]["event"] = msgspec.to_builtins(RobotStarted())
     assert "1 were not alive; paused at the end: r02" in finding(longer_files, "convergent")[1]
@@ -224,6 +224,6 @@ def test_a_fleet_that_was_disturbed_just_before_the_end_had_too_little_time(long
     assert (found[0], "only 19 of 20 ticks passed" in found[1]) == ("UNPROVEN", True)
     longer_files["fleet"][-1]["id"] = f"{END_MS - 2_000}-0"
     assert state(longer_files, "convergent") == "BROKEN"
-    # And what befell it after the stop is no matter
+    # And an injection after the stop does not count
     injection(longer_files, "kill relay", "relay:0", END_MS + 1)
     assert state(longer_files, "convergent") == "BROKEN"

@@ -56,7 +56,7 @@ def journal_in_time(files: Files) -> None:
     files["journals"].insert(files["journals"].index(second), late)
 
 
-def attempt_of_nobody(files: Files) -> None:
+def attempt_of_no_life(files: Files) -> None:
     births_of_r01(files, "b1", "a1", "b2")
     files["register"]["births"]["r01"][1]["nonce"] = "another"
 
@@ -84,7 +84,7 @@ def births_of_r01(files: Files, *entries: str) -> None:
         (lambda files: births_of_r01(files, "b1", "b2", "a1"), "BROKEN", "birth stream of r01"),
         (lambda files: births_of_r01(files, "b1", "b2"), "BROKEN", "birth stream of r01"),
         (lambda files: births_of_r01(files, "b1", "b2", "a2"), "BROKEN", "birth stream of r01"),
-        (attempt_of_nobody, "BROKEN", "birth stream of r01"),
+        (attempt_of_no_life, "BROKEN", "birth stream of r01"),
         (lambda files: births_of_r01(files, "b1", "a1"), "HELD", ""),
         (lambda files: births_of_r01(files, "b1", "a1", "b2"), "UNPROVEN", "birth of r01/2 is not in its journal"),
         (lambda files: drop(files, "plan", rows(files, "plan", robot="r02")[1]), "UNPROVEN", "r02/2 sent something"),

@@ -11,7 +11,7 @@ from tests.verdict.scribe import GO_MS, ROBOTS, TICK_US, WORDS, Files, Scribe, f
 
 
 def test_the_figures_are_those_of_the_record(files: Files) -> None:
-    # Given what the record says by itself
+    # Given what the record holds
     envelopes = [row for row in files["fates"] if int(row["id"].split("-")[0]) >= GO_MS]
     completed = [row["at_us"] for row in rows(files, "journals", entry="complete")]
     until = [row for row in envelopes if int(row["id"].split("-")[0]) * 1000 <= max(completed)]
@@ -45,7 +45,7 @@ def test_the_figures_are_those_of_the_record(files: Files) -> None:
 
 
 def test_a_robot_that_was_dealt_everything_is_complete_at_once(files: Files) -> None:
-    # Given a run of one robot that was dealt the whole secret, and never had to say "complete"
+    # Given a run of one robot that was dealt the whole secret, and never journalled "complete"
     files["settings"] |= {"robots": 1}
     for part in files["deal"]["indices"]:
         part["holders"] = ["r00"]
@@ -103,11 +103,11 @@ def test_the_figures_show_rates_with_their_bands() -> None:
     assert any(shown in line and f"95% band {low:.1%}..{high:.1%})" in line for line in lines)
 
 
-def test_a_reorder_is_counted_by_first_copies_and_told_by_any() -> None:
+def test_a_reorder_is_counted_by_first_copies_and_shown_by_any() -> None:
     # Given envelopes of two copies each, of which any may be put back
     files = sent_under(["duplicate 1", "reorder 0.3"], envelopes=120)
     result = verdict_on(files)
-    # Then the rate is that of the first copies, and messages tell of all that overtook each other
+    # Then the rate is that of the first copies, and messages count all that overtook each other
     assert result.faults[1].injected == sum(row["deliveries"][0] > 0 for row in files["fates"])
     assert result.messages.reordered == sum(any(row["deliveries"]) for row in files["fates"])
     assert (result.messages.reordered or 0) > result.faults[1].injected
@@ -144,7 +144,7 @@ def test_a_run_without_deaths_had_no_recoveries() -> None:
     assert not any("recoveries" in line for line in verdict_lines(result.json))
 
 
-def test_the_median_of_recoveries_is_told_and_the_longest() -> None:
+def test_the_median_of_recoveries_is_shown_and_the_longest() -> None:
     scribe = living(3, pause_ms=100)
     scribe.now_ms += 900
     scribe.born("r02")

@@ -34,7 +34,7 @@ def test_a_fleet_that_is_damaged_shows_nothing(promise: str, longer_files: Files
     assert "fleet.jsonl is damaged" in finding(longer_files, promise)[1]
 
 
-def test_a_life_that_ended_without_a_word_needs_a_recorded_death(longer_files: Files) -> None:
+def test_a_life_that_ended_without_a_last_event_needs_a_recorded_death(longer_files: Files) -> None:
     # Given r02/1, whose tail is lost: what explains it is its death, by its number or by its time
     assert state(longer_files, "monotonic") == "HELD"
     longer_files["fleet"][0]["incarnation"] = 2

@@ -1,4 +1,4 @@
-"""Honest faults: every fate is what plan and dice say, and no rate is beyond chance."""
+"""Honest faults: every fate is that of plan and dice, and no rate is beyond chance."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_relay_that_decides_again_may_throttle_otherwise_and_nothing_else(kind
     assert states(files | {"fates": [*files["fates"], early]})[0] == "BROKEN"
 
 
-def test_what_is_held_back_for_ever_has_no_fate_and_convicts_nobody() -> None:
+def test_what_is_held_back_for_ever_has_no_fate_and_convicts_no_relay() -> None:
     # Given a record that ends while a partition holds envelopes between r00 and r01 back
     files = sent_under(["partition hold r00|r01"], healed=False)
     assert not rows(files, "fates", sender="r00", receiver="r01")
@@ -137,8 +137,8 @@ def test_what_is_held_back_for_ever_has_no_fate_and_convicts_nobody() -> None:
     # But a fate that is there all the same is dishonest, and one that is missing elsewhere is missed
     other = rows(files, "fates", sender="r00", receiver="r02")[0]
     invented = {**other, "receiver": "r01", "id": f"{GO_MS + 900}-0"}
-    told = verdict_on(files | {"fates": [*files["fates"], invented]}).promises["honest faults"]
-    assert (told.state, "its dice say held" in told.why) == ("BROKEN", True)
+    found = verdict_on(files | {"fates": [*files["fates"], invented]}).promises["honest faults"]
+    assert (found.state, "its dice say held" in found.why) == ("BROKEN", True)
     drop(files, "fates", other)
     finding = verdict_on(files).promises["accounted"]
     assert (finding.state, "r00/1's envelope" in finding.why) == ("BROKEN", True)
@@ -146,7 +146,7 @@ def test_what_is_held_back_for_ever_has_no_fate_and_convicts_nobody() -> None:
 
 @pytest.mark.parametrize("fault", ["loss 0.2", "duplicate 0.2", "reorder 0.2", "corrupt 0.2"])
 def test_a_rate_beyond_chance_is_broken_although_every_fate_is_right(fault: str) -> None:
-    # Given a record of which only those envelopes remain that the fault struck, each with its right fate
+    # Given a record of which only those envelopes remain that the fault acted on, each with its right fate
     files = sent_under([fault], envelopes=400)
     chosen = [row for row in files["fates"] if (row["fate"], row["deliveries"]) != ("delivered", [0])]
     assert 40 < len(chosen) < 160
@@ -159,7 +159,7 @@ def test_a_rate_beyond_chance_is_broken_although_every_fate_is_right(fault: str)
     assert f"{fault!r} acted on {len(chosen)} of {len(chosen)} envelopes" in finding.why
     assert "(witness: fault 0)" in finding.why
     assert result.faults[0].state == "BROKEN"
-    # But a single envelope that somebody put there again and again tells nothing
+    # But a single envelope that is put there again and again shows nothing
     files["fates"] = [{**chosen[0], "id": f"{GO_MS + 1000 + number}-0"} for number in range(400)]
     assert verdict_on(files).promises["honest faults"].state == "HELD"
 
@@ -205,7 +205,7 @@ def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None
 
 
 DOUBTS: dict[str, tuple[Damage, str]] = {
-    "no envelope at all": (lambda f: f["fates"].clear(), "nothing was offered"),
+    "no envelope at all": (lambda f: f["fates"].clear(), "no envelopes to check"),
 }
 
 

@@ -11,7 +11,7 @@ from tests.verdict.judged import assert_convicted, assert_unproven, state, verdi
 from tests.verdict.scribe import STOP_MS, Files, shard_of
 
 
-def test_a_damaged_envelope_teaches_nobody(files: Files) -> None:
+def test_a_damaged_envelope_teaches_nothing(files: Files) -> None:
     # Given a part that came with an envelope
     sender, life, sequence, _ = journal_part(files, "r00", 1)["cause"]
     row = rows(files, "fates", sender=sender, incarnation=life, receiver="r00", sequence=sequence)[0]
@@ -22,7 +22,7 @@ def test_a_damaged_envelope_teaches_nobody(files: Files) -> None:
     assert (finding.state, "never came undamaged" in finding.why) == ("BROKEN", True)
 
 
-def test_an_envelope_that_somebody_puts_there_again_takes_nothing_back(files: Files) -> None:
+def test_an_envelope_that_is_put_there_again_takes_nothing_back(files: Files) -> None:
     # Given a part that came with an envelope, which stands in its outbox once more, and was lost then
     sender, life, sequence, _ = journal_part(files, "r00", 1)["cause"]
     row = rows(files, "fates", sender=sender, incarnation=life, receiver="r00", sequence=sequence)[0]
@@ -57,7 +57,7 @@ BREACHES: dict[str, tuple[Damage, str]] = {
     "a part of an unknown envelope": (lambda f: cite(f, sequence=999), "journal of r00"),
     "a part of a copy that never was": (lambda f: cite(f, copy=7), "journal of r00"),
     "a part of a negative copy": (lambda f: cite(f, copy=-1), "journal of r00"),
-    "a part of somebody else's envelope": (lambda f: cite(f, life=3), "journal of r00"),
+    "a part of another life's envelope": (lambda f: cite(f, life=3), "journal of r00"),
     "a part that nothing brought": (lambda f: journal_part(f, "r00", 1).update(cause=None), "journal of r00"),
 }
 
@@ -68,7 +68,7 @@ def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None
 
 
 DOUBTS: dict[str, tuple[Damage, str]] = {
-    "a journal of nobody": (
+    "a journal of an unknown robot": (
         lambda f: f["journals"].append({"robot": "r07", "id": "0-1", "entry": "header", "origin": "dealt"}),
         "r07 has a journal",
     ),

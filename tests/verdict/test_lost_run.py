@@ -1,4 +1,4 @@
-"""Runs that their server lost: the loss convicts nobody and proves nothing."""
+"""Runs that their server lost: the loss breaks no promise and proves nothing."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ SUBSETS = [[name for place, name in enumerate(STREAMS) if number >> place & 1] f
 
 
 @pytest.mark.parametrize("gone", SUBSETS, ids="-".join)
-def test_the_loss_of_a_run_convicts_nobody_and_proves_nothing(gone: list[str], grown_files: Files) -> None:
+def test_the_loss_of_a_run_breaks_no_promise_and_proves_nothing(gone: list[str], grown_files: Files) -> None:
     # Given an honest run with a death in it, of which the server came back without some streams, or with all
     death(grown_files, "r03", 1, END_MS - LATE_MS + 1)
     drop(grown_files, "events", named(grown_files, "robot.left", "r03")[0])
     assert verdict_on(grown_files).verdict == "HELD"
     # When it is judged
     result = verdict_on(lost(grown_files, *gone))
-    # Then every promise is UNPROVEN, for a reason that says what is gone, and no check crashed
+    # Then every promise is UNPROVEN, for a reason that names what is gone, and no check crashed
     assert {promise.state for promise in result.promises.values()} == {"UNPROVEN"}
     for name, promise in result.promises.items():
         assert any(word in promise.why for word in ("lost", "gone", "not in")), (name, promise.why)
@@ -56,7 +56,7 @@ def test_the_loss_of_a_run_convicts_nobody_and_proves_nothing(gone: list[str], g
     assert not any("None" in line for line in list(verdict_lines(result.json))[:-3])
 
 
-def test_an_empty_record_of_a_lost_run_says_what_is_lost(grown_files: Files, tmp_path: Path) -> None:
+def test_an_empty_record_of_a_lost_run_names_what_is_lost(grown_files: Files, tmp_path: Path) -> None:
     # Given a record for which the server had nothing left
     folder = put(tmp_path / "abc123", lost(grown_files, *STREAMS), secret=None)
     result = judge(load(folder))
@@ -67,7 +67,7 @@ def test_an_empty_record_of_a_lost_run_says_what_is_lost(grown_files: Files, tmp
     assert whys["monotonic"] == f"{came_back} journals"
     assert whys["honest faults"] == f"{came_back} plan"
     assert "what was written is not known (ended: lost)" in next(verdict_lines(result.json))
-    # When its files are not even there, then that is said
+    # When its files are not even there, then that is the reason
     for name in STREAMS:
         next(folder.glob(f"{name}.json*")).unlink()
     result = judge(load(folder))
@@ -75,12 +75,12 @@ def test_an_empty_record_of_a_lost_run_says_what_is_lost(grown_files: Files, tmp
     assert {promise.state for promise in result.promises.values()} == {"UNPROVEN"}
 
 
-def test_what_was_begun_anew_after_the_loss_convicts_nobody(grown_files: Files) -> None:
-    # Given a server that came back with nothing, where a relay wrote the fates that it had in hand, and the parent an
-    # order to stop
+def test_what_was_begun_anew_after_the_loss_breaks_no_promise(grown_files: Files) -> None:
+    # Given a server that came back with nothing, where a relay wrote the fates of its unacknowledged entries,
+    # and the parent an order to stop
     bare = lost(grown_files, "plan", "journals", "fleet", "register", "streams")
     bare["streams"]["orders"] = [{"id": f"{END_MS}-0", "order": "stop", "reason": "lost"}]
-    # When it is judged, then neither their number nor their kind is held against anybody
+    # When it is judged, then neither their number nor their kind breaks a promise
     assert {promise.state for promise in verdict_on(bare).promises.values()} == {"UNPROVEN"}
     # Nor when plan and fates are there, which its counters do not know
     counted = lost(grown_files, "streams")
@@ -106,7 +106,7 @@ def test_entries_without_a_fate_are_explained_by_the_loss(grown_files: Files) ->
     assert (found[0], found[1].endswith("ever had, but the run was lost")) == ("UNPROVEN", True), found
 
 
-def test_a_birth_of_which_only_a_lost_outbox_told_is_not_missed(grown_files: Files) -> None:
+def test_a_birth_that_only_a_lost_outbox_held_is_not_missed(grown_files: Files) -> None:
     # Given a robot that died long before the end, and was born again at once
     death(grown_files, "r03", 1, END_MS - 30_000)
     born = {"control": "born", "robot": "r03", "incarnation": 2}

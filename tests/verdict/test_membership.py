@@ -1,4 +1,4 @@
-"""Who takes part: robots that join are named, and held to every promise that they had the time for."""
+"""Membership: robots that join are named, and judged by every promise that they had the time for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def joined_before_the_end(by_ms: int) -> Files:
 
 
 def reasons(files: Files, word: str) -> dict[str, str]:
-    """The promises that are UNPROVEN, and say `word`."""
+    """The promises that are UNPROVEN, and whose reason has `word`."""
     promises = verdict_on(files).promises
     return {name: each.why for name, each in promises.items() if each.state == "UNPROVEN" and word in each.why}
 
@@ -46,12 +46,12 @@ def test_a_run_that_a_robot_joins_is_held_and_names_it(grown_files: Files) -> No
     assert journal_part(grown_files, "r03", 2)["cause"]
     # When the run is judged
     result = verdict_on(grown_files)
-    # Then all is HELD, the joiner was asked as well, and it is named
+    # Then all is HELD, the joiner was in scope as well, and it is named
     assert {name: promise.why for name, promise in result.promises.items() if promise.state != "HELD"} == {}
     assert "all 4 robots in scope are complete" in result.promises["convergent"].why
     assert (result.robots, result.joined) == (3, ["r03"])
     assert "  joined: r03" in list(verdict_lines(result.json))
-    # And a run that nobody joined says nothing of it
+    # And a run that no robot joined names none
     alone = verdict_on(written_by(begun(), "r01"))
     assert (alone.verdict, alone.joined) == ("HELD", [])
     assert not any("joined" in line for line in verdict_lines(alone.json))
@@ -72,19 +72,19 @@ def test_an_order_whose_reply_was_lost_may_stand_there_twice(grown_files: Files)
     assert verdict_on(grown_files).verdict == "HELD"
 
 
-def test_the_times_of_a_run_are_those_of_the_dealt_robots_and_lives_are_everybodys(grown_files: Files) -> None:
-    # Given what is told of the dealt robots
+def test_the_times_of_a_run_are_those_of_the_dealt_robots_and_lives_those_of_all(grown_files: Files) -> None:
+    # Given the times of the dealt robots
     completed = [row["at_us"] for row in rows(grown_files, "journals", entry="complete") if row["robot"] != "r03"]
     # When a joiner completes long after them, and lives twice
     rows(grown_files, "journals", robot="r03", entry="complete")[0]["at_us"] = (END_MS - 1) * 1000
     grown_files["journals"].append({"robot": "r03", "id": "2-1", "entry": "born", "nonce": "r03-2"})
-    # Then it is no matter of the former, and of the latter it is
+    # Then it changes the lives, and not the times
     result = verdict_on(grown_files)
     assert result.seconds.all_complete == (max(completed) - GO_MS * 1000) / 1e6
     assert result.lives == {"r03": 2}
 
 
-def be_told_by_no_order(files: Files) -> None:
+def have_no_order(files: Files) -> None:
     files["streams"]["orders"] = [row for row in files["streams"]["orders"] if row["order"] != "joined"]
 
 
@@ -103,24 +103,27 @@ def order(files: Files, reason: str | None) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (be_told_by_no_order, "the journal of r03 says that it joined, and no order told it to"),
-        (be_dealt_by_its_journal, "r03 was told to join, and its journal says that it was dealt"),
-        (lambda files: lose_journal(files, "r03", row=False), "r03 was told to join, and its journal is not in"),
+        (have_no_order, "the journal of r03 says that it joined, and no order does"),
+        (be_dealt_by_its_journal, "an order says that r03 joined, and its journal says that it was dealt"),
+        (
+            lambda files: lose_journal(files, "r03", row=False),
+            "an order says that r03 joined, and its journal is",
+        ),
         (lambda files: lose_journal(files, "r03"), "the journal of r03 was lost"),
         (lambda files: files["register"]["births"].pop("r03"), "the birth stream of r03 is not in the record"),
         (lambda files: files["streams"]["inboxes"].pop("r03"), "the entries of r03's inbox were not counted"),
-        (lambda files: order(files, "r04"), "r04 was told to join, and its journal is not in the record"),
+        (lambda files: order(files, "r04"), "an order says that r04 joined, and its journal is not in the record"),
         (lambda files: order(files, "r00"), "an order says that r00 joined, and it was there from the beginning"),
         (lambda files: order(files, "x\x1b"), r"an order says that 'x\x1b' joined, which is no robot's name"),
         (lambda files: order(files, None), "an order says that '' joined, which is no robot's name"),
-        (join_from_the_beginning, "the journal of r00 says that it joined, and no order told it to"),
+        (join_from_the_beginning, "the journal of r00 says that it joined, and no order does"),
         (
             lambda files: files.pop("streams"),
-            "r03 joined, says its journal, and nothing shows an order: streams.json is missing",
+            "the journal of r03 says that it joined, and no order shows it: streams.json is missing",
         ),
     ],
 )
-def test_who_joined_must_be_told_alike_by_orders_and_journals(
+def test_orders_and_journals_must_name_the_same_joiners(
     change: Callable[[Files], Any], why: str, grown_files: Files
 ) -> None:
     change(grown_files)
@@ -128,12 +131,12 @@ def test_who_joined_must_be_told_alike_by_orders_and_journals(
     assert reasons(grown_files, why)
 
 
-def test_the_record_keeps_whom_an_order_names() -> None:
+def test_the_record_keeps_the_robot_that_an_order_names() -> None:
     evidence = Evidence({}, {}, {}, {}, True, None, {}, {}, [Order("5-0", "joined", b"r06")], [])  # type: ignore[arg-type]
     assert streams(evidence)["orders"] == [{"id": "5-0", "order": "joined", "reason": "r06"}]
 
 
-# What is asked of joiners.
+# What is required of joiners.
 
 
 def forget_a_part(files: Files) -> None:
@@ -158,7 +161,7 @@ def learn_it_twice(files: Files) -> None:
     files["journals"].append({**journal_part(files, "r03", 1), "id": "1-6"})
 
 
-def learn_from_nobody(files: Files) -> None:
+def learn_from_no_copy(files: Files) -> None:
     journal_part(files, "r03", 1)["cause"] = None
 
 
@@ -175,13 +178,13 @@ def journal_as_an_older_life(files: Files) -> None:
         ("monotonic", begin_with_a_part),
         ("unique", learn_a_word_that_was_never_dealt),
         ("idempotent", learn_it_twice),
-        ("idempotent", learn_from_nobody),
+        ("idempotent", learn_from_no_copy),
         ("fenced", journal_as_an_older_life),
         ("supervised", lambda files: death(files, "r03", 1, END_MS - LATE_MS - 1)),
         ("accounted", lambda files: files["streams"]["inboxes"]["r03"].update(added=99)),
     ],
 )
-def test_a_joiner_is_held_to_every_promise(promise: str, change: Callable[[Files], Any], grown_files: Files) -> None:
+def test_every_promise_covers_a_joiner(promise: str, change: Callable[[Files], Any], grown_files: Files) -> None:
     assert state(grown_files, promise) == "HELD"
     change(grown_files)
     found = finding(grown_files, promise)
@@ -193,7 +196,7 @@ def test_a_joiner_may_write_the_secret_and_is_judged_like_any_writer() -> None:
     files = grown("r03")
     assert verdict_on(files).verdict == "HELD"
     assert verdict_on(files).winner == "r03"
-    # When it was quiet for too short a time, lacked a part, or another was told that it wrote, then it is convicted
+    # When it was quiet for too short a time, lacked a part, or another reported that it wrote, then it is convicted
     rows(files, "journals", robot="r03", entry="quiet")[0]["ticks"] = 9
     assert state(files, "patient") == "BROKEN"
     files = grown("r03")
@@ -215,41 +218,41 @@ def test_a_joiner_that_tries_to_write_without_being_quiet_is_convicted(grown_fil
 
 
 @pytest.mark.parametrize(("by_ms", "expected"), [(SETTLING_MS, "BROKEN"), (SETTLING_MS - 1, "HELD"), (1, "HELD")])
-def test_a_joiner_is_asked_to_be_complete_if_it_had_the_time(by_ms: int, expected: str) -> None:
+def test_a_joiner_must_be_complete_if_it_had_the_time(by_ms: int, expected: str) -> None:
     # Given a robot that joined so long before the end and learnt nothing
     files = joined_before_the_end(by_ms)
     assert rows(files, "plan", robot="r03")[0]["id"] == f"{END_MS - by_ms}-0"
-    # When it is judged, then only one that had twenty ticks is asked, and any other is named
+    # When it is judged, then only one that had twenty ticks is in scope, and any other is named
     found = finding(files, "convergent")
     assert found[0] == expected, found
-    assert ("joined too late to be asked: r03" in found[1]) == (expected == "HELD")
+    assert ("joined too late to be in scope: r03" in found[1]) == (expected == "HELD")
     assert ("r03 is not complete" in found[1]) == (expected == "BROKEN")
 
 
 def test_a_joiner_that_came_too_late_is_no_witness_of_parts() -> None:
-    # Given a part that nobody holds at the end but one who joined too late
+    # Given a part that at the end only a robot holds that joined too late
     files = joined_before_the_end(SETTLING_MS - 1)
     for robot in ROBOTS:
         for row in rows(files, "journals", robot=robot, index=1) + rows(files, "journals", robot=robot, index=2):
             drop(files, "journals", row)
-    # Then nobody is convicted for not having it
+    # Then no robot is convicted for lacking it
     assert state(files, "convergent") == "UNPROVEN"
 
 
-def test_a_joiner_that_was_never_born_is_named_and_not_asked() -> None:
-    # Given one who was told to join, and for whom there was no RQ worker any more
+def test_a_joiner_that_was_never_born_is_named_and_out_of_scope() -> None:
+    # Given a robot that joined by an order, and found no RQ worker
     scribe = begun()
     scribe.join("r03")
     files = written_by(scribe, "r01")
-    # Then nothing is asked of it
+    # Then nothing is required of it
     assert verdict_on(files).verdict == "HELD"
     assert finding(files, "convergent")[1].endswith("all 3 robots in scope are complete; joined, and never born: r03")
-    # When it was told to wait, then that is why
+    # When it was reported to wait, then that is the reason
     wait(files, "r03", GO_MS + 700)
     assert finding(files, "convergent")[1].endswith("; waiting for an RQ worker at the end: r03")
 
 
-def test_a_joiner_that_died_before_the_end_is_not_asked(grown_files: Files) -> None:
+def test_a_joiner_that_died_before_the_end_is_out_of_scope(grown_files: Files) -> None:
     drop(grown_files, "events", named(grown_files, "robot.left", "r03")[0])
     death(grown_files, "r03", 1, END_MS - 500)
     drop(grown_files, "journals", journal_part(grown_files, "r03", 1))

@@ -56,14 +56,14 @@ BREACHES: dict[str, tuple[Damage, str]] = {
     "a forgotten part": (lambda f: drop(f, "journals", journal_part(f, "r00", 1)), "journal of r00"),
     "a birth that left no trace": (forget_being_born, "journal of r02"),
     "a dealt part that is not held": (lose_a_dealt_part, "journal of r02"),
-    "a dealt part of nobody": (hold_what_was_not_dealt, "journal of r00"),
+    "a dealt part without a holder": (hold_what_was_not_dealt, "journal of r00"),
     "a dealt word that was changed": (
         lambda f: journal_part(f, "r00", 0).update(word="Zwei  "),
         "journal of r00, entry 0-2",
     ),
     "an index that becomes another word": (know_two_words, "journal of r00"),
     "a summary of more than is held": (show_more_than_is_held, "of r00/1"),
-    "a merge that was told and not journalled": (wait_incomplete, "of r01/1"),
+    "a merge that was reported and not journalled": (wait_incomplete, "of r01/1"),
     "a completion that was not journalled": (
         lambda f: drop(f, "journals", rows(f, "journals", robot="r02", entry="complete")[0]),
         "of r02/2",
@@ -81,11 +81,11 @@ def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None
 DOUBTS: dict[str, tuple[Damage, str]] = {
     "a lost journal": (lambda f: lose_journal(f, "r02"), "journal of r02 was lost"),
     "a gap in a life's events": (lambda f: drop(f, "events", named(f, "robot.started", "r00")[0]), "event 2 of r00/1"),
-    "a summary that tells nothing": (
+    "a summary without a digest": (
         lambda f: next(row for row in named(f, "message.sent", "r00") if row["event"]["kind"] == "summary")[
             "event"
         ].update(digest=""),
-        "does not tell",
+        "has no digest",
     ),
     "a robot too few": (lambda f: f["settings"].update(robots=2), "r02 was dealt parts"),
 }

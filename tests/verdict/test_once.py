@@ -40,10 +40,10 @@ DOUBTS: dict[str, tuple[Damage, str]] = {
     "an attempt that left nothing": (lambda f: f["register"].update(write=None), "empty all the same"),
     "a try that is not in the births": (
         lambda f: insert_event(f, "r02", 2, SecretRefused(), STOP_MS),
-        "r02/2 says that it tried",
+        "r02/2 reports that it tried",
     ),
-    "a holder that nobody knows": (lambda f: f["deal"]["indices"][1]["holders"].append("r09"), "r09 was dealt"),
-    "a birth stream of nobody": (lambda f: f["register"]["births"].update(r07=[]), "r07 has a birth stream"),
+    "an unknown holder": (lambda f: f["deal"]["indices"][1]["holders"].append("r09"), "r09 was dealt"),
+    "a birth stream of an unknown robot": (lambda f: f["register"]["births"].update(r07=[]), "r07 has a birth stream"),
     "a missing birth stream": (lambda f: f["register"]["births"].pop("r02"), "birth stream of r02 is not"),
     "a birth stream without its births": (
         lambda f: f["register"]["births"].update(r02=[]),
@@ -62,7 +62,7 @@ def test_what_cannot_be_shown_is_unproven_with_the_reason(doubt: str, files: Fil
 
 
 def test_nothing_written_breaks_no_promise(files: Files) -> None:
-    # Given a run that ended before anybody wrote
+    # Given a run that ended before any robot wrote
     nothing_written(files)
     for row in (named(files, "secret.written"))[:]:
         row["event"] = msgspec.to_builtins(RobotStarted())

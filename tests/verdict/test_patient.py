@@ -66,9 +66,9 @@ def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None
 
 
 DOUBTS: dict[str, tuple[Damage, str]] = {
-    "nobody to be patient": (nothing_written, "nothing was written"),
+    "no writer": (nothing_written, "nothing was written"),
     "the writer's lost journal": (lambda f: lose_journal(f, "r01"), "r01"),
-    "a quiet that is told to be after the write": (
+    "a quiet that is recorded after the write": (
         lambda f: quiet_of(f).update(at_us=quiet_of(f)["at_us"] + 1_000_001),
         "clocks of r01 and of the server disagree",
     ),
@@ -83,7 +83,7 @@ def test_what_cannot_be_shown_is_unproven_with_the_reason(doubt: str, files: Fil
 
 
 @pytest.mark.parametrize("by_us", [-100_000, 100_000, -1_000_000, 1_000_000])
-def test_clocks_that_differ_a_little_convict_nobody(by_us: int, files: Files) -> None:
+def test_clocks_that_differ_a_little_convict_no_writer(by_us: int, files: Files) -> None:
     for robot in ROBOTS:
         shift_clock(files, robot, by_us)
     assert verdict_on(files).promises["patient"].state == "HELD"

@@ -1,4 +1,4 @@
-"""Robots that are handed back: who was recalled is born again, waits for an RQ worker, or is not asked."""
+"""Robots that are requeued: a recalled robot is born again, waits for an RQ worker, or is out of scope."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.verdict.scribe import END_MS, GO_MS, LATE_MS, ROBOTS, Files, files_of
 
 
 def recalled(by_ms: int, reborn_ms: int | None = None) -> Files:
-    """A record in which r02's RQ worker was told to end so long before the stop; r02 is born again after so long."""
+    """A record in which r02's RQ worker was ordered to end so long before the stop; r02 is born again after so long."""
     scribe = begun()
     scribe.now_ms = GO_MS + 1_500
     scribe.write("r01")
@@ -40,10 +40,10 @@ def test_a_robot_that_was_recalled_and_born_again_is_held(reborn_ms: int) -> Non
 def test_a_robot_that_was_recalled_is_born_again_unless_the_run_ends_first(by_ms: int, expected: str) -> None:
     # Given a robot that was recalled, and not born again in the rest of the run
     files = recalled(by_ms)
-    # Then nobody is to blame, but nothing shows that somebody could have taken it either
+    # Then no promise is broken, but nothing shows either that no RQ worker could have taken it
     assert state(files) == expected
     if expected == "UNPROVEN":
-        assert finding(files)[1] == "r02 was recalled, and not born again in 5.03 s, nor told to wait"
+        assert finding(files)[1] == "r02 was recalled, and not born again in 5.03 s, nor reported to wait"
     # And it is out of scope, even if it is not complete
     drop(files, "journals", journal_part(files, "r02", 0))
     drop(files, "journals", rows(files, "journals", robot="r02", entry="complete")[0])
@@ -52,13 +52,13 @@ def test_a_robot_that_was_recalled_is_born_again_unless_the_run_ends_first(by_ms
     assert (found[0], found[1].endswith("; recalled, and not born again: r02")) == ("HELD", True), found
 
 
-def test_a_robot_that_was_recalled_and_told_to_wait_waits() -> None:
+def test_a_robot_that_was_recalled_and_reported_to_wait_waits() -> None:
     files = recalled(9_000)
-    # Given one who was told to wait before, or another one
+    # Given a report that it waits from before, and one on another robot
     wait(files, "r02", END_MS - 9_000 - 1_001)
     wait(files, "r00", END_MS - 8_000)
-    assert "nor told to wait" in finding(files)[1]
-    # When it is told to wait since, then that is said
+    assert "nor reported to wait" in finding(files)[1]
+    # When it is reported to wait since, then that is the reason
     wait(files, "r02", END_MS - 8_000)
     assert finding(files) == ("UNPROVEN", "r02 waits since it was recalled: no RQ worker is free")
     assert finding(files, "convergent")[1].endswith("; waiting for an RQ worker at the end: r02")

@@ -43,8 +43,8 @@ def judged(seed: int, faults: dict[int, str], *address: Any) -> tuple[str, tuple
 
 def decided(seed: int, faults: dict[int, str], *address: Any) -> tuple[str, tuple[int, ...]]:
     plan = Plan(PlanChange(tuple(Planned(instance, text) for instance, text in faults.items())))
-    fated = plan.fate(Dice(seed), *address)
-    return "delivered" if fated.damage is None else "corrupt", fated.deliveries
+    expected = plan.fate(Dice(seed), *address)
+    return "delivered" if expected.damage is None else "corrupt", expected.deliveries
 
 
 OPINIONS = pytest.mark.parametrize("opinion", [judged, decided])
@@ -52,7 +52,7 @@ OPINIONS = pytest.mark.parametrize("opinion", [judged, decided])
 
 # Written out by hand from the specification: the envelopes 1, 2, 3 … of r03's second life to r05, under seed 7.
 
-STRUCK = {  # fault and instance → which of the envelopes 1..24 it strikes
+HARMED = {  # fault and instance → which of the envelopes 1..24 it acts on
     ("loss 0.3", 0): {3, 5, 6, 10, 15, 17, 19, 23, 24},
     ("loss 0.3", 9): {5, 9, 10, 14, 21, 24},
     ("duplicate 0.3", 40): {6, 10, 11, 13, 19, 23},
@@ -93,10 +93,10 @@ ALL_FATES = [
 
 
 @OPINIONS
-@pytest.mark.parametrize(("text", "instance"), STRUCK)
-def test_a_fault_strikes_the_envelopes_that_it_must(opinion: Any, text: str, instance: int) -> None:
+@pytest.mark.parametrize(("text", "instance"), HARMED)
+def test_a_fault_acts_on_the_envelopes_that_it_must(opinion: Any, text: str, instance: int) -> None:
     harmed = {number for number in range(1, 25) if opinion(7, {instance: text}, *ADDRESS, number) != UNHARMED}
-    assert harmed == STRUCK[text, instance]
+    assert harmed == HARMED[text, instance]
 
 
 UNHARMED = ("delivered", (0,))
@@ -162,7 +162,7 @@ def test_the_greatest_seed_has_dice_too(opinion: Any) -> None:
         ("r03..r05|r05..r06", {(3, 5), (5, 3), (5, 4)}),
     ],
 )
-def test_a_target_selects_whom_it_must(opinion: Any, target: str, selected: set[tuple[int, int]]) -> None:
+def test_a_target_selects_what_it_must(opinion: Any, target: str, selected: set[tuple[int, int]]) -> None:
     cut = {
         (sender, receiver)
         for sender, receiver in ((3, 5), (5, 3), (3, 4), (5, 4), (6, 1))
@@ -171,7 +171,7 @@ def test_a_target_selects_whom_it_must(opinion: Any, target: str, selected: set[
     assert cut == selected
 
 
-# Whatever the plan, the envelope and the order.
+# For any plan, envelope and order.
 
 chances = st.sampled_from([0.3, 0.7, 1.0, 0.05, 0.0]) | st.floats(0, 1)
 robots = st.integers(0, 7)
@@ -240,13 +240,13 @@ def test_the_judge_finds_the_fates_that_a_plan_decides(
     for (sender, receiver), incarnation, sequence in envelopes:
         address = f"r{sender:02d}", incarnation, f"r{receiver:02d}", sequence
         # When the plan decides, and the judge recomputes
-        fated = plan.fate(dice, *address)
+        expected = plan.fate(dice, *address)
         ruling = book.rule_on(key_of(0, "5-0"), fate_row(*address))
-        # Then they say the same, and agree on who is held back and who may be throttled
-        is_held = fated.is_held and bool(fated.deliveries)
-        deliveries = tuple(due + 995_000 for due in fated.deliveries) if is_held else fated.deliveries
-        assert (ruling.fate, ruling.deliveries) == ("delivered" if fated.damage is None else "corrupt", deliveries)
-        assert [rule.instance for rule in ruling.throttles] == [instance for instance, _ in fated.throttles]
+        # Then they decide the same, and agree on who is held back and who may be throttled
+        is_held = expected.is_held and bool(expected.deliveries)
+        deliveries = tuple(due + 995_000 for due in expected.deliveries) if is_held else expected.deliveries
+        assert (ruling.fate, ruling.deliveries) == ("delivered" if expected.damage is None else "corrupt", deliveries)
+        assert [rule.instance for rule in ruling.throttles] == [instance for instance, _ in expected.throttles]
         held = Rulebook(seed, [plan_row("4-0", change)]).held_at_the_end(0, address[0], address[2])
         assert plan.holds(address[0], address[2]) == bool(held)
 

@@ -1,4 +1,4 @@
-"""Supervised: whatever died lives again in time, within the policy, and who cannot is named."""
+"""Supervised: after a death or a crash, a restart came in time and within the policy, or the exception is named."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from telemetry.verdict.case import case_of
 from tests.support.fault_words import fault_words
 from tests.verdict.alterations import (
     Damage,
-    befall,
     birth_ms,
     death,
     drop,
+    fleet_row,
     injection,
     insert_event,
     lose_journal,
     named,
+    reported,
     rows,
-    told,
 )
 from tests.verdict.honest_record import living, stopped
 from tests.verdict.judged import assert_convicted, finding, state
@@ -66,10 +66,10 @@ def die_before_the_end(files: Files, robot: str, by_ms: int) -> int:
 
 @pytest.mark.parametrize(("by_ms", "expected"), [(LATE_MS + 1, "BROKEN"), (LATE_MS, "HELD"), (1, "HELD"), (-5, "HELD")])
 @pytest.mark.parametrize("is_process_fault", [False, True])
-def test_whoever_dies_is_born_again_unless_the_run_ends_first(
+def test_a_robot_that_dies_is_born_again_unless_the_run_ends_first(
     is_process_fault: bool, by_ms: int, expected: str, longer_files: Files
 ) -> None:
-    # Given a robot that died so long before the end and was not born again, be it that the lab killed it
+    # Given a robot that died so long before the end and was not born again, also if an injection killed it
     if is_process_fault:
         injection(longer_files, "kill robot", "r01", END_MS - by_ms - 1)
     died_ms = die_before_the_end(longer_files, "r01", by_ms)
@@ -81,7 +81,7 @@ def test_whoever_dies_is_born_again_unless_the_run_ends_first(
 
 
 @pytest.mark.parametrize(("by_ms", "expected"), [(LATE_MS + 1, "BROKEN"), (LATE_MS, "HELD")])
-def test_whoever_is_born_again_is_so_in_time(by_ms: int, expected: str, longer_files: Files) -> None:
+def test_a_robot_is_born_again_in_time(by_ms: int, expected: str, longer_files: Files) -> None:
     longer_files["fleet"][0]["id"] = f"{birth_ms(longer_files, 'r02', 2) - by_ms}-0"
     assert state(longer_files) == expected
 
@@ -108,19 +108,19 @@ def test_the_absence_of_the_server_is_no_delay(longer_files: Files) -> None:
     assert state(longer_files) == "HELD"
 
 
-def test_a_deed_on_the_server_that_failed_is_no_absence_unless_the_server_died(longer_files: Files) -> None:
-    # Given a birth that was late, and the server struck meanwhile
+def test_a_failed_injection_on_the_server_is_no_absence_unless_the_server_died(longer_files: Files) -> None:
+    # Given a birth that was late, and an injection on the server meanwhile
     at_ms = birth_ms(longer_files, "r02", 2)
     longer_files["fleet"][0]["id"] = f"{at_ms - 9_000}-0"
     injection(longer_files, "kill redis", "redis", at_ms - LATE_MS)
     assert state(longer_files) == "HELD"
-    # When it was told that a deed failed, then it was no outage if it was this one
-    told(longer_files, InjectionFailed("kill", "relay", "there is no relay now"), at_ms - LATE_MS)
+    # When an event reports a failed injection, then it was no outage if it was this one
+    reported(longer_files, InjectionFailed("kill", "relay", "there is no relay now"), at_ms - LATE_MS)
     assert state(longer_files) == "HELD"
-    told(longer_files, InjectionFailed("kill", "redis", "it cannot be done to redis now"), at_ms - LATE_MS)
+    reported(longer_files, InjectionFailed("kill", "redis", "it cannot be done to redis now"), at_ms - LATE_MS)
     assert state(longer_files) == "BROKEN"
     # And when the server died all the same, then time counts from there
-    befall(longer_files, at_ms - 100, row="death", victim="redis", robot="", incarnation=0, how="signal", status=-9)
+    fleet_row(longer_files, at_ms - 100, row="death", victim="redis", robot="", incarnation=0, how="signal", status=-9)
     assert state(longer_files) == "HELD"
 
 
@@ -139,7 +139,7 @@ def test_a_death_that_names_no_life_is_followed_by_a_later_birth(longer_files: F
     assert "not started again" not in finding(longer_files)[1]
 
 
-def test_births_that_are_not_told_show_nothing(longer_files: Files) -> None:
+def test_births_that_are_not_recorded_show_nothing(longer_files: Files) -> None:
     longer_files["plan"] = [control for control in longer_files["plan"] if control["control"] == "plan"]
     assert finding(longer_files) == ("UNPROVEN", "r00/1 sent something, and its birth is not in its outbox")
 
@@ -155,19 +155,19 @@ def test_a_robot_that_waits_for_an_rq_worker_is_named(longer_files: Files) -> No
     # Given a robot that died and was not born again
     died_ms = die_before_the_end(longer_files, "r00", 9_000)
     assert state(longer_files) == "BROKEN"
-    # When another one was told to wait, or this one before it died, then that excuses nothing
-    told(longer_files, RobotWaiting("r01", ()), died_ms + 500)
-    told(longer_files, RobotWaiting("r00", ()), died_ms - 1_001)
+    # When another one was reported to wait, or this one before it died, then that excuses nothing
+    reported(longer_files, RobotWaiting("r01", ()), died_ms + 500)
+    reported(longer_files, RobotWaiting("r00", ()), died_ms - 1_001)
     assert state(longer_files) == "BROKEN"
-    # When it was told to wait, then nobody is to blame, and it is named
-    told(longer_files, RobotWaiting("r00", (0,)), died_ms + 500)
+    # When it was reported to wait, then no promise is broken, and it is named
+    reported(longer_files, RobotWaiting("r00", (0,)), died_ms + 500)
     assert finding(longer_files) == ("UNPROVEN", "r00 waits since its death: no RQ worker is free")
     assert finding(longer_files, "convergent")[0] == "HELD"
     assert "; waiting for an RQ worker at the end: r00" in finding(longer_files, "convergent")[1]
 
 
 def test_a_robot_that_waited_before_its_last_life_waits_no_more(longer_files: Files) -> None:
-    told(longer_files, RobotWaiting("r02", ()), birth_ms(longer_files, "r02", 2) - 10)
+    reported(longer_files, RobotWaiting("r02", ()), birth_ms(longer_files, "r02", 2) - 10)
     die_before_the_end(longer_files, "r02", 500)
     assert finding(longer_files, "convergent")[1].endswith("; 1 were not alive")
 
@@ -176,24 +176,24 @@ def test_a_robot_that_waited_and_was_born_then_is_named_and_held(longer_files: F
     fell_ms = birth_ms(longer_files, "r02", 2) - 9_000
     longer_files["fleet"][0]["id"] = f"{fell_ms}-0"
     assert state(longer_files) == "BROKEN"
-    told(longer_files, RobotWaiting("r02", ()), fell_ms + 500)
+    reported(longer_files, RobotWaiting("r02", ()), fell_ms + 500)
     assert finding(longer_files)[0] == "HELD"
     assert finding(longer_files)[1].endswith("; waited for an RQ worker: r02")
 
 
-def test_a_robot_that_was_told_to_wait_long_before_it_was_born_leaves_a_doubt(longer_files: Files) -> None:
-    # Given a robot that was told to wait, and born twelve seconds later
+def test_a_robot_that_was_reported_to_wait_long_before_it_was_born_leaves_a_doubt(longer_files: Files) -> None:
+    # Given a robot that was reported to wait, and born twelve seconds later
     born_ms = birth_ms(longer_files, "r02", 2)
     longer_files["fleet"][0]["id"] = f"{born_ms - 12_500}-0"
-    told(longer_files, RobotWaiting("r02", ()), born_ms - 12_000)
+    reported(longer_files, RobotWaiting("r02", ()), born_ms - 12_000)
     assert finding(longer_files)[0] == "UNPROVEN"
-    assert "for 12.0 s before it lived again nobody said so" in finding(longer_files)[1]
-    # When that was told again meanwhile, then nobody is to blame
-    told(longer_files, RobotWaiting("r02", (), 6), born_ms - 6_000)
+    assert "last reported to wait 12.0 s before its birth" in finding(longer_files)[1]
+    # When that was reported again meanwhile, then no promise is broken
+    reported(longer_files, RobotWaiting("r02", (), 6), born_ms - 6_000)
     assert finding(longer_files)[0] == "HELD"
 
 
-def test_what_ends_because_a_later_life_exists_asks_for_nothing(longer_files: Files) -> None:
+def test_an_end_because_of_a_later_life_requires_nothing(longer_files: Files) -> None:
     # Given the process of an older life that ended late (exit 75), naming the life that goes on
     death(longer_files, "r02", 2, STOP_MS, "exit", 75)
     assert state(longer_files) == "HELD"
@@ -202,14 +202,14 @@ def test_what_ends_because_a_later_life_exists_asks_for_nothing(longer_files: Fi
     assert state(longer_files) == "BROKEN"
 
 
-def test_a_death_of_somebody_who_was_heard_of_afterwards_asks_for_nothing(longer_files: Files) -> None:
+def test_a_death_of_a_life_that_sent_something_afterwards_requires_nothing(longer_files: Files) -> None:
     # Given r01, which sent something a minute after a death that named it
     fell_ms = birth_ms(longer_files, "r02", 2) + 1
     row = rows(longer_files, "fates", sender="r01", incarnation=1)[-1]
     longer_files["fates"].append({**row, "id": f"{fell_ms}-9"})
     death(longer_files, "r01", 1, fell_ms)
     assert state(longer_files) == "HELD"
-    # Nor if it was told that it lost its lease: it lives on, and nobody came after it
+    # Nor if it lost its lease: it lives on, and has no successor
     longer_files["fleet"][-1] |= {"how": "lease", "status": 0}
     assert state(longer_files) == "HELD"
     # When that was before its death, then it had to be born again
@@ -218,13 +218,13 @@ def test_a_death_of_somebody_who_was_heard_of_afterwards_asks_for_nothing(longer
     assert state(longer_files) == "BROKEN"
 
 
-def test_whoever_lost_its_lease_counts_as_dead_whatever_it_sends(longer_files: Files) -> None:
+def test_a_robot_that_lost_its_lease_counts_as_dead_even_if_it_sends(longer_files: Files) -> None:
     # Given r02/1, whose envelopes of after its death are stale, and whose successor came late
     at_ms = birth_ms(longer_files, "r02", 2)
     longer_files["fleet"][0]["id"] = f"{at_ms - LATE_MS - 1}-0"
     assert rows(longer_files, "fates", fate="stale", sender="r02")
     assert state(longer_files) == "BROKEN"
-    # When nobody told of a lease, then it was no death of it at all
+    # When it was no lost lease, then it was no death of it
     longer_files["fleet"][0]["how"] = "signal"
     assert state(longer_files) == "HELD"
 
@@ -250,14 +250,14 @@ def reborn(scribe: Scribe, pause_ms: int = 600) -> Files:
 GAVE_UP = WorkerGaveUp("r02", 6)
 
 
-def test_a_robot_whose_budget_is_spent_gives_up_and_says_so() -> None:
+def test_a_robot_whose_budget_is_spent_gives_up_and_reports_it() -> None:
     # Given six deaths within 30 s, and no life after that
     assert finding(ended(living(6), GAVE_UP)) == (
         "HELD",
         "6 deaths of robots and 0 crashes of workers were followed by restarts within the policy; "
         "gave up, as the policy says: r02",
     )
-    # When it did not say so, then nobody knows
+    # When it did not report it, then it is unknown
     assert finding(ended(living(6)))[0] == "UNPROVEN"
     assert finding(ended(living(6), WorkerGaveUp("inbox_reader", 6)))[0] == "UNPROVEN"
     # When its budget was not spent, it had to be born again
@@ -267,15 +267,15 @@ def test_a_robot_whose_budget_is_spent_gives_up_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("victim", ["r02", "rq:r02", "redis"])
-def test_a_deed_excuses_one_death_after_it(victim: str) -> None:
-    # Given six deaths, one of them by a deed: five are charged, and the budget is not spent
+def test_an_injection_excuses_one_death_after_it(victim: str) -> None:
+    # Given six deaths, one of them by an injection: five are charged, and the budget is not spent
     assert state(ended(living(6, injections=(3,), victim=victim), GAVE_UP)) == "BROKEN"
     # When there are seven, then it is
     assert state(ended(living(7, injections=(3,), victim=victim), GAVE_UP)) == "HELD"
 
 
 @pytest.mark.parametrize("text", ["kill robot", "restart rq:r02", "pause r02", "amnesia r02"])
-def test_deeds_that_end_processes_excuse(text: str) -> None:
+def test_injections_that_end_processes_excuse(text: str) -> None:
     scribe = living(6)
     scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "injection", **fault_words(text), "victim": "r02"})
     assert state(ended(scribe, GAVE_UP)) == "BROKEN"
@@ -287,9 +287,9 @@ def test_a_restart_in_order_excuses_a_death_for_five_seconds(victim: str, before
     # Given six deaths, the first of which came so long after a restart
     scribe = living(6)
     died_ms = int(scribe.fleet[0]["id"].partition("-")[0])
-    deed_id = f"{died_ms - before_ms}-0"
-    scribe.fleet.insert(0, {"id": deed_id, "row": "injection", **fault_words("restart robot"), "victim": victim})
-    # Then who says that its budget was spent is right if the restart excused none
+    injection_id = f"{died_ms - before_ms}-0"
+    scribe.fleet.insert(0, {"id": injection_id, "row": "injection", **fault_words("restart robot"), "victim": victim})
+    # Then its report of a spent budget is right if the restart excused none
     assert state(ended(scribe, GAVE_UP)) == expected
 
 
@@ -297,13 +297,13 @@ def test_a_restart_in_order_excuses_a_death_for_five_seconds(victim: str, before
     ("text", "victim"),
     [("kill robot", "r01"), ("crash r02/orders", "r02/orders"), ("resume r02", "r02"), ("contradict r02", "r02")],
 )
-def test_other_deeds_excuse_nothing(text: str, victim: str) -> None:
+def test_other_injections_excuse_nothing(text: str, victim: str) -> None:
     scribe = living(6)
     scribe.fleet.insert(0, {"id": f"{GO_MS}-0", "row": "injection", **fault_words(text), "victim": victim})
     assert state(ended(scribe, GAVE_UP)) == "HELD"
 
 
-def test_a_deed_on_the_server_excuses_one_death_of_every_robot() -> None:
+def test_an_injection_on_the_server_excuses_one_death_of_every_robot() -> None:
     scribe = Scribe([])
     scribe.deal()
     for robot in ROBOTS:
@@ -319,7 +319,7 @@ def test_a_deed_on_the_server_excuses_one_death_of_every_robot() -> None:
 
 
 def test_the_end_of_an_older_process_uses_no_excuse() -> None:
-    # Given a deed, and an older life's process that ended first (exit 75)
+    # Given an injection, and an older life's process that ended first (exit 75)
     scribe = living(6)
     zombie = {**scribe.fleet[0], "status": 75}
     kill = {"id": f"{GO_MS}-0", "row": "injection", **fault_words("kill robot"), "victim": "r02"}
@@ -328,18 +328,18 @@ def test_the_end_of_an_older_process_uses_no_excuse() -> None:
     assert state(ended(scribe, GAVE_UP)) == "BROKEN"
 
 
-def test_a_deed_after_a_death_does_not_excuse_it() -> None:
+def test_an_injection_after_a_death_does_not_excuse_it() -> None:
     scribe = living(6)
     scribe.injection("kill", "robot", "r02")
     assert state(ended(scribe, GAVE_UP)) == "HELD"
 
 
-def test_nobody_is_born_again_beyond_the_budget() -> None:
+def test_no_robot_is_born_again_beyond_the_budget() -> None:
     # Given six deaths, and a birth within 30 s of all of them
     found = finding(reborn(living(6)))
     why = "r02 was born again although 6 charged deaths lie within 30 s (witness: birth of r02/7)"
     assert found == ("BROKEN", why)
-    # When there were five, or the first is older, or one was told of twice, then that is no more than the policy allows
+    # When there were five, or the first is older, or one was recorded twice, then the policy allows it
     assert state(reborn(living(5))) == "HELD"
     assert state(reborn(living(6, life_ms=5_300))) == "HELD"
     scribe = living(5)
@@ -350,7 +350,7 @@ def test_nobody_is_born_again_beyond_the_budget() -> None:
     assert state(reborn(scribe)) == "HELD"
 
 
-def test_whoever_gave_up_and_was_born_all_the_same_was_late() -> None:
+def test_a_robot_that_gave_up_and_was_born_all_the_same_was_late() -> None:
     # Given a robot that gave up, and was born again when its deaths were old enough
     scribe = living(6, life_ms=5_300)
     scribe.emit("lab", GAVE_UP)
@@ -361,33 +361,33 @@ def test_whoever_gave_up_and_was_born_all_the_same_was_late() -> None:
 
 
 @pytest.mark.parametrize(("deaths", "shortest_ms"), [(1, 15), (5, 255)])
-def test_nobody_is_born_again_sooner_than_the_policy_delays(deaths: int, shortest_ms: int) -> None:
-    # Given a death, charged as the so-manieth: 20 ms, doubled each time, less a fifth, is the least (and the ids of
+def test_no_robot_is_born_again_sooner_than_the_policy_delays(deaths: int, shortest_ms: int) -> None:
+    # Given a death, charged as the first or fifth: 20 ms, doubled each time, less a fifth, is the least (and the ids of
     # death and birth, being of whole milliseconds, may seem to be closer by one)
     assert state(reborn(living(deaths), shortest_ms - 1)) == "HELD"  # the birth takes a millisecond itself
     # When it was born again a millisecond sooner, then that was too soon
     found = finding(reborn(living(deaths), shortest_ms - 2))
     assert (found[0], f"{deaths}. within 30 s: too soon (witness: birth" in found[1]) == ("BROKEN", True)
-    # When the lab had killed it, then no delay was asked
+    # When an injection had killed it, then no delay was asked
     assert state(reborn(living(deaths, injections=[deaths]), 1)) == "HELD"
 
 
 # Workers that crash.
 
 
-def crash(files: Files, *told: tuple[int, AnyEvent]) -> None:
-    """Let r00/1 have told this, at milliseconds of its own clock, before it left 4 s after `go`."""
-    for at_ms, event in told:
+def crash(files: Files, *reports: tuple[int, AnyEvent]) -> None:
+    """Let r00/1 have reported this, at milliseconds of its own clock, before it left 4 s after `go`."""
+    for at_ms, event in reports:
         insert_event(files, "r00", 1, event, at_ms * 1000)
 
 
 CRASHED = WorkerCrashed("inbox_reader", "KeyError: 3")
-INJECTED = WorkerCrashed("inbox_reader", "InjectedCrash: asked for")
+INJECTED = WorkerCrashed("inbox_reader", "InjectedCrash: requested")
 RESTARTED = WorkerRestarted("inbox_reader", 1, 20_000)
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("reports", "expected"),
     [
         ([(500, CRASHED), (501, RESTARTED)], "HELD"),
         ([(500, CRASHED), (1_524, RESTARTED)], "HELD"),
@@ -414,17 +414,17 @@ RESTARTED = WorkerRestarted("inbox_reader", 1, 20_000)
         ([(500, INJECTED)], "BROKEN"),
     ],
 )
-def test_a_crash_is_answered_as_the_policy_says(
-    told: list[tuple[int, AnyEvent]], expected: str, longer_files: Files
+def test_a_crash_is_followed_by_what_the_policy_demands(
+    reports: list[tuple[int, AnyEvent]], expected: str, longer_files: Files
 ) -> None:
     named(longer_files, "robot.left", "r00")[0]["monotonic_us"] = 64_000_000
-    crash(longer_files, *told)
+    crash(longer_files, *reports)
     assert state(longer_files) == expected, finding(longer_files)
 
 
 @pytest.mark.parametrize(("apart_ms", "expected"), [(100, "BROKEN"), (5_980, "HELD")])
 def test_no_worker_is_restarted_beyond_its_budget(apart_ms: int, expected: str, longer_files: Files) -> None:
-    # Given six crashes, each answered by a restart that calls itself the first
+    # Given six crashes, each followed by a restart that calls itself the first
     named(longer_files, "robot.left", "r00")[0]["monotonic_us"] = 64_000_000
     for number in range(6):
         crash(longer_files, (500 + number * apart_ms, CRASHED), (501 + number * apart_ms, RESTARTED))
@@ -438,8 +438,8 @@ def test_a_worker_is_given_up_when_its_budget_is_spent(longer_files: Files) -> N
         crash(longer_files, (501 + number * 10, WorkerRestarted(f"w{number}", number + 1, 20_000 * 2**number)))
     crash(longer_files, (600, CRASHED), (601, WorkerGaveUp("inbox_reader", 6)))
     assert state(longer_files) == "HELD"
-    # But a crash that the lab injected is not charged
-    named(longer_files, "worker.crashed")[0]["event"]["error"] = "InjectedCrash: asked"
+    # But an injected crash is not charged
+    named(longer_files, "worker.crashed")[0]["event"]["error"] = "InjectedCrash: requested"
     assert "given up although only 5 crashes" in finding(longer_files)[1]
 
 
@@ -456,7 +456,7 @@ def test_a_worker_is_given_up_when_its_budget_is_spent(longer_files: Files) -> N
 def test_a_crash_that_takes_its_siblings_down_is_broken(
     change: dict[str, Any], expected: str, longer_files: Files
 ) -> None:
-    # Given r02/1, which ended by itself just after a worker's crash that the policy would have borne
+    # Given r02/1, which ended by itself just after a worker's crash within the policy
     last = max(
         (row for row in longer_files["events"] if (row["source"], row["incarnation"]) == ("r02", 1)),
         key=lambda r: r["number"],
@@ -467,13 +467,13 @@ def test_a_crash_that_takes_its_siblings_down_is_broken(
     longer_files["fleet"][0] |= {"id": f"{at_ms}-0", "how": "exit", "status": 1} | change
     # Then it was the crash, unless its process was killed, fenced, or ended otherwise
     assert state(longer_files) == expected, finding(longer_files)
-    # And not when the lab had told it to end
+    # And not when an injection had ended it
     injection(longer_files, "restart rq:r02", "rq:r02", at_ms - 1)
     assert state(longer_files) == "HELD"
 
 
 @pytest.mark.parametrize(
-    ("felt_ms", "worker", "expected"),
+    ("noticed_ms", "worker", "expected"),
     [
         (1, "orders", "HELD"),
         (5_999, "orders", "HELD"),
@@ -483,24 +483,24 @@ def test_a_crash_that_takes_its_siblings_down_is_broken(
         (1, "inbox_reader", "BROKEN"),
     ],
 )
-def test_an_injected_crash_is_felt(felt_ms: int, worker: str, expected: str, longer_files: Files) -> None:
-    # Given a deed that crashed a worker of r00, which went on for long
+def test_an_injected_crash_is_noticed(noticed_ms: int, worker: str, expected: str, longer_files: Files) -> None:
+    # Given an injection that crashed a worker of r00, which went on for long
     due_ms = STOP_MS + 10_000
     injection(longer_files, "crash r00/orders", "r00/orders", due_ms)
     left = named(longer_files, "robot.left", "r00")[0]
     left |= {"wall_us": END_MS * 1000, "monotonic_us": 64_000_000}
     assert state(longer_files) == "BROKEN"
-    # When it told of a crash, then of this worker, and of then
+    # When it reported a crash, then it must be of this worker, and of that time
     crash(
         longer_files,
-        (63_000, WorkerCrashed(worker, "InjectedCrash: asked")),
+        (63_000, WorkerCrashed(worker, "InjectedCrash: requested")),
         (63_001, WorkerRestarted(worker, 1, 20_000)),
     )
-    named(longer_files, "worker.crashed")[0]["wall_us"] = (due_ms + felt_ms) * 1000
+    named(longer_files, "worker.crashed")[0]["wall_us"] = (due_ms + noticed_ms) * 1000
     assert state(longer_files) == expected
-    # And nothing is asked if the deed failed, or the life ended before it could be known
+    # And nothing is required if the injection failed, or the life ended before it could be known
     failed = longer_files | {"events": list(longer_files["events"])}
-    told(failed, InjectionFailed("crash", "r00/orders", "no such worker"), due_ms)
+    reported(failed, InjectionFailed("crash", "r00/orders", "no such worker"), due_ms)
     assert state(failed) == "HELD"
     left["wall_us"] = (due_ms + 5_999) * 1000
     assert state(longer_files) == "HELD"
@@ -511,20 +511,20 @@ def test_an_injected_crash_is_felt(felt_ms: int, worker: str, expected: str, lon
 
 def test_a_relay_that_died_is_replaced(longer_files: Files) -> None:
     # Given a relay that died after all entries had their fates, and long before the end
-    befall(
+    fleet_row(
         longer_files, END_MS - 20_000, row="death", victim="relay:0", robot="", incarnation=0, how="signal", status=-9
     )
     found = finding(longer_files)
     assert (found[0], "relay of shard 0 died" in found[1]) == ("UNPROVEN", True)
-    # When a later one is told of, or decided later entries, then it was
+    # When a later one is reported, or decided later entries, then it was
     for event in (ProcessStarted("relay:0", 5), RelayResumed(0, 3)):
         for at_ms, expected in ((END_MS - 19_000, "HELD"), (END_MS - 21_000, "UNPROVEN")):
             replaced = longer_files | {"events": list(longer_files["events"])}
-            told(replaced, event, at_ms)
+            reported(replaced, event, at_ms)
             assert state(replaced) == expected
     decided = {**rows(longer_files, "fates", shard=0)[-1], "id": f"{END_MS - 19_000}-0"}
     assert state(longer_files | {"fates": [*longer_files["fates"], decided]}) == "HELD"
-    # When it died at the very end, or in order, then nobody misses it
+    # When it died at the very end, or in order, then no successor is required
     longer_files["fleet"][-1] |= {"how": "exit", "status": 0}
     assert state(longer_files) == "HELD"
     longer_files["fleet"][-1] |= {"id": f"{END_MS - 5_000}-0", "status": 1}

@@ -1,1 +1,1 @@
-"""Questions that several promises ask of the evidence."""
+"""Checks that several promises share; each promise makes its own finding of them."""

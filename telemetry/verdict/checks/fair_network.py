@@ -1,7 +1,7 @@
-"""How much may be asked of a network: which faults leave robots a fair chance, and whom they cut off. Blames nobody.
+"""Which faults leave robots a fair chance to become complete, and which robots they cut off. Judges nothing.
 
 A link between two robots is cut when in either direction more than half of the envelopes are lost or damaged, or they
-may take longer than a tick, or a throttle keeps them waiting: an exchange needs both ways. A robot is well connected
+may take longer than a tick, or are throttled: an exchange needs both directions. A robot is well connected
 when no more than half of what it exchanges with all others is lost on average, cut links counted as losing everything.
 """
 
@@ -17,19 +17,19 @@ from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.recomputed.fault_rules import Rule, number_of
 
 BUDGET_LOSS: Final = 0.5
-"""The share of envelopes that may be lost, by all losses together, for convergence to be asked of robots."""
+"""The share of envelopes that all faults together may lose while convergence is required."""
 
 _ROUNDING: Final = 1e-9
 
 Standing = tuple[int, tuple[bool, ...]]
-"""A robot's shard (-1: it was never born), and on which sides of the faults' targets it stands.
-Robots of equal standing meet equal faults."""
+"""A robot's shard (-1: it was never born), and on which sides of the faults' targets it is.
+Robots with equal standing have the same faults."""
 
 Parts = frozenset[int]
 
 
 def lost_share(rules: Iterable[Rule], tick_us: int) -> float:
-    """The share of envelopes that these faults lose together; 1 when they are more than robots must stand."""
+    """The share of envelopes that these faults lose together, 0..1; 1 when they are above the budget."""
     faults = tuple(rules)
     lost = 1 - prod(1 - rule.loss for rule in faults)
     late_us = sum(rule.longest_us for rule in faults)
@@ -56,7 +56,7 @@ class Network:
         self._dealt = {standing: _union(journal.dealt for journal in crowd) for standing, crowd in self._crowds.items()}
 
     def above_budget(self) -> tuple[Rule, ...]:
-        """The faults that everyone meets, if they are together more than robots must stand."""
+        """The faults without a target, if they are together above the budget; else nothing."""
         for faults in self._faults.values():
             rules = tuple(rule for rule in faults.rules if not rule.target.sides)
             if lost_share(rules, self._tick_us) == 1:
@@ -66,9 +66,10 @@ class Network:
     def situation(self, journal: RobotJournal) -> Literal["cut off", "doubtful", "fair"]:
         """Whether a robot could get what it lacks.
 
-        It is cut off when it is not well connected, or when its links to all who hold one of the parts are cut. It had
-        a fair chance if one of the parts was always in good hands: the robot's link to them is not cut, and they are
-        well connected. Hands that were dealt the part always had it; of others that is known only if all are good.
+        It is cut off when it is not well connected, or when its links to all holders of one of the parts are cut. It
+        had a fair chance if one of the parts always had a good holder: one that is well connected, and whose link to
+        the robot is not cut. A robot always held what it was dealt; of other holders that is known only if all are
+        good.
         """
         own = self._standing(journal.robot)
         reached = {other for other in self._crowds if self._lost[own, other] < 1}

@@ -1,7 +1,7 @@
-"""Whether what was recorded is what was ruled. What a record may differ in, and be honest, stands here alone.
+"""Whether recorded fates equal the recomputed ones, and which entries or envelopes have no fate.
 
-That is one thing: a throttle delays all copies of an envelope by one and the same time, which nothing but the record
-tells; and it may be another time when a relay decides the entry again.
+One difference is allowed: a throttle delays all copies of an envelope by the same time. Only the record shows how long,
+and it may be another time when a relay decides the entry again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from telemetry.verdict.recomputed.fates import Ruling
 
 
 def fate_matches(row: FateRow, ruling: Ruling) -> bool:
-    """Whether the recorded fate is what it must have been."""
+    """Whether the recorded fate equals the recomputed one, up to a throttle's delay."""
     if row.fate != ruling.fate:
         return False
     if row.deliveries == ruling.deliveries:
@@ -35,7 +35,7 @@ def was_throttled(row: FateRow, ruling: Ruling) -> bool:
 
 
 def differing_fates(case: Case) -> Iterator[tuple[FateRow, Ruling, Key]]:
-    """The records of envelopes that do not tell the recomputed fate."""
+    """The recorded fates that differ from the recomputed one, with that one and the entry."""
     for key, ruling in case.rulings.items():
         for row in (case.traffic.entries[key], *case.traffic.unequal.get(key, ())):
             if not fate_matches(row, ruling):
@@ -43,7 +43,7 @@ def differing_fates(case: Case) -> Iterator[tuple[FateRow, Ruling, Key]]:
 
 
 def entries_decided_differently(case: Case) -> Iterator[Key]:
-    """The entries that were decided more than once, and not in the same way."""
+    """The entries that were decided more than once, with different fates."""
     for key, rows in case.traffic.unequal.items():
         first = case.traffic.entries[key]
         if any(not _differs_by_a_throttle(case, key, first, row) for row in rows):
@@ -64,7 +64,7 @@ def _shift_us(before: tuple[int, ...], after: tuple[int, ...]) -> int | None:
 
 
 class SentEnvelope(NamedTuple):
-    """An envelope, as its sender tells of it."""
+    """An envelope, as its sender reports it."""
 
     sender: str
     incarnation: int
@@ -76,7 +76,7 @@ class SentEnvelope(NamedTuple):
 
 
 def contradictory_fates(case: Case) -> Iterator[Finding]:
-    """An entry may be decided more than once, always in the same way; and garbage alone has no sender."""
+    """Entries with two different fates, and fates with a sender where garbage has none, or the other way round."""
     for key in entries_decided_differently(case):
         yield broken("an entry was decided twice, and differently", place_of(key))
     for key, row in case.traffic.entries.items():
@@ -85,18 +85,18 @@ def contradictory_fates(case: Case) -> Iterator[Finding]:
 
 
 def recorded_entries(case: Case) -> set[Key]:
-    """Every outbox entry of which the record tells."""
+    """Every outbox entry that plan or fates name."""
     return {key_of(control.shard, control.id) for control in case.plan} | case.traffic.entries.keys()
 
 
 def unrecorded_counts(case: Case) -> dict[int, int]:
-    """How many entries of each outbox the record tells nothing of."""
+    """How many entries of each outbox the record does not name; negative when it names too many."""
     recorded = Counter(shard for shard, _, _ in recorded_entries(case))
     return {shard: count.added - recorded[shard] for shard, count in case.streams.outboxes.items()}
 
 
 def undecided_envelopes(case: Case) -> dict[int | None, list[SentEnvelope]]:
-    """By shard, the envelopes that their senders say they sent, and that no fate names."""
+    """By shard, the envelopes that their senders report as sent, and that no fate names."""
     decided = case.traffic.readable_copies
     undecided: dict[int | None, list[SentEnvelope]] = {}
     for stamped in case.events:

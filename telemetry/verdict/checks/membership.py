@@ -1,6 +1,6 @@
-"""Who took part: settings, deal, plan, journals and births must tell of the same robots and lives.
+"""Membership: settings, deal, plan, journals and births must name the same robots and lives.
 
-Nobody is convicted by what stands here; where they differ, part of the evidence is not there.
+Where they differ, part of the evidence is missing: that makes a promise UNPROVEN, never BROKEN.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from telemetry.verdict.recomputed.fault_rules import number_of
 
 
 def missing_evidence(case: Case) -> Iterator[Finding]:
-    """A doubt for each robot or life that is told of in one place, and not in another."""
+    """A doubt for each robot or life that one file names, and another does not."""
     yield from _journals(case)
     yield from _joiners(case)
     yield from _strangers(case)
@@ -39,11 +39,13 @@ def _journals(case: Case) -> Iterator[Finding]:
 
 
 def _joiners(case: Case) -> Iterator[Finding]:
-    """Whoever joined was told so by an order, and its journal begins with that."""
+    """A robot that joined has an order, and a journal whose header says so."""
     came = {robot for robot, journal in case.journals.items() if journal.joined}
     if "streams" in case.damage:
         for robot in sorted(came):
-            yield unproven(f"{robot} joined, says its journal, and nothing shows an order: {case.damage['streams']}")
+            yield unproven(
+                f"the journal of {robot} says that it joined, and no order shows it: {case.damage['streams']}"
+            )
         return
     for robot in sorted(case.joined_by_order):
         journal = case.journals.get(robot)
@@ -52,11 +54,11 @@ def _joiners(case: Case) -> Iterator[Finding]:
         elif robot in case.dealt_robots:
             yield unproven(f"an order says that {robot} joined, and it was there from the beginning")
         elif journal is None:
-            yield unproven(f"{robot} was told to join, and its journal is not in the record")
+            yield unproven(f"an order says that {robot} joined, and its journal is not in the record")
         elif not journal.joined and not journal.lost:
-            yield unproven(f"{robot} was told to join, and its journal says that it was dealt")
+            yield unproven(f"an order says that {robot} joined, and its journal says that it was dealt")
     for robot in sorted(came - case.joined_by_order):
-        yield unproven(f"the journal of {robot} says that it joined, and no order told it to")
+        yield unproven(f"the journal of {robot} says that it joined, and no order does")
 
 
 def _strangers(case: Case) -> Iterator[Finding]:

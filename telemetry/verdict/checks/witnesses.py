@@ -1,7 +1,7 @@
-"""How far the robots' own words reach. Their events are witnesses only: they may convict, their absence proves nothing.
+"""How far the robots' own events reach: they may convict, and their absence proves nothing.
 
-A missing tail is expected where the life's death is recorded: by the fleet (fleet.jsonl), or, in a record of before, by
-the parent's events, where a later life is explanation enough. Any other gap leaves what events would show UNPROVEN.
+The life's recorded death (fleet.jsonl) explains a missing tail. Any other gap makes a promise UNPROVEN that needs these
+events.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.finding import Finding, unproven
 
 REPORT_DELAY_MS: Final = 5_000
-"""So much later than the next life's birth may a death be told: the server may have been away."""
+"""A death may be recorded this much later than the next life's birth: the server may have been away."""
 
 CLOCKS_DIFFER_US: Final = 1_000_000
-"""By so much may the clocks of a robot and of the server differ without a word."""
+"""The clocks of a robot and of the server may differ by this much."""
 
-_LAST_WORDS = RobotLeft | RobotFenced | WorkerGaveUp
+_LAST_EVENTS = RobotLeft | RobotFenced | WorkerGaveUp
 
 
 def gaps(case: Case) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def gaps(case: Case) -> Iterator[Finding]:
 
 
 def lost_tails(case: Case) -> list[Life]:
-    """The lives that ended without a word."""
+    """The lives without a last event (left, fenced or given up)."""
     return [life for life, events in case.testimony.items() if not _ended_itself(events)]
 
 
@@ -47,7 +47,7 @@ def died_at_last(case: Case) -> set[str]:
 
 
 def recalls(case: Case) -> dict[str, int]:
-    """The robots that were recalled and not born again, and when they said so (their own wall clock)."""
+    """The robots that were recalled and not born again, and when (their own wall clock, µs)."""
     recalled_us: dict[str, int] = {}
     for robot, journal in case.journals.items():
         for stamped in case.testimony[robot, journal.lives[-1]] if journal.lives else ():
@@ -57,12 +57,12 @@ def recalls(case: Case) -> dict[str, int]:
 
 
 def born_us(events: list[Stamped]) -> int:
-    """When a life was first heard of (its own wall clock); 0 when never."""
+    """The time of a life's first event (its own wall clock, µs); 0 when there is none."""
     return events[0].wall_us if events else 0
 
 
 def first_missing(events: list[Stamped]) -> int | None:
-    """The number of the first event of a life that is not there, though a later one is; None when all are."""
+    """The number of the first event of a life that is missing before a later one; None when none is."""
     expected = 1
     for stamped in events:
         if stamped.number > expected:
@@ -72,19 +72,19 @@ def first_missing(events: list[Stamped]) -> int | None:
 
 
 def _recorded_deaths(case: Case) -> Callable[[str, int], bool]:
-    """Tells whether a life's death is recorded."""
+    """A function that tests whether a life's death is recorded."""
     named = case.fleet.deaths_of_lives
     died_ms = {robot: sorted(death.at_ms for death in deaths) for robot, deaths in case.fleet.deaths.items()}
 
     def has_recorded_death(robot: str, life: int) -> bool:
-        births, told_ms = case.births.get(robot, Births()), died_ms.get(robot, [])
+        births, deaths_ms = case.births.get(robot, Births()), died_ms.get(robot, [])
         next_ms = births.any_after_ms(life)
-        first = bisect_left(told_ms, births.at_ms(life))
-        is_of_then = first < len(told_ms) and (next_ms is None or told_ms[first] <= next_ms + REPORT_DELAY_MS)
+        first = bisect_left(deaths_ms, births.at_ms(life))
+        is_of_then = first < len(deaths_ms) and (next_ms is None or deaths_ms[first] <= next_ms + REPORT_DELAY_MS)
         return is_of_then or (robot, life) in named
 
     return has_recorded_death
 
 
 def _ended_itself(events: list[Stamped]) -> bool:
-    return any(isinstance(stamped.event, _LAST_WORDS) for stamped in events)
+    return any(isinstance(stamped.event, _LAST_EVENTS) for stamped in events)

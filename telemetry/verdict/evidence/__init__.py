@@ -1,1 +1,1 @@
-"""What the files of a record say, read and checked, without any opinion on what should be in them."""
+"""The files of a record, read and put in order, without any opinion on what they should hold."""

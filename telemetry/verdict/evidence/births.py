@@ -1,6 +1,6 @@
-"""When lives began: as the fleet meets them, by robot, and as one outbox meets them, by place. Judges nothing.
+"""When lives began: by robot (Births), and by place in one outbox (Fence). Judges nothing.
 
-Where robots die all the time these questions are asked for every death and every envelope: each is a bisection.
+Every death and every envelope needs an answer, so each answer is a bisection.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from telemetry.verdict.evidence.traffic import Key, key_of
 
 
 class LifeBirth(NamedTuple):
-    """A life's first sign in its outbox (server's clock)."""
+    """A life's birth in its outbox (server's clock)."""
 
     at_ms: int
     life: int
 
 
 class Births:
-    """The births of one robot, the earliest life first. Of a life that was announced twice the earlier one counts."""
+    """The births of one robot, the earliest life first. Of two births of one life the earlier one counts."""
 
     def __init__(self, births: Iterable[LifeBirth] = ()) -> None:
         first: dict[int, int] = {}
@@ -57,15 +57,15 @@ class Births:
 
 def births_of(controls: Iterable[object]) -> dict[str, Births]:
     """All births, by robot."""
-    told: dict[str, list[LifeBirth]] = defaultdict(list)
+    found: dict[str, list[LifeBirth]] = defaultdict(list)
     for control in controls:
         if isinstance(control, BornRow):
-            told[control.robot].append(LifeBirth(key_of(control.shard, control.id)[1], control.incarnation))
-    return {robot: Births(births) for robot, births in told.items()}
+            found[control.robot].append(LifeBirth(key_of(control.shard, control.id)[1], control.incarnation))
+    return {robot: Births(births) for robot, births in found.items()}
 
 
 class Fence:
-    """The births of one robot in one outbox, as they stand there: behind each of them, older lives are stale."""
+    """The births of one robot in one outbox: behind each of them, older lives are stale."""
 
     def __init__(self, births: Iterable[tuple[Key, int]]) -> None:
         self._births = list(births)
@@ -79,15 +79,15 @@ class Fence:
         return place > 0 and self._latest[place - 1] > life
 
     def successor(self, life: int, key: Key) -> int:
-        """The first told of the later lives that make `life` stale there."""
+        """The first recorded of the later lives that make `life` stale there. There must be one."""
         return next(later for birth, later in self._births if birth < key and later > life)
 
 
 def fences_of(controls: Iterable[object]) -> dict[tuple[int, str], Fence]:
     """The births in each outbox, by shard and robot."""
-    told: dict[tuple[int, str], list[tuple[Key, int]]] = defaultdict(list)
+    found: dict[tuple[int, str], list[tuple[Key, int]]] = defaultdict(list)
     for control in controls:
         if isinstance(control, BornRow):
             born = key_of(control.shard, control.id), control.incarnation
-            told[control.shard, control.robot].append(born)
-    return {place: Fence(births) for place, births in told.items()}
+            found[control.shard, control.robot].append(born)
+    return {place: Fence(births) for place, births in found.items()}

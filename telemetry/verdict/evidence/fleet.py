@@ -1,16 +1,15 @@
-"""What befell the fleet, as those saw it who looked after it: deeds, deaths, and when somebody lived again. Judges
-nothing.
+"""What fleet.jsonl shows: process faults that were injected, deaths, and the downtimes of robots. Judges nothing.
 
 A second opinion, so nothing here may be shared with the code that restarts. The specification in short:
 
 * A death is a robot's when its victim is the robot itself (`r03`) or the RQ worker that ran it.
-* A death is charged to the robot's budget, unless a deed (kill, restart, pause or amnesia) on the victim, on the RQ
-  worker of that robot or on the server stands before it, and has not excused another death of that robot yet. A
-  restart of a robot or of an RQ worker, which as a rule kills nobody, does so for no more than 5 s.
-* A process that ends with status 75 found a later life of its robot: nobody died with it. Nor did the life that a death
-  names, if envelopes of it were sent afterwards; but whoever lost its lease counts as dead, whatever it still does.
+* A death is charged to the robot's budget, unless an injection (kill, restart, pause or amnesia) on the victim, on the
+  RQ worker of that robot or on the server precedes it, and has not excused another death of that robot yet. A restart
+  of a robot or of an RQ worker usually ends in order, and excuses a death for no more than 5 s.
+* A process that ends with status 75 found a later life of its robot: that is no death of the robot. Nor is a death that
+  names a life whose envelopes were sent afterwards; but a robot that lost its lease counts as dead, whatever it sends.
 * How long robots were away counts from the last row about the server, if one came meanwhile: an outage is no delay. A
-  deed is none if it was told that such a one failed: then only the death that it may have brought about counts.
+  failed injection is no outage: then only a death that it caused counts.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
 
 
 class RobotDeath(NamedTuple):
-    """A death of a robot's process. `life`: the last that was claimed in its journal then (0: none)."""
+    """A death of a robot's process. `life`: the last one claimed in its journal then (0: none)."""
 
     robot: str
     life: int
@@ -63,9 +62,8 @@ class Downtime(NamedTuple):
 
 
 class FleetEvidence:
-    """The deeds and deaths of a run, in their order. `failed`: verb and target of those of which it was told that
-    they could
-    not be done, each at least once."""
+    """The injections and deaths of a run, in their order. `failed`: verb and target of the injections that an event
+    reports as failed, each at least once."""
 
     def __init__(self, rows: Iterable[InjectionRow | DeathRow], failed: Set[tuple[str, str]] = frozenset()) -> None:
         self.rows = tuple(rows)
@@ -109,7 +107,7 @@ class FleetEvidence:
         return {int(shard): ms_of(entry) for shard, entry in relays}
 
     def downtimes(self, births: Mapping[str, Births], last_sent_ms: Mapping[Life, int]) -> Iterator[Downtime]:
-        """When robots did not live. `births` by robot; `last_sent_ms`: when each life was last heard of."""
+        """When robots did not live. `births` by robot; `last_sent_ms`: when each life sent its last envelope."""
         for robot, deaths in self.deaths.items():
             born, ended = births.get(robot, Births()), dict[LifeBirth | None, list[RobotDeath]]()
             for death in deaths:
@@ -127,18 +125,18 @@ class FleetEvidence:
 
     @cached_property
     def _server_ms(self) -> list[int]:
-        """When something befell the server."""
+        """When the server died, or an injection on it did not fail."""
         rows = [row for row in self.rows if row.victim == SERVER]
         return sorted(
             ms_of(row.id) for row in rows if isinstance(row, DeathRow) or (row.verb, row.target) not in self._failed
         )
 
     def last_change_ms(self, end_ms: int) -> int:
-        """When, before `end_ms`, something last befell the fleet; 0 when nothing did."""
+        """The time of the last injection or death before `end_ms`; 0 when there is none."""
         return max((at_ms for row in self.rows if (at_ms := ms_of(row.id)) < end_ms), default=0)
 
     def paused(self, end_ms: int) -> set[str]:
-        """The robots that were stopped at `end_ms`, and not dead."""
+        """The robots that were paused at `end_ms`, and not dead."""
         paused: set[str] = set()
         for row in self.rows:
             if ms_of(row.id) >= end_ms:
@@ -171,8 +169,8 @@ def _is_fenced(death: DeathRow | RobotDeath) -> bool:
 def _find_cause(
     injections: list[InjectionRow], used: Counter[tuple[str, str]], who: tuple[str, str], death: DeathRow
 ) -> bool:
-    """Whether one of a victim's deeds may have caused the death, and was not used up. `used` counts, from the first,
-    those that excused a death of the robot or, being restarts that ended in order long before, never will."""
+    """Whether one of a victim's `injections` may have caused the death, and is unused. `used` counts, from the first,
+    those that excused a death of the robot, and restarts that are too old to excuse one."""
     while used[who] < len(injections) and not _may_have_caused(injections[used[who]], death):
         used[who] += 1
     return used[who] < len(injections)

@@ -1,11 +1,8 @@
-"""What a run cannot show any more because its server came back without it. Judges nothing.
+"""What a record cannot show: files that were changed after the recording, and evidence that a lost run has not.
 
-Such a run says so itself: it ended lost. What is empty in its record is gone, and convicts nobody. What is not empty
-may have been begun anew by somebody who had not noticed yet: orders without the deal, fates without a plan.
-
-Whether a record is as it was recorded: each evidence file against its SHA-256 in the manifest.
-
-What the files say means nothing here.
+A changed file is found by its SHA-256 in the manifest; its content means nothing for that. A run whose server came back
+without it ended as lost: empty files of its record are gone and convict nothing. A file that is not empty may have been
+begun anew by a process that had not noticed yet: orders without the deal, fates without a plan. Judges nothing.
 """
 
 from __future__ import annotations
@@ -30,11 +27,33 @@ _WHAT: Final = {
     "register": "its register",
     "streams": "its orders",
 }
-"""What each file holds that a server held."""
+"""What each file holds that the server held."""
+
+
+def tampering(folder: Path) -> str:
+    """The first file that is not as it was recorded, as a reason; empty when all are."""
+    try:
+        manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=dict[str, str])
+    except FileNotFoundError:
+        return "manifest.json is missing: nothing shows that the record is as it was recorded"
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        return f"manifest.json is not as it was recorded: {error}"
+    if foreign := sorted(manifest.keys() - set(EVIDENCE)):
+        return f"manifest.json is not as it was recorded: {foreign[0]!r} is no evidence"
+    changed = (name for name in EVIDENCE if _sha256(folder / name) != manifest.get(name))
+    return next((f"{name} is not as it was recorded" for name in changed), "")
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def lost_evidence(contents: Mapping[str, Any]) -> dict[str, str]:
-    """By file (without suffix), what the record of a lost run does not tell. Empty for any other run."""
+    """By file (without suffix), what is gone from the record of a lost run. Empty for any other run."""
     settings = contents.get("settings")
     if settings is None or settings.ended != "lost":
         return {}
@@ -57,33 +76,11 @@ def _is_gone(name: str, contents: Mapping[str, Any]) -> bool:
 
 
 def _shards(contents: Mapping[str, Any]) -> set[int]:
-    """The outboxes that the run had, as far as others than its plan tell."""
+    """The outboxes of the run, by stream counters and fates."""
     counted = contents["streams"].outboxes if "streams" in contents else {}
     return {*counted, *(row.shard for row in contents.get("fates", ()))}
 
 
 def _knows_no_writer(register: RegisterFile) -> bool:
-    """Whether a write stands there, and nothing in its writer's birth stream."""
+    """Whether it holds a write, and its writer's birth stream is empty."""
     return register.write is not None and not register.births.get(register.write.robot)
-
-
-def tampering(folder: Path) -> str:
-    """Which file is not as it was recorded; empty when all are."""
-    try:
-        manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=dict[str, str])
-    except FileNotFoundError:
-        return "manifest.json is missing: nothing shows that the record is as it was recorded"
-    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        return f"manifest.json is not as it was recorded: {error}"
-    if foreign := sorted(manifest.keys() - set(EVIDENCE)):
-        return f"manifest.json is not as it was recorded: {foreign[0]!r} is no evidence"
-    changed = (name for name in EVIDENCE if _sha256(folder / name) != manifest.get(name))
-    return next((f"{name} is not as it was recorded" for name in changed), "")
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None

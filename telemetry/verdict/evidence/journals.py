@@ -1,4 +1,4 @@
-"""What the robots' journals tell: entries in their places, lives, and what was known when. No judgement lives here."""
+"""What the robots' journals hold: entries in their places, lives, and what was known when. Judges nothing."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class RobotJournal:
 
     @cached_property
     def quiets(self) -> list[QuietEntry]:
-        """Where the robot said that it had been quiet, in order."""
+        """The quiet entries, in order."""
         return [QuietEntry(*entry) for entry in self.entries if isinstance(entry.row, QuietRow)]  # type: ignore[arg-type]
 
     @cached_property
     def joined(self) -> bool:
-        """Whether the robot came later, with empty hands."""
+        """Whether the robot joined later, without parts."""
         return any(isinstance(entry.row, HeaderRow) and entry.row.origin == "joined" for entry in self.entries)
 
     @cached_property
@@ -95,7 +95,7 @@ class RobotJournal:
 
     @cached_property
     def complete(self) -> bool:
-        """Whether the parts are the whole secret, as far as the robot can tell."""
+        """Whether the parts are the whole secret, as far as the robot can know."""
         return is_whole(part.row for part in self.parts)
 
     @cached_property
@@ -105,12 +105,12 @@ class RobotJournal:
 
     @cached_property
     def completed_lives(self) -> frozenset[int]:
-        """The incarnations that said that they were complete."""
+        """The incarnations with an entry `complete`."""
         return frozenset(entry.incarnation for entry in self.entries if isinstance(entry.row, CompleteRow))
 
     @cached_property
     def completed_at_us(self) -> int | None:
-        """When the robot first said that it was complete (its own wall clock)."""
+        """The time of the first entry `complete` (the robot's own wall clock); None without one."""
         return min((entry.row.at_us for entry in self.entries if isinstance(entry.row, CompleteRow)), default=None)
 
     def witness(self, incarnation: int, number: int) -> str:
@@ -170,6 +170,6 @@ def read_journals(rows: Iterable[JournalRow | LostRow]) -> dict[str, RobotJourna
 
 
 def _digest(bitmap: int) -> str:
-    """BLAKE2b-64 over the bitmap's little-endian bytes, as a summary tells it (telemetry/events.py)."""
+    """BLAKE2b-64 over the bitmap's little-endian bytes, as a summary shows it (telemetry/events.py)."""
     known = bitmap.to_bytes((bitmap.bit_length() + 7) // 8, "little")
     return hashlib.blake2b(known, digest_size=8).hexdigest()

@@ -1,8 +1,6 @@
-"""The shapes that a record's files must have (telemetry/record/folder.py).
+"""The shapes that a record's files must have (telemetry/record/folder.py). Only shapes live here.
 
-What does not fit is damage, never guessed at.
-
-Only shapes live here; fields that no check looks at are left out.
+Content that does not fit is damage, and is never guessed at. Fields that no check reads are left out.
 """
 
 from __future__ import annotations
@@ -21,11 +19,11 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """Anything that a record says."""
+    """Any value or row of a record."""
 
 
 class RunSeconds(Shape, frozen=True):
-    """Since the command's start; None for what never came."""
+    """Seconds since the command's start; None for what did not happen."""
 
     born: float | None
     total: float | None
@@ -48,7 +46,7 @@ class SettingsFile(Shape, frozen=True):
 
 
 class DealtPartRow(Shape, frozen=True):
-    """Who was dealt a part, and what proves its word."""
+    """The robots that were dealt a part, and the digest of its word."""
 
     index: Index
     holders: tuple[str, ...]
@@ -122,8 +120,8 @@ class PlannedFault(Shape, frozen=True):
 
 
 class PlanRow(Shape, frozen=True):
-    """plan.jsonl: from here on, in this shard, these faults are in force. `request`: what a person asked for, if so;
-    `refusal`: why it was not done."""
+    """plan.jsonl: from here on, in this shard, these faults are in force. `request`: the text of a
+    person's request, if any; `refusal`: why it was refused."""
 
     shard: int
     id: Id
@@ -221,7 +219,7 @@ JournalRow = HeaderRow | PartRow | LifeRow | CompleteRow | QuietRow
 
 
 class InjectionRow(Shape, frozen=True):
-    """fleet.jsonl: a process fault is about to be done to this victim."""
+    """fleet.jsonl: a process fault is about to be injected into this victim."""
 
     id: Id
     verb: str
@@ -230,7 +228,7 @@ class InjectionRow(Shape, frozen=True):
 
 
 class DeathRow(Shape, frozen=True):
-    """fleet.jsonl: a process died. `robot`: whom it ran, if anyone; `incarnation`: the last that was claimed then."""
+    """fleet.jsonl: a process died. `robot`: the one that it ran (empty: none); `incarnation`: the last claimed."""
 
     id: Id
     victim: str

@@ -1,4 +1,4 @@
-"""What the relays' fates tell when they are laid side by side: each entry once, contradictions, and what was redone."""
+"""What the relays' fates show together: each entry once, records that differ, and what was redone. Judges nothing."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ class Traffic:
 
     @cached_property
     def last_sent_ms(self) -> dict[Life, int]:
-        """When each life that sent anything did so for the last time (server's clock)."""
-        signs: dict[Life, int] = {}
+        """When each life sent its last envelope (server's clock)."""
+        last: dict[Life, int] = {}
         for (_, sent_ms, _), row in self.envelopes():
             if row.sender is not None and row.incarnation is not None:
                 life = row.sender, row.incarnation
-                signs[life] = max(sent_ms, signs.get(life, 0))
-        return signs
+                last[life] = max(sent_ms, last.get(life, 0))
+        return last
 
     @cached_property
     def readable_copies(self) -> dict[tuple[str | None, int | None, str | None, int | None], int]:
-        """How many copies were put out of the envelope (sender, incarnation, receiver, sequence), and not damaged.
+        """How many undamaged copies were delivered of each envelope (sender, incarnation, receiver, sequence).
 
-        Of one that stands in its outbox more than once, because somebody put it there again, the most of any entry.
+        For an envelope with several entries in its outbox, the most of any entry.
         """
         copies: dict[tuple[str | None, int | None, str | None, int | None], int] = {}
         for row in self.entries.values():
@@ -78,10 +78,10 @@ class Traffic:
         return copies
 
     def redone_copies_by_receiver(self) -> Counter[str]:
-        """How many more copies each inbox may hold because entries were redone."""
-        repeats: Counter[str] = Counter()
+        """How many more copies each inbox may hold because relays redid entries."""
+        redone: Counter[str] = Counter()
         for key, times in self.redone.items():
             row = self.entries.get(key)
             if row is not None and row.receiver is not None:
-                repeats[row.receiver] += times * len(row.deliveries)
-        return repeats
+                redone[row.receiver] += times * len(row.deliveries)
+        return redone

@@ -1,4 +1,7 @@
-"""Promises about the network: honest faults, every entry accounted for. Judged by plan, fates and stream counters."""
+"""Accounted: every outbox entry has its fate, and every inbox its copies. Judged by plan, fates and stream counters.
+
+A held partition, a dead relay or a lost run may explain a gap: then the promise is UNPROVEN.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 
 def accounted(case: Case) -> Finding:
-    """Every outbox entry has its fate, and every inbox got the copies that the fates say."""
+    """Every outbox entry has its fate, and every inbox got the copies that the fates demand."""
 
     def findings() -> Iterator[Finding]:
         yield from contradictory_fates(case)
@@ -47,18 +50,18 @@ def _outboxes(case: Case) -> Iterator[Finding]:
             )
     for sender_shard, envelopes in sent.items():
         if sender_shard is None or len(envelopes) > left.get(sender_shard, 0):
-            yield unproven(f"{envelopes[0]} was sent, and no outbox entry is left to be it")
+            yield unproven(f"{envelopes[0]} was sent, and no outbox entry is left for it")
 
 
 def _holding(case: Case, shard: int, sent: Iterable[SentEnvelope]) -> str:
-    """The partitions that explain why `sent` has no fate; empty when they do not, because they let some of it pass."""
+    """The partitions that hold all of `sent` back; empty when they let some of it pass."""
     if not all(case.rulebook.held_at_the_end(shard, envelope.sender, envelope.receiver) for envelope in sent):
         return ""
     return ", ".join(rule.text for rule in case.rulebook.holds_at_the_end(shard))
 
 
 def _inboxes(case: Case) -> Iterator[Finding]:
-    copies, repeats = case.traffic.copies_by_receiver(), case.traffic.redone_copies_by_receiver()
+    copies, redone = case.traffic.copies_by_receiver(), case.traffic.redone_copies_by_receiver()
     inboxes, contradictions = case.streams.inboxes, case.streams.contradictions
     for robot in sorted(copies.keys() - inboxes.keys()):
         yield unproven(f"the entries of {robot}'s inbox were not counted")
@@ -68,13 +71,13 @@ def _inboxes(case: Case) -> Iterator[Finding]:
             why = f"{-surplus} of {copies[robot]} copies for {robot} never came"
             held_back = case.traffic.copies_by_receiver(case.abandoned_shards)[robot]
             yield _vanished(case, why, f"inbox of {robot}", -surplus <= held_back)
-        elif surplus > repeats[robot]:
-            may_be = f"and {repeats[robot]} may come of redone entries"
+        elif surplus > redone[robot]:
+            may_be = f"and {redone[robot]} may come from redone entries"
             yield _invented(case, f"{robot} got {surplus} more copies than were decided, {may_be}", f"inbox of {robot}")
 
 
 def _vanished(case: Case, why: str, witness: str, abandoned: bool) -> Finding:
-    """What is missing convicts relays only if they could finish; `abandoned`: a dead one explains what is missing."""
+    """A gap is BROKEN only if the relays could finish. `abandoned`: the death of a relay explains the gap."""
     if not case.ended_in_order:
         return unproven(f"{why}, but the run was {'lost' if case.is_lost else 'interrupted'}")
     if abandoned:
@@ -83,5 +86,5 @@ def _vanished(case: Case, why: str, witness: str, abandoned: bool) -> Finding:
 
 
 def _invented(case: Case, why: str, witness: str) -> Finding:
-    """What nobody decided, or nobody sent, convicts relays unless decisions or counters may be lost."""
+    """A copy or fate too many is BROKEN, unless the run lost decisions or counters."""
     return unproven(f"{why}, but the run was lost") if case.is_lost else broken(why, witness)

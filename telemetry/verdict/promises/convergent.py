@@ -1,6 +1,6 @@
 """Convergent: the secret was written, and every robot in scope is complete.
 
-Who was cut off, waits or lives no more is out of scope only where the evidence says so.
+A robot that is cut off, waits for an RQ worker, or is dead is out of scope only where the evidence shows it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.finding import Finding, broken, held, unproven
 
 SETTLING_TICKS = 20
-"""So long must a network within budget have been left alone before a robot that is not complete breaks a promise."""
+"""The ticks without a change of plan or fleet, before an incomplete robot breaks the promise."""
 
 
 def convergent(case: Case) -> Finding:
-    """The secret was written, and every robot in scope is complete: there from the beginning or born long enough
-    before the end, alive then, and neither paused, nor waiting for an RQ worker, nor cut off."""
+    """The secret was written, and every robot in scope is complete.
+
+    In scope is a robot that was dealt, or was born long enough before the end, and that at the end was alive, not
+    paused, not waiting for an RQ worker, and not cut off.
+    """
     late = _too_late(case)
-    asked = [robot for robot in case.members if robot not in late]
-    for robot in asked:
+    in_time = [robot for robot in case.members if robot not in late]
+    for robot in in_time:
         if robot not in case.journals or case.journals[robot].lost:
-            return unproven(f"no journal tells whether {robot} is complete")
-    alive = _alive(case, asked)
+            return unproven(f"no journal shows whether {robot} is complete")
+    alive = _alive(case, in_time)
     incomplete = [journal for journal in alive if not journal.complete]
     if doubt := _doubt(case, alive, incomplete):
         return unproven(f"{_lack(case, alive, incomplete)}; {doubt}")
@@ -35,12 +38,12 @@ def convergent(case: Case) -> Finding:
     if blamed:
         who = _lack(case, alive, blamed)
         return broken(
-            f"{who}, although robots in scope hold every part and had time to tell it", f"journal of {blamed[0].robot}"
+            f"{who}, although robots in scope hold every part and had time to send it", f"journal of {blamed[0].robot}"
         )
     doubtful = [journal for journal in incomplete if situations[journal.robot] == "doubtful"]
     if doubtful:
         who = _lack(case, alive, doubtful)
-        return unproven(f"{who}; some who hold it were cut off at the end, and others may have got it late")
+        return unproven(f"{who}; some robots that hold it were cut off at the end, and others may have got it late")
     in_scope = len(alive) - len(incomplete)
     out = _out_of_scope(case, alive, late, incomplete)
     if not in_scope:
@@ -51,7 +54,7 @@ def convergent(case: Case) -> Finding:
 
 
 def _too_late(case: Case) -> set[str]:
-    """The robots that joined when there was too little time left for them to be complete, or were never born."""
+    """The robots that joined too late to become complete, or were never born."""
     joined = case.joined_robots
     if not joined:
         return set()
@@ -59,24 +62,24 @@ def _too_late(case: Case) -> set[str]:
     return {robot for robot in joined if robot not in case.births or case.births[robot].all[0].at_ms > settled_ms}
 
 
-def _alive(case: Case, asked: Iterable[str]) -> list[RobotJournal]:
-    """Those of the robots who lived until the order to stop, and were not paused then."""
+def _alive(case: Case, robots: Iterable[str]) -> list[RobotJournal]:
+    """The journals of the `robots` that lived until the order to stop, and were not paused then."""
     ended, paused = died_at_last(case), _paused(case)
     reasons = {"stop"} | {order.reason for order in case.streams.orders if order.order == "stop"}
     return [
-        case.journals[robot] for robot in asked if robot not in paused and _lives(case, robot, robot in ended, reasons)
+        case.journals[robot] for robot in robots if robot not in paused and _lives(case, robot, robot in ended, reasons)
     ]
 
 
 def _lives(case: Case, robot: str, has_died: bool, reasons: set[str | None]) -> bool:
-    """Whether the robot's last life ended by the order to stop, or by nothing that is known."""
+    """Whether the robot's last life ended by the order to stop, or has no recorded end."""
     lives = case.journals[robot].lives
     if not lives:
         return False
     for stamped in case.testimony[robot, lives[-1]]:
         match stamped.event:
             case RobotLeft("recalled") if stamped.wall_us > case.end_ms * 1000 + CLOCKS_DIFFER_US:
-                return True  # its process was ended, because it had not heard the order
+                return True  # its process was ended before it received the order
             case RobotLeft(reason):
                 return reason in reasons
             case RobotFenced() | WorkerGaveUp():
@@ -85,27 +88,27 @@ def _lives(case: Case, robot: str, has_died: bool, reasons: set[str | None]) -> 
 
 
 def _paused(case: Case) -> set[str]:
-    """The robots that the lab had stopped when the run ended."""
+    """The robots that were paused when the run ended."""
     return case.fleet.paused(case.end_ms)
 
 
 def _is_waiting(case: Case, robot: str) -> bool:
-    """Whether it was told that the robot waits for an RQ worker, and it was not born since."""
+    """Whether an event reports that the robot waits for an RQ worker, and no birth followed."""
     lives = case.journals[robot].lives if robot in case.journals else []
     born = born_us(case.testimony[robot, lives[-1]]) if lives else 0
     return max(case.wait_reports_us.get(robot, ()), default=0) > born
 
 
 def _doubt(case: Case, alive: list[RobotJournal], incomplete: list[RobotJournal]) -> str:
-    """Why nobody can be blamed for what is not complete; empty when somebody may be, or nothing is incomplete."""
+    """Why incomplete robots break no promise; empty when they may, or when there are none."""
     if not incomplete:
         return ""
     gone = _everything(case) - frozenset().union(*(journal.indices for journal in alive))
-    return f"nobody in scope holds {_last_holders(case, sorted(gone))}" if gone else _excuse(case, alive)
+    return f"no robot in scope holds {_last_holders(case, sorted(gone))}" if gone else _excuse(case, alive)
 
 
 def _lack(case: Case, alive: list[RobotJournal], incomplete: list[RobotJournal]) -> str:
-    """Who is not complete, and what the first of them lacks."""
+    """The first incomplete robot, what it lacks, and how many others there are."""
     first = incomplete[0]
     lacks = min(_everything(case) - first.indices, default=None)
     who = f"{first.robot} is not complete" + ("" if lacks is None else f": it lacks part {lacks}")
@@ -117,7 +120,7 @@ def _everything(case: Case) -> frozenset[int]:
 
 
 def _situations(case: Case, alive: list[RobotJournal], incomplete: list[RobotJournal]) -> dict[str, str]:
-    """Whether faults that were still in force kept those who are not complete from it."""
+    """By incomplete robot, whether faults in force at the end cut it off."""
     stop_ms = case.order_ms("stop")
     if not incomplete or stop_ms is None:
         return {}
@@ -126,13 +129,13 @@ def _situations(case: Case, alive: list[RobotJournal], incomplete: list[RobotJou
 
 
 def _out_of_scope(case: Case, alive: list[RobotJournal], late: set[str], cut_off: list[RobotJournal]) -> str:
-    """Who was not asked, and why."""
+    """The robots out of scope, and why."""
     paused, recalled = _paused(case), recalls(case)
     whys: tuple[tuple[str, Callable[[str], bool]], ...] = (
         ("paused at the end", lambda robot: robot in paused),
         ("waiting for an RQ worker at the end", lambda robot: _is_waiting(case, robot)),
         ("recalled, and not born again", lambda robot: robot in recalled),
-        ("joined too late to be asked", lambda robot: robot in late and robot in case.births),
+        ("joined too late to be in scope", lambda robot: robot in late and robot in case.births),
         ("joined, and never born", lambda robot: robot in late),
     )
     absent = sorted(set(case.members) - {journal.robot for journal in alive})
@@ -151,18 +154,18 @@ def _some(robots: list[str]) -> str:
 
 
 def _last_holders(case: Case, gone: list[int]) -> str:
-    """Parts that nobody in scope holds, and who had them."""
+    """The parts that no robot in scope holds, and the robots that held them."""
     named = []
     for index in gone[:3]:
         holders = [robot for robot, journal in case.journals.items() if index in journal.indices]
-        named.append(f"part {index} (last held by {', '.join(holders) or 'nobody'})")
+        named.append(f"part {index} (last held by {', '.join(holders) or 'no robot'})")
     return ", ".join(named) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
 
 
 def _excuse(case: Case, alive: list[RobotJournal]) -> str:
-    """Why robots could not be asked to be complete by the end; empty when they could.
+    """Why the run did not give robots the time or the network to be complete; empty when it did.
 
-    What came with the order to stop or after it (the lab then heals the network) came too late to matter.
+    Changes that came with the order to stop or after it (the network is healed then) do not count.
     """
     go_ms, stop_ms = case.order_ms("go"), case.order_ms("stop")
     if go_ms is None or stop_ms is None:
@@ -172,15 +175,15 @@ def _excuse(case: Case, alive: list[RobotJournal]) -> str:
     if ticks < SETTLING_TICKS:
         return f"only {max(0, ticks)} of {SETTLING_TICKS} ticks passed since go and the last change of plan or fleet"
     if missing := _unrelayed(case, stop_ms):
-        return f"nobody relayed shard {missing[0]} at the end"
+        return f"no relay served shard {missing[0]} at the end"
     rules = Network(case, alive, stop_ms).above_budget()
     if rules:
-        return f"the faults in force ({', '.join(rule.text for rule in rules)}) are above what that may be asked under"
+        return f"the faults in force ({', '.join(rule.text for rule in rules)}) are above the budget for convergence"
     return ""
 
 
 def _unrelayed(case: Case, stop_ms: int) -> list[int]:
-    """The shards of which it was told that nobody relays them, and of which nothing was decided from then on."""
+    """The shards that were reported without a relay, and had no fates decided from then on."""
     missing: dict[int, None] = {}
     for stamped in sorted(case.events, key=lambda stamped: stamped.wall_us):
         match stamped.event:

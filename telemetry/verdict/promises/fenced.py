@@ -1,6 +1,6 @@
-"""The promise that older lives can do nothing any more. Judged by fates, journals and register; by nobody's word.
+"""Fenced: an older life has no effect after its successor's birth. Judged by fates, journals and register.
 
-From its successor's birth on, nothing of an older life takes effect:
+Events are no evidence here. Where an older life must have no effect:
 
 * In the outbox, where the relay sees it: no envelope of it that stands after the birth of a later life was delivered,
   not even damaged. What stands before that birth may still arrive.
@@ -8,7 +8,7 @@ From its successor's birth on, nothing of an older life takes effect:
 * In the register: the accepted write was attempted before a later life stood in the writer's birth stream. An attempt
   that was refused took no effect.
 
-A life that has sent something, and whose birth is not in its outbox, fenced nobody: then nothing is shown.
+A life that sent something, and whose birth is not in its outbox, fenced no older life: then this is UNPROVEN.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 
 def fenced(case: Case) -> Finding:
-    """Nothing that an older life did after its successor's birth took effect."""
+    """No action of an older life after its successor's birth took effect."""
 
     def findings() -> Iterator[Finding]:
         yield from _envelopes(case)
@@ -78,7 +78,7 @@ def _entries(journal: RobotJournal) -> Iterator[Finding]:
 def _write(case: Case) -> Iterator[Finding]:
     register = case.register
     if not register.exists:
-        yield unproven("the register is gone: who wrote into it cannot be known")
+        yield unproven("the register is gone: its writer cannot be known")
     if register.write is None:
         return
     write, latest = register.write, 0

@@ -1,4 +1,7 @@
-"""Honest faults: every recorded fate equals the recomputed one, and no rate is beyond belief."""
+"""Honest faults: every recorded fate equals the recomputed one, and no rate is beyond chance.
+
+Judged by plan and fates. Which differences are allowed stands in checks/fate_check.py.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +33,13 @@ def honest_faults(case: Case) -> Finding:
         yield from _beyond_chance(case)
         yield from _taken_for_garbage(case)
         if not case.rulings:
-            yield unproven("nothing was offered to the faults")
+            yield unproven("there are no envelopes to check")
 
     return worst(findings(), otherwise=held(f"{len(case.rulings)} fates equal the recomputed ones"))
 
 
 def _beyond_chance(case: Case) -> Iterator[Finding]:
-    """Faults whose rate is not the one that was set, by more than dice may differ."""
+    """Faults whose rate differs from the planned one by more than chance explains."""
     for rate in fault_rates(case):
         if rate.p_value < IMPOSSIBLE:
             yield broken(
@@ -47,9 +50,9 @@ def _beyond_chance(case: Case) -> Iterator[Finding]:
 
 
 def _taken_for_garbage(case: Case) -> Iterator[Finding]:
-    """Envelopes that a relay must have refused, since there are more of them than entries without a fate.
+    """Envelopes that a relay must have refused: more were sent without a fate than there are entries without one.
 
-    Garbage that somebody put into an outbox by hand is refused, and rightly.
+    Garbage that was put into an outbox by hand is refused rightly, and is no such envelope.
     """
     refused = {key[0]: key for key, row in case.traffic.entries.items() if row.fate == "refused"}
     if not refused:

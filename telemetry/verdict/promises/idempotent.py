@@ -1,4 +1,4 @@
-"""Idempotent: a copy merged nothing if an earlier copy's merge was journalled."""
+"""Idempotent: a copy merged nothing if an earlier copy's merge was journalled. Judged by journals and fates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 
 def idempotent(case: Case) -> Finding:
-    """A copy merged nothing if an earlier copy's merge was journalled; and what was merged had come undamaged."""
+    """A copy merged nothing if an earlier copy's merge was journalled; and every merged copy came undamaged."""
 
     def findings() -> Iterator[Finding]:
         for journal in case.journals.values():
@@ -38,14 +38,14 @@ def _merged_again(journal: RobotJournal) -> Iterator[Finding]:
 
 
 def _undelivered(case: Case, journal: RobotJournal) -> Iterator[Finding]:
-    """Every part of a life was brought by a copy that the fates show as delivered to this robot, and not as corrupt."""
+    """Parts that came with no copy that the fates show as delivered to this robot, undamaged."""
     copies = case.traffic.readable_copies
     for part in journal.parts:
         if part.incarnation == 0:
             continue
         witness = journal.witness(part.incarnation, part.number)
         if part.row.cause is None:
-            yield broken(f"part {part.row.index} was merged, and nothing brought it", witness)
+            yield broken(f"part {part.row.index} was merged, and its entry names no copy", witness)
             continue
         sender, incarnation, sequence, copy = part.row.cause
         delivered = copies.get((sender, incarnation, journal.robot, sequence))
@@ -57,5 +57,5 @@ def _undelivered(case: Case, journal: RobotJournal) -> Iterator[Finding]:
 
 
 def _was_finished(case: Case, shard: int | None) -> bool:
-    """Whether all fates of a shard must have been recorded by the end."""
+    """Whether all fates of a shard must be in the record."""
     return case.ended_in_order and shard not in case.abandoned_shards

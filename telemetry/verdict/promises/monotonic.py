@@ -1,4 +1,7 @@
-"""Promises about what robots know: monotonic, unique, idempotent. Judged by the journals, against deal and fates."""
+"""Monotonic: no robot lost or changed a part, across its lives. Judged by journals and deal.
+
+Events only convict: a reported merge or a summary's digest must agree with the journal.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def monotonic(case: Case) -> Finding:
 
 
 def _dealt_indices(deal: DealFile) -> dict[str, set[int]]:
-    """Which indices each robot was dealt."""
+    """By robot, the indices that it was dealt."""
     indices: dict[str, set[int]] = {}
     for part in deal.indices:
         for robot in part.holders:
@@ -49,7 +52,7 @@ def _dealt_indices(deal: DealFile) -> dict[str, set[int]]:
 
 
 def _in_order(journal: RobotJournal) -> Iterator[Finding]:
-    """Entries stand 1, 2, 3 … within a life; lives 1, 2, 3 … begin with their birth; the dealer's come first."""
+    """Entries are numbered 1, 2, 3 … within a life; lives 1, 2, 3 … begin with their birth; the dealer's come first."""
     previous: Entry | None = None
     for entry in journal.entries:
         if not _follows(previous, entry):
@@ -92,7 +95,7 @@ def _begins_as_dealt(journal: RobotJournal, indices: set[int], dealt: DealtParts
 
 
 def _reports_beyond_journal(case: Case) -> Iterator[Finding]:
-    """What a life told of its merges stands in its journal, because it is journalled before it is told."""
+    """Events that report more than the journal holds: a robot journals first, and reports then."""
     for (robot, life), events in case.testimony.items():
         journal = case.journals[robot]
         at_birth, at_end = journal.counts[life]
@@ -100,14 +103,14 @@ def _reports_beyond_journal(case: Case) -> Iterator[Finding]:
         for stamped in events:
             witness = f"event {stamped.number} of {robot}/{life}"
             match stamped.event:
-                case PartsMerged(held=told) if told > at_end:
-                    yield broken(f"{robot} told of {told} parts, and its journal holds {at_end}", witness)
+                case PartsMerged(held=reported) if reported > at_end:
+                    yield broken(f"{robot} reported {reported} parts, and its journal holds {at_end}", witness)
                 case RobotComplete() if not completed:
-                    yield broken(f"{robot} told that it was complete, and did not journal it", witness)
+                    yield broken(f"{robot} reported that it was complete, and did not journal it", witness)
 
 
 def _summaries(case: Case) -> Iterator[Finding]:
-    """Whatever a summary showed as known stood in the journal, in that life."""
+    """Summaries that showed parts which the journal did not hold in that life."""
     shown: dict[str, list[tuple[Stamped, MessageSent]]] = {}
     for stamped in case.events:
         if isinstance(stamped.event, MessageSent) and stamped.event.kind == "summary":
@@ -124,7 +127,7 @@ def _shown_and_not_held(journal: RobotJournal, summaries: list[tuple[Stamped, Me
     for stamped, event in summaries:
         at_birth, at_end = counts.get(stamped.incarnation, (0, -1))
         if not event.digest:
-            yield unproven(f"a summary of {journal.robot} does not tell what it showed")
+            yield unproven(f"a summary of {journal.robot} has no digest")
         elif not at_birth <= event.held <= at_end or digests.get(event.held) != event.digest:
             yield broken(
                 f"{journal.robot} showed {event.held} parts as known that its journal never held in that life",

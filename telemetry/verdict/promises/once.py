@@ -1,4 +1,4 @@
-"""Promises about what was written: once, and right. Judged by the register; a robot's word can only convict."""
+"""Once: at most one write was accepted. Judged by the register and birth streams; events can only convict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def once(case: Case) -> Finding:
     refused = len(case.tries - {writer})
     if not case.attempts:
         return broken(
-            "the register holds a write of which its writer's birth stream knows no attempt",
+            "the register holds a write, and its writer's birth stream has no attempt for it",
             f"birth stream of {writer[0]}, life {writer[1]}",
         )
 
@@ -40,7 +40,7 @@ def once(case: Case) -> Finding:
 
 
 def _other_claims(case: Case, writer: Life) -> Iterator[Finding]:
-    """Nobody else may have been told that its write was accepted."""
+    """Events of other lives that report an accepted write."""
     if "events" in case.damage:
         return
     for stamped in case.events:
@@ -53,8 +53,8 @@ def _other_claims(case: Case, writer: Life) -> Iterator[Finding]:
 
 
 def _attempts_without_entry(case: Case) -> Iterator[Finding]:
-    """Whoever was told what came of its write has an attempt in its birth stream."""
+    """Lives that reported the result of a write, without an attempt in their birth stream."""
     for stamped in [] if "events" in case.damage else case.events:
         life = (stamped.source, stamped.incarnation)
         if isinstance(stamped.event, SecretWritten | SecretRefused) and life not in case.tries:
-            yield unproven(f"{life[0]}/{life[1]} says that it tried to write, and its birth stream knows no attempt")
+            yield unproven(f"{life[0]}/{life[1]} reports that it tried to write, and its birth stream has no attempt")

@@ -1,4 +1,7 @@
-"""Promises about the end: the writer was patient, and the robots converged. Judged by journals, plan and register."""
+"""Patient: the writer was complete, then quiet for its period, and only then wrote. Judged by journals and register.
+
+Entries and ticks alone convict. Clocks may be wrong: they can only make the promise UNPROVEN.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,8 @@ SHORTEST_TICK = 0.8  # of the nominal one: ticks are jittered by a fifth
 
 
 def patient(case: Case) -> Finding:
-    """The writer was complete, and then quiet for the quiet period, before it wrote; nobody tried without being quiet.
-
-    Entries and ticks alone convict: clocks may be wrong, and can only raise a doubt.
-    """
+    """The writer was complete, and then quiet for the quiet period, before it wrote; no robot tried without being
+    quiet."""
 
     def findings() -> Iterator[Finding]:
         writer = (case.write.robot, case.write.incarnation)
@@ -36,14 +37,14 @@ def patient(case: Case) -> Finding:
 
 
 def _against_writer(case: Case, journal: RobotJournal, quiets: list[QuietEntry]) -> Iterator[Finding]:
-    """What speaks against the writer, given the quiets of its life."""
+    """Findings against the writer, by the quiet entries of its life."""
     for quiet in quiets:
         yield from _against_quiet(journal, quiet, case.settings)
     yield from _late(quiets[0], journal.robot, case.attempted_us)
 
 
 def _against_quiet(journal: RobotJournal, quiet: QuietEntry, settings: SettingsFile) -> Iterator[Finding]:
-    """What speaks against one quiet."""
+    """Findings against one quiet entry."""
     witness = journal.witness(quiet.incarnation, quiet.number)
     complete = _completion(journal, quiet)
     start = complete[0] if complete else (quiet.incarnation, 1)
@@ -54,7 +55,7 @@ def _against_quiet(journal: RobotJournal, quiet: QuietEntry, settings: SettingsF
         if start < (part.incarnation, part.number):
             yield broken("a part came while the writer waited", journal.witness(part.incarnation, part.number))
     if quiet.row.ticks < needed:
-        yield broken(f"{journal.robot} was quiet for {quiet.row.ticks} ticks, {needed} were asked", witness)
+        yield broken(f"{journal.robot} was quiet for {quiet.row.ticks} ticks, {needed} were needed", witness)
     if complete and quiet.row.at_us - complete[1].at_us < (needed - 1) * settings.tick_us * SHORTEST_TICK:
         waited_ms = (quiet.row.at_us - complete[1].at_us) // 1000
         yield unproven(
@@ -64,14 +65,14 @@ def _against_quiet(journal: RobotJournal, quiet: QuietEntry, settings: SettingsF
 
 
 def _late(quiet: QuietEntry, robot: str, attempted_us: int | None) -> Iterator[Finding]:
-    """A doubt when the writer's first quiet is told to be after its write by more than clocks usually differ."""
+    """A doubt when the writer's first quiet entry is later than its write by more than clocks usually differ."""
     if attempted_us is not None and quiet.row.at_us - attempted_us > CLOCKS_DIFFER_US:
         late_ms = (quiet.row.at_us - attempted_us) // 1000
         yield unproven(f"the clocks of {robot} and of the server disagree: quiet is {late_ms} ms after the write")
 
 
 def _completion(journal: RobotJournal, quiet: QuietEntry) -> tuple[tuple[int, int], CompleteRow] | None:
-    """The last `complete` of that life before the quiet. None: it must have been complete when it was born."""
+    """The last `complete` entry of that life before `quiet`, with its place; None: the life was born complete."""
     found = None
     for entry in journal.entries:
         place = (entry.incarnation, entry.number)

@@ -1,4 +1,4 @@
-"""Right: what was written equals the dealt secret, byte for byte."""
+"""Right: the written secret equals the dealt one, byte for byte. Judged by register, deal and secret.txt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 
 def right(case: Case) -> Finding:
-    """What was written equals the dealt secret, byte for byte."""
+    """The written secret equals the dealt one, byte for byte."""
     register, deal = case.register, case.deal
     if not register.exists:
         return unproven("the register is gone: what was written into it cannot be known")

@@ -1,8 +1,7 @@
-"""The promise that whatever crashes is started again. Judged by deaths, births and deeds; a robot's word can convict.
+"""Supervised: every crash was followed by a restart within the policy. Judged by deaths, births and injections.
 
-What is asked of those who look after robots stands in robots.py, and what of robots that look after workers in
-workers.py. A relay that died is followed by another one: a later entry has a fate, or a start was told. Else this is
-UNPROVEN.
+The rules for robots stand in supervised_robots.py, those for workers in supervised_workers.py; events can only convict.
+After a relay's death, a later entry of its shard has a fate, or an event reports a later relay; else this is UNPROVEN.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ def _summary(case: Case) -> str:
     crashes = sum(isinstance(stamped.event, WorkerCrashed) for events in case.testimony.values() for stamped in events)
     if not deaths and not crashes:
         return "no death of a robot, and no crash of a worker"
-    said = f"{deaths} deaths of robots and {crashes} crashes of workers were followed by restarts within the policy"
+    text = f"{deaths} deaths of robots and {crashes} crashes of workers were followed by restarts within the policy"
     resigned = sorted({downtime.robot for downtime in case.downtimes} & case.given_up)
     waited = sorted({downtime.robot for downtime in case.downtimes if was_waiting(case, downtime)})
-    said += f"; gave up, as the policy says: {', '.join(resigned)}" * bool(resigned)
-    return said + f"; waited for an RQ worker: {', '.join(waited)}" * bool(waited)
+    text += f"; gave up, as the policy says: {', '.join(resigned)}" * bool(resigned)
+    return text + f"; waited for an RQ worker: {', '.join(waited)}" * bool(waited)
 
 
 def _relays(case: Case) -> Iterator[Finding]:

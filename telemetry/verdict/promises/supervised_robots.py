@@ -1,18 +1,18 @@
-"""Whether robots live again, in time and within the policy: what is asked of those who look after them.
+"""Supervised, for robots: each was born again in time and within the policy.
 
-A death of a robot's process, charged to its budget or not (fleet.py says which is), is followed by its next life's
-birth, or by the death of the process that was to live next, within the policy's delay (restarts.py) and 5 s; no life
-is born sooner than the delay after a charged death, nor when more than 5 were charged within 30 s. Exempt is
+After a death of a robot's process, charged to its budget or not (evidence/fleet.py), its next life is born, or the next
+process dies, within the policy's delay (checks/restart_policy.py) and 5 s. No life is born sooner than the delay after
+a charged death, nor when more than 5 were charged within 30 s. Exempt is
 
-* a death so short before the order to stop that this time was not over, or after it;
-* a robot that gave up, said so, and had its budget spent; it is named. Without the word this stays UNPROVEN;
-* a robot that was told to wait because no RQ worker is free: it is named, and UNPROVEN if it still waits at the end,
-  or if nobody had said so for 10 s when it was born: an RQ worker may have been free;
+* a death after the order to stop, or so short before it that this time was not over;
+* a robot that gave up, reported it, and had its budget spent; it is named. Without the report this is UNPROVEN;
+* a robot that was reported to wait because no RQ worker is free: it is named. It is UNPROVEN if it still waits at the
+  end, or if no event reported it in the last 10 s before its birth: an RQ worker may have been free;
 * a robot whose journal is lost: UNPROVEN.
 
-A robot whose RQ worker was told to end dies no death: its last word is that it was recalled, and its job goes back to
-the queue. If it was never born again although there was as much time, that is UNPROVEN, whether it was told to wait or
-not: nobody else's word shows who should have taken it.
+A robot whose RQ worker was ended in order does not die: its last event is that it was recalled, and its job goes back
+to the queue. If it is not born again in the same time, that is UNPROVEN, reported to wait or not: no evidence shows
+which RQ worker should have taken it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from telemetry.verdict.evidence.fleet import Downtime, RobotDeath
 from telemetry.verdict.finding import Finding, broken, unproven
 
 WAIT_REPORT_VALID_US: Final = 10_000_000
-"""For so long is the word believed that a robot waits."""
+"""A report that a robot waits is valid for this long."""
 
 
 class _Budget:
@@ -43,7 +43,7 @@ class _Budget:
 
     def __init__(self, deaths: Sequence[RobotDeath] = ()) -> None:
         charged = [death for death in deaths if death.is_charged]
-        of_lives = {death.life: death.at_ms * 1000 for death in charged}  # several that name one life are one
+        of_lives = {death.life: death.at_ms * 1000 for death in charged}  # deaths of one life count once
         self._deaths_us = sorted(death.at_ms * 1000 for death in charged)
         self._lives = sorted((died_us, life) for life, died_us in of_lives.items())
 
@@ -58,7 +58,7 @@ class _Budget:
 
 
 def robot_restarts(case: Case) -> Iterator[Finding]:
-    """What speaks against whoever should have started robots again after their deaths."""
+    """Findings on robots after their deaths: born too late, or against the policy."""
     budgets = {robot: _Budget(deaths) for robot, deaths in case.fleet.deaths.items()}
     for downtime in case.downtimes:
         yield from _late(case, downtime, budgets[downtime.robot])
@@ -66,7 +66,7 @@ def robot_restarts(case: Case) -> Iterator[Finding]:
 
 
 def requeued_robots(case: Case) -> Iterator[Finding]:
-    """A doubt for each robot whose job went back to the queue, and that nobody took from there in time."""
+    """A doubt for each robot whose job was requeued, and that no RQ worker took in time."""
     for robot, recalled_us in sorted(recalls(case).items()):
         budget = _Budget(case.fleet.deaths.get(robot, ()))
         recalled_ms = recalled_us // 1000
@@ -76,33 +76,33 @@ def requeued_robots(case: Case) -> Iterator[Finding]:
         if _was_reported_waiting(case, robot, recalled_us, case.end_ms * 1000):
             yield unproven(f"{robot} waits since it was recalled: no RQ worker is free")
         else:
-            yield unproven(f"{robot} was recalled, and not born again in {away_ms / 1000:.2f} s, nor told to wait")
+            yield unproven(f"{robot} was recalled, and not born again in {away_ms / 1000:.2f} s, nor reported to wait")
 
 
 def was_waiting(case: Case, downtime: Downtime) -> bool:
-    """Whether it was told that the robot waits for an RQ worker while it did not live."""
+    """Whether an event reports that the robot waited for an RQ worker during the downtime."""
     end_ms = case.end_ms if downtime.birth is None else downtime.birth.at_ms
     return _was_reported_waiting(case, downtime.robot, downtime.deaths[0].at_ms * 1000, end_ms * 1000)
 
 
 def _was_reported_waiting(case: Case, robot: str, start_us: int, end_us: int) -> bool:
-    told_us = case.wait_reports_us.get(robot, [])
-    place = bisect_left(told_us, start_us - CLOCKS_DIFFER_US)
-    return place < len(told_us) and told_us[place] <= end_us + CLOCKS_DIFFER_US
+    reports_us = case.wait_reports_us.get(robot, [])
+    place = bisect_left(reports_us, start_us - CLOCKS_DIFFER_US)
+    return place < len(reports_us) and reports_us[place] <= end_us + CLOCKS_DIFFER_US
 
 
 def _unreported_wait(case: Case, downtime: Downtime) -> Iterator[Finding]:
-    """A doubt when a robot was born long after it was last told to wait."""
+    """A doubt when a robot was born long after the last report that it waits."""
     assert downtime.birth is not None
-    born_us, told_us = downtime.birth.at_ms * 1000, case.wait_reports_us[downtime.robot]
-    silent_us = born_us - told_us[bisect_right(told_us, born_us + CLOCKS_DIFFER_US) - 1]
+    born_us, reports_us = downtime.birth.at_ms * 1000, case.wait_reports_us[downtime.robot]
+    silent_us = born_us - reports_us[bisect_right(reports_us, born_us + CLOCKS_DIFFER_US) - 1]
     if silent_us > WAIT_REPORT_VALID_US:
-        said = f"was told to wait, and for {silent_us / 1e6:.1f} s before it lived again nobody said so"
-        yield unproven(f"{downtime.robot} {said}: an RQ worker may have been free")
+        why = f"was last reported to wait {silent_us / 1e6:.1f} s before its birth"
+        yield unproven(f"{downtime.robot} {why}: an RQ worker may have been free")
 
 
 def _late(case: Case, downtime: Downtime, budget: _Budget) -> Iterator[Finding]:
-    """What speaks against whoever should have started the robot again."""
+    """Findings on births that came too late, or never."""
     end_ms = case.end_ms if downtime.birth is None else downtime.birth.at_ms
     untils = [*(death.at_ms for death in downtime.deaths[1:]), end_ms]
     for death, until_ms in zip(downtime.deaths, untils, strict=True):
@@ -120,24 +120,23 @@ def _late(case: Case, downtime: Downtime, budget: _Budget) -> Iterator[Finding]:
 
 
 def _excuse(case: Case, downtime: Downtime, death: RobotDeath, charged: int) -> list[Finding] | None:
-    """What is left of a robot that was not started again in time: nothing, a doubt, or None when it has no excuse."""
+    """What follows from a robot that was not started again in time: nothing, a doubt, or None when it has no excuse."""
     robot, comes_back = death.robot, downtime.birth is not None
     journal = case.journals.get(robot)
     if journal is None or journal.lost:
-        return [unproven(f"{death}, and its journal is not there: nobody can be born again")]
+        return [unproven(f"{death}, and its journal is not there: it cannot be born again")]
     if was_waiting(case, downtime):
         if not comes_back:
             return [unproven(f"{robot} waits since its death: no RQ worker is free")]
         return list(_unreported_wait(case, downtime))
     if not comes_back and charged > MOST_RESTARTS:
-        said_so = robot in case.given_up  # the robot itself, not a worker of it
-        return [] if said_so else [unproven(f"{death}, its budget spent, and did not say that it gave up")]
+        was_reported = robot in case.given_up  # the robot itself, not a worker of it
+        return [] if was_reported else [unproven(f"{death}, its budget spent, and did not report that it gave up")]
     return None
 
 
 def _against_policy(downtime: Downtime, budget: _Budget) -> Iterator[Finding]:
-    """What speaks against a life that was born when the policy did not allow it. Several deaths that name one life are
-    one, however many told of it."""
+    """Findings on a life that was born when the policy did not allow it. Deaths that name the same life count once."""
     birth, last = downtime.birth, downtime.deaths[-1]
     if birth is None:
         return

@@ -1,10 +1,10 @@
-"""Whether a robot starts its workers again, within the policy: what is asked of the supervisor in each life.
+"""Supervised, for workers: each was restarted within the policy, by the supervisor in its robot.
 
-A crash of which a life told is followed, within the policy's delay (restarts.py) and 1 s, by the word that the same
-worker is restarted or given up; nothing is asked of a life that ended before. Delays are those of the policy, no worker
-is restarted when more than 5 crashed within 30 s, none is given up before, and a life does not end by itself within 1 s
-after a crash without giving up. Crashes that the lab injected are charged to nobody and delayed as a first one, and
-must be told by a life that goes on for 6 s, unless the worker had just crashed anyway.
+After a crash that a life reports, the life reports within the policy's delay (checks/restart_policy.py) and 1 s that
+the same worker is restarted or given up, unless it ended before. Delays are those of the policy. No worker is restarted
+when more than 5 crashed within 30 s, and none is given up before. A life does not end by itself within 1 s after a
+crash without giving up. Injected crashes are not charged and are delayed as a first one; a life that goes on for 6 s
+reports them, unless the worker had just crashed anyway.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.finding import Finding, broken
 
 INJECTION_DELAY_US: Final = 5_000_000
-"""So long may an injected crash take to reach its worker: it travels as an order."""
+"""The longest time for an injected crash to reach its worker: it travels as an order."""
 
-_FUZZ_US: Final = 100_000  # between a supervisor's look at its clock and the stamp of what it tells
+_FUZZ_US: Final = 100_000  # between a supervisor's reading of its clock and the stamp of its event
 _INJECTED: Final = "InjectedCrash"
 
 
 def worker_restarts(case: Case) -> Iterator[Finding]:
-    """What speaks against supervisors that had crashes to answer."""
+    """Findings on the restarts that lives reported after crashes of their workers."""
     for life, events in case.testimony.items():
-        told = [each for each in events if isinstance(each.event, WorkerCrashed | WorkerRestarted | WorkerGaveUp)]
-        if told:
-            yield from _without_restart(life, told, events[-1])
-            yield from _against_policy(life, told, is_whole=first_missing(events) is None)
-            yield from _took_siblings_down(case, life, told, events[-1])
+        reports = [each for each in events if isinstance(each.event, WorkerCrashed | WorkerRestarted | WorkerGaveUp)]
+        if reports:
+            yield from _without_restart(life, reports, events[-1])
+            yield from _against_policy(life, reports, is_whole=first_missing(events) is None)
+            yield from _took_siblings_down(case, life, reports, events[-1])
 
 
 def unnoticed_injections(case: Case) -> Iterator[Finding]:
-    """Injected crashes of which the life that went on knows nothing."""
+    """Injected crashes that the life did not report, although it went on."""
     crashes_us = _crashes_us(case)
 
     @cache
@@ -86,19 +86,19 @@ def _crashes_us(case: Case) -> dict[tuple[Life, str], list[int]]:
     return {place: sorted(times_us) for place, times_us in crashes.items()}
 
 
-def _without_restart(life: Life, told: list[Stamped], last: Stamped) -> Iterator[Finding]:
-    """Crashes after which the life went on, until its `last` word, and said nothing of the worker."""
-    crashes_us = _charged_us(told)
-    for place, stamped in enumerate(told, start=1):
+def _without_restart(life: Life, reports: list[Stamped], last: Stamped) -> Iterator[Finding]:
+    """Crashes after which the life went on, until its `last` event, and reported neither restart nor giving up."""
+    crashes_us = _charged_us(reports)
+    for place, stamped in enumerate(reports, start=1):
         if not isinstance(stamped.event, WorkerCrashed):
             continue
         allowed_us = longest_us(recent(crashes_us, stamped.monotonic_us)) + WORKERS_GRACE_US
-        answers = (
+        replies = (
             later.monotonic_us
-            for later in (told[other] for other in range(place, len(told)))
+            for later in (reports[other] for other in range(place, len(reports)))
             if isinstance(later.event, WorkerRestarted | WorkerGaveUp) and later.event.worker == stamped.event.worker
         )
-        went_on_us = next(answers, last.monotonic_us) - stamped.monotonic_us
+        went_on_us = next(replies, last.monotonic_us) - stamped.monotonic_us
         if went_on_us > allowed_us:
             yield broken(
                 f"{_who(life, stamped.event.worker)} crashed, and was not restarted in {went_on_us / 1e6:.2f} s",
@@ -106,11 +106,11 @@ def _without_restart(life: Life, told: list[Stamped], last: Stamped) -> Iterator
             )
 
 
-def _against_policy(life: Life, told: list[Stamped], is_whole: bool) -> Iterator[Finding]:
-    """Answers that are not those of the policy. `is_whole`: the life's events are all there."""
-    crashes_us = _charged_us(told)
+def _against_policy(life: Life, reports: list[Stamped], is_whole: bool) -> Iterator[Finding]:
+    """Restarts and givings-up against the policy. `is_whole`: the life's events are all there."""
+    crashes_us = _charged_us(reports)
     injected: dict[str, bool] = {}  # whether a worker's last crash was
-    for stamped in told:
+    for stamped in reports:
         match stamped.event:
             case WorkerCrashed(worker):
                 injected[worker] = _is_injected(stamped.event)
@@ -130,10 +130,10 @@ def _against_policy(life: Life, told: list[Stamped], is_whole: bool) -> Iterator
                     yield broken(f"{_who(life, worker)} {why}", _place(life, stamped))
 
 
-def _took_siblings_down(case: Case, life: Life, told: list[Stamped], last: Stamped) -> Iterator[Finding]:
-    """A life that ended by itself just after a worker's crash that the policy would have borne."""
-    crashes = [stamped for stamped in told if isinstance(stamped.event, WorkerCrashed)]
-    if not crashes or any(isinstance(stamped.event, WorkerGaveUp) for stamped in told):
+def _took_siblings_down(case: Case, life: Life, reports: list[Stamped], last: Stamped) -> Iterator[Finding]:
+    """A life that ended by itself just after a worker's crash that was within the policy."""
+    crashes = [stamped for stamped in reports if isinstance(stamped.event, WorkerCrashed)]
+    if not crashes or any(isinstance(stamped.event, WorkerGaveUp) for stamped in reports):
         return
     crash = crashes[-1]
     if last.monotonic_us - crash.monotonic_us > WORKERS_GRACE_US:
@@ -144,11 +144,11 @@ def _took_siblings_down(case: Case, life: Life, told: list[Stamped], last: Stamp
             yield broken(f"a crash of {crash.event.worker} took {life[0]}/{life[1]} down with it", _place(life, crash))  # type: ignore[union-attr]
 
 
-def _charged_us(told: list[Stamped]) -> list[int]:
+def _charged_us(reports: list[Stamped]) -> list[int]:
     """When workers of a life crashed by themselves (its own clock), in order."""
     return sorted(
         stamped.monotonic_us
-        for stamped in told
+        for stamped in reports
         if isinstance(stamped.event, WorkerCrashed) and not _is_injected(stamped.event)
     )
 

@@ -1,4 +1,4 @@
-"""Unique: no index ever had two words at a robot; a contradiction was refused and its worker restarted."""
+"""Unique: no index had two words at a robot; a contradictory update was refused and its worker restarted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from telemetry.verdict.evidence.journals import Life, RobotJournal
 from telemetry.verdict.finding import Finding, broken, held, worst
 
 _GRACE_US = 1_000_000
-"""A life that goes on for so long after a violation, and announces no restart, has swallowed it."""
+"""A life that goes on for this long after a violation without a report of a restart has ignored it."""
 
 
 def unique(case: Case) -> Finding:
-    """No index ever had two words at a robot; a contradiction was refused, and its worker restarted."""
+    """No index had two words at a robot; a contradictory update was refused, and its worker restarted."""
 
     def findings() -> Iterator[Finding]:
         dealt = DealtParts(case.deal)
@@ -31,7 +31,7 @@ def unique(case: Case) -> Finding:
             yield from _never_dealt(journal, dealt)
         yield from missing_evidence(case)
         for life, events in case.testimony.items():
-            yield from _swallowed(life, events)
+            yield from _ignored(life, events)
         yield from gaps(case)
 
     return worst(findings(), otherwise=held("every part that a robot ever held is the one that was dealt"))
@@ -57,12 +57,13 @@ def _never_dealt(journal: RobotJournal, dealt: DealtParts) -> Iterator[Finding]:
             )
 
 
-def _swallowed(life: Life, events: list[Stamped]) -> Iterator[Finding]:
-    """Violations after which the secret merger was not restarted, although the life went on."""
+def _ignored(life: Life, events: list[Stamped]) -> Iterator[Finding]:
+    """Violations without a restart of the secret merger, although the life went on."""
     for place, stamped in enumerate(events):
         if isinstance(stamped.event, InvariantViolated) and _went_on(stamped, events[place + 1 :]):
             yield broken(
-                f"{life[0]} met a contradiction of part {stamped.event.index}, and its secret_merger was not restarted",
+                f"{life[0]} refused a contradictory update of part {stamped.event.index}, "
+                "and its secret_merger was not restarted",
                 f"event {stamped.number} of {life[0]}/{life[1]}",
             )
 

@@ -1,13 +1,13 @@
-"""Which fate each recorded envelope must have had: the plan in force for it, its sender's lives, and what held it back.
+"""The fate that each recorded envelope must have: by the plan in force for it, its sender's lives, and partitions.
 
 A second opinion, so nothing here may be shared with the code that decided. The specification in short:
 
-* In force is the plan that stands last before the entry in its own outbox; before the first one nothing harms.
-* Stale is an envelope that stands after the birth of a later life of its sender, in the same outbox.
+* In force is the last plan before the entry in its own outbox; before the first one there are no faults.
+* Stale is an envelope after the birth of a later life of its sender, in the same outbox.
 * Faults act in the order of their kinds, then by instance number, as long as a copy is left, on envelopes that their
   target selects.
-* What a partition holds back has its fate decided as usual, and copies that are left wait for the first later plan of
-  the same outbox under which no partition holds the pair; that much later they arrive. Until then there is no fate.
+* A held envelope has its fate decided as usual. Copies that are left wait for the first later plan of the same outbox
+  under which no partition holds the pair, and arrive that much later. Until then there is no fate.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from telemetry.verdict.recomputed.fault_rules import ORDER, Rule, number_of, und
 Rules = tuple[Rule, ...]
 
 Pair = tuple[int | None, int | None]
-"""The numbers of a sender and a receiver; None for a name that no robot bears."""
+"""The numbers of a sender and a receiver; None for a name that is no robot's."""
 
 
 class Ruling(NamedTuple):
     """What the fate must be: delivered (to `deliveries`; none = lost), corrupt, stale, or held: none at all, so far.
 
-    `offered`: the faults that met at least one copy; `acted`: those that acted (acts.py). `throttles`: those of the
-    offered that may have delayed all copies further.
+    `offered`: the faults that had a copy to act on; `acted`: those that acted (fault_effects.py). `throttles`: those of
+    the offered that may have delayed all copies further.
     """
 
     fate: str
@@ -49,7 +49,7 @@ STALE = Ruling("stale", ())
 
 
 class Faults:
-    """A plan's faults, whenever and however often they were put in force. What is remembered here only saves work."""
+    """A plan's faults, the same object for all plans with these faults. Results are cached."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules: Rules = tuple(sorted(rules, key=lambda rule: (ORDER.index(rule.name), rule.instance)))
@@ -57,14 +57,14 @@ class Faults:
         self._holding: dict[Pair, Rules] = {}
 
     def concerning(self, pair: Pair) -> Rules:
-        """The faults that an envelope may meet."""
+        """The faults whose target selects the pair."""
         rules = self._concerning.get(pair)
         if rules is None:
             rules = self._concerning[pair] = tuple(rule for rule in self.rules if rule.target.selects(*pair))
         return rules
 
     def holding(self, pair: Pair) -> Rules:
-        """The partitions that hold an envelope back."""
+        """The partitions that hold envelopes of the pair."""
         rules = self._holding.get(pair)
         if rules is None:
             rules = self._holding[pair] = tuple(rule for rule in self.concerning(pair) if rule.holds)
@@ -108,8 +108,8 @@ class Rulebook:
         return {shard: before[-1].faults for shard, before in plans.items() if before}
 
     def last_change_ms(self, end_ms: int) -> int:
-        """When, before `end_ms`, a plan last came into force that was another one than before, or, at any time, a life
-        was last announced (server's clock); 0 when never."""
+        """The time of the last change of plan before `end_ms`, or of the last birth if that is later (server's clock);
+        0 without either."""
         changes = [
             plan.key[1]
             for plans in self._plans.values()
@@ -119,12 +119,12 @@ class Rulebook:
         return max([*changes, self._last_birth_ms])
 
     def held_at_the_end(self, shard: int, sender: str, receiver: str) -> Rules:
-        """The partitions that keep envelopes of the pair back for ever, because no plan came after them."""
+        """The partitions that hold envelopes of the pair for ever: they are in the last plan."""
         plans = self._plans.get(shard)
         return plans[-1].faults.holding((number_of(sender), number_of(receiver))) if plans else ()
 
     def holds_at_the_end(self, shard: int) -> Rules:
-        """The partitions that keep any envelopes back for ever."""
+        """The partitions that hold any envelopes for ever."""
         plans = self._plans.get(shard)
         return tuple(rule for rule in plans[-1].faults.rules if rule.holds) if plans else ()
 
@@ -150,11 +150,11 @@ class Rulebook:
     def _harm(self, rules: Rules, address: Address) -> Ruling:
         passage = Passage(self._draws, address)
         acted = []
-        for met, rule in enumerate(rules, start=1):
+        for offered, rule in enumerate(rules, start=1):
             if EFFECTS[rule.name](rule, passage):
                 acted.append(rule)
             if not passage.deliveries:
-                return Ruling("delivered", (), rules[:met], tuple(acted))
+                return Ruling("delivered", (), rules[:offered], tuple(acted))
         return Ruling(
             "corrupt" if passage.is_corrupt else "delivered",
             passage.deliveries,
@@ -165,7 +165,7 @@ class Rulebook:
         )
 
     def _release_ms(self, place: int, shard: int, pair: Pair) -> int | None:
-        """When the first plan from `place` on came that does not hold the pair; None when none came."""
+        """The time of the first plan from `place` on that does not hold the pair; None without one."""
         plans = self._plans[shard]
         kept = plans[place - 1].key, pair
         if kept not in self._releases:
@@ -174,7 +174,7 @@ class Rulebook:
         return self._releases[kept]
 
     def _understood(self, control: PlanRow) -> Faults:
-        """The faults of a plan, one object for all plans of the same."""
+        """The faults of a plan, one object for all plans with the same faults."""
         rules = []
         for fault in control.faults:
             name = fault.instance, fault.fault
@@ -185,7 +185,7 @@ class Rulebook:
 
 
 def _held(ruling: Ruling, holding: Rules, release_ms: int | None, sent_ms: int) -> Ruling:
-    """The ruling on an envelope that is kept back until `release_ms`; None: for ever."""
+    """The ruling on an envelope that is held until `release_ms` (None: for ever)."""
     if release_ms is None:
         return Ruling("held", ())
     hold_us = (release_ms - sent_ms) * 1000

@@ -1,17 +1,17 @@
-"""What each fault does to one envelope, once more from the specification. Which faults meet it: see fates.py.
+"""What each fault does to one envelope, once more from the specification. Which faults apply to it: see fates.py.
 
 A second opinion, so nothing here may be shared with the code that decided. The specification in short:
 
 * Dice: 4 bytes (big-endian, over 2^32) of BLAKE2b-512 keyed with the seed's 8 bytes, over the text
   `<block>|<sender>|<incarnation>|<receiver>|<sequence>|<copy>`, where block = instance div 8, at the offset
   8·(instance mod 8) + 4·draw.
-* Draw 0 of copy 0 decides whether a fault acts: loss, burst-loss, duplicate and corrupt look at no other. Delay and
-  reorder look at every copy: draw 0 decides how long a delay is, and whether a copy is put back; draw 1 how far.
+* Draw 0 of copy 0 decides whether a fault acts: loss, burst-loss, duplicate and corrupt use no other. Delay and
+  reorder use every copy's: draw 0 decides how long a delay is, and whether a copy is put back; draw 1 how far.
 * A burst has a memory of its own, along the sequence numbers of a sender's life and a receiver, gaps included: number 1
   is bad with the share as its probability, and so is every 1024th after it; any other is bad if the one before was, and
   the burst does not end with it, or if it was not, and a burst begins. Bad is lost.
-* A throttle remembers what its relay's life has passed, which no record tells. All copies of an envelope may be later,
-  by one and the same time; nothing else is its doing.
+* A throttle depends on what its relay has passed before, which no record shows. All copies of an envelope may be later
+  by the same time; it has no other effect.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _deviation = NormalDist().inv_cdf
 
 
 class Address(NamedTuple):
-    """What tells one envelope from all others, and so what its dice are thrown by."""
+    """What identifies an envelope, and therefore its dice."""
 
     sender: str | None
     incarnation: int | None
@@ -88,7 +88,7 @@ class Passage:
         return _number(digest, rule.instance, draw)
 
     def applies(self, rule: Rule) -> bool:
-        """Whether the first copy's dice say that `rule` acts: a throw of probability `p`, independent of all others."""
+        """Whether `rule` acts by the first copy's dice: independently, with probability `p`."""
         return self.number(rule) < rule.p
 
     def is_in_burst(self, rule: Rule) -> bool:
@@ -102,14 +102,14 @@ def _number(digest: bytes, instance: int, draw: int) -> float:
 
 
 Effect = Callable[[Rule, Passage], bool]
-"""Changes the passage, and says whether the fault acted. What it says of a probability is what its first copy's dice
-say, so that it can be counted as a chance: a reorder that puts back the second copy alone has not acted."""
+"""Changes the passage, and returns whether the fault acted. For a fault with a probability the first copy's dice count
+alone, so that the rate can be tested: a reorder that puts back only the second copy has not acted."""
 
 
 def _cut(rule: Rule, passage: Passage) -> bool:
     if not rule.holds:
         passage.deliveries = ()
-    return not rule.holds  # what is held acts at the end, if a copy is left: see fates.py
+    return not rule.holds  # a hold acts at the end, if a copy is left: see fates.py
 
 
 def _lose_in_bursts(rule: Rule, passage: Passage) -> bool:
@@ -167,7 +167,7 @@ def _corrupt(rule: Rule, passage: Passage) -> bool:
 
 
 def _throttle(_rule: Rule, _passage: Passage) -> bool:
-    return False  # by how much, if at all, only the record says: see honesty.py
+    return False  # only the record shows the delay: see checks/fate_check.py
 
 
 EFFECTS: Final[dict[str, Effect]] = {

@@ -1,10 +1,8 @@
-"""What a fault's text means, once more from the specification. Nothing is decided here: see acts.py.
+"""What a fault's text means, once more from the specification: its rule, and the envelopes that its target selects.
 
-`NAME ARGS [TARGET]`, as control entries carry it: without times, because whatever stands there is in force.
-
-Whom a fault concerns, once more from the specification: `r03`, `r03>r05`, `r00..r02|r03..r05`, or everyone.
-
-Only robots' numbers count. What a fault does to those it concerns means nothing here.
+The text is `NAME ARGS [TARGET]`, as control entries carry it: without times, because control entries are in force. A
+target is `r03`, `r03>r05`, `r00..r02|r03..r05`, or missing for all; only robots' numbers count. What a fault does to an
+envelope stands in fault_effects.py.
 """
 
 from __future__ import annotations
@@ -20,26 +18,36 @@ from telemetry.verdict.finding import CannotTell
 
 _ROBOT: Final = re.compile(r"r([0-9]{1,15})", re.ASCII)
 Side = tuple[range, ...]
+Tokens = list[str]
+Fields = dict[str, Any]
+
+
+ORDER: Final = ("partition", "burst-loss", "loss", "duplicate", "delay", "reorder", "corrupt", "throttle")
+"""The order in which faults act; within a kind they act by instance number."""
+
+LONGEST_DELAY_US: Final = 60_000_000
+_TIME = re.compile(r"([0-9]*\.?[0-9]+)(us|ms|s|m|h)")
+_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 
 
 @lru_cache(maxsize=1 << 16)
 def number_of(robot: str | None) -> int | None:
-    """The number in a robot's name; None for a name that no robot bears."""
+    """The number in a robot's name; None for a name that is no robot's."""
     match = _ROBOT.fullmatch(robot or "")
     return int(match[1]) if match else None
 
 
 @dataclass(frozen=True)
 class Target:
-    """One side: what comes from it or goes to it. Two, `one_way`: what goes from the first to the second. Otherwise
-    what goes between any two of the sides. None at all: everything.
+    """The envelopes that a fault selects. One side: all from it or to it. Two with `one_way`: from the first to the
+    second. Otherwise: between any two of the sides. No side: all.
     """
 
     sides: tuple[Side, ...] = ()
     one_way: bool = False
 
     def selects(self, sender: int | None, receiver: int | None) -> bool:
-        """Whether an envelope from `sender` to `receiver` is meant (None: no robot, meant by no side)."""
+        """Whether an envelope from `sender` to `receiver` is selected (None: no robot, on no side)."""
         if not self.sides:
             return True
         if len(self.sides) == 1:
@@ -55,7 +63,7 @@ EVERYONE: Final = Target()
 
 
 def read_target(text: str) -> Target:
-    """The target that `text` means. Raises ValueError for what means none."""
+    """The target that `text` means. Raises ValueError when it is none."""
     if ">" in text:
         origin, end = text.split(">")
         return Target((_side(origin), _side(end)), one_way=True)
@@ -78,20 +86,13 @@ def _holds(side: Side, robot: int | None) -> bool:
     return robot is not None and any(robot in span for span in side)
 
 
-ORDER: Final = ("partition", "burst-loss", "loss", "duplicate", "delay", "reorder", "corrupt", "throttle")
-"""The order in which faults act; within a kind they act by instance number."""
-
-LONGEST_DELAY_US: Final = 60_000_000
-_TIME = re.compile(r"([0-9]*\.?[0-9]+)(us|ms|s|m|h)")
-_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
-
-
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """One planned fault, understood. The Rulebook makes one object of each, so they are compared by identity.
+    """One planned fault. The Rulebook makes one object of each, so they are compared by identity.
 
-    `p`: the probability; of burst-loss the share that is lost in the long run. `holds`: a partition that keeps back
-    what it cuts. `length`: the mean of a burst, in envelopes. `copies`: how many arrive of what is duplicated.
+    `p`: the probability; of burst-loss the share that is lost in the long run. `holds`: a partition that holds
+    envelopes instead of losing them. `length`: the mean of a burst, in envelopes. `copies`: how many copies of a
+    duplicated envelope arrive.
     A delay lies between `low_us` and `high_us`, or, with `sigma`, is lognormal about the median `low_us`.
     """
 
@@ -119,79 +120,75 @@ class Rule:
 
     @property
     def loss(self) -> float:
-        """The share of what it meets that does not arrive, or arrives as garbage."""
+        """The share of the selected envelopes that is lost or damaged."""
         return self.p if self.name in ("burst-loss", "loss", "corrupt") else float(self.name == "partition")
 
     @property
     def longest_us(self) -> int:
-        """What it delays by at most; a lognormal delay in all but one of a thousand cases."""
+        """The longest delay; of a lognormal one, in all but one of a thousand cases."""
         return min(LONGEST_DELAY_US, round(self.high_us * exp(3 * self.sigma)))
 
 
 def understand(instance: int, text: str) -> Rule:
     """The rule that a fault's text means. Raises CannotTell for one that this judge does not know."""
-    name, *words = text.split() or [""]
+    name, *tokens = text.split() or [""]
     try:
-        fields, rest = _READERS[name](words)
+        fields, rest = _READERS[name](tokens)
         target = EVERYONE
         if rest:
-            (word,) = rest
-            target = read_target(word)
+            (token,) = rest
+            target = read_target(token)
         elif name == "partition":
-            raise ValueError("a partition of nobody")
+            raise ValueError("a partition without a target")
         return Rule(instance, name, text, target, **fields)
     except (KeyError, IndexError, ValueError, OverflowError):
         raise CannotTell(f"the plan holds {text!r}, which this judge does not understand") from None
 
 
-Tokens = list[str]
-Fields = dict[str, Any]
+def _partition(tokens: Tokens) -> tuple[Fields, Tokens]:
+    return ({"holds": True}, tokens[1:]) if tokens[0] == "hold" else ({}, tokens)
 
 
-def _partition(words: Tokens) -> tuple[Fields, Tokens]:
-    return ({"holds": True}, words[1:]) if words[0] == "hold" else ({}, words)
-
-
-def _burst_loss(words: Tokens) -> tuple[Fields, Tokens]:
-    share, length = _probability(words[0]), float(words[1])
+def _burst_loss(tokens: Tokens) -> tuple[Fields, Tokens]:
+    share, length = _probability(tokens[0]), float(tokens[1])
     if not (length >= 1 and isfinite(length)) or share >= 1:
-        raise ValueError(words)
-    return {"p": share, "length": length}, words[2:]
+        raise ValueError(tokens)
+    return {"p": share, "length": length}, tokens[2:]
 
 
-def _chance(words: Tokens) -> tuple[Fields, Tokens]:
-    return {"p": _probability(words[0])}, words[1:]
+def _chance(tokens: Tokens) -> tuple[Fields, Tokens]:
+    return {"p": _probability(tokens[0])}, tokens[1:]
 
 
-def _duplicate(words: Tokens) -> tuple[Fields, Tokens]:
-    fields: Fields = {"p": _probability(words[0])}
-    if words[1:] and words[1].startswith("x"):
-        fields["copies"] = int(words[1][1:])
+def _duplicate(tokens: Tokens) -> tuple[Fields, Tokens]:
+    fields: Fields = {"p": _probability(tokens[0])}
+    if tokens[1:] and tokens[1].startswith("x"):
+        fields["copies"] = int(tokens[1][1:])
         if not 2 <= fields["copies"] <= 10:
-            raise ValueError(words)
-    return fields, words[1 + ("copies" in fields) :]
+            raise ValueError(tokens)
+    return fields, tokens[1 + ("copies" in fields) :]
 
 
-def _delay(words: Tokens) -> tuple[Fields, Tokens]:
-    law = words[0]
+def _delay(tokens: Tokens) -> tuple[Fields, Tokens]:
+    law = tokens[0]
     if "~" in law:
         median, _, sigma = law.partition("~")
         fields: Fields = {"low_us": _time_us(median), "high_us": _time_us(median), "sigma": float(sigma)}
         if not 0 < fields["sigma"] <= 3:
             raise ValueError(law)
-        return fields, words[1:]
+        return fields, tokens[1:]
     shortest, _, longest = law.partition("..")
     low_us, high_us = _time_us(shortest), _time_us(longest or shortest)
     if high_us < low_us:
         raise ValueError(law)
-    return {"low_us": low_us, "high_us": high_us}, words[1:]
+    return {"low_us": low_us, "high_us": high_us}, tokens[1:]
 
 
-def _throttle(words: Tokens) -> tuple[Fields, Tokens]:
-    rate = float(words[0].removesuffix("/s"))
-    if not words[0].endswith("/s") or rate <= 0 or not isfinite(rate):
-        raise ValueError(words)
-    return {}, words[1:]  # how many a second is no matter of judgement: see acts.py
+def _throttle(tokens: Tokens) -> tuple[Fields, Tokens]:
+    rate = float(tokens[0].removesuffix("/s"))
+    if not tokens[0].endswith("/s") or rate <= 0 or not isfinite(rate):
+        raise ValueError(tokens)
+    return {}, tokens[1:]  # the judge does not use the rate: see fault_effects.py
 
 
 _READERS: Final[dict[str, Callable[[Tokens], tuple[Fields, Tokens]]]] = {
