@@ -21,7 +21,7 @@ from deploy.errors import Unrepeatable
 from telemetry.record.folder import find_run
 from telemetry.verdict.case import Case, load
 from telemetry.verdict.evidence.schema import InjectionRow, PlanRow
-from telemetry.verdict.finding import CannotTell
+from telemetry.verdict.finding import EvidenceError
 
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Instance = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
@@ -71,7 +71,7 @@ def recorded_plan(runs: Path, run: str) -> list[Timed]:
     try:
         if any(isinstance(row, PlanRow) and row.request for row in case.plan):
             return _as_it_went(_changes(case, given.limit_us), _injections(case))
-    except CannotTell as error:
+    except EvidenceError as error:
         raise Unrepeatable(f"the plan of run {run} is not known: {error}") from None
     return _as_given(given)
 
@@ -117,7 +117,7 @@ def recorded_secret(runs: Path, run: str, *guesses: bytes) -> bytes:
     case = load(find_run(runs, run))
     try:
         dealt = case.deal.sha256
-    except CannotTell as error:
+    except EvidenceError as error:
         raise Unrepeatable(f"the secret of run {run} is not known: {error}") from None
     for secret in (case.secret, *guesses):
         if secret is not None and hashlib.sha256(secret).hexdigest() == dealt:
@@ -127,10 +127,10 @@ def recorded_secret(runs: Path, run: str, *guesses: bytes) -> bytes:
 
 def _changes(case: Case, limit_us: int) -> list[tuple[int, dict[int, str]]]:
     """What was in force, by instance, from microseconds since `go` on. The end's healing, which may have been stored
-    more than once, is none of the plan's. Raises CannotTell."""
+    more than once, is none of the plan's. Raises EvidenceError."""
     go_ms, stop_ms = case.order_ms("go"), case.order_ms("stop")
     if go_ms is None:
-        raise CannotTell("it was never started")
+        raise EvidenceError("it was never started")
     rows = [row for row in case.plan if isinstance(row, PlanRow) and row.shard == 0]
     while rows and stop_ms is not None and not rows[-1].faults and _ms(rows[-1]) >= stop_ms:
         rows.pop()

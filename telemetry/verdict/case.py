@@ -1,6 +1,6 @@
 """A record, loaded to be judged: each file in its shape, or the reason why it is not. Judges nothing.
 
-Access to a file that is missing or damaged raises CannotTell with the reason, and the promise that needs it becomes
+Access to a file that is missing or damaged raises EvidenceError with the reason, and the promise that needs it becomes
 UNPROVEN. Damage to one row is damage to the file: the content of a missing row is unknown.
 """
 
@@ -40,7 +40,7 @@ from telemetry.verdict.evidence.schema import (
     shape_of,
 )
 from telemetry.verdict.evidence.traffic import Key, Traffic
-from telemetry.verdict.finding import CannotTell
+from telemetry.verdict.finding import EvidenceError
 from telemetry.verdict.recomputed.fates import Rulebook, Ruling
 from telemetry.verdict.recomputed.fault_rules import number_of
 
@@ -182,7 +182,7 @@ class Case:
 
     @cached_property
     def joined_by_order(self) -> frozenset[str]:
-        """The robots that joined by an order. Raises CannotTell."""
+        """The robots that joined by an order. Raises EvidenceError."""
         return frozenset(order.reason or "" for order in self.streams.orders if order.order == "joined")
 
     @cached_property
@@ -243,16 +243,16 @@ class Case:
 
     @property
     def write(self) -> AcceptedWrite:
-        """The accepted write. Raises CannotTell when there is none."""
+        """The accepted write. Raises EvidenceError when there is none."""
         if not self.register.exists:
-            raise CannotTell("the register is gone: what was written into it cannot be known")
+            raise EvidenceError("the register is gone: what was written into it cannot be known")
         if self.register.write is None:
-            raise CannotTell("nothing was written")
+            raise EvidenceError("nothing was written")
         return self.register.write
 
     @cached_property
     def attempts(self) -> list[BirthStreamRow]:
-        """The attempts that the writer's own life made with the accepted write. Raises CannotTell when none was."""
+        """The attempts that the writer's own life made with the accepted write. Raises EvidenceError when none was."""
         write = self.write
         return [
             row
@@ -264,7 +264,7 @@ class Case:
 
     @property
     def attempted_us(self) -> int | None:
-        """When the accepted write was attempted (server's clock, µs); None when not recorded. Raises CannotTell."""
+        """When the accepted write was attempted (server's clock, µs); None when not recorded. Raises EvidenceError."""
         return min((row.at_us for row in self.attempts if row.at_us is not None), default=None)
 
     def order_ms(self, order: str) -> int | None:
@@ -282,16 +282,8 @@ class Case:
 
     def _intact(self, name: str) -> Any:
         if name in self.damage:
-            raise CannotTell(self.damage[name])
+            raise EvidenceError(self.damage[name])
         return self.contents[name]
-
-
-def case_of(record: str, files: Mapping[str, Any], secret: bytes | None) -> Case:
-    """A case from values in memory: `files` holds what the record's files hold, by name without suffix.
-
-    Rows may be dicts, as they stand in the files; events may be `Stamped` as they are.
-    """
-    return _shaped(record, files, {}, secret)
 
 
 def load(folder: Path, record: str | None = None) -> Case:
@@ -308,7 +300,7 @@ def load(folder: Path, record: str | None = None) -> Case:
             damage[name] = f"{file} cannot be read: {error.strerror}"
         except _BAD as error:
             damage[name] = f"{file} is damaged: {error}"
-    case = _shaped(str(folder) if record is None else record, files, damage, _secret(folder))
+    case = case_of(str(folder) if record is None else record, files, _secret(folder), damage)
     return replace(case, tampering=tampering(folder))
 
 
@@ -335,21 +327,25 @@ def _secret(folder: Path) -> bytes | None:
         return None
 
 
-def _shaped(record: str, files: Mapping[str, Any], damage: dict[str, str], secret: bytes | None) -> Case:
+def case_of(
+    record: str, files: Mapping[str, Any], secret: bytes | None, damage: Mapping[str, str] | None = None
+) -> Case:
+    """A case from values: `files` holds decoded JSON by file name without suffix, `damage` why a file has none."""
     contents: dict[str, Any] = {}
+    damaged = dict(damage or {})
     for name in (*_VALUES, *_ROWS):
         file = f"{name}.json" if name in _VALUES else f"{name}.jsonl"
-        if name in damage:
+        if name in damaged:
             continue
         if name not in files:
-            damage[name] = _missing(file)
+            damaged[name] = _missing(file)
             continue
         try:
             shape = _VALUES.get(name)
             contents[name] = _rows_in_shape(name, files[name]) if shape is None else _in_shape(files[name], shape)
         except _BAD as error:
-            damage[name] = f"{file} is damaged: {error}"
-    return Case(record, contents, damage | lost_evidence(contents), secret)
+            damaged[name] = f"{file} is damaged: {error}"
+    return Case(record, contents, damaged | lost_evidence(contents), secret)
 
 
 def _in_shape(value: Any, shape: type[msgspec.Struct]) -> msgspec.Struct:
@@ -359,9 +355,6 @@ def _in_shape(value: Any, shape: type[msgspec.Struct]) -> msgspec.Struct:
 def _rows_in_shape(name: str, rows: Iterable[Any]) -> list[msgspec.Struct]:
     shaped: list[msgspec.Struct] = []
     for row in rows:
-        if isinstance(row, Stamped):
-            shaped.append(row)
-            continue
         try:
             shaped.append(msgspec.convert(row, shape_of(name, row)))
         except _BAD as error:

@@ -13,7 +13,7 @@ from telemetry.verdict.case import Case
 from telemetry.verdict.checks.fault_rates import fault_rates
 from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.evidence.schema import FateRow
-from telemetry.verdict.finding import CannotTell, State
+from telemetry.verdict.finding import EvidenceError, State
 from telemetry.verdict.recomputed.fates import Ruling
 from telemetry.verdict.recomputed.fault_rules import Rule
 
@@ -59,7 +59,7 @@ class Messages(msgspec.Struct, frozen=True):
 
 
 class FaultFigure(msgspec.Struct, frozen=True):
-    """One planned fault over the whole run, in envelopes (fault_rates.py says which).
+    """One planned fault over the whole run, in envelopes (see checks/fault_rates.py).
 
     `rate` and `band` (the 95 % confidence interval) are fractions of the offered, to four digits.
     """
@@ -105,10 +105,10 @@ def known(figure: Callable[[], T]) -> T | None:
 
 
 def times(case: Case) -> Times:
-    """When robots were complete and the secret was written. Raises CannotTell."""
+    """When robots were complete and the secret was written. Raises EvidenceError."""
     go_ms = case.order_ms("go")
     if go_ms is None:
-        raise CannotTell("the order go was never given")
+        raise EvidenceError("the order go was never given")
     completed = [_completed_us(case.journals.get(robot), go_ms * 1000) for robot in case.dealt_robots]
     there = [at_us for at_us in completed if at_us is not None]
     written_us = known(lambda: case.attempted_us)
@@ -141,7 +141,7 @@ def rounds(case: Case) -> Rounds:
 
 def messages(case: Case) -> tuple[Messages, float, float]:
     """The envelopes, and the bytes per robot of the model and of the wire, until all were complete.
-    Raises CannotTell."""
+    Raises EvidenceError."""
     counted = _until_complete(case)
     robots = case.settings.robots
     rulings = [ruling for _, ruling in counted]
@@ -163,7 +163,7 @@ def messages(case: Case) -> tuple[Messages, float, float]:
 
 
 def faults(case: Case) -> list[FaultFigure]:
-    """Each planned fault's numbers. Raises CannotTell."""
+    """Each planned fault's numbers. Raises EvidenceError."""
     return [
         FaultFigure(
             name=fault.rule.name,
@@ -179,7 +179,7 @@ def faults(case: Case) -> list[FaultFigure]:
 
 
 def repeated(case: Case) -> Repeated:
-    """What relays repeated after takeovers. Raises CannotTell."""
+    """What relays repeated after takeovers. Raises EvidenceError."""
     copies, contradictions = case.traffic.copies_by_receiver(), case.streams.contradictions
     surplus = (
         count.added - copies[robot] - contradictions.get(robot, 0) for robot, count in case.streams.inboxes.items()
@@ -188,13 +188,13 @@ def repeated(case: Case) -> Repeated:
 
 
 def restarts(case: Case) -> int:
-    """Workers that were restarted, and lives of a robot beyond its first. Raises CannotTell."""
+    """Workers that were restarted, and lives of a robot beyond its first. Raises EvidenceError."""
     workers = sum(isinstance(stamped.event, WorkerRestarted) for stamped in case.events)
     return workers + sum(max(0, len(journal.lives) - 1) for journal in case.journals.values())
 
 
 def recoveries(case: Case) -> Recoveries:
-    """The recoveries of robots. Raises CannotTell."""
+    """The recoveries of robots. Raises EvidenceError."""
     away_ms = [
         max(0, downtime.birth.at_ms - downtime.deaths[0].at_ms)
         for downtime in case.downtimes
@@ -206,7 +206,7 @@ def recoveries(case: Case) -> Recoveries:
 
 
 def lives(case: Case) -> dict[str, int]:
-    """The number of lives of each robot with more than one. Raises CannotTell."""
+    """The number of lives of each robot with more than one. Raises EvidenceError."""
     journals = sorted(case.journals.items())
     return {robot: len(journal.lives) for robot, journal in journals if len(journal.lives) > 1}
 
@@ -224,7 +224,7 @@ def _until_complete(case: Case) -> list[tuple[FateRow, Ruling]]:
     """The envelopes sent from `go` until all robots were complete (or the end), with their recomputed fates."""
     go_ms = case.order_ms("go")
     if go_ms is None:
-        raise CannotTell("the order go was never given")
+        raise EvidenceError("the order go was never given")
     all_complete_us = times(case).all_complete
     end_us = None if all_complete_us is None else go_ms * 1000 + all_complete_us
     return [

@@ -10,7 +10,7 @@ import msgspec
 State = Literal["HELD", "BROKEN", "UNPROVEN"]
 
 
-class CannotTell(Exception):
+class EvidenceError(Exception):
     """Evidence is missing, damaged or unknown to this judge; the message names it and the reason."""
 
 

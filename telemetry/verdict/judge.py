@@ -16,7 +16,7 @@ from telemetry.verdict import figures
 from telemetry.verdict.case import Case
 from telemetry.verdict.evidence.integrity import LOST
 from telemetry.verdict.figures import FaultFigure, Messages, Recoveries, Repeated, Rounds, Seconds, known
-from telemetry.verdict.finding import CannotTell, Finding, State, unproven
+from telemetry.verdict.finding import EvidenceError, Finding, State, unproven
 from telemetry.verdict.promises.accounted import accounted
 from telemetry.verdict.promises.convergent import convergent
 from telemetry.verdict.promises.fenced import fenced
@@ -136,7 +136,7 @@ def judge(case: Case) -> Result:
 def _checked(promise: Callable[[Case], Finding], case: Case) -> Finding:
     try:
         return promise(case)
-    except CannotTell as reason:
+    except EvidenceError as reason:
         return unproven(str(reason))
     except Exception as error:  # a check that crashes has shown nothing
         return unproven(f"the check crashed: {type(error).__name__}: {error}")

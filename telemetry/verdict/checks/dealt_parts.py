@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 from telemetry.verdict.evidence.journals import PartEntry, RobotJournal
 from telemetry.verdict.evidence.schema import DealFile, PartRow
-from telemetry.verdict.finding import CannotTell
+from telemetry.verdict.finding import EvidenceError
 
 
 class DealtParts:
     """Recognises dealt parts by their digests; a part that was recognised once is compared directly.
 
-    Raises CannotTell when the deal does not list all of its parts.
+    Raises EvidenceError when the deal does not list all of its parts.
     """
 
     def __init__(self, deal: DealFile) -> None:
@@ -24,7 +24,7 @@ class DealtParts:
         self._digests = {part.index: part.digest for part in deal.indices}
         self._known: dict[int, tuple[str, bool]] = {}
         if len(self._digests) != deal.parts or max(self._digests, default=-1) != deal.parts - 1:
-            raise CannotTell(f"deal.json counts {deal.parts} parts, and lists {len(self._digests)}")
+            raise EvidenceError(f"deal.json counts {deal.parts} parts, and lists {len(self._digests)}")
 
     def include(self, part: PartRow) -> bool:
         """Whether exactly this part (index, word, last mark) was dealt."""

@@ -86,7 +86,7 @@ class FaultRate:
 
 
 def fault_rates(case: Case) -> list[FaultRate]:
-    """The rate of every fault that was ever planned. Raises CannotTell."""
+    """The rate of every fault that was ever planned. Raises EvidenceError."""
     rate_of = {rule: FaultRate(rule) for rule in case.rulebook.rules()}
     drawn: set[Address] = set()
     for key, ruling in case.rulings.items():

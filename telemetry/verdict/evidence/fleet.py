@@ -81,8 +81,8 @@ class FleetEvidence:
                 if row.verb in _EXCUSES:
                     injections[row.victim].append(row)
             elif robot := row.robot or robot_of(row.victim):
-                victims = (row.victim, f"rq:{robot}", SERVER)
-                unused = (victim for victim in victims if _find_cause(injections[victim], used, (robot, victim), row))
+                causes = (row.victim, f"rq:{robot}", SERVER)
+                unused = (victim for victim in causes if _find_cause(injections[victim], used, (robot, victim), row))
                 excuse = None if _is_fenced(row) else next(unused, None)
                 if excuse is not None:
                     used[robot, excuse] += 1

@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import exp, isfinite
 from typing import Any, Final
 
-from telemetry.verdict.finding import CannotTell
+from telemetry.verdict.finding import EvidenceError
 
 _ROBOT: Final = re.compile(r"r([0-9]{1,15})", re.ASCII)
 Side = tuple[range, ...]
@@ -130,7 +130,7 @@ class Rule:
 
 
 def understand(instance: int, text: str) -> Rule:
-    """The rule that a fault's text means. Raises CannotTell for one that this judge does not know."""
+    """The rule that a fault's text means. Raises EvidenceError for one that this judge does not know."""
     name, *tokens = text.split() or [""]
     try:
         fields, rest = _READERS[name](tokens)
@@ -142,7 +142,7 @@ def understand(instance: int, text: str) -> Rule:
             raise ValueError("a partition without a target")
         return Rule(instance, name, text, target, **fields)
     except (KeyError, IndexError, ValueError, OverflowError):
-        raise CannotTell(f"the plan holds {text!r}, which this judge does not understand") from None
+        raise EvidenceError(f"the plan holds {text!r}, which this judge does not understand") from None
 
 
 def _partition(tokens: Tokens) -> tuple[Fields, Tokens]:
