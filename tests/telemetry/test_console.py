@@ -1,4 +1,4 @@
-"""What is printed for a person: one line, whatever anybody may have written."""
+"""What is printed for a person: one line, for any text from outside."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ from telemetry.console import printable
         ("x" * 241, "x" * 240 + "…"),
     ],
 )
-def test_what_anybody_may_have_written_is_shown_on_one_line_and_does_nothing(text: str, shown: str) -> None:
+def test_text_from_outside_is_shown_on_one_line_and_does_nothing(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert printable(text).isprintable()

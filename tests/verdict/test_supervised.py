@@ -368,7 +368,7 @@ def test_no_robot_is_born_again_sooner_than_the_policy_delays(deaths: int, short
     # When it was born again a millisecond sooner, then that was too soon
     found = finding(reborn(living(deaths), shortest_ms - 2))
     assert (found[0], f"{deaths}. within 30 s: too soon (witness: birth" in found[1]) == ("BROKEN", True)
-    # When an injection had killed it, then no delay was asked
+    # When an injection had killed it, then no delay was required
     assert state(reborn(living(deaths, injections=[deaths]), 1)) == "HELD"
 
 
