@@ -37,7 +37,7 @@ def run_spec(run: str, robots: tuple[str, ...]) -> RunSpec:
 
 
 class MemoryLab:
-    """A run in memory, and the hands of fate on it."""
+    """A run in memory, and what a test may do to its streams from outside."""
 
     def __init__(self, *robots: str, outbox_limit: int = 1000, inbox_limit: int = 1000) -> None:
         self._server = MemoryServer(SystemClock(), outbox_limit, inbox_limit)
@@ -86,7 +86,7 @@ class StreamsLab:
     ) -> None:
         self.run = f"t{next(run_numbers)}"
         self.keys = Keys(self.run)
-        self.server = connect(url)
+        self.server = self.connect(url)
         self.run_control = StreamRunControl(self.server, self.run)
         self.run_control.deal(run_spec(self.run, robots))
         self._url = through or url
@@ -95,8 +95,14 @@ class StreamsLab:
         self._retry_s = retry_s
         self._clients: list[redis.asyncio.Redis] = []
 
+    def connect(self, url: str) -> redis.Redis:
+        return connect(url)
+
+    def connect_async(self, url: str) -> redis.asyncio.Redis:
+        return connect_async(url)
+
     def life(self, robot: str, nonce: str) -> Ports:
-        client = connect_async(self._url)
+        client = self.connect_async(self._url)
         self._clients.append(client)
         return ports_for(client, self.run, robot, nonce, 2, outbox_limit=self._outbox_limit, retry_s=self._retry_s)
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from redis.exceptions import ResponseError
+
+from broker.streams.robot import register
+from tests.broker.ports.fakeredis_lab import UNFAITHFUL, FakeredisLab
 from tests.support.port_labs import MakeLab, MemoryLab, StreamsLab
 
 
-@pytest.fixture(params=["memory", pytest.param("streams", marks=pytest.mark.live)])
-def make_lab(request: pytest.FixtureRequest) -> MakeLab:
+@pytest.fixture(params=["memory", "fakeredis", pytest.param("streams", marks=pytest.mark.live)])
+def make_lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MakeLab:
     if request.param == "memory":
         return MemoryLab
-    url = request.getfixturevalue("server").url
-    return lambda *robots, **options: StreamsLab(url, *robots, **options)
+    if request.param == "streams":
+        url = request.getfixturevalue("server").url
+        return lambda *robots, **options: StreamsLab(url, *robots, **options)
+    if reason := UNFAITHFUL.get(request.function.__name__):
+        refused = pytest.mark.xfail(raises=ResponseError, reason=f"fakeredis: {reason}", strict=True)
+        request.applymarker(refused)
+
+    def make_fakeredis_lab(*robots: str, **options: Any) -> FakeredisLab:
+        lab = FakeredisLab(*robots, **options)
+        monkeypatch.setattr(register, "async_twin", lab.twin)
+        return lab
+
+    return make_fakeredis_lab

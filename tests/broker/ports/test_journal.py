@@ -1,4 +1,4 @@
-"""What every driver of the ports promises about a journal, in memory and over streams."""
+"""What every driver of the ports promises about a journal, in memory, on fakeredis and on a real server."""
 
 from __future__ import annotations
 

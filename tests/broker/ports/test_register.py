@@ -1,4 +1,4 @@
-"""What every driver of the ports promises about births and the register, in memory and over streams."""
+"""What every driver of the ports promises about births and the register: in memory, on fakeredis, on a real server."""
 
 from __future__ import annotations
 

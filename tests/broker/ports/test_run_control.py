@@ -1,4 +1,6 @@
-"""What every driver of the ports promises about orders, fleet log, events and evidence, in memory and over streams."""
+"""What every driver of the ports promises about orders, fleet log, events and evidence: in memory, on fakeredis and on
+a real server.
+"""
 
 from __future__ import annotations
 
