@@ -1,0 +1,1 @@
+"""Tests of the broker, folder by folder as it is laid out."""
