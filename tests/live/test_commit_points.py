@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from deploy.commands.run import Manner, run
-from deploy.config.settings import DEFAULT_SECRET, Experiment
+from deploy.config.settings import DEFAULT_SECRET, ExperimentOptions
 from robots.secret import cut
 from tests.support.mortal_ports import Doom, mortal_ports, mortal_relay
 
@@ -84,9 +84,9 @@ class Mortals:
         self._monkeypatch.setattr("deploy.rq.job.ports_for", mortal_ports(*self._dooms))
         self._monkeypatch.setattr("deploy.fleet.relay_main.RelayDriver", mortal_relay(*self._dooms))
         self._monkeypatch.setattr("deploy.lifecycle.live_run.STARTED_S", time.monotonic())
-        experiment = Experiment(**TERMS, **NETWORK, runs_dir=str(self._folder / "runs"))
+        options = ExperimentOptions(**TERMS, **NETWORK, runs_dir=str(self._folder / "runs"))
         try:
-            return run(experiment=experiment, manner=Manner(ui="plain"))
+            return run(options=options, manner=Manner(ui="plain"))
         finally:
             gc.unfreeze()
 

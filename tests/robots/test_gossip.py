@@ -5,7 +5,7 @@ import asyncio
 from robots.knowledge import from_bytes
 from robots.messages import Answer, Summary, Update
 from telemetry.events import ExchangeFailed
-from tests.robots.bench import Bench, be_an_equal_peer, born, held, on_the_bench
+from tests.robots.robot_bench import Bench, be_an_equal_peer, born, held, on_the_bench
 
 
 def test_every_summary_is_answered_with_exactly_what_its_sender_lacks() -> None:

@@ -9,7 +9,7 @@ from robots.messages import Answer, Summary, Update
 from robots.secret import Part
 from robots.supervision import RestartPolicy
 from telemetry.events import MessageReceived, PartsMerged, RobotLeft, RobotPassive, WorkerCrashed
-from tests.robots.bench import ALL, Bench, held, missing, on_the_bench
+from tests.robots.robot_bench import ALL, Bench, held, missing, on_the_bench
 
 
 def test_a_robot_falls_passive_only_when_its_dealt_parts_are_safe() -> None:

@@ -8,7 +8,7 @@ from robots.messages import Summary, Update
 from robots.secret import Part
 from robots.supervision import GaveUp, RestartPolicy
 from telemetry.events import InvariantViolated, PartsMerged, WorkerCrashed, WorkerGaveUp, WorkerRestarted
-from tests.robots.bench import ALL, PARTS, Bench, born, held, missing, on_the_bench
+from tests.robots.robot_bench import ALL, PARTS, Bench, born, held, missing, on_the_bench
 
 
 def test_what_is_published_was_journalled_before() -> None:

@@ -13,7 +13,7 @@ from robots.restart_budget import FENCED, BudgetSpent, charged, down_us, may_be_
 from robots.simulation.virtual_time import VirtualClock, run_virtually
 from robots.supervision import GiveUp, Restart, RestartPolicy
 from telemetry.events import RobotBorn, RobotRecovered, WorkerGaveUp
-from tests.robots.bench import Bench
+from tests.robots.robot_bench import Bench
 
 POLICY = RestartPolicy(
     max_restarts=2, window_us=10_000_000, first_delay_us=100_000, longest_delay_us=1_000_000, jitter=0

@@ -25,7 +25,7 @@ from telemetry.events import (
     WorkerCrashed,
     WorkerRestarted,
 )
-from tests.robots.bench import ALL, PARTS, Bench, be_an_equal_peer, born, held, missing, on_the_bench
+from tests.robots.robot_bench import ALL, PARTS, Bench, be_an_equal_peer, born, held, missing, on_the_bench
 
 # Births.
 

@@ -6,7 +6,7 @@ from broker.memory.server import MemoryRegister
 from robots.journal import Quieted
 from robots.messages import Answer, Summary, Update
 from telemetry.events import EvidenceLost, PartsMerged, RobotQuiet, SecretRefused, SecretWritten
-from tests.robots.bench import PARTS, SECRET, Bench, be_an_equal_peer, born, missing, on_the_bench
+from tests.robots.robot_bench import PARTS, SECRET, Bench, be_an_equal_peer, born, missing, on_the_bench
 
 
 def test_a_complete_and_quiet_robot_writes_once_and_has_journalled_why() -> None:

@@ -49,8 +49,8 @@ def simulated(seed: int, preset: str, has_chaos: bool, place: Path) -> tuple[str
 
 def verified(record: Path, place: Path) -> tuple[str, object]:
     done = robots("verify", str(record.resolve()), "--json", cwd=place)
-    said: object = json.loads(done.stdout) if done.stdout else done.stderr
-    return record.name, {"exit": done.returncode, "said": said}
+    result: object = json.loads(done.stdout) if done.stdout else done.stderr
+    return record.name, {"exit": done.returncode, "result": result}
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ class Place:
         return not self.processes() and not any(self.temporary.iterdir())
 
     def events(self) -> list[dict[str, Any]]:
-        """What the record of the only run tells so far."""
+        """The rows of the only run's events.jsonl so far."""
         rows = []
         for path in self.folder.glob("runs/latest/events.jsonl"):
             for line in path.read_text().splitlines():
@@ -81,6 +81,6 @@ def pids(place: Place, prefix: str) -> list[int]:
 
 
 def died(place: Place) -> list[tuple[str, int, int]]:
-    """The deaths that were told: name, pid, status."""
-    told = [row["event"] for row in place.events() if row["event"]["name"] == "process.died"]
-    return [(event["process"], event["pid"], event["status"]) for event in told]
+    """The deaths that were reported: name, pid, status."""
+    deaths = [row["event"] for row in place.events() if row["event"]["name"] == "process.died"]
+    return [(event["process"], event["pid"], event["status"]) for event in deaths]

@@ -1,4 +1,4 @@
-"""Processes that kill themselves at a point of their work: ports of a robot's life that tell its points, and relays.
+"""Processes that kill themselves at a point of their work: ports of a robot's life that report its points, and relays.
 
 A robot's point is named by what a port does, and by whether that is about to be done or has just been done:
 `after journal birth`. What a relay's points are, broker/relay/core.py says. No tests here.
@@ -45,7 +45,7 @@ class Doom:
 
     @property
     def victim(self) -> str | None:
-        """Who died; None: nobody has come there."""
+        """Who died; None: no process has come there."""
         return self._file.read_text() if self._file.exists() else None
 
     def _inject(self, who: str) -> None:

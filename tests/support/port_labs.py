@@ -1,4 +1,4 @@
-"""A run whose ports are tried, in memory and over streams. No tests here."""
+"""Runs whose ports are tried, one class per driver: in memory, and over streams. No tests here."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class MemoryLab:
     def lose_register(self) -> None:
         self._server.register = None
 
-    def tell(self, story: Callable[[], Awaitable[None]]) -> None:
+    def play(self, story: Callable[[], Awaitable[None]]) -> None:
         async def whole() -> None:
             await story()
 
@@ -127,7 +127,7 @@ class StreamsLab:
     def lose_register(self) -> None:
         self.server.delete(self.keys.register)
 
-    def tell(self, story: Callable[[], Awaitable[None]]) -> None:
+    def play(self, story: Callable[[], Awaitable[None]]) -> None:
         async def whole() -> None:
             try:
                 await story()

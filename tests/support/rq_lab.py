@@ -25,7 +25,7 @@ from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.fleet.relay_main import relay
 from deploy.processes.children import Children
 from deploy.processes.forking import release_signals
-from deploy.rq import heartbeat as pulse
+from deploy.rq import heartbeat
 from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob
 from deploy.rq.leases import QUEUE
 from deploy.rq.observed import LostJobs
@@ -37,19 +37,19 @@ from robots.secret import cut
 from tests.support.plan_change import plan_change
 from tests.support.waiting import await_true
 
-LIVES_KEY = "test:lives"  # the pid of each horse that reached its job
+STARTS_KEY = "test:starts"  # the pid of each horse that reached its job
 ENDS_KEY = "test:ends"
 
 
 def beating(_run, _robot):
-    """A job that lives for ever, with a pulse; it ends in order on SIGTERM, and then wants to be queued again."""
-    asked = []
-    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    """A job that beats for ever. On SIGTERM it ends in order and asks to be queued again."""
+    signals = []
+    signal.signal(signal.SIGTERM, lambda *_: signals.append(True))
     release_signals()
     connection = get_current_job().connection
-    connection.rpush(LIVES_KEY, os.getpid())
-    while not asked:
-        pulse.beat()
+    connection.rpush(STARTS_KEY, os.getpid())
+    while not signals:
+        heartbeat.beat()
         time.sleep(0.05)
     connection.rpush(ENDS_KEY, os.getpid())
     return rq.Retry(max=LIVES)
@@ -84,13 +84,13 @@ class Lab:
         return self.fleet.start(name, lambda: work(connect(url), name.replace(":", "-")), self.folder / f"{name}.log")
 
     def start_relay(self):
-        """The relay of the run `t`, and a desk to collect what it did."""
+        """The relay of the run `t`, and a run control to collect what it did."""
         url = self.server.url
         self.run_control = StreamRunControl(self.connection, "t")
         return self.fleet.start("relay:0", lambda: relay(url, "t", 0, 7, 1, "lab"), self.folder / "relay.log")
 
     def lives(self):
-        return [int(pid) for pid in self.connection.lrange(LIVES_KEY, 0, -1)]
+        return [int(pid) for pid in self.connection.lrange(STARTS_KEY, 0, -1)]
 
     def await_life(self, number, seconds=3.0):
         """The pid of the `number`-th horse that reached its job."""
@@ -108,10 +108,10 @@ class Lab:
         assert self.await_death("rq:r00", 1).status == -signal.SIGKILL
 
     def kill_server_and(self, horse):
-        """Kill the server, then the horse, and wait until its RQ worker has buried it."""
+        """Kill the server, then the horse, and wait until its RQ worker has reaped it."""
         os.kill(self.server.pid, signal.SIGKILL)
         os.kill(horse, signal.SIGKILL)
-        await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the burial")
+        await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the reaping")
 
     @contextmanager
     def server_again(self):
@@ -147,7 +147,7 @@ class Lab:
         return StreamFleetLog(self.connection, "t").rows()
 
     def supervise(self, *robots):
-        """One look of a supervisor at these robots, which queues again those that are lost; and no id twice."""
+        """What a supervisor does about these robots: it queues lost ones again, and no id twice."""
         for job in self._lost.among(look(self.connection, "t", robots), time.monotonic()):
             requeue(self.connection, "t", job)
         queued = self.queued()

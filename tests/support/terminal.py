@@ -10,7 +10,7 @@ import pytest
 from deploy.commands import main
 
 
-class Said:
+class Output:
     """What a command left behind: exit code, standard output, standard error."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
@@ -18,7 +18,7 @@ class Said:
 
     @property
     def complaint(self) -> str:
-        """The one line on standard error; nothing else was said."""
+        """The one line on standard error; nothing else was printed."""
         assert (self.out, self.err.count("\n")) == ("", 1), (self.out, self.err)
         return self.err
 
@@ -34,9 +34,9 @@ class Terminal:
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
 
-    def faults(self, *arguments: str) -> Said:
+    def faults(self, *arguments: str) -> Output:
         with pytest.raises(SystemExit) as ended:
             main(["faults", *arguments])
-        told = self._capfd.readouterr()
+        printed = self._capfd.readouterr()
         assert isinstance(ended.value.code, int)
-        return Said(ended.value.code, told.out, told.err)
+        return Output(ended.value.code, printed.out, printed.err)

@@ -27,7 +27,7 @@ def test_what_was_not_acknowledged_comes_again_to_the_next_life(make_lab: MakeLa
         assert second[:2] == [received[0], received[2]]
         assert [delivery.frame for delivery in second] == [b"one", b"three", b"four"]
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_acknowledgements_travel_with_the_next_receive(make_lab: MakeLab) -> None:
@@ -44,7 +44,7 @@ def test_acknowledgements_travel_with_the_next_receive(make_lab: MakeLab) -> Non
         # Then no later life gets it
         assert await receive_all(lab.life("r00", "second")) == []
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_copy_keeps_its_number(make_lab: MakeLab) -> None:
@@ -56,7 +56,7 @@ def test_a_copy_keeps_its_number(make_lab: MakeLab) -> None:
         received = await receive_all(lab.life("r00", "first"))
         assert [delivery.copy for delivery in received] == [0, 1]
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_waiting_reader_is_woken_by_an_arrival(make_lab: MakeLab) -> None:
@@ -72,7 +72,7 @@ def test_a_waiting_reader_is_woken_by_an_arrival(make_lab: MakeLab) -> None:
         [delivery] = await asyncio.wait_for(reader, 1.5)
         assert delivery.frame == b"one"
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_trimmed_entry_comes_without_its_frame(make_lab: MakeLab) -> None:
@@ -88,7 +88,7 @@ def test_a_trimmed_entry_comes_without_its_frame(make_lab: MakeLab) -> None:
         # Then it learns which entry it was, and that its content is gone
         assert (trimmed.entry, trimmed.frame) == (received.entry, None)
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_what_an_inbox_lost_is_counted_exactly(make_lab: MakeLab) -> None:
@@ -112,7 +112,7 @@ def test_what_an_inbox_lost_is_counted_exactly(make_lab: MakeLab) -> None:
         await exchange_letters(lab, successor, 300)
         assert successor.inbox.lost == 0
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_what_was_lost_before_a_life_reads_is_its_loss(make_lab: MakeLab) -> None:
@@ -135,7 +135,7 @@ def test_what_was_lost_before_a_life_reads_is_its_loss(make_lab: MakeLab) -> Non
         await receive_all(second)
         assert second.inbox.lost == 7
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_an_overflow_takes_the_content_of_what_was_handed_out_before(make_lab: MakeLab) -> None:
@@ -153,4 +153,4 @@ def test_an_overflow_takes_the_content_of_what_was_handed_out_before(make_lab: M
         assert (await receive_all(successor))[0] == Delivery(received.entry, 0, None)
         assert successor.inbox.lost == 1
 
-    lab.tell(story)
+    lab.play(story)

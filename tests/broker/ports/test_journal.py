@@ -32,7 +32,7 @@ def test_a_journal_replays_in_order_across_lives(make_lab: MakeLab) -> None:
             JournalRow(2, 1, b"born"),
         ]
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_an_older_life_cannot_append(make_lab: MakeLab) -> None:
@@ -49,7 +49,7 @@ def test_an_older_life_cannot_append(make_lab: MakeLab) -> None:
             await old.append(1, [b"late"])
         assert await old.replay() == before
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_two_lives_cannot_claim_the_same_incarnation(make_lab: MakeLab) -> None:
@@ -63,7 +63,7 @@ def test_two_lives_cannot_claim_the_same_incarnation(make_lab: MakeLab) -> None:
         assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Fenced"] * 4 + ["NoneType"]
         assert len(await lives[0].replay()) == 3
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_lost_journal_is_never_made_anew(make_lab: MakeLab) -> None:
@@ -83,4 +83,4 @@ def test_a_lost_journal_is_never_made_anew(make_lab: MakeLab) -> None:
             await journal.replay()
         assert lab.run_control.collect().journals["r00"] is None
 
-    lab.tell(story)
+    lab.play(story)

@@ -15,7 +15,7 @@ def test_a_full_outbox_refuses(make_lab: MakeLab) -> None:
         assert [await outbox.send(b"frame") for _ in range(4)] == [SendResult.SENT] * 2 + [SendResult.FULL] * 2
         assert lab.run_control.collect().outboxes[0].added == 3
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_robots_write_to_the_outbox_of_their_shard(make_lab: MakeLab) -> None:
@@ -30,4 +30,4 @@ def test_robots_write_to_the_outbox_of_their_shard(make_lab: MakeLab) -> None:
         outboxes = lab.run_control.collect().outboxes
         assert (outboxes[0].added, outboxes[1].added) == (2, 3)
 
-    lab.tell(story)
+    lab.play(story)

@@ -33,7 +33,7 @@ def test_the_register_is_written_once(make_lab: MakeLab) -> None:
             assert rows[0].at_us is None
             assert rows[1].at_us is not None
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_of_twenty_concurrent_writers_one_is_accepted(make_lab: MakeLab) -> None:
@@ -54,7 +54,7 @@ def test_of_twenty_concurrent_writers_one_is_accepted(make_lab: MakeLab) -> None
         assert evidence.register is not None
         assert outcomes[robots.index(evidence.register.robot)] is not None
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_zombie_cannot_write(make_lab: MakeLab) -> None:
@@ -62,7 +62,7 @@ def test_a_zombie_cannot_write(make_lab: MakeLab) -> None:
 
     async def story() -> None:
         # Given a life and its successor
-        zombie, successor = lab.life("r00", "zombie").register, lab.life("r00", "heir").register
+        zombie, successor = lab.life("r00", "zombie").register, lab.life("r00", "successor").register
         await zombie.announce_birth(1)
         await successor.announce_birth(2)
         # When the zombie writes, then it is fenced; and the register is still free for its successor
@@ -70,7 +70,7 @@ def test_a_zombie_cannot_write(make_lab: MakeLab) -> None:
             await zombie.write(b"stale secret")
         assert await successor.write(b"the secret") is not None
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_birth_that_comes_too_late_is_fenced(make_lab: MakeLab) -> None:
@@ -82,7 +82,7 @@ def test_a_birth_that_comes_too_late_is_fenced(make_lab: MakeLab) -> None:
             with pytest.raises(Fenced):
                 await lab.life("r00", "late").register.announce_birth(incarnation)
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_birth_may_be_announced_again_by_the_same_life(make_lab: MakeLab) -> None:
@@ -94,7 +94,7 @@ def test_a_birth_may_be_announced_again_by_the_same_life(make_lab: MakeLab) -> N
         await register.announce_birth(1)
         assert len(lab.run_control.collect().births["r00"] or []) == 1
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_lost_register_is_never_made_anew(make_lab: MakeLab) -> None:
@@ -110,4 +110,4 @@ def test_a_lost_register_is_never_made_anew(make_lab: MakeLab) -> None:
         evidence = lab.run_control.collect()
         assert (evidence.register_exists, evidence.register) == (False, None)
 
-    lab.tell(story)
+    lab.play(story)

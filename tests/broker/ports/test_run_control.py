@@ -34,19 +34,19 @@ def test_orders_come_in_order_to_late_readers_too(make_lab: MakeLab) -> None:
         assert await early.read(WAIT_US) == late[1:]
         assert lab.run_control.collect().orders == late
 
-    lab.tell(story)
+    lab.play(story)
 
 
-def test_a_robot_that_joins_has_all_that_a_dealt_one_has_and_is_told_to_everybody_once(make_lab: MakeLab) -> None:
+def test_a_robot_that_joins_has_all_that_a_dealt_one_has_and_is_announced_once(make_lab: MakeLab) -> None:
     lab = make_lab("r00", "r01")
 
     async def story() -> None:
-        # Given a run of two robots, and its desk's orders so far
+        # Given a run of two robots, and the orders that its run control has read
         assert [order.order for order in lab.run_control.orders()] == ["dealt"]
         # When a third one joins, and is let in once more
         for _ in range(2):
             lab.run_control.admit("r02", [b"joined"])
-        # Then the desk hears of it once, and a life of it can be born, send and receive
+        # Then the run control reads that once, and a life of it can be born, send and receive
         assert [(order.order, order.content) for order in lab.run_control.orders()] == [("joined", b"r02")]
         assert lab.run_control.orders() == []
         life = lab.life("r02", "first")
@@ -61,17 +61,17 @@ def test_a_robot_that_joins_has_all_that_a_dealt_one_has_and_is_told_to_everybod
         assert list(evidence.journals) == list(evidence.births) == ["r00", "r01", "r02"]
         assert evidence.inboxes["r02"].added == 1
 
-    lab.tell(story)
+    lab.play(story)
 
 
-def test_deeds_and_deaths_stand_in_one_order_for_everybody(make_lab: MakeLab) -> None:
+def test_injections_and_deaths_stand_in_one_order_for_all_readers(make_lab: MakeLab) -> None:
     lab = make_lab("r00")
 
     async def story() -> None:
-        # Given a run in which nothing befell the fleet yet
+        # Given a run whose fleet log is empty
         parent, worker, life = lab.fleet_log(), lab.fleet_log(), lab.life("r00", "first")
         assert await life.fleet.rows() == parent.rows() == lab.run_control.collect().fleet == []
-        # When two tell of a deed and of deaths
+        # When two processes report an injection and deaths
         parent.injection("kill", "robot", "r00")
         worker.death("r00", "r00", 1, "signal", -9)
         parent.death("relay:1", "", 0, "exit", 3)
@@ -85,7 +85,7 @@ def test_deeds_and_deaths_stand_in_one_order_for_everybody(make_lab: MakeLab) ->
         dates = [parse_id(row.entry) for row in rows]
         assert dates == sorted(set(dates))
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_every_reader_of_events_gets_each_batch_once_and_in_order(make_lab: MakeLab) -> None:
@@ -103,7 +103,7 @@ def test_every_reader_of_events_gets_each_batch_once_and_in_order(make_lab: Make
         assert early.read() == [b"three"]
         assert lab.event_source().read() == [b"one", b"two", b"three"]
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_the_recorder_forgets_events_that_it_has_read_except_the_newest(make_lab: MakeLab) -> None:
@@ -130,7 +130,7 @@ def test_the_recorder_forgets_events_that_it_has_read_except_the_newest(make_lab
         assert len(list(watcher.read())) == len(left)
         assert watcher.missed == 999 - len(left)
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_events_that_the_recorder_has_not_read_are_never_forgotten(make_lab: MakeLab) -> None:
@@ -145,7 +145,7 @@ def test_events_that_the_recorder_has_not_read_are_never_forgotten(make_lab: Mak
         # When it reads again, then none of them is missing
         assert recorder.read() == batches
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_fresh_deal_is_all_the_evidence_there_is(make_lab: MakeLab) -> None:
@@ -160,4 +160,4 @@ def test_a_fresh_deal_is_all_the_evidence_there_is(make_lab: MakeLab) -> None:
         assert evidence.controls == {0: [], 1: []}
         assert evidence.fates == {0: [], 1: []}
 
-    lab.tell(story)
+    lab.play(story)

@@ -44,7 +44,7 @@ def test_a_journal_append_is_stored_once_whatever_replies_are_lost(
         # Then everything stands there once
         assert await journalled(journal) == [b"born", b"x", b"y", b"z"]
 
-    cut_lab.tell(story)
+    cut_lab.play(story)
 
 
 @pytest.mark.live
@@ -55,7 +55,7 @@ def test_a_birth_is_announced_once_though_the_reply_is_lost(cut_lab: StreamsLab,
         assert proxy.cuts == 1
         assert len(cut_lab.run_control.collect().births["r00"] or []) == 1
 
-    cut_lab.tell(story)
+    cut_lab.play(story)
 
 
 @pytest.mark.live
@@ -72,7 +72,7 @@ def test_a_write_whose_reply_is_lost_is_known_to_be_accepted(
         attempts = [row for row in cut_lab.run_control.collect().births["r00"] or [] if row.what == "attempt"]
         assert len(attempts) == 1
 
-    cut_lab.tell(story)
+    cut_lab.play(story)
 
 
 @pytest.mark.live
@@ -88,7 +88,7 @@ def test_a_refusal_whose_reply_is_lost_is_recorded_once(cut_lab: StreamsLab, pro
         attempts = [row for row in cut_lab.run_control.collect().births["r01"] or [] if row.what == "attempt"]
         assert len(attempts) == 1
 
-    cut_lab.tell(story)
+    cut_lab.play(story)
 
 
 @pytest.mark.live
@@ -105,7 +105,7 @@ def test_an_envelope_is_never_sent_twice(cut_lab: StreamsLab, proxy: CuttingProx
         entries = cut_lab.server.xrange(cut_lab.keys.outbox(0))
         assert [fields[b"envelope"] for _, fields in entries[1:]] == [b"first", b"second", b"third"]
 
-    cut_lab.tell(story)
+    cut_lab.play(story)
 
 
 @pytest.mark.live
@@ -115,7 +115,7 @@ def test_an_announcement_is_repeated_until_it_is_certain(cut_lab: StreamsLab, pr
         await cut_lab.life("r00", "one").outbox.announce(Birth("r00", 1, "one"))
         assert proxy.requests == 3
 
-    cut_lab.tell(story)
+    cut_lab.play(story)
 
 
 @pytest.mark.live
@@ -136,7 +136,7 @@ def test_entries_in_a_lost_reply_are_received_after_all(cut_lab: StreamsLab, pro
         # Then they come after all, and the acknowledged one does not
         assert [delivery.frame for delivery in await receive_all(life)] == [b"two", b"three"]
 
-    cut_lab.tell(story)
+    cut_lab.play(story)
 
 
 @pytest.mark.live
@@ -154,7 +154,7 @@ def test_after_trouble_entries_come_in_portions_that_grow(cut_lab: StreamsLab, p
             # Then what is pending is asked for in portions, one entry at first
             assert [len(await inbox.receive(10, WAIT_US)) for _ in range(4)] == [1, 2, 4, 3]
 
-    cut_lab.tell(story)
+    cut_lab.play(story)
 
 
 @pytest.mark.live
@@ -183,7 +183,7 @@ def test_entries_in_a_lost_reply_are_not_counted_as_trimmed(server: EmbeddedServ
         await exchange_letters(lab, life, 300)
         assert life.inbox.lost == 120 + 50 - 100
 
-    lab.tell(story)
+    lab.play(story)
 
 
 @pytest.mark.live
@@ -207,7 +207,7 @@ def test_an_inbox_that_vanished_is_made_anew_and_its_account_begins_again(server
         # Then all it lost is what overflowed
         assert life.inbox.lost == 10 + 20
 
-    lab.tell(story)
+    lab.play(story)
 
 
 @pytest.mark.live
@@ -228,7 +228,7 @@ def test_what_was_put_into_an_inbox_by_hand_is_no_trouble(server: EmbeddedServer
         assert all(delivery.frame is not None for delivery in received)
         assert all(isinstance(decode(delivery.frame or b""), Garbage) for delivery in received)
 
-    lab.tell(story)
+    lab.play(story)
 
 
 @pytest.mark.live
@@ -244,7 +244,7 @@ def test_an_outbox_that_the_server_has_no_memory_for_is_full(server: EmbeddedSer
             lab.server.config_set("maxmemory", 0)
         assert await outbox.send(b"frame") is SendResult.SENT
 
-    lab.tell(story)
+    lab.play(story)
 
 
 @pytest.mark.live
@@ -264,7 +264,7 @@ def test_entries_of_an_abandoned_receive_are_received_after_all(server: Embedded
         # Then the entry is not forgotten
         assert [delivery.frame for delivery in await inbox.receive(10, WAIT_US)] == [b"one"]
 
-    lab.tell(story)
+    lab.play(story)
 
 
 @pytest.mark.live
@@ -284,7 +284,7 @@ def test_a_journal_that_came_back_without_its_tail_gets_it_again(server: Embedde
         rows = await journal.replay()
         assert [(row.number, row.content) for row in rows[2:]] == [(1, b"born"), (2, b"x"), (3, b"y"), (4, b"z")]
 
-    lab.tell(story)
+    lab.play(story)
 
 
 @pytest.fixture
@@ -318,7 +318,7 @@ def test_a_doubtful_append_may_be_repeated(impatient_lab: StreamsLab, proxy: Cut
         # Then it is stored once
         assert await journalled(journal) == [b"born", b"x"]
 
-    impatient_lab.tell(story)
+    impatient_lab.play(story)
 
 
 @pytest.mark.live
@@ -331,7 +331,7 @@ def test_a_replay_knows_what_an_append_in_doubt_meant_to_store(impatient_lab: St
         await journal.append(1, [b"y"])
         assert await journalled(journal) == [b"born", b"x", b"y"]
 
-    impatient_lab.tell(story)
+    impatient_lab.play(story)
 
 
 @pytest.mark.live
@@ -399,4 +399,4 @@ def test_a_server_that_is_away_is_a_value_or_unavailable(server: EmbeddedServer,
             with pytest.raises(Unavailable):
                 await refused
 
-    lab.tell(story)
+    lab.play(story)

@@ -171,7 +171,7 @@ def test_a_death_whose_reply_was_lost_counts_once(server: EmbeddedServer, proxy:
             assert len(lab.fleet_log().rows()) == 2
             assert len(await lab.life("r00", "first").fleet.rows()) == 2
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_what_befalls_the_fleet_of_a_run_that_is_gone_is_not_stored(server: EmbeddedServer) -> None:
@@ -195,7 +195,7 @@ def test_what_is_neither_deed_nor_death_is_passed_over(server: EmbeddedServer) -
         [death] = await lab.life("r00", "first").fleet.rows()
         assert death == Death(death.entry, "r00", "r00", 1, "silent", -9)
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_the_last_life_of_a_robot_is_the_last_that_its_journal_knows(server: EmbeddedServer) -> None:
@@ -208,7 +208,7 @@ def test_the_last_life_of_a_robot_is_the_last_that_its_journal_knows(server: Emb
         lab.lose_journal("r00")
         assert last_incarnation(lab.server, lab.run, "r00") == 0
 
-    lab.tell(story)
+    lab.play(story)
 
 
 def test_a_fleet_log_that_cannot_be_reached_says_so(server: EmbeddedServer, proxy: CuttingProxy) -> None:
@@ -227,4 +227,4 @@ def test_a_fleet_log_that_cannot_be_reached_says_so(server: EmbeddedServer, prox
             with pytest.raises(Unavailable):
                 await lab.life("r00", "first").fleet.rows()
 
-    lab.tell(story)
+    lab.play(story)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.streams.embedded import EmbeddedServer
-from tests.deploy.commands.conducted_run import Lab
+from tests.deploy.commands.scheduled_run import Lab
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from broker.streams import keys
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.plan_log import StreamRequests
 from deploy.attach import live_plan as asking
-from tests.deploy.commands.conducted_run import SPLIT, Lab
+from tests.deploy.commands.scheduled_run import SPLIT, Lab
 from tests.support.checkout import ROOT
 from tests.support.terminal import Terminal
 from tests.support.waiting import await_true

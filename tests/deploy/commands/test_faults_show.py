@@ -9,7 +9,7 @@ import pytest
 
 from broker.control_entries import PlanChange, Planned
 from broker.streams.embedded import EmbeddedServer
-from tests.deploy.commands.conducted_run import SPLIT, Lab, announce
+from tests.deploy.commands.scheduled_run import SPLIT, Lab, announce
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.live

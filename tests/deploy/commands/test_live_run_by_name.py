@@ -15,7 +15,7 @@ from broker.streams.run.control import StreamRunControl
 from deploy.attach.discovery import RunLocation, find_live
 from deploy.errors import EnvironmentFailure, UsageError
 from telemetry.record.folder import NoSuchRun
-from tests.deploy.commands.conducted_run import URL, Lab, announce, gone
+from tests.deploy.commands.scheduled_run import URL, Lab, announce, gone
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.live

@@ -24,21 +24,21 @@ from deploy.rq.queue import JobTable, enqueue_robot, withdraw_robot, withdraw_wo
 from deploy.rq.worker import SILENCE_S, RobotWorker
 from robots.restart_budget import FENCED
 from tests.support.checkout import ROOT
-from tests.support.rq_lab import ENDS_KEY, LIVES_KEY, beating, deal
+from tests.support.rq_lab import ENDS_KEY, STARTS_KEY, beating, deal
 from tests.support.waiting import await_true, is_alive
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
 
 def fenced(_run, _robot):
-    get_current_job().connection.rpush(LIVES_KEY, os.getpid())
+    get_current_job().connection.rpush(STARTS_KEY, os.getpid())
     os._exit(FENCED)
 
 
 def beating_then_crashing(_run, _robot):
     """A job that raises once it is told to (by a key)."""
     connection = get_current_job().connection
-    connection.rpush(LIVES_KEY, os.getpid())
+    connection.rpush(STARTS_KEY, os.getpid())
     while not connection.exists("test:crash"):
         pulse.beat()
         time.sleep(0.02)
@@ -289,7 +289,7 @@ def test_a_robot_that_is_withdrawn_leaves_nothing_wherever_its_job_stands(lab):
     lab.connection.zadd(f"rq:failed:{QUEUE}", {"robot-t-r02": 1})
     # and one of another run
     enqueue_robot(lab.connection, "u", "r00")
-    lab.connection.delete(LIVES_KEY)
+    lab.connection.delete(STARTS_KEY)
 
     # When the run is withdrawn, twice, for the first time may have been cut short
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""A run that is live as far as can be seen from outside, and conducted by a thread of the test. No tests here."""
+"""A run that looks live from outside: a thread of the test is its plan scheduler and its relays. No tests here."""
 
 from __future__ import annotations
 
