@@ -165,7 +165,25 @@ def test_no_old_word_is_left(old: str, where: str, new: str) -> None:
     paths = [path for path in (*FILES, *TEST_FILES, ROOT / "README.md") if path != Path(__file__)]
 
     left = [
-        f"{shown(path)}:{line}: {text!r}, better: {new}" for path in paths for line, text in found_in(path, old, where)
+        f"{shown(path)}:{line}: {text!r}, better: {new}"
+        for path in paths
+        for line, text in sorted(set(found_in(path, old, where)))
     ]
 
-    assert left == [], "\n" + "\n".join(left)
+    if left:
+        pytest.fail("\n".join(left), pytrace=False)
+
+
+def test_a_word_is_found_as_a_part_of_a_name_and_across_lines_but_not_inside_a_word(tmp_path: Path) -> None:
+    # Given a name, a docstring of two lines, and words in which another word hides
+    path = tmp_path / "file.py"
+    path.write_text('class StaysDead:\n    """It stays\n    dead. A year."""\n\n\nheartbeat = "hearts"  # Stays-Dead\n')
+    # Then each place is found with its line
+    assert list(found_in(path, "stays dead", ANYWHERE)) == [
+        (1, "stays_dead"),
+        (2, "stays\n    dead"),
+        (6, "stays-dead"),
+    ]
+    assert list(found_in(path, "stays dead", IDENTIFIERS)) == [(1, "stays_dead")]
+    assert list(found_in(path, "StaysDead", NAMES)) == [(1, "StaysDead")]
+    assert list(found_in(path, "ears?|hear", ANYWHERE)) == []
