@@ -48,7 +48,6 @@ SHARED_CLASS_NAMES: set[str] = {
     "Delivery",  # ports/robot.py: an entry of an inbox; config/settings.py: a group of settings
     "Line",  # faults/grammar.py: a line of help; streams/relay/wire.py: a bulk line
     "Restart",  # faults/process_faults.py: a fault; robots/supervision.py: a decision
-    "Seconds",  # verdict/evidence/schema.py and verdict/figures.py: two numbers for people
     "Server",  # commands/deal.py: a group of options; processes/server.py: the one that a run uses
 }
 PRIVATE_IMPORTS: set[tuple[str, str]] = {
@@ -60,20 +59,6 @@ PRIVATE_IMPORTS: set[tuple[str, str]] = {
     ("broker/streams/run/control.py", "broker.streams.run.evidence._read_fates"),
     ("broker/streams/run/control.py", "broker.streams.run.evidence._read_ids"),
     ("broker/streams/run/control.py", "broker.streams.run.runs._NO_SHAPE"),
-    ("telemetry/verdict/promises/accounted.py", "telemetry.verdict.checks.fate_check._contradicted"),
-    ("telemetry/verdict/promises/accounted.py", "telemetry.verdict.checks.fate_check._entries"),
-    ("telemetry/verdict/promises/accounted.py", "telemetry.verdict.checks.fate_check._left"),
-    ("telemetry/verdict/promises/accounted.py", "telemetry.verdict.checks.fate_check._unfated"),
-    ("telemetry/verdict/promises/honest_faults.py", "telemetry.verdict.checks.fate_check._contradicted"),
-    ("telemetry/verdict/promises/honest_faults.py", "telemetry.verdict.checks.fate_check._left"),
-    ("telemetry/verdict/promises/honest_faults.py", "telemetry.verdict.checks.fate_check._unfated"),
-    ("telemetry/verdict/promises/idempotent.py", "telemetry.verdict.evidence.journals._place"),
-    ("telemetry/verdict/promises/monotonic.py", "telemetry.verdict.evidence.journals._PartWords"),
-    ("telemetry/verdict/promises/monotonic.py", "telemetry.verdict.evidence.journals._changes"),
-    ("telemetry/verdict/promises/monotonic.py", "telemetry.verdict.evidence.journals._place"),
-    ("telemetry/verdict/promises/unique.py", "telemetry.verdict.evidence.journals._PartWords"),
-    ("telemetry/verdict/promises/unique.py", "telemetry.verdict.evidence.journals._changes"),
-    ("telemetry/verdict/promises/unique.py", "telemetry.verdict.evidence.journals._place"),
 }
 WIDE_CONSTRUCTORS: set[str] = {
     "broker/streams/relay/driver.py RelayDriver",
