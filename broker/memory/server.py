@@ -105,8 +105,6 @@ class MemoryServer:
         self.births: dict[str, list[BirthRow]] = {}
         self.register: list[RegisterRow] | None = None
         self.orders: list[Order] = []
-        self.events: deque[bytes] = deque()
-        self.events_forgotten = 0
         self.orders_bell = Bell()
         self.fleet: list[FleetRow] = []
         self.contradictions: Counter[str] = Counter()
@@ -295,39 +293,6 @@ def _incarnation_of(entry: str) -> int:
     return int(entry.partition("-")[0])
 
 
-class MemoryEventLog:
-    """`ports.EventLog` in memory."""
-
-    def __init__(self, server: MemoryServer) -> None:
-        self._server = server
-
-    async def append(self, frame: bytes) -> bool:
-        if self._server.is_away:
-            return False
-        self._server.events.append(frame)
-        return True
-
-
-class MemoryEventSource:
-    """`ports.EventSource` in memory. With `keep` it is the recorder's: all but so many of what it read is forgotten."""
-
-    def __init__(self, server: MemoryServer, keep: int | None = None) -> None:
-        self._server = server
-        self._keep = keep
-        self._read = 0  # batches of the run, those forgotten unread included
-
-    def read(self, retry_s: float = 0.0) -> list[bytes]:  # noqa: ARG002  (no time passes here)
-        server = self._server
-        if server.is_away:
-            return []
-        frames = list(server.events)[max(0, self._read - server.events_forgotten) :]
-        self._read = server.events_forgotten + len(server.events)
-        while self._keep is not None and len(server.events) > self._keep:
-            server.events.popleft()
-            server.events_forgotten += 1
-        return frames
-
-
 class MemoryOrders:
     """`ports.Orders` in memory."""
 
@@ -362,7 +327,6 @@ def memory_ports(server: MemoryServer, robot: str, nonce: str) -> Ports:
         inbox=MemoryInbox(server, robot),
         journal=MemoryJournal(server, robot, nonce),
         register=MemoryRegister(server, robot, nonce),
-        events=MemoryEventLog(server),
         orders=MemoryOrders(server),
         fleet=MemoryFleetReader(server),
     )

@@ -14,7 +14,6 @@ from typing import Literal, Protocol
 import msgspec
 
 from broker.control_entries import Control
-from telemetry.stream.feed import EventLog
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -186,6 +185,5 @@ class Ports(msgspec.Struct, frozen=True):
     inbox: Inbox
     journal: Journal
     register: Register
-    events: EventLog
     orders: Orders
     fleet: FleetReader

@@ -12,7 +12,7 @@ import redis.exceptions
 
 from broker.control_entries import PlanChange, Planned
 from broker.memory.run_control import MemoryFleetLog, MemoryRunControl
-from broker.memory.server import MemoryEventSource, MemoryServer, memory_ports
+from broker.memory.server import MemoryServer, memory_ports
 from broker.ports.robot import Delivery, Ports
 from broker.ports.run import FleetLog, RunSpec
 from broker.relay.core import Copy
@@ -20,10 +20,9 @@ from broker.streams.connection import connect, connect_async
 from broker.streams.keys import Keys
 from broker.streams.robot.ports import ports_for
 from broker.streams.run.control import StreamRunControl
-from broker.streams.run.events import StreamEventSource
+from broker.streams.run.events import StreamEventLog, StreamEventSource
 from broker.streams.run.fleet_log import StreamFleetLog
 from telemetry.clock import SystemClock
-from telemetry.stream.feed import EventSource
 
 PLAN = PlanChange((Planned(0, "loss 0.5"),))
 WAIT_US = 20_000
@@ -52,9 +51,6 @@ class MemoryLab:
 
     def trim_inbox(self, robot: str) -> None:
         self._server.trim_inbox(robot)
-
-    def event_source(self, keep: int | None = None) -> EventSource:
-        return MemoryEventSource(self._server, keep)
 
     def fleet_log(self) -> FleetLog:
         return MemoryFleetLog(self._server)
@@ -102,9 +98,14 @@ class StreamsLab:
         return connect_async(url)
 
     def life(self, robot: str, nonce: str) -> Ports:
+        return ports_for(
+            self._client(), self.run, robot, nonce, 2, outbox_limit=self._outbox_limit, retry_s=self._retry_s
+        )
+
+    def _client(self) -> redis.asyncio.Redis:
         client = self.connect_async(self._url)
         self._clients.append(client)
-        return ports_for(client, self.run, robot, nonce, 2, outbox_limit=self._outbox_limit, retry_s=self._retry_s)
+        return client
 
     def deliver(self, robot: str, frame: bytes, number: int = 0) -> None:
         self.put_by_hand(robot, {"envelope": frame, "copy": number})
@@ -115,7 +116,10 @@ class StreamsLab:
     def trim_inbox(self, robot: str) -> None:
         self.server.xtrim(self.keys.inbox(robot), maxlen=0, approximate=False)
 
-    def event_source(self, keep: int | None = None) -> EventSource:
+    def event_log(self) -> StreamEventLog:
+        return StreamEventLog(self._client(), self.keys.events)
+
+    def event_source(self, keep: int | None = None) -> StreamEventSource:
         return StreamEventSource(self.server, self.keys.events, keep)
 
     def fleet_log(self) -> FleetLog:

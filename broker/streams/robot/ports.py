@@ -11,7 +11,6 @@ from broker.streams.retry import RETRY_S
 from broker.streams.robot.journal import StreamJournal
 from broker.streams.robot.mail import OUTBOX_LIMIT, StreamInbox, StreamOutbox
 from broker.streams.robot.register import StreamRegister
-from broker.streams.run.events import StreamEventLog
 from broker.streams.run.fleet_log import StreamFleetReader
 from broker.streams.run.runs import StreamOrders
 
@@ -34,7 +33,6 @@ def ports_for(
         inbox=StreamInbox(client, keys.inbox(robot)),
         journal=StreamJournal(client, keys.journal(robot), nonce, retry_s),
         register=StreamRegister(client, keys, robot, nonce, retry_s),
-        events=StreamEventLog(client, keys.events),
         orders=StreamOrders(client, keys.orders),
         fleet=StreamFleetReader(client, keys.fleet, retry_s),
     )

@@ -21,7 +21,7 @@ from broker.streams.retry import TROUBLE, retry_blocking
 
 
 class StreamEventLog:
-    """`ports.EventLog` on a stream. A batch whose reply was lost counts as not stored: it may come twice, and its
+    """`feed.EventLog` on a stream. A batch whose reply was lost counts as not stored: it may come twice, and its
     reader knows events by their source's numbers. When the run is gone, nobody will read: the batch is let go."""
 
     def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
@@ -44,7 +44,7 @@ _TRIMS: Final = 10  # while as many batches are read as are kept
 
 
 class StreamEventSource:
-    """`ports.EventSource` on a stream. With `keep` it is the recorder's: of what it has read, all but about the last
+    """`feed.EventSource` on a stream. With `keep` it is the recorder's: of what it has read, all but about the last
     `keep` batches are forgotten. Nothing is ever forgotten that it has not read."""
 
     def __init__(self, client: redis.Redis, key: str, keep: int | None = None) -> None:

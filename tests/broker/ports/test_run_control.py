@@ -1,14 +1,11 @@
-"""What every driver of the ports promises about orders, fleet log, events and evidence: in memory, on fakeredis and on
-a real server.
+"""What every driver of the ports promises about orders, fleet log and evidence: in memory, on fakeredis and on a real
+server.
 """
 
 from __future__ import annotations
 
 from broker.ports.robot import Death, Injection, JournalRow, SendResult
 from broker.relay.core import parse_id
-from telemetry.events import RobotStarted, Stamped
-from telemetry.stream.feed import EventFeed
-from telemetry.stream.publisher import encode_events
 from tests.support.port_labs import WAIT_US, MakeLab
 
 
@@ -84,66 +81,6 @@ def test_injections_and_deaths_stand_in_one_order_for_all_readers(make_lab: Make
         assert other == Death(other.entry, "relay:1", "", 0, "exit", 3)
         dates = [parse_id(row.entry) for row in rows]
         assert dates == sorted(set(dates))
-
-    lab.play(story)
-
-
-def test_every_reader_of_events_gets_each_batch_once_and_in_order(make_lab: MakeLab) -> None:
-    lab = make_lab("r00")
-
-    async def story() -> None:
-        # Given batches, and a reader of them
-        events, early = lab.life("r00", "one").events, lab.event_source()
-        for batch in (b"one", b"two"):
-            assert await events.append(batch)
-        assert early.read() == [b"one", b"two"]
-        assert early.read() == []
-        # When another batch comes, then it gets that alone, and a late reader all
-        assert await events.append(b"three")
-        assert early.read() == [b"three"]
-        assert lab.event_source().read() == [b"one", b"two", b"three"]
-
-    lab.play(story)
-
-
-def test_the_recorder_forgets_events_that_it_has_read_except_the_newest(make_lab: MakeLab) -> None:
-    lab = make_lab("r00")
-
-    async def story() -> None:
-        # Given a recorder that keeps a hundred batches for others, and a watcher that was there early
-        events, recorder, early = lab.life("r00", "one").events, lab.event_source(keep=100), lab.event_source()
-        batches = [encode_events([Stamped("run", "r00", 1, n, 0, 0, RobotStarted())]) for n in range(1, 1001)]
-        await events.append(batches[0])
-        watcher = EventFeed(early)
-        assert len(list(watcher.read())) == 1
-        # When a thousand come
-        recorded = []
-        for batch in batches[1:]:
-            await events.append(batch)
-            recorded += recorder.read()
-        # Then it got all of them, and about the newest hundred are left for a reader that joins now
-        assert recorded == batches
-        left = lab.event_source().read()
-        assert 100 <= len(left) <= 300
-        assert left == batches[-len(left) :]
-        # and a watcher that fell behind notices how many it missed
-        assert len(list(watcher.read())) == len(left)
-        assert watcher.missed == 999 - len(left)
-
-    lab.play(story)
-
-
-def test_events_that_the_recorder_has_not_read_are_never_forgotten(make_lab: MakeLab) -> None:
-    lab = make_lab("r00")
-
-    async def story() -> None:
-        # Given a recorder that keeps ten batches, and stays away while five hundred come
-        events, recorder = lab.life("r00", "one").events, lab.event_source(keep=10)
-        batches = [b"batch %d" % number for number in range(500)]
-        for batch in batches:
-            await events.append(batch)
-        # When it reads again, then none of them is missing
-        assert recorder.read() == batches
 
     lab.play(story)
 

@@ -386,7 +386,7 @@ def test_a_server_that_is_away_is_a_value_or_unavailable(server: EmbeddedServer,
     async def story() -> None:
         ports = lab.life("r00", "one")
         assert await ports.outbox.send(b"frame") is SendResult.AWAY
-        assert not await ports.events.append(b"batch")
+        assert not await lab.event_log().append(b"batch")
         for refused in (
             ports.outbox.announce(Birth("r00", 1, "one")),
             ports.inbox.receive(1, 0),

@@ -1,0 +1,74 @@
+"""What the run's stream of events promises its writers and readers."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.streams.embedded import EmbeddedServer
+from telemetry.events import RobotStarted, Stamped
+from telemetry.stream.feed import EventFeed
+from telemetry.stream.publisher import encode_events
+from tests.support.port_labs import StreamsLab
+
+
+@pytest.mark.live
+def test_every_reader_of_events_gets_each_batch_once_and_in_order(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        # Given batches, and a reader of them
+        events, early = lab.event_log(), lab.event_source()
+        for batch in (b"one", b"two"):
+            assert await events.append(batch)
+        assert early.read() == [b"one", b"two"]
+        assert early.read() == []
+        # When another batch comes, then it gets that alone, and a late reader all
+        assert await events.append(b"three")
+        assert early.read() == [b"three"]
+        assert lab.event_source().read() == [b"one", b"two", b"three"]
+
+    lab.play(story)
+
+
+@pytest.mark.live
+def test_the_recorder_forgets_events_that_it_has_read_except_the_newest(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        # Given a recorder that keeps a hundred batches for others, and a watcher that was there early
+        events, recorder, early = lab.event_log(), lab.event_source(keep=100), lab.event_source()
+        batches = [encode_events([Stamped("run", "r00", 1, n, 0, 0, RobotStarted())]) for n in range(1, 1001)]
+        await events.append(batches[0])
+        watcher = EventFeed(early)
+        assert len(list(watcher.read())) == 1
+        # When a thousand come
+        recorded = []
+        for batch in batches[1:]:
+            await events.append(batch)
+            recorded += recorder.read()
+        # Then it got all of them, and about the newest hundred are left for a reader that joins now
+        assert recorded == batches
+        left = lab.event_source().read()
+        assert 100 <= len(left) <= 300
+        assert left == batches[-len(left) :]
+        # and a watcher that fell behind notices how many it missed
+        assert len(list(watcher.read())) == len(left)
+        assert watcher.missed == 999 - len(left)
+
+    lab.play(story)
+
+
+@pytest.mark.live
+def test_events_that_the_recorder_has_not_read_are_never_forgotten(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        # Given a recorder that keeps ten batches, and stays away while five hundred come
+        events, recorder = lab.event_log(), lab.event_source(keep=10)
+        batches = [b"batch %d" % number for number in range(500)]
+        for batch in batches:
+            await events.append(batch)
+        # When it reads again, then none of them is missing
+        assert recorder.read() == batches
+
+    lab.play(story)
