@@ -8,11 +8,11 @@ from robots.simulation.virtual_time import VirtualClock, run_virtually
 
 def test_a_full_channel_drops_what_is_offered_and_counts_it() -> None:
     async def main(_clock: VirtualClock) -> None:
-        told: list[tuple[str, int]] = []
-        channel: Channel[int] = Channel("small", lambda name, dropped: told.append((name, dropped)), capacity=2)
+        drops: list[tuple[str, int]] = []
+        channel: Channel[int] = Channel("small", lambda name, dropped: drops.append((name, dropped)), capacity=2)
 
         assert [channel.offer(item) for item in range(4)] == [True, True, False, False]
-        assert told == [("small", 1), ("small", 2)]
+        assert drops == [("small", 1), ("small", 2)]
         assert [await channel.get(), await channel.get()] == [0, 1], "what was in it is untouched"
 
     run_virtually(main)
