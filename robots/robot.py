@@ -1,10 +1,10 @@
 """A robot: its birth, its five workers and two ports wired by channels, and its end. The same live and simulated.
 
-A life is born in its journal first (this decides between two that try), then in its birth stream, then in its outbox;
-nothing is sent before all three are stored. What must survive a worker's crash is made here and only lent to workers.
+A birth is stored in the journal first (this decides between two lives that try), then in the birth stream, then in the
+outbox. Nothing is sent before all three. State that must survive a worker's crash is created here and lent to workers.
 
-It ends at the order `stop`, or when it is recalled, to go on elsewhere: then it takes nothing new from its inbox, and
-first finishes what it merges.
+A life ends at the order `stop`, or when it is recalled because the robot is to live elsewhere. A recalled life reads
+nothing new from its inbox, and first finishes what it merges.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from broker.control_entries import Birth
 from broker.errors import Fenced, JournalLost, Unavailable
 from broker.ports.robot import FleetRow, Order, Ports
 from robots.channel import Channel, Watch
+from robots.env import Env, LifeId
 from robots.journal import Born, Entry, PartKept, decode_entry, encode_entry, parts_in
 from robots.knowledge import Knowledge, Snapshot, bitmap_of
 from robots.peers import Peers, contacts
@@ -29,7 +30,7 @@ from robots.restart_budget import BudgetSpent, down_us, may_be_born
 from robots.run.deal import Terms, decode_terms
 from robots.supervision import Child, GiveUp, RestartPolicy, Supervisor, until_answered
 from robots.workers.convergence_detector import ConvergenceDetector
-from robots.workers.gossip_initiator import GossipInitiator, Timers
+from robots.workers.gossip_initiator import GossipInitiator, pace_of
 from robots.workers.inbox_reader import Deduplicator, InboxReader, Unacknowledged
 from robots.workers.mailbox import OutgoingMessage, PartsReceived, PeerEqual, PeerHeard, Quiet, SummaryReceived, Ticked
 from robots.workers.outbox_writer import OutboxWriter
@@ -51,17 +52,16 @@ from telemetry.events import (
 )
 from telemetry.pipeline import Emitter, Next
 
-READ_US: Final = 1_000_000  # of one look at the orders
-FEW_ROBOTS: Final = 3  # so few talk to all others in every tick
-FINISH_US: Final = 500_000  # for a life that is recalled to deal with what it has in hand
-LOOK_S: Final = 0.005  # between two looks whether it has
+READ_US: Final = 1_000_000  # the longest wait of one read of the orders
+FINISH_US: Final = 500_000  # for a recalled life to process what is unacknowledged
+POLL_S: Final = 0.005  # how often a recalled life checks whether it has
 
 
 class Outside(msgspec.Struct, frozen=True):
-    """Everything that a robot does not make itself: its ports, the time, chance, and who listens to its events.
+    """Everything that a life gets from its process: ports, clock, chance, and `sink`, the handler of its events.
 
-    `nonce` tells this life from any other of the same robot, even one of the same incarnation. `recalled` is set when
-    the life is to end soon, and in order: the robot is to live elsewhere.
+    `nonce` differs between any two lives of a robot, even of the same incarnation. `recalled` is set when the life is
+    to end soon and in order: the robot is to live elsewhere.
     """
 
     ports: Ports
@@ -73,9 +73,25 @@ class Outside(msgspec.Struct, frozen=True):
     recalled: Watch[bool] = msgspec.field(default_factory=lambda: Watch(False))
 
 
-async def live(run: str, robot: str, outside: Outside) -> str:
-    """One life of `robot`, from its birth to the order `stop`; gives the order's reason, or RECALLED when it ended, or
-    was not even born, because it was recalled.
+class Workers(msgspec.Struct, frozen=True):
+    """The classes of a robot's five workers and two ports, by name. Replace one, and every life runs the other
+    class."""
+
+    inbox_reader: type[InboxReader] = InboxReader
+    summary_processor: type[SummaryProcessor] = SummaryProcessor
+    secret_merger: type[SecretMerger] = SecretMerger
+    gossip_initiator: type[GossipInitiator] = GossipInitiator
+    quiescence_detector: type[QuiescenceDetector] = QuiescenceDetector
+    convergence_detector: type[ConvergenceDetector] = ConvergenceDetector
+    outbox_writer: type[OutboxWriter] = OutboxWriter
+
+
+STANDARD: Final = Workers()
+
+
+async def live(run: str, robot: str, outside: Outside, workers: Workers = STANDARD) -> str:
+    """One life of `robot`, from its birth to the order `stop`. Returns the order's reason; RECALLED when it was
+    recalled, even before its birth.
 
     Raises BudgetSpent when it died too often to be born again, Fenced when a later life exists, JournalLost, GaveUp
     when its workers crash too often, Unavailable.
@@ -83,7 +99,7 @@ async def live(run: str, robot: str, outside: Outside) -> str:
     terms, orders = await _terms(outside.ports)
     emitter = Emitter(run, robot, 0, outside.clock, outside.sink)
     for order in orders:
-        if order.order == "stop":  # nobody is born into a run that is over
+        if order.order == "stop":  # the run is over: no life begins
             emitter.emit(RobotLeft(order.text))
             return order.text
     try:
@@ -92,7 +108,8 @@ async def live(run: str, robot: str, outside: Outside) -> str:
             return RECALLED
         entries, emitter.incarnation = await _be_born(robot, outside)
         dead_us = down_us(fleet_rows_so_far, robot, emitter.incarnation - 1, outside.clock.wall_us())
-        life = Life(run, robot, emitter.incarnation, terms, entries, orders, outside, emitter.emit)
+        env = Env(outside.clock, outside.chance, emitter.emit)
+        life = Life(LifeId(run, robot, emitter.incarnation), terms, entries, orders, outside, workers, env)
         if dead_us is not None:
             emitter.emit(RobotRecovered(dead_us))
         reason = await life.run()
@@ -107,7 +124,8 @@ async def live(run: str, robot: str, outside: Outside) -> str:
 
 
 async def _await_permission(robot: str, outside: Outside, emit: Callable[[AnyEvent], None]) -> list[FleetRow]:
-    """Obey the policy before birth: wait as long as it says. Gives what befell the fleet; raises BudgetSpent."""
+    """Apply the restart policy before birth: wait for its delay. Returns the rows of the fleet log. Raises BudgetSpent,
+    Unavailable."""
     rows = await outside.ports.fleet.rows()
     now_us = outside.clock.wall_us()
     decision = may_be_born(rows, robot, outside.policy, now_us, outside.chance)
@@ -120,7 +138,7 @@ async def _await_permission(robot: str, outside: Outside, emit: Callable[[AnyEve
 
 
 async def _terms(ports: Ports) -> tuple[Terms, list[Order]]:
-    """What the order `dealt` says, and the orders that came with it; waits for it."""
+    """The terms in the order `dealt`, and the orders that came with it; waits for them. Raises Unavailable."""
     while True:
         orders = await ports.orders.read(READ_US)
         if orders:
@@ -128,7 +146,7 @@ async def _terms(ports: Ports) -> tuple[Terms, list[Order]]:
 
 
 async def _be_born(robot: str, outside: Outside) -> tuple[list[Entry], int]:
-    """Claim the next incarnation; gives what earlier lives have journalled."""
+    """Claim the next incarnation. Returns the journal of earlier lives, and the incarnation."""
     ports = outside.ports
     rows = await ports.journal.replay()
     incarnation = rows[-1].incarnation + 1
@@ -143,63 +161,58 @@ class Life:
 
     def __init__(
         self,
-        run: str,
-        robot: str,
-        incarnation: int,
+        life: LifeId,
         terms: Terms,
         entries: list[Entry],
         orders: list[Order],
         outside: Outside,
-        emit: Callable[[AnyEvent], None],
+        workers: Workers,
+        env: Env,
     ) -> None:
-        self._run = run
-        self._robot = robot
-        self._incarnation = incarnation
+        self._life = life
         self._terms = terms
-        self._orders = [order for order in orders if order.order != "crash"]  # those were for earlier lives
+        self._orders = [order for order in orders if order.order != "crash"]  # earlier lives have handled those
         self._outside = outside
-        self._emit = emit
+        self._workers = workers
+        self._env = env
+        self._emit = env.emit
         self._reason = ""
         self._replayed = len(entries)
         self._knowledge = Watch(_remember(entries))
         self._started = Watch(False)
         self._drained = Watch(False)
         self._summaries: Channel[SummaryReceived] = self._channel("summaries")
-        self._offers: Channel[PartsReceived] = self._channel("offers")
-        self._heard: Channel[PeerHeard] = self._channel("heard")
+        self._parts: Channel[PartsReceived] = self._channel("parts")
+        self._peers_heard: Channel[PeerHeard] = self._channel("peers_heard")
         self._outgoing: Channel[OutgoingMessage] = self._channel("outgoing")
-        self._signals: Channel[Ticked | PeerEqual] = self._channel("signs")
+        self._signals: Channel[Ticked | PeerEqual] = self._channel("signals")
         self._quiet: Watch[Quiet | None] = Watch(None)
         self._unacknowledged = Unacknowledged(outside.ports.inbox)
         self._deduplicator = Deduplicator()
         self._mergers = itertools.count()
         self._sequences: dict[str, int] = {}
         self._unsent = itertools.count(1)
-        self._exchange_numbers = itertools.count(1)
-        number = int(robot[1:])
-        self._life_id = (number & 0xFFFFFF).to_bytes(3, "big") + (incarnation & 0xFFFF).to_bytes(2, "big")
-        known = contacts(number % terms.robots, terms.robots, outside.chance)
+        self._exchange_ids = map(life.exchange_id, itertools.count(1))
+        known = contacts(int(life.robot[1:]) % terms.robots, terms.robots, env.chance)
         dealt = bitmap_of(entry.part.index for entry in entries if isinstance(entry, PartKept) and entry.cause is None)
-        self._peers = Peers(robot, known, dealt, outside.chance)
-        self._supervisor = Supervisor(
-            self._children(), outside.policy, outside.clock, outside.chance, emit, fatal=(Fenced, JournalLost)
-        )
+        self._peers = Peers(life.robot, known, dealt, env.chance)
+        self._supervisor = Supervisor(self._children(), outside.policy, env, fatal=(Fenced, JournalLost))
 
     async def run(self) -> str:
-        """Live until the order `stop`, or until recalled; gives the reason."""
+        """Live until the order `stop`, or until recalled. Returns the reason."""
         self._emit(RobotBorn(self._knowledge.value.count, self._replayed))
         await self._supervisor.run()
-        with suppress(Unavailable):  # what is not acknowledged comes again, and does no harm
+        with suppress(Unavailable):  # an unacknowledged entry is delivered again, which does no harm
             await self._outside.ports.inbox.flush()
         return self._reason
 
     def _children(self) -> list[Child]:
-        """The supervision tree: what is made anew when it crashes."""
+        """The supervision tree: each child is created anew when it crashes."""
         return [
             Child("inbox_reader", lambda: self._inbox_reader().run()),
             Child("summary_processor", lambda: self._summary_processor().run()),
             Child("secret_merger", lambda: self._secret_merger().run()),
-            Child("gossip_initiator", lambda: self._gossip_initiator().run()),
+            Child("gossip_initiator", self._gossip),
             Child("quiescence_detector", lambda: self._quiescence_detector().run()),
             Child("convergence_detector", lambda: self._convergence_detector().run()),
             Child("outbox_writer", lambda: self._outbox_writer().run()),
@@ -208,87 +221,83 @@ class Life:
         ]
 
     def _inbox_reader(self) -> InboxReader:
-        return InboxReader(
-            me=self._robot,
+        return self._workers.inbox_reader(
+            me=self._life.robot,
             unacknowledged=self._unacknowledged,
-            repeats=self._deduplicator,
+            deduplicator=self._deduplicator,
             summaries=self._summaries,
-            offers=self._offers,
-            heard=self._heard,
+            parts=self._parts,
+            peers_heard=self._peers_heard,
             drained=self._drained,
-            emit=self._emit,
+            env=self._env,
         )
 
     def _summary_processor(self) -> SummaryProcessor:
-        return SummaryProcessor(
+        return self._workers.summary_processor(
             summaries=self._summaries,
             knowledge=self._knowledge,
             outgoing=self._outgoing,
             acknowledge=self._unacknowledged.acknowledge,
-            chance=self._outside.chance,
+            env=self._env,
         )
 
     def _secret_merger(self) -> SecretMerger:
-        return SecretMerger(
-            offers=self._offers,
+        return self._workers.secret_merger(
+            parts=self._parts,
             knowledge=self._knowledge,
             journal=self._outside.ports.journal,
-            incarnation=self._incarnation,
+            incarnation=self._life.incarnation,
             is_successor=next(self._mergers) > 0,
             acknowledge=self._unacknowledged.acknowledge,
-            clock=self._outside.clock,
-            emit=self._emit,
+            env=self._env,
         )
 
     def _gossip_initiator(self) -> GossipInitiator:
-        return GossipInitiator(
-            life=self._life_id,
-            numbers=self._exchange_numbers,
-            timers=Timers(self._terms.tick_us, 2 * self._terms.median_delay_us),
+        return self._workers.gossip_initiator(
+            exchange_ids=self._exchange_ids,
+            pace=pace_of(self._terms.tick_us, self._terms.median_delay_us, self._terms.robots),
             peers=self._peers,
-            few_robots=self._terms.robots <= FEW_ROBOTS,
-            started=self._started,
             knowledge=self._knowledge,
-            heard=self._heard,
+            peers_heard=self._peers_heard,
             outgoing=self._outgoing,
             signals=self._signals,
-            clock=self._outside.clock,
-            chance=self._outside.chance,
-            emit=self._emit,
+            env=self._env,
         )
 
     def _quiescence_detector(self) -> QuiescenceDetector:
-        return QuiescenceDetector(
+        return self._workers.quiescence_detector(
             signals=self._signals,
             knowledge=self._knowledge,
             drained=self._drained,
             quiet=self._quiet,
             quiet_ticks=self._terms.quiet_ticks,
-            emit=self._emit,
+            env=self._env,
         )
 
     def _convergence_detector(self) -> ConvergenceDetector:
-        return ConvergenceDetector(
+        return self._workers.convergence_detector(
             quiet=self._quiet,
             knowledge=self._knowledge,
             journal=self._outside.ports.journal,
             register=self._outside.ports.register,
-            incarnation=self._incarnation,
-            clock=self._outside.clock,
-            emit=self._emit,
+            incarnation=self._life.incarnation,
+            env=self._env,
         )
 
     def _outbox_writer(self) -> OutboxWriter:
-        return OutboxWriter(
-            run=self._run,
-            me=self._robot,
-            incarnation=self._incarnation,
+        return self._workers.outbox_writer(
+            life=self._life,
             sequences=self._sequences,
             outgoing=self._outgoing,
             outbox=self._outside.ports.outbox,
-            on_drop=lambda: self._tell_pressure("outbox", next(self._unsent)),
-            emit=self._emit,
+            on_drop=lambda: self._report_drop("outbox", next(self._unsent)),
+            env=self._env,
         )
+
+    async def _gossip(self) -> None:
+        """Gossip begins at the order `go`."""
+        await self._started.until(bool)
+        await self._gossip_initiator().run()
 
     async def _follow_orders(self) -> None:
         """Start gossip at `go`, crash a worker at `crash`, end the life at `stop`."""
@@ -306,28 +315,29 @@ class Life:
             self._orders = await until_answered(lambda: self._outside.ports.orders.read(READ_US))
 
     async def _follow_recall(self) -> None:
-        """Once recalled: take nothing new, deal with what is in hand, but not for long, and end the life."""
+        """Once recalled: read nothing new, wait until dispatched entries are acknowledged, but not long, and end the
+        life."""
         await self._outside.recalled.until(bool)
         clock = self._outside.clock
         deadline_us = clock.monotonic_us() + FINISH_US
         while not (self._supervisor.retire("inbox_reader") and self._unacknowledged.is_settled):
             if clock.monotonic_us() >= deadline_us:
-                break  # the server is away, say; what is not acknowledged comes again
-            await asyncio.sleep(LOOK_S)
-        self._reason = self._reason or RECALLED  # the order `stop` may have come meanwhile
+                break  # perhaps the server is away; an unacknowledged entry is delivered again
+            await asyncio.sleep(POLL_S)
+        self._reason = self._reason or RECALLED  # the order `stop` may have come before
         self._supervisor.stop()
 
-    def _crash(self, victim: str) -> None:
-        """What a deed asks for; it may be meant for another robot."""
-        robot, _, worker = victim.partition("/")
-        if robot == self._robot:
+    def _crash(self, target: str) -> None:
+        """Crash the worker that the order names, if it is one of this robot's."""
+        robot, _, worker = target.partition("/")
+        if robot == self._life.robot:
             self._supervisor.crash(worker)
 
     def _channel(self, name: str) -> Channel[Any]:
-        return Channel(name, self._tell_pressure)
+        return Channel(name, self._report_drop)
 
-    def _tell_pressure(self, channel: str, dropped: int) -> None:
-        if dropped & (dropped - 1) == 0:  # 1, 2, 4, 8 …: a storm is told in a few lines
+    def _report_drop(self, channel: str, dropped: int) -> None:
+        if dropped & (dropped - 1) == 0:  # 1, 2, 4, 8 …: a storm takes only a few events
             self._emit(ChannelPressure(channel, dropped))
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from random import Random
 from typing import Final, TypeVar
 
 import msgspec
 
 from broker.errors import Unavailable
-from telemetry.clock import Clock
-from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
+from robots.env import Env
+from telemetry.events import WorkerCrashed, WorkerGaveUp, WorkerRestarted
 
 T = TypeVar("T")
 RETRY_PAUSE_S: Final = 0.1  # between tries; the ports themselves have insisted before they gave up
@@ -101,16 +100,14 @@ class Supervisor:
         self,
         children: Sequence[Child],
         policy: RestartPolicy,
-        clock: Clock,
-        chance: Random,
-        emit: Callable[[AnyEvent], None],
+        env: Env,
         fatal: tuple[type[Exception], ...] = (),
     ) -> None:
         self._children = children
         self._policy = policy
-        self._clock = clock
-        self._chance = chance
-        self._emit = emit
+        self._clock = env.clock
+        self._chance = env.chance
+        self._emit = env.emit
         self._fatal = fatal
         self._crashes_us: list[int] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}

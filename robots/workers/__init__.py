@@ -1,4 +1,4 @@
-"""The actors inside a robot:
-five workers and two ports;
-each is one small class that talks only through channels.
+"""The actors inside a robot: five workers and two ports.
+
+Each is one small class that talks to the others only through channels.
 """

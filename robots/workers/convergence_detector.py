@@ -1,4 +1,4 @@
-"""Decides alone that the work is done: complete and quiet, and only then tries to write the secret, once.
+"""Decides alone that the robot is done: complete and quiet. Only then it tries to write the secret, once.
 
 The register decides between robots that try at the same time. The first refusal is final.
 """
@@ -6,17 +6,16 @@ The register decides between robots that try at the same time. The first refusal
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from broker.errors import RegisterLost
 from broker.ports.robot import Journal, Register
 from robots.channel import Watch
+from robots.env import Env
 from robots.journal import Quieted, encode_entry
 from robots.knowledge import Snapshot
 from robots.supervision import until_answered
 from robots.workers.mailbox import Quiet
-from telemetry.clock import Clock
-from telemetry.events import AnyEvent, EvidenceLost, SecretRefused, SecretWritten
+from telemetry.events import EvidenceLost, SecretRefused, SecretWritten
 
 
 class ConvergenceDetector:
@@ -29,16 +28,15 @@ class ConvergenceDetector:
         journal: Journal,
         register: Register,
         incarnation: int,
-        clock: Clock,
-        emit: Callable[[AnyEvent], None],
+        env: Env,
     ) -> None:
         self._quiet = quiet
         self._knowledge = knowledge
         self._journal = journal
         self._register = register
         self._incarnation = incarnation
-        self._clock = clock
-        self._emit = emit
+        self._clock = env.clock
+        self._emit = env.emit
 
     async def run(self) -> None:
         quiet = await self._quiet.until(self._may_write)
@@ -49,7 +47,7 @@ class ConvergenceDetector:
         await asyncio.get_running_loop().create_future()  # nothing is left to decide; a worker never returns
 
     def _may_write(self, quiet: Quiet | None) -> bool:
-        """Complete, and quiet with just that: a quiet from before the last news does not count."""
+        """Complete, and quiet with the same knowledge: a quiet period from before the last news does not count."""
         mine = self._knowledge.value
         return quiet is not None and mine.complete and quiet.known == mine.known
 

@@ -1,4 +1,7 @@
-"""What workers say to each other: the items of the channels, all of them small and frozen. No behaviour."""
+"""The messages between the workers of one robot: the items of its channels, and one watched value.
+
+All are small and frozen, and have no behaviour. What robots send to each other: robots/messages.py.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from robots.secret import Part
 
 
 class SummaryReceived(msgspec.Struct, frozen=True):
-    """inbox_reader → summary_processor: a summary that must be answered. `entry` is acked once it is, unless the
-    merger has to keep the summary's hot parts first."""
+    """inbox_reader → summary_processor: a summary that must be answered. `entry` is the inbox entry to ack after that;
+    None when the merger acks it, because it must journal the summary's hot parts first."""
 
     sender: str
     exchange: bytes
@@ -28,17 +31,19 @@ class PartsReceived(msgspec.Struct, frozen=True):
 
 
 class PeerHeard(msgspec.Struct, frozen=True):
-    """inbox_reader → gossip_initiator: somebody spoke. `answer` is there when it answered one of our summaries."""
+    """inbox_reader → gossip_initiator: a message of `sender` came, so it is alive. `answer`: if it was an answer to one
+    of our summaries."""
 
     sender: str
     exchange: bytes
-    holds: int  # bitmap
+    holds: int  # bitmap of the parts that the message shows the sender to hold
     peers: tuple[str, ...] = ()
     answer: Answer | None = None
 
 
 class OutgoingMessage(msgspec.Struct, frozen=True):
-    """→ outbox_writer: a message to be sent. For a summary, `held` and `digest` tell what it shows as known."""
+    """→ outbox_writer: a message to be sent. For a summary, `held` (a count) and `digest` describe what it shows as
+    known."""
 
     receiver: str
     exchange: bytes
@@ -48,8 +53,8 @@ class OutgoingMessage(msgspec.Struct, frozen=True):
 
 
 class Ticked(msgspec.Struct, frozen=True):
-    """gossip_initiator → quiescence_detector: a tick was executed while `known` (bitmap) was known; so many peers are
-    believed alive."""
+    """gossip_initiator → quiescence_detector: a tick was executed while the robot knew `known` (bitmap) and believed so
+    many peers alive."""
 
     peers_alive: int
     known: int
@@ -63,8 +68,8 @@ class PeerEqual(msgspec.Struct, frozen=True):
 
 
 class Quiet(msgspec.Struct, frozen=True):
-    """quiescence_detector → convergence_detector, as a watched value: the quiet period is over, and `known` (bitmap) is
-    what was known all through it."""
+    """quiescence_detector → convergence_detector, as a watched value: the quiet period is over. It lasted `ticks`, with
+    `known` (bitmap) unchanged; `exchange` answered "equal" (empty: no peer is believed alive)."""
 
     ticks: int
     exchange: bytes

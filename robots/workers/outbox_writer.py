@@ -1,7 +1,7 @@
 """The port between the workers and the outbox: gives every envelope its number and sends it, once.
 
-An envelope that the outbox did not take is dropped before it is sent: gaps in the numbers are legal, and the exchange's
-retransmission repairs the loss.
+An envelope that the outbox refuses is dropped. Gaps in the numbers are legal, and the exchange's retransmission repairs
+the loss.
 """
 
 from __future__ import annotations
@@ -11,34 +11,31 @@ from collections.abc import Callable
 from broker.envelope import Envelope, encode
 from broker.ports.robot import Outbox, SendResult
 from robots.channel import Channel
+from robots.env import Env, LifeId
 from robots.messages import encode_message, kind_of, parts_of
 from robots.workers.mailbox import OutgoingMessage
-from telemetry.events import AnyEvent, MessageDropped, MessageSent
+from telemetry.events import MessageDropped, MessageSent
 
 
 class OutboxWriter:
-    """outbox channel → outbox. `sequences` outlives the writer's crashes: no number is used twice in a life. `on_drop`
-    is called for every envelope that was not sent."""
+    """outgoing → outbox. `sequences` (receiver → last number) outlives the writer's crashes: no number is used twice in
+    a life. `on_drop` is called for every envelope that was not sent."""
 
     def __init__(
         self,
-        run: str,
-        me: str,
-        incarnation: int,
+        life: LifeId,
         sequences: dict[str, int],
         outgoing: Channel[OutgoingMessage],
         outbox: Outbox,
         on_drop: Callable[[], None],
-        emit: Callable[[AnyEvent], None],
+        env: Env,
     ) -> None:
-        self._run = run
-        self._me = me
-        self._incarnation = incarnation
+        self._life = life
         self._sequences = sequences
         self._outgoing = outgoing
         self._outbox = outbox
         self._on_drop = on_drop
-        self._emit = emit
+        self._emit = env.emit
 
     async def run(self) -> None:
         while True:
@@ -49,8 +46,9 @@ class OutboxWriter:
         self._sequences[outgoing.receiver] = sequence
         kind = kind_of(outgoing.message)
         body = encode_message(outgoing.message)
+        life = self._life
         envelope = Envelope(
-            self._run, self._me, self._incarnation, outgoing.receiver, sequence, outgoing.exchange, kind, body
+            life.run, life.robot, life.incarnation, outgoing.receiver, sequence, outgoing.exchange, kind, body
         )
         result = await self._outbox.send(encode(envelope))
         if result is not SendResult.SENT:

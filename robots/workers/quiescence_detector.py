@@ -1,22 +1,20 @@
-"""Finds out when nothing new comes any more, by what this robot saw itself: no clock of another, no coordinator.
+"""Detects when nothing new comes any more, from local observations alone: no shared clock, no coordinator.
 
-Quiet: for the quiet period's number of ticks that were really executed, with the inbox drained, nothing new was merged,
-and at least one other robot answered "equal" (when any is believed alive). Ticks count, not seconds: a robot that was
-stopped has not listened.
+Quiet: for the quiet period's number of executed ticks, with the inbox drained, nothing new was merged, and at least one
+other robot answered "equal" (if any is believed alive). Ticks count, not seconds: a stopped robot receives nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from robots.channel import Channel, Watch
+from robots.env import Env
 from robots.knowledge import Snapshot
 from robots.workers.mailbox import PeerEqual, Quiet, Ticked
-from telemetry.events import AnyEvent, RobotDisturbed, RobotQuiet
+from telemetry.events import RobotDisturbed, RobotQuiet
 
 
 class QuiescenceDetector:
-    """signs → quiet. What it shows in `quiet` is taken back as soon as something new is merged."""
+    """signals → quiet. It withdraws `quiet` as soon as something new is merged."""
 
     def __init__(
         self,
@@ -25,14 +23,14 @@ class QuiescenceDetector:
         drained: Watch[bool],
         quiet: Watch[Quiet | None],
         quiet_ticks: int,
-        emit: Callable[[AnyEvent], None],
+        env: Env,
     ) -> None:
         self._signals = signals
         self._knowledge = knowledge
         self._drained = drained
         self._quiet = quiet
         self._quiet_ticks = quiet_ticks
-        self._emit = emit
+        self._emit = env.emit
         self._known = knowledge.value.known
         self._ticks = 0
         self._equal: bytes | None = None
@@ -40,15 +38,15 @@ class QuiescenceDetector:
     async def run(self) -> None:
         while True:
             signal = await self._signals.get()
-            self._notice_news()
+            self._reset_on_news()
             if signal.known != self._known:
-                continue  # it is older than the news
+                continue  # the signal is older than the news
             if isinstance(signal, Ticked):
                 self._count(signal)
             else:
                 self._equal = signal.exchange
 
-    def _notice_news(self) -> None:
+    def _reset_on_news(self) -> None:
         known = self._knowledge.value.known
         if known == self._known:
             return

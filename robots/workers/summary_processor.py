@@ -1,6 +1,6 @@
-"""Answers every summary, always: with the parts the caller lacks and what is wanted of its own, or with "equal".
+"""Answers every summary: with the parts that the caller lacks and a list of the parts that are wanted, or with "equal".
 
-It neither learns nor remembers: what it says follows from the summary and the latest snapshot alone.
+It keeps no state: an answer depends on the summary, the latest snapshot and chance alone.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from collections.abc import Callable
 from random import Random
 
 from robots.channel import Channel, Watch
+from robots.env import Env
 from robots.knowledge import Snapshot, bitmap_of, from_bytes, to_bytes
 from robots.messages import Answer, Summary, delta
 from robots.workers.mailbox import OutgoingMessage, SummaryReceived
 
 
 class SummaryProcessor:
-    """summaries → outbox. `acknowledge` is the inbox's."""
+    """summaries → outbox. `acknowledge` acknowledges an inbox entry."""
 
     def __init__(
         self,
@@ -23,28 +24,28 @@ class SummaryProcessor:
         knowledge: Watch[Snapshot],
         outgoing: Channel[OutgoingMessage],
         acknowledge: Callable[[str], None],
-        chance: Random,
+        env: Env,
     ) -> None:
         self._summaries = summaries
         self._knowledge = knowledge
         self._outgoing = outgoing
         self._acknowledge = acknowledge
-        self._chance = chance
+        self._chance = env.chance
 
     async def run(self) -> None:
         while True:
-            asked = await self._summaries.get()
-            answer = answer_to(asked.summary, self._knowledge.value, self._chance)
-            self._outgoing.offer(OutgoingMessage(asked.sender, asked.exchange, answer))
-            if asked.entry is not None:
-                self._acknowledge(asked.entry)
+            received = await self._summaries.get()
+            answer = answer_to(received.summary, self._knowledge.value, self._chance)
+            self._outgoing.offer(OutgoingMessage(received.sender, received.exchange, answer))
+            if received.entry is not None:
+                self._acknowledge(received.entry)
 
 
 def answer_to(summary: Summary, mine: Snapshot, chance: Random) -> Answer:
-    """What a robot that holds `mine` says to `summary`.
+    """The answer to `summary` of a robot that knows `mine`.
 
-    Hot parts that are still on their way to the merger are not asked for again; but only what is merged counts when two
-    robots call each other equal.
+    Hot parts are on their way to the merger, so they are not requested again. But two robots are equal only by what
+    they have merged.
     """
     theirs = from_bytes(summary.known)
     if theirs == mine.known:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robots.channel import Channel
+from robots.env import Env
 from robots.simulation.virtual_time import VirtualClock, run_virtually
 from robots.supervision import Child, GaveUp, GiveUp, Restart, RestartPolicy, Supervisor
 from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
@@ -59,7 +60,7 @@ class Stage:
         self.orders: dict[str, Channel[BaseException | None]] = {name: Channel(name, lambda *_: None) for name in names}
         children = [Child(name, lambda name=name: self.child(name)) for name in names]
         self.supervisor = Supervisor(
-            children, RestartPolicy(max_restarts=3), clock, Random(1), self.events.append, fatal
+            children, RestartPolicy(max_restarts=3), Env(clock, Random(1), self.events.append), fatal
         )
 
     async def child(self, name: str) -> None:
@@ -184,7 +185,7 @@ def test_a_child_that_swallows_a_cancellation_is_cancelled_again() -> None:
                     continue
             await asyncio.sleep(3600)
 
-        supervisor = Supervisor([Child("a", stubborn)], RestartPolicy(), clock, Random(1), lambda _: None)
+        supervisor = Supervisor([Child("a", stubborn)], RestartPolicy(), Env(clock, Random(1), lambda _: None))
         running = asyncio.ensure_future(supervisor.run())
         await asyncio.sleep(1)
         supervisor.stop()
