@@ -11,7 +11,7 @@ from deploy.config.host import demand_records, version
 from deploy.config.settings import INTERRUPTED, Delivery, ExperimentOptions, given
 from deploy.lifecycle.recording import close_record, json_line, open_record, settings_row
 from deploy.processes.signals import ShutdownSignals
-from robots.simulation.simulate import Look, digest_of
+from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines
 from telemetry.handlers.recorder import Recorder
@@ -58,7 +58,7 @@ def simulate(*, options: ExperimentOptions = ExperimentOptions(), delivery: Deli
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 
-def _progress(shutdown: ShutdownSignals) -> Look:
+def _progress(shutdown: ShutdownSignals) -> Observe:
     """Tells on stderr where a long simulation stands, at most once a second, and passes on a wish to end."""
     told = time.monotonic()
 

@@ -21,7 +21,7 @@ import redis
 from broker.errors import Unavailable
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
-from broker.streams.relay.driver import RelayDriver
+from broker.streams.relay.driver import RelayDriver, Shutdown
 from broker.streams.run.events import append_events
 from broker.streams.run.runs import read_run_status
 from telemetry.clock import SystemClock
@@ -78,7 +78,7 @@ def standby(url: str, run: str, shards: tuple[int, ...], seed: int, stopping: Ca
             telling.publish_now_and_then()
             return stopping() or run_is_over()
 
-        RelayDriver(url, run, shards, seed, emit, holder=holder, drains=False).run(is_over)
+        RelayDriver(url, run, shards, seed, emit, holder=holder, shutdown=Shutdown(drains=False)).run(is_over)
 
 
 def drain(url: str, run: str, shards: Iterable[int], seed: int, may_wait: Callable[[], bool]) -> list[int]:
@@ -89,9 +89,9 @@ def drain(url: str, run: str, shards: Iterable[int], seed: int, may_wait: Callab
         return [
             shard
             for shard in shards
-            if not RelayDriver(url, run, (shard,), seed, telling.tell, holder=holder, may_wait=may_wait).run(
-                lambda: True
-            )
+            if not RelayDriver(
+                url, run, (shard,), seed, telling.tell, holder=holder, shutdown=Shutdown(may_wait=may_wait)
+            ).run(lambda: True)
         ]
 
 

@@ -107,7 +107,7 @@ class Leadership:
         if self._is_to_be_repeated:
             self._plan.repeat(now_us)
             self._is_to_be_repeated = False
-        self._plan.keep(now_us, is_server_there)
+        self._plan.publish(now_us, is_server_there)
         self._held += self._plan.due_faults(now_us)
         # Noted before they are done: the victim may be ourselves, and nothing must be done twice.
         is_free = is_server_there and (not self._held or self._note(now_us))

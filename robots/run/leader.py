@@ -1,7 +1,7 @@
-"""Keeps a run's plan where its relays read it: what is dated and what people ask for goes into every outbox.
+"""The leader's part in the fault plan: publishes dated changes and people's requests to every outbox.
 
-While the server is away, changes wait in their order: nothing of the plan is lost, it only comes late. Whose clock
-counts, and when to look, is the caller's affair.
+Relays read the plan there. While the server is away, changes wait in their order: none is lost, they only come late.
+The caller chooses the clock and the time of each poll.
 """
 
 from __future__ import annotations
@@ -17,53 +17,51 @@ from broker.ports.run import RunControl
 
 
 class PlanPublisher:
-    """The conductor's hand. Times are microseconds since `go`, negative before it."""
+    """Publishes what the plan scheduler decides. Times are microseconds since `go`, negative before it."""
 
     def __init__(self, scheduler: PlanScheduler, run_control: RunControl) -> None:
         self._scheduler = scheduler
         self._run_control = run_control
-        self._due: deque[PlanChange] = deque()  # and not known to stand in every outbox
+        self._due: deque[PlanChange] = deque()  # not known to be in every outbox
 
-    def keep(self, now_us: int, is_server_there: bool = True) -> None:
-        """Put out what has come due or was asked for by now, if the server answers; one that is known to be away is
-        not asked."""
-        self._look(now_us)
+    def publish(self, now_us: int, is_server_there: bool = True) -> None:
+        """Publish what is due or was requested by now, if the server answers. `is_server_there` = False: do not try."""
+        self._poll(now_us)
         if not is_server_there:
             return
         for request in self._run_control.requests():
             self._due.append(self._scheduler.answer(request.entry, request.text, now_us))
         with suppress(Unavailable):
-            self._put(insist=False)
+            self._send(is_retried=False)
 
     def begin(self) -> None:
-        """Put out what is dated 0, for certain: it is in force before the first envelope. Raises Unavailable."""
-        self._look(0)
-        self._put(insist=True)
+        """Publish what is dated 0, so that it is in force before the first envelope. Raises Unavailable."""
+        self._poll(0)
+        self._send(is_retried=True)
 
     def repeat(self, now_us: int) -> None:
-        """Have what is in force now put out once more: whoever kept the plan before may not have come to every
-        outbox."""
-        self._look(now_us)
+        """Queue what is in force now once more: an earlier leader may not have reached every outbox."""
+        self._poll(now_us)
         self._due.append(PlanChange(self._scheduler.in_force(now_us)))
 
     def next_due_us(self, now_us: int) -> int | None:
-        """When the next change or deed is due, if that is known."""
+        """When the next change or process fault is due; None when nothing is known to come."""
         return None if now_us < 0 else self._scheduler.next_due_us(now_us)
 
     def due_faults(self, now_us: int) -> list[Due]:
-        """The faults of processes that have come due since the last call; none before `go`."""
+        """The process faults that have come due since the last call; none before `go`."""
         return [] if now_us < 0 else self._scheduler.due_faults(now_us)
 
     def is_settled(self, now_us: int) -> bool:
-        """Whether every dated fault has happened, is over if it has a duration, and stands in the outboxes."""
+        """Whether every dated fault has happened, is over if it has a duration, and is published."""
         return not self._due and self._scheduler.is_settled(now_us)
 
-    def _look(self, now_us: int) -> None:
+    def _poll(self, now_us: int) -> None:
         change = self._scheduler.look(now_us)
         if change is not None:
             self._due.append(change)
 
-    def _put(self, insist: bool) -> None:
+    def _send(self, is_retried: bool) -> None:
         while self._due:
-            self._run_control.change(self._due[0], insist)
+            self._run_control.change(self._due[0], is_retried)
             self._due.popleft()

@@ -30,7 +30,7 @@ from broker.ports.robot import DeathKind
 from broker.relay.core import Copy
 from robots.channel import Watch
 from robots.restart_budget import SERVER, BudgetSpent
-from robots.robot import Outside, live
+from robots.robot import STANDARD, Outside, Workers, live
 from robots.run.chaos import contradictory_update
 from robots.run.deal import Deal, Terms
 from robots.simulation.virtual_time import Process, VirtualClock
@@ -135,6 +135,7 @@ class SimulatedFleet:
         clock: VirtualClock,
         emitter: Emitter,
         take: Next,
+        workers: Workers = STANDARD,
     ) -> None:
         self._run = run
         self._deal = deal
@@ -143,6 +144,7 @@ class SimulatedFleet:
         self._clock = clock
         self._emit: Callable[[AnyEvent], None] = emitter.emit
         self._take = take
+        self._workers = workers
         self._run_control = MemoryRunControl(server)
         self._log = MemoryFleetLog(server)
         self._robots = {robot: ProcessSlot(robot) for robot in deal.robots}
@@ -223,7 +225,7 @@ class SimulatedFleet:
         ports = memory_ports(self._server, robot, nonce)
         outside = Outside(ports, self._clock, chance, nonce, self._take, recalled=recalled)
         try:
-            if await live(self._run, robot, outside) == RECALLED:
+            if await live(self._run, robot, outside, self._workers) == RECALLED:
                 return Ended(robot, "exit", 0)
         except (GaveUp, Unavailable):
             return Ended(robot, "exit", 1, self._incarnation(robot))

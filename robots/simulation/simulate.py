@@ -1,7 +1,7 @@
-"""The whole lab in one process and no time at all: the same robots, relay and plan over the memory ports.
+"""A whole run in one process and in virtual time: the same robots, relay and fault plan over the memory ports.
 
-One seed gives one history, bit for bit. Whatever differs between live and simulated stands in this file and beside it:
-the loop, the ports, the fleet (robots/simulation/fleet.py), and here a director in the place of the fleet's parent.
+One seed gives one history, bit for bit. All differences between live and simulated runs are in this room: the event
+loop, the ports, the fleet (robots/simulation/fleet.py), and the leader of the run (here).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from broker.faults.scheduler import PlanScheduler
 from broker.memory.run_control import MemoryFleetLog, MemoryRunControl
 from broker.memory.server import MemoryServer
 from broker.ports.run import Evidence
+from robots.robot import STANDARD, Workers
 from robots.run.chaos import Chaos
 from robots.run.deal import Deal, Terms
 from robots.run.leader import PlanPublisher
@@ -31,19 +32,20 @@ from telemetry.events import RunDealt, RunStarted, RunStopped, Stamped
 from telemetry.pipeline import Emitter
 from telemetry.view import View, fold
 
-LOOK_US: Final = 10_000  # how often the director looks whether the run has ended
+POLL_US: Final = 10_000  # how often the leader checks whether the run has ended
 
-Look = Callable[[View, int], str | None]
-"""Shown the view and the virtual microseconds now and then; gives a reason to end the run at once, or None."""
+Observe = Callable[[View, int], str | None]
+"""Called at every poll with the view and the virtual time (microseconds). Returns a reason to end the run at once, or
+None."""
 
 
 class Simulated(msgspec.Struct, frozen=True):
-    """A run that has ended: its evidence and its events, in the order in which they happened."""
+    """A run that has ended: its evidence, and its events in the order in which they happened."""
 
     evidence: Evidence
     events: list[Stamped]
-    ended: str
-    born_us: int  # since the run began
+    ended: str  # the reason
+    born_us: int  # when all robots were born, since the run began
     total_us: int
 
 
@@ -53,14 +55,15 @@ def simulate(
     terms: Terms,
     plan: Sequence[Timed],
     bounds: Bounds,
-    look: Look = lambda _view, _now_us: None,
+    observe: Observe = lambda _view, _now_us: None,
+    workers: Workers = STANDARD,
 ) -> Simulated:
-    """Run to the end, in virtual time."""
-    return run_virtually(lambda clock: _Director(run, deal, terms, plan, bounds, look, clock).run())
+    """Run to the end, in virtual time. `workers` are the classes of the workers of all robots."""
+    return run_virtually(lambda clock: _SimulatedLeader(run, deal, terms, plan, bounds, observe, workers, clock).run())
 
 
-class _Director:
-    """What the fleet's parent is live: deals, lets robots be born, says go and stop."""
+class _SimulatedLeader:
+    """Leads the run, as a supervisor does live: deals, starts the fleet, publishes the plan, orders `go` and `stop`."""
 
     def __init__(
         self,
@@ -69,7 +72,8 @@ class _Director:
         terms: Terms,
         plan: Sequence[Timed],
         bounds: Bounds,
-        look: Look,
+        observe: Observe,
+        workers: Workers,
         clock: VirtualClock,
     ) -> None:
         self._run = run
@@ -78,7 +82,7 @@ class _Director:
         scheduler = PlanScheduler(plan, bounds.for_us)
         self._first_plan = scheduler.first
         self._bounds = bounds
-        self._look = look
+        self._observe = observe
         self._clock = clock
         self._events: list[Stamped] = []
         self._view = View()
@@ -86,7 +90,7 @@ class _Director:
         self._run_control = MemoryRunControl(self._server)
         self._plan = PlanPublisher(scheduler, self._run_control)
         self._emitter = Emitter(run, "lab", 0, clock, self._take)
-        self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._take)
+        self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._take, workers)
         log = MemoryFleetLog(self._server)
         self._chaos = Chaos(terms.seed, len(deal.robots), log, self._fleet, self._emitter.emit)
 
@@ -94,7 +98,7 @@ class _Director:
         self._run_control.deal(self._deal.run_spec(self._run, self._terms, self._first_plan))
         self._emitter.emit(RunDealt(len(self._deal.robots), len(self._deal.parts)))
         self._fleet.start()
-        born_us, reason = await self._direct()
+        born_us, reason = await self._lead()
         self._run_control.order("stop", reason.encode())
         self._emitter.emit(RunStopped(reason))
         await self._fleet.leave()
@@ -106,18 +110,19 @@ class _Director:
         self._events.append(stamped)
         self._view = fold(self._view, stamped)
 
-    async def _direct(self) -> tuple[int, str]:
-        """Say go when all are born, and wait for the end; gives when they were born, and why the run ended."""
+    async def _lead(self) -> tuple[int, str]:
+        """Order `go` when all robots are born, and wait for the end. Returns when they were born, and why the run
+        ended."""
         reason = None
         while reason is None and self._view.born < len(self._deal.robots):
-            reason = await self._wait(LOOK_US)
+            reason = await self._wait(POLL_US)
         born_us = self._clock.monotonic_us()
         await until_answered(self._begin_plan)
         self._run_control.order("go")
         self._emitter.emit(RunStarted(self._view.born))
         while reason is None:
             now_us = self._clock.monotonic_us() - born_us
-            self._plan.keep(now_us, not self._server.is_away)
+            self._plan.publish(now_us, not self._server.is_away)
             dues = self._plan.due_faults(now_us)
             if dues or not self._chaos.is_idle:
                 self._chaos.play(dues, self._fleet.living)
@@ -129,24 +134,24 @@ class _Director:
         self._plan.begin()
 
     async def _heal(self) -> None:
-        """Whatever a partition holds back comes free."""
+        """Clear the fault plan, so that a partition holds nothing back."""
         self._run_control.change(PlanChange(()))
 
     def _is_settled(self, now_us: int) -> bool:
-        """Whether nothing is to happen any more, and everybody is there who will be."""
+        """Whether no fault is left to happen, and every robot that will live again lives."""
         return self._plan.is_settled(now_us) and self._chaos.is_settled and self._fleet.is_whole
 
     def _pause_us(self, now_us: int) -> int:
         due_us = self._plan.next_due_us(now_us)
-        return LOOK_US if due_us is None else min(LOOK_US, due_us - now_us)
+        return POLL_US if due_us is None else min(POLL_US, due_us - now_us)
 
     async def _wait(self, pause_us: int) -> str | None:
-        """A moment's pause; a bug of ours fails the simulation. Gives a reason to end that came from outside."""
+        """Pause, and observe. Returns the observer's reason to end. A bug of ours raises its error."""
         await asyncio.sleep(pause_us / 1_000_000)
         for task in self._fleet.tasks:
             if task.done():
                 task.result()
-        return self._look(self._view, self._clock.monotonic_us())
+        return self._observe(self._view, self._clock.monotonic_us())
 
 
 def digest_of(simulated: Simulated) -> str:

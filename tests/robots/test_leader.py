@@ -10,7 +10,7 @@ from robots.run.leader import PlanPublisher
 
 
 class RunControl:
-    """What the keeper needs of a desk; a server that may be away."""
+    """What the publisher needs of run control; the server may be away."""
 
     def __init__(self) -> None:
         self.is_away = False
@@ -27,26 +27,26 @@ class RunControl:
         return asked
 
 
-def keeper(lines: str, run_control: RunControl) -> PlanPublisher:
+def publisher(lines: str, run_control: RunControl) -> PlanPublisher:
     return PlanPublisher(PlanScheduler(timed(parse_lines(lines)), 0), run_control)
 
 
 def test_what_is_due_while_the_server_is_away_is_put_out_in_order_when_it_is_back() -> None:
     # Given a plan with a dated fault, and a server that is away when it begins, ends, and when somebody asks
     run_control = RunControl()
-    plan = keeper("loss .5 @1s+1s", run_control)
+    plan = publisher("loss .5 @1s+1s", run_control)
     plan.begin()
     run_control.is_away = True
-    plan.keep(1_000_000)
+    plan.publish(1_000_000)
     run_control.asked.append(Request("1-0", "set delay 5ms"))
-    plan.keep(1_500_000)
-    plan.keep(2_000_000)
+    plan.publish(1_500_000)
+    plan.publish(2_000_000)
     assert run_control.put == []
     assert not plan.is_settled(2_000_000)
 
     # When it is back
     run_control.is_away = False
-    plan.keep(2_030_000)
+    plan.publish(2_030_000)
 
     # Then all of it comes, in its order
     assert run_control.put == [["loss 0.5"], ["loss 0.5", "delay 5ms"], ["delay 5ms"]]
@@ -55,24 +55,24 @@ def test_what_is_due_while_the_server_is_away_is_put_out_in_order_when_it_is_bac
 
 def test_a_request_that_cannot_be_understood_is_answered_with_the_plan_as_it_is() -> None:
     run_control = RunControl()
-    plan = keeper("loss .5", run_control)
+    plan = publisher("loss .5", run_control)
     run_control.asked.append(Request("1-0", "set nonsense"))
 
-    plan.keep(0)
+    plan.publish(0)
 
     assert run_control.put == [["loss 0.5"]]
 
 
 def test_a_successor_puts_out_what_is_in_force_though_nothing_changes() -> None:
-    # Given a keeper who takes over in the middle of a plan
+    # Given a publisher that takes over in the middle of a plan
     run_control = RunControl()
-    plan = keeper("loss .5; partition r00 @1s+1s; delay 5ms @9s", run_control)
+    plan = publisher("loss .5; partition r00 @1s+1s; delay 5ms @9s", run_control)
 
     # When it has what is in force repeated
     plan.repeat(1_500_000)
-    plan.keep(1_500_000)
+    plan.publish(1_500_000)
 
     # Then every outbox holds that, whatever its predecessor came to, and what is dated later comes in its time
     assert run_control.put[-1] == ["loss 0.5", "partition r00"]
-    plan.keep(9_000_000)
+    plan.publish(9_000_000)
     assert run_control.put[-1] == ["loss 0.5", "delay 5ms"]

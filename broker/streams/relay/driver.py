@@ -1,14 +1,16 @@
-"""The relay as a process: which shard it serves and when. What it does there is a tenure's affair (tenure.py).
+"""The relay as a process: which shard it serves, and when. What it does there: session.py.
 
-It serves while it holds the shard's lease over one connection. Whatever ends that (a lost connection, a lost lease)
-ends the tenure, and the next one begins with what this one left undone.
+It serves while it holds the shard's lease over one connection. A lost connection or a lost lease ends the session, and
+the next session begins with the work that this one left.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
+import msgspec
 import redis
 from redis.exceptions import RedisError, ResponseError
 
@@ -23,12 +25,22 @@ from broker.streams.retry import OUTAGE, is_transient
 from telemetry.events import AnyEvent, RelayDeposed
 
 
+class Shutdown(msgspec.Struct, frozen=True):
+    """What a relay does once it is to stop. With `drains` it empties the outbox; a standby relay leaves that to the
+    process that closes the run. While another holds the lease, it waits for it as long as `may_wait()`."""
+
+    drains: bool = True
+    may_wait: Callable[[], bool] = lambda: True
+
+
+DRAIN: Final = Shutdown()
+
+
 class RelayDriver:
     """A relay for one of `shards`: the first whose lease is free. While others hold them all, it stands by.
 
-    `holder` tells it from all others that may be alive. One that `drains` empties the outbox at the end; a volunteer
-    leaves that to whoever closes the run. At the end it still waits for another's lease as long as `may_wait()`.
-    Nothing is connected before `run`, so it may be made before a fork.
+    `holder` is its own among all relays that may be alive. Nothing is connected before `run`, so it may be made before
+    a fork.
     """
 
     def __init__(
@@ -40,8 +52,7 @@ class RelayDriver:
         emit: Callable[[AnyEvent], None],
         *,
         holder: str,
-        drains: bool = True,
-        may_wait: Callable[[], bool] = lambda: True,
+        shutdown: Shutdown = DRAIN,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._url = url
@@ -51,15 +62,15 @@ class RelayDriver:
         self._seed = seed
         self._emit = emit
         self._holder = holder
-        self._drains = drains
-        self._may_wait = may_wait
+        self._drains = shutdown.drains
+        self._may_wait = shutdown.may_wait
         self._failpoint = failpoint
         self._served: int | None = None  # the shard whose lease is ours, as far as we know
-        self._last_try: float | None = None  # until when a server in trouble is borne at the end
+        self._last_try: float | None = None  # when a relay that stops gives up on a server that does not answer
 
     def run(self, stopping: Callable[[], bool]) -> bool:
-        """Relay until `stopping()`; one that drains, then until the outbox is empty and all held copies are put out.
-        False when it left without a lease, because others held them all to the end.
+        """Relay until `stopping()`; one that drains, then until the outbox is empty and all held messages are
+        delivered. False when it stopped without a lease, because others held them all to the end.
 
         Survives a server that is away or refuses, and the loss of its lease. Raises Unavailable when that lasts for
         longer than a few seconds at the end, and when the shard's streams are gone.
@@ -69,16 +80,16 @@ class RelayDriver:
                 with connect(self._url) as client, Line(client) as line:
                     return self._serve(client, line, stopping)
             except Deposed:
-                self._tell_deposed()
+                self._report_deposed()
             except Overtaken:
                 time.sleep(PAUSE_S)
             except (*OUTAGE, ResponseError) as error:
-                if not self._bears(error, stopping()):
+                if not self._may_retry(error, stopping()):
                     return False
                 time.sleep(PAUSE_S)
 
-    def _bears(self, error: RedisError, is_stopping: bool) -> bool:
-        """Whether to try again; if not, what is left undone is for whoever closes the run. Raises Unavailable."""
+    def _may_retry(self, error: RedisError, is_stopping: bool) -> bool:
+        """Whether to try again; if not, the process that closes the run does the rest. Raises Unavailable."""
         is_hopeless = not is_transient(error)
         if is_stopping and self._drains:
             self._last_try = self._last_try or time.monotonic() + LAST_RETRY_S
@@ -88,13 +99,13 @@ class RelayDriver:
         return self._drains or not is_stopping
 
     def _serve(self, client: redis.Redis, line: Line, stopping: Callable[[], bool]) -> bool:
-        """One tenure, from its lease to its end in order. False: there was none."""
+        """One session, from its lease to its end in order. False: no lease was free."""
         lease = self._await_lease(line, stopping)
         if lease is None:
             return False
         assert self._served is not None
-        mind = Relay(self._run, self._seed)
-        session = RelaySession(client, line, lease, self._names, self._served, mind, self._emit, self._failpoint)
+        core = Relay(self._run, self._seed)
+        session = RelaySession(client, line, lease, self._names, self._served, core, self._emit, self._failpoint)
         session.take_over()
         session.serve(stopping)
         if self._drains:
@@ -105,7 +116,7 @@ class RelayDriver:
         return True
 
     def _await_lease(self, line: Line, stopping: Callable[[], bool]) -> Lease | None:
-        """The first lease that is free; None when it is told to stop before there is one, and may not wait."""
+        """The first lease that is free; None when the relay is to stop before that, and may not wait."""
         while not stopping() or self._drains:
             pause_s = POLL_S
             for shard in self._shards:
@@ -115,14 +126,14 @@ class RelayDriver:
                     self._served = shard
                     return lease
                 if shard == self._served:
-                    self._tell_deposed()  # it was lost together with a connection
+                    self._report_deposed()  # it was lost together with a connection
                 pause_s = min(pause_s, wait_s)
             if not self._may_wait() and stopping():
                 return None
             time.sleep(pause_s)
         return None
 
-    def _tell_deposed(self) -> None:
+    def _report_deposed(self) -> None:
         assert self._served is not None
         self._emit(RelayDeposed(self._served))
         self._served = None

@@ -1,12 +1,11 @@
-"""One tenure of a relay: carries a shard's entries from streams into its mind (broker/relay/core.py), and what it
-decides back into streams, for as long as one lease and one connection last.
+"""One session of a relay: moves a shard's entries from streams into the core (broker/relay/core.py), and the core's
+decisions back into streams. It lasts as long as one lease and one connection.
 
-It decides nothing. Its one rule: nothing is acknowledged before every reply about it was checked, so whatever cuts it
-short (a kill, a lost reply, a server out of memory, a lost lease) leaves the entry pending, and a later tenure redoes
-it. What is about to be redone is recorded first.
+It decides nothing. Its one rule: nothing is acknowledged before every reply about it was checked. So a kill, a lost
+reply, a server out of memory or a lost lease leaves the entry pending, and a later session redoes it. What is about to
+be redone is recorded first.
 
-While there is much to do, the server stores one batch and reads another while we decide the one between: both work at
-the same time.
+Under load, the server stores one batch and reads another while the core decides the one between.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ _ACKS_WAIT_MS: Final = 5  # without work, before acknowledgements travel alone
 _CHORES_EVERY_US: Final = 1_000_000
 _CHORES_EVERY: Final = 8192  # entries; below what one XTRIM may remove
 _PAGE: Final = 64  # control entries in one read: the lease is renewed after it
-_CONSUMER: Final = b"relay-"  # with a suffix that is every tenure's own
+_CONSUMER: Final = b"relay-"  # with a suffix of the session's own
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Overtaken(Exception):
-    """A control entry cannot be copied, because somebody has put something later where it belongs. A new tenure, which
-    knows that from the beginning, refuses it."""
+    """A control entry cannot be copied, because the target stream holds a later entry already. A new session knows that
+    from the beginning, and refuses the entry."""
 
 
 class RelaySession:
-    """One relay's time on one shard: `take_over`, `serve`, then `drain` or `leave`.
+    """A relay at work on one shard: `take_over`, `serve`, then `drain` or `leave`.
 
     Everything raises Overtaken, lease.Deposed when the lease is lost, redis-py's ConnectionError or TimeoutError, and
-    ResponseError when the server refuses (patience.py) or the shard's streams are gone. The tenure is over then.
+    ResponseError when the server refuses (streams/retry.py) or the shard's streams are gone. The session is over then.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class RelaySession:
         emit: Callable[[AnyEvent], None],
         failpoint: Failpoint,
     ) -> None:
-        self._client = client  # for what is rare
+        self._client = client  # for rare commands
         self._line = line
         self._lease = lease
         self._shard = shard
@@ -90,7 +89,7 @@ class RelaySession:
         self._since_chores = 0
 
     def take_over(self) -> None:
-        """Learn what predecessors knew, and redo what they left."""
+        """Load what earlier sessions knew, and redo what they left."""
         self._found_group()
         self._measure_clock()
         self._remember()
@@ -107,13 +106,13 @@ class RelaySession:
             self._do_chores()
 
     def leave(self) -> None:
-        """Finish what is begun. What is still held stays pending, for a successor."""
+        """Finish what is begun. Held messages stay pending, for a successor."""
         while not self._is_stuck and (not self._is_idle or self._outgoing.has_acks):
             self._step(self._now_us(), is_reading=False)
 
     def drain(self) -> None:
-        """Decide and put out everything: the robots are gone, and nobody waits for a delay any more. What a partition
-        holds back stays pending, if no plan frees it."""
+        """Decide and deliver everything, without waiting for delays: the robots are gone. What a partition holds back
+        stays pending, if no plan frees it."""
         retry_s = LAST_RETRY_S
         while self._step(NEVER_US) or self._is_stuck or not self._is_idle or self._outgoing.has_acks:
             if self._is_stuck:
@@ -128,13 +127,13 @@ class RelaySession:
     # One step
 
     def _step(self, now_us: int, is_reading: bool = True) -> int:
-        """Put out what is due by `now_us`, read what is new, and decide. How many entries were read."""
+        """Deliver what is due by `now_us`, read what is new, and decide. Returns how many entries were read."""
         self._store_notes()
         self._outgoing.add_copies(self._relay.due(now_us))
         flight = self._outgoing.load()
         reading = (self._reading,) if is_reading and self._may_read() else ()
         self._lease.send(reading, flight)
-        self._decide()  # the batch that the step before has read
+        self._decide()  # the batch that the last step has read
         self._outgoing.add_copies(self._relay.due(now_us))  # packed while the server is busy
         self._taken = [entry for reply in self._lease.receive() for entry in _fresh(reply)]
         taken = len(self._taken)
@@ -144,17 +143,17 @@ class RelaySession:
             self._failpoint("taken")
         self._land(flight)
         if taken < BATCH:
-            self._decide()  # there is no more for now, so nothing is gained by waiting
+            self._decide()  # no more for now, so there is nothing to overlap with
         return taken
 
     @property
     def _is_idle(self) -> bool:
-        """Whether nothing is left to do before its time; acknowledgements wait for company."""
+        """Whether nothing is left to do now; acknowledgements wait to travel with something else."""
         return not (self._taken or self._notes or self._outgoing.has_writes)
 
     @property
     def _is_stuck(self) -> bool:
-        """Whether the server refused something: nothing new is read until it is stored."""
+        """Whether the server refused something: nothing new is read until that is stored."""
         return self._are_notes_refused or self._outgoing.is_refused
 
     def _may_read(self) -> bool:
@@ -178,7 +177,7 @@ class RelaySession:
             self._emit(count_fates(self._shard, fates))
 
     def _land(self, flight: list[bytes]) -> None:
-        """Take in what came of a flight, and learn what may be acknowledged."""
+        """Process the replies to a flight, and find what may be acknowledged."""
         if not flight:
             return
         had_acks, had_writes = self._outgoing.land(self._line.receive(len(flight)))
@@ -189,7 +188,7 @@ class RelaySession:
         self._outgoing.acknowledge(self._relay.may_ack())
 
     def _store_notes(self) -> None:
-        """Copy control entries under their own ids: all or none, or a later one would shut out an earlier one."""
+        """Copy control entries under their own ids: all or none, because a later id blocks an earlier one."""
         if not self._notes:
             return
         pipe = self._client.pipeline(transaction=True)
@@ -201,7 +200,7 @@ class RelaySession:
             self._are_notes_refused = True
             return
         for note, reply in zip(self._notes, replies, strict=True):
-            if isinstance(reply, ResponseError) and not self._stands(note):
+            if isinstance(reply, ResponseError) and not self._is_copied(note):
                 raise Overtaken  # nothing that was decided after it is stored yet
             self._relay.confirm(note.entry)
         self._notes.clear()
@@ -209,8 +208,8 @@ class RelaySession:
         self._outgoing.acknowledge(self._relay.may_ack())
         self._failpoint("noted")
 
-    def _stands(self, note: Note) -> bool:
-        """Whether an earlier tenure has copied this very control entry."""
+    def _is_copied(self, note: Note) -> bool:
+        """Whether an earlier session has copied this very control entry."""
         found = decoded(self._client.xrange(self._control, min=note.entry, max=note.entry))
         return found == [(note.entry, {keys.CONTROL: note.control})]
 
@@ -252,9 +251,9 @@ class RelaySession:
                 after = f"({entry.id}"
 
     def _redo(self) -> int:
-        """Record, claim and decide everything that is pending and not ours, in the outbox's order. How many.
+        """Record, claim and decide everything that is pending and not ours, in the outbox's order. Returns how many.
 
-        What no relay took, but a person by hand, was passed over: what stands after it may have been decided.
+        Relays have passed over an entry that a person took by hand: entries after it may be decided already.
         """
         after, redone = "-", 0
         while rows := self._lease.transact(("XPENDING", self._outbox, GROUP, after, "+", BATCH))[0]:
@@ -277,7 +276,7 @@ class RelaySession:
         return redone
 
     def _forget_consumers(self) -> None:
-        """Those of ended tenures: they can read no more, because the lease is ours."""
+        """Delete the consumers of ended sessions: they can read no more, because the lease is ours."""
         ended = [
             consumer["name"]
             for consumer in self._client.xinfo_consumers(self._outbox, GROUP)
@@ -294,7 +293,7 @@ class RelaySession:
             self._chores_due_us = now_us + _CHORES_EVERY_US
             self._since_chores = 0
             self._measure_clock()
-            self._look_at_pending()
+            self._tidy_pending()
 
     def _now_us(self) -> int:
         """The server's clock, from which every deadline counts."""
@@ -306,9 +305,9 @@ class RelaySession:
         after_us = time.monotonic_ns() // 1000
         self._clock_offset_us = seconds * 1_000_000 + microseconds - (before_us + after_us) // 2
 
-    def _look_at_pending(self) -> None:
-        """Redo what somebody else took (no relay can, but a person may), and forget entries of the outbox below the
-        oldest that is not acknowledged; none pending: below the last read."""
+    def _tidy_pending(self) -> None:
+        """Redo what another consumer took (no relay can, but a person may). Trim the outbox below the oldest pending
+        entry; with none pending, below the last read."""
         pending = self._client.xpending(self._outbox, GROUP)
         if any(consumer["name"] != self._consumer for consumer in pending["consumers"]):
             self._emit(RelayResumed(self._shard, self._redo()))

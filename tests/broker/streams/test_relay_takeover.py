@@ -17,6 +17,7 @@ from broker.control_entries import Birth, PlanChange, Planned, encode_control
 from broker.faults.dice import Dice
 from broker.faults.fate import Plan
 from broker.ports.run import RunSpec
+from broker.streams.relay.driver import Shutdown
 from broker.streams.relay.lease import POLL_S, Lease
 from broker.streams.relay.wire import GROUP, Line
 from robots.run.deal import Terms, encode_terms
@@ -182,7 +183,7 @@ def test_each_relay_takes_the_first_shard_that_is_free(make_shard: Callable[...,
     shard = make_shard("delay 1ms", shards=2)
     pids = {}
     for name in ("a", "b", "c"):
-        pids[name] = relays.fork(shard, holder=name, shards=(0, 1), drains=False)
+        pids[name] = relays.fork(shard, holder=name, shards=(0, 1), shutdown=Shutdown(drains=False))
         if name != "c":
             await_true(lambda name=name: name in (shard.holder(0), shard.holder(1)))
     assert (shard.holder(0), shard.holder(1)) == ("a", "b")
