@@ -1,4 +1,4 @@
-"""What a robot is: secret, knowledge, protocol, workers, channels, supervision, simulation.
+"""What a robot is, and a run of robots: secret, knowledge, protocol, workers, supervision, simulation.
 
-May import broker and telemetry; never deploy. No Redis, no RQ, no clock and no randomness of its own in here.
+Imports broker and telemetry, never deploy. It must never use Redis, RQ, a clock or randomness of its own.
 """

@@ -1,9 +1,9 @@
-"""What a robot knows, and the three invariants that guard it. The consistency boundary: nothing is repaired here.
+"""What a robot knows, and its invariants. This is the consistency boundary: a violation raises, nothing is repaired.
 
 Monotonic: parts are never removed or changed. Unique: an index has one word, and one index is marked last. Idempotent:
-a known part is a no-op. Pure: no channels, no journal, no events.
+a known part changes nothing. Pure: no channels, no journal, no events.
 
-Sets of part indices as plain ints (bit i = index i), and their wire form: little-endian bytes without padding.
+Sets of part indices are bitmaps: plain ints (bit i = index i), on the wire little-endian bytes without padding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from robots.secret import Part, join
 
 
 def bitmap_of(indices: Iterable[int]) -> int:
-    """The set that holds `indices`."""
+    """The bitmap of `indices`."""
     bitmap = 0
     for index in indices:
         bitmap |= 1 << index
@@ -34,7 +34,7 @@ def indices_of(bitmap: int) -> Iterator[int]:
 
 
 def indices_from(bitmap: int, start: int) -> Iterator[int]:
-    """The indices in `bitmap`, from `start` upwards and then round from the lowest."""
+    """The indices in `bitmap`, from `start` upwards, then from the lowest up to `start`."""
     for index in indices_of(bitmap >> start):
         yield start + index
     yield from indices_of(bitmap & ((1 << start) - 1))
@@ -46,17 +46,17 @@ def to_bytes(bitmap: int) -> bytes:
 
 
 def from_bytes(wire: bytes) -> int:
-    """The set whose wire form this is."""
+    """The bitmap of a wire form."""
     return int.from_bytes(wire, "little")
 
 
 def digest_of(bitmap: int) -> str:
-    """BLAKE2b-64 of the wire form, in hex: tells in the record what a summary showed, without repeating it."""
+    """BLAKE2b-64 of the wire form, in hex: identifies in the record what a summary showed, without repeating it."""
     return hashlib.blake2b(to_bytes(bitmap), digest_size=8).hexdigest()
 
 
 class InvariantViolation(Exception):
-    """A part would break an invariant. Fatal for the worker that met it; the knowledge is unchanged."""
+    """A part would break an invariant. It crashes the worker; the knowledge is unchanged."""
 
     def __init__(self, invariant: str, index: int, detail: str) -> None:
         super().__init__(f"{invariant}: part {index}: {detail}")
@@ -68,8 +68,8 @@ class InvariantViolation(Exception):
 class Snapshot:
     """Knowledge at one moment, immutable.
 
-    Snapshots of one robot share their store of parts: it only ever grows, so what a snapshot may look at (the indices
-    in its own `known`) never changes under it.
+    Snapshots of one robot share their store of parts. It only grows, and a snapshot reads only the indices in its own
+    `known`, so it never changes.
     """
 
     __slots__ = ("_digest", "_store", "count", "known", "last")
@@ -83,7 +83,7 @@ class Snapshot:
 
     @property
     def complete(self) -> bool:
-        """No index is missing up to the part marked last."""
+        """Whether the part marked last is known, and every part before it."""
         return self.last is not None and self.known == (1 << (self.last + 1)) - 1
 
     @property
@@ -113,7 +113,7 @@ NOTHING = Snapshot(MappingProxyType({}), 0, 0, None)
 
 
 class Knowledge:
-    """The growing store behind the snapshots. One owner only: the secret merger."""
+    """The growing store behind the snapshots. It has one owner: the secret merger."""
 
     def __init__(self, start: Snapshot = NOTHING) -> None:
         self._store = {part.index: part for part in start.parts()}
@@ -125,9 +125,9 @@ class Knowledge:
         return self._now
 
     def news(self, parts: Iterable[Part]) -> list[Part]:
-        """Those of `parts` that are new, each once; nothing is changed yet.
+        """Those of `parts` that are new, each once; the knowledge is not changed yet.
 
-        Raises InvariantViolation when any of them contradicts what is known, or another of them.
+        Raises InvariantViolation when one of them contradicts what is known, or another of them.
         """
         fresh: dict[int, Part] = {}
         last = self._now.last
@@ -141,7 +141,7 @@ class Knowledge:
         return list(fresh.values())
 
     def learn(self, news: Iterable[Part]) -> Snapshot:
-        """Take in parts that `news` has let pass, and give the snapshot that holds them."""
+        """Add parts that `news` has returned. Returns the snapshot that holds them."""
         before = self._now
         known, count, last = before.known, before.count, before.last
         for part in news:
@@ -156,7 +156,7 @@ class Knowledge:
         return self._now
 
     def _last_with(self, part: Part, last: int | None, fresh: Mapping[int, Part]) -> int | None:
-        """The index marked last once `part` is known too."""
+        """The index marked last once `part` is known too. Raises InvariantViolation."""
         if last is not None and (part.last or part.index > last):
             raise InvariantViolation("unique", part.index, f"cannot be there when part {last} is the last")
         if not part.last:

@@ -1,6 +1,6 @@
-"""What robots say to each other: the bodies of envelopes, their wire form and their limits.
+"""The messages between robots: the bodies of envelopes, their wire form and their limits.
 
-Decoding is total: garbage from the network is a value (`Garbage`). An honest robot never exceeds a limit.
+Decoding is total: garbage from the network is a value (`Garbage`). A correct robot never exceeds a limit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ MAX_PEERS: Final = 8
 
 
 class Summary(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What I hold; the parts I learnt lately (`hot`), if they are few; some robots that I know of."""
+    """A bitmap of the parts that the sender knows; the parts that it learnt lately (`hot`), if they are few; some
+    robots that it knows."""
 
     known: bytes
     hot: tuple[Part, ...] = ()
@@ -29,16 +30,17 @@ class Summary(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The parts you lack, and what I want of yours; `equal` says that we hold the same."""
+    """Parts that the sender of the summary lacks, and a bitmap of parts that are wanted of it. `equal`: both know the
+    same parts."""
 
     parts: tuple[Part, ...] = ()
     want: bytes = b""
     equal: bool = False
-    attempt: int = 0  # of the summary that is answered, for the caller's round-trip times
+    attempt: int = 0  # of the summary that is answered, to measure the round-trip time
 
 
 class Update(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The parts you asked for."""
+    """The parts that an answer wanted."""
 
     parts: tuple[Part, ...]
 
@@ -59,7 +61,7 @@ def kind_of(message: Message) -> str:
 
 
 def decode_message(kind: str, body: bytes) -> Message | Garbage:
-    """The message in an envelope's body, or why there is none."""
+    """The message in an envelope's body; Garbage with a reason if it is none, or exceeds a limit."""
     decode = _DECODERS.get(kind)
     if decode is None:
         return Garbage("unknown kind")
@@ -81,9 +83,9 @@ def part_size(part: Part) -> int:
 
 
 def delta(mine: Snapshot, wanted: int, start: int) -> tuple[Part, ...]:
-    """As many of the `wanted` parts that I know as fit into one message, beginning at index `start` and going round.
+    """As many of the `wanted` parts (bitmap) in `mine` as fit into one message, from index `start` on and round.
 
-    Different robots begin at different places, so that a robot that lacks much is not told the same by all of them.
+    Different robots begin at different indices, so that a robot that lacks much gets different parts from them.
     """
     chosen: list[Part] = []
     room = DELTA_LIMIT

@@ -1,6 +1,6 @@
-"""A robot's lives, seen from the next one: which deaths it has to answer for, and whether and when it may be born.
+"""The restart budget of a robot: which deaths are charged to it, and whether and when its next life may begin.
 
-Pure. What befell the fleet is read from the fleet log alone, so every host decides the same.
+Pure. It reads injections and deaths from the fleet log alone, so every host decides the same.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ FENCED: Final = 75  # os.EX_TEMPFAIL
 """Exit status (75) of a process whose robot has a later life elsewhere."""
 
 RECALL_US: Final = 5_000_000
-"""So long after a restart of a robot, or of its RQ worker, may a death be the restart's doing: who is told to end in
-order and does not is killed within 2 s. As a rule nobody has to be."""
+"""For so long a restart of a robot, or of its RQ worker, may be the cause of a death: a process that does not end in
+order is killed within 2 s. As a rule none has to be."""
 
 SERVER: Final = "redis"  # as a victim
 _EXCUSES: Final = ("kill", "restart", "pause", "amnesia")
@@ -30,22 +30,22 @@ class BudgetSpent(Exception):
 
 
 def deaths_of(rows: Iterable[FleetRow], robot: str) -> list[Death]:
-    """The deaths of a robot's own process or of the RQ worker that ran it, in order. Whoever ended because the robot
-    has a later life (exit 75) was nobody's death."""
-    injector = (robot, f"rq:{robot}")
-    return [row for row in rows if row.victim in injector and isinstance(row, Death) and not _was_fenced(row)]
+    """The deaths of a robot's own process or of the RQ worker that ran it, in order. A process that ended because the
+    robot has a later life (exit 75) does not count."""
+    victims = (robot, f"rq:{robot}")
+    return [row for row in rows if row.victim in victims and isinstance(row, Death) and not _was_fenced(row)]
 
 
 def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
-    """When (microseconds, the server's clock) the robot died without having been made to.
+    """When (microseconds, the server's clock) the robot died without an injection as the cause.
 
-    A deed (kill, restart, pause, amnesia) excuses one death after it: of its very victim, of the robot whose RQ worker
-    was its victim, or of any robot when it was done to the server. A restart of anybody but the server does so only for
-    `RECALL_US`: as a rule nobody dies of it.
+    An injection (kill, restart, pause, amnesia) excuses one death after it: of its victim, of the robot whose RQ worker
+    was its victim, or of any robot if the victim was the server. A restart of a robot or RQ worker does so only for
+    `RECALL_US`: as a rule it causes no death.
     """
     worker, times = f"rq:{robot}", list[int]()
     unused: dict[str, deque[Injection]] = {victim: deque() for victim in (robot, worker, SERVER)}
-    for row in [row for row in rows if row.victim in unused]:  # most rows are other robots'
+    for row in [row for row in rows if row.victim in unused]:  # most rows concern other robots
         if isinstance(row, Injection):
             if row.verb in _EXCUSES:
                 unused[row.victim].append(row)
@@ -62,10 +62,10 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
 def may_be_born(
     rows: Sequence[FleetRow], robot: str, policy: RestartPolicy, now_us: int, chance: Random
 ) -> Restart | GiveUp | None:
-    """What the policy says of a birth now: None, after the rest of a delay, or never.
+    """The policy's decision on a birth now: at once (None), after the rest of a delay, or never.
 
-    It is asked about the last charged death, at the time of that death: whoever asks later hears the same. `now_us`
-    is this host's wall clock; however wrong that is, nobody waits longer than the delay.
+    It decides on the last charged death, at the time of that death, so a later call gets the same decision. `now_us` is
+    this host's wall clock; if it is wrong, the wait is still never longer than the delay.
     """
     times = charged(rows, robot)
     if not times:
@@ -78,7 +78,8 @@ def may_be_born(
 
 
 def down_us(rows: Iterable[FleetRow], robot: str, last_incarnation: int, now_us: int) -> int | None:
-    """For how long the robot was dead; None when it had no life before, or handed its job back in order."""
+    """For how long (microseconds) the robot was dead; None when it had no life before, or ended the last one in
+    order."""
     deaths = deaths_of(rows, robot)
     if not deaths or last_incarnation == 0 or deaths[-1].incarnation != last_incarnation:
         return None
@@ -90,8 +91,8 @@ def _was_fenced(death: Death) -> bool:
 
 
 def _may_excuse(injections: deque[Injection], death: Death) -> bool:
-    """Whether one of the deeds may have caused the death: the first does then. Restarts of robots and RQ workers that
-    have long ended in order are forgotten."""
+    """Whether one of the injections may have caused the death; it counts as caused by the first. Restarts older than
+    `RECALL_US` are removed, except of the server."""
     while injections and injections[0].verb == "restart" and injections[0].victim != SERVER:
         if _us_of(death) - _us_of(injections[0]) <= RECALL_US:
             break

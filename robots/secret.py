@@ -1,6 +1,6 @@
 """The secret as indexed parts, and the deal of parts to robots. Pure: the text comes in and goes out byte for byte.
 
-No robot is told how many parts there are: only the last part is marked last.
+No robot knows how many parts there are: only the last part is marked last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _WORD = re.compile(r"\A\s*\S+\s*|\S+\s*")
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One piece of the secret: its place (from 0), its word with the white space after it, and whether it ends it."""
+    """One piece of the secret: its index (from 0), its word with the white space after it, and whether it is the
+    last."""
 
     index: int
     word: str
@@ -27,11 +28,11 @@ class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 class BadSecret(ValueError):
-    """The text cannot be a secret; the message says why."""
+    """The text cannot be a secret; the message gives the reason."""
 
 
 def cut(text: str) -> list[Part]:
-    """The parts of `text`, which `join` puts together again. Raises BadSecret."""
+    """The parts of `text`, from which `join` makes it again. Raises BadSecret."""
     words = _WORD.findall(text)
     if not words:
         raise BadSecret("must hold at least one word")
@@ -49,6 +50,6 @@ def join(parts: Iterable[Part]) -> str:
 
 
 def holders(parts: int, robots: int, copies: int, seed: int) -> list[list[int]]:
-    """Who holds which part at the start: for each part the numbers of its `copies` different robots, from the seed."""
+    """For each part the numbers of the `copies` different robots that hold it at the start, drawn from the seed."""
     chance = Random(f"{seed}/deal")  # noqa: S311  a deal has to be repeatable, not unpredictable
     return [sorted(chance.sample(range(robots), copies)) for _ in range(parts)]

@@ -1,9 +1,9 @@
-"""OTP's ideas in two pieces: a pure restart policy, and a supervisor that obeys it for tasks on an event loop.
+"""Supervision after OTP: a pure restart policy, and a supervisor that applies it to tasks on an event loop.
 
-A crash is isolated (one for one): siblings run on, channels keep their content, the crashed child is made anew after a
-back-off. When the policy gives up, the failure is escalated to whoever runs the supervisor.
+A crash is isolated (one for one): siblings run on, channels keep their items, and the crashed child is created anew
+after a back-off. When the policy gives up, the failure is escalated to the caller of the supervisor.
 
-What a worker does while the server is away: the same again, until there is an answer. An outage is no crash.
+An outage of the server is no crash: `until_answered` repeats a request until the server answers.
 """
 
 from __future__ import annotations
@@ -19,19 +19,17 @@ from robots.env import Env
 from telemetry.events import WorkerCrashed, WorkerGaveUp, WorkerRestarted
 
 T = TypeVar("T")
-RETRY_PAUSE_S: Final = 0.1  # between tries; the ports themselves have insisted before they gave up
+RETRY_PAUSE_S: Final = 0.1  # between tries; a port has retried itself before it raises
+PAUSE_S: Final = 0.001  # between two checks whether cancelled children have ended
 
 
-async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
-    """The answer to `ask`, which may safely be asked again (see broker/ports/robot.py)."""
+async def until_answered(request: Callable[[], Awaitable[T]]) -> T:
+    """The answer to `request`, which is repeated while it raises Unavailable: it must be safe to repeat."""
     while True:
         try:
-            return await ask()
+            return await request()
         except Unavailable:
             await asyncio.sleep(RETRY_PAUSE_S)
-
-
-PAUSE_S: Final = 0.001  # between two looks whether cancelled children have ended
 
 
 class Restart(msgspec.Struct, frozen=True):
@@ -42,7 +40,7 @@ class Restart(msgspec.Struct, frozen=True):
 
 
 class GiveUp(msgspec.Struct, frozen=True):
-    """More crashes in the window than the policy bears."""
+    """Do not start it again: more crashes in the window than the policy allows."""
 
     crashes: int
 
@@ -50,7 +48,8 @@ class GiveUp(msgspec.Struct, frozen=True):
 class RestartPolicy(msgspec.Struct, frozen=True):
     """At most `max_restarts` in any `window_us`, each after a delay that doubles up to `longest_delay_us`.
 
-    `jitter` spreads a delay by up to that share in both directions, so that what fell together does not rise together.
+    `jitter` spreads a delay by up to that share in both directions, so that children that crashed together do not start
+    together.
     """
 
     max_restarts: int = 5
@@ -60,14 +59,15 @@ class RestartPolicy(msgspec.Struct, frozen=True):
     jitter: float = 0.2
 
     def decide(self, crashes_us: Sequence[int], now_us: int, chance: float) -> Restart | GiveUp:
-        """What to do after a crash now. `crashes_us`: when there were any, this one included; `chance` in [0, 1)."""
+        """The decision after a crash now. `crashes_us`: the times of all crashes, this one included; `chance` in [0,
+        1)."""
         recent = self._recent(crashes_us, now_us)
         if recent > self.max_restarts:
             return GiveUp(recent)
         return Restart(recent, self._delay_us(recent, chance))
 
-    def pardon(self, crashes_us: Sequence[int], now_us: int, chance: float) -> Restart:
-        """What to do after a crash now that is not charged; `crashes_us` are those that are."""
+    def excuse(self, crashes_us: Sequence[int], now_us: int, chance: float) -> Restart:
+        """The decision after a crash that is not charged; `crashes_us`: the times of those that are."""
         return Restart(self._recent(crashes_us, now_us), self._delay_us(1, chance))
 
     def _recent(self, crashes_us: Sequence[int], now_us: int) -> int:
@@ -79,22 +79,22 @@ class RestartPolicy(msgspec.Struct, frozen=True):
 
 
 class GaveUp(Exception):
-    """The supervisor's budget is spent; the message names the child that crashed last."""
+    """The restart policy gave up; the message names the child that crashed last."""
 
 
 class InjectedCrash(Exception):
-    """A crash that was asked for. It is not charged to the budget."""
+    """An injected crash. It is not charged to the restart policy."""
 
 
 class Child(msgspec.Struct, frozen=True):
-    """What is supervised: a name, and how to make and run it anew. `run` must never return by itself."""
+    """A supervised task: its name, and how to create and run it. `run` must never return by itself."""
 
     name: str
     run: Callable[[], Awaitable[None]]
 
 
 class Supervisor:
-    """Runs children until told to stop. `fatal` errors are no crashes: they end everything at once."""
+    """Runs children until `stop`. `fatal` errors are no crashes: they end all children at once."""
 
     def __init__(
         self,
@@ -111,13 +111,13 @@ class Supervisor:
         self._fatal = fatal
         self._crashes_us: list[int] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._injected: set[str] = set()  # children whose crash was asked for, and who have not ended yet
+        self._injected: set[str] = set()  # children with an injected crash that have not ended yet
         self._retired: set[str] = set()
         self._alarms: list[asyncio.TimerHandle] = []
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
-        """Run all children until `stop`. Raises GaveUp, or the fatal error that a child met."""
+        """Run all children until `stop`. Raises GaveUp, or a child's fatal error."""
         for child in self._children:
             self._start(child)
         try:
@@ -131,7 +131,7 @@ class Supervisor:
             self._ended.set_result(None)
 
     def crash(self, name: str) -> bool:
-        """Let the child of that name crash, wherever it stands; False when it is not running."""
+        """Crash the child of that name, wherever it waits; False when it is not running."""
         task = self._tasks.get(name)
         if task is None or task.done() or self._ended.done():
             return False
@@ -139,8 +139,8 @@ class Supervisor:
         return task.cancel()
 
     def retire(self, name: str) -> bool:
-        """End the child of that name for good, which is no crash, while its siblings run on. Whether it has ended: to
-        be called again until it has, because a timeout inside a client library may swallow a cancellation."""
+        """End the child of that name for good; that is no crash, and its siblings run on. Returns whether it has ended:
+        call it again until it has, because a timeout inside a client library may swallow a cancellation."""
         self._retired.add(name)
         task = self._tasks[name]
         if not task.done():
@@ -180,7 +180,7 @@ class Supervisor:
     def _decide(self, is_charged: bool) -> Restart | GiveUp:
         now = self._clock.monotonic_us()
         if not is_charged:
-            return self._policy.pardon(self._crashes_us, now, self._chance.random())
+            return self._policy.excuse(self._crashes_us, now, self._chance.random())
         self._crashes_us.append(now)
         return self._policy.decide(self._crashes_us, now, self._chance.random())
 
@@ -189,17 +189,17 @@ class Supervisor:
             alarm.cancel()
         while running := [task for task in self._tasks.values() if not task.done()]:
             for task in running:
-                task.cancel()  # again, if need be: a timeout inside a client library may swallow one
+                task.cancel()  # repeated: a timeout inside a client library may swallow one
             await asyncio.sleep(PAUSE_S)
         for task in self._tasks.values():
             if not task.cancelled():
-                task.exception()  # seen, so that nobody complains of it
+                task.exception()  # retrieved, so that asyncio does not report it
 
 
 def _error_of(task: asyncio.Task[None]) -> BaseException:
-    """What a child ended of. None of them may end by itself, nor by a cancellation that was not ours."""
+    """The error that ended a child. A child that returns, or that something else cancelled, has crashed, too."""
     if task.cancelled():
-        return asyncio.CancelledError("cancelled by nobody")
+        return asyncio.CancelledError("cancelled, but not by the supervisor")
     return task.exception() or RuntimeError("returned, which a worker never does")
 
 

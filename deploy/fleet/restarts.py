@@ -29,7 +29,7 @@ class RestartSchedule:
             deaths_us.append(now_us)
             decision = self._policy.decide(deaths_us, now_us, chance)
         else:
-            decision = self._policy.pardon(deaths_us, now_us, chance)
+            decision = self._policy.excuse(deaths_us, now_us, chance)
         if isinstance(decision, Restart):
             self._due_s[name] = (now_us + decision.delay_us) / 1e6
         return decision

@@ -1,1 +1,1 @@
-"""A run of robots, whether live or simulated: its deal, leader, chaos, stop rule and the rows of its record."""
+"""A run of robots, live or simulated: its deal, leader, chaos, stop rule and the rows of its record."""

@@ -1,6 +1,6 @@
-"""The deal: from a secret and the run's terms to what every robot's journal begins with.
+"""The deal: from a secret and the run's terms to the first entries of every robot's journal.
 
-Pure: it draws everything from the seed, and reaches nothing.
+Pure: it draws everything from the seed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What the order `dealt` tells every robot. It tells nothing of the secret, not even how many parts there are."""
+    """The content of the order `dealt`, for every robot. It holds nothing of the secret, not even the number of
+    parts."""
 
     robots: Positive
     shards: Positive
@@ -41,7 +42,7 @@ decode_terms = msgspec.msgpack.Decoder(Terms).decode
 
 
 class Deal:
-    """Who holds which part of `secret` at the start. Raises secret.BadSecret."""
+    """Which robots hold which part of `secret` at the start: each part is held by `copies` robots. Raises BadSecret."""
 
     def __init__(self, secret: str, robots: int, copies: int, seed: int) -> None:
         self.parts = cut(secret)
@@ -62,7 +63,7 @@ class Deal:
         return [part for part, names in zip(self.parts, self._holders, strict=True) if robot in names]
 
     def run_spec(self, run: str, terms: Terms, plan: PlanChange, metadata: tuple[bytes, ...] = ()) -> RunSpec:
-        """What the desk is asked to store."""
+        """Everything that run control stores at the deal."""
         entries: dict[str, list[Entry]] = {name: [Header("dealt")] for name in self._names}
         for part, names in zip(self.parts, self._holders, strict=True):
             for name in names:
@@ -77,7 +78,7 @@ class Deal:
         )
 
     def record(self) -> dict[str, Any]:
-        """`deal.json`: enough to recognise the secret and each part, not to tell them."""
+        """`deal.json`: enough to recognise the secret and each part, not enough to reveal them."""
         salt = hashlib.sha256(f"{self.seed}/salt".encode()).digest()[:16]
         return {
             "sha256": hashlib.sha256(self._secret).hexdigest(),

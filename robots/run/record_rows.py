@@ -1,4 +1,4 @@
-"""From what a server holds at the end of a run to the rows of its record. Translation only: nothing is judged here."""
+"""Translates the evidence that a server holds at the end of a run into the rows of the record. It judges nothing."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ Row = dict[str, Any]
 
 
 def plan_rows(evidence: Evidence) -> Iterator[Row]:
-    """`plan.jsonl`."""
+    """The rows of `plan.jsonl`."""
     for shard, controls in sorted(evidence.controls.items()):
         for entry, control in controls:
             yield {"shard": shard, "id": entry, **_control(control)}
 
 
 def fate_rows(evidence: Evidence) -> Iterator[Row]:
-    """`fates.jsonl`."""
+    """The rows of `fates.jsonl`."""
     for shard, fates in sorted(evidence.fates.items()):
         for fate in fates:
             yield {"shard": shard, **(_fate(fate) if isinstance(fate, Fate) else {"redo": fate})}
 
 
 def journal_rows(evidence: Evidence) -> Iterator[Row]:
-    """`journals.jsonl`."""
+    """The rows of `journals.jsonl`."""
     for robot, rows in sorted(evidence.journals.items()):
         if rows is None:
             yield {"robot": robot, "lost": True}
             continue
         for row in rows:
             for entry in readable([row.content]):
-                yield {"robot": robot, "id": f"{row.incarnation}-{row.number}", **_journalled(entry)}
+                yield {"robot": robot, "id": f"{row.incarnation}-{row.number}", **_entry(entry)}
 
 
 def fleet_rows(evidence: Evidence) -> Iterator[Row]:
-    """`fleet.jsonl`."""
+    """The rows of `fleet.jsonl`."""
     for row in evidence.fleet:
         kind = "injection" if isinstance(row, Injection) else "death"
         yield {"id": row.entry, "row": kind, **{name: getattr(row, name) for name in row.__struct_fields__[1:]}}
 
 
 def register(evidence: Evidence) -> Row:
-    """`register.json`."""
+    """The content of `register.json`."""
     write = evidence.register
     return {
         "exists": evidence.register_exists,
@@ -67,7 +67,7 @@ def register(evidence: Evidence) -> Row:
 
 
 def streams(evidence: Evidence) -> Row:
-    """`streams.json`."""
+    """The content of `streams.json`."""
     return {
         "outboxes": {
             str(shard): {"added": count.added, "last": count.last} for shard, count in sorted(evidence.outboxes.items())
@@ -91,8 +91,8 @@ def _control(control: Control) -> Row:
     if isinstance(control, Birth):
         return {"control": "born", "robot": control.robot, "incarnation": control.incarnation}
     faults = [{"instance": planned.instance, "fault": planned.text} for planned in control.faults]
-    asked = {"request_id": control.request_id, "request": control.request, "refusal": control.refusal}
-    return {"control": "plan", "faults": faults, **asked}
+    request = {"request_id": control.request_id, "request": control.request, "refusal": control.refusal}
+    return {"control": "plan", "faults": faults, **request}
 
 
 def _fate(fate: Fate) -> Row:
@@ -111,13 +111,13 @@ def _fate(fate: Fate) -> Row:
     }
 
 
-def _journalled(entry: Entry) -> Row:
+def _entry(entry: Entry) -> Row:
     match entry:
         case Header(origin):
             return {"entry": "header", "origin": origin}
         case PartKept(part, cause):
-            by = None if cause is None else [cause.sender, cause.incarnation, cause.sequence, cause.copy]
-            return {"entry": "part", "index": part.index, "word": part.word, "last": part.last, "cause": by}
+            brought_by = None if cause is None else [cause.sender, cause.incarnation, cause.sequence, cause.copy]
+            return {"entry": "part", "index": part.index, "word": part.word, "last": part.last, "cause": brought_by}
         case Born(nonce):
             return {"entry": "born", "nonce": nonce}
         case Completed(at_us):

@@ -1,4 +1,4 @@
-"""When a run ends, and why: one rule, for live and simulated runs."""
+"""When a run ends, and why: one rule, for live and simulated runs. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 from telemetry.view import View
 
 REASONS: Final = ("complete", "limit", "stopped", "interrupted")
-"""Why a run ends: by the rule, or because a person wants it."""
+"""Why a run ends: by the rule (the first two), or because a person ends it."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """A run never ends before `for_us` after `go`, and never after `limit_us`."""
+    """By the rule, a run never ends before `for_us` after `go`, and never after `limit_us`."""
 
     for_us: int
     limit_us: int
@@ -32,5 +32,5 @@ def stop_reason(view: View, elapsed_us: int, bounds: Bounds, is_settled: bool) -
 
 
 def reason_in(content: bytes) -> str:
-    """The reason in an order to stop: one of REASONS, `stopped` for whatever else anybody wrote there."""
+    """The reason in an order to stop: one of REASONS; `stopped` for any other content."""
     return next((reason for reason in REASONS if reason.encode() == content), "stopped")

@@ -1,1 +1,1 @@
-"""A whole run in one process and in virtual time: one seed gives one history, bit for bit."""
+"""A whole run in one process and in virtual time. One seed gives one history, bit for bit."""

@@ -1,15 +1,12 @@
-"""The fleet of a simulation: every robot and relay is a process of its own in virtual time, looked after by one who
-starts it again. What RQ workers, the supervisor and the kernel are live; robots/run/chaos.py lays hands on it.
+"""The fleet of a simulated run: every robot and relay is a process of its own in virtual time, restarted when it dies.
 
-What this models: a killed process does nothing any more between two of its steps; its clean-ups reach nobody. A
-paused one stands still altogether, its timers too, and one that is silent for too long is killed, as an RQ worker does
-with its horse. The server keeps what it holds when it is killed or restarted (its log outlives it), and answers nobody
-meanwhile. RQ workers are no processes of their own: to kill or restart one is to kill or restart its robot, and none
-can be paused. Of a robot that was recalled, to be restarted, nobody dies.
+It takes the place of RQ workers, supervisor and kernel, and is the injector of process faults (robots/run/chaos.py).
 
-A place in a simulated fleet that one process after the other fills: how it is filled, stopped and emptied.
-
-Nothing here knows what the processes do, nor who fills the place again: robots/simulation/fleet.py.
+What it models: a killed process does nothing any more between two of its steps, and its clean-ups have no effect. A
+paused one does nothing, its timers neither; a robot that is silent for too long is killed, as by its RQ worker. The
+server keeps its data when it is killed or restarted, and answers no request meanwhile. RQ workers are no processes of
+their own: to kill or restart one is to kill or restart its robot, and none can be paused. The restart of a robot is
+no death.
 """
 
 from __future__ import annotations
@@ -38,11 +35,15 @@ from robots.supervision import GaveUp, until_answered
 from telemetry.events import RECALLED, AnyEvent, ProcessDied, ProcessStarted, RelayResumed
 from telemetry.pipeline import Emitter, Next
 
+BIRTH_S: Final = 0.05  # from a robot's death to its next process; the restart policy's delay is added
+RELAY_S: Final = 0.05  # from a relay's death to the next one
+SERVER_S: Final = 0.3  # from the server's death until it answers again
+SILENCE_S: Final = 2.0  # for so long may a robot be paused before it is killed
+_SIGKILL: Final = -9  # as a status
+
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a process died, as the fleet log tells it (broker/ports/robot.py); `victim` is the name that it bears
-    there.
-    """
+    """How a process died, in the terms of the fleet log (`Death` in broker/ports/robot.py)."""
 
     victim: str
     how: DeathKind
@@ -51,12 +52,12 @@ class Ended(msgspec.Struct, frozen=True):
 
     @property
     def is_in_order(self) -> bool:
-        """Whether it ended itself, as it was told to."""
+        """Whether it ended itself in order."""
         return (self.how, self.status) == ("exit", 0)
 
 
 class ProcessSlot:
-    """The place, and the process that fills it now, if there is one."""
+    """A named place in the fleet that one process after the other fills. It does not know what the processes do."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -70,14 +71,14 @@ class ProcessSlot:
         return self.process is not None
 
     async def fill(self, main: Coroutine[Any, Any, Ended | None]) -> Ended | None:
-        """Let a new process run `main`; what that returned, or how the process was ended."""
+        """Run `main` as a new process. Returns the result of `main`, or how the process was ended."""
         self.process = Process()
         self._ended = asyncio.get_running_loop().create_future()
         self.process.start(main).add_done_callback(self._on_done)
         return await self._ended
 
     def end(self, ended: Ended) -> bool:
-        """Kill the process: it does nothing any more. False when none is there."""
+        """Kill the process, which then ended as `ended`. False when there is none."""
         if self.process is None or self._ended is None:
             return False
         self.process.kill()
@@ -86,7 +87,7 @@ class ProcessSlot:
         return True
 
     def pause(self) -> bool:
-        """Let the process stand still. False when none is there, or it does already."""
+        """Pause the process. False when there is none, or it is paused already."""
         if self.process is None or self.is_paused:
             return False
         self.process.stop()
@@ -94,7 +95,7 @@ class ProcessSlot:
         return True
 
     def resume(self) -> bool:
-        """Let the process go on. False when none is paused here."""
+        """Resume the process. False when none is paused here."""
         if self.process is None or not self.is_paused:
             return False
         self.is_paused = False
@@ -116,15 +117,11 @@ class ProcessSlot:
             self._ended.set_result(task.result())
 
 
-BIRTH_S: Final = 0.05  # from a robot's death to its next process; the restart policy's delay comes on top
-RELAY_S: Final = 0.05  # from a relay's death to the next one
-SERVER_S: Final = 0.3  # from the server's death until it answers again
-SILENCE_S: Final = 2.0  # after which a robot that stands still is killed
-_SIGKILL: Final = -9  # as a status
-
-
 class SimulatedFleet:
-    """`Injector`, and those who look after them. `emitter` speaks for the fleet, `take` gets what the others say."""
+    """Keeps the processes running, and is an `Injector` of process faults.
+
+    `emitter` emits the fleet's own events, `sink` handles the events of robots and relays.
+    """
 
     def __init__(
         self,
@@ -134,7 +131,7 @@ class SimulatedFleet:
         server: MemoryServer,
         clock: VirtualClock,
         emitter: Emitter,
-        take: Next,
+        sink: Next,
         workers: Workers = STANDARD,
     ) -> None:
         self._run = run
@@ -143,21 +140,21 @@ class SimulatedFleet:
         self._server = server
         self._clock = clock
         self._emit: Callable[[AnyEvent], None] = emitter.emit
-        self._take = take
+        self._sink = sink
         self._workers = workers
         self._run_control = MemoryRunControl(server)
         self._log = MemoryFleetLog(server)
         self._robots = {robot: ProcessSlot(robot) for robot in deal.robots}
         self._relays = {f"relay:{shard}": ProcessSlot(f"relay:{shard}") for shard in range(terms.shards)}
         self._slots = self._robots | self._relays
-        self._minds: list[MemoryRelay | None] = [None] * terms.shards
-        self._relay_lives = [0] * terms.shards
+        self._memory_relays: list[MemoryRelay | None] = [None] * terms.shards
+        self._relay_incarnations = [0] * terms.shards
         self._recalled: dict[str, Watch[bool]] = {}  # of each robot's present life
         self._is_server_paused = False
         self._is_over = False
-        self._returning: asyncio.Task[None] | None = None  # the server, after it was struck
+        self._returning: asyncio.Task[None] | None = None  # brings the server back after an injection
         self.tasks: list[asyncio.Task[None]] = []
-        """Those who look after the processes. A bug of ours ends one of them with its error."""
+        """One for each slot: they run the slot's processes. A bug of ours ends one of them with its error."""
 
     @property
     def living(self) -> list[str]:
@@ -166,19 +163,19 @@ class SimulatedFleet:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nobody has died who will live again."""
+        """Whether every robot that will live again lives."""
         return all(task.done() or self._robots[task.get_name()].is_filled for task in self._robot_tasks)
 
     def start(self) -> None:
         """Start all relays, then all robots."""
         for shard, slot in enumerate(self._relays.values()):
-            self._look_after(slot, self._keep_relay(shard, slot))
+            self._begin(slot, self._run_relays(shard, slot))
         for slot in self._robots.values():
-            self._look_after(slot, self._keep_robot(slot))
+            self._begin(slot, self._run_lives(slot))
 
     async def leave(self) -> None:
-        """After the order `stop`: wait until the robots have ended their lives. Whatever is paused goes on for that,
-        and who is dead is not born again."""
+        """After the order `stop`: resume what is paused, and wait until all lives have ended. A dead robot is not
+        restarted."""
         self._is_over = True
         if self._is_server_paused:
             self.resume(SERVER)
@@ -188,32 +185,32 @@ class SimulatedFleet:
             await task
 
     def drain(self) -> None:
-        """End the relays, and put out all that they hold."""
+        """End the relays, and deliver all that they hold."""
         for task, slot in zip(self.tasks[: len(self._relays)], self._relays.values(), strict=True):
             task.cancel()
             slot.pause()
-        for shard, (slot, mind) in enumerate(zip(self._relays.values(), self._minds, strict=True)):
-            alive = mind if mind is not None and slot.is_filled else self._relay(shard)
-            alive.drain()
+        for shard, (slot, current) in enumerate(zip(self._relays.values(), self._memory_relays, strict=True)):
+            relay = current if current is not None and slot.is_filled else self._relay(shard)
+            relay.drain()
 
-    # Those who look after processes.
+    # Running processes
 
     @property
     def _robot_tasks(self) -> list[asyncio.Task[None]]:
         return self.tasks[len(self._relays) :]
 
-    def _look_after(self, slot: ProcessSlot, keeper: Coroutine[Any, Any, None]) -> None:
-        self.tasks.append(asyncio.get_running_loop().create_task(keeper, name=slot.name))
+    def _begin(self, slot: ProcessSlot, main: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(main, name=slot.name))
 
-    async def _keep_robot(self, slot: ProcessSlot) -> None:
-        """What an RQ worker does: one life after the other."""
+    async def _run_lives(self, slot: ProcessSlot) -> None:
+        """One life after the other, as an RQ worker does."""
         for number in count(1):
             recalled = self._recalled[slot.name] = Watch(False)
             ended = await slot.fill(self._life(slot.name, number, recalled))
             if ended is None:
                 return
             if not ended.is_in_order:
-                await self._tell(ended, slot.name)
+                await self._report_death(ended, slot.name)
             await asyncio.sleep(BIRTH_S)
             await self._await_server()
             if self._is_over:
@@ -223,14 +220,14 @@ class SimulatedFleet:
         chance = Random(f"{self._terms.seed}/{robot}/{number}")  # noqa: S311  a simulation has to be repeatable
         nonce = f"{chance.getrandbits(64):016x}"
         ports = memory_ports(self._server, robot, nonce)
-        outside = Outside(ports, self._clock, chance, nonce, self._take, recalled=recalled)
+        outside = Outside(ports, self._clock, chance, nonce, self._sink, recalled=recalled)
         try:
             if await live(self._run, robot, outside, self._workers) == RECALLED:
                 return Ended(robot, "exit", 0)
         except (GaveUp, Unavailable):
             return Ended(robot, "exit", 1, self._incarnation(robot))
         except (Fenced, JournalLost, BudgetSpent):
-            pass  # no life of this process will follow
+            pass  # no further life will follow
         return None
 
     def _incarnation(self, robot: str) -> int:
@@ -238,49 +235,49 @@ class SimulatedFleet:
         journal = self._server.journals.get(robot)
         return journal.rows[-1].incarnation if journal is not None else 0
 
-    async def _keep_relay(self, shard: int, slot: ProcessSlot) -> None:
+    async def _run_relays(self, shard: int, slot: ProcessSlot) -> None:
         while True:
-            mind = self._minds[shard] = self._relay(shard)
-            ended = await slot.fill(_relaying(mind))
+            relay = self._memory_relays[shard] = self._relay(shard)
+            ended = await slot.fill(_relaying(relay))
             assert ended is not None, "a relay never ends by itself"
-            await self._tell(ended, "")
+            await self._report_death(ended, "")
             await asyncio.sleep(RELAY_S)
             await self._await_server()
             self._emit(ProcessStarted(slot.name, 0))
 
     def _relay(self, shard: int) -> MemoryRelay:
-        incarnation = self._relay_lives[shard]
-        self._relay_lives[shard] += 1
-        emitter = Emitter(self._run, f"relay:{shard}", incarnation, self._clock, self._take)
+        incarnation = self._relay_incarnations[shard]
+        self._relay_incarnations[shard] += 1
+        emitter = Emitter(self._run, f"relay:{shard}", incarnation, self._clock, self._sink)
         if incarnation:
             emitter.emit(RelayResumed(shard, len(self._server.outboxes[shard].pending)))
         return MemoryRelay(self._server, self._run, shard, self._terms.seed, emitter.emit)
 
-    async def _tell(self, ended: Ended, robot: str) -> None:
+    async def _report_death(self, ended: Ended, robot: str) -> None:
         self._emit(ProcessDied(ended.victim, 0, ended.status))
 
-        async def tell() -> None:
+        async def log_death() -> None:
             self._log.death(ended.victim, robot, ended.incarnation, ended.how, ended.status)
 
-        await until_answered(tell)
+        await until_answered(log_death)
 
     async def _await_server(self) -> None:
-        async def ask() -> None:
+        async def request() -> None:
             self._server.answer()
 
-        await until_answered(ask)
+        await until_answered(request)
 
-    async def _bring_back(self, how: DeathKind, status: int) -> None:
+    async def _restore_server(self, how: DeathKind, status: int) -> None:
         await asyncio.sleep(SERVER_S)
         self._server.is_away = False
-        await self._tell(Ended(SERVER, how, status), "")
+        await self._report_death(Ended(SERVER, how, status), "")
         self._emit(ProcessStarted(SERVER, 0))
 
-    # Victims.
+    # Injections
 
     def can(self, fault: str, name: str) -> bool:
         if name == SERVER:
-            return True  # while it is away nothing can be told, and so nothing is done
+            return True  # while it is away the fleet log cannot be written, so nothing is injected
         if fault == "contradict":
             return bool(self._deal.parts_of(name))
         slot = self._slots.get(name if fault == "pause" else name.removeprefix("rq:"))
@@ -288,12 +285,12 @@ class SimulatedFleet:
 
     def kill(self, name: str) -> bool:
         if name == SERVER:
-            return self._inject_server("signal", _SIGKILL)
+            return self._stop_server("signal", _SIGKILL)
         return self._end(name, "signal", _SIGKILL)
 
     def restart(self, name: str) -> bool:
         if name == SERVER:
-            return self._inject_server("exit", 0)
+            return self._stop_server("exit", 0)
         if name in self._relays:
             return self._end(name, "exit", 0)
         robot = self._robots.get(name.removeprefix("rq:"))
@@ -311,7 +308,7 @@ class SimulatedFleet:
         if slot is None or not slot.pause():
             return False
         if name in self._robots:
-            asyncio.get_running_loop().call_later(SILENCE_S, self._miss, slot, slot.process)
+            asyncio.get_running_loop().call_later(SILENCE_S, self._kill_silent, slot, slot.process)
         return True
 
     def resume(self, name: str) -> bool:
@@ -347,18 +344,18 @@ class SimulatedFleet:
         slot = self._slots.get(place)
         return slot is not None and slot.end(Ended(name, how, status, self._incarnation(place)))
 
-    def _miss(self, slot: ProcessSlot, process: Process | None) -> None:
-        """It stood still for too long, unless it has gone on, or died, since."""
+    def _kill_silent(self, slot: ProcessSlot, process: Process | None) -> None:
+        """Kill the process if it is still the same, and still paused."""
         if slot.process is process and slot.is_paused:
             self._end(slot.name, "silent", _SIGKILL)
 
-    def _inject_server(self, how: DeathKind, status: int) -> bool:
+    def _stop_server(self, how: DeathKind, status: int) -> bool:
         if self._server.is_away:
             return False
         self._server.is_away = True
-        self._returning = asyncio.get_running_loop().create_task(self._bring_back(how, status))
+        self._returning = asyncio.get_running_loop().create_task(self._restore_server(how, status))
         return True
 
 
-async def _relaying(mind: MemoryRelay) -> None:
-    await mind.run()
+async def _relaying(relay: MemoryRelay) -> None:
+    await relay.run()

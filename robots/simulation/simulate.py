@@ -89,8 +89,8 @@ class _SimulatedLeader:
         self._server = MemoryServer(clock)
         self._run_control = MemoryRunControl(self._server)
         self._plan = PlanPublisher(scheduler, self._run_control)
-        self._emitter = Emitter(run, "lab", 0, clock, self._take)
-        self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._take, workers)
+        self._emitter = Emitter(run, "lab", 0, clock, self._sink)
+        self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._sink, workers)
         log = MemoryFleetLog(self._server)
         self._chaos = Chaos(terms.seed, len(deal.robots), log, self._fleet, self._emitter.emit)
 
@@ -106,7 +106,7 @@ class _SimulatedLeader:
         self._fleet.drain()
         return Simulated(self._run_control.collect(), self._events, reason, born_us, self._clock.monotonic_us())
 
-    def _take(self, stamped: Stamped) -> None:
+    def _sink(self, stamped: Stamped) -> None:
         self._events.append(stamped)
         self._view = fold(self._view, stamped)
 

@@ -1,12 +1,12 @@
-"""An event loop on which time is a number: it jumps to the next deadline as soon as nobody has anything to do.
+"""An event loop in virtual time: the clock jumps to the next deadline as soon as no task is ready.
 
 Deterministic: whole microseconds, and equal deadlines in the order in which they were set. No sockets, no threads, no
-signals: whoever waits for the outside here waits for ever, and that is reported as `NothingToDo`.
+signals: a task that waits for the outside would wait for ever, and the loop raises `NothingToDo`.
 
-What shares a `Process` can be stopped as one, as the kernel stops a process: nothing of it runs any more, and it does
-not notice. What is killed is let go of at once, or thousands of lives would stay in memory until the end. No language
-frees a coroutine without its `finally` blocks, so these do run then; they must not reach anything outside of the
-process, and whatever they would do later, or wait for, never comes.
+Tasks that share a `Process` can be stopped together, as the kernel stops a process: none of them runs, and none
+notices. The tasks of a killed process are closed at once, or thousands of lives would stay in memory until the end.
+Python runs the `finally` blocks of a closed coroutine. These must not reach anything outside of the process; what they
+schedule or await never runs.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ EPOCH_US: Final = 946_684_800_000_000  # a simulated wall clock begins at 2000-0
 
 
 class NothingToDo(RuntimeError):
-    """Every task waits, and no timer is set: the simulation can never go on."""
+    """Every task waits, and no timer is set: the simulation can never continue."""
 
 
 class Process:
-    """Tasks that are stopped and continued together: those that `start` began, and all that they begin themselves."""
+    """Tasks that are stopped and resumed together: those of `start`, and all that they create."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -43,7 +43,7 @@ class Process:
         self._context.run(_process.set, self)
 
     def start(self, main: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Begin `main` as a task of this process."""
+        """Create a task of this process that runs `main`."""
         return self._loop.create_task(main, context=self._context)
 
     @property
@@ -52,37 +52,37 @@ class Process:
         return not self._is_dead and self not in self._loop.stopped
 
     def stop(self) -> None:
-        """SIGSTOP: whatever it would do from now on waits."""
+        """SIGSTOP: its callbacks wait from now on."""
         self._loop.stopped[self] = None
 
     def kill(self) -> None:
-        """SIGKILL: it does nothing any more. Must not be called by the process itself."""
+        """SIGKILL: its tasks are closed. A process cannot kill itself."""
         self._is_dead = True
         self._loop.stopped.pop(self, None)
         tasks, self._tasks = self._tasks, []
         for task in reversed(tasks):
-            self._context.run(_let_go, task)
+            self._context.run(_close, task)
 
     def resume(self) -> None:
-        """SIGCONT: it does at once what it would have done in between, in that order."""
+        """SIGCONT: the callbacks that waited run at once, in their order."""
         self._loop.stopped.pop(self, None)
         put_off, self._put_off = self._put_off, []
         self._loop.put_ready(put_off)
 
     def put_off(self, handle: asyncio.Handle) -> None:
-        """Keep what a stopped process would do; of a dead one nothing is kept."""
+        """Keep a callback of a stopped process; drop it if the process is dead."""
         if not self._is_dead:
             self._put_off.append(handle)
 
     def own(self, task: asyncio.Task[Any]) -> None:
-        """Know a task that was begun in this process."""
+        """Register a task that was created in this process."""
         self._tasks = [other for other in self._tasks if not other.done()]
         self._tasks.append(task)
 
 
-def _let_go(task: asyncio.Task[Any]) -> None:
-    """Close what a task runs; a `finally` block that begins to wait is closed there."""
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # nobody has to be told that it never ended
+def _close(task: asyncio.Task[Any]) -> None:
+    """Close a task's coroutine; a `finally` block that awaits is closed there."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio must not report that it never ended
     coroutine = task.get_coro()
     while not _is_closed(task):
         with suppress(RuntimeError):
@@ -98,7 +98,7 @@ _process: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 class VirtualTimeLoop(asyncio.BaseEventLoop):
-    """An asyncio loop without input, output and waiting."""
+    """An asyncio loop without I/O and without real waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         """Cancelled timers are skipped when their time comes."""
 
     def _run_once(self) -> None:
-        """One turn, as asyncio's own loop makes it: the clock moves only when nothing is ready."""
+        """One iteration, as of asyncio's own loop. The clock moves only when nothing is ready."""
         ready = self._ready  # type: ignore[attr-defined]
         if not ready:
             self._jump()
@@ -156,11 +156,12 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
                 process.put_off(handle)
 
     def put_ready(self, handles: Iterable[asyncio.Handle]) -> None:
-        """Let these run in the next turn."""
+        """Run these in the next iteration."""
         self._ready.extend(handles)  # type: ignore[attr-defined]
 
     def _jump(self) -> None:
-        """To the next deadline that still counts; all its timers become ready, in the order in which they were set."""
+        """Move the clock to the next deadline that is not cancelled. All its timers become ready, in the order in which
+        they were set."""
         ready = self._ready  # type: ignore[attr-defined]
         timers = self._timers
         while timers and timers[0][2].cancelled():
@@ -190,7 +191,7 @@ class VirtualClock:
 
 
 def run_virtually(main: Callable[[VirtualClock], Coroutine[Any, Any, T]]) -> T:
-    """What `main` returns, run to its end in virtual time. Tasks that it leaves behind are cancelled."""
+    """Run `main` to its end in virtual time, and return its result. Tasks that are left are cancelled."""
     loop = VirtualTimeLoop()
     try:
         return loop.run_until_complete(main(VirtualClock(loop)))
@@ -204,7 +205,7 @@ async def _cancel_all(loop: VirtualTimeLoop) -> None:
     for task in tasks:
         task.cancel()
     for process in list(loop.stopped):
-        process.resume()  # what is cancelled does nothing any more but end
+        process.resume()  # cancelled tasks only end
     for task in tasks:
         with suppress(asyncio.CancelledError, Exception):
             await task

@@ -94,9 +94,9 @@ class GossipInitiator:
         while True:
             now = self._clock.monotonic_us()
             timers = [exchange.retransmit_us for exchange in self._open.values()]
-            heard = await self._peers_heard.get_within(min([next_tick, *timers]) - now)
-            if heard is not None:
-                self._handle(heard)
+            news = await self._peers_heard.get_within(min([next_tick, *timers]) - now)
+            if news is not None:
+                self._handle(news)
             now = self._clock.monotonic_us()
             self._retransmit(now)
             if now >= next_tick:
@@ -166,35 +166,35 @@ class GossipInitiator:
                 exchange.rto_us *= 2
                 exchange.retransmit_us = min(now + exchange.rto_us, exchange.ends_us)
 
-    def _handle(self, heard: PeerHeard) -> None:
-        holds = heard.holds
-        exchange = self._open.get(heard.exchange)
-        if heard.answer is not None and exchange is not None:
-            holds |= exchange.known if heard.answer.equal else exchange.known & ~from_bytes(heard.answer.want)
-        self._peers.mark_alive(heard.sender, holds)
-        self._peers.learn(heard.peers)
-        if heard.answer is not None and self._ended.get(heard.exchange) != []:
-            self._conclude(heard, heard.answer, exchange)
+    def _handle(self, news: PeerHeard) -> None:
+        holds = news.holds
+        exchange = self._open.get(news.exchange)
+        if news.answer is not None and exchange is not None:
+            holds |= exchange.known if news.answer.equal else exchange.known & ~from_bytes(news.answer.want)
+        self._peers.mark_alive(news.sender, holds)
+        self._peers.learn(news.peers)
+        if news.answer is not None and self._ended.get(news.exchange) != []:
+            self._conclude(news, news.answer, exchange)
 
-    def _conclude(self, heard: PeerHeard, answer: Answer, exchange: _Exchange | None) -> None:
+    def _conclude(self, news: PeerHeard, answer: Answer, exchange: _Exchange | None) -> None:
         """The first answer of an exchange, even of one that has failed: send what it requests, and end the exchange.
 
         Late answers show how slow the peers are. Without them a crowded lab would send more and more summaries, and
         receive fewer and fewer answers.
         """
         self._unanswered = 0
-        sent_us = exchange.sent_us if exchange is not None else self._ended.get(heard.exchange, [])
+        sent_us = exchange.sent_us if exchange is not None else self._ended.get(news.exchange, [])
         if answer.attempt < len(sent_us):
             self._round_trips_us.append(self._clock.monotonic_us() - sent_us[answer.attempt])
-        self._open.pop(heard.exchange, None)
-        self._remember_ended(heard.exchange, [])
+        self._open.pop(news.exchange, None)
+        self._remember_ended(news.exchange, [])
         if exchange is not None and answer.equal:
-            self._signals.offer(PeerEqual(heard.exchange, exchange.known))
+            self._signals.offer(PeerEqual(news.exchange, exchange.known))
         want = from_bytes(answer.want)
         if want:
             parts = delta(self._knowledge.value, want, self._chance.randrange(want.bit_length()))
             if parts:
-                self._outgoing.offer(OutgoingMessage(heard.sender, heard.exchange, Update(parts)))
+                self._outgoing.offer(OutgoingMessage(news.sender, news.exchange, Update(parts)))
 
     def _remember_ended(self, exchange_id: bytes, sent_us: list[int]) -> None:
         self._ended[exchange_id] = sent_us

@@ -118,7 +118,7 @@ class InboxReader:
         unread = self._unacknowledged.unread
         while True:
             while unread:  # a predecessor may have left some
-                await self._take(unread.popleft())
+                await self._receive(unread.popleft())
             is_drained = await self._unacknowledged.receive() < BATCH
             self._report_overflow(is_drained)
             self._drained.value = is_drained
@@ -130,7 +130,7 @@ class InboxReader:
             self._unacknowledged.lost_reported = lost
             self._emit(InboxOverflowed(lost))
 
-    async def _take(self, delivery: Delivery) -> None:
+    async def _receive(self, delivery: Delivery) -> None:
         if delivery.frame is None:
             self._emit(MessageTrimmed(delivery.entry))
             self._unacknowledged.acknowledge(delivery.entry)
