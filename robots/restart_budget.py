@@ -32,8 +32,8 @@ class BudgetSpent(Exception):
 def deaths_of(rows: Iterable[FleetRow], robot: str) -> list[Death]:
     """The deaths of a robot's own process or of the RQ worker that ran it, in order. A process that ended because the
     robot has a later life (exit 75) does not count."""
-    victims = (robot, f"rq:{robot}")
-    return [row for row in rows if row.victim in victims and isinstance(row, Death) and not _was_fenced(row)]
+    processes = (robot, f"rq:{robot}")
+    return [row for row in rows if row.victim in processes and isinstance(row, Death) and not _was_fenced(row)]
 
 
 def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:

@@ -61,9 +61,7 @@ PRIVATE_IMPORTS: set[tuple[str, str]] = {
     ("broker/streams/run/control.py", "broker.streams.run.runs._NO_SHAPE"),
 }
 WIDE_CONSTRUCTORS: set[str] = {
-    "broker/streams/relay/driver.py RelayDriver",
     "deploy/lifecycle/live_run.py LiveRun",
-    "robots/workers/gossip_initiator.py GossipInitiator",
 }
 
 

@@ -38,7 +38,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "workers run",
         "restart_budget.py messages.py peers.py",
         "supervision.py channel.py knowledge.py journal.py",
-        "secret.py",
+        "secret.py env.py",
     ),
     "broker": (
         "streams memory",

@@ -65,7 +65,7 @@ def test_what_is_in_a_channel_outlives_its_reader() -> None:
     run_virtually(main)
 
 
-def test_a_reader_waits_no_longer_than_it_said() -> None:
+def test_a_reader_waits_no_longer_than_its_timeout() -> None:
     async def main(clock: VirtualClock) -> None:
         channel: Channel[int] = Channel("c", lambda *_: None)
 

@@ -1,4 +1,4 @@
-"""How a robot asks and answers: what each lacks, again when nobody answers, and less and less."""
+"""Exchanges: what each side lacks, retransmissions without an answer, and fewer of them once passive."""
 
 import asyncio
 
@@ -46,7 +46,7 @@ def test_an_unanswered_summary_is_sent_twice_more_and_then_the_peer_is_suspected
     on_the_bench(scenario)
 
 
-def test_while_nobody_answers_a_robot_asks_less_and_less_until_it_is_heard_again() -> None:
+def test_without_answers_a_robot_sends_less_and_less_until_a_message_comes() -> None:
     async def scenario(bench: Bench) -> None:
         async def asked_within(seconds: float) -> int:
             bench.sent()
@@ -97,11 +97,14 @@ def test_an_answers_wish_is_granted_once() -> None:
         # Given an open exchange of r00
         bench.give_birth("r00")
         bench.run_control.order("go")
-        asked: list[tuple[str, bytes]] = []
+        summaries: list[tuple[str, bytes]] = []
         await bench.eventually(
-            lambda: asked.extend((e.receiver, e.exchange) for e, m in bench.sent() if isinstance(m, Summary)) or asked
+            lambda: (
+                summaries.extend((e.receiver, e.exchange) for e, m in bench.sent() if isinstance(m, Summary))
+                or summaries
+            )
         )
-        peer, exchange = asked[0]
+        peer, exchange = summaries[0]
         want = sum(1 << index for index in held(bench))
 
         # When its answer comes twice, because the network doubled it
@@ -110,7 +113,7 @@ def test_an_answers_wish_is_granted_once() -> None:
         bench.put("r00", peer, answer, exchange=exchange, sequence=sequence, copy=1)
         await asyncio.sleep(0.2)
 
-        # Then one update carries what was asked for
+        # Then one update carries what was wanted
         updates = [message for _, message in bench.sent() if isinstance(message, Update)]
         assert [sorted(part.index for part in update.parts) for update in updates] == [sorted(held(bench))]
 

@@ -37,7 +37,7 @@ def learnt(*parts: Part) -> Knowledge:
         ([(1, True), (0, False)], True),  # any order
         ([(0, False), (2, True)], False),  # a gap
         ([(1, False), (2, True)], False),  # the first is missing
-        ([(0, False), (1, False), (2, False)], False),  # all there, but nobody says that it ends
+        ([(0, False), (1, False), (2, False)], False),  # all there, but none is marked last
         ([(0, False), (0, False), (1, True), (1, True)], True),  # duplicates
     ],
 )

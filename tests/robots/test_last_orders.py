@@ -14,7 +14,7 @@ from tests.robots.robot_bench import ALL, Bench, held, missing, on_the_bench
 
 def test_a_robot_falls_passive_only_when_its_dealt_parts_are_safe() -> None:
     async def scenario(bench: Bench) -> None:
-        # Given a complete robot whose peer answers, and lacks r00's own parts whatever it is told
+        # Given a complete robot whose peer answers, and lacks r00's own parts whatever it receives
         await bench.begin("r00")
         mine = sum(1 << index for index in held(bench))
         bench.put("r00", "r01", Update(missing(bench)))
@@ -31,8 +31,8 @@ def test_a_robot_falls_passive_only_when_its_dealt_parts_are_safe() -> None:
         await bench.eventually(lambda: bench.happened(RobotPassive))
         bench.sent()
         await asyncio.sleep(3)
-        asked = {e.exchange for e, m in bench.sent() if isinstance(m, Summary)}
-        assert 2 <= len(asked) <= 5
+        summaries = {e.exchange for e, m in bench.sent() if isinstance(m, Summary)}
+        assert 2 <= len(summaries) <= 5
 
     on_the_bench(scenario)
 
@@ -50,7 +50,7 @@ def test_the_order_stop_ends_a_life_in_order() -> None:
     on_the_bench(scenario)
 
 
-async def begin_with_parts_in_hand(bench: Bench, answer_s: float) -> tuple[Part, ...]:
+async def begin_with_unacknowledged_parts(bench: Bench, answer_s: float) -> tuple[Part, ...]:
     """A life of r00 whose journal takes so long to answer, and which has just got two of the parts that it lacks, one
     by one; all that it lacked."""
     await bench.begin("r00")
@@ -72,7 +72,7 @@ async def begin_with_parts_in_hand(bench: Bench, answer_s: float) -> tuple[Part,
 def test_a_recalled_life_takes_nothing_new_finishes_what_it_merges_and_leaves() -> None:
     async def scenario(bench: Bench) -> None:
         # Given a life that merges parts, for which its journal takes 100 ms each time
-        news = await begin_with_parts_in_hand(bench, answer_s=0.1)
+        news = await begin_with_unacknowledged_parts(bench, answer_s=0.1)
         recalled_us = bench.clock.monotonic_us()
 
         # When it is recalled, and other parts come afterwards
@@ -80,7 +80,7 @@ def test_a_recalled_life_takes_nothing_new_finishes_what_it_merges_and_leaves() 
         await asyncio.sleep(0.01)
         bench.put("r00", "r01", Update(news[2:]))
 
-        # Then what it had is journalled, told and acknowledged, and it left within a moment
+        # Then what it had is journalled, reported and acknowledged, and it left within a moment
         assert await bench.lives[-1] == "recalled"
         assert {part.index for part in news[:2]} <= set(held(bench))
         assert len(bench.happened(PartsMerged)) == 2
@@ -99,8 +99,8 @@ def test_a_recalled_life_takes_nothing_new_finishes_what_it_merges_and_leaves() 
 
 def test_a_recalled_life_waits_for_a_server_that_is_away_but_not_for_long() -> None:
     async def scenario(bench: Bench) -> None:
-        # Given a life that has parts in hand, and a server that goes away
-        news = await begin_with_parts_in_hand(bench, answer_s=0.05)
+        # Given a life with unacknowledged parts, and a server that goes away
+        news = await begin_with_unacknowledged_parts(bench, answer_s=0.05)
         bench.server.is_away = True
         bench.put("r00", "r01", Update(news[2:]))
         recalled_us = bench.clock.monotonic_us()
@@ -120,10 +120,10 @@ def test_a_recalled_life_waits_for_a_server_that_is_away_but_not_for_long() -> N
 
 
 @pytest.mark.parametrize("after_s", [0.05, 0.5])
-def test_a_recalled_life_that_hears_the_order_stop_meanwhile_is_over_for_good(after_s: float) -> None:
+def test_a_recalled_life_that_receives_the_order_stop_meanwhile_is_over_for_good(after_s: float) -> None:
     async def scenario(bench: Bench) -> None:
         # Given a life that is recalled, and needs longer than it has
-        await begin_with_parts_in_hand(bench, answer_s=1)
+        await begin_with_unacknowledged_parts(bench, answer_s=1)
         bench.recall()
         # When the order stop comes, at the latest in the very moment in which it would leave, then that counts
         asyncio.get_running_loop().call_later(after_s, bench.run_control.order, "stop", b"limit")
@@ -157,7 +157,7 @@ def test_a_late_life_starts_at_once(late: bool) -> None:
         if late:
             await asyncio.sleep(10)
         bench.give_birth("r00")
-        asked: list[object] = []
-        await bench.eventually(lambda: asked.extend(bench.sent()) or asked, within_s=0.3)
+        summaries: list[object] = []
+        await bench.eventually(lambda: summaries.extend(bench.sent()) or summaries, within_s=0.3)
 
     on_the_bench(scenario)

@@ -15,7 +15,7 @@ class RunControl:
     def __init__(self) -> None:
         self.is_away = False
         self.put: list[list[str]] = []
-        self.asked: list[Request] = []
+        self.pending: list[Request] = []
 
     def change(self, change: PlanChange, retry: bool = True) -> None:
         if self.is_away:
@@ -23,8 +23,8 @@ class RunControl:
         self.put.append([planned.text for planned in change.faults])
 
     def requests(self) -> list[Request]:
-        asked, self.asked = self.asked, []
-        return asked
+        pending, self.pending = self.pending, []
+        return pending
 
 
 def publisher(lines: str, run_control: RunControl) -> PlanPublisher:
@@ -32,13 +32,13 @@ def publisher(lines: str, run_control: RunControl) -> PlanPublisher:
 
 
 def test_what_is_due_while_the_server_is_away_is_put_out_in_order_when_it_is_back() -> None:
-    # Given a plan with a dated fault, and a server that is away when it begins, ends, and when somebody asks
+    # Given a plan with a dated fault, and a server that is away at its begin, its end, and a person's request
     run_control = RunControl()
     plan = publisher("loss .5 @1s+1s", run_control)
     plan.begin()
     run_control.is_away = True
     plan.publish(1_000_000)
-    run_control.asked.append(Request("1-0", "set delay 5ms"))
+    run_control.pending.append(Request("1-0", "set delay 5ms"))
     plan.publish(1_500_000)
     plan.publish(2_000_000)
     assert run_control.put == []
@@ -56,7 +56,7 @@ def test_what_is_due_while_the_server_is_away_is_put_out_in_order_when_it_is_bac
 def test_a_request_that_cannot_be_understood_is_answered_with_the_plan_as_it_is() -> None:
     run_control = RunControl()
     plan = publisher("loss .5", run_control)
-    run_control.asked.append(Request("1-0", "set nonsense"))
+    run_control.pending.append(Request("1-0", "set nonsense"))
 
     plan.publish(0)
 

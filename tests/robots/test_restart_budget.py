@@ -38,12 +38,12 @@ def test_a_death_of_a_robot_or_its_rq_worker_is_charged_to_it(victim: str, how: 
     assert charged(rows, "r04") == []
 
 
-def test_a_death_of_anybody_else_is_charged_to_nobody() -> None:
+def test_a_death_of_another_process_is_not_charged() -> None:
     rows: list[FleetRow] = [death(5, "relay:0", robot=""), death(6, "rq:w01", robot=""), death(7, "redis", robot="")]
     assert charged(rows, "r03") == []
 
 
-def test_whoever_found_a_later_life_is_no_death() -> None:
+def test_a_process_that_found_a_later_life_is_no_death() -> None:
     rows: list[FleetRow] = [death(5, "rq:r03", how="exit", status=FENCED)]
     assert charged(rows, "r03") == []
     assert down_us(rows, "r03", 1, 9_000) is None
@@ -51,8 +51,8 @@ def test_whoever_found_a_later_life_is_no_death() -> None:
 
 @pytest.mark.parametrize("text", ["kill robot", "kill r03", "restart rq:r03", "pause r03 @1s+5s", "amnesia r03"])
 @pytest.mark.parametrize(("aim", "victim"), [("r03", "r03"), ("rq:r03", "rq:r03"), ("rq:r03", "r03"), ("redis", "r03")])
-def test_a_deed_excuses_one_death_after_it(text: str, aim: str, victim: str) -> None:
-    # Given a deed, and two deaths after it
+def test_an_injection_excuses_one_death_after_it(text: str, aim: str, victim: str) -> None:
+    # Given an injection, and two deaths after it
     rows: list[FleetRow] = [injection(1, text, aim), death(5, victim), death(8, victim)]
     # Then the second is charged
     assert charged(rows, "r03") == [8_000]
@@ -63,38 +63,38 @@ def test_a_deed_excuses_one_death_after_it(text: str, aim: str, victim: str) -> 
     [
         injection(1, "kill robot", "r04"),  # done to another
         injection(6, "kill robot", "r03"),  # done afterwards
-        injection(1, "crash r03/secret_merger", "r03/secret_merger"),  # kills nobody
+        injection(1, "crash r03/secret_merger", "r03/secret_merger"),  # kills no process
         injection(1, "resume r03", "r03"),
         injection(1, "contradict r03", "r03"),
         injection(1, "kill relay", "relay:0"),
     ],
 )
-def test_other_deeds_excuse_nothing(row: Injection) -> None:
+def test_other_injections_excuse_nothing(row: Injection) -> None:
     assert charged(sorted([row, death(5, "r03")], key=lambda row: row.entry), "r03") == [5_000]
 
 
 @pytest.mark.parametrize("aim", ["r03", "rq:r03"])
 def test_a_restart_in_order_excuses_no_death_long_after_it(aim: str) -> None:
-    # Given a restart, as a rule the end of nobody, and a death
+    # Given a restart, which as a rule causes no death, and a death
     restart = injection(1_000, "restart robot", aim)
     # Then it excuses it for 5 s
     assert charged([restart, death(6_000, "r03")], "r03") == []
     assert charged([restart, death(6_001, "r03")], "r03") == [6_001_000]
-    # and afterwards takes the place of no other deed
+    # and afterwards takes the place of no other injection
     kill = injection(9_000, "kill r03", aim)
     assert charged([restart, kill, death(9_500, "r03"), death(9_600, "r03")], "r03") == [9_600_000]
 
 
-def test_a_restart_of_the_server_excuses_whoever_dies_of_it_however_late() -> None:
+def test_a_restart_of_the_server_excuses_one_death_of_each_robot_however_late() -> None:
     assert charged([injection(1_000, "restart redis", "redis"), death(99_000, "r03")], "r03") == []
 
 
-def test_a_deed_to_a_robot_does_not_excuse_its_rq_worker() -> None:
+def test_an_injection_into_a_robot_does_not_excuse_its_rq_worker() -> None:
     assert charged([injection(1, "kill r03", "r03"), death(5, "rq:r03")], "r03") == [5_000]
 
 
-def test_the_deed_to_the_victim_itself_is_used_up_first() -> None:
-    # Given a deed to the server, one to the robot, and a death of the robot
+def test_the_injection_into_the_victim_itself_is_used_up_first() -> None:
+    # Given an injection into the server, one into the robot, and a death of the robot
     rows: list[FleetRow] = [injection(1, "restart redis", "redis"), injection(2, "kill r03", "r03"), death(5, "r03")]
     # Then that to the server still excuses another death, of its RQ worker too
     assert charged([*rows, death(8, "rq:r03")], "r03") == []
@@ -116,7 +116,7 @@ def test_a_birth_waits_for_the_rest_of_the_delay() -> None:
 def test_too_many_charged_deaths_in_the_window_are_the_end() -> None:
     rows: list[FleetRow] = [death(ms, "r03") for ms in (5_000, 6_000, 7_000)]
     assert may_be_born(rows, "r03", POLICY, 8_000_000, Random(1)) == GiveUp(3)
-    # and it stays so, whoever asks how late
+    # and it stays so, however late it is decided again
     assert may_be_born(rows, "r03", POLICY, 99_000_000, Random(1)) == GiveUp(3)
 
 
@@ -137,7 +137,7 @@ def test_how_long_a_robot_was_dead() -> None:
 # A whole life.
 
 
-def test_a_new_life_obeys_the_policy_before_it_is_born() -> None:
+def test_a_new_life_follows_the_policy_before_it_is_born() -> None:
     async def story(clock: VirtualClock) -> None:
         # Given a robot that died twice without anybody's doing
         bench = Bench(clock, "one two")
@@ -164,14 +164,14 @@ def test_a_robot_whose_budget_is_spent_is_never_born() -> None:
         # When it is to live again
         with pytest.raises(BudgetSpent):
             await bench.give_birth("r00", POLICY)
-        # Then it says that it does not, and nothing of it stands in its journal
+        # Then it is refused, and its journal holds nothing of it
         assert bench.happened(WorkerGaveUp) == [WorkerGaveUp("r00", 3)]
         assert {incarnation for incarnation, _ in bench.journal("r00")} == {0}
 
     run_virtually(story)
 
 
-def test_a_life_after_a_death_tells_for_how_long_the_robot_was_dead() -> None:
+def test_a_life_after_a_death_reports_for_how_long_the_robot_was_dead() -> None:
     async def story(clock: VirtualClock) -> None:
         # Given a robot that was killed on purpose
         bench = Bench(clock, "one two")
@@ -186,7 +186,7 @@ def test_a_life_after_a_death_tells_for_how_long_the_robot_was_dead() -> None:
         bench.lives.clear()
         bench.give_birth("r00")
         await bench.eventually(lambda: len(bench.happened(RobotBorn)) == 2)
-        # Then it tells
+        # Then an event reports it
         [recovered] = bench.happened(RobotRecovered)
         assert recovered.down_us == pytest.approx(300_000, abs=5_000)
         await bench.end()

@@ -62,7 +62,7 @@ def test_a_new_life_remembers_everything_and_learns_nothing_twice() -> None:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
 
-        # When the next life hears the same part again, from another envelope
+        # When the next life receives the same part again, from another envelope
         bench.give_birth("r00")
         await bench.eventually(born(bench, 2))
         bench.put("r00", "r01", Update((learnt,)))
@@ -88,7 +88,7 @@ def test_a_zombie_is_fenced_at_its_next_append_and_ends() -> None:
         await bench.eventually(born(bench, 2))
         before = bench.journal("r00")
 
-        # When it is handed parts (both read one inbox here: whoever is first takes them)
+        # When it receives parts (both read one inbox here: the first takes them)
         for part in missing(bench):
             bench.put("r00", "r01", Update((part,)))
             bench.put("r00", "r01", Update((part,)))
@@ -103,7 +103,7 @@ def test_a_zombie_is_fenced_at_its_next_append_and_ends() -> None:
     on_the_bench(scenario)
 
 
-def test_a_lost_journal_is_said_and_never_made_anew() -> None:
+def test_a_lost_journal_is_reported_and_never_made_anew() -> None:
     async def scenario(bench: Bench) -> None:
         life = bench.give_birth("r00")
         await bench.eventually(born(bench))
@@ -120,19 +120,19 @@ def test_a_lost_journal_is_said_and_never_made_anew() -> None:
     on_the_bench(scenario)
 
 
-def test_orders_that_are_no_text_end_a_life_in_order_and_crash_nobody() -> None:
+def test_orders_that_are_no_text_end_a_life_in_order_and_crash_no_worker() -> None:
     async def scenario(bench: Bench) -> None:
         # Given a robot that lives, and one that comes when all is over
         life = bench.give_birth("r00")
         await bench.eventually(born(bench))
 
-        # When it is ordered to crash somebody, and to stop, in words that are not UTF-8
+        # When it is ordered to crash a worker, and to stop, in text that is not UTF-8
         bench.run_control.order("crash", b"r00/\xff")
         bench.run_control.order("stop", b"enough\xff")
         late = bench.give_birth("r01")
         await bench.eventually(lambda: life.done() and late.done())
 
-        # Then both leave in order, and tell what can be read
+        # Then both leave in order, and report what can be read
         assert life.result() == late.result() == "enough\ufffd"
         assert bench.happened(RobotLeft) == [RobotLeft("enough\ufffd")] * 2
         assert bench.happened(WorkerCrashed) == []
@@ -213,7 +213,7 @@ def test_a_merger_that_dies_between_journal_and_publication_has_a_successor_that
         answers: list[Answer] = []
         await bench.eventually(lambda: answers.extend(m for _, m in bench.sent() if isinstance(m, Answer)) or answers)
 
-        # Then the journal holds each once, the robot knows them, and it was told once that they were merged
+        # Then the journal holds each once, the robot knows them, and one event reports that they were merged
         assert sorted(held(bench)) == list(range(len(PARTS)))
         assert answers[0].equal
         assert [(event.sender, event.merged, event.held) for event in bench.happened(PartsMerged)] == [
@@ -224,7 +224,7 @@ def test_a_merger_that_dies_between_journal_and_publication_has_a_successor_that
     on_the_bench(scenario)
 
 
-def test_entries_that_come_again_while_they_are_in_hand_are_not_acknowledged_early() -> None:
+def test_entries_that_come_again_while_they_are_unacknowledged_are_not_acknowledged_early() -> None:
     async def scenario(bench: Bench) -> None:
         # Given parts that wait for a journal that does not answer
         await bench.begin("r00")
@@ -240,7 +240,7 @@ def test_entries_that_come_again_while_they_are_in_hand_are_not_acknowledged_ear
         bench.put("r00", "r01", Update(missing(bench)))
         await asyncio.sleep(0.1)
 
-        # When an outage makes the inbox hand out its pending entries again
+        # When an outage makes the inbox deliver its pending entries again
         bench.server.is_away = True
         await asyncio.sleep(3)
         bench.server.is_away = False
@@ -324,14 +324,14 @@ def test_a_trimmed_entry_is_counted_and_acknowledged() -> None:
     on_the_bench(scenario)
 
 
-def test_an_inbox_that_overflows_is_told_with_all_that_was_lost() -> None:
+def test_an_inbox_that_overflows_is_reported_with_all_that_was_lost() -> None:
     async def scenario(bench: Bench) -> None:
         # Given an inbox that overflowed by more and more before its robot was born
         bench.server.inbox_limit = 100
         for _ in range(130):
             bench.put("r00", "r01", Summary(b""))
 
-        # When the robot lives, then it tells of the loss, once
+        # When the robot lives, then it reports the loss, once
         bench.give_birth("r00")
         await bench.eventually(lambda: len(bench.happened(MessageReceived)) == 100)
         await asyncio.sleep(0.1)
@@ -346,7 +346,7 @@ def test_an_inbox_that_overflows_is_told_with_all_that_was_lost() -> None:
     on_the_bench(scenario)
 
 
-def test_an_outbox_that_takes_nothing_is_told_in_a_few_lines_and_why_in_each_envelope() -> None:
+def test_an_outbox_that_takes_nothing_is_reported_in_a_few_lines_and_why_in_each_envelope() -> None:
     async def scenario(bench: Bench) -> None:
         # Given a robot that gossips
         await bench.begin("r00")
@@ -359,12 +359,12 @@ def test_an_outbox_that_takes_nothing_is_told_in_a_few_lines_and_why_in_each_env
         bench.server.is_away = False
         bench.server.outbox_limit = 1000
 
-        # Then each drop has its reason, and a person is told of 1, 2, 4, 8 … in all
+        # Then each drop has its reason, and events report 1, 2, 4, 8 … in all
         reasons = [dropped.reason for dropped in bench.happened(MessageDropped)]
         assert reasons[0] == "the outbox is full"
         assert reasons[-1] == "the outbox is away"
-        told = [pressure for pressure in bench.happened(ChannelPressure) if pressure.channel == "outbox"]
-        assert [pressure.dropped for pressure in told] == [1, 2, 4, 8]
+        reported = [pressure for pressure in bench.happened(ChannelPressure) if pressure.channel == "outbox"]
+        assert [pressure.dropped for pressure in reported] == [1, 2, 4, 8]
         assert ChannelPressure.notable
 
     on_the_bench(scenario)

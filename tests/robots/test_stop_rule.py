@@ -1,4 +1,4 @@
-"""When a run is done: what the events must have told, and what nobody is left to tell."""
+"""When a run is done: what events must have come, and what no process is left to report."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ DEALT = [("lab", RunDealt(2, 3)), *((robot, RobotBorn(1, 1)) for robot in ("r00"
 COMPLETE = [*DEALT, *((robot, RobotComplete(3)) for robot in ("r00", "r01"))]
 REBORN = ("r00", RobotBorn(3, 9))
 
-Told = list[tuple[str, AnyEvent]]
+Events = list[tuple[str, AnyEvent]]
 
 
-def view_of(told: Told) -> View:
-    return reduce(fold, (Stamped("run", source, 1, 0, 0, 0, event) for source, event in told), View())
+def view_of(events: Events) -> View:
+    return reduce(fold, (Stamped("run", source, 1, 0, 0, 0, event) for source, event in events), View())
 
 
 @pytest.mark.parametrize(
-    "told",
+    "events",
     [
         [*COMPLETE, ("r00", SecretWritten(9, "aof"))],
         [*DEALT, ("r01", RobotComplete(3)), ("r01", SecretWritten(9, "aof")), REBORN],
@@ -48,8 +48,8 @@ def view_of(told: Told) -> View:
         "dead for good",
     ],
 )
-def test_a_run_is_complete_when_the_secret_is_written_and_all_who_can_be_reached_miss_nothing(told: Told) -> None:
-    view = view_of(told)
+def test_a_run_is_complete_when_the_secret_is_written_and_all_who_can_be_reached_miss_nothing(events: Events) -> None:
+    view = view_of(events)
 
     assert stop_reason(view, 1_000_000, BOUNDS, is_settled=True) == "complete"
     assert stop_reason(view, 999_999, BOUNDS, is_settled=True) is None
@@ -57,17 +57,17 @@ def test_a_run_is_complete_when_the_secret_is_written_and_all_who_can_be_reached
 
 
 @pytest.mark.parametrize(
-    "told",
+    "events",
     [
         [],
         COMPLETE,
         [*DEALT, ("r00", RobotComplete(3)), ("r00", SecretWritten(9, "aof"))],
         [*COMPLETE, ("r00", SecretRefused())],
     ],
-    ids=["nothing", "not written", "one is not complete", "the writer has not told yet"],
+    ids=["nothing", "not written", "one is not complete", "the writer has not reported yet"],
 )
-def test_until_then_it_goes_on_to_its_limit(told: Told) -> None:
-    view = view_of(told)
+def test_until_then_it_goes_on_to_its_limit(events: Events) -> None:
+    view = view_of(events)
 
     assert stop_reason(view, 8_999_999, BOUNDS, is_settled=True) is None
     assert stop_reason(view, 9_000_000, BOUNDS, is_settled=True) == "limit"

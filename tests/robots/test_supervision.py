@@ -1,4 +1,4 @@
-"""The restart policy, and the supervisor that obeys it."""
+"""The restart policy, and the supervisor that applies it."""
 
 import asyncio
 from random import Random
@@ -52,7 +52,7 @@ def test_a_restart_is_never_ordered_above_the_budget(crashes: list[int], chance:
 
 
 class Stage:
-    """A supervisor with children that fail when they are told to."""
+    """A supervisor with children that fail when they are ordered to."""
 
     def __init__(self, clock: VirtualClock, names: list[str], fatal: tuple[type[Exception], ...] = ()) -> None:
         self.events: list[AnyEvent] = []
@@ -129,7 +129,7 @@ def test_a_worker_that_returns_has_crashed() -> None:
     assert run_virtually(main).starts == {"a": 2}
 
 
-def test_a_child_that_ends_cancelled_by_nobody_has_crashed() -> None:
+def test_a_child_that_ends_cancelled_by_no_supervisor_has_crashed() -> None:
     async def main(clock: VirtualClock) -> Stage:
         stage = Stage(clock, ["a"])
         running = asyncio.ensure_future(stage.supervisor.run())

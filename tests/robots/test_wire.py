@@ -122,7 +122,7 @@ def test_messages_above_the_limits_are_garbage() -> None:
         assert isinstance(decode_message(kind, encode_message(message)), Garbage), message
 
 
-def test_a_delta_is_cut_at_the_limit_and_begins_where_it_is_told() -> None:
+def test_a_delta_is_cut_at_the_limit_and_begins_at_the_given_index() -> None:
     knowledge = Knowledge()
     knowledge.learn(Part(index, "x" * 1000, False) for index in range(100))
     everything = (1 << 100) - 1
@@ -164,7 +164,7 @@ def test_hot_parts_ride_only_when_all_of_them_fit() -> None:
     assert sum(map(part_size, hot_parts(knowledge.now, range(10)))) <= HOT_LIMIT
 
 
-def test_a_message_tells_its_parts() -> None:
+def test_a_message_shows_its_parts() -> None:
     parts = (Part(0, "a", True),)
 
     assert parts_of(Summary(b"", parts)) == parts_of(Answer(parts)) == parts_of(Update(parts)) == parts

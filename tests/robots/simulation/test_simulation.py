@@ -1,4 +1,4 @@
-"""The whole lab in virtual time: every promise holds under every network, and one seed gives one history."""
+"""A whole run in virtual time: every promise holds under every network, and one seed gives one history."""
 
 import asyncio
 import json
@@ -153,7 +153,7 @@ def test_every_preset_ends_with_the_secret_written_and_all_complete(preset: str)
         assert len(completed(simulated)) == 6
 
 
-def test_nobody_is_complete_before_a_partition_heals_and_everybody_soon_after() -> None:
+def test_no_robot_is_complete_before_a_partition_heals_and_all_are_soon_after() -> None:
     # Given a secret whose parts lie on both sides of a cut from go on
     cut = parse_line("partition hold r00..r02|r03..r05 @0s+3s")
     deal = Deal(DEFAULT_SECRET, 6, 1, 1)
@@ -161,7 +161,7 @@ def test_nobody_is_complete_before_a_partition_heals_and_everybody_soon_after() 
     # When the run goes on until the cut has healed
     simulated = simulate("sim", deal, Terms(6, 1, 1, 100_000, 1_000_000, 0), timed([cut]), Bounds(0, 60_000_000))
 
-    # Then nobody knew everything before, and all do within a few ticks
+    # Then no robot knew everything before, and all do within a few ticks
     rounds = completed(simulated)
     assert len(rounds) == 6
     assert min(rounds) >= 30
@@ -183,7 +183,7 @@ def test_one_worker_class_can_be_replaced_and_without_gossip_no_secret_is_writte
     # When they run until the limit
     simulated = simulate("sim", deal, terms, [], Bounds(0, 5_000_000), workers=workers)
 
-    # Then nobody has sent or written anything, and nothing else has failed
+    # Then no robot has sent or written anything, and nothing else has failed
     assert simulated.ended == "limit"
     assert simulated.evidence.register is None
     assert not [stamped for stamped in simulated.events if isinstance(stamped.event, MessageSent | WorkerCrashed)]

@@ -41,7 +41,7 @@ def test_a_stopped_process_waits_and_then_does_it_all() -> None:
 
 
 @pytest.mark.parametrize("is_stopped_first", [False, True])
-def test_a_killed_process_does_nothing_more_and_is_let_go_of(is_stopped_first: bool) -> None:
+def test_a_killed_process_does_nothing_more_and_is_closed(is_stopped_first: bool) -> None:
     async def story(_clock: VirtualClock) -> None:
         # Given a process of two tasks, one begun by the other, that clean up and want to wait for something then
         done, kept = list[int](), list[weakref.ref[Belongings]]()
@@ -90,13 +90,13 @@ def test_what_the_killed_clean_up_changes_no_history(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a storm in which processes that are killed are let go of
-    told = run(tmp_path, *LOSSY, *STORM, *CRASHES, seed=seed, for_="4s", limit="12s")
+    judged = run(tmp_path, *LOSSY, *STORM, *CRASHES, seed=seed, for_="4s", limit="12s")
     # When they only stand still for ever instead, and clean up nothing
     monkeypatch.setattr(Process, "kill", Process.stop)
     silent = run(tmp_path, *LOSSY, *STORM, *CRASHES, seed=seed, for_="4s", limit="12s")
     # Then it is the same history
-    assert len(told.deaths) > 20
-    assert digest_of(told.simulated) == digest_of(silent.simulated)
+    assert len(judged.deaths) > 20
+    assert digest_of(judged.simulated) == digest_of(silent.simulated)
 
 
 async def _work(done: list[int]) -> None:
