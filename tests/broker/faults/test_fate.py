@@ -15,7 +15,16 @@ from broker.faults import fate as plans
 from broker.faults.dice import Dice
 from broker.faults.fate import BLOCK, Decision, Plan, median_delay_us
 from broker.faults.grammar import parse_fault, parse_lines
-from broker.faults.message_faults import ORDER, BurstLoss, Corrupt, Delay, Duplicate, LognormalDelay, Loss, Reorder
+from broker.faults.message_faults import (
+    MESSAGE_FAULTS,
+    BurstLoss,
+    Corrupt,
+    Delay,
+    Duplicate,
+    LognormalDelay,
+    Loss,
+    Reorder,
+)
 from tests.support.plan_change import plan_change
 
 LOSSY = [Loss(0.2), Duplicate(0.1), Delay(5_000, 20_000), Reorder(0.1)]
@@ -208,7 +217,7 @@ def test_in_order_burst_loss_throws_no_dice_but_the_envelopes_own() -> None:
 
 def test_what_is_remembered_stays_bounded_and_changes_no_fate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bursts, "_MEMORY", 8)
-    monkeypatch.setattr(plans, "_MOST_WAYS", 8)
+    monkeypatch.setattr(plans, "_MOST_LINKS", 8)
     plan, dice = plan_of("burst-loss 0.5 20", "loss 0.1 r03"), Dice(1)
     names = [f"r{number:02d}" for number in range(30)]
 
@@ -326,11 +335,11 @@ def test_an_envelope_out_of_the_target_meets_the_other_faults_alone() -> None:
 
 
 def test_every_kind_acts_in_its_turn_however_it_was_given() -> None:
-    texts = ["throttle 5/s", "corrupt 0.5", "reorder 0.5", "delay 1ms..9ms", "duplicate 0.5", "loss 0.1"]
-    texts += ["burst-loss 0.1 2", "partition r07"]
+    texts = ["partition r07", "throttle 5/s", "corrupt 0.5", "reorder 0.5", "delay 1ms..9ms", "duplicate 0.5"]
+    texts += ["burst-loss 0.1 2", "loss 0.1"]
     numbered = [Planned(number, text) for number, text in enumerate(texts)]
 
-    assert [parse_fault(text).name for text in texts] == list(reversed(ORDER))
+    assert [parse_fault(text).name for text in texts] == [kind.name for kind in reversed(MESSAGE_FAULTS)]
     assert fated(Plan(PlanChange(tuple(numbered)))) == fated(Plan(PlanChange(tuple(reversed(numbered)))))
 
 

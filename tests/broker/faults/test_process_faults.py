@@ -19,7 +19,8 @@ from broker.faults.process_faults import (
 )
 from broker.faults.schedule import amend, timed
 from broker.faults.scheduler import Clear, PlanScheduler, is_short, parse_request
-from broker.faults.syntax import PlanSyntaxError, parse_target
+from broker.faults.syntax import PlanSyntaxError
+from broker.faults.target import parse_target
 
 SECOND = 1_000_000
 
@@ -174,7 +175,7 @@ def test_a_deed_is_never_in_force_and_is_handed_out_once() -> None:
 
     assert [planned.text for planned in lead.first.faults] == ["loss 0.2"]
     assert [injections(lead, now) for now in (0, 1.999999, 2, 2, 3)] == [[], [], ["kill r03"], [], []]
-    assert lead.look(3 * SECOND) is None
+    assert lead.advance(3 * SECOND) is None
 
 
 def test_without_a_time_a_deed_is_due_at_go_and_not_before() -> None:

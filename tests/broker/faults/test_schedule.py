@@ -178,28 +178,28 @@ def test_the_deal_carries_what_has_no_time() -> None:
     lead = scheduler("loss 0.2; delay 5ms @0s; corrupt 0.1 @5s; reorder 1")
 
     assert lead.first == PlanChange((Planned(0, "loss 0.2"), Planned(3, "reorder 1")))
-    assert lead.look(-1) is None
+    assert lead.advance(-1) is None
 
 
 def test_each_change_is_given_once() -> None:
     lead = scheduler("loss 0.2; partition r00|r01 @1s+2s")
 
-    assert lead.look(0) is None
-    assert lead.look(SECOND - 1) is None
-    assert lead.look(SECOND) == PlanChange((Planned(0, "loss 0.2"), Planned(1, "partition r00|r01")))
-    assert lead.look(SECOND) is None
-    assert lead.look(3 * SECOND) == PlanChange((Planned(0, "loss 0.2"),))
-    assert lead.look(3 * SECOND) is None
+    assert lead.advance(0) is None
+    assert lead.advance(SECOND - 1) is None
+    assert lead.advance(SECOND) == PlanChange((Planned(0, "loss 0.2"), Planned(1, "partition r00|r01")))
+    assert lead.advance(SECOND) is None
+    assert lead.advance(3 * SECOND) == PlanChange((Planned(0, "loss 0.2"),))
+    assert lead.advance(3 * SECOND) is None
     assert lead.next_change_us(3 * SECOND) is None
 
 
 def test_a_late_look_gives_only_what_is_in_force_by_then() -> None:
     lead = scheduler("loss 0.2 @1s+1s; delay 5ms @2s+1s; corrupt 1 @3s+1s")
 
-    late = lead.look(round(3.5 * SECOND))
+    late = lead.advance(round(3.5 * SECOND))
 
     assert late == PlanChange((Planned(2, "corrupt 1"),))
-    assert scheduler("loss 0.2 @1s+1s").look(10 * SECOND) is None, "it came and went"
+    assert scheduler("loss 0.2 @1s+1s").advance(10 * SECOND) is None, "it came and went"
 
 
 def test_it_is_settled_from_the_last_dated_end_on() -> None:
@@ -221,7 +221,7 @@ def test_what_was_asked_for_is_not_given_again_by_a_look() -> None:
     lead = scheduler("loss 0.2")
     lead.answer("1-0", "set delay 5ms", SECOND)
 
-    assert lead.look(SECOND) is None
+    assert lead.advance(SECOND) is None
 
 
 def test_times_of_a_request_count_from_the_request() -> None:
@@ -230,16 +230,16 @@ def test_times_of_a_request_count_from_the_request() -> None:
 
     assert lead.answer("1-0", "set partition r00|r01 @1s+2s every 5s", now).faults == ()
     assert lead.next_change_us(now) == 11 * SECOND
-    assert texts(lead.look(11 * SECOND).faults) == ["partition r00|r01"]
-    assert lead.look(13 * SECOND).faults == ()
-    assert texts(lead.look(16 * SECOND).faults) == ["partition r00|r01"]
+    assert texts(lead.advance(11 * SECOND).faults) == ["partition r00|r01"]
+    assert lead.advance(13 * SECOND).faults == ()
+    assert texts(lead.advance(16 * SECOND).faults) == ["partition r00|r01"]
 
 
 def test_a_request_also_gives_what_is_due_by_its_time() -> None:
     lead = scheduler("loss 0.2 @1s")
 
     assert texts(lead.answer("1-0", "set delay 5ms", 2 * SECOND).faults) == ["loss 0.2", "delay 5ms"]
-    assert lead.look(2 * SECOND) is None
+    assert lead.advance(2 * SECOND) is None
 
 
 def test_no_instance_number_is_ever_given_twice() -> None:
@@ -302,7 +302,7 @@ def test_healing_by_hand_ends_what_has_begun_and_leaves_what_will() -> None:
     lead = scheduler("loss 0.2; corrupt 1 @1s+1s every 3s; delay 5ms @5s", for_s=60)
 
     assert lead.answer("1-0", "heal", 2 * SECOND).faults == ()
-    assert texts(lead.look(60 * SECOND).faults) == ["delay 5ms"]
+    assert texts(lead.advance(60 * SECOND).faults) == ["delay 5ms"]
 
 
 def test_what_is_set_after_a_healing_stays() -> None:
@@ -315,9 +315,9 @@ def test_what_is_set_after_a_healing_stays() -> None:
     assert texts(lead.answer("3-0", "set loss 0.6", 3 * SECOND).faults) == ["loss 0.6"]
 
     # Then neither healing ends it, but a later one does
-    assert lead.look(9 * SECOND) is None
+    assert lead.advance(9 * SECOND) is None
     assert texts(lead.answer("4-0", "set heal @1s", 9 * SECOND).faults) == ["loss 0.6"]
-    assert lead.look(10 * SECOND).faults == ()
+    assert lead.advance(10 * SECOND).faults == ()
 
 
 def test_a_request_that_changes_nothing_is_answered_all_the_same() -> None:
@@ -339,8 +339,8 @@ def test_what_is_no_request_is_refused_and_changes_nothing(words: str) -> None:
     assert change.refusal.startswith(f"in {words!r}")
     assert "allowed is" in change.refusal
     assert "\n" not in change.refusal
-    assert lead.look(SECOND) is None
-    assert texts(lead.look(5 * SECOND).faults) == ["loss 0.2", "delay 5ms"]
+    assert lead.advance(SECOND) is None
+    assert texts(lead.advance(5 * SECOND).faults) == ["loss 0.2", "delay 5ms"]
 
 
 def test_a_plan_grows_only_so_long_and_what_is_over_does_not_count() -> None:
