@@ -166,7 +166,7 @@ def test_a_state_is_the_same_in_any_order_with_gaps_and_after_a_change_of_plan()
     # Given the states in order
     in_order = dict(enumerate(lost_by("burst-loss 0.4 6", count=3000), start=1))
 
-    # When the numbers are asked for shuffled, by plans that come and go
+    # When the fates are decided in a shuffled order, by plans that come and go
     numbers = random.Random(5).sample(range(1, 3001), 600)
     dice, plan = Dice(1), plan_of("burst-loss 0.4 6")
     shuffled = {}
@@ -179,13 +179,13 @@ def test_a_state_is_the_same_in_any_order_with_gaps_and_after_a_change_of_plan()
     assert shuffled == {number: in_order[number] for number in numbers}
 
 
-def test_a_plan_that_is_asked_with_other_dice_remembers_nothing_of_the_first_ones() -> None:
+def test_a_plan_with_other_dice_remembers_nothing_of_the_first_ones() -> None:
     plan, both = plan_of("burst-loss 0.3 50"), [Dice(1), Dice(2)]
     in_order = [lost_by("burst-loss 0.3 50", seed=seed, count=1000) for seed in (1, 2)]
 
     for number in range(1, 1001):
-        turn = number % 2
-        assert (not plan.fate(both[turn], "r00", 1, "r01", number).deliveries) == in_order[turn][number - 1]
+        which = number % 2
+        assert (not plan.fate(both[which], "r00", 1, "r01", number).deliveries) == in_order[which][number - 1]
 
 
 class CountingDice(Dice):
@@ -288,7 +288,7 @@ def test_a_lost_envelope_is_just_lost() -> None:
     assert all(fate.damage is not None for fate in some if fate.deliveries)
 
 
-def test_of_two_corruptions_the_first_that_strikes_does_the_damage() -> None:
+def test_of_two_corruptions_the_first_that_acts_does_the_damage() -> None:
     first = [fate.damage for fate in fated(plan_of("corrupt 0.5"))]
     both = [fate.damage for fate in fated(plan_of("corrupt 0.5", "corrupt 1"))]
 
@@ -334,7 +334,7 @@ def test_an_envelope_out_of_the_target_meets_the_other_faults_alone() -> None:
     assert not any(fate.deliveries for fate in fated(targeted, sender="r005"))
 
 
-def test_every_kind_acts_in_its_turn_however_it_was_given() -> None:
+def test_every_kind_acts_in_its_place_however_it_was_given() -> None:
     texts = ["partition r07", "throttle 5/s", "corrupt 0.5", "reorder 0.5", "delay 1ms..9ms", "duplicate 0.5"]
     texts += ["burst-loss 0.1 2", "loss 0.1"]
     numbered = [Planned(number, text) for number, text in enumerate(texts)]

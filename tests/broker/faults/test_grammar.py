@@ -84,15 +84,15 @@ def test_lines_read_back_together_whatever_blank_stands_between_them(lines: list
 @example("delay 0.1us~1")
 @example("loss \u0661")
 @example("\x1closs\x1f0.5\x85")
-def test_any_text_gives_lines_that_read_back_or_a_complaint_of_one_line(text: str) -> None:
+def test_any_text_gives_lines_that_read_back_or_an_error_of_one_line(text: str) -> None:
     for parse in (parse_lines, parse_request, parse_target, parse_fault, parse_line):
-        parsed, complaint = read(parse, text)
-        if complaint is not None:
-            assert complaint.text == text
-            assert text[complaint.column :].startswith(complaint.word)
-            assert complaint.allowed
-            assert len(str(complaint).splitlines()) == 1
-            assert len(str(complaint)) < 600
+        parsed, error = read(parse, text)
+        if error is not None:
+            assert error.text == text
+            assert text[error.column :].startswith(error.word)
+            assert error.allowed
+            assert len(str(error).splitlines()) == 1
+            assert len(str(error)) < 600
         elif parse is parse_lines:
             assert parse_lines("; ".join(line.text() for line in parsed)) == parsed
 
@@ -101,8 +101,8 @@ def read(parse, text: str):
     """What `parse` makes of the text, and what it complains about."""
     try:
         return parse(text), None
-    except PlanSyntaxError as complaint:
-        return None, complaint
+    except PlanSyntaxError as error:
+        return None, error
 
 
 @pytest.mark.parametrize(
@@ -197,9 +197,7 @@ def test_split_parts_all_robots_into_two_halves() -> None:
         ("heal @5s r03", "r03", 9, "nothing more"),
     ],
 )
-def test_a_complaint_points_at_the_word_and_says_what_is_allowed(
-    text: str, word: str, column: int, allowed: str
-) -> None:
+def test_an_error_points_at_the_word_and_says_what_is_allowed(text: str, word: str, column: int, allowed: str) -> None:
     with pytest.raises(PlanSyntaxError) as caught:
         parse_lines(text) if text else parse_line(text)
 
@@ -208,7 +206,7 @@ def test_a_complaint_points_at_the_word_and_says_what_is_allowed(
     assert allowed in error.allowed
 
 
-def test_a_complaint_is_one_line_that_repeats_the_text() -> None:
+def test_an_error_is_one_line_that_repeats_the_text() -> None:
     with pytest.raises(PlanSyntaxError) as wrong:
         parse_line("loss 1.2 r03")
     with pytest.raises(PlanSyntaxError) as missing:

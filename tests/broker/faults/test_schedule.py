@@ -125,7 +125,7 @@ def test_in_the_same_microsecond_healing_ends_what_stands_before_it() -> None:
     st.integers(0, 30),
     st.lists(st.integers(0, 20), max_size=1),
 )
-def test_nothing_changes_but_at_the_times_that_were_foretold(spans, for_ms, heals) -> None:
+def test_nothing_changes_but_at_the_times_that_were_announced(spans, for_ms, heals) -> None:
     lines = [f"heal @{start}ms" for start in heals]
     for start, duration, gap, kind in spans:
         window = f"@{start * 10}ms" + ("" if not kind else f"+{duration}ms")
@@ -193,7 +193,7 @@ def test_each_change_is_given_once() -> None:
     assert lead.next_change_us(3 * SECOND) is None
 
 
-def test_a_late_look_gives_only_what_is_in_force_by_then() -> None:
+def test_a_late_advance_gives_only_what_is_in_force_by_then() -> None:
     lead = scheduler("loss 0.2 @1s+1s; delay 5ms @2s+1s; corrupt 1 @3s+1s")
 
     late = lead.advance(round(3.5 * SECOND))
@@ -217,7 +217,7 @@ def test_a_request_bears_its_id_and_its_words() -> None:
     assert change == PlanChange((Planned(1, "loss 0.5"),), "17-0", "set loss 0.5")
 
 
-def test_what_was_asked_for_is_not_given_again_by_a_look() -> None:
+def test_the_answer_to_a_request_is_not_given_again_by_an_advance() -> None:
     lead = scheduler("loss 0.2")
     lead.answer("1-0", "set delay 5ms", SECOND)
 
@@ -331,7 +331,7 @@ def test_what_is_no_request_is_refused_and_changes_nothing(words: str) -> None:
     # Given a plan with something to come
     lead = scheduler("loss 0.2; delay 5ms @5s")
 
-    # When nonsense is asked for
+    # When a request makes no sense
     change = lead.answer("1-0", words, SECOND)
 
     # Then the answer bears the plan as it is, and why
