@@ -41,7 +41,7 @@ class Bursts:
     """The states of one instance of burst loss.
 
     Nothing is computed from the beginning: most numbers decide the state whatever the one before it was, so a short
-    walk backwards to such a number is enough. The numbers on the way either keep the state or turn it over.
+    walk backwards to such a number is enough. The numbers on the way either keep the state or invert it.
     """
 
     def __init__(self, fault: BurstLoss, instance: int) -> None:
@@ -60,7 +60,7 @@ class Bursts:
         pair = (sender, incarnation, receiver)
         known, is_bad_there = self._last.get(pair, (0, False))
         first = sequence - (sequence - 1) % BLOCK
-        number, is_turned = sequence, False
+        number, is_inverted = sequence, False
         while True:
             u = draws.number(self._instance, 0, 0)
             if number == first:
@@ -69,13 +69,13 @@ class Bursts:
             if self._low <= u < self._high:
                 state = self._is_bad_between
                 break
-            is_turned ^= u < self._low
+            is_inverted ^= u < self._low
             number -= 1
             if number == known:
                 state = is_bad_there
                 break
             draws = dice.of(sender, incarnation, receiver, number)
-        state ^= is_turned
+        state ^= is_inverted
         self._remember(pair, sequence, state)
         return state
 

@@ -326,48 +326,61 @@ Shaping = Loss | Duplicate | Delay | LognormalDelay | Reorder
 MessageFault = Partition | BurstLoss | Shaping | Corrupt | Throttle
 
 MESSAGE_FAULTS: Final[tuple[FaultKind[MessageFault], ...]] = (
-    FaultKind(Loss.name, Loss.read, ("loss .2",), "an envelope is lost with this probability"),
+    FaultKind(
+        Loss.name,
+        Loss.read,
+        ("loss .2",),
+        "an envelope is lost with this probability",
+        option="PROBABILITY",
+    ),
     FaultKind(
         BurstLoss.name,
         BurstLoss.read,
         ("burst-loss .2 5",),
         "this share of all is lost, in bursts of this mean length (Gilbert–Elliott)",
+        option="'SHARE LENGTH'",
     ),
     FaultKind(
         Duplicate.name,
         Duplicate.read,
         ("duplicate .1 x3",),
         "with this probability so many copies arrive (x2 when it is not given)",
+        option="PROBABILITY",
     ),
     FaultKind(
         Delay.name,
         Delay.read,
         ("delay 20ms", "delay 5ms..20ms", "delay 20ms~0.5"),
         "every copy is held back: constant, uniform, or lognormal (median, sigma)",
+        option="TIME",
     ),
     FaultKind(
         Reorder.name,
         Reorder.read,
         ("reorder .1",),
         "with this probability a copy is held back by a further 10..50 ms, and others overtake it",
+        option="PROBABILITY",
     ),
     FaultKind(
         Corrupt.name,
         Corrupt.read,
         ("corrupt .02",),
         "with this probability one bit of the body is flipped; the checksum catches it",
+        option="PROBABILITY",
     ),
     FaultKind(
         Throttle.name,
         Throttle.read,
         ("throttle 20/s",),
         "so many envelopes a second pass from one robot to another; what would wait longer than 5 s passes then",
+        option="RATE",
     ),
     FaultKind(
         Partition.name,
         Partition.read,
         ("partition r00..r02|r03..r05", "partition hold r00 @1s+3s"),
         "no envelope crosses; with hold they are kept, and arrive in a burst when the partition is over",
+        option="GROUPS",
     ),
 )
 """The rows of the registry. Shaping faults of a plan act in this order, whatever the order in which they were given;

@@ -185,40 +185,37 @@ PROCESS_FAULTS: Final[tuple[FaultKind[ProcessFault], ...]] = (
         Kill.read,
         ("kill r03 @2s", "kill robot", "kill rq:r03", "kill relay", "kill redis"),
         "SIGKILL: a robot's own process, that of any robot, its RQ worker, any relay, the run's own server",
+        option="PROCESS",
     ),
     FaultKind(
         Pause.name,
         Pause.read,
         ("pause r01 @9s+5s",),
         "SIGSTOP, and SIGCONT so much later; an RQ worker kills a robot that is silent for over two seconds",
+        option="PROCESS",
     ),
-    FaultKind(Resume.name, Resume.read, ("resume r01 @12s",), "SIGCONT before a pause is over", is_option=False),
+    FaultKind(Resume.name, Resume.read, ("resume r01 @12s",), "SIGCONT before a pause is over"),
     FaultKind(
         Restart.name,
         Restart.read,
         ("restart r03 @2s", "restart robot", "restart rq:r03", "restart relay:1", "restart redis"),
         "SIGTERM, and a new start: a robot hands its job back and its next life goes on; an RQ worker is replaced",
+        option="PROCESS",
     ),
     FaultKind(
-        Crash.name,
-        Crash.read,
-        ("crash r03/secret_merger",),
-        "one worker inside a robot raises; its siblings run on",
-        is_option=False,
+        Crash.name, Crash.read, ("crash r03/secret_merger",), "one worker inside a robot raises; its siblings run on"
     ),
     FaultKind(
         Contradict.name,
         Contradict.read,
         ("contradict r03",),
         "the robot receives another word for a part that it was dealt",
-        is_option=False,
     ),
     FaultKind(
         Amnesia.name,
         Amnesia.read,
         ("amnesia r03",),
         "the robot is killed and its journal deleted: what it held cannot be proven any more",
-        is_option=False,
     ),
 )
 """The rows of the registry."""

@@ -36,7 +36,7 @@ class Heal(msgspec.Struct, frozen=True):
 
 
 Fault = MessageFault | ProcessFault
-HEAL: Final = FaultKind(Heal.name, Heal.read, ("heal @5s",), "every fault that has begun ends", is_option=False)
+HEAL: Final = FaultKind(Heal.name, Heal.read, ("heal @5s",), "every fault that has begun ends")
 
 FAULTS: Final[Mapping[str, FaultKind[Fault | Heal]]] = {
     kind.name: kind for kind in (*MESSAGE_FAULTS, HEAL, *PROCESS_FAULTS)
@@ -44,7 +44,7 @@ FAULTS: Final[Mapping[str, FaultKind[Fault | Heal]]] = {
 """All kinds, by name."""
 
 NETWORK: Final = (*MESSAGE_FAULTS, HEAL)
-"""The kinds that harm, or heal, what robots send."""
+"""The kinds that concern messages."""
 
 
 def help_table(kinds: Iterable[FaultKind[object]], width: int = 96) -> str:

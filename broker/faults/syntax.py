@@ -21,8 +21,11 @@ _SHOWN: Final = 60  # characters of a text or a word that an error repeats
 
 
 class PlanSyntaxError(ValueError):
-    """A text that means nothing here. `column` (from 0) is where in `text` the wrong `word` stands; an empty word means
-    that one is missing there. `allowed` says what may stand in its place. As a string it is one line."""
+    """A text that the language does not have. As a string it is one line.
+
+    `column` (from 0) is where in `text` the wrong `word` stands; an empty word means that one is missing there.
+    `allowed` says what may stand in its place.
+    """
 
     def __init__(self, text: str, column: int, word: str, allowed: str) -> None:
         self.text = text
@@ -177,7 +180,7 @@ class FaultKind(NamedTuple, Generic[T]):
     """One row of the registry (broker/faults/registry.py): a kind of fault as people write it and read about it.
 
     `syntax`: examples of whole lines, the most usual first. `help`: one line, for help texts and the README.
-    `is_option`: whether the kind has an option of its own in the commands that begin a run.
+    `option`: the metavariable of its own option in the commands that begin a run; None when it has none.
     """
 
     name: str
@@ -185,4 +188,4 @@ class FaultKind(NamedTuple, Generic[T]):
     """Reads the arguments that follow the name. Raises PlanSyntaxError."""
     syntax: tuple[str, ...]
     help: str
-    is_option: bool = True
+    option: str | None = None

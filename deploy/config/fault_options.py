@@ -20,8 +20,8 @@ from broker.faults.process_faults import PROCESS_FAULTS
 from broker.faults.registry import option_help
 from broker.faults.syntax import whole
 
-_MESSAGE: Final = {kind.name.replace("-", "_"): kind for kind in MESSAGE_FAULTS if kind.is_option}
-_PROCESS: Final = {kind.name.replace("-", "_"): kind for kind in PROCESS_FAULTS if kind.is_option}
+_MESSAGE: Final = {kind.name.replace("-", "_"): kind for kind in MESSAGE_FAULTS if kind.option}
+_PROCESS: Final = {kind.name.replace("-", "_"): kind for kind in PROCESS_FAULTS if kind.option}
 
 SHORTHANDS: Final = tuple(_MESSAGE)
 """The settings that are one fault each."""

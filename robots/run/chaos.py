@@ -2,7 +2,7 @@
 
 It draws the victim, writes the injection into the fleet log, and then has it done: a death must not be charged to a
 robot that the lab killed, so while the server is away, injections wait. An injection that cannot be done is not written
-there, because it would excuse a death all the same; so the injector is asked before. Only the end of a pause never
+there, because it would excuse a death all the same; so the injector is checked first. Only the end of a pause never
 waits, whether its time is over or a `resume` comes before: the paused process may be the server.
 
 The contradictory update stands here too: a false word for a part that a robot was dealt, in the name of another robot,
@@ -236,7 +236,7 @@ def _failed(fault: ProcessFault, why: str) -> InjectionFailed:
 
 def _is_listed(name: str) -> bool:
     """Whether a process of that name would be among the living, if it lived."""
-    return any(bears(name) for bears in _KINDS.values())
+    return any(is_kind(name) for is_kind in _KINDS.values())
 
 
 INCARNATION: Final = 1 << 32

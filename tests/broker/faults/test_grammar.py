@@ -1,4 +1,4 @@
-"""How faults are written: what is printed reads back, what is wrong is pointed at, and no text does any harm."""
+"""How faults are written: what is printed reads back, what is wrong is pointed at, and any text is read safely."""
 
 import pytest
 from hypothesis import example, given

@@ -171,7 +171,7 @@ def test_changing_one_fault_of_a_preset_leaves_the_dice_of_the_others() -> None:
     assert after[0] == Timed(0, parse_lines("loss 1")[0])
 
 
-# The conductor.
+# The scheduler.
 
 
 def test_the_deal_carries_what_has_no_time() -> None:
@@ -334,7 +334,7 @@ def test_what_is_no_request_is_refused_and_changes_nothing(words: str) -> None:
     # When a request makes no sense
     change = lead.answer("1-0", words, SECOND)
 
-    # Then the answer bears the plan as it is, and why
+    # Then the answer carries the plan as it is, and why
     assert (change.faults, change.request_id, change.request) == (lead.first.faults, "1-0", words)
     assert change.refusal.startswith(f"in {words!r}")
     assert "allowed is" in change.refusal
@@ -374,7 +374,7 @@ def test_what_is_refused_uses_up_no_instance_number() -> None:
     lead = scheduler("loss 0.1 r03;" * 256)
     assert lead.answer("1-0", "set loss 0.2 r04", 0).refusal
 
-    # When there is room again, then the next fault bears the next number
+    # When there is room again, then the next fault gets the next number
     lead.answer("2-0", "heal", 1)
     assert lead.answer("3-0", "set loss 0.2 r04", 2).faults == (Planned(256, "loss 0.2 r04"),)
 

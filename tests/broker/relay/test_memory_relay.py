@@ -157,7 +157,7 @@ Sent = tuple[int, bytes | None, bytes | None]
 
 
 def a_history(chance: Random, entries: int = 150) -> Iterator[Sent]:
-    """What three robots and a conductor put into an outbox, with garbage in between; at the end all is healed."""
+    """What three robots and a plan publisher put into an outbox, with garbage in between; at the end all is healed."""
     sequences: Counter[tuple[str, int, str]] = Counter()
     lives = Counter(["r00", "r01", "r02"])
     instance = 100
@@ -165,8 +165,8 @@ def a_history(chance: Random, entries: int = 150) -> Iterator[Sent]:
         pause_us = chance.choice((0, 0, 500, 5_000))
         what = chance.random()
         if what < 0.08:
-            harms = chance.sample(FAULTS, chance.randrange(5))
-            faults = tuple(Planned(instance + place, harm) for place, harm in enumerate(harms))
+            texts = chance.sample(FAULTS, chance.randrange(5))
+            faults = tuple(Planned(instance + place, text) for place, text in enumerate(texts))
             instance += len(faults)
             yield pause_us, None, encode_control(PlanChange(faults))
         elif what < 0.12:

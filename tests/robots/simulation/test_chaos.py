@@ -172,7 +172,7 @@ def test_a_recalled_robot_goes_on_from_its_journal(tmp_path: Path, victim: str) 
     assert second.monotonic_us == left.monotonic_us + 50_000
     merged = [stamped.event.held for stamped in ended.events(PartsMerged, "r02") if stamped.incarnation == 1]
     assert second.event.parts == max([first.event.parts, *merged])
-    # and nobody died
+    # and no robot died
     assert ended.simulated.evidence.fleet == ended.injections
     assert [(f"{injection.verb} {injection.target}", injection.victim) for injection in ended.injections] == [
         (f"restart {victim}", victim)
@@ -344,7 +344,7 @@ def test_the_workers_that_can_be_crashed_are_those_that_a_robot_has() -> None:
 
 @pytest.mark.parametrize("worker", WORKERS)
 def test_a_crashed_worker_is_restarted_alone_and_not_charged(tmp_path: Path, worker: str) -> None:
-    # When a worker is crashed far more often than its budget bears
+    # When a worker is crashed far more often than its budget allows
     ended = run(tmp_path, *LOSSY, f"crash r00/{worker} every 100ms", for_="3s")
 
     # Then each time that worker alone was restarted, and the robot lived on
