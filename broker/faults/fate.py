@@ -16,19 +16,9 @@ import msgspec
 from broker.control_entries import PlanChange
 from broker.faults.dice import Dice, Draws
 from broker.faults.grammar import parse_fault
-from broker.faults.message_faults import (
-    MESSAGE_FAULTS,
-    BurstLoss,
-    Corrupt,
-    Delay,
-    Deliveries,
-    LognormalDelay,
-    MessageFault,
-    Partition,
-    Shaping,
-    Throttle,
-)
+from broker.faults.message_faults import MESSAGE_FAULTS, BurstLoss, Corrupt, MessageFault, Partition, Throttle
 from broker.faults.registry import Fault, Heal
+from broker.faults.shaping_faults import Delay, Deliveries, LognormalDelay, Shaping
 from broker.faults.target import EVERYONE
 
 _ORDER: Final = {kind.name: place for place, kind in enumerate(MESSAGE_FAULTS)}

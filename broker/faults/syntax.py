@@ -110,6 +110,11 @@ def one_of(names: Iterable[str], instead_of: str) -> str:
     return ", ".join(known) + (f"; did you mean {near[0]}?" if near else "")
 
 
+def join_words(*words: str) -> str:
+    """The words that are not empty, with blanks between them."""
+    return " ".join(filter(None, words))
+
+
 def _shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
@@ -137,6 +142,11 @@ def read_number(word: Token, low: float, high: float, allowed: str) -> float:
     if not NUMBER.fullmatch(word.text) or not low <= float(word.text) <= high:
         raise word.syntax_error(allowed)
     return float(word.text)
+
+
+def read_probability(word: Token) -> float:
+    """A number from 0 to 1. Raises PlanSyntaxError."""
+    return read_number(word, 0, 1, "a probability from 0 to 1")
 
 
 def format_number(number: float) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from broker.faults.syntax import Token, whole
+from broker.faults.syntax import Token, Tokens, whole
 
 Side = tuple[tuple[int, int], ...]
 """Robots as ranges (first and last number), in order, with a gap between each and the next: see `side_of`."""
@@ -85,6 +85,11 @@ def read_target(word: Token) -> Target:
     if receiver is not None:
         return Target((_side(sender), _side(receiver)), is_one_way=True)
     return Target(tuple(map(_side, word.split("|"))))
+
+
+def optional_target(words: Tokens) -> Target:
+    """The target, if the next word looks like one, and everyone otherwise. Raises PlanSyntaxError."""
+    return read_target(words.take()) if words.peek().startswith("r") else EVERYONE
 
 
 def _side(word: Token) -> Side:

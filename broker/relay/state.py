@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from broker.control_entries import PlanChange, Planned
 from broker.faults.fate import Plan
-from broker.faults.message_faults import Deliveries
+from broker.faults.shaping_faults import Deliveries
 
 T = TypeVar("T")
 

@@ -15,16 +15,8 @@ from broker.faults import fate as plans
 from broker.faults.dice import Dice
 from broker.faults.fate import BLOCK, Decision, Plan, median_delay_us
 from broker.faults.grammar import parse_fault, parse_lines
-from broker.faults.message_faults import (
-    MESSAGE_FAULTS,
-    BurstLoss,
-    Corrupt,
-    Delay,
-    Duplicate,
-    LognormalDelay,
-    Loss,
-    Reorder,
-)
+from broker.faults.message_faults import MESSAGE_FAULTS, BurstLoss, Corrupt
+from broker.faults.shaping_faults import Delay, Duplicate, LognormalDelay, Loss, Reorder
 from tests.support.plan_change import plan_change
 
 LOSSY = [Loss(0.2), Duplicate(0.1), Delay(5_000, 20_000), Reorder(0.1)]

@@ -5,19 +5,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.faults.grammar import PRESETS, Line, When, lines_of, parse_fault, parse_line, parse_lines
-from broker.faults.message_faults import (
-    BurstLoss,
-    Corrupt,
-    Delay,
-    Duplicate,
-    LognormalDelay,
-    Loss,
-    Partition,
-    Reorder,
-    Throttle,
-)
+from broker.faults.message_faults import BurstLoss, Corrupt, Partition, Throttle
 from broker.faults.registry import Heal
 from broker.faults.scheduler import Clear, HealNow, Set, parse_request
+from broker.faults.shaping_faults import Delay, Duplicate, LognormalDelay, Loss, Reorder
 from broker.faults.syntax import PlanSyntaxError, format_duration, parse_duration
 from broker.faults.target import EVERYONE, Target, parse_target, side_of
 

@@ -10,8 +10,9 @@ import pytest
 
 from broker.faults.fate import median_delay_us
 from broker.faults.grammar import Line, lines_of, parse_line
-from broker.faults.message_faults import Delay, Duplicate, Loss, MessageFault, Reorder
+from broker.faults.message_faults import MessageFault
 from broker.faults.schedule import timed
+from broker.faults.shaping_faults import Delay, Duplicate, Loss, Reorder
 from deploy.config.settings import DEFAULT_SECRET
 from robots.journal import Completed, decode_entry
 from robots.messages import Summary
