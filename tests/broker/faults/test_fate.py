@@ -27,13 +27,13 @@ def plan_of(*texts: str) -> Plan:
     return Plan(PlanChange(tuple(Planned(number, text) for number, text in enumerate(texts))))
 
 
-def fated(plan: Plan, seed: int = 1, count: int = 2000, incarnation: int = 1, sender="r00", receiver: str = "r01"):
+def decisions(plan: Plan, seed: int = 1, count: int = 2000, incarnation: int = 1, sender="r00", receiver: str = "r01"):
     dice = Dice(seed)
     return [plan.fate(dice, sender, incarnation, receiver, sequence) for sequence in range(1, count + 1)]
 
 
 def fates(plan: Plan, seed: int = 1, count: int = 2000, incarnation: int = 1, receiver: str = "r01"):
-    return [fate.deliveries for fate in fated(plan, seed, count, incarnation, receiver=receiver)]
+    return [fate.deliveries for fate in decisions(plan, seed, count, incarnation, receiver=receiver)]
 
 
 # Pure.
@@ -68,7 +68,7 @@ def test_probability_zero_changes_nothing(fault) -> None:
     beside = Plan(PlanChange((Planned(0, "loss 0.3"), Planned(1, fault.text()))))
 
     assert fault.is_noop
-    assert fated(beside) == fated(without)
+    assert decisions(beside) == decisions(without)
 
 
 def test_one_fault_never_shifts_the_dice_of_another() -> None:
@@ -260,7 +260,7 @@ def test_lognormal_copies_are_delayed_on_their_own() -> None:
 
 
 def test_corruption_damages_at_its_rate_anywhere_in_the_body_and_delivers_as_before() -> None:
-    some = fated(plan_of("corrupt 0.25", "delay 10ms"), count=20_000)
+    some = decisions(plan_of("corrupt 0.25", "delay 10ms"), count=20_000)
     damages = [fate.damage for fate in some if fate.damage is not None]
 
     assert len(damages) / len(some) == pytest.approx(0.25, abs=0.01)
@@ -271,7 +271,7 @@ def test_corruption_damages_at_its_rate_anywhere_in_the_body_and_delivers_as_bef
 
 def test_a_lost_envelope_is_just_lost() -> None:
     everything = plan_of("loss 0.5", "corrupt 1", "throttle 10/s", "partition hold r00|r01")
-    some = fated(everything, count=300)
+    some = decisions(everything, count=300)
 
     assert {fate for fate in some if not fate.deliveries} == {Decision(())}
     assert {(fate.deliveries, fate.is_held, fate.throttles) for fate in some if fate.deliveries} == {
@@ -281,8 +281,8 @@ def test_a_lost_envelope_is_just_lost() -> None:
 
 
 def test_of_two_corruptions_the_first_that_acts_does_the_damage() -> None:
-    first = [fate.damage for fate in fated(plan_of("corrupt 0.5"))]
-    both = [fate.damage for fate in fated(plan_of("corrupt 0.5", "corrupt 1"))]
+    first = [fate.damage for fate in decisions(plan_of("corrupt 0.5"))]
+    both = [fate.damage for fate in decisions(plan_of("corrupt 0.5", "corrupt 1"))]
 
     assert [after for before, after in zip(first, both, strict=True) if before is not None] == [
         before for before in first if before is not None
@@ -291,7 +291,7 @@ def test_of_two_corruptions_the_first_that_acts_does_the_damage() -> None:
 
 
 def test_throttles_are_handed_to_the_relay_by_instance() -> None:
-    (fate,) = fated(plan_of("throttle 3/s", "loss 0", "throttle 0.5/s r01", "throttle 9/s r07"), count=1)
+    (fate,) = decisions(plan_of("throttle 3/s", "loss 0", "throttle 0.5/s r01", "throttle 9/s r07"), count=1)
 
     assert fate == Decision((0,), throttles=((0, 333_333), (2, 2_000_000)))
 
@@ -322,8 +322,8 @@ def test_an_envelope_out_of_the_target_meets_the_other_faults_alone() -> None:
     targeted = plan_of(*(fault.text() for fault in LOSSY), "loss 1 r05", "corrupt 1 r05", "burst-loss 0.9 9 r05>r01")
 
     # Then others meet only the latter, whatever their names are written like
-    assert fated(targeted) == fated(Plan(plan_change(*LOSSY)))
-    assert not any(fate.deliveries for fate in fated(targeted, sender="r005"))
+    assert decisions(targeted) == decisions(Plan(plan_change(*LOSSY)))
+    assert not any(fate.deliveries for fate in decisions(targeted, sender="r005"))
 
 
 def test_every_kind_acts_in_its_place_however_it_was_given() -> None:
@@ -332,7 +332,7 @@ def test_every_kind_acts_in_its_place_however_it_was_given() -> None:
     numbered = [Planned(number, text) for number, text in enumerate(texts)]
 
     assert [parse_fault(text).name for text in texts] == [kind.name for kind in reversed(MESSAGE_FAULTS)]
-    assert fated(Plan(PlanChange(tuple(numbered)))) == fated(Plan(PlanChange(tuple(reversed(numbered)))))
+    assert decisions(Plan(PlanChange(tuple(numbered)))) == decisions(Plan(PlanChange(tuple(reversed(numbered)))))
 
 
 # The plan as data.

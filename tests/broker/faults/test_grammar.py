@@ -113,7 +113,7 @@ def read(parse, text: str):
         ("heal @0.5s", "heal @500ms"),
     ],
 )
-def test_the_printer_is_brief(long: str, short: str) -> None:
+def test_the_printed_text_is_short(long: str, short: str) -> None:
     assert parse_line(long).text() == short
     assert parse_line(short) == parse_line(long)
 
@@ -188,7 +188,7 @@ def test_split_parts_all_robots_into_two_halves() -> None:
         ("heal @5s r03", "r03", 9, "nothing more"),
     ],
 )
-def test_an_error_points_at_the_word_and_says_what_is_allowed(text: str, word: str, column: int, allowed: str) -> None:
+def test_an_error_points_at_the_word_and_names_what_is_allowed(text: str, word: str, column: int, allowed: str) -> None:
     with pytest.raises(PlanSyntaxError) as caught:
         parse_lines(text) if text else parse_line(text)
 

@@ -134,7 +134,7 @@ def test_a_text_reads_as_the_fault_that_it_means(text: str, line: Line) -> None:
         ("amnesia rq:r03", "rq:r03", 8, "a robot such as r03"),
     ],
 )
-def test_an_error_points_at_the_word_and_says_what_is_allowed(text: str, word: str, column: int, allowed: str) -> None:
+def test_an_error_points_at_the_word_and_names_what_is_allowed(text: str, word: str, column: int, allowed: str) -> None:
     with pytest.raises(PlanSyntaxError) as caught:
         parse_line(text)
 

@@ -134,8 +134,8 @@ def test_nothing_changes_but_at_the_times_that_were_announced(spans, for_ms, hea
 
     changes = {round(second * 1000) for second in changes_of(plan)}
 
-    by_asking = {ms for ms in range(500) if plan.in_force(ms * 1000) != plan.in_force(ms * 1000 - 1)}
-    assert {ms for ms in changes if ms < 500} == by_asking
+    by_trying = {ms for ms in range(500) if plan.in_force(ms * 1000) != plan.in_force(ms * 1000 - 1)}
+    assert {ms for ms in changes if ms < 500} == by_trying
     assert all(ms * 1000 <= plan.settled_us for ms in changes)
 
 

@@ -77,9 +77,9 @@ def test_a_seed_is_one_history_whatever_faults_the_fleet_has(tmp_path: Path) -> 
 def test_any_robot_means_each_of_them_in_the_long_run(tmp_path: Path) -> None:
     ended = run(tmp_path, "kill robot every 100ms", for_="10s")
 
-    victims = Counter(injection.victim for injection in ended.injections)
-    assert victims.total() == 100
-    assert set(victims) == {f"r{number:02d}" for number in range(6)}
+    drawn = Counter(injection.victim for injection in ended.injections)
+    assert drawn.total() == 100
+    assert set(drawn) == {f"r{number:02d}" for number in range(6)}
 
 
 def test_a_killed_robot_does_nothing_more_and_goes_on_from_its_journal(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_fault_without_a_victim_is_not_injected_and_excuses_nothing(tmp_path: 
     assert ended.broken() == {}
 
 
-def test_a_robot_that_dies_of_itself_too_often_stays_dead(tmp_path: Path) -> None:
+def test_a_robot_that_dies_of_itself_too_often_is_not_restarted(tmp_path: Path) -> None:
     # Given contradictions that crash a merger more often than any budget allows
     ended = run(tmp_path, "contradict r00 every 20ms", robots=3, for_="5s", limit="8s")
 
@@ -162,7 +162,7 @@ def test_a_recalled_robot_goes_on_from_its_journal(tmp_path: Path, victim: str) 
     # When a robot is recalled in the midst of gossip
     ended = run(tmp_path, *LOSSY, f"restart {victim} @130ms")
 
-    # Then its life left, and had nothing in hand
+    # Then its life left, and had nothing unacknowledged
     recalled_us = ended.go_us + 130_000
     left, last = ended.events(RobotLeft, "r02")
     assert (left.event.reason, left.incarnation) == (RECALLED, 1)
@@ -192,7 +192,7 @@ def test_a_robot_is_not_missed_between_two_lives_when_the_run_could_end(tmp_path
     assert ended.result.promises["convergent"].why == "it was written, and all 6 robots in scope are complete"
 
 
-def test_a_robot_that_stands_still_hears_that_it_is_recalled_when_it_goes_on(tmp_path: Path) -> None:
+def test_a_robot_that_is_paused_is_recalled_when_it_continues(tmp_path: Path) -> None:
     ended = run(tmp_path, *LOSSY, "pause r01 @50ms+1s", "restart r01 @100ms", for_="2s")
 
     left, _ = ended.events(RobotLeft, "r01")
@@ -406,7 +406,7 @@ def test_a_relay_that_takes_over_loses_and_invents_nothing(tmp_path: Path, fault
 
     resumed = ended.happened(RelayResumed)
     assert len(resumed) == 20
-    assert any(each.pending for each in resumed), "some died with copies in hand"
+    assert any(each.pending for each in resumed), "some died with copies that were not acknowledged"
     assert ended.broken() == {}
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
@@ -455,7 +455,7 @@ def test_injections_wait_for_the_server_because_they_are_recorded_first(tmp_path
 # Again.
 
 
-def test_a_recorded_run_is_repeated_with_the_very_victims_that_were_drawn(tmp_path: Path) -> None:
+def test_a_recorded_run_is_repeated_with_the_very_processes_that_were_drawn(tmp_path: Path) -> None:
     chaos = ("kill robot every 200ms", "pause robot @300ms+400ms", "kill relay @900ms", "restart robot @1s every 300ms")
     ended = run(tmp_path, *LOSSY, *chaos, "pause r05 @1s+9s", "resume r05 @1500ms", for_="2s")
 
