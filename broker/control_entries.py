@@ -1,6 +1,6 @@
 """The control entries of an outbox: plan changes and births. They share one order with the envelopes around them.
 
-Only the lab writes them; what anybody else puts in their place is read as None.
+Only the lab writes them; anything else in their place is read as None.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class PlanChange(msgspec.Struct, frozen=True, array_like=True, tag="plan"):
 
     faults: tuple[Planned, ...]
     request_id: str = ""
-    """The id of the entry in the stream of requests that caused it; empty when the plan itself had it so."""
+    """The id of the entry in the stream of requests that caused it; empty for a dated change of the plan."""
     request: str = ""
-    """What that entry asked for."""
+    """The text of that request."""
     refusal: str = ""
-    """Why that was not done, in one line: the faults are as they were. Empty when it was done."""
+    """Why the request was refused, in one line: the faults are as they were. Empty when it was not."""
 
 
 class Birth(msgspec.Struct, frozen=True, array_like=True, tag="born"):
@@ -49,7 +49,7 @@ def decode_control(frame: bytes) -> Control:
 
 
 def read_control(frame: bytes | None) -> Control | None:
-    """The control entry in what anybody may have put into a stream; None for garbage."""
+    """The control entry in a frame from a stream, which may hold anything; None for garbage."""
     try:
         return decode_control(frame or b"")
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -57,7 +57,7 @@ def read_control(frame: bytes | None) -> Control | None:
 
 
 class AppliedChange(msgspec.Struct, frozen=True):
-    """A plan change that the relay of a shard has met. `at_ms` is when it was put into the outbox, by the server's
+    """A plan change that the relay of a shard has applied. `at_ms` is when it was put into the outbox, by the server's
     clock; DEALT_MS for what was dealt."""
 
     at_ms: int

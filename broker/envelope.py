@@ -1,9 +1,9 @@
 """What travels, and its wire form. Decoding is total: a bad frame is a value (`Garbage`), never an exception.
 
 A frame is a 4-byte CRC-32 (big-endian), then the msgpack array of the envelope's fields. The checksum covers every
-field. Nothing in here looks into the body: what robots say to each other is robots/messages.py's affair.
+field. Nothing here reads the body, which belongs to robots/messages.py.
 
-How runs and robots are named, and which outbox a robot writes to: fixed at the deal, the same for every process.
+The names of runs and robots, and the outbox of a robot, are defined here too: the same for every process.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Garbage(msgspec.Struct, frozen=True):
-    """A frame that is none of ours, and why."""
+    """A frame that is no envelope, and why."""
 
     reason: str
 
@@ -95,7 +95,7 @@ def decode(frame: bytes) -> Envelope | Garbage:
 def damaged(frame: bytes, body: int, draw: float) -> bytes:
     """`frame` with one bit flipped of its body, which is `body` bytes long (without a body: of its last byte).
 
-    `draw` (0 ≤ draw < 1) says which. The checksum shows it to whoever decodes the frame.
+    `draw` (0 ≤ draw < 1) says which. The checksum shows it when the frame is decoded.
     """
     span = max(1, body)
     place, bit = divmod(int(draw * span * 8), 8)

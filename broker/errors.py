@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Fenced(Exception):
-    """A later life of this robot exists: nothing this one does may take effect any more."""
+    """A later life of this robot exists: this one may have no effect any more."""
 
 
 class JournalLost(Exception):
@@ -20,4 +20,4 @@ class RunGone(Exception):
 
 
 class Unavailable(Exception):
-    """The server did not answer within the port's patience, and it is not known whether the request took effect."""
+    """The server did not answer in time, and it is not known whether the request took effect."""

@@ -1,6 +1,6 @@
 """A child that cannot outlive its parent. Linux only: one system call, and nothing else may live here.
 
-The kernel forgets the wish at every fork, so each child says it for itself, as early as it can.
+The kernel clears the setting at every fork, so each child makes it for itself, as early as possible.
 """
 
 from __future__ import annotations

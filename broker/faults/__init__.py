@@ -1,1 +1,1 @@
-"""The fault plan as a language and as data; everything here is pure: no clock, no I/O, no chance but the dice."""
+"""The fault plan as a language and as data: pure, without clock or I/O, and without chance but for the dice."""

@@ -1,6 +1,6 @@
-"""Chance as a pure function of what an envelope is, never of when or where it is looked at.
+"""Chance as a pure function of the seed and of an envelope's numbers, never of time or place.
 
-There is no generator and no state in here: any process that knows the seed throws the same dice for the same copy.
+There is no generator and no state: every process that knows the seed draws the same numbers for the same copy.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Draws:
         """`text` is that of block 0 and copy 0."""
         self._keyed = keyed
         self._text = text
-        self._first = _numbers(keyed, text)  # nearly always all that is asked for
+        self._first = _numbers(keyed, text)  # nearly always all that is needed
         self._others: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def number(self, instance: int, copy: int, draw: int) -> float:

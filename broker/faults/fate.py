@@ -1,10 +1,9 @@
-"""The plan: which faults are in force, as data that travels in the outboxes and stands in the record.
+"""The fate of an envelope: a plan change, made ready to decide what happens to each.
 
-A plan is a value. Which plan rules an envelope is decided by order in its outbox alone: see broker/relay/core.py.
-
-Whether burst loss has its bad or its good state at a number: pure, whatever was asked for before.
-
-The memo in here only saves work. It may be empty, and it forgets.
+A fate depends on nothing but the envelope, the dice and the plan; everything remembered here only saves work, and may
+be forgotten. Which plan is in force for an envelope, its place in the outbox decides: see broker/relay/core.py. First
+partitions and burst loss decide whether an envelope is lost; then the shaping faults act, in the order of the registry;
+then comes corruption. Throttles are passed on to the relay, which alone knows how long they make an envelope wait.
 """
 
 from __future__ import annotations
@@ -16,30 +15,23 @@ import msgspec
 
 from broker.control_entries import PlanChange
 from broker.faults.dice import Dice, Draws
-from broker.faults.grammar import Harm, Heal, parse_fault
-from broker.faults.message_faults import (
-    ORDER,
-    AnyFault,
-    BurstLoss,
-    Corrupt,
-    Delay,
-    Deliveries,
-    LognormalDelay,
-    Partition,
-    Shaping,
-    Throttle,
-)
-from broker.faults.syntax import EVERYONE
+from broker.faults.grammar import parse_fault
+from broker.faults.message_faults import MESSAGE_FAULTS, BurstLoss, Corrupt, MessageFault, Partition, Throttle
+from broker.faults.registry import Fault, Heal
+from broker.faults.shaping_faults import Delay, Deliveries, LognormalDelay, Shaping
+from broker.faults.target import EVERYONE
 
+_ORDER: Final = {kind.name: place for place, kind in enumerate(MESSAGE_FAULTS)}
 BLOCK: Final = 1024  # numbers; at the first of each block the chain begins anew
 _MEMORY: Final = 65_536  # pairs of robots (and lives) whose last state is remembered
+_MOST_LINKS: Final = 65_536  # pairs of robots whose link a plan remembers
 
 
 class Bursts:
     """The states of one instance of burst loss.
 
-    Nothing is folded from the beginning: most numbers tell the state whatever the one before it was, so a short walk
-    backwards to such a number is enough. The numbers on the way either keep the state or turn it over.
+    Nothing is computed from the beginning: most numbers decide the state whatever the one before it was, so a short
+    walk backwards to such a number is enough. The numbers on the way either keep the state or invert it.
     """
 
     def __init__(self, fault: BurstLoss, instance: int) -> None:
@@ -58,7 +50,7 @@ class Bursts:
         pair = (sender, incarnation, receiver)
         known, is_bad_there = self._last.get(pair, (0, False))
         first = sequence - (sequence - 1) % BLOCK
-        number, is_turned = sequence, False
+        number, is_inverted = sequence, False
         while True:
             u = draws.number(self._instance, 0, 0)
             if number == first:
@@ -67,13 +59,13 @@ class Bursts:
             if self._low <= u < self._high:
                 state = self._is_bad_between
                 break
-            is_turned ^= u < self._low
+            is_inverted ^= u < self._low
             number -= 1
             if number == known:
                 state = is_bad_there
                 break
             draws = dice.of(sender, incarnation, receiver, number)
-        state ^= is_turned
+        state ^= is_inverted
         self._remember(pair, sequence, state)
         return state
 
@@ -81,9 +73,6 @@ class Bursts:
         if len(self._last) >= _MEMORY and pair not in self._last:
             self._last.clear()
         self._last[pair] = (sequence, state)
-
-
-_MOST_WAYS: Final = 65_536  # pairs of robots for which a plan remembers what is offered to them
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -106,7 +95,7 @@ _UNHARMED: Final = Decision((0,))
 class _Link:
     """What a plan does to envelopes from one robot to another: its faults, in order, sorted by what they do."""
 
-    def __init__(self, faults: Sequence[tuple[int, AnyFault]], bursts: Mapping[int, Bursts]) -> None:
+    def __init__(self, faults: Sequence[tuple[int, MessageFault]], bursts: Mapping[int, Bursts]) -> None:
         partitions = [fault for _, fault in faults if isinstance(fault, Partition)]
         self.is_free = not faults
         self.is_cut = not all(partition.is_hold for partition in partitions)
@@ -118,7 +107,7 @@ class _Link:
         self.is_special = bool(self.is_held or self.throttles or self._corrupting)
 
     def damage(self, draws: Draws) -> float | None:
-        """The harm of the first fault that does any: a second flip could undo it."""
+        """The flip of the first fault that makes one: a second one could undo it."""
         for instance, corrupt in self._corrupting:
             damage = corrupt.damage(draws, instance)
             if damage is not None:
@@ -127,16 +116,13 @@ class _Link:
 
 
 class Plan:
-    """Faults in force, ready to decide fates.
-
-    A fate depends on nothing but the envelope, the dice and the plan; what is remembered in here only saves work.
-    """
+    """Faults in force, ready to decide fates."""
 
     def __init__(self, change: PlanChange) -> None:
         """Raises PlanSyntaxError when a text in `change` is no fault."""
         self.change = change
         faults = [(planned.instance, parse_fault(planned.text)) for planned in change.faults]
-        self._faults = sorted(faults, key=lambda pair: (ORDER.index(pair[1].name), pair[0]))
+        self._faults = sorted(faults, key=lambda pair: (_ORDER[pair[1].name], pair[0]))
         self._bursts = {
             instance: Bursts(fault, instance) for instance, fault in self._faults if isinstance(fault, BurstLoss)
         }
@@ -174,13 +160,13 @@ class Plan:
             numbers = int(sender[1:]), int(receiver[1:])
             selected = [(instance, fault) for instance, fault in self._faults if fault.target.selects(*numbers)]
             link = _Link(selected, self._bursts)
-            if len(self._links) >= _MOST_WAYS:
+            if len(self._links) >= _MOST_LINKS:
                 self._links.clear()
             self._links[sender, receiver] = link
         return link
 
 
-def median_delay_us(faults: Iterable[Harm | Heal]) -> int:
+def median_delay_us(faults: Iterable[Fault | Heal]) -> int:
     """The median of the delays that `faults` put on every copy, in microseconds. Retransmission timers respect it."""
     delays = [fault for fault in faults if isinstance(fault, Delay | LognormalDelay)]
     return sum(delay.median_us for delay in delays if delay.target == EVERYONE)

@@ -1,35 +1,38 @@
 """How a line of a fault plan is written: `NAME ARGS [TARGET] [@start[+duration]] [every T]`. The only parser.
 
-Reading is total: any text gives lines or PlanSyntaxError, which points at the word that is wrong and says what is
-allowed. Each part prints itself (`text()`), and what it prints reads back as exactly that. A fault of processes is
-always dated (without a time it is due at go), and needs no duration before `every`; a pause alone has one, and must
-have it.
+Reading is total: any text gives lines or PlanSyntaxError, which points at the wrong word and says what is allowed.
+Each part prints itself (`text()`), and its text reads back as exactly that part. Which faults there are, and how their
+arguments are read, the registry knows; the times are read here. A fault of a process is always dated (without a time
+it is due at go), and comes again without a duration; a pause alone has one, and must have it.
 
-Named plans: what a run's network does when nothing else is said. Data only.
+The presets stand here too: plans by name, data only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar, Final, TypeVar
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
 import msgspec
 
 from broker.envelope import robot_name
-from broker.faults.message_faults import _READERS, AnyFault
-from broker.faults.process_faults import PROCESS_FAULT_READERS, Pause, ProcessFault
-from broker.faults.syntax import EVERYONE, TARGET_HELP, Target, Token, Tokens, _time, format_duration, one_of, whole
+from broker.faults.message_faults import MESSAGE_FAULTS, MessageFault
+from broker.faults.process_faults import PROCESS_FAULTS, ProcessFault
+from broker.faults.registry import FAULTS, Fault, Heal
+from broker.faults.syntax import FaultKind, Token, Tokens, format_duration, one_of, read_time, whole
+from broker.faults.target import EVERYONE, TARGET_HELP
 
 T = TypeVar("T")
 MOST_LINES: Final = 256
 SHORTEST_EVERY_US: Final = 10_000
-Harm = AnyFault | ProcessFault
+_MESSAGE_FAULTS: Final = {kind.name: kind for kind in MESSAGE_FAULTS}
+_WITHOUT_HEAL: Final[Mapping[str, FaultKind[Fault]]] = {kind.name: kind for kind in (*MESSAGE_FAULTS, *PROCESS_FAULTS)}
 
 
 class When(msgspec.Struct, frozen=True):
-    """From when a fault is in force, for how long, and how often again. Times count from the order `go`.
+    """When a fault begins, how long it lasts, and how often it comes again. Times count from the order `go`.
 
-    No start: from the deal on. No duration: for good, or, for what is done in a moment, none. `every_us` counts from
+    No start: from the deal on. No duration: for good, or, for a fault that lasts no time, none. `every_us` counts from
     beginning to beginning.
     """
 
@@ -46,21 +49,10 @@ class When(msgspec.Struct, frozen=True):
         return start + duration + every
 
 
-class Heal(msgspec.Struct, frozen=True):
-    """Every fault that has begun by then ends, and does not come again."""
-
-    name: ClassVar[str] = "heal"
-    is_noop: ClassVar[bool] = False
-    target: ClassVar[Target] = EVERYONE
-
-    def text(self) -> str:
-        return self.name
-
-
 class Line(msgspec.Struct, frozen=True):
     """One line of a plan: a fault, and when."""
 
-    fault: Harm | Heal
+    fault: Fault | Heal
     when: When = When()
 
     @property
@@ -92,50 +84,48 @@ def read_lines(text: Token) -> list[Line]:
     return [_read_line(piece) for piece in pieces]
 
 
-def parse_fault(text: str) -> AnyFault:
+def parse_fault(text: str) -> MessageFault:
     """The fault that a text such as `delay 5ms..20ms r03` means, without a time. Raises PlanSyntaxError."""
     return read_fault(whole(text))
 
 
-def read_fault(text: Token) -> AnyFault:
+def read_fault(text: Token) -> MessageFault:
     """`parse_fault` of a piece of a text."""
-    return _timeless(Tokens(text), _READERS)
+    return _timeless(Tokens(text), _MESSAGE_FAULTS)
 
 
-def read_harm(text: Token) -> Harm:
+def read_any_fault(text: Token) -> Fault:
     """The fault of messages or processes that a piece of a text means, without a time. Raises PlanSyntaxError."""
-    return _timeless(Tokens(text), {**_READERS, **PROCESS_FAULT_READERS})
+    return _timeless(Tokens(text), _WITHOUT_HEAL)
 
 
-def _timeless(words: Tokens, readers: Mapping[str, Callable[[Tokens], T]]) -> T:
-    fault = _read_by_name(words, readers, readers)
-    _end(words, "nothing more: here a fault bears no time")
+def _timeless(words: Tokens, kinds: Mapping[str, FaultKind[T]]) -> T:
+    fault = _kind(words, kinds).read(words)
+    _end(words, "nothing more: here a fault has no time")
     return fault
 
 
 def _read_line(text: Token) -> Line:
     words = Tokens(text)
-    if words.peek() == Heal.name:
-        words.take()
-        return _healing(words)
-    names = [*_READERS, *PROCESS_FAULT_READERS, Heal.name]
-    if words.peek() in PROCESS_FAULT_READERS:
-        return _process_fault_line(words)
-    fault = _read_by_name(words, _READERS, names)
+    fault = _kind(words, FAULTS).read(words)
+    if isinstance(fault, Heal):
+        return Line(fault, _healing(words))
+    if isinstance(fault, ProcessFault):
+        return Line(fault, _process_fault_when(words, fault))
     line = Line(fault, _when(words))
     _end(words, "nothing more" if line.when.start_us is not None else f"{_rest(fault)}a time such as @5s or @5s+2s")
     return line
 
 
-def _read_by_name(words: Tokens, readers: Mapping[str, Callable[[Tokens], T]], names: Iterable[str]) -> T:
+def _kind(words: Tokens, kinds: Mapping[str, FaultKind[T]]) -> FaultKind[T]:
     name = words.take()
-    reader = readers.get(name.text)
-    if reader is None:
-        raise name.syntax_error(one_of(names, name.text))
-    return reader(words)
+    kind = kinds.get(name.text)
+    if kind is None:
+        raise name.syntax_error(one_of(kinds, name.text))
+    return kind
 
 
-def _rest(fault: AnyFault) -> str:
+def _rest(fault: MessageFault) -> str:
     return f"{TARGET_HELP}, or " if fault.target == EVERYONE else ""
 
 
@@ -147,15 +137,14 @@ def _end(words: Tokens, allowed: str) -> None:
 # Times of a line.
 
 
-def _process_fault_line(words: Tokens) -> Line:
-    fault = PROCESS_FAULT_READERS[words.take().text](words)
-    when = _pause_when(words) if isinstance(fault, Pause) else _moment(words, fault.name)
+def _process_fault_when(words: Tokens, fault: ProcessFault) -> When:
+    when = _lasting_when(words) if fault.has_duration else _moment(words, fault.name)
     allowed = "every" if when.every_us is None else "nothing more"
     _end(words, allowed if when.start_us else f"a time such as @5s, or {allowed}")
-    return Line(fault, when)
+    return when
 
 
-def _pause_when(words: Tokens) -> When:
+def _lasting_when(words: Tokens) -> When:
     help_ = "how long after when, such as @5s+2s"
     if not words.peek().startswith("@"):
         raise words.take().syntax_error(help_)
@@ -168,7 +157,7 @@ def _pause_when(words: Tokens) -> When:
 
 
 def _moment(words: Tokens, name: str) -> When:
-    """The time of what takes none."""
+    """The time of a fault without a duration."""
     start_us = 0
     if words.peek().startswith("@"):
         start, duration = words.take().cut("+")
@@ -178,13 +167,13 @@ def _moment(words: Tokens, name: str) -> When:
     return When(start_us, None, _every(words, 0))
 
 
-def _healing(words: Tokens) -> Line:
+def _healing(words: Tokens) -> When:
     start, duration = words.take().cut("+")
     when = When(_start(start))
     if duration is not None:
         raise duration.syntax_error("nothing more: to heal takes no time")
     _end(words, "nothing more: to heal is for everyone and once")
-    return Line(Heal(), when)
+    return when
 
 
 def _when(words: Tokens) -> When:
@@ -203,7 +192,7 @@ def _when(words: Tokens) -> When:
 
 
 def _above_zero(word: Token) -> int:
-    duration_us = _time(word)
+    duration_us = read_time(word)
     if duration_us == 0:
         raise word.syntax_error("a duration above 0")
     return duration_us
@@ -212,7 +201,7 @@ def _above_zero(word: Token) -> int:
 def _start(word: Token) -> int:
     if not word.text.startswith("@"):
         raise word.syntax_error("a time such as @5s")
-    return _time(Token(word.whole, word.start + 1, word.end))
+    return read_time(Token(word.whole, word.start + 1, word.end))
 
 
 def _every(words: Tokens, duration_us: int) -> int | None:
@@ -220,7 +209,7 @@ def _every(words: Tokens, duration_us: int) -> int | None:
         return None
     words.take()
     word = words.take()
-    every = _time(word)
+    every = read_time(word)
     if every <= duration_us or every < SHORTEST_EVERY_US:
         shortest = max(duration_us + 1, SHORTEST_EVERY_US)
         raise word.syntax_error(f"a time of {format_duration(shortest)} or more, so that it ends before it comes again")

@@ -1,13 +1,9 @@
-"""Where a run's plan stands: what is dated comes in time, and what people ask for at once. Pure, and no clock.
+"""The scheduler of a run's plan: it advances with time, and answers what people request.
 
-Nobody is told from here: whoever holds the conductor puts its changes into every outbox, in the order they came in, and
-has its deeds done (robots/run/chaos.py).
-
-How to ask for a change of a running plan: `set LINES`, `clear WHAT` or `heal`. Read here, done elsewhere.
-
-A run's conductor as it stands now: one that got the same requests, at the same times, as those who conducted it.
-
-For a supervisor that takes over, and for onlookers. Nobody is told anything from here.
+Pure, and no clock. It reaches no relay and no process: its caller puts the changes into every outbox, in their order
+(robots/run/leader.py), and has the faults of processes injected (robots/run/chaos.py). A request is `set LINES`,
+`clear WHAT` or `heal`. A scheduler that gets the same requests at the same times stands where the first one stands:
+so a supervisor that takes over, and a command that only reads, make their own (`scheduler_so_far`).
 """
 
 from __future__ import annotations
@@ -20,9 +16,9 @@ from typing import Final
 import msgspec
 
 from broker.control_entries import AppliedChange, PlanChange, Planned
-from broker.faults.grammar import MOST_LINES, Harm, Heal, Line, When, read_harm, read_lines
-from broker.faults.message_faults import ORDER
-from broker.faults.process_faults import DEEDS, ProcessFault
+from broker.faults.grammar import MOST_LINES, Line, When, read_any_fault, read_lines
+from broker.faults.process_faults import ProcessFault
+from broker.faults.registry import FAULTS, Fault, Heal
 from broker.faults.schedule import Due, DueFaults, Schedule, Timed, amend_timed
 from broker.faults.syntax import LONGEST_TEXT, PlanSyntaxError, Token, one_of, whole
 
@@ -38,9 +34,9 @@ class Set(msgspec.Struct, frozen=True):
 class Clear(msgspec.Struct, frozen=True):
     """Take out of the plan all faults of a name, all that are exactly a fault, or the one of an instance number."""
 
-    what: str | Harm | int
+    what: str | Fault | int
 
-    def means(self, instance: int, fault: Harm | Heal) -> bool:
+    def means(self, instance: int, fault: Fault | Heal) -> bool:
         return self.what in (instance, fault.name, fault)
 
 
@@ -70,12 +66,12 @@ def parse_request(words: str) -> Request:
     return HealNow()
 
 
-def _what(words: list[Token], rest: Token) -> str | Harm | int:
+def _what(words: list[Token], rest: Token) -> str | Fault | int:
     if len(words) != 1:
-        return read_harm(rest)
+        return read_any_fault(rest)
     (word,) = words
     if not word.text.startswith("#"):
-        return word.text if word.text in (*ORDER, *DEEDS, Heal.name) else read_harm(rest)
+        return word.text if word.text in FAULTS else read_any_fault(rest)
     instance = _INSTANCE.fullmatch(word.text)
     if instance is None:
         raise word.syntax_error("the number of a fault, such as #3")
@@ -84,45 +80,46 @@ def _what(words: list[Token], rest: Token) -> str | Harm | int:
 
 LONGEST_PLAN: Final = 32 * 1024  # characters; a plan change with as many is still a frame that relays take
 SHORT_PLAN: Final = f"a plan of {MOST_LINES} lines and {LONGEST_PLAN} characters"
-_BEFORE_GO_US: Final = -1
+BEFORE_GO_US: Final = -1  # any time before `go`: a scheduler makes no difference between them
 
 
 def is_short(plan: Collection[Timed]) -> bool:
-    """Whether a plan keeps within what a run may have: `SHORT_PLAN`. Deeds do not count: they never travel."""
+    """Whether a plan keeps within `SHORT_PLAN`. Faults of processes do not count: they never travel."""
     texts = [planned.line.text() for planned in plan if not isinstance(planned.line.fault, ProcessFault)]
     return len(texts) <= MOST_LINES and sum(map(len, texts)) <= LONGEST_PLAN
 
 
 class PlanScheduler:
-    """Where a run's plan stands, between those who look at the time and those who ask."""
+    """A run's plan, as it stands after some time and some requests."""
 
     def __init__(self, plan: Iterable[Timed], for_us: int) -> None:
         plan = list(plan)
         self._for_us = for_us
         self._schedule = Schedule(plan, for_us)
         self._next_instance = max((planned.instance for planned in plan), default=-1) + 1
-        self.first = PlanChange(self._schedule.in_force(_BEFORE_GO_US))
+        self.first = PlanChange(self._schedule.in_force(BEFORE_GO_US))
         """What is in force from the deal on."""
         self._faults = self.first.faults
         self._due_faults = DueFaults()
         self._due_faults.plan(self._schedule.process_faults)
         self._due: list[Due] = []  # and not handed out yet
 
-    def look(self, now_us: int) -> PlanChange | None:
-        """What is in force now, `now_us` after go, unless that was given last. What came and went since is gone."""
+    def advance(self, now_us: int) -> PlanChange | None:
+        """The change to what is in force now, `now_us` after go; None when that was given last. A fault that began and
+        ended since then is left out."""
         faults = self._schedule.in_force(now_us)
         return None if faults == self._faults else self._give(PlanChange(faults))
 
     def due_faults(self, now_us: int) -> list[Due]:
-        """The faults of processes that have come due since the last look, in the order of time: each once."""
+        """The faults of processes that have come due since the last call, in the order of time: each once."""
         due, self._due = self._due + self._due_faults.due(now_us), []
         return due
 
     def answer(self, request_id: str, request: str, now_us: int) -> PlanChange:
-        """Do what `request` asks for. What is in force then, perhaps the same as before, bearing the request and its
-        id.
+        """Amend the plan as `request` wants. The change, perhaps to the same faults as before, carries the request and
+        its id.
 
-        When it is no request, or the plan would become too long, nothing at all changes, and `refusal` says why.
+        When it is no request, or the plan would become too long, nothing changes, and `refusal` says why.
         """
         self._due += self._due_faults.due(now_us)
         try:
@@ -134,7 +131,7 @@ class PlanScheduler:
         return self._give(PlanChange(self._schedule.in_force(now_us), request_id, request))
 
     def in_force(self, now_us: int) -> tuple[Planned, ...]:
-        """What `look` would give at `now_us`, as the plan stands."""
+        """What `advance` would put in force at `now_us`, as the plan stands."""
         return self._schedule.in_force(now_us)
 
     def remaining(self, now_us: int) -> list[Timed]:
@@ -142,31 +139,30 @@ class PlanScheduler:
         return self._schedule.remaining(now_us)
 
     def next_change_us(self, now_us: int) -> int | None:
-        """The first time after `now_us` at which `look` may give something; None when it never will."""
+        """The first time after `now_us` at which `advance` may give a change; None when it never will."""
         return self._schedule.next_change_us(now_us)
 
     def next_due_us(self, now_us: int) -> int | None:
-        """The first time after `now_us` at which `look` or `due_faults` may give something; None when they never
-        will.
-        """
+        """The first time after `now_us` at which `advance` or `due_faults` may give something; None when they never
+        will."""
         times = (self._schedule.next_change_us(now_us), self._due_faults.next_us(now_us))
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def is_settled(self, now_us: int) -> bool:
-        """Whether every dated fault has happened and, if it has a duration, is over. A deed has happened when it was
-        handed out; whether a pause is over, only those know who play it."""
+        """Whether every dated fault has happened and, if it has a duration, is over. A fault of processes has happened
+        when it was handed out; whether a pause is over, robots/run/chaos.py knows."""
         return now_us >= self._schedule.happened_us and not self._due and self._due_faults.is_idle(now_us)
 
     def _amended(self, request: str, now_us: int) -> list[Timed]:
         """The plan as the request wants it. Raises PlanSyntaxError, and has used no instance number then."""
-        asked = parse_request(request)
-        if isinstance(asked, HealNow):
+        wanted = parse_request(request)
+        if isinstance(wanted, HealNow):
             return self._schedule.to_come(now_us)
         plan = self.remaining(now_us)
-        if isinstance(asked, Clear):
-            return [planned for planned in plan if not asked.means(planned.instance, planned.line.fault)]
+        if isinstance(wanted, Clear):
+            return [planned for planned in plan if not wanted.means(planned.instance, planned.line.fault)]
         instances = count(self._next_instance)
-        plan = amend_timed(plan, [self._later(line, now_us) for line in asked.lines], instances)
+        plan = amend_timed(plan, [self._later(line, now_us) for line in wanted.lines], instances)
         if not is_short(plan):
             raise whole(request).syntax_error(f"{SHORT_PLAN} in all; clear some before")
         if any(len(planned.line.fault.text()) > LONGEST_TEXT for planned in plan):  # relays would not read it
@@ -179,7 +175,8 @@ class PlanScheduler:
         return change
 
     def _later(self, line: Line, now_us: int) -> Line:
-        """A line whose times count from `now_us`, as one whose times count from go. A deed is never too late."""
+        """A line whose times count from `now_us`, as one whose times count from go. No fault of processes comes too
+        late to be handed out."""
         when = line.when
         if when.start_us is None:
             return line
@@ -189,20 +186,16 @@ class PlanScheduler:
         return Line(line.fault, When(start_us, when.duration_us, when.every_us))
 
 
-BEFORE_GO_US: Final = -1  # whenever that was: before `go` it is always the same to a conductor
-
-
 def scheduler_so_far(
     plan: Iterable[Timed], for_us: int, applied: Iterable[AppliedChange], go_ms: int | None
 ) -> PlanScheduler:
-    """The conductor of `plan`, after the requests among the changes that a relay has `applied`. `go_ms` is when the
-    order
-    `go` was given, by the server's clock; None: not yet."""
+    """The scheduler of `plan`, after the requests among the changes that a relay has `applied`. `go_ms` is when the
+    order `go` was given, by the server's clock; None: not yet."""
     scheduler, answered = PlanScheduler(plan, for_us), set[str]()
     for change in applied:
         request_id = change.change.request_id
         if request_id and request_id not in answered and not change.change.refusal:
-            answered.add(request_id)  # its control entry stands twice when a reply was lost
+            answered.add(request_id)  # its control entry stands twice when a reply of the server was lost
             after_go_us = BEFORE_GO_US if go_ms is None else max(BEFORE_GO_US, (change.at_ms - go_ms) * 1000)
             scheduler.answer(request_id, change.change.request, after_go_us)
     return scheduler

@@ -1,1 +1,1 @@
-"""The ports in memory, for simulations and tests; they serialise all that they carry, like the real ones."""
+"""The ports in memory, for simulations and tests; they serialise everything that they carry, like the real ones."""

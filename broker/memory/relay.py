@@ -1,9 +1,8 @@
-"""The driver around the relay's mind for a memory server: what broker/streams/relay/driver.py is live. It decides
-nothing.
+"""The driver around the relay's core for a memory server, as broker/streams/relay/driver.py is for Redis.
 
 It goes in the same steps: take a batch; store the notes; store fates and copies; only then acknowledge. `failpoint` is
-told the name of each step that is done, so that a test may let it die there; whoever comes after begins with what is
-pending, and records that first.
+called with the name of each step that is done; a test may let the relay die there, and the next one begins with what
+is pending, and records that first. It decides nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from broker.control_entries import decode_control
-from broker.memory.server import MemoryServer
+from broker.memory.server import MemoryServer, wait_for_arrival
 from broker.relay.core import (
     BATCH,
     NEVER_US,
@@ -27,7 +26,7 @@ from broker.relay.core import (
 )
 from telemetry.events import AnyEvent, RelayCongested
 
-_PAUSE_S: Final = 0.01  # between two looks at a server that is away
+_PAUSE_S: Final = 0.01  # between two polls of a server that is away
 
 
 class MemoryRelay:
@@ -64,7 +63,7 @@ class MemoryRelay:
                 continue
             self.step()
             if self._relay.is_full or not self._outbox.fresh:
-                await self._outbox.bell.sleep(self._retry_us())
+                await wait_for_arrival(self._outbox.arrived, self._next_due_us())
 
     def step(self) -> None:
         """Take one batch from the outbox, and put out whatever is due."""
@@ -130,6 +129,6 @@ class MemoryRelay:
         if all(noted != entry for noted, _ in controls):
             controls.append((entry, decode_control(frame)))
 
-    def _retry_us(self) -> int | None:
+    def _next_due_us(self) -> int | None:
         due = self._relay.next_due_us()
         return None if due is None else max(0, due - self._server.clock.wall_us())

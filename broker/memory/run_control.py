@@ -1,7 +1,6 @@
-"""The desk in memory: whoever runs a simulation deals, gives orders and collects the evidence here. Nothing of a
-robot's own ports lives here (broker/memory/server.py). Never thread-safe.
+"""The ports of a run in memory: a simulation deals, gives orders, collects the evidence and keeps its fleet log here.
 
-What befell a simulated fleet, told by those who play its parent and its chaos. Never thread-safe.
+The ports of one robot stand in broker/memory/server.py. Never thread-safe.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Literal
 
 from broker.control_entries import PlanChange, encode_control
 from broker.errors import RunGone
-from broker.memory.server import MemoryServer
+from broker.memory.server import MemoryServer, announce
 from broker.ports.robot import Death, DeathKind, FleetRow, Injection, Order, OrderName
 from broker.ports.run import Evidence, Request, RunSpec, StreamCount
 from broker.relay.core import format_id, parse_id
@@ -49,20 +48,20 @@ class MemoryRunControl:
         self._read += len(orders)
         return orders
 
-    def change(self, change: PlanChange, insist: bool = True) -> None:  # noqa: ARG002  nobody waits in here
+    def change(self, change: PlanChange, insist: bool = True) -> None:  # noqa: ARG002  nothing waits in memory
         self._server.answer()
         for shard in self._server.outboxes:
             self._server.put(shard, None, encode_control(change))
 
     def requests(self) -> list[Request]:
-        return []  # nobody can reach into a simulation
+        return []  # a simulation gets no requests from outside
 
     def _give(self, order: OrderName, content: bytes) -> None:
         server = self._server
         last = server.orders[-1].entry.partition("-") if server.orders else ("0", "-", "0")
         entry = server.next_id((int(last[0]), int(last[2])))
         server.orders.append(Order(format_id(entry), order, content))
-        server.orders_bell.ring()
+        announce(server.order_arrived)
 
     def collect(self) -> Evidence:
         server = self._server

@@ -1,9 +1,8 @@
-"""All ports in one process's memory: for simulation, and as the other half of the contract suite.
+"""A server in memory, and the ports of one robot on it: for simulations, and as one half of the ports' contract suite.
 
-The server's place is taken by plain Python structures, its clock by the one handed in. Frames are still bytes, ids
-still rise, refusals are still refusals: nothing may pass here that a real server would not let pass. Never thread-safe.
-
-How coroutines wait for something to arrive in memory. It knows nothing of what arrives.
+Plain Python structures take the place of Redis, the given clock that of the server's. Frames are still bytes, ids still
+rise, refusals are still refusals: nothing passes here that a real server would refuse. The ports of a run stand in
+broker/memory/run_control.py. Never thread-safe.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from broker.control_entries import Control, encode_control
 from broker.envelope import shard_of
@@ -21,36 +21,17 @@ from broker.relay.core import Copy, Fate, Id, OutboxEntry, format_id
 from telemetry.clock import Clock
 
 
-class Bell:
-    """Lets coroutines sleep until something arrives, or until they have waited long enough."""
-
-    def __init__(self) -> None:
-        self._sleepers: list[asyncio.Future[None]] = []
-
-    def ring(self) -> None:
-        """Wake all who sleep."""
-        sleepers, self._sleepers = self._sleepers, []
-        for sleeper in sleepers:
-            _wake(sleeper)
-
-    async def sleep(self, wait_us: int | None) -> None:
-        """Until the bell rings, at most `wait_us` (None: for ever)."""
-        loop = asyncio.get_running_loop()
-        sleeper: asyncio.Future[None] = loop.create_future()
-        self._sleepers.append(sleeper)
-        alarm = None if wait_us is None else loop.call_later(wait_us / 1_000_000, _wake, sleeper)
-        try:
-            await sleeper
-        finally:
-            if alarm is not None:
-                alarm.cancel()
-            if sleeper in self._sleepers:
-                self._sleepers.remove(sleeper)
+async def wait_for_arrival(arrived: asyncio.Event, wait_us: int | None) -> None:
+    """Wait until `announce` is called for the event, at most `wait_us` (None: for ever)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None if wait_us is None else wait_us / 1_000_000):
+            await arrived.wait()
 
 
-def _wake(sleeper: asyncio.Future[None]) -> None:
-    if not sleeper.done():
-        sleeper.set_result(None)
+def announce(arrived: asyncio.Event) -> None:
+    """Wake all that wait for the event now."""
+    arrived.set()
+    arrived.clear()
 
 
 class _Outbox:
@@ -63,7 +44,7 @@ class _Outbox:
         self.last: Id = (0, 0)
         self.controls: list[tuple[str, Control]] = []
         self.fates: list[Fate | list[str]] = []
-        self.bell = Bell()
+        self.arrived = asyncio.Event()
 
 
 class _Inbox:
@@ -72,13 +53,13 @@ class _Inbox:
     def __init__(self) -> None:
         self.fresh: deque[Delivery] = deque()
         self.pending: dict[str, Delivery] = {}
-        self.skipped = 0  # trimmed unread since a reader last came by
+        self.skipped = 0  # trimmed unread since the last read
         self.added = 0
         self.last: Id = (0, 0)
-        self.bell = Bell()
+        self.arrived = asyncio.Event()
 
     def trim(self, length: int) -> None:
-        """Keep the newest `length` unread entries. What was handed out is older than they: it loses its content."""
+        """Keep the newest `length` unread entries. Pending ones are older: they lose their content."""
         while len(self.fresh) > length:
             self.fresh.popleft()
             self.skipped += 1
@@ -98,19 +79,19 @@ class MemoryServer:
         self.clock = clock
         self.outbox_limit = outbox_limit
         self.inbox_limit = inbox_limit
-        self.is_away = False  # as if nobody answered: every port raises Unavailable
+        self.is_away = False  # every port raises Unavailable
         self.outboxes: dict[int, _Outbox] = {}
         self.inboxes: dict[str, _Inbox] = {}
         self.journals: dict[str, _Journal] = {}
         self.births: dict[str, list[BirthRow]] = {}
         self.register: list[RegisterRow] | None = None
         self.orders: list[Order] = []
-        self.orders_bell = Bell()
+        self.order_arrived = asyncio.Event()
         self.fleet: list[FleetRow] = []
         self.contradictions: Counter[str] = Counter()
 
     def answer(self) -> None:
-        """What every request begins with. Raises Unavailable while the server is away."""
+        """Every request begins with this. Raises Unavailable while the server is away."""
         if self.is_away:
             raise Unavailable("the server is away")
 
@@ -120,17 +101,17 @@ class MemoryServer:
         return (now, 0) if now > last[0] else (last[0], last[1] + 1)
 
     def make_room_for(self, robot: str, contents: Sequence[bytes]) -> None:
-        """What a robot begins with: its births, and a journal that holds `contents`."""
+        """Open a robot's birth stream, and a journal that holds `contents`."""
         rows = [JournalRow(0, number, content) for number, content in enumerate(contents, start=1)]
         self.journals[robot] = _Journal(rows)
         self.births[robot] = []
 
     def open_outbox(self, shard: int) -> None:
-        """An outbox, empty."""
+        """Open an empty outbox."""
         self.outboxes[shard] = _Outbox()
 
     def inbox(self, robot: str) -> _Inbox:
-        """The inbox of `robot`, made when it is first asked for."""
+        """The inbox of `robot`, made at the first use."""
         return self.inboxes.setdefault(robot, _Inbox())
 
     def put(self, shard: int, frame: bytes | None, control: bytes | None, trace: bytes | None = None) -> None:
@@ -139,7 +120,7 @@ class MemoryServer:
         outbox.last = self.next_id(outbox.last)
         outbox.fresh.append(OutboxEntry(format_id(outbox.last), frame, control, trace))
         outbox.added += 1
-        outbox.bell.ring()
+        announce(outbox.arrived)
 
     def deliver(self, copy: Copy) -> None:
         """Add a copy to its receiver's inbox."""
@@ -149,7 +130,7 @@ class MemoryServer:
         inbox.added += 1
         if len(inbox.fresh) > self.inbox_limit:
             inbox.trim(self.inbox_limit)
-        inbox.bell.ring()
+        announce(inbox.arrived)
 
     def trim_inbox(self, robot: str) -> None:
         """Forget the content of everything in an inbox, as MAXLEN would: entries already handed out stay pending."""
@@ -199,7 +180,7 @@ class MemoryInbox:
         if self._left_behind:
             return [self._left_behind.popleft() for _ in range(min(limit, len(self._left_behind)))]
         if not inbox.fresh and wait_us > 0:
-            await inbox.bell.sleep(wait_us)
+            await wait_for_arrival(inbox.arrived, wait_us)
         self.lost, inbox.skipped = self.lost + inbox.skipped, 0
         batch = [inbox.fresh.popleft() for _ in range(min(limit, len(inbox.fresh)))]
         for delivery in batch:
@@ -303,14 +284,14 @@ class MemoryOrders:
     async def read(self, wait_us: int) -> list[Order]:
         self._server.answer()
         if self._read == len(self._server.orders):
-            await self._server.orders_bell.sleep(wait_us)
+            await wait_for_arrival(self._server.order_arrived, wait_us)
         orders = self._server.orders[self._read :]
         self._read += len(orders)
         return orders
 
 
 class MemoryFleetReader:
-    """`ports.FleetReader` in memory. Who writes: broker/memory/run_control.py."""
+    """`ports.FleetReader` in memory. MemoryFleetLog writes the rows."""
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server

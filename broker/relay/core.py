@@ -1,18 +1,14 @@
-"""The relay's mind: which fate each outbox entry has, which copies are due, and what may be acknowledged.
+"""The relay's core: the fate of each outbox entry, the copies that are due, and what may be acknowledged.
 
-Sans-IO: entries and the time come in as values, copies and acknowledgements go out as values. The drivers around it
-(broker/memory/relay.py, broker/streams/relay/driver.py) only carry. Nothing here knows Redis, and nothing here draws
-random numbers.
+Sans-IO: entries and times come in as values, copies and acknowledgements go out as values. The drivers around it
+(broker/memory/relay.py, broker/streams/relay/driver.py) carry them, and share the constants and failpoints below.
+Nothing here knows Redis, and nothing here draws random numbers.
 
-Whatever a fate depends on stands in one order, that of the outbox: the plan in force for an entry is the last plan
-change before it; an envelope that a partition holds back comes free with the first plan change after it under which
-none does; and an envelope is stale when a later life of its sender was announced before it. So any relay, at any time,
-decides the same (throttles apart). A control entry that is met when later ones are known already comes too late: what
-stands between was decided without it. It is refused like garbage.
-
-What all drivers of a relay share: how much one takes at once, and the points which it passes in its work.
-
-No work is done here; a driver tells where it is, and whoever wants to know injects a `Failpoint`.
+A fate depends on one order only, that of the outbox: the plan in force for an entry is the last plan change before it;
+an envelope that a partition holds back is freed by the first plan change after it under which no partition holds it;
+and an envelope is stale when a later life of its sender was announced before it. So any relay, at any time, decides the
+same (throttles apart). A control entry that is read when later ones are known already is too late, because the entries
+between were decided without it. It is refused like garbage.
 """
 
 from __future__ import annotations
@@ -30,15 +26,16 @@ from broker.relay.state import DelayQueue, HeldMessages, PlanHistory, Throttles
 from telemetry.events import FatesDecided, PlanChanged
 
 BATCH: Final = 256  # entries of an outbox in one read
-NEVER_US: Final = 1 << 62  # later than anything is due: what is put out by then is put out at once
+NEVER_US: Final = 1 << 62  # later than any copy is due: to put out what is due by then is to put out everything
 
 Failpoint = Callable[[str], None]
-"""Told where a relay is: `taken` (entries read, nothing written), `noted` (control entries copied), `put-out` (fates
-and copies stored, not acknowledged), `acked`, `holding` (copies held, none due). A test may let it die there."""
+"""Called with the step that a relay has done: `taken` (entries read, nothing written), `noted` (control entries
+copied), `put-out` (fates and copies stored, not acknowledged), `acked`, `holding` (copies held, none due). A test may
+let the relay die there."""
 
 
 def no_failpoint(_point: str) -> None:
-    """What happens at every point, unless somebody wants something else: nothing."""
+    """The failpoint of a relay that is not under test."""
 
 
 Id = tuple[int, int]
@@ -107,14 +104,14 @@ class Fate(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class PlanApplied(NamedTuple):
-    """A plan change that was met, and the one that it ended."""
+    """A plan change that came into force, and the one that it ended."""
 
     old: PlanChange
     change: PlanChange
 
 
-class _Kept(NamedTuple):
-    """An envelope that a partition holds back: what will be its fate but for the delay."""
+class _Held(NamedTuple):
+    """An envelope that a partition holds back, with its fate but for the delay of that."""
 
     at: Id
     fate: Fate
@@ -125,9 +122,9 @@ class _Kept(NamedTuple):
 class Relay:
     """One shard's relay, between its driver's reads and writes.
 
-    A driver reads nothing new while `is_full`. What partitions hold back does not count: the entry that frees it could
-    never be read then. Entries whose freeing never comes stay unsettled to the end: when all is put out, as many are
-    `unacknowledged` as are `held_messages`.
+    A driver reads nothing new while `is_full`. Messages that partitions hold back do not count: the entry that frees
+    them could never be read then. Those that are never freed stay unacknowledged to the end: when all is put out, as
+    many entries are `unacknowledged` as are `held_messages`.
     """
 
     def __init__(self, run: str, seed: int) -> None:
@@ -139,9 +136,9 @@ class Relay:
         self._births: dict[str, list[tuple[Id, int]]] = {}
         self._newest: dict[str, int] = {}  # robot → the latest incarnation that was announced
         self._throttles = Throttles()
-        self._held_messages: HeldMessages[_Kept] = HeldMessages()
+        self._held_messages: HeldMessages[_Held] = HeldMessages()
         self._delay_queue: DelayQueue[Copy] = DelayQueue()
-        self._owed: dict[str, int] = {}  # entry → writes still to be confirmed before it may be acked
+        self._owed: dict[str, int] = {}  # entry → writes still to be confirmed before it may be acknowledged
         self._settled: list[str] = []
         self._notes: list[Note] = []
         self._fates: list[Fate] = []
@@ -150,18 +147,18 @@ class Relay:
     def remember(self, entry: str, control: Control | None) -> None:
         """Take in a control entry that an earlier owner of the shard has already copied.
 
-        After a takeover all of them, before anything is offered. Garbage in their place (None, or a plan of faults
-        that there are not) means nothing, but nothing new can be copied before it.
+        After a takeover all of them, before anything is offered. Garbage in their place (None, or a plan of unknown
+        faults) has no effect, but nothing new can be copied before it.
         """
         at = parse_id(entry)
         self._last_control = max(self._last_control, at)
         if control is not None and at not in self._controls:
-            self._take(at, control)
+            self._apply(at, control)
 
     def offer(self, entry: OutboxEntry) -> None:
         """Decide an entry. Entries of one outbox must be offered in its order, or all control entries remembered."""
         if entry.id in self._owed:
-            return  # already in hand
+            return  # not acknowledged yet
         if entry.control is not None:
             self._offer_control(entry.id, entry.control)
             return
@@ -173,7 +170,7 @@ class Relay:
             self._offer_envelope(entry, frame, envelope)
 
     def offer_late(self, entry: OutboxEntry) -> None:
-        """Decide an entry that no relay has read in its turn: a control entry comes too late then."""
+        """Decide an entry that no relay has read in order: a control entry comes too late then."""
         if entry.control is None or parse_id(entry.id) in self._controls:
             self.offer(entry)
         elif entry.id not in self._owed:
@@ -198,7 +195,7 @@ class Relay:
         return fates
 
     def changes(self) -> list[PlanApplied]:
-        """Plan changes that were offered and not known before, since the last call, for telling people."""
+        """Plan changes that were offered and not known before, since the last call, to be reported."""
         changes, self._changes = self._changes, []
         return changes
 
@@ -242,23 +239,23 @@ class Relay:
 
     def _offer_control(self, entry: str, frame: bytes) -> None:
         at, control = parse_id(entry), None if len(frame) > MAX_FRAME else read_control(frame)
-        if control is None or not (self._controls.get(at) == control or self._meet(at, control)):
+        if control is None or not (self._controls.get(at) == control or self._add_control(at, control)):
             self._refuse(entry, frame)
             return
         self._owed[entry] = 1
         self._notes.append(Note(entry, frame))
 
-    def _meet(self, at: Id, control: Control) -> bool:
-        """Take in a new control entry. False: it is too late, or means nothing."""
-        if at <= self._last_control or not self._take(at, control):
+    def _add_control(self, at: Id, control: Control) -> bool:
+        """Apply a new control entry. False: it is too late, or a plan of unknown faults."""
+        if at <= self._last_control or not self._apply(at, control):
             return False
         self._last_control = at
         if isinstance(control, PlanChange):
             self._changes.append(PlanApplied(self._plan_history.before(at), control))
         return True
 
-    def _take(self, at: Id, control: Control) -> bool:
-        """False: it is a plan of faults that there are not."""
+    def _apply(self, at: Id, control: Control) -> bool:
+        """False: it is a plan of unknown faults."""
         if isinstance(control, Birth):
             self._births.setdefault(control.robot, []).append((at, control.incarnation))
             self._newest[control.robot] = max(control.incarnation, self._newest.get(control.robot, 0))
@@ -267,8 +264,8 @@ class Relay:
                 plan = self._plan_history.add(at, control)
             except ValueError:
                 return False
-            for kept in self._held_messages.free(plan, at):
-                self._put_later(at, *kept)
+            for held in self._held_messages.free(plan, at):
+                self._put_later(at, *held)
         self._controls[at] = control
         return True
 
@@ -295,7 +292,7 @@ class Relay:
         fate = _fate(entry.id, envelope, frame, state, deliveries)
         trace = entry.trace if entry.trace is None or len(entry.trace) <= MAX_TRACE else None
         if deliveries and decision.is_held:
-            self._detain(_Kept(at, fate, carried, trace), sender, receiver)
+            self._hold(_Held(at, fate, carried, trace), sender, receiver)
         else:
             self._put(at, fate, carried, trace)
 
@@ -305,17 +302,17 @@ class Relay:
         births = self._births[envelope.sender]
         return any(incarnation > envelope.incarnation and birth < at for birth, incarnation in births)
 
-    def _detain(self, kept: _Kept, sender: str, receiver: str) -> None:
+    def _hold(self, held: _Held, sender: str, receiver: str) -> None:
         """Hold an envelope back, unless the plan that frees it is known already: this is a redo then."""
-        for freed, plan in self._plan_history.after(kept.at):
+        for freed, plan in self._plan_history.after(held.at):
             if not plan.holds(sender, receiver):
-                self._put_later(freed, *kept)
+                self._put_later(freed, *held)
                 return
-        self._owed[kept.fate.entry] = 1  # its fate, which is not known yet
-        self._held_messages.add(sender, receiver, kept.at, kept)
+        self._owed[held.fate.entry] = 1  # its fate, which is not known yet
+        self._held_messages.add(sender, receiver, held.at, held)
 
     def _put_later(self, freed: Id, at: Id, fate: Fate, frame: bytes, trace: bytes | None) -> None:
-        """What was held back goes out as if it had been sent when it came free."""
+        """Put out a held envelope as if it had been sent when it was freed."""
         hold_us = (freed[0] - at[0]) * 1000
         deliveries = tuple(delay_us + hold_us for delay_us in fate.deliveries)
         self._put(at, msgspec.structs.replace(fate, deliveries=deliveries), frame, trace)
@@ -352,13 +349,13 @@ def _fate(entry: str, envelope: Envelope, frame: bytes, state: str, deliveries: 
 
 
 def plan_changed(shard: int, applied: PlanApplied) -> PlanChanged:
-    """A plan change as people are told of it."""
+    """The event of a plan change."""
     old, new = (tuple(planned.text for planned in change.faults) for change in (applied.old, applied.change))
     return PlanChanged(shard, old, new, applied.change.request, applied.change.refusal)
 
 
 def count_fates(shard: int, fates: list[Fate]) -> FatesDecided:
-    """One batch's fates as numbers, for telling people."""
+    """The event of one batch's fates: their numbers."""
     lost = duplicated = delayed = corrupted = stale = refused = copies = 0
     for fate in fates:
         if fate.state == "stale":

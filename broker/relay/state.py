@@ -1,19 +1,7 @@
-"""Which plan rules at which place of an outbox. All changes are kept, but only so many plans ready to decide fates.
+"""What a relay remembers between entries: plan changes, held messages, throttles, and copies that wait for their time.
 
-A plan in use remembers much to save work, and a long run has many changes: most of them bring back what was before.
-
-How fast pairs may go: the one fault with a memory, which lasts as long as one relay's life. It only delays.
-
-Nobody waits for it longer than LONGEST_WAIT_US; what would have to wait longer passes then, faster than the throttle
-allows. Without that bound a slow throttle would fill its relay, which then reads nothing more, no `heal` either, for
-as long as the last one has to wait; and what a shard may hold in all is bounded. So a relay that is full of what
-throttles keep waiting reads on in a few seconds, however much there is: waits count from when an entry was put out.
-
-Everything else that decides a fate is in broker/faults/fate.py, and pure.
-
-Things that wait for their time, the earliest first: a heap that knows how much it holds. It knows no relay.
-
-What partitions keep back, until a plan comes under which none does. It knows pairs and plans, no envelopes.
+Each is a small container, and knows neither the relay nor the outbox. All else that decides a fate is pure, and stands
+in broker/faults/fate.py.
 """
 
 from __future__ import annotations
@@ -26,96 +14,38 @@ from typing import Final, Generic, TypeVar
 
 from broker.control_entries import PlanChange, Planned
 from broker.faults.fate import Plan
-from broker.faults.message_faults import Deliveries
+from broker.faults.shaping_faults import Deliveries
 
 T = TypeVar("T")
 
 Place = tuple[int, int]
 """Where something stands in the outbox."""
 
-
-class HeldMessages(Generic[T]):
-    """Things on their way from a sender to a receiver, each with its place in the outbox."""
-
-    def __init__(self) -> None:
-        self._by_pair: dict[tuple[str, str], list[tuple[Place, T]]] = {}
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, sender: str, receiver: str, place: Place, thing: T) -> None:
-        """Keep `thing` back."""
-        self._by_pair.setdefault((sender, receiver), []).append((place, thing))
-        self._count += 1
-
-    def free(self, plan: Plan, place: Place) -> list[T]:
-        """Let go, in the outbox's order, what stands before the plan at `place` and is not kept back by it."""
-        freed: list[tuple[Place, T]] = []
-        for pair in [pair for pair in self._by_pair if not plan.holds(*pair)]:
-            things = self._by_pair.pop(pair)
-            freed += [thing for thing in things if thing[0] < place]
-            if later := [thing for thing in things if thing[0] > place]:
-                self._by_pair[pair] = later
-        self._count -= len(freed)
-        return [thing for _, thing in sorted(freed, key=lambda thing: thing[0])]
-
-
 LONGEST_WAIT_US: Final = 5_000_000
 PAIRS_LIMIT: Final = 65_536  # pairs remembered; beyond it, those that are free soonest are forgotten
-
-
-class Throttles:
-    """When each throttled pair (sender, receiver) is free again, by throttle."""
-
-    def __init__(self) -> None:
-        self._free_us: dict[tuple[int, str, str], int] = {}
-
-    def __len__(self) -> int:
-        return len(self._free_us)
-
-    def slow(
-        self, throttles: tuple[tuple[int, int], ...], sender: str, receiver: str, sent_us: int, deliveries: Deliveries
-    ) -> Deliveries:
-        """The deliveries of an envelope that passes `throttles` (instance, microseconds per envelope), all put back
-        by the time that its first one has to wait, at most LONGEST_WAIT_US. Envelopes come in the order of `sent_us`
-        (server's clock)."""
-        arrival_us = departure_us = sent_us + deliveries[0]
-        for instance, interval_us in throttles:
-            gate = (instance, sender, receiver)
-            free_us = self._free_us.pop(gate, 0)
-            departure_us = min(max(departure_us, free_us), arrival_us + LONGEST_WAIT_US)
-            self._free_us[gate] = departure_us + interval_us
-        if len(self._free_us) > PAIRS_LIMIT:
-            self._forget(sent_us)
-        wait_us = departure_us - arrival_us
-        return tuple(delay_us + wait_us for delay_us in deliveries) if wait_us else deliveries
-
-    def _forget(self, now_us: int) -> None:
-        """Forget those that are free by now: nothing that is sent later meets them. Then half of the others."""
-        delay_queue = [(free_us, gate) for gate, free_us in self._free_us.items() if free_us > now_us]
-        delay_queue.sort()
-        self._free_us = {gate: free_us for free_us, gate in delay_queue[-PAIRS_LIMIT // 2 :]}
-
-
 READY_LIMIT: Final = 64  # plans
-
+HELD_LIMIT: Final = 100_000  # things
+HELD_BYTES_LIMIT: Final = 256 << 20
 NO_PLAN: Final = PlanChange(())
-"""What is in force before the first plan: nothing harms."""
+"""What is in force before the first plan: no fault."""
 
 
 class PlanHistory:
-    """The plan changes of one outbox, each in force from its place on."""
+    """The plan changes of one outbox, each in force from its place on.
+
+    All changes are kept, but only so many plans ready to decide fates: a plan in use remembers much to save work, and
+    a long run has many changes, most of which bring back an earlier plan.
+    """
 
     def __init__(self) -> None:
         self._places: list[Place] = [(0, 0)]
         self._changes: list[PlanChange] = [NO_PLAN]
         self._ready = lru_cache(maxsize=READY_LIMIT)(_plan_of)
-        self._ruling = 0  # which change ruled when last asked: nearly always the same
+        self._ruling = 0  # the change of the last call: nearly always the same
         self._plan = self._ready(())
 
     def add(self, place: Place, change: PlanChange) -> Plan:
-        """Enter a change at a place that has none; its plan. Raises ValueError when a text in it is no fault."""
+        """Add a change at a place that has none; its plan. Raises ValueError when a text in it is no fault."""
         plan = self._ready(change.faults)
         index = bisect_left(self._places, place)
         self._places.insert(index, place)
@@ -144,12 +74,73 @@ def _plan_of(faults: tuple[Planned, ...]) -> Plan:
     return Plan(PlanChange(faults))
 
 
-HELD_LIMIT: Final = 100_000  # things
-HELD_BYTES_LIMIT: Final = 256 << 20
+class HeldMessages(Generic[T]):
+    """What partitions hold back, by sender and receiver, each thing with its place in the outbox."""
+
+    def __init__(self) -> None:
+        self._by_pair: dict[tuple[str, str], list[tuple[Place, T]]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, sender: str, receiver: str, place: Place, thing: T) -> None:
+        """Hold `thing` back."""
+        self._by_pair.setdefault((sender, receiver), []).append((place, thing))
+        self._count += 1
+
+    def free(self, plan: Plan, place: Place) -> list[T]:
+        """Take out, in the outbox's order, what stands before the plan at `place` and is not held back by it."""
+        freed: list[tuple[Place, T]] = []
+        for pair in [pair for pair in self._by_pair if not plan.holds(*pair)]:
+            things = self._by_pair.pop(pair)
+            freed += [thing for thing in things if thing[0] < place]
+            if later := [thing for thing in things if thing[0] > place]:
+                self._by_pair[pair] = later
+        self._count -= len(freed)
+        return [thing for _, thing in sorted(freed, key=lambda thing: thing[0])]
+
+
+class Throttles:
+    """When each throttled pair (sender, receiver) is free again, by throttle: it lasts as long as one relay's life.
+
+    An envelope waits at most LONGEST_WAIT_US, and then passes faster than the throttle allows. Without that bound a
+    slow throttle would fill its relay, which would then read nothing more, not even `heal`, as long as the last one
+    waits. So a full relay reads on after a few seconds, however much there is: waits count from when an entry was sent.
+    """
+
+    def __init__(self) -> None:
+        self._free_us: dict[tuple[int, str, str], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._free_us)
+
+    def slow(
+        self, throttles: tuple[tuple[int, int], ...], sender: str, receiver: str, sent_us: int, deliveries: Deliveries
+    ) -> Deliveries:
+        """The deliveries of an envelope that passes `throttles` (instance, microseconds per envelope), each delayed
+        by the wait of its first one, at most LONGEST_WAIT_US. Envelopes come in the order of `sent_us` (server's
+        clock)."""
+        arrival_us = departure_us = sent_us + deliveries[0]
+        for instance, interval_us in throttles:
+            gate = (instance, sender, receiver)
+            free_us = self._free_us.pop(gate, 0)
+            departure_us = min(max(departure_us, free_us), arrival_us + LONGEST_WAIT_US)
+            self._free_us[gate] = departure_us + interval_us
+        if len(self._free_us) > PAIRS_LIMIT:
+            self._forget(sent_us)
+        wait_us = departure_us - arrival_us
+        return tuple(delay_us + wait_us for delay_us in deliveries) if wait_us else deliveries
+
+    def _forget(self, now_us: int) -> None:
+        """Forget those that are free by now: they delay nothing that is sent later. Then half of the others."""
+        busy = [(free_us, gate) for gate, free_us in self._free_us.items() if free_us > now_us]
+        busy.sort()
+        self._free_us = {gate: free_us for free_us, gate in busy[-PAIRS_LIMIT // 2 :]}
 
 
 class DelayQueue(Generic[T]):
-    """Things with a time and a size. Of equal times, what came first goes first."""
+    """Things that wait for their time, the earliest first, and of equal times in their order; it knows its size."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, int, T]] = []  # (due_us, arrival, size, thing)
@@ -161,7 +152,7 @@ class DelayQueue(Generic[T]):
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits that no more should be taken in. More is never refused: that is the caller's choice."""
+        """Whether so much waits that the caller should add no more. More is never refused."""
         return len(self._heap) >= HELD_LIMIT or self._bytes >= HELD_BYTES_LIMIT
 
     def add(self, due_us: int, size: int, thing: T) -> None:
@@ -171,7 +162,7 @@ class DelayQueue(Generic[T]):
         heapq.heappush(self._heap, (due_us, self._arrivals, size, thing))
 
     def due(self, now_us: int) -> list[T]:
-        """What has waited long enough, in the order of time. Each is given out once."""
+        """The things whose time has come, in the order of time. Each is given out once."""
         heap, things = self._heap, []
         while heap and heap[0][0] <= now_us:
             _, _, size, thing = heapq.heappop(heap)

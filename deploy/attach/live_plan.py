@@ -22,7 +22,7 @@ import redis
 
 from broker.control_entries import AppliedChange, PlanChange, Planned
 from broker.errors import RunGone, Unavailable
-from broker.faults.grammar import Heal
+from broker.faults.registry import Heal
 from broker.faults.schedule import Timed
 from broker.faults.scheduler import BEFORE_GO_US, PlanScheduler, scheduler_so_far
 from broker.streams.connection import check_server, connect

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from broker.control_entries import PlanChange
-from broker.faults.grammar import Harm, Heal, Line, parse_fault, parse_lines
+from broker.faults.grammar import Line, parse_fault, parse_lines
+from broker.faults.registry import Fault, Heal
 from broker.faults.schedule import Timed
 from broker.faults.scheduler import Clear, parse_request
 from broker.faults.syntax import PlanSyntaxError
@@ -111,9 +112,9 @@ def _asked(words: str) -> Clear | None:
     return asked if isinstance(asked, Clear) else None
 
 
-def _known(in_force: Iterable[PlanChange], remaining: Iterable[Timed]) -> list[tuple[int, Harm | Heal]]:
+def _known(in_force: Iterable[PlanChange], remaining: Iterable[Timed]) -> list[tuple[int, Fault | Heal]]:
     """Each fault with its number, once. What relays are said to have met may be anything."""
-    known: dict[int, Harm | Heal] = {}
+    known: dict[int, Fault | Heal] = {}
     for planned in (planned for change in in_force for planned in change.faults):
         with suppress(PlanSyntaxError):
             known[planned.instance] = parse_fault(planned.text)

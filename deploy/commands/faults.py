@@ -15,6 +15,8 @@ from cyclopts import App, Parameter
 
 from broker.control_entries import Planned
 from broker.faults.grammar import Line
+from broker.faults.process_faults import PROCESS_FAULTS
+from broker.faults.registry import NETWORK, help_table
 from broker.faults.syntax import format_duration
 from deploy.attach.discovery import find_live
 from deploy.attach.live_plan import (
@@ -50,28 +52,14 @@ Examples:
 GRAMMAR: Final = f"""\
 FAULT is NAME ARGS [TARGET] [@start[+duration]] [every T]; times count from now:
 
-  loss .2                 lost with this probability
-  burst-loss .2 5         lost in bursts: the share lost, and the mean length of a burst
-  duplicate .1 x3         that many copies arrive, with this probability
-  delay 5ms..20ms         also 20ms, or 20ms~0.5 (lognormal: median, sigma)
-  reorder .1              held back by a further 10..50 ms, with this probability
-  corrupt .02             arrives damaged, with this probability
-  throttle 20/s           so many envelopes pass from one robot to another
-  partition hold r03      cut off; with hold, delivered when the cut is over
-  heal                    whatever has begun ends
+{help_table(NETWORK)}
 
 TARGET is everyone, r03, r03>r05 or r00..r02|r03..r05. One for everyone and always replaces the one of its name, and
 with probability 0 only removes it.
 
-What strikes a process names who it is: r03, robot (any), rq:r03, relay, relay:1 or redis.
+A fault of processes names its process: r03, robot (any), rq:r03, relay, relay:1, supervisor or redis.
 
-  kill robot every 1s     gone, between two instructions
-  pause r03 @0s+5s        stands still for so long
-  resume r03              a pause ends before its time
-  restart r03             ends in order, and is started again
-  crash r03/inbox_reader  one worker inside a robot raises
-  contradict r03          another word for a part that it was dealt
-  amnesia r03             its journal is gone
+{help_table(PROCESS_FAULTS)}
 
 {EXAMPLES}"""
 

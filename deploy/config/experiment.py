@@ -26,14 +26,13 @@ from broker.faults.process_faults import ProcessFault
 from broker.faults.schedule import FOREVER_US, Schedule, Timed, amend, timed
 from broker.faults.scheduler import SHORT_PLAN, is_short
 from broker.faults.syntax import LONGEST_TEXT, PlanSyntaxError, format_duration
+from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
 from deploy.config.repeat import recorded_plan, recorded_secret
 from deploy.config.settings import (
     DEFAULT_SECRET,
     EXPERIMENT,
     LARGEST_SECRET,
     MOST_ROBOTS,
-    PROCESS_FAULT_SHORTHANDS,
-    SHORTHANDS,
     LabSettings,
     load_settings,
 )

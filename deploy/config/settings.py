@@ -15,13 +15,20 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from broker.faults.fate import median_delay_us
-from broker.faults.grammar import PRESETS, Line, parse_line, parse_lines
+from broker.faults.grammar import PRESETS
 from broker.faults.schedule import Timed
-from broker.faults.syntax import format_duration, parse_duration, whole
+from broker.faults.syntax import format_duration, parse_duration
 from broker.streams.connection import parse_url
+from deploy.config.fault_options import (
+    PROCESS_FAULT_SHORTHANDS,
+    SHORTHANDS,
+    FaultOptions,
+    FaultSettings,
+    canonical_lines,
+)
 from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.errors import UsageError
 from robots.run.deal import Terms
@@ -31,7 +38,7 @@ INTERRUPTED: Final = 130  # the exit code of what a person interrupted
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ExperimentOptions:
+class ExperimentOptions(FaultOptions):  # type: ignore[misc]  # made at run time
     """What to try."""
 
     robots: Annotated[str | None, Parameter(name=["--robots", "-n"], help="How many robots. [default: 6]")] = None
@@ -42,31 +49,19 @@ class ExperimentOptions:
         str | None,
         Parameter(help="Repeat a recorded run: its seed, settings and plan, with what was changed by hand and when."),
     ] = None
-    preset: Annotated[str | None, Parameter(help="The network: calm, lossy, storm or split. [default: lossy]")] = None
+    preset: Annotated[
+        str | None,
+        Parameter(
+            help="The network: calm, lossy, storm or split. An option such as --loss replaces its fault of that name; 0"
+            " removes it. [default: lossy]"
+        ),
+    ] = None
     fault: Annotated[
         tuple[str, ...] | None,
         Parameter(help="Any fault: 'NAME ARGS [TARGET] [@start[+duration]] [every T]'. May be repeated."),
     ] = None
     faults: Annotated[
         str | None, Parameter(help="A TOML file in the place of the preset: faults = ['loss 0.2', …].")
-    ] = None
-    loss: Annotated[str | None, Parameter(help="Probability that an envelope is lost; 0 removes the fault.")] = None
-    burst_loss: Annotated[str | None, Parameter(help="Share lost, and mean length of a burst: '.2 5'.")] = None
-    duplicate: Annotated[str | None, Parameter(help="Probability that it arrives twice; '.1 x3': thrice.")] = None
-    delay: Annotated[str | None, Parameter(help="How long every copy is held: 20ms, 5ms..20ms or 20ms~0.5.")] = None
-    reorder: Annotated[str | None, Parameter(help="Probability of a further 10..50 ms: others overtake.")] = None
-    corrupt: Annotated[str | None, Parameter(help="Probability that it arrives damaged.")] = None
-    throttle: Annotated[str | None, Parameter(help="Envelopes that pass from one robot to another: 20/s.")] = None
-    partition: Annotated[
-        str | None, Parameter(help="Who is cut from whom, and when: 'hold r00..r02|r03..r05 @1s+3s'.")
-    ] = None
-    kill: Annotated[
-        tuple[str, ...] | None, Parameter(help="Whom to kill, and when: r03@2s, robot@1s, relay:1@3s. May be repeated.")
-    ] = None
-    pause: Annotated[tuple[str, ...] | None, Parameter(help="Whom to stop for how long: r01@9s+5s. Likewise.")] = None
-    restart: Annotated[
-        tuple[str, ...] | None,
-        Parameter(help="What to stop in order, and start again: redis@6s, relay@3s or r03@2s. Likewise."),
     ] = None
     chaos: Annotated[
         tuple[str, ...] | None, Parameter(help="Any fault of a process: 'kill robot every 500ms'. Likewise.")
@@ -106,16 +101,10 @@ LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
 SHORTEST_TICK_US: Final = 10_000
 LARGEST_SEED: Final = 2**63 - 1
 
-SHORTHANDS: Final = ("loss", "burst_loss", "duplicate", "delay", "reorder", "corrupt", "throttle", "partition")
-"""The settings that are one fault each; its name has `-` for `_`."""
-
 EXPERIMENT: Final = frozenset(
     ("robots", "secret", "secret_file", "copies", "relays", "seed", "tick", "quiet_period", "for_", "limit")
 )
 """The settings that say what is tried, but for the plan."""
-
-PROCESS_FAULT_SHORTHANDS: Final = ("kill", "pause", "restart")
-"""The settings that are any number of faults of processes of their name, without it."""
 
 _PLAN: Final = (*SHORTHANDS, "fault", "faults", *PROCESS_FAULT_SHORTHANDS, "chaos")
 
@@ -152,48 +141,12 @@ def _choice(*allowed: str) -> Callable[[Any], str]:
     return check
 
 
-def _shorthand(name: str) -> Callable[[Any], str | None]:
-    """The arguments of one fault, on their own."""
-
-    def check(value: Any) -> str | None:
-        return None if value is None else _canonical(parse_line(f"{name} {value}")).partition(" ")[2]
-
-    return check
-
-
-def _faults(value: Any) -> tuple[str, ...]:
-    """One line each, of texts that may hold several."""
-    return tuple(_canonical(line) for text in _texts(value) for line in parse_lines(text))
-
-
-def _injections(name: str) -> Callable[[Any], tuple[str, ...]]:
-    """The arguments of faults of one name: `r03@2s` is `r03 @2s`."""
-
-    def check(value: Any) -> tuple[str, ...]:
-        pieces = [piece.strip() for text in _texts(value) for piece in text.split(";")]
-        lines = [parse_line(f"{name} {piece.replace('@', ' @', 1)}") for piece in pieces if piece]
-        return tuple(_canonical(line).removeprefix(f"{name} ") for line in lines)
-
-    return check
-
-
-def _texts(value: Any) -> list[str]:
-    return [] if value is None else [str(text) for text in (value if isinstance(value, list | tuple) else [value])]
-
-
-def _canonical(line: Line) -> str:
-    """The line's own text, which may be longer than what was read. Raises PlanSyntaxError when it could not be read
-    again.
-    """
-    return whole(line.text()).text
-
-
 def _server(value: Any) -> str:
     parse_url(str(value))
     return str(value)
 
 
-class LabSettings(BaseSettings):
+class LabSettings(FaultSettings):  # type: ignore[misc]  # made at run time
     """One run's settings. Times are whole microseconds."""
 
     model_config = SettingsConfigDict(
@@ -206,20 +159,9 @@ class LabSettings(BaseSettings):
     copies: Annotated[int, BeforeValidator(_whole(1, MOST_ROBOTS))] = 1
     again: str | None = None
     preset: Annotated[str, BeforeValidator(_choice(*PRESETS))] = "lossy"
-    fault: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_faults)] = ()  # in the environment with ; between them
+    fault: Annotated[tuple[str, ...], NoDecode, BeforeValidator(canonical_lines)] = ()  # with ; between them
     faults: Path | None = None
-    loss: Annotated[str | None, BeforeValidator(_shorthand("loss"))] = None
-    burst_loss: Annotated[str | None, BeforeValidator(_shorthand("burst-loss"))] = None
-    duplicate: Annotated[str | None, BeforeValidator(_shorthand("duplicate"))] = None
-    delay: Annotated[str | None, BeforeValidator(_shorthand("delay"))] = None
-    reorder: Annotated[str | None, BeforeValidator(_shorthand("reorder"))] = None
-    corrupt: Annotated[str | None, BeforeValidator(_shorthand("corrupt"))] = None
-    throttle: Annotated[str | None, BeforeValidator(_shorthand("throttle"))] = None
-    partition: Annotated[str | None, BeforeValidator(_shorthand("partition"))] = None
-    kill: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_injections("kill"))] = ()
-    pause: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_injections("pause"))] = ()
-    restart: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_injections("restart"))] = ()
-    chaos: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_faults)] = ()
+    chaos: Annotated[tuple[str, ...], NoDecode, BeforeValidator(canonical_lines)] = ()
     relays: Annotated[int, BeforeValidator(_whole(1, MOST_RELAYS))] = 1
     seed: Annotated[int, BeforeValidator(_whole(0, LARGEST_SEED))] = Field(
         default_factory=lambda: secrets.randbelow(1_000_000)

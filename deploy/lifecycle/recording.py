@@ -12,7 +12,8 @@ from broker.control_entries import PlanChange
 from broker.faults.syntax import format_duration
 from broker.ports.run import Evidence
 from deploy.config.experiment import Experiment
-from deploy.config.settings import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, LabSettings
+from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
+from deploy.config.settings import LabSettings
 from robots.run.record_rows import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
 from telemetry.record.folder import Record
 from telemetry.verdict.case import load

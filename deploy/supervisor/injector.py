@@ -74,6 +74,15 @@ class LiveInjector:
         self._injection = StreamInjection(self._client, self._run)
         self._run_control = StreamRunControl(self._client, self._run, retry_s=0)
         self._paused: dict[str, str] = {}  # RQ workers by the name under which they were struck, whomever they run now
+        self._verbs: dict[str, Callable[[str], bool]] = {
+            "kill": self.kill,
+            "pause": self.pause,
+            "resume": self.resume,
+            "restart": self.restart,
+            "crash": self.crash,
+            "contradict": self.contradict,
+            "amnesia": self.amnesia,
+        }
 
     @property
     def living(self) -> list[str]:
@@ -88,6 +97,10 @@ class LiveInjector:
         if fault == "contradict":
             return self._dealt_part_of(name) is not None
         return fault == "crash" or self._way_to(name, _SIGNALS[fault]) is not None
+
+    def inject(self, verb: str, victim: str) -> bool:
+        """Raises Unavailable when it is not known whether it was done."""
+        return self._verbs[verb](victim)
 
     def kill(self, name: str) -> bool:
         """Raises Unavailable when it is not known whether another host was told."""
@@ -110,9 +123,9 @@ class LiveInjector:
         worker, that one too, and it is replaced."""
         return self._send(name, signal.SIGTERM)
 
-    def crash(self, robot: str, worker: str) -> bool:
+    def crash(self, victim: str) -> bool:
         """Raises Unavailable when the robot could not be told."""
-        self._injection.order_crash(f"{robot}/{worker}")
+        self._injection.order_crash(victim)
         return True
 
     def contradict(self, robot: str) -> bool:

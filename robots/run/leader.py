@@ -57,7 +57,7 @@ class PlanPublisher:
         return not self._due and self._scheduler.is_settled(now_us)
 
     def _poll(self, now_us: int) -> None:
-        change = self._scheduler.look(now_us)
+        change = self._scheduler.advance(now_us)
         if change is not None:
             self._due.append(change)
 

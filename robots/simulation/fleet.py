@@ -153,6 +153,15 @@ class SimulatedFleet:
         self._is_server_paused = False
         self._is_over = False
         self._returning: asyncio.Task[None] | None = None  # brings the server back after an injection
+        self._verbs: dict[str, Callable[[str], bool]] = {
+            "kill": self.kill,
+            "pause": self.pause,
+            "resume": self.resume,
+            "restart": self.restart,
+            "crash": self.crash,
+            "contradict": self.contradict,
+            "amnesia": self.amnesia,
+        }
         self.tasks: list[asyncio.Task[None]] = []
         """One for each slot: they run the slot's processes. A bug of ours ends one of them with its error."""
 
@@ -283,6 +292,9 @@ class SimulatedFleet:
         slot = self._slots.get(name if fault == "pause" else name.removeprefix("rq:"))
         return slot is not None and slot.is_filled and not (fault == "pause" and slot.is_paused)
 
+    def inject(self, verb: str, victim: str) -> bool:
+        return self._verbs[verb](victim)
+
     def kill(self, name: str) -> bool:
         if name == SERVER:
             return self._stop_server("signal", _SIGKILL)
@@ -319,8 +331,8 @@ class SimulatedFleet:
         slot = self._slots.get(name)
         return slot is not None and slot.resume()
 
-    def crash(self, robot: str, worker: str) -> bool:
-        self._run_control.order("crash", f"{robot}/{worker}".encode())
+    def crash(self, victim: str) -> bool:
+        self._run_control.order("crash", victim.encode())
         return True
 
     def contradict(self, robot: str) -> bool:

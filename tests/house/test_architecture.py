@@ -51,9 +51,6 @@ SHARED_CLASS_NAMES: set[str] = {
     "Server",  # commands/deal.py: a group of options; processes/server.py: the one that a run uses
 }
 PRIVATE_IMPORTS: set[tuple[str, str]] = {
-    ("broker/faults/grammar.py", "broker.faults.message_faults._READERS"),
-    ("broker/faults/grammar.py", "broker.faults.syntax._time"),
-    ("broker/faults/message_faults.py", "broker.faults.syntax._time"),
     ("broker/streams/run/control.py", "broker.streams.run.evidence._NO_STREAM"),
     ("broker/streams/run/control.py", "broker.streams.run.evidence._birth"),
     ("broker/streams/run/control.py", "broker.streams.run.evidence._read_fates"),

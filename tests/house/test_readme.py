@@ -5,6 +5,9 @@ import shlex
 
 import pytest
 
+from broker.faults.grammar import parse_line
+from broker.faults.process_faults import PROCESS_FAULTS
+from broker.faults.registry import FAULTS, NETWORK, markdown_rows
 from deploy.commands import app
 from telemetry.verdict.judge import PROMISES
 from tests.support.checkout import ROOT
@@ -39,3 +42,14 @@ def test_the_promises_listed_are_the_promises_judged() -> None:
     rows = re.findall(r"^\| \*\*([\w ]+)\*\* \|", README, re.MULTILINE)
 
     assert rows == list(PROMISES)
+
+
+def test_the_tables_of_faults_are_the_registry() -> None:
+    tables = re.findall(r"^\| (?:process )?fault \| what it does \|\n\|---\|---\|\n((?:\|.+\n)+)", README, re.MULTILINE)
+
+    assert [table.splitlines() for table in tables] == [markdown_rows(NETWORK), markdown_rows(PROCESS_FAULTS)]
+
+
+@pytest.mark.parametrize("example", [example for kind in FAULTS.values() for example in kind.syntax])
+def test_every_fault_shown_is_one(example: str) -> None:
+    assert parse_line(example).fault.name == example.split()[0]

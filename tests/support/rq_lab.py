@@ -15,7 +15,7 @@ from rq import get_current_job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from broker.faults.message_faults import Loss
+from broker.faults.shaping_faults import Loss
 from broker.ports.run import RunSpec
 from broker.streams.connection import connect
 from broker.streams.embedded import find_binary

@@ -15,7 +15,8 @@ from broker.faults import fate as plans
 from broker.faults.dice import Dice
 from broker.faults.fate import BLOCK, Decision, Plan, median_delay_us
 from broker.faults.grammar import parse_fault, parse_lines
-from broker.faults.message_faults import ORDER, BurstLoss, Corrupt, Delay, Duplicate, LognormalDelay, Loss, Reorder
+from broker.faults.message_faults import MESSAGE_FAULTS, BurstLoss, Corrupt
+from broker.faults.shaping_faults import Delay, Duplicate, LognormalDelay, Loss, Reorder
 from tests.support.plan_change import plan_change
 
 LOSSY = [Loss(0.2), Duplicate(0.1), Delay(5_000, 20_000), Reorder(0.1)]
@@ -26,13 +27,13 @@ def plan_of(*texts: str) -> Plan:
     return Plan(PlanChange(tuple(Planned(number, text) for number, text in enumerate(texts))))
 
 
-def fated(plan: Plan, seed: int = 1, count: int = 2000, incarnation: int = 1, sender="r00", receiver: str = "r01"):
+def decisions(plan: Plan, seed: int = 1, count: int = 2000, incarnation: int = 1, sender="r00", receiver: str = "r01"):
     dice = Dice(seed)
     return [plan.fate(dice, sender, incarnation, receiver, sequence) for sequence in range(1, count + 1)]
 
 
 def fates(plan: Plan, seed: int = 1, count: int = 2000, incarnation: int = 1, receiver: str = "r01"):
-    return [fate.deliveries for fate in fated(plan, seed, count, incarnation, receiver=receiver)]
+    return [fate.deliveries for fate in decisions(plan, seed, count, incarnation, receiver=receiver)]
 
 
 # Pure.
@@ -67,7 +68,7 @@ def test_probability_zero_changes_nothing(fault) -> None:
     beside = Plan(PlanChange((Planned(0, "loss 0.3"), Planned(1, fault.text()))))
 
     assert fault.is_noop
-    assert fated(beside) == fated(without)
+    assert decisions(beside) == decisions(without)
 
 
 def test_one_fault_never_shifts_the_dice_of_another() -> None:
@@ -157,7 +158,7 @@ def test_a_state_is_the_same_in_any_order_with_gaps_and_after_a_change_of_plan()
     # Given the states in order
     in_order = dict(enumerate(lost_by("burst-loss 0.4 6", count=3000), start=1))
 
-    # When the numbers are asked for shuffled, by plans that come and go
+    # When the fates are decided in a shuffled order, by plans that come and go
     numbers = random.Random(5).sample(range(1, 3001), 600)
     dice, plan = Dice(1), plan_of("burst-loss 0.4 6")
     shuffled = {}
@@ -170,13 +171,13 @@ def test_a_state_is_the_same_in_any_order_with_gaps_and_after_a_change_of_plan()
     assert shuffled == {number: in_order[number] for number in numbers}
 
 
-def test_a_plan_that_is_asked_with_other_dice_remembers_nothing_of_the_first_ones() -> None:
+def test_a_plan_with_other_dice_remembers_nothing_of_the_first_ones() -> None:
     plan, both = plan_of("burst-loss 0.3 50"), [Dice(1), Dice(2)]
     in_order = [lost_by("burst-loss 0.3 50", seed=seed, count=1000) for seed in (1, 2)]
 
     for number in range(1, 1001):
-        turn = number % 2
-        assert (not plan.fate(both[turn], "r00", 1, "r01", number).deliveries) == in_order[turn][number - 1]
+        which = number % 2
+        assert (not plan.fate(both[which], "r00", 1, "r01", number).deliveries) == in_order[which][number - 1]
 
 
 class CountingDice(Dice):
@@ -208,7 +209,7 @@ def test_in_order_burst_loss_throws_no_dice_but_the_envelopes_own() -> None:
 
 def test_what_is_remembered_stays_bounded_and_changes_no_fate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bursts, "_MEMORY", 8)
-    monkeypatch.setattr(plans, "_MOST_WAYS", 8)
+    monkeypatch.setattr(plans, "_MOST_LINKS", 8)
     plan, dice = plan_of("burst-loss 0.5 20", "loss 0.1 r03"), Dice(1)
     names = [f"r{number:02d}" for number in range(30)]
 
@@ -259,7 +260,7 @@ def test_lognormal_copies_are_delayed_on_their_own() -> None:
 
 
 def test_corruption_damages_at_its_rate_anywhere_in_the_body_and_delivers_as_before() -> None:
-    some = fated(plan_of("corrupt 0.25", "delay 10ms"), count=20_000)
+    some = decisions(plan_of("corrupt 0.25", "delay 10ms"), count=20_000)
     damages = [fate.damage for fate in some if fate.damage is not None]
 
     assert len(damages) / len(some) == pytest.approx(0.25, abs=0.01)
@@ -270,7 +271,7 @@ def test_corruption_damages_at_its_rate_anywhere_in_the_body_and_delivers_as_bef
 
 def test_a_lost_envelope_is_just_lost() -> None:
     everything = plan_of("loss 0.5", "corrupt 1", "throttle 10/s", "partition hold r00|r01")
-    some = fated(everything, count=300)
+    some = decisions(everything, count=300)
 
     assert {fate for fate in some if not fate.deliveries} == {Decision(())}
     assert {(fate.deliveries, fate.is_held, fate.throttles) for fate in some if fate.deliveries} == {
@@ -279,9 +280,9 @@ def test_a_lost_envelope_is_just_lost() -> None:
     assert all(fate.damage is not None for fate in some if fate.deliveries)
 
 
-def test_of_two_corruptions_the_first_that_strikes_does_the_damage() -> None:
-    first = [fate.damage for fate in fated(plan_of("corrupt 0.5"))]
-    both = [fate.damage for fate in fated(plan_of("corrupt 0.5", "corrupt 1"))]
+def test_of_two_corruptions_the_first_that_acts_does_the_damage() -> None:
+    first = [fate.damage for fate in decisions(plan_of("corrupt 0.5"))]
+    both = [fate.damage for fate in decisions(plan_of("corrupt 0.5", "corrupt 1"))]
 
     assert [after for before, after in zip(first, both, strict=True) if before is not None] == [
         before for before in first if before is not None
@@ -290,7 +291,7 @@ def test_of_two_corruptions_the_first_that_strikes_does_the_damage() -> None:
 
 
 def test_throttles_are_handed_to_the_relay_by_instance() -> None:
-    (fate,) = fated(plan_of("throttle 3/s", "loss 0", "throttle 0.5/s r01", "throttle 9/s r07"), count=1)
+    (fate,) = decisions(plan_of("throttle 3/s", "loss 0", "throttle 0.5/s r01", "throttle 9/s r07"), count=1)
 
     assert fate == Decision((0,), throttles=((0, 333_333), (2, 2_000_000)))
 
@@ -321,17 +322,17 @@ def test_an_envelope_out_of_the_target_meets_the_other_faults_alone() -> None:
     targeted = plan_of(*(fault.text() for fault in LOSSY), "loss 1 r05", "corrupt 1 r05", "burst-loss 0.9 9 r05>r01")
 
     # Then others meet only the latter, whatever their names are written like
-    assert fated(targeted) == fated(Plan(plan_change(*LOSSY)))
-    assert not any(fate.deliveries for fate in fated(targeted, sender="r005"))
+    assert decisions(targeted) == decisions(Plan(plan_change(*LOSSY)))
+    assert not any(fate.deliveries for fate in decisions(targeted, sender="r005"))
 
 
-def test_every_kind_acts_in_its_turn_however_it_was_given() -> None:
-    texts = ["throttle 5/s", "corrupt 0.5", "reorder 0.5", "delay 1ms..9ms", "duplicate 0.5", "loss 0.1"]
-    texts += ["burst-loss 0.1 2", "partition r07"]
+def test_every_kind_acts_in_its_place_however_it_was_given() -> None:
+    texts = ["partition r07", "throttle 5/s", "corrupt 0.5", "reorder 0.5", "delay 1ms..9ms", "duplicate 0.5"]
+    texts += ["burst-loss 0.1 2", "loss 0.1"]
     numbered = [Planned(number, text) for number, text in enumerate(texts)]
 
-    assert [parse_fault(text).name for text in texts] == list(reversed(ORDER))
-    assert fated(Plan(PlanChange(tuple(numbered)))) == fated(Plan(PlanChange(tuple(reversed(numbered)))))
+    assert [parse_fault(text).name for text in texts] == [kind.name for kind in reversed(MESSAGE_FAULTS)]
+    assert decisions(Plan(PlanChange(tuple(numbered)))) == decisions(Plan(PlanChange(tuple(reversed(numbered)))))
 
 
 # The plan as data.

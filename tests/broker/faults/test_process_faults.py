@@ -1,4 +1,4 @@
-"""Faults of processes as data: what is printed reads back, each deed is handed out once, and every pause ends."""
+"""Faults of processes as data: what is printed reads back, each is handed out once, and every pause ends."""
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,8 @@ from broker.faults.process_faults import (
 )
 from broker.faults.schedule import amend, timed
 from broker.faults.scheduler import Clear, PlanScheduler, is_short, parse_request
-from broker.faults.syntax import PlanSyntaxError, parse_target
+from broker.faults.syntax import PlanSyntaxError
+from broker.faults.target import parse_target
 
 SECOND = 1_000_000
 
@@ -59,11 +60,11 @@ def scheduler(text: str, for_s: float = 0) -> PlanScheduler:
 
 
 def injections(lead: PlanScheduler, now_s: float) -> list[str]:
-    """The texts of what is due, with the turn where there are more; the end of a pause is told as such."""
-    return [told(due) for due in lead.due_faults(round(now_s * SECOND))]
+    """The texts of what is due, with the occurrence where there are more; `end of` marks the end of a pause."""
+    return [described(due) for due in lead.due_faults(round(now_s * SECOND))]
 
 
-def told(due) -> str:
+def described(due) -> str:
     return ("end of " if due.is_end else "") + due.fault.text() + (f" #{due.occurrence}" if due.occurrence else "")
 
 
@@ -99,7 +100,7 @@ def test_what_is_printed_reads_back_as_exactly_that(line: Line) -> None:
         ("kill supervisor", Line(Kill(ProcessTarget("supervisor")), When(0))),
     ],
 )
-def test_a_deed_reads_as_what_it_means(text: str, line: Line) -> None:
+def test_a_text_reads_as_the_fault_that_it_means(text: str, line: Line) -> None:
     assert parse_line(text) == line
 
 
@@ -133,9 +134,7 @@ def test_a_deed_reads_as_what_it_means(text: str, line: Line) -> None:
         ("amnesia rq:r03", "rq:r03", 8, "a robot such as r03"),
     ],
 )
-def test_a_complaint_points_at_the_word_and_says_what_is_allowed(
-    text: str, word: str, column: int, allowed: str
-) -> None:
+def test_an_error_points_at_the_word_and_names_what_is_allowed(text: str, word: str, column: int, allowed: str) -> None:
     with pytest.raises(PlanSyntaxError) as caught:
         parse_line(text)
 
@@ -143,41 +142,41 @@ def test_a_complaint_points_at_the_word_and_says_what_is_allowed(
     assert allowed in caught.value.allowed
 
 
-def test_what_travels_in_an_outbox_is_never_a_deed() -> None:
+def test_what_travels_in_an_outbox_is_never_a_fault_of_a_process() -> None:
     with pytest.raises(PlanSyntaxError):
         parse_fault("kill r03")
 
 
-def test_a_deed_names_its_robot_as_other_faults_do() -> None:
+def test_a_fault_of_a_process_names_its_robot_as_other_faults_do() -> None:
     assert parse_line("crash r17/outbox_writer").fault.target == parse_target("r17")
     assert parse_line("kill rq:r17").fault.target.highest == 17
     assert parse_line("kill relay:17").fault.target.highest is None
 
 
-def test_deeds_are_added_and_never_replace_each_other() -> None:
+def test_faults_of_processes_are_added_and_never_replace_each_other() -> None:
     more = parse_lines("kill robot; kill robot; kill relay; loss 0.5")
 
     assert amend(lines_of("lossy", 6), more)[-3:] == more[:3]
 
 
-def test_deeds_do_not_count_for_the_length_of_a_plan() -> None:
+def test_faults_of_processes_do_not_count_for_the_length_of_a_plan() -> None:
     plan = timed(parse_lines("kill r00;" * 200) + parse_lines("kill r00;" * 200))
 
     assert is_short(plan)
 
 
-# The conductor.
+# The scheduler.
 
 
-def test_a_deed_is_never_in_force_and_is_handed_out_once() -> None:
+def test_a_fault_of_a_process_is_never_in_force_and_is_handed_out_once() -> None:
     lead = scheduler("loss 0.2; kill r03 @2s")
 
     assert [planned.text for planned in lead.first.faults] == ["loss 0.2"]
     assert [injections(lead, now) for now in (0, 1.999999, 2, 2, 3)] == [[], [], ["kill r03"], [], []]
-    assert lead.look(3 * SECOND) is None
+    assert lead.advance(3 * SECOND) is None
 
 
-def test_without_a_time_a_deed_is_due_at_go_and_not_before() -> None:
+def test_without_a_time_it_is_due_at_go_and_not_before() -> None:
     lead = scheduler("kill r03")
 
     assert injections(lead, -0.000001) == []
@@ -188,9 +187,9 @@ def test_without_a_time_a_deed_is_due_at_go_and_not_before() -> None:
 def test_what_comes_again_does_so_until_for() -> None:
     lead = scheduler("kill robot every 500ms", for_s=2)
 
-    looks = [injections(lead, tenth / 10) for tenth in range(40)]
+    polls = [injections(lead, tenth / 10) for tenth in range(40)]
 
-    assert [(tenth, due) for tenth, due in enumerate(looks) if due] == [
+    assert [(tenth, due) for tenth, due in enumerate(polls) if due] == [
         (0, ["kill robot"]),
         (5, ["kill robot #1"]),
         (10, ["kill robot #2"]),
@@ -202,7 +201,7 @@ def test_the_first_time_is_never_left_out() -> None:
     assert injections(scheduler("kill robot @9s every 1s", for_s=2), 100) == ["kill robot"]
 
 
-def test_a_late_look_gives_every_turn_in_the_order_of_time() -> None:
+def test_a_late_poll_gives_every_occurrence_in_the_order_of_time() -> None:
     lead = scheduler("kill r00 @1s every 1s; pause r01 @1500ms+1s; restart redis @2s", for_s=4)
 
     assert injections(lead, 9) == [
@@ -241,7 +240,7 @@ def test_a_dated_heal_ends_a_pause_and_what_would_come_again() -> None:
     assert injections(lead, 60) == ["kill robot", "pause r01", "kill robot #1", "end of pause r01", "kill r02"]
 
 
-def test_a_request_is_due_at_once_even_at_the_moment_of_a_look() -> None:
+def test_a_request_is_due_at_once_even_at_the_moment_of_a_poll() -> None:
     lead = scheduler("")
     injections(lead, 5)
 
@@ -260,30 +259,30 @@ def test_a_request_before_go_waits_for_go() -> None:
     assert injections(lead, 0) == ["kill r03"]
 
 
-def test_a_change_of_the_plan_neither_repeats_nor_loses_a_deed() -> None:
+def test_a_change_of_the_plan_neither_repeats_nor_loses_a_fault() -> None:
     lead = scheduler("kill r00 @1s; kill r01 @2s; kill robot @1s every 2s; pause r02 @1s+4s", for_s=7)
     assert injections(lead, 1) == ["kill r00", "kill robot", "pause r02"]
 
-    lead.answer("1-0", "set loss 0.5", 2 * SECOND)  # at the very time of a deed that was not handed out yet
+    lead.answer("1-0", "set loss 0.5", 2 * SECOND)  # at the very time of a fault that was not handed out yet
 
     assert injections(lead, 2) == ["kill r01"]
     assert injections(lead, 6) == ["kill robot #1", "end of pause r02", "kill robot #2"]
 
 
-def test_it_is_settled_when_the_last_deed_is_handed_out_even_if_that_is_a_pause() -> None:
+def test_it_is_settled_when_the_last_fault_is_handed_out_even_if_that_is_a_pause() -> None:
     lead = scheduler("kill robot every 500ms; pause r01 @2s+3s", for_s=2)
 
     assert not lead.is_settled(1_999_999)
-    assert not lead.is_settled(2 * SECOND), "it is due, and nobody has asked"
+    assert not lead.is_settled(2 * SECOND), "it is due, and not handed out"
     injections(lead, 2)
-    assert lead.is_settled(2 * SECOND), "whether a pause is over, who plays it knows: somebody may have ended it"
+    assert lead.is_settled(2 * SECOND), "whether a pause is over, Chaos knows: it may have been resumed"
     # but an end that has come due is still to be handed out
     assert not lead.is_settled(5 * SECOND)
     injections(lead, 5)
     assert lead.is_settled(5 * SECOND)
 
 
-def test_the_next_time_that_anything_is_due_is_foretold() -> None:
+def test_the_next_time_that_anything_is_due_is_known() -> None:
     lead = scheduler("loss 0.5 @3s; kill robot every 2s; pause r01 @1s+500ms", for_s=5)
 
     found, now_us = [], -1
@@ -302,7 +301,7 @@ def test_the_next_time_that_anything_is_due_is_foretold() -> None:
     st.lists(st.integers(0, 60), max_size=12),
     st.integers(0, 40),
 )
-def test_however_one_looks_the_same_deeds_are_handed_out_in_the_same_order(plan, looks, for_ms) -> None:
+def test_however_often_it_is_polled_the_same_faults_are_handed_out_in_the_same_order(plan, polls, for_ms) -> None:
     def line(start: int, kind: str, step: int) -> str:
         name = "pause" if "+" in kind else "kill"
         end = f"+{step}ms" if "+" in kind else ""
@@ -311,7 +310,7 @@ def test_however_one_looks_the_same_deeds_are_handed_out_in_the_same_order(plan,
     text = "; ".join(line(*each) for each in plan)
     at_once, in_steps = scheduler(text, for_ms / 1000), scheduler(text, for_ms / 1000)
 
-    stepwise = [due for now_ms in [*sorted(looks), 999] for due in in_steps.due_faults(now_ms * 1000)]
+    stepwise = [due for now_ms in [*sorted(polls), 999] for due in in_steps.due_faults(now_ms * 1000)]
 
     assert stepwise == at_once.due_faults(999_000)
     begun = [(due.instance, due.occurrence) for due in stepwise if isinstance(due.fault, Pause) and not due.is_end]
@@ -326,13 +325,13 @@ def test_every_fault_of_processes_has_a_name_that_the_grammar_knows() -> None:
         assert "partition" not in caught.value.allowed
 
 
-def test_a_deed_that_is_asked_for_between_two_looks_is_done_at_the_next_one() -> None:
-    # Given a conductor that has just looked
+def test_a_fault_that_is_requested_between_two_polls_is_due_at_the_next_one() -> None:
+    # Given a scheduler that has just been polled
     lead = PlanScheduler([], 60 * SECOND)
     assert lead.due_faults(2 * SECOND) == []
 
-    # When somebody asks a moment later
+    # When a request comes a moment later
     lead.answer("1-0", "set kill r03", 2 * SECOND + 7)
 
-    # Then the deed is due at the next look
+    # Then the fault is due at the next poll
     assert [due.fault.text() for due in lead.due_faults(2 * SECOND + 30_000)] == ["kill r03"]

@@ -125,7 +125,7 @@ def test_in_the_same_microsecond_healing_ends_what_stands_before_it() -> None:
     st.integers(0, 30),
     st.lists(st.integers(0, 20), max_size=1),
 )
-def test_nothing_changes_but_at_the_times_that_were_foretold(spans, for_ms, heals) -> None:
+def test_nothing_changes_but_at_the_times_that_were_announced(spans, for_ms, heals) -> None:
     lines = [f"heal @{start}ms" for start in heals]
     for start, duration, gap, kind in spans:
         window = f"@{start * 10}ms" + ("" if not kind else f"+{duration}ms")
@@ -134,8 +134,8 @@ def test_nothing_changes_but_at_the_times_that_were_foretold(spans, for_ms, heal
 
     changes = {round(second * 1000) for second in changes_of(plan)}
 
-    by_asking = {ms for ms in range(500) if plan.in_force(ms * 1000) != plan.in_force(ms * 1000 - 1)}
-    assert {ms for ms in changes if ms < 500} == by_asking
+    by_trying = {ms for ms in range(500) if plan.in_force(ms * 1000) != plan.in_force(ms * 1000 - 1)}
+    assert {ms for ms in changes if ms < 500} == by_trying
     assert all(ms * 1000 <= plan.settled_us for ms in changes)
 
 
@@ -171,35 +171,35 @@ def test_changing_one_fault_of_a_preset_leaves_the_dice_of_the_others() -> None:
     assert after[0] == Timed(0, parse_lines("loss 1")[0])
 
 
-# The conductor.
+# The scheduler.
 
 
 def test_the_deal_carries_what_has_no_time() -> None:
     lead = scheduler("loss 0.2; delay 5ms @0s; corrupt 0.1 @5s; reorder 1")
 
     assert lead.first == PlanChange((Planned(0, "loss 0.2"), Planned(3, "reorder 1")))
-    assert lead.look(-1) is None
+    assert lead.advance(-1) is None
 
 
 def test_each_change_is_given_once() -> None:
     lead = scheduler("loss 0.2; partition r00|r01 @1s+2s")
 
-    assert lead.look(0) is None
-    assert lead.look(SECOND - 1) is None
-    assert lead.look(SECOND) == PlanChange((Planned(0, "loss 0.2"), Planned(1, "partition r00|r01")))
-    assert lead.look(SECOND) is None
-    assert lead.look(3 * SECOND) == PlanChange((Planned(0, "loss 0.2"),))
-    assert lead.look(3 * SECOND) is None
+    assert lead.advance(0) is None
+    assert lead.advance(SECOND - 1) is None
+    assert lead.advance(SECOND) == PlanChange((Planned(0, "loss 0.2"), Planned(1, "partition r00|r01")))
+    assert lead.advance(SECOND) is None
+    assert lead.advance(3 * SECOND) == PlanChange((Planned(0, "loss 0.2"),))
+    assert lead.advance(3 * SECOND) is None
     assert lead.next_change_us(3 * SECOND) is None
 
 
-def test_a_late_look_gives_only_what_is_in_force_by_then() -> None:
+def test_a_late_advance_gives_only_what_is_in_force_by_then() -> None:
     lead = scheduler("loss 0.2 @1s+1s; delay 5ms @2s+1s; corrupt 1 @3s+1s")
 
-    late = lead.look(round(3.5 * SECOND))
+    late = lead.advance(round(3.5 * SECOND))
 
     assert late == PlanChange((Planned(2, "corrupt 1"),))
-    assert scheduler("loss 0.2 @1s+1s").look(10 * SECOND) is None, "it came and went"
+    assert scheduler("loss 0.2 @1s+1s").advance(10 * SECOND) is None, "it came and went"
 
 
 def test_it_is_settled_from_the_last_dated_end_on() -> None:
@@ -217,11 +217,11 @@ def test_a_request_bears_its_id_and_its_words() -> None:
     assert change == PlanChange((Planned(1, "loss 0.5"),), "17-0", "set loss 0.5")
 
 
-def test_what_was_asked_for_is_not_given_again_by_a_look() -> None:
+def test_the_answer_to_a_request_is_not_given_again_by_an_advance() -> None:
     lead = scheduler("loss 0.2")
     lead.answer("1-0", "set delay 5ms", SECOND)
 
-    assert lead.look(SECOND) is None
+    assert lead.advance(SECOND) is None
 
 
 def test_times_of_a_request_count_from_the_request() -> None:
@@ -230,16 +230,16 @@ def test_times_of_a_request_count_from_the_request() -> None:
 
     assert lead.answer("1-0", "set partition r00|r01 @1s+2s every 5s", now).faults == ()
     assert lead.next_change_us(now) == 11 * SECOND
-    assert texts(lead.look(11 * SECOND).faults) == ["partition r00|r01"]
-    assert lead.look(13 * SECOND).faults == ()
-    assert texts(lead.look(16 * SECOND).faults) == ["partition r00|r01"]
+    assert texts(lead.advance(11 * SECOND).faults) == ["partition r00|r01"]
+    assert lead.advance(13 * SECOND).faults == ()
+    assert texts(lead.advance(16 * SECOND).faults) == ["partition r00|r01"]
 
 
 def test_a_request_also_gives_what_is_due_by_its_time() -> None:
     lead = scheduler("loss 0.2 @1s")
 
     assert texts(lead.answer("1-0", "set delay 5ms", 2 * SECOND).faults) == ["loss 0.2", "delay 5ms"]
-    assert lead.look(2 * SECOND) is None
+    assert lead.advance(2 * SECOND) is None
 
 
 def test_no_instance_number_is_ever_given_twice() -> None:
@@ -302,7 +302,7 @@ def test_healing_by_hand_ends_what_has_begun_and_leaves_what_will() -> None:
     lead = scheduler("loss 0.2; corrupt 1 @1s+1s every 3s; delay 5ms @5s", for_s=60)
 
     assert lead.answer("1-0", "heal", 2 * SECOND).faults == ()
-    assert texts(lead.look(60 * SECOND).faults) == ["delay 5ms"]
+    assert texts(lead.advance(60 * SECOND).faults) == ["delay 5ms"]
 
 
 def test_what_is_set_after_a_healing_stays() -> None:
@@ -315,9 +315,9 @@ def test_what_is_set_after_a_healing_stays() -> None:
     assert texts(lead.answer("3-0", "set loss 0.6", 3 * SECOND).faults) == ["loss 0.6"]
 
     # Then neither healing ends it, but a later one does
-    assert lead.look(9 * SECOND) is None
+    assert lead.advance(9 * SECOND) is None
     assert texts(lead.answer("4-0", "set heal @1s", 9 * SECOND).faults) == ["loss 0.6"]
-    assert lead.look(10 * SECOND).faults == ()
+    assert lead.advance(10 * SECOND).faults == ()
 
 
 def test_a_request_that_changes_nothing_is_answered_all_the_same() -> None:
@@ -331,16 +331,16 @@ def test_what_is_no_request_is_refused_and_changes_nothing(words: str) -> None:
     # Given a plan with something to come
     lead = scheduler("loss 0.2; delay 5ms @5s")
 
-    # When nonsense is asked for
+    # When a request makes no sense
     change = lead.answer("1-0", words, SECOND)
 
-    # Then the answer bears the plan as it is, and why
+    # Then the answer carries the plan as it is, and why
     assert (change.faults, change.request_id, change.request) == (lead.first.faults, "1-0", words)
     assert change.refusal.startswith(f"in {words!r}")
     assert "allowed is" in change.refusal
     assert "\n" not in change.refusal
-    assert lead.look(SECOND) is None
-    assert texts(lead.look(5 * SECOND).faults) == ["loss 0.2", "delay 5ms"]
+    assert lead.advance(SECOND) is None
+    assert texts(lead.advance(5 * SECOND).faults) == ["loss 0.2", "delay 5ms"]
 
 
 def test_a_plan_grows_only_so_long_and_what_is_over_does_not_count() -> None:
@@ -374,7 +374,7 @@ def test_what_is_refused_uses_up_no_instance_number() -> None:
     lead = scheduler("loss 0.1 r03;" * 256)
     assert lead.answer("1-0", "set loss 0.2 r04", 0).refusal
 
-    # When there is room again, then the next fault bears the next number
+    # When there is room again, then the next fault gets the next number
     lead.answer("2-0", "heal", 1)
     assert lead.answer("3-0", "set loss 0.2 r04", 2).faults == (Planned(256, "loss 0.2 r04"),)
 

@@ -50,7 +50,7 @@ GARBAGE = {
     "oversized control": (None, encode_control(PlanChange((), "", "x" * MAX_FRAME))),
     "unknown control": (None, b"\x92\xa5dance\x01"),
     "plan of unknown faults": (None, encode_control(plan("gremlins 0.2"))),
-    "plan of misspelt faults": (None, encode_control(plan("loss 1", "loss 1.5"))),
+    "plan of invalid faults": (None, encode_control(plan("loss 1", "loss 1.5"))),
     "plan of a negative instance": (None, encode_control(PlanChange((Planned(-20, "loss 0.5"),)))),
     "plan with a time": (None, encode_control(plan("loss 1 @5s"))),
     "broken text": (None, b"\x93\xa4born\xa2\xff\xff\x01"),

@@ -1,4 +1,4 @@
-"""The relay's mind on entries alone."""
+"""The relay's core on entries alone."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_what_was_held_comes_in_a_burst_in_the_outboxs_order() -> None:
 
 
 @pytest.mark.parametrize("is_copied", [True, False], ids=["known", "pending"])
-def test_whoever_takes_over_frees_what_was_held_as_the_first_one_would(is_copied: bool) -> None:
+def test_a_relay_that_takes_over_frees_what_was_held_as_the_first_one_would(is_copied: bool) -> None:
     # Given a relay that saw a partition come, an envelope, another plan that holds it, and the heal
     outbox = [
         control(1000, plan(HOLD, "duplicate 1", "delay 1ms..9ms")),
@@ -183,7 +183,7 @@ def test_a_throttle_lets_each_pair_pass_so_many_a_second() -> None:
     assert throttled["1000-11"] == unharmed["1000-11"]
 
 
-def test_nobody_waits_for_a_throttle_longer_than_its_bound() -> None:
+def test_no_envelope_waits_for_a_throttle_longer_than_its_bound() -> None:
     # Given a throttle that would let ten envelopes pass in ten seconds
     relay = relay_under("throttle 1/s")
     # When they all come at once
@@ -212,7 +212,7 @@ def test_throttles_remember_a_bounded_number_of_pairs() -> None:
     assert throttles.slow(((0, hour_us),), "r0", "r00", PAIRS_LIMIT, (0,)) == (0,)
 
 
-def test_throttles_forget_first_whoever_is_free() -> None:
+def test_throttles_forget_free_pairs_first() -> None:
     throttles = Throttles()
     throttles.slow(((0, 3_600_000_000),), "r00", "r01", 0, (0,))
     for number in range(PAIRS_LIMIT):
@@ -222,7 +222,7 @@ def test_throttles_forget_first_whoever_is_free() -> None:
     assert throttles.slow(((0, 1),), "r00", "r01", PAIRS_LIMIT, (0,)) > (0,)
 
 
-# What goes along, and what is told.
+# What goes along, and what is reported.
 
 
 def test_a_trace_goes_with_every_copy_and_one_that_is_too_long_does_not() -> None:
@@ -233,7 +233,7 @@ def test_a_trace_goes_with_every_copy_and_one_that_is_too_long_does_not() -> Non
     assert [copy.trace for copy in relay.due(2_000_000)] == [b"x" * 64, b"x" * 64, None, None]
 
 
-def test_a_plan_change_is_told_with_what_it_ends_once() -> None:
+def test_a_plan_change_is_reported_with_what_it_ends_once() -> None:
     # Given a relay that remembers a plan
     relay = relay_under("loss 0.5")
     assert relay.changes() == []
@@ -241,10 +241,10 @@ def test_a_plan_change_is_told_with_what_it_ends_once() -> None:
     request = PlanChange((Planned(7, "delay 5ms"),), "17-0", "set delay 5ms")
     relay.offer(control(1, plan("loss 0.5")))
     relay.offer(control(2, request))
-    # Then the other is told, with the old one
-    [met] = relay.changes()
-    assert met == PlanApplied(plan("loss 0.5"), request)
-    assert plan_changed(3, met) == PlanChanged(3, ("loss 0.5",), ("delay 5ms",), "set delay 5ms")
+    # Then the other is reported, with the old one
+    [applied] = relay.changes()
+    assert applied == PlanApplied(plan("loss 0.5"), request)
+    assert plan_changed(3, applied) == PlanChanged(3, ("loss 0.5",), ("delay 5ms",), "set delay 5ms")
     assert relay.changes() == []
 
 
@@ -290,7 +290,7 @@ def test_garbage_is_refused_recorded_acked_and_changes_nothing(garbage: tuple[by
 
 
 def test_a_control_entry_that_comes_after_later_ones_is_refused_and_changes_nothing() -> None:
-    # Given a relay that has met a plan and a birth
+    # Given a relay that has read a plan and a birth
     relay = relay_under("delay 1ms")
     relay.offer(control(1000, plan("delay 2ms")))
     relay.offer(control(1100, Birth("r00", 2, "nonce")))
@@ -304,10 +304,10 @@ def test_a_control_entry_that_comes_after_later_ones_is_refused_and_changes_noth
     refused = ("refused", ())
     fates = {"500-0": refused, "600-0": refused, "700-0": ("delivered", (1_000,)), "1200-0": ("delivered", (2_000,))}
     assert decided(relay) == fates
-    assert [met.change for met in relay.changes()] == [plan("delay 2ms")]
+    assert [applied.change for applied in relay.changes()] == [plan("delay 2ms")]
 
 
-def test_what_no_relay_read_in_its_turn_is_too_late_unless_it_is_known() -> None:
+def test_what_no_relay_read_in_order_is_too_late_unless_it_is_known() -> None:
     relay = relay_under("delay 1ms")
     relay.offer_late(control(1, plan("delay 1ms")))
     relay.offer_late(control(500, plan("loss 1")))
@@ -318,9 +318,9 @@ def test_what_no_relay_read_in_its_turn_is_too_late_unless_it_is_known() -> None
     assert decided(relay) == {"500-0": ("refused", ()), "600-0": ("delivered", (1_000,))}
 
 
-@pytest.mark.parametrize("garbage", [None, plan("gremlins 0.2"), plan("delay 9ms")], ids=["none", "misspelt", "other"])
-def test_garbage_among_what_was_copied_means_nothing_but_bars_what_stands_before_it(garbage: PlanChange | None) -> None:
-    # Given a control stream into which somebody has put something by hand
+@pytest.mark.parametrize("garbage", [None, plan("gremlins 0.2"), plan("delay 9ms")], ids=["none", "unknown", "other"])
+def test_garbage_among_what_was_copied_has_no_effect_but_bars_what_stands_before_it(garbage: PlanChange | None) -> None:
+    # Given a control stream with an entry that was put there by hand
     relay = relay_under("delay 1ms")
     relay.remember("1000-0", garbage)
     # When a plan comes that should have been copied to that place, or before it
@@ -348,7 +348,7 @@ def plans_in_memory() -> int:
 
 
 def test_a_relay_remembers_all_changes_but_keeps_few_plans_ready() -> None:
-    # Given a relay that met a thousand plans
+    # Given a relay that read a thousand plans
     before = plans_in_memory()
     relay = Relay(RUN, 1)
     for number in range(1, 1001):
@@ -362,7 +362,7 @@ def test_a_relay_remembers_all_changes_but_keeps_few_plans_ready() -> None:
 
 
 def test_a_plan_that_comes_again_and_again_is_read_once() -> None:
-    # Given a relay that remembers plans which only differ in who asked for them
+    # Given a relay that remembers plans which only differ in their requests
     relay = Relay(RUN, 1)
     before = plans_in_memory()
     for number in range(1, 1001):
@@ -370,10 +370,10 @@ def test_a_plan_that_comes_again_and_again_is_read_once() -> None:
         relay.remember(f"{number}-0", PlanChange(change.faults, request_id=f"{number}-0", request="set delay 1ms"))
 
     assert plans_in_memory() - before == 1
-    # Then each is told as what it is
+    # Then each is reported as it is
     relay.offer(control(2000, NOTHING))
-    [met] = relay.changes()
-    assert (met.old.request_id, met.change) == ("1000-0", NOTHING)
+    [applied] = relay.changes()
+    assert (applied.old.request_id, applied.change) == ("1000-0", NOTHING)
 
 
 def test_a_hundred_thousand_held_copies_stay_bounded_and_end_the_reading_until_they_are_due() -> None:

@@ -33,19 +33,19 @@ def test_a_heal_gets_through_a_relay_that_a_throttle_has_filled(monkeypatch: pyt
     # When everything is healed
     lab.put(0, None, encode_control(NOTHING))
     lab.put(0, frame(4001), None)
-    asked_us = lab.time.now_us
+    healed_us = lab.time.now_us
     while len(lab.outboxes[0].controls) < 2:
         lab.time.now_us += 10_000
         lab.work()
-        assert lab.time.now_us - asked_us <= LONGEST_WAIT_US + 200_000
-    # Then that is heard as soon as the longest wait is over, and nothing waits any more
+        assert lab.time.now_us - healed_us <= LONGEST_WAIT_US + 200_000
+    # Then the relay reads that as soon as the longest wait is over, and nothing waits any more
     while lab.outboxes[0].fresh or lab.outboxes[0].pending:
         lab.work()
     assert lab.copies.total() == 4001
 
 
 POINTS = ("taken", "noted", "putting out", "put-out", "acked", "holding")
-HARMS = (
+FAULTS = (
     "partition hold r00|r01",
     "partition hold r00..r01>r02",
     "partition r01>r00",
@@ -75,7 +75,7 @@ class Clock:
 
 
 class Lab(MemoryServer):
-    """A server with one shard, and relays of which `mortal` says at each point whether they die there."""
+    """A server with one shard, and relays; `mortal` decides at each point whether one dies there."""
 
     def __init__(self, mortal: Callable[[str], bool], *faults: str) -> None:
         self.time = Clock()
@@ -157,7 +157,7 @@ Sent = tuple[int, bytes | None, bytes | None]
 
 
 def a_history(chance: Random, entries: int = 150) -> Iterator[Sent]:
-    """What three robots and a conductor put into an outbox, with garbage in between; at the end all is healed."""
+    """What three robots and a plan publisher put into an outbox, with garbage in between; at the end all is healed."""
     sequences: Counter[tuple[str, int, str]] = Counter()
     lives = Counter(["r00", "r01", "r02"])
     instance = 100
@@ -165,8 +165,8 @@ def a_history(chance: Random, entries: int = 150) -> Iterator[Sent]:
         pause_us = chance.choice((0, 0, 500, 5_000))
         what = chance.random()
         if what < 0.08:
-            harms = chance.sample(HARMS, chance.randrange(5))
-            faults = tuple(Planned(instance + place, harm) for place, harm in enumerate(harms))
+            texts = chance.sample(FAULTS, chance.randrange(5))
+            faults = tuple(Planned(instance + place, text) for place, text in enumerate(texts))
             instance += len(faults)
             yield pause_us, None, encode_control(PlanChange(faults))
         elif what < 0.12:
@@ -283,7 +283,7 @@ def test_a_memory_relay_reads_no_more_than_it_may_hold() -> None:
     # When the relay works
     for _ in range(10):
         lab.work()
-    # Then it stops reading, says so once, and goes on when copies are out
+    # Then it stops reading, reports that once, and goes on when copies are out
     assert len(lab.outboxes[0].fresh) > 200
     assert [event for event in lab.events if isinstance(event, RelayCongested)] == [
         RelayCongested(0, len(lab.outboxes[0].pending) * 10)

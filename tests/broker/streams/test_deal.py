@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from broker.faults.message_faults import Loss
+from broker.faults.shaping_faults import Loss
 from broker.ports.run import RunSpec
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import pytest
 
@@ -27,14 +26,14 @@ class Hands:
     living = ("r00", "r01", "redis")
 
     def __init__(self) -> None:
-        self.struck: list[tuple[str, ...]] = []
+        self.struck: list[tuple[str, str]] = []
 
-    def __getattr__(self, verb: str) -> Any:
-        def inject(*victim: str) -> bool:
-            self.struck.append((verb, *victim))
-            return True
+    def can(self, verb: str, name: str) -> bool:
+        return True
 
-        return (lambda *_: True) if verb == "can" else inject
+    def inject(self, verb: str, victim: str) -> bool:
+        self.struck.append((verb, victim))
+        return True
 
 
 class RunControl:

@@ -26,9 +26,9 @@ class Ended(NamedTuple):
     result: Result
 
     def happened(self, kind: type[T], source: str | None = None) -> list[T]:
-        return [stamped.event for stamped in self.told(kind, source)]
+        return [stamped.event for stamped in self.events(kind, source)]
 
-    def told(self, kind: type[AnyEvent], source: str | None = None) -> list[Stamped]:
+    def events(self, kind: type[AnyEvent], source: str | None = None) -> list[Stamped]:
         return [
             stamped
             for stamped in self.simulated.events

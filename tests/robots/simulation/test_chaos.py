@@ -39,7 +39,7 @@ def test_robots_that_are_killed_all_the_time_still_write_the_secret_once(tmp_pat
     # Then twelve died, one life followed each, and every promise held
     assert ended.simulated.ended == "complete"
     assert len(ended.deaths) == 12
-    assert len(ended.told(RobotBorn)) == 6 + 12
+    assert len(ended.events(RobotBorn)) == 6 + 12
     assert ended.broken() == {}
     assert ended.simulated.evidence.register is not None
     assert ended.simulated.evidence.register.secret.decode() == SECRET
@@ -64,7 +64,7 @@ def test_a_storm_of_everything_ends_with_every_promise_held(tmp_path: Path) -> N
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
 
-def test_a_seed_is_one_history_whatever_befalls_the_fleet(tmp_path: Path) -> None:
+def test_a_seed_is_one_history_whatever_faults_the_fleet_has(tmp_path: Path) -> None:
     chaos = ("kill robot every 200ms", "pause robot @300ms+700ms every 1s", "restart redis @1s", "kill relay @1500ms")
 
     first, again, other = (run(tmp_path, *LOSSY, *chaos, seed=seed, for_="3s") for seed in (3, 3, 4))
@@ -77,9 +77,9 @@ def test_a_seed_is_one_history_whatever_befalls_the_fleet(tmp_path: Path) -> Non
 def test_any_robot_means_each_of_them_in_the_long_run(tmp_path: Path) -> None:
     ended = run(tmp_path, "kill robot every 100ms", for_="10s")
 
-    struck = Counter(injection.victim for injection in ended.injections)
-    assert struck.total() == 100
-    assert set(struck) == {f"r{number:02d}" for number in range(6)}
+    drawn = Counter(injection.victim for injection in ended.injections)
+    assert drawn.total() == 100
+    assert set(drawn) == {f"r{number:02d}" for number in range(6)}
 
 
 def test_a_killed_robot_does_nothing_more_and_goes_on_from_its_journal(tmp_path: Path) -> None:
@@ -88,12 +88,12 @@ def test_a_killed_robot_does_nothing_more_and_goes_on_from_its_journal(tmp_path:
 
     # Then nothing came from that life afterwards, not even a clean-up
     killed_us = ended.go_us + 130_000
-    first, second = ended.told(RobotBorn, "r02")
+    first, second = ended.events(RobotBorn, "r02")
     last_words = [stamped for stamped in ended.simulated.events if (stamped.source, stamped.incarnation) == ("r02", 1)]
     assert max(stamped.monotonic_us for stamped in last_words) <= killed_us
     # and the next life began 50 ms later, since a kill is not charged, with what the first had journalled
     assert second.monotonic_us == killed_us + 50_000
-    merged = [stamped.event.held for stamped in ended.told(PartsMerged, "r02") if stamped.incarnation == 1]
+    merged = [stamped.event.held for stamped in ended.events(PartsMerged, "r02") if stamped.incarnation == 1]
     assert second.event.parts == max([first.event.parts, *merged])
     assert ended.broken() == {}
 
@@ -103,11 +103,11 @@ def test_a_killed_rq_worker_takes_its_robot_with_it(tmp_path: Path) -> None:
 
     (death,) = ended.deaths
     assert (death.victim, death.robot, death.incarnation, death.how, death.status) == ("rq:r02", "r02", 1, "signal", -9)
-    assert len(ended.told(RobotBorn, "r02")) == 2
+    assert len(ended.events(RobotBorn, "r02")) == 2
     assert ended.broken() == {}
 
 
-def test_a_deed_stands_in_the_log_before_the_death_that_it_excuses(tmp_path: Path) -> None:
+def test_an_injection_stands_in_the_log_before_the_death_that_it_excuses(tmp_path: Path) -> None:
     ended = run(tmp_path, "kill r02 @130ms")
 
     injection, death = ended.simulated.evidence.fleet
@@ -115,12 +115,12 @@ def test_a_deed_stands_in_the_log_before_the_death_that_it_excuses(tmp_path: Pat
     assert isinstance(death, Death)
 
 
-def test_who_is_not_there_cannot_be_struck_and_nobody_is_excused(tmp_path: Path) -> None:
+def test_a_fault_without_a_victim_is_not_injected_and_excuses_nothing(tmp_path: Path) -> None:
     # Given a robot that is dead when it is to be killed again, one that stands still already, and others
     again = ("kill r02 @150ms", "kill rq:r02 @160ms", "pause r03 @100ms+900ms", "pause r03 @150ms+100ms")
     ended = run(tmp_path, "kill r02 @130ms", *again, "kill supervisor @170ms", "pause rq:r02 @400ms+1s")
 
-    # Then what cannot be done is told as such, and does not stand in the log
+    # Then an event says what cannot be done, and it does not stand in the log
     assert [f"{failed.verb} {failed.target}" for failed in ended.happened(InjectionFailed)] == [
         *("kill r02", "pause r03", "kill rq:r02", "kill supervisor", "pause rq:r02")
     ]
@@ -130,8 +130,8 @@ def test_who_is_not_there_cannot_be_struck_and_nobody_is_excused(tmp_path: Path)
     assert ended.broken() == {}
 
 
-def test_a_robot_that_dies_of_itself_too_often_stays_dead(tmp_path: Path) -> None:
-    # Given lies that crash a merger more often than any budget bears
+def test_a_robot_that_dies_of_itself_too_often_is_not_restarted(tmp_path: Path) -> None:
+    # Given contradictions that crash a merger more often than any budget allows
     ended = run(tmp_path, "contradict r00 every 20ms", robots=3, for_="5s", limit="8s")
 
     # Then its lives ended by themselves until the last one was not born any more
@@ -151,7 +151,7 @@ def test_robots_that_are_restarted_all_the_time_die_of_it_never(tmp_path: Path, 
     # Then each of twenty lives left in order, another one followed it, and every promise held
     assert ended.simulated.ended == "complete"
     assert [left.reason for left in ended.happened(RobotLeft)].count(RECALLED) == 20
-    assert len(ended.told(RobotBorn)) == 6 + 20
+    assert len(ended.events(RobotBorn)) == 6 + 20
     assert ended.deaths == []
     assert ended.broken() == {}
     assert_nothing_was_lost_nor_learnt_twice(ended)
@@ -162,17 +162,17 @@ def test_a_recalled_robot_goes_on_from_its_journal(tmp_path: Path, victim: str) 
     # When a robot is recalled in the midst of gossip
     ended = run(tmp_path, *LOSSY, f"restart {victim} @130ms")
 
-    # Then its life left, and had nothing in hand
+    # Then its life left, and had nothing unacknowledged
     recalled_us = ended.go_us + 130_000
-    left, last = ended.told(RobotLeft, "r02")
+    left, last = ended.events(RobotLeft, "r02")
     assert (left.event.reason, left.incarnation) == (RECALLED, 1)
     assert left.monotonic_us - recalled_us < 20_000
     # and the next life began 50 ms later, with what the first had journalled
-    first, second = ended.told(RobotBorn, "r02")
+    first, second = ended.events(RobotBorn, "r02")
     assert second.monotonic_us == left.monotonic_us + 50_000
-    merged = [stamped.event.held for stamped in ended.told(PartsMerged, "r02") if stamped.incarnation == 1]
+    merged = [stamped.event.held for stamped in ended.events(PartsMerged, "r02") if stamped.incarnation == 1]
     assert second.event.parts == max([first.event.parts, *merged])
-    # and nobody died
+    # and no robot died
     assert ended.simulated.evidence.fleet == ended.injections
     assert [(f"{injection.verb} {injection.target}", injection.victim) for injection in ended.injections] == [
         (f"restart {victim}", victim)
@@ -187,15 +187,15 @@ def test_a_robot_is_not_missed_between_two_lives_when_the_run_could_end(tmp_path
     ended = run(tmp_path, "restart r02 @1999ms", for_="2s")
 
     # Then the run waits for its next life
-    assert len(ended.told(RobotBorn, "r02")) == 2
+    assert len(ended.events(RobotBorn, "r02")) == 2
     assert ended.simulated.ended == "complete"
     assert ended.result.promises["convergent"].why == "it was written, and all 6 robots in scope are complete"
 
 
-def test_a_robot_that_stands_still_hears_that_it_is_recalled_when_it_goes_on(tmp_path: Path) -> None:
+def test_a_robot_that_is_paused_is_recalled_when_it_continues(tmp_path: Path) -> None:
     ended = run(tmp_path, *LOSSY, "pause r01 @50ms+1s", "restart r01 @100ms", for_="2s")
 
-    left, _ = ended.told(RobotLeft, "r01")
+    left, _ = ended.events(RobotLeft, "r01")
     assert ended.go_us + 1_050_000 <= left.monotonic_us < ended.go_us + 1_100_000
     assert ended.deaths == []
     assert ended.broken() == {}
@@ -225,7 +225,7 @@ def test_a_paused_robot_neither_sends_nor_merges_and_then_goes_on(tmp_path: Path
         if stamped.source == "r01" and paused_us < stamped.monotonic_us < resumed_us
     ]
     assert during == []
-    assert [stamped for stamped in ended.told(MessageSent, "r01") if stamped.monotonic_us >= resumed_us]
+    assert [stamped for stamped in ended.events(MessageSent, "r01") if stamped.monotonic_us >= resumed_us]
     assert ended.deaths == []
     assert ended.broken() == {}
     assert_nothing_was_lost_nor_learnt_twice(ended)
@@ -234,7 +234,7 @@ def test_a_paused_robot_neither_sends_nor_merges_and_then_goes_on(tmp_path: Path
 def test_a_run_goes_on_until_a_pause_is_over(tmp_path: Path) -> None:
     ended = run(tmp_path, "pause relay @3s+1s")
 
-    assert [stamped.monotonic_us - ended.go_us for stamped in ended.told(FaultInjected)] == [3_000_000, 4_000_000]
+    assert [stamped.monotonic_us - ended.go_us for stamped in ended.events(FaultInjected)] == [3_000_000, 4_000_000]
     assert ended.simulated.total_us - ended.go_us < 4_200_000
 
 
@@ -255,7 +255,7 @@ def test_a_robot_that_stands_still_for_too_long_is_killed_and_born_again(tmp_pat
 
     (death,) = ended.deaths
     assert (death.victim, death.how) == ("r01", "silent")
-    assert len(ended.told(RobotBorn, "r01")) == 2
+    assert len(ended.events(RobotBorn, "r01")) == 2
     assert ended.broken() == {}
 
 
@@ -271,9 +271,9 @@ def test_a_pause_that_is_ended_early_is_over_and_its_own_end_is_no_event(tmp_pat
     ]
     assert [f"{done.verb} {done.target}" for done in ended.happened(FaultInjected)] == ["pause r01", "resume r01"]
     assert not ended.happened(InjectionFailed)
-    told = [stamped.monotonic_us for stamped in ended.simulated.events if stamped.source == "r01"]
-    assert not [us for us in told if ended.go_us + 50_000 < us < ended.go_us + 1_000_000]
-    assert [us for us in told if us >= ended.go_us + 1_000_000]
+    times_us = [stamped.monotonic_us for stamped in ended.simulated.events if stamped.source == "r01"]
+    assert not [us for us in times_us if ended.go_us + 50_000 < us < ended.go_us + 1_000_000]
+    assert [us for us in times_us if us >= ended.go_us + 1_000_000]
     assert ended.deaths == []
     assert ended.broken() == {}
 
@@ -283,13 +283,13 @@ def test_a_second_pause_is_not_ended_by_the_end_of_the_first(tmp_path: Path) -> 
     ended = run(tmp_path, "pause r01 @100ms+1s", "resume r01 @200ms", "pause r01 @900ms+1s")
 
     ends_us = [
-        stamped.monotonic_us - ended.go_us for stamped in ended.told(FaultInjected) if stamped.event.verb == "resume"
+        stamped.monotonic_us - ended.go_us for stamped in ended.events(FaultInjected) if stamped.event.verb == "resume"
     ]
     assert ends_us == [200_000, 1_900_000]
 
 
-def test_whoever_is_not_paused_cannot_be_resumed(tmp_path: Path) -> None:
-    # Given one who was never paused, one whose pause is over, and one that died of it
+def test_a_robot_that_is_not_paused_cannot_be_resumed(tmp_path: Path) -> None:
+    # Given a robot that was never paused, one whose pause is over, and one that died of it
     injections = ("resume r00 @100ms", "pause r01 @0s+100ms", "resume r01 @200ms", "pause r02 @0s+4s", "resume r02 @3s")
     ended = run(tmp_path, *injections, "resume redis @1s")
 
@@ -307,13 +307,13 @@ def test_whoever_is_not_paused_cannot_be_resumed(tmp_path: Path) -> None:
 def test_a_relay_that_is_resumed_lets_through_what_waited(tmp_path: Path) -> None:
     ended = run(tmp_path, "pause relay @0s+20s", "resume relay:0 @1s")
 
-    first_us = min(stamped.monotonic_us for stamped in ended.told(PartsMerged))
+    first_us = min(stamped.monotonic_us for stamped in ended.events(PartsMerged))
     assert 1_000_000 <= first_us - ended.go_us < 1_200_000
     assert ended.broken() == {}
 
 
-def test_a_server_that_is_paused_can_be_resumed_although_nobody_can_be_told(tmp_path: Path) -> None:
-    # Given a server that would be away for long, and deeds that wait for it
+def test_a_server_that_is_paused_can_be_resumed_although_nothing_can_be_recorded(tmp_path: Path) -> None:
+    # Given a server that would be away for long, and injections that wait for it
     ended = run(
         tmp_path,
         *("pause redis @100ms+20s", "pause r03 @200ms+20s", "resume r03 @300ms", "resume redis @1s"),
@@ -332,7 +332,7 @@ def test_a_server_that_is_paused_can_be_resumed_although_nobody_can_be_told(tmp_
     assert ended.broken() == {}
 
 
-# Workers, lies and lost memories.
+# Workers, contradictions and lost journals.
 
 
 def test_the_workers_that_can_be_crashed_are_those_that_a_robot_has() -> None:
@@ -344,7 +344,7 @@ def test_the_workers_that_can_be_crashed_are_those_that_a_robot_has() -> None:
 
 @pytest.mark.parametrize("worker", WORKERS)
 def test_a_crashed_worker_is_restarted_alone_and_not_charged(tmp_path: Path, worker: str) -> None:
-    # When a worker is crashed far more often than its budget bears
+    # When a worker is crashed far more often than its budget allows
     ended = run(tmp_path, *LOSSY, f"crash r00/{worker} every 100ms", for_="3s")
 
     # Then each time that worker alone was restarted, and the robot lived on
@@ -354,18 +354,18 @@ def test_a_crashed_worker_is_restarted_alone_and_not_charged(tmp_path: Path, wor
     assert all(crash.error.startswith("InjectedCrash") for crash in crashed)
     assert len(ended.happened(WorkerRestarted)) == len(crashed)
     assert all(restarted.delay_us <= 24_000 for restarted in ended.happened(WorkerRestarted))
-    assert len(ended.told(RobotBorn)) == 6
+    assert len(ended.events(RobotBorn)) == 6
     assert ended.broken() == {}
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
 
-def test_an_old_crash_does_not_strike_a_later_life(tmp_path: Path) -> None:
+def test_an_old_crash_does_not_reach_a_later_life(tmp_path: Path) -> None:
     ended = run(tmp_path, "crash r00/inbox_reader @100ms", "kill r00 @200ms")
 
-    assert [stamped.incarnation for stamped in ended.told(WorkerCrashed)] == [1]
+    assert [stamped.incarnation for stamped in ended.events(WorkerCrashed)] == [1]
 
 
-def test_a_contradiction_is_refused_told_and_counted(tmp_path: Path) -> None:
+def test_a_contradiction_is_refused_reported_and_counted(tmp_path: Path) -> None:
     ended = run(tmp_path, *LOSSY, "contradict r00 @200ms", "contradict r00 @400ms", robots=3)
 
     violations = ended.happened(InvariantViolated)
@@ -379,7 +379,7 @@ def test_a_contradiction_is_refused_told_and_counted(tmp_path: Path) -> None:
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
 
-def test_whoever_was_dealt_nothing_cannot_be_contradicted(tmp_path: Path) -> None:
+def test_a_robot_that_was_dealt_nothing_cannot_be_contradicted(tmp_path: Path) -> None:
     ended = run(tmp_path, *(f"contradict r{number:02d}" for number in range(3)), robots=3, secret="word")
 
     assert len(ended.happened(FaultInjected)) == 1
@@ -391,7 +391,7 @@ def test_a_robot_without_its_journal_is_not_born_again_and_the_verdict_is_unprov
     ended = run(tmp_path, *LOSSY, "amnesia r02 @200ms")
 
     assert [lost.stream for lost in ended.happened(EvidenceLost, "r02")] == ["journal"]
-    assert len(ended.told(RobotBorn, "r02")) == 1
+    assert len(ended.events(RobotBorn, "r02")) == 1
     assert ended.simulated.ended == "complete"
     assert ended.result.verdict == "UNPROVEN"
     assert "the journal of r02 was lost" in ended.broken().values()
@@ -401,12 +401,12 @@ def test_a_robot_without_its_journal_is_not_born_again_and_the_verdict_is_unprov
 
 
 @pytest.mark.parametrize("fault", ["kill relay every 100ms", "restart relay every 100ms"])
-def test_whoever_takes_over_a_relay_loses_and_invents_nothing(tmp_path: Path, fault: str) -> None:
+def test_a_relay_that_takes_over_loses_and_invents_nothing(tmp_path: Path, fault: str) -> None:
     ended = run(tmp_path, *LOSSY, fault, for_="2s")
 
     resumed = ended.happened(RelayResumed)
     assert len(resumed) == 20
-    assert any(each.pending for each in resumed), "some died with copies in hand"
+    assert any(each.pending for each in resumed), "some died with copies that were not acknowledged"
     assert ended.broken() == {}
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
@@ -414,7 +414,7 @@ def test_whoever_takes_over_a_relay_loses_and_invents_nothing(tmp_path: Path, fa
 def test_a_relay_that_dies_at_the_very_end_leaves_nothing_undone(tmp_path: Path) -> None:
     ended = run(tmp_path, "delay 40ms", "kill relay @2s", for_="2s")
 
-    numbers = [(told.source, told.incarnation, told.number) for told in ended.simulated.events]
+    numbers = [(event.source, event.incarnation, event.number) for event in ended.simulated.events]
     assert len(numbers) == len(set(numbers))
     assert ended.broken() == {}
 
@@ -422,7 +422,7 @@ def test_a_relay_that_dies_at_the_very_end_leaves_nothing_undone(tmp_path: Path)
 def test_a_paused_relay_lets_nothing_through(tmp_path: Path) -> None:
     ended = run(tmp_path, "pause relay @0s+2s")
 
-    assert min(stamped.monotonic_us for stamped in ended.told(PartsMerged)) >= ended.go_us + 2_000_000
+    assert min(stamped.monotonic_us for stamped in ended.events(PartsMerged)) >= ended.go_us + 2_000_000
     assert ended.broken() == {}
 
 
@@ -431,13 +431,13 @@ def test_an_outage_of_the_server_costs_time_and_nothing_else(tmp_path: Path, fau
     ended = run(tmp_path, *LOSSY, fault, for_="2s")
 
     assert ended.simulated.ended == "complete"
-    assert len(ended.told(RobotBorn)) == 6
+    assert len(ended.events(RobotBorn)) == 6
     assert not ended.happened(WorkerCrashed)
     assert ended.broken() == {}
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
 
-def test_deeds_wait_for_the_server_because_they_are_told_first(tmp_path: Path) -> None:
+def test_injections_wait_for_the_server_because_they_are_recorded_first(tmp_path: Path) -> None:
     # Given a robot that is to be killed while the server is away
     ended = run(tmp_path, "pause redis @100ms+1s", "kill r02 @500ms", "pause r03 @600ms+200ms")
 
@@ -455,7 +455,7 @@ def test_deeds_wait_for_the_server_because_they_are_told_first(tmp_path: Path) -
 # Again.
 
 
-def test_a_recorded_run_is_repeated_with_the_very_victims_that_were_drawn(tmp_path: Path) -> None:
+def test_a_recorded_run_is_repeated_with_the_very_processes_that_were_drawn(tmp_path: Path) -> None:
     chaos = ("kill robot every 200ms", "pause robot @300ms+400ms", "kill relay @900ms", "restart robot @1s every 300ms")
     ended = run(tmp_path, *LOSSY, *chaos, "pause r05 @1s+9s", "resume r05 @1500ms", for_="2s")
 

@@ -11,8 +11,9 @@ import pytest
 
 from broker.faults.fate import median_delay_us
 from broker.faults.grammar import Line, lines_of, parse_line
-from broker.faults.message_faults import AnyFault, Delay, Duplicate, Loss, Reorder
+from broker.faults.message_faults import MessageFault
 from broker.faults.schedule import timed
+from broker.faults.shaping_faults import Delay, Duplicate, Loss, Reorder
 from deploy.config.settings import DEFAULT_SECRET
 from robots.journal import Completed, decode_entry
 from robots.messages import Summary
@@ -23,11 +24,11 @@ from robots.simulation.simulate import Simulated, digest_of, simulate
 from robots.workers.gossip_initiator import GossipInitiator
 from telemetry.events import MessageSent, WorkerCrashed
 
-LOSSY: list[AnyFault] = [Loss(0.2), Duplicate(0.1), Delay(5_000, 20_000), Reorder(0.1)]
-HARSH: list[AnyFault] = [Loss(0.5), Duplicate(0.5), Delay(0, 60_000), Reorder(0.5)]
+LOSSY: list[MessageFault] = [Loss(0.2), Duplicate(0.1), Delay(5_000, 20_000), Reorder(0.1)]
+HARSH: list[MessageFault] = [Loss(0.5), Duplicate(0.5), Delay(0, 60_000), Reorder(0.5)]
 
 
-def run(robots: int, seed: int, faults: list[AnyFault], secret: str = DEFAULT_SECRET, copies: int = 1) -> Simulated:
+def run(robots: int, seed: int, faults: list[MessageFault], secret: str = DEFAULT_SECRET, copies: int = 1) -> Simulated:
     deal = Deal(secret, robots, copies, seed)
     terms = Terms(robots, 1, seed, 100_000, 1_000_000, median_delay_us(faults))
     return simulate("sim", deal, terms, timed(map(Line, faults)), Bounds(0, 60_000_000))
@@ -44,7 +45,9 @@ def completed(simulated: Simulated) -> list[int]:
 
 @pytest.mark.parametrize("faults", [[], LOSSY, HARSH], ids=["calm", "lossy", "harsh"])
 @pytest.mark.parametrize("robots", [2, 3, 6, 13])
-def test_the_secret_is_written_once_and_right_whatever_the_network_does(robots: int, faults: list[AnyFault]) -> None:
+def test_the_secret_is_written_once_and_right_whatever_the_network_does(
+    robots: int, faults: list[MessageFault]
+) -> None:
     for seed in range(5):
         simulated = run(robots, seed, faults)
         evidence = simulated.evidence

@@ -1,0 +1,74 @@
+"""The registry of faults: everything that can be written in a plan, one row each, in the order in which people see it.
+
+The grammar, the options of `run` and `simulate`, the help of `robots faults set` and the tables of the README come from
+it. The rows stand beside the data that they describe. The judge never reads it: it knows the faults from their
+specification alone (telemetry/verdict/recomputed).
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from typing import ClassVar, Final
+
+import msgspec
+
+from broker.faults.message_faults import MESSAGE_FAULTS, MessageFault
+from broker.faults.process_faults import PROCESS_FAULTS, ProcessFault
+from broker.faults.syntax import FaultKind, Tokens
+from broker.faults.target import EVERYONE, Target
+
+
+class Heal(msgspec.Struct, frozen=True):
+    """Every fault that has begun by then ends, and does not come again."""
+
+    name: ClassVar[str] = "heal"
+    is_noop: ClassVar[bool] = False
+    target: ClassVar[Target] = EVERYONE
+
+    @classmethod
+    def read(cls, words: Tokens) -> Heal:  # noqa: ARG003  it has no arguments
+        return cls()
+
+    def text(self) -> str:
+        return self.name
+
+
+Fault = MessageFault | ProcessFault
+HEAL: Final = FaultKind(Heal.name, Heal.read, ("heal @5s",), "every fault that has begun ends")
+
+FAULTS: Final[Mapping[str, FaultKind[Fault | Heal]]] = {
+    kind.name: kind for kind in (*MESSAGE_FAULTS, HEAL, *PROCESS_FAULTS)
+}
+"""All kinds, by name."""
+
+NETWORK: Final = (*MESSAGE_FAULTS, HEAL)
+"""The kinds that concern messages."""
+
+
+def help_table(kinds: Iterable[FaultKind[object]], width: int = 96) -> str:
+    """Rows for a terminal: the syntax of each kind, and its help beside that, wrapped to `width` characters."""
+    kinds = list(kinds)
+    indent = max(len(example) for kind in kinds for example in kind.syntax) + 2
+    lines = []
+    for kind in kinds:
+        helps = textwrap.wrap(kind.help, width - indent)
+        lines += [f"{left:{indent}}{right}" for left, right in zip_longest(kind.syntax, helps, fillvalue="")]
+    return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def markdown_rows(kinds: Iterable[FaultKind[object]]) -> list[str]:
+    """Rows for the README."""
+    return [f"| {', '.join(f'`{_escaped(example)}`' for example in kind.syntax)} | {kind.help} |" for kind in kinds]
+
+
+def option_help(kind: FaultKind[object]) -> str:
+    """One line for the option of a kind, whose argument is what follows the name in a plan."""
+    examples = [example.removeprefix(f"{kind.name} ") for example in kind.syntax]
+    label = "Example" if len(examples) == 1 else "Examples"
+    return f"{kind.help[0].upper()}{kind.help[1:]}. {label}: {', '.join(map(repr, examples))}."
+
+
+def _escaped(example: str) -> str:
+    return example.replace("|", "\\|")
