@@ -12,43 +12,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import redis
 
 from broker.errors import RunGone
-from broker.faults.grammar import parse_line
 from broker.faults.schedule import Timed
 from broker.streams.run.control import StreamRunControl
 from deploy.attach.events import RunEvents
+from deploy.config.repeat import plan_at_start
 from deploy.errors import NoMetadata
 from deploy.rq.queue import JobTable
 from robots.run.deal import Terms, decode_terms
 from robots.run.stop_rule import Bounds
 from telemetry.pipeline import Next
+from telemetry.record.settings import RunSettings, decode_settings
 
 _CHUNK: Final = 1 << 20  # bytes of deal.json in one paper: a server may refuse fields of many megabytes
-Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class PlanSettings(msgspec.Struct, frozen=True):
-    """What a run's settings say of its plan. Without `instances` the lines are numbered from 0."""
-
-    for_us: Count
-    plan: tuple[str, ...]
-    instances: tuple[Count, ...] | None = None
-
-    def timed(self) -> list[Timed]:
-        """The plan. Raises ValueError: another version wrote it, with unknown faults, or a number too many."""
-        instances = range(len(self.plan)) if self.instances is None else self.instances
-        return [Timed(instance, parse_line(text)) for instance, text in zip(instances, self.plan, strict=True)]
-
-
-class _RunSettings(PlanSettings, frozen=True, kw_only=True):
-    """The same, with what only those need who end the run."""
-
-    limit_us: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class RunInfo(msgspec.Struct, frozen=True):
@@ -61,20 +42,22 @@ class RunInfo(msgspec.Struct, frozen=True):
     bounds: Bounds
 
 
-def metadata_of(settings: Mapping[str, Any], deal: Mapping[str, Any]) -> tuple[bytes, ...]:
+def metadata_of(settings: RunSettings, deal: Mapping[str, Any]) -> tuple[bytes, ...]:
     """The papers to deal a run with."""
     content = json.dumps(deal, separators=(",", ":")).encode()
     chunks = (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK))
-    return (json.dumps(settings).encode(), *chunks)
+    return (msgspec.json.encode(settings), *chunks)
 
 
-def read_metadata(run_control: StreamRunControl, run: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_metadata(run_control: StreamRunControl, run: str) -> tuple[RunSettings, dict[str, Any]]:
     """`settings.json` and `deal.json`. Raises NoMetadata, Unavailable."""
     metadata = run_control.metadata()
     try:
-        return msgspec.json.decode(metadata[0], type=dict), msgspec.json.decode(b"".join(metadata[1:]), type=dict)
-    except (IndexError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
-        raise NoMetadata(f"run {run} has no papers on its server that can be read here") from None
+        return decode_settings(metadata[0]), msgspec.json.decode(b"".join(metadata[1:]), type=dict)
+    except IndexError:
+        raise NoMetadata(f"run {run} has no metadata on its server") from None
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise NoMetadata(f"run {run} has metadata on its server that cannot be read here: {error}") from None
 
 
 def read_terms(client: redis.Redis, run: str) -> Terms:
@@ -94,8 +77,7 @@ def read_run_info(client: redis.Redis, run: str) -> RunInfo:
     _, robots = run_control.shape()
     settings, _ = read_metadata(run_control, run)
     try:
-        told = msgspec.convert(settings, _RunSettings)
-        return RunInfo(run, robots, terms, told.timed(), Bounds(told.for_us, told.limit_us))
+        return RunInfo(run, robots, terms, plan_at_start(settings), Bounds(settings.for_us, settings.limit_us))
     except ValueError as error:
         raise NoMetadata(f"run {run} was dealt by another version: {error}") from None
 

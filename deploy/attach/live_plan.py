@@ -29,11 +29,14 @@ from broker.streams.connection import check_server, connect
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.plan_log import DEALT_MS, PlanWatcher, StreamRequests
 from broker.streams.run.runs import RunStatus, read_run_status
-from deploy.attach.context import PlanSettings, read_metadata
+from deploy.attach.context import read_metadata
 from deploy.attach.discovery import RunLocation
+from deploy.config.repeat import plan_at_start
 from deploy.errors import EnvironmentFailure, NoMetadata, UsageError
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
+from telemetry.record.reader import RecordReader, Unreadable
+from telemetry.record.settings import RunSettings
 
 WAIT_S: Final = 2.0  # for every relay to meet a plan change
 _PAUSE_S: Final = 0.02  # between two looks at a server that is away
@@ -159,15 +162,15 @@ def live_plan(where: RunLocation) -> Iterator[LivePlan]:
             raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
 
 
-def _settings(client: redis.Redis, where: RunLocation) -> PlanSettings | None:
+def _settings(client: redis.Redis, where: RunLocation) -> RunSettings | None:
     """From its record, if that is on this host, else from its papers. Raises Unavailable."""
     try:
         if where.folder is not None:
-            return msgspec.json.decode((where.folder / "settings.json").read_bytes(), type=PlanSettings)
-    except (OSError, ValueError):  # msgspec's errors are such
+            return RecordReader(where.folder).settings()
+    except Unreadable:
         return None
-    with suppress(NoMetadata, ValueError):
-        return msgspec.convert(read_metadata(StreamRunControl(client, where.run), where.run)[0], PlanSettings)
+    with suppress(NoMetadata):
+        return read_metadata(StreamRunControl(client, where.run), where.run)[0]
     return None
 
 
@@ -293,7 +296,7 @@ def _scheduler(plan: LivePlan) -> PlanScheduler | None:
     if settings is None:
         return None
     try:
-        dated = settings.timed()
+        dated = plan_at_start(settings)
     except ValueError:
         return None
     applied = max(plan.history, key=len, default=[])

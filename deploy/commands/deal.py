@@ -22,7 +22,7 @@ from deploy.config.host import version
 from deploy.config.settings import MOST_LIVE, ExperimentOptions, given
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import remove
-from deploy.lifecycle.recording import json_line, settings_row
+from deploy.lifecycle.recording import json_line, run_settings
 from deploy.rq.queue import enqueue_robot
 from telemetry.events import RunDealt
 
@@ -85,7 +85,7 @@ def deal(*, options: ExperimentOptions = ExperimentOptions(), server: Server = S
 def _deal(run: str, experiment: Experiment, url: str) -> None:
     """All of it, or if the server allows nothing. Raises UnsupportedServer, Unavailable."""
     deal = experiment.deal
-    metadata = metadata_of(settings_row(run, "run", version(), experiment), deal.record())
+    metadata = metadata_of(run_settings(run, "run", version(), experiment), deal.record())
     first = PlanScheduler(experiment.plan, experiment.bounds.for_us).first
     with connect(url) as client:
         check_server(client)

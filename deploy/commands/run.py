@@ -20,7 +20,7 @@ from deploy.config.host import demand_linux, demand_records, version
 from deploy.config.settings import INTERRUPTED, MOST_LIVE, Delivery, ExperimentOptions, LabSettings, given
 from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.live_run import LiveRun, Outcome
-from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, settings_row
+from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, run_settings
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server, server_for
 from deploy.processes.signals import ShutdownSignals
@@ -31,6 +31,7 @@ from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
+from telemetry.record.settings import RunSettings, ended_as
 from telemetry.view import View
 
 EXAMPLES: Final = """\
@@ -79,9 +80,9 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
     settings, deal = experiment.settings, experiment.deal
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
-    row = settings_row(run_id, "run", version(), experiment)
+    begun = run_settings(run_id, "run", version(), experiment)
     dealt = deal.record()
-    open_record(record, row, dealt)
+    open_record(record, begun, dealt)
     clock = SystemClock()
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
     progress = Progress((lambda _line: None) if settings.ui == "none" else tell, began_us)
@@ -99,10 +100,10 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
             progress.observe(view, clock.wall_us(), away_s)
 
         pipeline = Pipeline(counters, recorder, progress)
-        metadata = metadata_of(row, dealt)
+        metadata = metadata_of(begun, dealt)
         outcome = LiveRun(run_id, experiment, metadata, server, janitor, shutdown, record, pipeline, look).run()
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
-    return _close(settings, record, row, outcome)
+    return _close(settings, record, begun, outcome)
 
 
 def _network(settings: LabSettings) -> str:
@@ -112,11 +113,11 @@ def _network(settings: LabSettings) -> str:
     return f"preset {settings.preset}" if settings.faults is None else f"plan {settings.faults}"
 
 
-def _close(settings: LabSettings, record: Record, row: dict[str, object], outcome: Outcome) -> int:
+def _close(settings: LabSettings, record: Record, begun: RunSettings, outcome: Outcome) -> int:
     """Complete the record, judge it, and show the result."""
     born_s = None if outcome.born_us is None else outcome.born_us / 1e6
-    row |= {"ended": outcome.ended, "seconds": {"born": born_s, "total": outcome.total_us / 1e6}}
-    result = close_record(record, row, outcome.evidence)
+    ended = ended_as(begun, outcome.ended, born_s, outcome.total_us / 1e6)
+    result = close_record(record, ended, outcome.evidence)
     if settings.json_:
         show(json_line(result.json))
     else:

@@ -6,6 +6,7 @@ A folder may be half written, damaged or another version's: what cannot be read 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -18,6 +19,7 @@ from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.recording import json_line
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
+from telemetry.record.reader import RecordReader, Unreadable
 
 EXAMPLES: Final = """\
 Examples:
@@ -30,22 +32,7 @@ _HEAD: Final = ("run", "mode", "state", "robots", "seed", "verdict", "age")
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _UNKNOWN: Final = "-"
 
-T = TypeVar("T", bound=msgspec.Struct)
-
-
-class _Settings(msgspec.Struct):
-    """What a run's `settings.json` says of the run at large."""
-
-    mode: str
-    robots: int
-    seed: int
-    ended: str | None
-
-
-class _Verdict(msgspec.Struct):
-    """What a run's `verdict.json` says in one word."""
-
-    verdict: str
+T = TypeVar("T")
 
 
 class _Recorded(msgspec.Struct, frozen=True):
@@ -93,7 +80,8 @@ def _is_record(path: Path) -> bool:
 
 
 def _look(path: Path, now_s: float) -> _Recorded:
-    settings, verdict = _read(path / "settings.json", _Settings), _read(path / "verdict.json", _Verdict)
+    record = RecordReader(path)
+    settings, verdict = _or_none(record.settings), _or_none(record.verdict)
     ended = settings.ended if settings else None
     return _Recorded(
         path.name,
@@ -101,7 +89,7 @@ def _look(path: Path, now_s: float) -> _Recorded:
         _live_state(path) or ended or "unfinished",
         settings.robots if settings else None,
         settings.seed if settings else None,
-        verdict.verdict if verdict else None,
+        verdict,
         round(max(0.0, now_s - _began_s(path)), 1),
     )
 
@@ -127,10 +115,10 @@ def _began_s(path: Path) -> float:
     return 0.0
 
 
-def _read(path: Path, kind: type[T]) -> T | None:
+def _or_none(read: Callable[[], T]) -> T | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, ValueError):  # msgspec's errors are such
+        return read()
+    except Unreadable:
         return None
 
 

@@ -9,7 +9,7 @@ from deploy.commands.output import deliver, show, tell
 from deploy.config.experiment import prepare
 from deploy.config.host import demand_records, version
 from deploy.config.settings import INTERRUPTED, Delivery, ExperimentOptions, given
-from deploy.lifecycle.recording import close_record, json_line, open_record, settings_row
+from deploy.lifecycle.recording import close_record, json_line, open_record, run_settings
 from deploy.processes.signals import ShutdownSignals
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
@@ -17,6 +17,7 @@ from telemetry.console import progress_line, verdict_lines
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
+from telemetry.record.settings import ended_as
 from telemetry.view import View
 
 EXAMPLES: Final = """\
@@ -40,15 +41,14 @@ def simulate(*, options: ExperimentOptions = ExperimentOptions(), delivery: Deli
         look = _progress(shutdown)
         outcome = run_simulation(run, experiment.deal, experiment.terms, experiment.plan, experiment.bounds, look)
     record = Record.create(settings.runs_dir, run)
-    row = settings_row(run, "simulate", version(), experiment)
-    row["ended"] = outcome.ended
-    row["seconds"] = {"born": outcome.born_us / 1e6, "total": outcome.total_us / 1e6}
-    open_record(record, row, experiment.deal.record())
+    begun = run_settings(run, "simulate", version(), experiment)
+    ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
+    open_record(record, ended, experiment.deal.record())
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(recorder)
         for stamped in outcome.events:
             pipeline(stamped)
-    result = close_record(record, row, outcome.evidence)
+    result = close_record(record, ended, outcome.evidence)
     digest = digest_of(outcome)
     if settings.json_:
         show(json_line({**result.json, "digest": digest}))

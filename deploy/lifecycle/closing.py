@@ -33,6 +33,7 @@ from telemetry.handlers.counters import Counters
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record
+from telemetry.record.settings import RunSettings, ended_as
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
 
@@ -116,7 +117,7 @@ def succeeding(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> 
 
 
 def record_run(
-    client: redis.Redis, run: str, runs: Path, metadata: tuple[dict[str, Any], dict[str, Any]], ended: str
+    client: redis.Redis, run: str, runs: Path, metadata: tuple[RunSettings, dict[str, Any]], ended: str
 ) -> Result:
     """Make the record of a run that has ended, and judge it; when somebody else has made it by then, judge that one. A
     run that its server lost (`ended` is `lost`) is recorded with what is known of it. Raises Unavailable when not all
@@ -141,7 +142,7 @@ def is_recorded(runs: Path, run: str) -> bool:
 
 
 def _fill(
-    record: Record, client: redis.Redis, run: str, metadata: tuple[dict[str, Any], dict[str, Any]], ended: str
+    record: Record, client: redis.Redis, run: str, metadata: tuple[RunSettings, dict[str, Any]], ended: str
 ) -> Result:
     settings, deal = metadata
     evidence = _nothing(settings) if ended == "lost" else StreamRunControl(client, run).collect()
@@ -152,8 +153,7 @@ def _fill(
         events = RunEvents(client, run, "", pipeline)
         events.hear_out(RETRY_S)
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
-    seconds = {"born": events.view.born_s, "total": events.view.total_s}
-    return close_record(record, {**settings, "ended": ended, "seconds": seconds}, evidence)
+    return close_record(record, ended_as(settings, ended, events.view.born_s, events.view.total_s), evidence)
 
 
 def forget_run(client: redis.Redis, run: str) -> None:
@@ -181,9 +181,9 @@ def _let_be_heard(client: redis.Redis, run_control: StreamRunControl) -> None:
         time.sleep(min(max(HEAR_S - age_s, 0.0), HEAR_S))
 
 
-def _nothing(settings: dict[str, Any]) -> Evidence:
+def _nothing(settings: RunSettings) -> Evidence:
     """The evidence of a run of which its server holds nothing any more."""
-    shards = range(int(settings.get("shards", 1)))
+    shards = range(settings.shards)
     return Evidence(
         controls={},
         fates={},

@@ -6,7 +6,10 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from broker.control_entries import PlanChange
 from broker.faults.syntax import format_duration
@@ -16,12 +19,13 @@ from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
 from deploy.config.settings import LabSettings
 from robots.run.record_rows import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
 from telemetry.record.folder import Record
+from telemetry.record.settings import RunSettings
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
 
 _TIMES: Final = ("tick", "quiet_period", "for_", "limit")
 _FAULTS: Final = (*SHORTHANDS, "fault", *PROCESS_FAULT_SHORTHANDS, "chaos")
-_TELLING: Final = ("secret", "secret_file", "copies", "preset", "faults", *_FAULTS, "relays", *_TIMES)
+_REPEATED: Final = ("secret", "secret_file", "copies", "preset", "faults", *_FAULTS, "relays", *_TIMES)
 
 
 def again(run: str, command: str, experiment: Experiment) -> str:
@@ -30,7 +34,7 @@ def again(run: str, command: str, experiment: Experiment) -> str:
     if settings.again is not None:
         return _repeat(command, run if experiment.is_varied else settings.again, settings.runs_dir)
     words = ["robots", command, "-n", str(settings.robots), "--seed", str(settings.seed)]
-    for name in _TELLING:
+    for name in _REPEATED:
         value = getattr(settings, name)
         if value is not None and value != LabSettings.model_fields[name].default:
             flag = f"--{name.rstrip('_').replace('_', '-')}"
@@ -45,33 +49,31 @@ def _repeat(command: str, run: str, runs: Path) -> str:
     return shlex.join(["robots", command, "--again", run, *where])
 
 
-def settings_row(run: str, command: str, version: str, experiment: Experiment) -> dict[str, Any]:
-    """`settings.json`, before the end is known."""
+def run_settings(run: str, command: Literal["run", "simulate"], version: str, experiment: Experiment) -> RunSettings:
+    """`settings.json` of a run that `command` starts, before the end is known."""
     settings, bounds = experiment.settings, experiment.bounds
-    return {
-        "run": run,
-        "version": version,
-        "mode": {"run": "live", "simulate": "simulated"}[command],
-        "robots": settings.robots,
-        "copies": settings.copies,
-        "seed": settings.seed,
-        "preset": settings.preset if settings.faults is None and settings.again is None else None,
-        "tick_us": settings.tick,
-        "quiet_period_us": settings.quiet_period,
-        "for_us": bounds.for_us,
-        "limit_us": bounds.limit_us,
-        "shards": settings.relays,
-        "plan": [planned.line.text() for planned in experiment.plan],
-        "instances": [planned.instance for planned in experiment.plan],
-        "ended": None,
-        "again": again(run, command, experiment),
-        "seconds": {"born": None, "total": None},
-    }
+    return RunSettings(
+        run=run,
+        version=version,
+        mode="live" if command == "run" else "simulated",
+        robots=settings.robots,
+        copies=settings.copies,
+        seed=settings.seed,
+        preset=settings.preset if settings.faults is None and settings.again is None else None,
+        tick_us=settings.tick,
+        quiet_period_us=settings.quiet_period,
+        for_us=bounds.for_us,
+        limit_us=bounds.limit_us,
+        shards=settings.relays,
+        plan=tuple(planned.line.text() for planned in experiment.plan),
+        instances=tuple(planned.instance for planned in experiment.plan),
+        again=again(run, command, experiment),
+    )
 
 
-def open_record(record: Record, settings: Mapping[str, Any], deal: Mapping[str, Any]) -> None:
+def open_record(record: Record, settings: RunSettings, deal: Mapping[str, Any]) -> None:
     """What is known before the first robot is born."""
-    record.write("settings", settings)
+    record.write("settings", to_builtins(settings))
     record.write("deal", deal)
 
 
@@ -87,17 +89,17 @@ def _file_evidence(record: Record, evidence: Evidence) -> None:
         record.write_bytes("secret.txt", evidence.register.secret)
 
 
-def close_record(record: Record, row: dict[str, Any], evidence: Evidence) -> Result:
+def close_record(record: Record, settings: RunSettings, evidence: Evidence) -> Result:
     """Complete the record of a run that has ended, seal it, and judge it; the verdict is put there too.
 
-    `row` is `settings.json` with the end known. A plan that people changed by hand is repeated from the record alone.
+    `settings` tell the end. A plan that a person changed during the run is repeated from the record.
     """
     if any(
         isinstance(control, PlanChange) and control.request and not control.refusal
         for _, control in evidence.controls.get(0, ())
     ):
-        row["again"] = _repeat("run", row["run"], record.folder.parent)
-    record.write("settings", row)
+        settings = replace(settings, again=_repeat("run", settings.run, record.folder.parent))
+    record.write("settings", to_builtins(settings))
     _file_evidence(record, evidence)
     record.seal()
     result = judge(load(record.folder, shown_folder(record.place.resolve())))

@@ -35,6 +35,7 @@ from deploy.errors import NoMetadata
 from robots.journal import Header, encode_entry
 from robots.run.deal import Terms, encode_terms
 from robots.run.record_rows import journal_rows, register, streams
+from tests.support.recorded_settings import settings_of
 
 pytestmark = pytest.mark.live
 
@@ -250,18 +251,18 @@ def test_deeds_are_heard_a_page_at_a_time(client: redis.Redis) -> None:
     assert [command for page in pages for command in page] == [f"kill r{number}" for number in range(100)]
 
 
-# Papers and plans
+# Metadata and plans
 
 
-@pytest.mark.parametrize("limit", [{}, {"limit_us": 0}, {"limit_us": -1}, {"limit_us": "soon"}])
-def test_papers_that_do_not_tell_how_long_the_run_may_take_are_none(client: redis.Redis, limit: dict[str, Any]) -> None:
-    deal(client, metadata=metadata_of({"for_us": 0, "plan": [], **limit}, {}))
+@pytest.mark.parametrize("limit_us", [None, 0, -1, "soon"])
+def test_metadata_without_the_limit_of_the_run_is_refused(client: redis.Redis, limit_us: object) -> None:
+    deal(client, metadata=metadata_of(settings_of(limit_us=limit_us), {}))
     with pytest.raises(NoMetadata, match="limit_us"):
         read_run_info(client, "t")
 
 
-def test_papers_that_tell_it_are_read(client: redis.Redis) -> None:
-    deal(client, metadata=metadata_of({"for_us": 5, "plan": ["loss 0.2"], "limit_us": 9}, {}))
+def test_metadata_with_a_limit_is_read(client: redis.Redis) -> None:
+    deal(client, metadata=metadata_of(settings_of(for_us=5, plan=("loss 0.2",), instances=(0,), limit_us=9), {}))
     info = read_run_info(client, "t")
     assert (info.bounds.for_us, info.bounds.limit_us, len(info.plan)) == (5, 9, 1)
 

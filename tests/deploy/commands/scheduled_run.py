@@ -21,6 +21,7 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.plan_log import StreamRequests
+from tests.support.recorded_settings import settings_row
 
 PLAN = "loss 0.2; duplicate 0.1; partition hold r00|r01 @1h+3s"
 SPLIT = {"instance": 2, "fault": "partition hold r00|r01"}
@@ -35,7 +36,8 @@ def announce(place: Path, run: str, url: str = URL, pid: int | None = None) -> P
     folder = place / "runs" / run
     folder.mkdir(parents=True)
     (folder / "live.json").write_text(json.dumps({"url": url, "pid": os.getpid() if pid is None else pid}))
-    settings = {"run": run, "for_us": FOR_US, "plan": [line.text() for line in parse_lines(PLAN)]}
+    plan = [line.text() for line in parse_lines(PLAN)]
+    settings = settings_row(run=run, for_us=FOR_US, plan=plan, instances=[*range(len(plan))])
     (folder / "settings.json").write_text(json.dumps(settings))
     return folder
 

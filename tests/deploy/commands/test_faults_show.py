@@ -10,6 +10,7 @@ import pytest
 from broker.control_entries import PlanChange, Planned
 from broker.streams.embedded import EmbeddedServer
 from tests.deploy.commands.scheduled_run import SPLIT, Lab, announce
+from tests.support.recorded_settings import settings_row
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.live
@@ -99,11 +100,11 @@ def test_before_go_nothing_is_dated_from_it(server: EmbeddedServer, here: Path, 
 def test_settings_that_cannot_be_read_only_hide_what_is_to_come(lab: Lab, terminal: Terminal) -> None:
     for content in (
         b"{",
-        b'{"plan": 5, "for_us": 1}',
-        b'{"plan": ["\xff"], "for_us": 1}',
-        b'{"plan": ["noise 3"], "for_us": 1}',
-        b'{"plan": ["loss 0.2"], "for_us": 1, "instances": []}',
-        b'{"plan": ["loss 0.2"], "for_us": 1, "instances": [-1]}',
+        json.dumps(settings_row(plan=5)).encode(),
+        json.dumps(settings_row(plan=["?"])).encode().replace(b"?", b"\xff"),
+        json.dumps(settings_row(plan=["noise 3"], instances=[0])).encode(),
+        json.dumps(settings_row(plan=["loss 0.2"], instances=[])).encode(),
+        json.dumps(settings_row(plan=["loss 0.2"], instances=[-1])).encode(),
     ):
         (lab.folder / "settings.json").write_bytes(content)
 

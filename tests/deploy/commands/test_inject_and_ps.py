@@ -16,6 +16,7 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.commands import main
 from robots.supervision import RestartPolicy
+from tests.support.recorded_settings import settings_row
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -106,8 +107,7 @@ def record(folder: Path, run: str, began_s: int, **settings: object) -> Path:
     """A recorded run that was dealt at a time."""
     path = folder / "runs" / run
     path.mkdir(parents=True)
-    told = {"mode": "live", "robots": 6, "seed": 1, "ended": None, **settings}
-    (path / "settings.json").write_text(json.dumps(told))
+    (path / "settings.json").write_text(json.dumps(settings_row(run=run, **settings)))
     (path / "deal.json").touch()
     os.utime(path / "deal.json", (began_s, began_s))
     return path

@@ -7,11 +7,12 @@ import msgspec
 
 from broker.ports.robot import Death, Injection
 from deploy.config.experiment import prepare
-from deploy.lifecycle.recording import close_record, open_record, settings_row
+from deploy.lifecycle.recording import close_record, open_record, run_settings
 from robots.journal import PartKept, decode_entry
 from robots.simulation.simulate import Simulated, simulate
 from telemetry.events import AnyEvent, Stamped
 from telemetry.record.folder import Record
+from telemetry.record.settings import ended_as
 from telemetry.verdict.judge import Result
 
 T = TypeVar("T", bound=AnyEvent)
@@ -58,10 +59,11 @@ def run(runs: Path, *faults: str, robots: int = 6, seed: int = 1, for_: str = "0
     name = f"{len(list(runs.iterdir())):06x}"
     simulated = simulate(name, experiment.deal, experiment.terms, experiment.plan, experiment.bounds)
     record = Record.create(runs, name)
-    open_record(record, row := settings_row(name, "simulate", "test", experiment), experiment.deal.record())
+    settings = run_settings(name, "simulate", "test", experiment)
+    open_record(record, settings, experiment.deal.record())
     record.write_rows("events", map(msgspec.to_builtins, simulated.events))
-    row |= {"ended": simulated.ended, "seconds": {"born": simulated.born_us / 1e6, "total": simulated.total_us / 1e6}}
-    return Ended(simulated, close_record(record, row, simulated.evidence))
+    settings = ended_as(settings, simulated.ended, simulated.born_us / 1e6, simulated.total_us / 1e6)
+    return Ended(simulated, close_record(record, settings, simulated.evidence))
 
 
 def parts_learnt(ended: Ended, robot: str) -> list[int]:
