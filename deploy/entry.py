@@ -1,14 +1,14 @@
-"""Where the command `robots` begins. Importing the lab takes a while: who presses Ctrl-C in it sees no traceback.
+"""Where the command `robots` begins. While the lab is imported, Ctrl-C ends it without a traceback.
 
-Nothing but that may stand here, and nobody but the script and `python -m deploy` may import this.
+Only that stands here, and only the script and `python -m deploy` import this.
 """
 
 from __future__ import annotations
 
 import signal
 
-_is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, and stays so
-if _is_heard:
+_is_handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, and stays so
+if _is_handled:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from deploy.commands import main as _main  # noqa: E402
@@ -16,6 +16,10 @@ from deploy.commands import main as _main  # noqa: E402
 
 def main() -> None:
     """Run one command and exit with its code."""
-    if _is_heard:
+    _main(loaded=_loaded)
+
+
+def _loaded() -> None:
+    """The command's own modules are imported, too: Ctrl-C is Python's affair again."""
+    if _is_handled:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _main()

@@ -7,6 +7,7 @@ specification alone (telemetry/verdict/recomputed).
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
@@ -63,11 +64,16 @@ def markdown_rows(kinds: Iterable[FaultKind[object]]) -> list[str]:
     return [f"| {', '.join(f'`{_escaped(example)}`' for example in kind.syntax)} | {kind.help} |" for kind in kinds]
 
 
-def option_help(kind: FaultKind[object]) -> str:
-    """One line for the option of a kind, whose argument is what follows the name in a plan."""
+def option_help(kind: FaultKind[object], width: int) -> str:
+    """One line of at most `width` characters for the option of a kind, whose argument is what follows the name in a
+    plan: the first clause of the help, and as many examples as fit."""
+    clause = re.split(r"[;:(]", f"{kind.help[0].upper()}{kind.help[1:]}")[0].strip()
+    while len(clause) > width and ", " in clause:
+        clause = clause.rpartition(", ")[0]
     examples = [example.removeprefix(f"{kind.name} ") for example in kind.syntax]
-    label = "Example" if len(examples) == 1 else "Examples"
-    return f"{kind.help[0].upper()}{kind.help[1:]}. {label}: {', '.join(map(repr, examples))}."
+    while examples and len(f"{clause}: {', '.join(examples)}") > width:
+        examples.pop()
+    return f"{clause}: {', '.join(examples)}" if examples else clause
 
 
 def _escaped(example: str) -> str:

@@ -1,70 +1,164 @@
 """The command `robots`: one file per subcommand, and the one place where errors become a line and an exit code.
 
-Exit codes: 0 all promises HELD; 1 something BROKEN; 2 usage; 3 UNPROVEN; 4 environment; 130 interrupted.
+A subcommand's file is imported only when the command is called; the list of commands here must never need it. Exit
+codes: 0 all promises HELD; 1 something BROKEN; 2 usage; 3 UNPROVEN; 4 environment; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Final
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
-from broker.streams.connection import UnsupportedServer
-from deploy.commands import deal, faults, ps, relay, run, runs, simulate, stop, supervise, verify, worker
-from deploy.commands import inject as inject
-from deploy.commands.output import tell
-from deploy.config.host import version
-from deploy.config.settings import INTERRUPTED
-from deploy.errors import EnvironmentFailure, Unrepeatable, UsageError
-from telemetry.record.folder import NoSuchRun
+from deploy.commands.help import HelpText
+from deploy.commands.output import report
+from deploy.version import version
 
 USAGE: Final = 2
 ENVIRONMENT: Final = 4
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final = {
+    "UsageError": USAGE,
+    "NoSuchRun": USAGE,
+    "Unrepeatable": USAGE,
+    "EnvironmentFailure": ENVIRONMENT,
+    "UnsupportedServer": ENVIRONMENT,
+    "OSError": ENVIRONMENT,  # a full disk, a folder that vanished
+}
+"""The errors whose message is one line for people. By name: their classes are not loaded before a command is."""
 
 app = App(
     name="robots",
     help="A laboratory for gossip, failure and recovery: robots reconstruct a secret, and the lab judges what held.",
     version=version,
     help_format="plaintext",
-    help_formatter="plain",
-    default_parameter=Parameter(allow_leading_hyphen=True, negative=()),
+    help_formatter=HelpText(),
+    group_parameters=Group("Options", sort_key=0),
+    default_parameter=Parameter(allow_leading_hyphen=True, negative=(), show_env_var=False),
 )
-app.command(run.run, help_epilogue=run.EXAMPLES)
-app.command(simulate.simulate, help_epilogue=simulate.EXAMPLES)
-app.command(verify.verify, help_epilogue=verify.EXAMPLES)
-app.command(deal.deal, help_epilogue=deal.EXAMPLES)
-app.command(worker.worker, help_epilogue=worker.EXAMPLES)
-app.command(supervise.supervise, help_epilogue=supervise.EXAMPLES)
-app.command(stop.stop, help_epilogue=stop.EXAMPLES)
-app.command(faults.app)
-app.command(relay.relay, help_epilogue=relay.EXAMPLES)
-app.command(inject.kill, help_epilogue=inject.EXAMPLES)
-app.command(inject.pause, help_epilogue=inject.EXAMPLES)
-app.command(inject.resume, help_epilogue=inject.EXAMPLES)
-app.command(inject.crash, help_epilogue=inject.EXAMPLES)
-app.command(runs.runs, help_epilogue=runs.EXAMPLES)
-app.command(ps.ps, help_epilogue=ps.EXAMPLES)
+app["--help"].group = app["--version"].group = Group("Options", sort_key=9)
+
+_RUN_IT: Final = Group("Run it", sort_key=1)
+_WATCH_IT: Final = Group("Watch it", sort_key=2)
+_HARM_IT: Final = Group("Harm it", sort_key=3)
+_ON_A_CLUSTER: Final = Group("On a cluster", sort_key=4)
+_JUDGE_IT: Final = Group("Judge it", sort_key=5)
+
+_NEWEST: Final = "RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live."
+_SETTINGS: Final = (
+    "Every option may also be set in the environment (--loss as ROBOTS_LOSS) and in ./robots.toml (as loss). Flags win"
+    " over the environment, and the environment wins over the file."
+)
+_place = count()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run one command and exit with its code."""
-    sys.exit(_code(sys.argv[1:] if arguments is None else arguments))
+def _command(group: Group, path: str, line: str, *more: str) -> None:
+    """Register a command, by the name of its module or of the function in it. `line` is its help in one line."""
+    module, _, attribute = path.partition(":")
+    app.command(
+        f"deploy.commands.{module}:{attribute or 'app'}",
+        name=attribute.removesuffix("_app") or module,
+        help="\n\n".join((line, *more)),
+        group=group,
+        sort_key=next(_place),
+    )
 
 
-def _code(arguments: list[str]) -> int:
+_command(
+    _RUN_IT,
+    "run",
+    "Run real processes on this host, and judge what held.",
+    "A server, RQ workers, robots and relays are started, and ended with the run. With --redis-url the server is yours,"
+    f" and nothing is left on it. {_SETTINGS}",
+)
+_command(
+    _RUN_IT,
+    "simulate",
+    "Run the same robots in virtual time: one seed, one history.",
+    _SETTINGS,
+)
+_command(
+    _RUN_IT,
+    "stop",
+    "Stop a live run in order.",
+    f"Its robots end, its supervisor closes it, and a `robots run` judges it. {_NEWEST}",
+)
+_command(_WATCH_IT, "ps", "Show the robots of a live run.", _NEWEST)
+_command(_WATCH_IT, "runs", "List the runs that are recorded here, live ones too, the newest first.")
+_command(_HARM_IT, "faults", "See and change the fault plan of a live run.", _NEWEST)
+_command(_HARM_IT, "inject:kill_app", "Kill a process of a live run; its successor takes over.", _NEWEST)
+_command(_HARM_IT, "inject:pause_app", "Stop a process of a live run, and let it go on later.", _NEWEST)
+_command(
+    _HARM_IT,
+    "inject:resume_app",
+    "Let a paused process of a live run go on before its time.",
+    f"Whichever pause of the lab stopped it. {_NEWEST}",
+)
+_command(_HARM_IT, "inject:crash_app", "Crash one worker of a robot in a live run; its siblings run on.", _NEWEST)
+_command(
+    _ON_A_CLUSTER,
+    "deal",
+    "Deal a run on a server, for processes on any hosts.",
+    "Its robots are queued. Nothing is started here, and no record is made: `robots verify --wait` makes it, on any"
+    " host.",
+)
+_command(
+    _ON_A_CLUSTER,
+    "worker",
+    "Start RQ workers for robots on this host.",
+    "Each runs a robot that waits in the queue. When none waits and a run goes on, a new robot joins. They end with"
+    " Ctrl-C or SIGTERM and hand their robots back; they also end with a run that has a server of its own.",
+)
+_command(
+    _ON_A_CLUSTER,
+    "relay",
+    "Relay a shard of a live run, or stand by for one.",
+    "It takes over a shard when its relay dies or there is none. It leaves when the run is stopped, or with Ctrl-C."
+    f" {_NEWEST} On a server that is named with --redis-url it waits for the next run when none is live.",
+)
+_command(
+    _ON_A_CLUSTER,
+    "supervise",
+    "Lead a run that was dealt with `robots deal`, or stand by.",
+    "The supervisor starts the run when its robots are born, queues the robots of dead RQ workers again, lets robots"
+    " join when RQ workers are idle, follows the fault plan, and stops the run. It leaves when the run is over, or with"
+    " Ctrl-C; then the run goes on. RUN is an id or a unique prefix; by default the newest run on the server, or the"
+    " next one that is dealt there.",
+)
+_command(
+    _JUDGE_IT,
+    "verify",
+    "Judge a recorded run, or wait for the end of a live one.",
+    "With --wait it waits for the end of the run, on any host that reaches its server, and records a run that was dealt"
+    " with `robots deal`. RUN is an id, a unique prefix, a folder or `latest`; with --wait by default the newest run"
+    " that is live or has just ended.",
+)
+
+
+def main(arguments: list[str] | None = None, loaded: Callable[[], None] = lambda: None) -> None:
+    """Run one command and exit with its code. `loaded` is called once everything is imported, before the command
+    begins."""
+    sys.exit(_code(sys.argv[1:] if arguments is None else arguments, loaded))
+
+
+def _code(arguments: list[str], loaded: Callable[[], None]) -> int:
     try:
-        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        loaded()
+        result: Any = command(*bound.args, **bound.kwargs)
     except CycloptsError as error:
         return _complain(_one_line(error), USAGE)
-    except (UsageError, NoSuchRun, Unrepeatable) as error:
-        return _complain(str(error), USAGE)
-    except (EnvironmentFailure, UnsupportedServer) as error:
-        return _complain(str(error), ENVIRONMENT)
-    except OSError as error:  # a full disk, a folder that vanished
-        return _complain(str(error), ENVIRONMENT)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        codes = [EXIT_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in EXIT_CODES]
+        if not codes:
+            raise
+        return _complain(str(error), codes[0])
     return result if isinstance(result, int) else 0
 
 
@@ -75,5 +169,5 @@ def _one_line(error: CycloptsError) -> str:
 
 
 def _complain(line: str, code: int) -> int:
-    tell(f"robots: {line}")
+    report(f"robots: {line}")
     return code

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
-from cyclopts import Parameter
+from cyclopts import App
 
 from broker.errors import Unavailable
 from broker.faults.process_faults import ProcessFault
@@ -16,21 +15,22 @@ from broker.streams.connection import check_server, connect
 from broker.streams.run.control import StreamRunControl
 from deploy.attach.context import metadata_of
 from deploy.attach.events import RunEvents
-from deploy.commands.output import show
+from deploy.commands.output import print_result
 from deploy.config.experiment import Experiment, prepare
-from deploy.config.host import version
-from deploy.config.settings import MOST_LIVE, ExperimentOptions, given
+from deploy.config.flags import Given, takes
+from deploy.config.settings import MOST_LIVE, LabSettings
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import remove
 from deploy.lifecycle.recording import json_line, run_settings
 from deploy.rq.queue import enqueue_robot
+from deploy.version import version
 from telemetry.events import RunDealt
 
 EXAMPLES: Final = """\
 Examples:
 
   robots deal --redis-url redis://lab.example:6379
-  robots deal -n 25 --loss .3 --for 60s --seed 7 --redis-url redis://lab.example:6379
+  robots deal -n 25 --loss .3 --for 60s --redis-url redis://lab.example:6379
 
 Then, on any hosts and in any order, with the same --redis-url:
 
@@ -41,20 +41,14 @@ Then, on any hosts and in any order, with the same --redis-url:
 """
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """Where."""
-
-    redis_url: Annotated[str | None, Parameter(help="The server: redis://, rediss:// or unix://.")] = None
+app = App(name="deal", help_epilogue=EXAMPLES)
 
 
-def deal(*, options: ExperimentOptions = ExperimentOptions(), server: Server = Server()) -> int:  # noqa: B008  (frozen values)
-    """Deal a run on a server, for RQ workers on any hosts.
-
-    Its robots are queued; nothing is started here and no record is made: `robots verify --wait` makes it, on any
-    host."""
-    experiment = prepare(given(options, server), most_robots=MOST_LIVE)
+@app.default
+@takes(LabSettings, but=("output", "force", "ui"))
+def deal(*, given: Given) -> int:
+    """Deal a run on a server, and queue its robots."""
+    experiment = prepare(given, most_robots=MOST_LIVE)
     settings = experiment.settings
     if settings.redis_url is None:
         raise UsageError(
@@ -72,13 +66,13 @@ def deal(*, options: ExperimentOptions = ExperimentOptions(), server: Server = S
     except Unavailable as error:
         raise EnvironmentFailure(f"run {run} could not be dealt, the server went away: {error}") from None
     if settings.json_:
-        show(
+        print_result(
             json_line(
                 {"run": run, "robots": settings.robots, "parts": len(experiment.deal.parts), "seed": settings.seed}
             )
         )
     else:
-        show("\n".join(_lines(run, experiment)))
+        print_result("\n".join(_lines(run, experiment)))
     return 0
 
 

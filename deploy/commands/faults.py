@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
@@ -33,8 +32,10 @@ from deploy.attach.live_plan import (
     still_to_come,
 )
 from deploy.attach.plan_requests import check_clear, clear_words, set_lines, set_words, unquoted_clear
-from deploy.commands.output import show as print_result
-from deploy.commands.service import Run, Service
+from deploy.commands.output import print_result
+from deploy.commands.service import Run
+from deploy.config.flags import Given, takes
+from deploy.config.settings import PlaceSettings, load_place
 from deploy.lifecycle.recording import json_line
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
@@ -52,14 +53,15 @@ Examples:
 GRAMMAR: Final = f"""\
 FAULT is NAME ARGS [TARGET] [@start[+duration]] [every T]; times count from now:
 
-{help_table(NETWORK)}
+{help_table(NETWORK, 78)}
 
-TARGET is everyone, r03, r03>r05 or r00..r02|r03..r05. One for everyone and always replaces the one of its name, and
-with probability 0 only removes it.
+TARGET is everyone, r03, r03>r05 or r00..r02|r03..r05. A fault for everyone and
+always replaces the one of its name; probability 0 only removes that.
 
-A fault of processes names its process: r03, robot (any), rq:r03, relay, relay:1, supervisor or redis.
+A process fault names a process: r03, robot (any), rq:r03, relay (any), relay:1,
+supervisor or redis.
 
-{help_table(PROCESS_FAULTS)}
+{help_table(PROCESS_FAULTS, 78)}
 
 {EXAMPLES}"""
 
@@ -73,16 +75,9 @@ app = App(
 )
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Where(Service):
-    """Which run, and how to show what comes of it."""
-
-    json_: Annotated[bool, Parameter(name="--json", help="Print the result as one JSON object.")] = False
-
-    def plan(self, run: str | None) -> AbstractContextManager[LivePlan]:
-        """The plan of the live run that is meant. Raises NoSuchRun, Unfit, UnsupportedServer, Unable."""
-        return live_plan(find_live(self.runs, run, self.redis_url))
+def plan_of(place: PlaceSettings, run: str | None) -> AbstractContextManager[LivePlan]:
+    """The plan of the live run that is meant. Raises NoSuchRun, UsageError, UnsupportedServer, EnvironmentFailure."""
+    return live_plan(find_live(place.runs_dir, run, place.redis_url))
 
 
 Fault = Annotated[str, Parameter(allow_leading_hyphen=False, help="One text in quotes; ; stands between several.")]
@@ -94,60 +89,68 @@ Surplus = Annotated[str, Parameter(allow_leading_hyphen=False, show=False)]
 
 
 @app.command
-def show(run: Run = None, /, *, where: Where = Where()) -> int:
+@takes(PlaceSettings)
+def show(run: Run = None, /, *, given: Given) -> int:
     """Show what is in force and since when, and what is dated to come."""
-    with where.plan(run) as plan:
+    place = load_place(given)
+    with plan_of(place, run) as plan:
         seen = plan_status(plan)
-    print_result(json_line(_plan_status_row(seen)) if where.json_ else "\n".join(_plan_status_lines(seen)))
+    print_result(json_line(_plan_status_row(seen)) if place.json_ else "\n".join(_plan_status_lines(seen)))
     return 0
 
 
 @app.command(name="set", help_epilogue=GRAMMAR)
-def set_(fault: Fault, run: Run = None, /, *surplus: Surplus, where: Where = Where()) -> int:
+@takes(PlaceSettings)
+def set_(fault: Fault, run: Run = None, /, *surplus: Surplus, given: Given) -> int:
     """Put faults in force, now or at a time from now."""
-    lines = set_lines(_given(fault, run, surplus))
-    with where.plan(run) as plan:
-        _tell(plan, plan.ask(set_words(lines, plan)), where, lines)
+    place = load_place(given)
+    lines = set_lines(_texts_of(fault, run, surplus))
+    with plan_of(place, run) as plan:
+        _print_answer(plan, plan.ask(set_words(lines, plan)), place, lines)
     return 0
 
 
 @app.command
-def clear(what: What, run: Run = None, /, *surplus: Surplus, where: Where = Where()) -> int:
+@takes(PlaceSettings)
+def clear(what: What, run: Run = None, /, *surplus: Surplus, given: Given) -> int:
     """End faults that are in force, and cancel those that are to come."""
-    given = _given(what, run, surplus)
-    check_clear(given)
+    place = load_place(given)
+    texts = _texts_of(what, run, surplus)
+    check_clear(texts)
     try:
-        plan_of_run = where.plan(run)
+        plan_of_run = plan_of(place, run)
     except NoSuchRun as error:
-        raise unquoted_clear(given) or error from None
+        raise unquoted_clear(texts) or error from None
     with plan_of_run as plan:
-        _tell(plan, plan.ask(clear_words(what, plan.in_force, remaining(plan))), where)
+        _print_answer(plan, plan.ask(clear_words(what, plan.in_force, remaining(plan))), place)
     return 0
 
 
 @app.command
-def heal(run: Run = None, /, *, where: Where = Where()) -> int:
+@takes(PlaceSettings)
+def heal(run: Run = None, /, *, given: Given) -> int:
     """End every fault that has begun, and let none of them come again. What is dated to begin later still does."""
-    with where.plan(run) as plan:
+    place = load_place(given)
+    with plan_of(place, run) as plan:
         answer = plan.ask("heal")
         left = still_to_come(plan)
     row = _answer_row(plan, answer, None if left is None else [_later_row(later) for later in left])
-    print_result(json_line(row) if where.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
+    print_result(json_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
     return 0
 
 
-def _given(what: str, run: str | None, surplus: Iterable[str]) -> list[str]:
+def _texts_of(what: str, run: str | None, surplus: Iterable[str]) -> list[str]:
     return [what, *([] if run is None else [run]), *surplus]
 
 
 # What came of a request.
 
 
-def _tell(plan: LivePlan, answer: Answer, where: Where, lines: Iterable[Line] = ()) -> None:
+def _print_answer(plan: LivePlan, answer: Answer, place: PlaceSettings, lines: Iterable[Line] = ()) -> None:
     dated = [(line.when.start_us, line.text()) for line in lines if line.when.start_us]
     row = _answer_row(plan, answer, [{"fault": text, "in_s": in_us / 1e6} for in_us, text in dated])
     begin = (f"begins in {format_duration(in_us)}: {text}" for in_us, text in dated)
-    print_result(json_line(row) if where.json_ else "\n".join([*_answer_lines(answer), *begin]))
+    print_result(json_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *begin]))
 
 
 def _answer_lines(answer: Answer) -> Iterator[str]:

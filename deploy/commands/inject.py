@@ -1,19 +1,21 @@
-"""`robots kill`, `pause`, `resume` and `crash`: the process faults that a person wants at once, as one word each.
+"""`robots kill`, `pause`, `resume` and `crash`: one process fault at once, in one word.
 
-Shorthands, nothing more: what is asked for, and what may be, is as `robots faults set` has it.
+They are shorthands of `robots faults set`, which also decides what is allowed.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Final
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from broker.faults.syntax import format_duration, parse_duration
 from deploy.attach.plan_requests import set_lines, set_words
-from deploy.commands.faults import Where
-from deploy.commands.output import show
+from deploy.commands.faults import plan_of
+from deploy.commands.output import print_result
 from deploy.commands.service import Run
+from deploy.config.flags import Given, takes
+from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import UsageError
 from deploy.lifecycle.recording import json_line
 
@@ -26,88 +28,94 @@ Examples:
   robots resume r01
   robots crash r03/secret_merger
 
-What is dated or comes again, and whatever else can be done to processes, is asked for with:
+TARGET is r03 (a robot's process), rq:r03 (its RQ worker), relay:1 or redis.
+Where it makes sense it is also robot (any), relay (any) or supervisor.
+
+Faults with a time, repeated faults, and the other faults of processes:
 
   robots faults set "kill robot @2s every 1s; restart r03 @5s"
 """
 
-_HERE: Final = Where()
 
-_Target = Annotated[
-    str,
-    Parameter(
-        name="TARGET",
-        allow_leading_hyphen=False,
-        help="Who: r03 (its process), rq:r03 (its RQ worker), relay, relay:1, supervisor, redis or robot (any).",
-    ),
-]
-
-_Stopped = Annotated[
-    str,
-    Parameter(
-        name="TARGET",
-        allow_leading_hyphen=False,
-        help="Who: r03 (its process), rq:r03 (its RQ worker), relay, relay:1, redis or robot (any).",
-    ),
-]
-
-_Paused = Annotated[
-    str,
-    Parameter(
-        name="TARGET",
-        allow_leading_hyphen=False,
-        help="Who is paused: r03 (its process), rq:r03 (its RQ worker), relay:1 or redis.",
-    ),
-]
-
-_Worker = Annotated[
-    str, Parameter(name="TARGET", allow_leading_hyphen=False, help="A robot and its worker: r03/secret_merger.")
-]
+def _target(text: str) -> Parameter:
+    return Parameter(name="TARGET", allow_leading_hyphen=False, help=text)
 
 
-def kill(target: _Target, run: Run = None, /, *, where: Where = _HERE) -> int:
-    """Kill a process of a live run, between two instructions. Its successor is what the run is there to show."""
-    return _inject(f"kill {_one(target)}", run, where)
+kill_app = App(name="kill", help_epilogue=EXAMPLES)
+pause_app = App(name="pause", help_epilogue=EXAMPLES)
+resume_app = App(name="resume", help_epilogue=EXAMPLES)
+crash_app = App(name="crash", help_epilogue=EXAMPLES)
 
 
-def pause(
-    target: _Stopped,
+@kill_app.default
+@takes(PlaceSettings)
+def kill(
+    target: Annotated[str, _target("r03, robot, rq:r03, relay, relay:1, supervisor or redis.")],
     run: Run = None,
     /,
     *,
-    for_: Annotated[str, Parameter(name="--for", help="How long it does nothing, and does not notice.")] = "5s",
-    where: Where = _HERE,
+    given: Given,
+) -> int:
+    """Kill a process of a live run."""
+    return _inject(f"kill {_one(target)}", run, load_place(given))
+
+
+@pause_app.default
+@takes(PlaceSettings)
+def pause(
+    target: Annotated[str, _target("r03, robot, rq:r03, relay, relay:1 or redis.")],
+    run: Run = None,
+    /,
+    *,
+    for_: Annotated[str, Parameter(name="--for", metavar="TIME", help="How long it is stopped.")] = "5s",
+    given: Given,
 ) -> int:
     """Stop a process of a live run, and let it go on later."""
     try:
         duration = format_duration(parse_duration(for_))
     except ValueError as error:
         raise UsageError(f"--for: {error}") from None
-    return _inject(f"pause {_one(target)} @0s+{duration}", run, where, f" for {duration}")
+    return _inject(f"pause {_one(target)} @0s+{duration}", run, load_place(given), f" for {duration}")
 
 
-def resume(target: _Paused, run: Run = None, /, *, where: Where = _HERE) -> int:
-    """Let a paused process of a live run go on before its time, whichever of the lab's pauses stopped it."""
-    return _inject(f"resume {_one(target)}", run, where)
+@resume_app.default
+@takes(PlaceSettings)
+def resume(
+    target: Annotated[str, _target("A paused process: r03, rq:r03, relay:1 or redis.")],
+    run: Run = None,
+    /,
+    *,
+    given: Given,
+) -> int:
+    """Let a paused process of a live run go on before its time, whichever pause of the lab stopped it."""
+    return _inject(f"resume {_one(target)}", run, load_place(given))
 
 
-def crash(target: _Worker, run: Run = None, /, *, where: Where = _HERE) -> int:
+@crash_app.default
+@takes(PlaceSettings)
+def crash(
+    target: Annotated[str, _target("A robot and its worker: r03/secret_merger.")],
+    run: Run = None,
+    /,
+    *,
+    given: Given,
+) -> int:
     """Crash one worker of a robot in a live run; its siblings run on."""
-    return _inject(f"crash {_one(target)}", run, where)
+    return _inject(f"crash {_one(target)}", run, load_place(given))
 
 
 def _one(target: str) -> str:
-    """TARGET, which must not bring further faults or times along. Raises Unfit."""
+    """TARGET, without further faults or times. Raises UsageError."""
     if ";" in target or len(target.split()) > 1:
         raise UsageError(f"TARGET: {target!r} is more than one process; several, or with a time: robots faults set")
     return target
 
 
-def _inject(text: str, run: str | None, where: Where, for_how_long: str = "") -> int:
+def _inject(text: str, run: str | None, place: PlaceSettings, for_how_long: str = "") -> int:
     lines = set_lines([text])
-    with where.plan(run) as plan:
+    with plan_of(place, run) as plan:
         answer = plan.ask(set_words(lines, plan))
     asked = lines[0].fault.text() + for_how_long
     row = {"run": plan.run, "request": answer.request, "asked": asked, "seconds": answer.elapsed_us / 1e6}
-    show(json_line(row) if where.json_ else f"asked run {plan.run}: {asked}")
+    print_result(json_line(row) if place.json_ else f"asked run {plan.run}: {asked}")
     return 0

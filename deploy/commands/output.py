@@ -1,8 +1,6 @@
-"""What people and programs get to read: progress on stderr, the result on stdout, the secret where it was wanted.
+"""What a command writes: progress on standard error, the result on standard output, the secret into `--output`.
 
-A reader who went away must neither end a run nor change its exit code.
-
-Rows of words, set in columns for people. What the words mean is not known here.
+A reader that has gone away must neither end a run nor change its exit code.
 """
 
 from __future__ import annotations
@@ -10,22 +8,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TextIO
 
-from broker.ports.run import Evidence
-from deploy.config.settings import LabSettings
 from deploy.errors import EnvironmentFailure
 
 
 def in_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """One line for the head and one for each row, every column as wide as its widest word."""
+    """One line for the head and one for each row, every column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
-        yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def tell(line: str) -> None:
-    """Progress. Who cannot hear it misses nothing."""
+def report(line: str) -> None:
+    """Write a line of progress. A line that cannot be written is dropped."""
     if sys.stderr is None:
         return
     try:
@@ -34,8 +31,8 @@ def tell(line: str) -> None:
         _silence(sys.stderr)
 
 
-def show(text: str) -> None:
-    """The result. Raises Unable when it cannot be written, but not when its reader has left."""
+def print_result(text: str) -> None:
+    """Write the result. Raises EnvironmentFailure when it cannot be written, but not when its reader has gone."""
     if sys.stdout is None:
         return
     try:
@@ -48,18 +45,18 @@ def show(text: str) -> None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Send what is still in the stream's buffer, and all that follows, nowhere: else the interpreter would fail to
-    write it at its end, and exit with 120."""
+    """Discard what is left in the stream's buffer, and all that follows: else the interpreter would fail to write it at
+    its end, and exit with 120."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
-def deliver(settings: LabSettings, evidence: Evidence) -> None:
-    """The secret, if `--output` asked for it and there is one; verdict and record come first. Raises Unable."""
-    if settings.output is None or evidence.register is None:
+def deliver(secret: bytes | None, output: Path | None) -> None:
+    """Write the secret into `--output`, if both are there; verdict and record come first. Raises EnvironmentFailure."""
+    if output is None or secret is None:
         return
     try:
-        settings.output.write_bytes(evidence.register.secret)
+        output.write_bytes(secret)
     except OSError as error:
-        raise EnvironmentFailure(f"--output: {settings.output}: {error.strerror or error}") from None
+        raise EnvironmentFailure(f"--output: {output}: {error.strerror or error}") from None

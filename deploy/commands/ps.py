@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 import redis
+from cyclopts import App
 
 from broker.errors import Unavailable
 from broker.ports.robot import FleetRow, JournalRow
@@ -18,9 +19,10 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import RunLocation, find_live
-from deploy.commands.faults import Where
-from deploy.commands.output import in_columns, show
+from deploy.commands.output import in_columns, print_result
 from deploy.commands.service import Run
+from deploy.config.flags import Given, takes
+from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.recording import json_line
 from deploy.rq.leases import LEASE_S
@@ -43,7 +45,6 @@ Examples:
 _HEAD: Final = (
     *("robot", "state", "life", "parts", "RQ worker", "pid", "host", "last beat", "deaths", "charged", "budget left"),
 )
-_HERE: Final = Where()
 _POLICY: Final = RestartPolicy()  # what a robot obeys before it is born
 
 
@@ -67,21 +68,25 @@ class RobotStatus(msgspec.Struct, frozen=True):
     budget_left: int
 
 
-def ps(run: Run = None, /, *, where: Where = _HERE) -> int:
-    """Show how the robots of a live run fare.
+app = App(name="ps", help_epilogue=EXAMPLES)
 
-    RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live."""
-    location = find_live(where.runs, run, where.redis_url)
+
+@app.default
+@takes(PlaceSettings)
+def ps(run: Run = None, /, *, given: Given) -> int:
+    """Show the robots of a live run."""
+    place = load_place(given)
+    location = find_live(place.runs_dir, run, place.redis_url)
     with connect(location.url) as client:
         check_server(client)
         try:
             robots = _robots(client, location)
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {location.run} went away: {error}") from None
-    if where.json_:
-        show(json_line({"run": location.run, "robots": [msgspec.structs.asdict(robot) for robot in robots]}))
+    if place.json_:
+        print_result(json_line({"run": location.run, "robots": [msgspec.structs.asdict(robot) for robot in robots]}))
     else:
-        show("\n".join(in_columns(_HEAD, [_words(robot) for robot in robots])))
+        print_result("\n".join(in_columns(_HEAD, [_words(robot) for robot in robots])))
     return 0
 
 

@@ -1,19 +1,20 @@
-"""`robots relay`: a volunteer for the network of a live run, on any host that reaches its server."""
+"""`robots relay`: a standby relay for a live run, on any host that reaches its server."""
 
 from __future__ import annotations
 
 from typing import Annotated, Final
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
 from broker.streams.run.runs import read_run_status
 from deploy.attach.context import read_terms
 from deploy.attach.discovery import RunLocation, is_alive
-from deploy.commands.output import tell
-from deploy.commands.service import Service, reached, serve
-from deploy.config.settings import INTERRUPTED
+from deploy.commands.output import report
+from deploy.commands.service import Run, reached, serve
+from deploy.config.flags import Given, takes
+from deploy.config.settings import INTERRUPTED, PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, NoMetadata, UsageError
 from deploy.fleet.relay_main import standby
 from deploy.processes.signals import ShutdownSignals
@@ -29,23 +30,24 @@ Examples:
   robots relay --stay --redis-url redis://lab.example:6379
 """
 
-_SERVICE: Final = Service()
+
+app = App(name="relay", help_epilogue=EXAMPLES)
 
 
+@app.default
+@takes(PlaceSettings, but=("json_",))
 def relay(
-    run: Annotated[str | None, Parameter(allow_leading_hyphen=False)] = None,
+    run: Run = None,
     /,
     *,
-    shard: Annotated[int | None, Parameter(help="Only this shard. [default: the first that is free]")] = None,
+    shard: Annotated[int | None, Parameter(help="Only this shard. [default: the first free one]", metavar="N")] = None,
     stay: Annotated[bool, Parameter(help="Relay for the next run as well, and so on.")] = False,
-    service: Service = _SERVICE,
+    given: Given,
 ) -> int:
-    """Be a relay of a live run: take a shard when its relay dies or none is there.
-
-    Stands by until then, and leaves when the run is stopped, or with Ctrl-C. RUN is an id, a unique prefix, a folder or
-    `latest`; by default the newest run that is live, or on a server that is named the next that is dealt there."""
+    """Relay a shard of a live run, or stand by for one."""
+    place = load_place(given)
     with ShutdownSignals() as shutdown:
-        serve(service, run, stay, shutdown, lambda where: _relay(where, shard, shutdown))
+        serve(place, run, stay, shutdown, lambda where: _relay(where, shard, shutdown))
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
@@ -55,20 +57,20 @@ def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> 
         with reached(where.url) as client:
             terms = read_terms(client, where.run)
         wanted = _wanted(where.run, terms.shards, shard)
-        tell(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
+        report(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
         standby(where.url, where.run, wanted, terms.seed, lambda: _is_to_leave(where, shutdown), _report)
     except (RunGone, NoMetadata):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or none of ours") from None
     except Unavailable as error:
         if _is_held(where):
             raise EnvironmentFailure(f"run {where.run} cannot be relayed any more: {error}") from None
-        tell(f"run {where.run} is over, its server does not hold it any more")
+        report(f"run {where.run} is over, its server does not hold it any more")
         return
     if shutdown.reason is not None:
-        tell(f"run {where.run}: left")
+        report(f"run {where.run}: left")
     else:
         wait = "" if where.parent is not None else "--wait "
-        tell(f"run {where.run} is over; judge it with: robots verify {wait}{where.run}")
+        report(f"run {where.run} is over; judge it with: robots verify {wait}{where.run}")
 
 
 def _is_held(where: RunLocation) -> bool:
@@ -94,6 +96,6 @@ def _wanted(run: str, shards: int, shard: int | None) -> tuple[int, ...]:
 
 def _report(event: AnyEvent) -> None:
     if isinstance(event, RelayResumed):
-        tell(f"relaying shard {event.shard}; {event.pending} pending entries redone")
+        report(f"relaying shard {event.shard}; {event.pending} pending entries redone")
     elif isinstance(event, RelayDeposed):
-        tell(f"shard {event.shard} has another relay now; standing by")
+        report(f"shard {event.shard} has another relay now; standing by")

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
-from cyclopts import Parameter
+from cyclopts import App
 
 from broker.errors import Unavailable
 from broker.faults.schedule import Schedule
 from broker.faults.syntax import format_duration
 from deploy import STARTED_S
 from deploy.attach.context import metadata_of
-from deploy.commands.output import deliver, show, tell
+from deploy.commands.output import deliver, print_result, report
 from deploy.config.experiment import Experiment, prepare
-from deploy.config.host import demand_linux, demand_records, version
-from deploy.config.settings import INTERRUPTED, MOST_LIVE, Delivery, ExperimentOptions, LabSettings, given
+from deploy.config.flags import Given, takes
+from deploy.config.host import demand_linux, demand_records
+from deploy.config.settings import INTERRUPTED, MOST_LIVE, LabSettings
 from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.live_run import LiveRun, Outcome
-from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, run_settings
+from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, run_settings, written_secret
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server, server_for
 from deploy.processes.signals import ShutdownSignals
+from deploy.version import version
 from telemetry.clock import SystemClock
 from telemetry.console import verdict_lines
 from telemetry.handlers.counters import Counters
@@ -40,29 +41,21 @@ Examples:
   robots run
   robots run -n 12 --loss .4 --seed 7
   robots run --secret-file letter.txt --copies 2 --json
-  robots run --fault "partition hold r00..r02|r03..r05 @1s+2s" --fault "loss .9 r04 @4s+1s"
+  robots run --fault "partition hold r00..r02|r03..r05 @1s+2s"
+  robots run --chaos "kill robot every 500ms" --for 20s
   robots run --preset storm --relays 2 --for 60s
   robots run --again 7f3a
 """
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Manner:
-    """How to run and show it."""
-
-    redis_url: Annotated[str | None, Parameter(help="Use this server: redis://, rediss:// or unix://.")] = None
-    ui: Annotated[str | None, Parameter(help="auto, plain or none. [default: auto]")] = None
+app = App(name="run", help_epilogue=EXAMPLES)
 
 
-def run(
-    *,
-    options: ExperimentOptions = ExperimentOptions(),  # noqa: B008  (frozen values)
-    delivery: Delivery = Delivery(),  # noqa: B008
-    manner: Manner = Manner(),
-) -> int:
-    """Run the lab: real RQ workers, a real server, one secret; then judge what held."""
-    experiment = prepare(given(options, delivery, manner), most_robots=MOST_LIVE)
+@app.default
+@takes(LabSettings)
+def run(*, given: Given) -> int:
+    """Run the lab on this host, and judge it."""
+    experiment = prepare(given, most_robots=MOST_LIVE)
     demand_linux()
     demand_records(experiment.settings.runs_dir)
     with ShutdownSignals() as shutdown:
@@ -85,7 +78,7 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
     open_record(record, begun, dealt)
     clock = SystemClock()
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
-    progress = Progress((lambda _line: None) if settings.ui == "none" else tell, began_us)
+    progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us)
     counters = Counters()
     progress.write_line(
         f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
@@ -119,15 +112,15 @@ def _close(settings: LabSettings, record: Record, begun: RunSettings, outcome: O
     ended = ended_as(begun, outcome.ended, born_s, outcome.total_us / 1e6)
     result = close_record(record, ended, outcome.evidence)
     if settings.json_:
-        show(json_line(result.json))
+        print_result(json_line(result.json))
     else:
-        show("\n".join(verdict_lines(result.json)))
+        print_result("\n".join(verdict_lines(result.json)))
         if sys.stdout is not None and sys.stdout.isatty():
-            show("\n".join(next_lines(settings, record.folder.name)))
+            print_result("\n".join(next_lines(settings, record.folder.name)))
     try:
-        deliver(settings, outcome.evidence)
+        deliver(written_secret(outcome.evidence), settings.output)
     except EnvironmentFailure as error:
         if outcome.ended != "interrupted":
             raise
-        tell(f"robots: {error}")  # to have been interrupted comes first
+        report(f"robots: {error}")  # to have been interrupted comes first
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code

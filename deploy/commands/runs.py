@@ -8,13 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
-from cyclopts import Parameter
+from cyclopts import App
 
 from deploy.attach.discovery import LIVE, find_live
-from deploy.commands.output import in_columns, show
+from deploy.commands.output import in_columns, print_result
+from deploy.config.flags import Given, takes
+from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.recording import json_line
 from telemetry.console import printable
@@ -48,19 +50,21 @@ class _Recorded(msgspec.Struct, frozen=True):
     age_s: float
 
 
-def runs(
-    *,
-    runs_dir: Annotated[str, Parameter(help="Where records are kept.", env_var="ROBOTS_RUNS_DIR")] = "runs",
-    json_: Annotated[bool, Parameter(name="--json", help="Print the result as one JSON object.")] = False,
-) -> int:
-    """List the runs that are recorded here, live ones too, the newest first."""
-    recorded = _recorded(Path(runs_dir), time.time())
-    if json_:
-        show(json_line({"runs": [msgspec.structs.asdict(run) for run in recorded]}))
+app = App(name="runs", help_epilogue=EXAMPLES)
+
+
+@app.default
+@takes(PlaceSettings, but=("redis_url",))
+def runs(*, given: Given) -> int:
+    """List the recorded runs."""
+    place = load_place(given)
+    recorded = _recorded(place.runs_dir, time.time())
+    if place.json_:
+        print_result(json_line({"runs": [msgspec.structs.asdict(run) for run in recorded]}))
     elif recorded:
-        show("\n".join(in_columns(_HEAD, [_words(run) for run in recorded])))
+        print_result("\n".join(in_columns(_HEAD, [_words(run) for run in recorded])))
     else:
-        show(f"no run is recorded in {runs_dir}/ yet")
+        print_result(f"no run is recorded in {place.runs_dir}/ yet")
     return 0
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Final
 
 import redis
@@ -18,7 +16,8 @@ from cyclopts import Parameter
 from broker.errors import Unavailable
 from broker.streams.connection import check_server, connect, parse_url
 from deploy.attach.discovery import RunLocation, find_live, newest_on
-from deploy.commands.output import tell
+from deploy.commands.output import report
+from deploy.config.settings import PlaceSettings
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun
@@ -36,25 +35,12 @@ Newest = Callable[[redis.Redis], str | None]
 Run = Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one]")]
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Service:
-    """Which run, or which server."""
-
-    redis_url: Annotated[
-        str | None,
-        Parameter(help="The server. [default: that of the newest live run here]", env_var="ROBOTS_REDIS_URL"),
-    ] = None
-    runs_dir: Annotated[str, Parameter(help="Where records are kept.", env_var="ROBOTS_RUNS_DIR")] = "runs"
-
-    @property
-    def runs(self) -> Path:
-        """The folder of the records."""
-        return Path(self.runs_dir)
-
-
 def serve(
-    service: Service, run: str | None, is_staying: bool, shutdown: ShutdownSignals, do: Callable[[RunLocation], None]
+    place: PlaceSettings,
+    run: str | None,
+    is_staying: bool,
+    shutdown: ShutdownSignals,
+    do: Callable[[RunLocation], None],
 ) -> None:
     """`do` something for the run that is meant. On a server that is named, and with no run named, that is the next one
     that is dealt there if none is live yet; and with `is_staying`, all that follow too, one after the other, also after
@@ -63,30 +49,34 @@ def serve(
     Raises NoSuchRun, RunLost, Unfit, UnsupportedServer, Unable.
     """
     served: list[str] = []
-    is_staying = is_staying and run is None and service.redis_url is not None
-    while (where := await_live(service, run, shutdown, served)) is not None:
+    is_staying = is_staying and run is None and place.redis_url is not None
+    while (where := await_live(place, run, shutdown, served)) is not None:
         served.append(where.run)
         try:
             do(where)
         except (NoSuchRun, RunLost) as error:
             if not is_staying:
                 raise
-            tell(str(error))
+            report(str(error))
         if not is_staying or shutdown.reason is not None:
             return
 
 
 def await_live(
-    service: Service, run: str | None, shutdown: ShutdownSignals, but: Collection[str] = (), newest: Newest = newest_on
+    place: PlaceSettings,
+    run: str | None,
+    shutdown: ShutdownSignals,
+    but: Collection[str] = (),
+    newest: Newest = newest_on,
 ) -> RunLocation | None:
     """The live run that is meant. Where that is the newest on a server that is named, one is waited for that is none of
     `but`; None when somebody wants an end before. Raises NoSuchRun, Unfit, UnsupportedServer, Unable."""
-    if run is not None or service.redis_url is None:
-        return find_live(service.runs, run, service.redis_url)
-    with reached(service.redis_url) as client:
+    if run is not None or place.redis_url is None:
+        return find_live(place.runs_dir, run, place.redis_url)
+    with reached(place.redis_url) as client:
         while (name := _next_run(client, but, shutdown, newest)) is not None:
             with suppress(NoSuchRun):  # removed since
-                return find_live(service.runs, name, service.redis_url)
+                return find_live(place.runs_dir, name, place.redis_url)
     return None
 
 
@@ -119,7 +109,7 @@ def _next_run(client: redis.Redis, but: Collection[str], shutdown: ShutdownSigna
         if run is not None and run not in but:
             return run
         if not is_told:
-            tell("no run is live on the server that is not recorded or served; waiting for one to be dealt")
+            report("no run is live on the server that is not recorded or served; waiting for one to be dealt")
             is_told = True
         pause(shutdown, _ASK_S)
     return None

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from deploy.commands.output import deliver, show, tell
+from cyclopts import App
+
+from deploy.commands.output import deliver, print_result, report
 from deploy.config.experiment import prepare
-from deploy.config.host import demand_records, version
-from deploy.config.settings import INTERRUPTED, Delivery, ExperimentOptions, given
-from deploy.lifecycle.recording import close_record, json_line, open_record, run_settings
+from deploy.config.flags import Given, takes
+from deploy.config.host import demand_records
+from deploy.config.settings import INTERRUPTED, LabSettings
+from deploy.lifecycle.recording import close_record, json_line, open_record, run_settings, written_secret
 from deploy.processes.signals import ShutdownSignals
+from deploy.version import version
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines
@@ -26,14 +30,19 @@ Examples:
   robots simulate --seed 7
   robots simulate -n 100 --loss .3 --json
   robots simulate --preset split --seed 7
-  robots simulate -n 12 --for 20s --chaos "kill robot every 500ms" --restart redis@6s
+  robots simulate --for 20s --chaos "kill robot every 500ms" --restart redis@6s
   robots simulate --again 7f3a
 """
 
 
-def simulate(*, options: ExperimentOptions = ExperimentOptions(), delivery: Delivery = Delivery()) -> int:  # noqa: B008  (frozen)
-    """Run the same robots in virtual time: one seed, one history, bit for bit."""
-    experiment = prepare(given(options, delivery))
+app = App(name="simulate", help_epilogue=EXAMPLES)
+
+
+@app.default
+@takes(LabSettings, but=("redis_url", "ui"))
+def simulate(*, given: Given) -> int:
+    """Run the lab in virtual time, and judge it."""
+    experiment = prepare(given)
     settings = experiment.settings
     demand_records(settings.runs_dir)
     run = new_run_id(settings.runs_dir)
@@ -51,10 +60,10 @@ def simulate(*, options: ExperimentOptions = ExperimentOptions(), delivery: Deli
     result = close_record(record, ended, outcome.evidence)
     digest = digest_of(outcome)
     if settings.json_:
-        show(json_line({**result.json, "digest": digest}))
+        print_result(json_line({**result.json, "digest": digest}))
     else:
-        show("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
-    deliver(settings, outcome.evidence)
+        print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
+    deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 
@@ -66,7 +75,7 @@ def _progress(shutdown: ShutdownSignals) -> Observe:
         nonlocal told
         if time.monotonic() - told >= 1:
             told = time.monotonic()
-            tell(progress_line(view, now_us / 1e6))
+            report(progress_line(view, now_us / 1e6))
         return shutdown.reason
 
     return look

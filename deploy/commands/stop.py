@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from typing import Annotated, Final
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import find_live
-from deploy.commands.output import show
-from deploy.commands.service import Run, Service, reached
+from deploy.commands.output import print_result
+from deploy.commands.service import Run, reached
+from deploy.config.flags import Given, takes
+from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import ROBOTS_END_S, forget_run, succeeding
 from deploy.rq.queue import look
@@ -27,23 +29,23 @@ Examples:
 """
 
 _LOOK_S: Final = 0.1
-_SERVICE: Final = Service()
 
 
+app = App(name="stop", help_epilogue=EXAMPLES)
+
+
+@app.default
+@takes(PlaceSettings, but=("json_",))
 def stop(
     run: Run = None,
     /,
     *,
-    forget: Annotated[
-        bool, Parameter(help="Then remove the run from its server: it cannot be recorded any more.")
-    ] = False,
-    service: Service = _SERVICE,
+    forget: Annotated[bool, Parameter(help="Then remove the run from its server, without a record.")] = False,
+    given: Given,
 ) -> int:
-    """Stop a live run in order.
-
-    Its robots end, whoever supervises it closes it, and a `robots run` judges it. RUN is an id, a unique prefix, a
-    folder or `latest`; by default the newest run that is live."""
-    where = find_live(service.runs, run, service.redis_url)
+    """Stop a live run in order."""
+    place = load_place(given)
+    where = find_live(place.runs_dir, run, place.redis_url)
     if forget and where.parent is not None:
         raise UsageError(f"--forget: run {where.run} has a parent here, which records it and then removes it itself")
     with reached(where.url) as client:
@@ -65,5 +67,7 @@ def stop(
             raise NoSuchRun(f"run {where.run} is gone from its server") from None
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
-    show(f"run {where.run}: {'stopped' if run_status.stop is None else 'was stopped before'}{' and removed' * forget}")
+    print_result(
+        f"run {where.run}: {'stopped' if run_status.stop is None else 'was stopped before'}{' and removed' * forget}"
+    )
     return 0

@@ -7,15 +7,16 @@ from contextlib import suppress
 from typing import Annotated, Final
 
 import redis
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
 from deploy.attach.context import context_on, read_run_info
 from deploy.attach.discovery import RunLocation
-from deploy.commands.output import tell
-from deploy.commands.service import RunLost, Service, pause, serve
-from deploy.config.settings import INTERRUPTED
+from deploy.commands.output import report
+from deploy.commands.service import Run, RunLost, pause, serve
+from deploy.config.flags import Given, takes
+from deploy.config.settings import INTERRUPTED, PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
 from deploy.processes.signals import ShutdownSignals
@@ -34,8 +35,6 @@ Examples:
   robots supervise --stay
 """
 
-_SERVICE: Final = Service()
-
 
 class _NoLocalProcesses:
     """Nobody is at hand: all who work run elsewhere."""
@@ -49,20 +48,22 @@ class _NoLocalProcesses:
         pause(self._shutdown, timeout_s)
 
 
+app = App(name="supervise", help_epilogue=EXAMPLES)
+
+
+@app.default
+@takes(PlaceSettings, but=("json_",))
 def supervise(
-    run: Annotated[str | None, Parameter(allow_leading_hyphen=False)] = None,
+    run: Run = None,
     /,
     *,
     stay: Annotated[bool, Parameter(help="Supervise the next run as well, and so on.")] = False,
-    service: Service = _SERVICE,
+    given: Given,
 ) -> int:
-    """Supervise a run that was dealt with `robots deal`; a second one stands by.
-
-    Says go when the robots are born, queues again those of dead RQ workers, lets new ones join when some are idle,
-    plays the fault plan, and says stop. Leaves when the run is over, or with Ctrl-C, and the run goes on. RUN is an id
-    or a unique prefix; by default the newest run on the server, or the next that is dealt there."""
+    """Lead a run that was dealt with `robots deal`, or stand by."""
+    place = load_place(given)
     with ShutdownSignals() as shutdown:
-        serve(service, run, stay, shutdown, lambda where: _supervise(where, shutdown))
+        serve(place, run, stay, shutdown, lambda where: _supervise(where, shutdown))
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
@@ -72,18 +73,18 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
         try:
             info = read_run_info(client, where.run)
             if is_stopped(client, where.run):
-                tell(f"run {where.run} is over; {_how_to_judge(where)}")
+                report(f"run {where.run} is over; {_how_to_judge(where)}")
                 return
-            progress = Progress(tell)
+            progress = Progress(report)
             context = context_on(client, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
             injector = LiveInjector(context, NoChildren(), is_mortal=True)
             supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, _showing(progress))
-            tell(f"run {where.run}: supervising it, or standing by")
+            report(f"run {where.run}: supervising it, or standing by")
             reason = supervisor.supervise()
             if shutdown.reason is not None:
                 with suppress(RunGone, Unavailable):  # the lease runs out by itself
                     supervisor.leave()
-                tell(f"run {where.run}: left; it goes on")
+                report(f"run {where.run}: left; it goes on")
             else:
                 _end(where, supervisor, reason, info.terms.seed, client, shutdown)
         except (RunGone, NoMetadata) as error:
@@ -106,9 +107,9 @@ def _end(
     if supervisor.is_leading:
         supervisor.stop(reason)
         with suppress(RunGone):  # somebody was faster
-            close(client, where.url, where.run, seed, lambda: shutdown.reason is None, tell)
+            close(client, where.url, where.run, seed, lambda: shutdown.reason is None, report)
             supervisor.leave()
-    tell(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
+    report(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
 
 def _showing(progress: Progress) -> Look:

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import redis
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.run.control import StreamRunControl
 from deploy.attach.context import read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation, find_live, is_alive, newest_unrecorded
 from deploy.attach.events import RunEvents
-from deploy.commands.output import show, tell
-from deploy.commands.service import Service, await_live, pause, reached
+from deploy.commands.output import print_result, report
+from deploy.commands.service import await_live, pause, reached
+from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
-from deploy.config.settings import INTERRUPTED
+from deploy.config.settings import INTERRUPTED, PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import json_line, shown_folder
@@ -40,56 +41,59 @@ Examples:
 """
 
 _PARENT_LOOK_S: Final = 0.2
-_SERVICE: Final = Service()
 
 
+app = App(name="verify", help_epilogue=EXAMPLES)
+
+
+@app.default
+@takes(PlaceSettings)
 def verify(
-    run: Annotated[str | None, Parameter(allow_leading_hyphen=False)] = None,
+    run: Annotated[
+        str | None,
+        Parameter(allow_leading_hyphen=False, help="Which run. [default: latest]"),
+    ] = None,
     /,
     *,
     wait: Annotated[bool, Parameter(help="Wait for a run that goes on, and make its record.")] = False,
     forget: Annotated[bool, Parameter(help="With --wait: then remove the run from its server.")] = False,
-    json_: Annotated[bool, Parameter(name="--json", help="Print the result as one JSON object.")] = False,
-    service: Service = _SERVICE,
+    given: Given,
 ) -> int:
-    """Judge a run again from its record, or wait for its end and judge it then.
-
-    RUN is an id, a unique prefix, a folder, or `latest` (the default). With --wait a run is seen to its end first, on
-    any host that reaches its server, and one that was dealt with `robots deal` is recorded here then; by default the
-    newest that is live, or that has just ended."""
+    """Judge a recorded run, or wait for the end of a live one."""
+    place = load_place(given)
     if forget and not wait:
         raise UsageError("--forget: goes with --wait; `robots stop RUN --forget` removes a run without a record")
-    if not wait or _is_over(service, run):
+    if not wait or _is_over(place, run):
         if forget:
-            _forget(service, str(run))
-        return _judge(service, run or "latest", json_)
+            _forget(place, str(run))
+        return _judge(place, run or "latest", place.json_)
     with ShutdownSignals() as shutdown:
-        where = await_live(service, run, shutdown, newest=lambda client: newest_unrecorded(client, service.runs))
+        where = await_live(place, run, shutdown, newest=lambda client: newest_unrecorded(client, place.runs_dir))
         if where is None:
             return INTERRUPTED
         if where.parent is not None:
-            return _await_parent(service, where, where.parent, shutdown, json_)
-        return _record(service, where, shutdown, forget, json_)
+            return _await_parent(place, where, where.parent, shutdown, place.json_)
+        return _record(place, where, shutdown, forget, place.json_)
 
 
-def _is_over(service: Service, run: str | None) -> bool:
+def _is_over(place: PlaceSettings, run: str | None) -> bool:
     """Whether the run that is named was recorded here, and does not go on."""
     if run is None:
         return False
     try:
-        where = find_live(service.runs, run, service.redis_url)
+        where = find_live(place.runs_dir, run, place.redis_url)
     except NoSuchRun:
-        find_run(service.runs, run)
+        find_run(place.runs_dir, run)
         return True
     return where.folder is not None and (where.folder / "verdict.json").exists()
 
 
-def _forget(service: Service, run: str) -> None:
+def _forget(place: PlaceSettings, run: str) -> None:
     """Remove a run that is recorded here already, if its server still holds it. Raises Unfit, UnsupportedServer,
     Unable.
     """
     with suppress(NoSuchRun):
-        where = find_live(service.runs, run, service.redis_url)
+        where = find_live(place.runs_dir, run, place.redis_url)
         with reached(where.url) as client:
             try:
                 forget_run(client, where.run)
@@ -99,11 +103,11 @@ def _forget(service: Service, run: str) -> None:
                 pass
 
 
-def _judge(service: Service, run: str, is_json: bool) -> int:
-    folder = find_run(service.runs, run)
+def _judge(place: PlaceSettings, run: str, is_json: bool) -> int:
+    folder = find_run(place.runs_dir, run)
     if not (folder / "verdict.json").exists():
         told = "goes on: wait for its end with --wait" if _goes_on(folder) else "was never completed"
-        tell(f"the record of run {folder.name} {told}")
+        report(f"the record of run {folder.name} {told}")
     return _show(judge(load(folder, shown_folder(folder))), is_json)
 
 
@@ -115,35 +119,37 @@ def _goes_on(folder: Path) -> bool:
     return True
 
 
-def _await_parent(service: Service, where: RunLocation, parent: int, shutdown: ShutdownSignals, is_json: bool) -> int:
+def _await_parent(
+    place: PlaceSettings, where: RunLocation, parent: int, shutdown: ShutdownSignals, is_json: bool
+) -> int:
     """Its own parent records the run; it judges it last of all, or is killed before that."""
-    tell(f"run {where.run}: waiting for its end")
-    while not (service.runs / where.run / "verdict.json").exists() and is_alive(parent):
+    report(f"run {where.run}: waiting for its end")
+    while not (place.runs_dir / where.run / "verdict.json").exists() and is_alive(parent):
         pause(shutdown, _PARENT_LOOK_S)
         if shutdown.reason is not None:
             return INTERRUPTED
-    return _judge(service, where.run, is_json)
+    return _judge(place, where.run, is_json)
 
 
 def _record(
-    service: Service, where: RunLocation, shutdown: ShutdownSignals, is_to_be_forgotten: bool, is_json: bool
+    place: PlaceSettings, where: RunLocation, shutdown: ShutdownSignals, is_to_be_forgotten: bool, is_json: bool
 ) -> int:
     """See the run to its end, and record it. Raises NoSuchRun, Unable, UnsupportedServer."""
     run = where.run
-    _demand_place(service.runs, run)
+    _demand_place(place.runs_dir, run)
     with reached(where.url) as client:
         try:
-            result = _see_to_its_end(client, where, service.runs, shutdown, is_to_be_forgotten)
+            result = _see_to_its_end(client, where, place.runs_dir, shutdown, is_to_be_forgotten)
         except NoMetadata as error:
             raise NoSuchRun(str(error)) from None
         except RunGone:
-            if not is_recorded(service.runs, run):
+            if not is_recorded(place.runs_dir, run):
                 raise NoSuchRun(f"run {run} is gone") from None
-            return _judge(service, run, is_json)  # another has recorded it here, and removed it
+            return _judge(place, run, is_json)  # another has recorded it here, and removed it
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {run} went away: {error}") from None
     if result is None:
-        tell(f"run {run}: left; it goes on, or is still to be recorded")
+        report(f"run {run}: left; it goes on, or is still to be recorded")
         return INTERRUPTED
     return _show(result, is_json)
 
@@ -168,7 +174,7 @@ def _see_to_its_end(
         return shutdown.reason is None
 
     metadata = read_metadata(StreamRunControl(client, run), run)
-    tell(f"run {run}: waiting for its end")
+    report(f"run {run}: waiting for its end")
     ended = _end_of(client, run, shutdown)
     if ended is None:
         return None
@@ -176,7 +182,7 @@ def _see_to_its_end(
         return record_run(client, run, runs, metadata, ended)
     with succeeding(client, run, is_wanted):
         if is_wanted():
-            close(client, where.url, run, read_run_info(client, run).terms.seed, is_wanted, tell)
+            close(client, where.url, run, read_run_info(client, run).terms.seed, is_wanted, report)
         if not is_wanted():
             return None
         result = record_run(client, run, runs, metadata, ended)
@@ -187,7 +193,7 @@ def _see_to_its_end(
 
 def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | None:
     """How the run ended; None when a person did not wait for it."""
-    progress, clock = Progress(tell), SystemClock()
+    progress, clock = Progress(report), SystemClock()
     events = RunEvents(client, run, "", Pipeline(progress))
 
     def look(away_s: float) -> bool:
@@ -198,10 +204,10 @@ def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | N
     try:
         return await_end(events, StreamRunControl(client, run), look)
     except RunGone:
-        tell(f"run {run}: the server came back without it")
+        report(f"run {run}: the server came back without it")
         return LOST
 
 
 def _show(result: Result, is_json: bool) -> int:
-    show(json_line(result.json) if is_json else "\n".join(verdict_lines(result.json)))
+    print_result(json_line(result.json) if is_json else "\n".join(verdict_lines(result.json)))
     return result.exit_code

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from deploy.attach.discovery import find_live
-from deploy.commands.output import tell
-from deploy.commands.service import Service, reached
+from deploy.commands.output import report
+from deploy.commands.service import reached
+from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux
-from deploy.config.settings import INTERRUPTED
+from deploy.config.settings import INTERRUPTED, PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.fleet.worker_group import WorkerGroup
 from deploy.processes.signals import ShutdownSignals
@@ -24,45 +25,47 @@ Examples:
 
 RQ's own command does the same, without the fork of a preloaded process:
 
-  rq worker -w deploy.rq_worker.RobotWorker --url redis://lab.example:6379 robots
+  rq worker -w deploy.rq.worker.RobotWorker --url redis://lab.example robots
 """
 
 MOST: Final = 200
-_SERVICE: Final = Service()
 
 
+app = App(name="worker", help_epilogue=EXAMPLES)
+
+
+@app.default
+@takes(PlaceSettings, but=("json_",))
 def worker(
     *,
-    count: Annotated[int, Parameter(name=["--count", "-n"], help="How many RQ workers.")] = 1,
-    service: Service = _SERVICE,
+    count: Annotated[int, Parameter(name=["--count", "-n"], help="How many RQ workers.", metavar="N")] = 1,
+    given: Given,
 ) -> int:
-    """Start RQ workers for robots, on any host.
-
-    Each runs one robot that waits in the queue; when none does and a run goes on, a new one joins it. Ends with Ctrl-C
-    or SIGTERM, its robots handed back; and with the run, if that has a server of its own."""
+    """Start RQ workers for robots on this host."""
+    place = load_place(given)
     demand_linux()
     if not 1 <= count <= MOST:
         raise UsageError(f"--count: {count} is outside of what is allowed: 1 to {MOST}")
-    run, url = (None, service.redis_url) if service.redis_url else _live(service)
+    run, url = (None, place.redis_url) if place.redis_url else _live(place)
     with reached(url):
         pass  # it answers
     with ShutdownSignals() as shutdown:
-        tell(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
-        left = WorkerGroup(url, count, tell).run(shutdown, lambda: run is not None and not _is_live(service, run))
+        report(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
+        left = WorkerGroup(url, count, report).run(shutdown, lambda: run is not None and not _is_live(place, run))
     if shutdown.reason is None and not left:
         raise EnvironmentFailure("no RQ worker is left")
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _live(service: Service) -> tuple[str, str]:
+def _live(place: PlaceSettings) -> tuple[str, str]:
     """The newest live run here, and its server, which ends with it. Raises NoSuchRun, Unable."""
-    where = find_live(service.runs, None, None)
+    where = find_live(place.runs_dir, None, None)
     return where.run, where.url
 
 
-def _is_live(service: Service, run: str) -> bool:
+def _is_live(place: PlaceSettings, run: str) -> bool:
     try:
-        find_live(service.runs, run, None)
+        find_live(place.runs_dir, run, None)
     except NoSuchRun:
         return False
     return True

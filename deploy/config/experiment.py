@@ -13,7 +13,6 @@ An experiment that can be run: settings, fault plan, bounds and deal, all checke
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +34,7 @@ from deploy.config.settings import (
     MOST_ROBOTS,
     LabSettings,
     load_settings,
+    read_toml,
 )
 from deploy.errors import UsageError
 from robots.run.deal import Deal, Terms
@@ -107,7 +107,6 @@ def _secret_bytes(settings: LabSettings) -> tuple[str, bytes]:
 
 
 _GRACE_US: Final = 30_000_000  # the limit's distance from the end of `--for` and plan, when no limit is set
-_LARGEST_FILE: Final = 256 * 1024  # bytes
 
 
 def load_plan(settings: LabSettings) -> list[Timed]:
@@ -193,7 +192,7 @@ def _lines_in(settings: LabSettings) -> list[Line]:
     """What a plan file says: `faults = [LINE, …]`, and perhaps the `preset` that it begins with."""
     path = settings.faults
     assert path is not None
-    table = _table(path)
+    table = read_toml(path, f"--faults: {path}")
     unknown = sorted(table.keys() - {"preset", "faults"})
     if unknown:
         raise UsageError(f"--faults: {path}: {unknown[0]!r} is unknown; allowed are faults and preset")
@@ -209,19 +208,6 @@ def _lines_in(settings: LabSettings) -> list[Line]:
         except PlanSyntaxError as error:
             raise UsageError(f"--faults: {path}: fault {number}: {error}") from None
     return _amended(lines_of(preset, settings.robots), lines)
-
-
-def _table(path: Path) -> dict[str, object]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
-        if len(content) > _LARGEST_FILE:
-            raise UsageError(f"--faults: {path}: more than {_LARGEST_FILE} bytes; at most that many are allowed")
-        return tomllib.loads(content.decode())
-    except OSError as error:
-        raise UsageError(f"--faults: {path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"--faults: {path}: not TOML: {error}") from None
 
 
 class Experiment(msgspec.Struct, frozen=True):

@@ -7,10 +7,8 @@ setting has `_` for `-`. What is allowed in a text, the grammar of faults decide
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field, make_dataclass
 from typing import Annotated, Any, Final
 
-from cyclopts import Group, Parameter
 from pydantic import BeforeValidator, create_model
 from pydantic_settings import BaseSettings, NoDecode
 
@@ -18,7 +16,8 @@ from broker.faults.grammar import Line, parse_line, parse_lines
 from broker.faults.message_faults import MESSAGE_FAULTS
 from broker.faults.process_faults import PROCESS_FAULTS
 from broker.faults.registry import option_help
-from broker.faults.syntax import whole
+from broker.faults.syntax import FaultKind, whole
+from deploy.config.flags import DEATHS, NETWORK, flag
 
 _MESSAGE: Final = {kind.name.replace("-", "_"): kind for kind in MESSAGE_FAULTS if kind.option}
 _PROCESS: Final = {kind.name.replace("-", "_"): kind for kind in PROCESS_FAULTS if kind.option}
@@ -66,40 +65,24 @@ def _canonical(line: Line) -> str:
     return whole(line.text()).text
 
 
-_GROUP: Final = Group("Faults")
+_LINE: Final = 67  # characters of help that fit beside the names, at 100 columns
+_REPEATED: Final = "; may be repeated"
 
-FaultOptions: Any = Parameter(name="*")(
-    make_dataclass(
-        "FaultOptions",
-        [
-            *(
-                (name, Annotated[str | None, Parameter(group=_GROUP, help=option_help(kind))], field(default=None))
-                for name, kind in _MESSAGE.items()
-            ),
-            *(
-                (
-                    name,
-                    Annotated[
-                        tuple[str, ...] | None,
-                        Parameter(group=_GROUP, help=f"{option_help(kind).replace(' @', '@')} May be repeated."),
-                    ],
-                    field(default=None),
-                )
-                for name, kind in _PROCESS.items()
-            ),
-        ],
-        frozen=True,
-        kw_only=True,
-    )
-)
-"""One option a kind, as the command line has them."""
 
-_MESSAGE_FIELDS: Final[dict[str, Any]] = {
-    name: (Annotated[str | None, BeforeValidator(_shorthand(kind.name))], None) for name, kind in _MESSAGE.items()
+def _message_field(kind: FaultKind[Any]) -> Any:
+    option = flag(NETWORK, str(kind.option), f"{option_help(kind, _LINE)}.")
+    return Annotated[str | None, BeforeValidator(_shorthand(kind.name)), option], None
+
+
+def _process_field(kind: FaultKind[Any]) -> Any:
+    text = option_help(kind, _LINE - len(_REPEATED)).replace(" @", "@")
+    option = flag(DEATHS, str(kind.option), f"{text}{_REPEATED}.")
+    return Annotated[tuple[str, ...], NoDecode, BeforeValidator(_injections(kind.name)), option], ()
+
+
+_FIELDS: Final[dict[str, Any]] = {
+    **{name: _message_field(kind) for name, kind in _MESSAGE.items()},
+    **{name: _process_field(kind) for name, kind in _PROCESS.items()},
 }
-_PROCESS_FIELDS: Final[dict[str, Any]] = {
-    name: (Annotated[tuple[str, ...], NoDecode, BeforeValidator(_injections(kind.name))], ())
-    for name, kind in _PROCESS.items()
-}
-FaultSettings: Any = create_model("FaultSettings", __base__=BaseSettings, **_MESSAGE_FIELDS, **_PROCESS_FIELDS)
-"""One setting a kind, checked."""
+FaultSettings: Any = create_model("FaultSettings", __base__=BaseSettings, **_FIELDS)
+"""One setting a kind, with its flag and its check."""

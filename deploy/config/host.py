@@ -1,29 +1,24 @@
-"""What this machine must be able to do, asked before anything is started.
-
-Which version of the lab this is. Nothing else may tell a version.
-"""
+"""What this machine must be able to do, checked before anything is started."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 from pathlib import Path
 
 from deploy.errors import EnvironmentFailure, UsageError
 
 
 def demand_linux() -> None:
-    """Live runs need Linux: they rest on pidfds and on the parent-death signal. Raises Unable."""
+    """Live runs need Linux: they need pidfds and the parent-death signal. Raises EnvironmentFailure."""
     if not sys.platform.startswith("linux"):
         raise EnvironmentFailure(f"live runs are for Linux, this is {sys.platform}; simulate and verify work here")
 
 
 def demand_records(runs: Path) -> None:
     """Records must find a place: a folder can be made in `runs`, or in the first folder above it that exists. It is
-    tried out, because permissions alone do not tell; nothing is left. Raises Unfit."""
+    tried out, because permissions alone do not tell; nothing is left. Raises UsageError."""
     place = runs.absolute()
     while not os.path.lexists(place):
         place = place.parent
@@ -34,11 +29,3 @@ def demand_records(runs: Path) -> None:
         raise UsageError(
             f"--runs-dir: {runs}: {error.strerror or error}; a folder that can be written is allowed"
         ) from None
-
-
-def version() -> str:
-    """The installed version, or `0` when the lab runs from a bare checkout."""
-    try:
-        return installed("robots-lab")
-    except PackageNotFoundError:
-        return "0"

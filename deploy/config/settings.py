@@ -1,97 +1,42 @@
-"""What a person may set, on the command line (which wins) and in the environment (`ROBOTS_…`), checked in one place.
+"""The one model of what a person may set: by flag, in the environment (`ROBOTS_…`), or in `robots.toml` of this folder.
 
-Nothing is started here and nothing is written. Every complaint is one line that names the option and what is allowed.
-
-The options that `run` and `simulate` share: names and help. What is allowed, deploy/config/settings.py says.
+Each setting is declared once, with its type, its check and its flag. Flags win over the environment, the environment
+over the file, and the file over the defaults. Every error is one line that names the place the value came from.
+Nothing is started here and nothing is written.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from cyclopts import Parameter
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from broker.faults.fate import median_delay_us
 from broker.faults.grammar import PRESETS
 from broker.faults.schedule import Timed
 from broker.faults.syntax import format_duration, parse_duration
 from broker.streams.connection import parse_url
-from deploy.config.fault_options import (
-    PROCESS_FAULT_SHORTHANDS,
-    SHORTHANDS,
-    FaultOptions,
-    FaultSettings,
-    canonical_lines,
-)
+from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, FaultSettings, canonical_lines
+from deploy.config.flags import DEATHS, NETWORK, OUTPUT, PLACE, ROBOTS, TIME, Given, flag, flag_of, name_of
 from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.errors import UsageError
 from robots.run.deal import Terms
 
 INTERRUPTED: Final = 130  # the exit code of what a person interrupted
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class ExperimentOptions(FaultOptions):  # type: ignore[misc]  # made at run time
-    """What to try."""
-
-    robots: Annotated[str | None, Parameter(name=["--robots", "-n"], help="How many robots. [default: 6]")] = None
-    secret: Annotated[str | None, Parameter(help="The secret itself. [default: a sentence of 11 words]")] = None
-    secret_file: Annotated[str | None, Parameter(help="A UTF-8 file with the secret; - is standard input.")] = None
-    copies: Annotated[str | None, Parameter(help="How many robots hold each part at the start. [default: 1]")] = None
-    again: Annotated[
-        str | None,
-        Parameter(help="Repeat a recorded run: its seed, settings and plan, with what was changed by hand and when."),
-    ] = None
-    preset: Annotated[
-        str | None,
-        Parameter(
-            help="The network: calm, lossy, storm or split. An option such as --loss replaces its fault of that name; 0"
-            " removes it. [default: lossy]"
-        ),
-    ] = None
-    fault: Annotated[
-        tuple[str, ...] | None,
-        Parameter(help="Any fault: 'NAME ARGS [TARGET] [@start[+duration]] [every T]'. May be repeated."),
-    ] = None
-    faults: Annotated[
-        str | None, Parameter(help="A TOML file in the place of the preset: faults = ['loss 0.2', …].")
-    ] = None
-    chaos: Annotated[
-        tuple[str, ...] | None, Parameter(help="Any fault of a process: 'kill robot every 500ms'. Likewise.")
-    ] = None
-    relays: Annotated[str | None, Parameter(help="Outboxes, each with a relay of its own. [default: 1]")] = None
-    seed: Annotated[str | None, Parameter(help="Draws deal and fates. [default: drawn, and printed]")] = None
-    tick: Annotated[str | None, Parameter(help="How often a robot gossips. [default: 100ms]")] = None
-    quiet_period: Annotated[str | None, Parameter(help="How long without news before it writes. [default: 1s]")] = None
-    for_: Annotated[str | None, Parameter(name="--for", help="Go on at least so long. [default: 0s]")] = None
-    limit: Annotated[str | None, Parameter(help="Go on at most so long. [default: --for + 30s]")] = None
-    runs_dir: Annotated[str | None, Parameter(help="Where records are kept. [default: runs]")] = None
-    json_: Annotated[
-        bool | None, Parameter(name="--json", negative="--no-json", help="Print one JSON object, and only that.")
-    ] = None
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """Where the secret is to go, beside the record."""
-
-    output: Annotated[str | None, Parameter(help="Also write the reconstructed secret to this file.")] = None
-    force: Annotated[bool | None, Parameter(negative="--no-force", help="Replace an existing --output.")] = None
-
-
-def given(*groups: Any, **single: Any) -> Mapping[str, Any]:
-    """The options that were really given, by the name of their setting."""
-    options = {field.name: getattr(group, field.name) for group in groups for field in fields(group)} | single
-    return {name: value for name, value in options.items() if value is not None}
-
+SETTINGS_FILE: Final = "robots.toml"
+LARGEST_FILE: Final = 256 * 1024  # bytes
 
 DEFAULT_SECRET: Final = "Hidden beneath the old oak tree, golden coins patiently await discovery."  # noqa: S105
 MOST_ROBOTS: Final = 10_000
@@ -107,6 +52,8 @@ EXPERIMENT: Final = frozenset(
 """The settings that say what is tried, but for the plan."""
 
 _PLAN: Final = (*SHORTHANDS, "fault", "faults", *PROCESS_FAULT_SHORTHANDS, "chaos")
+
+S = TypeVar("S", bound="PlaceSettings")
 
 
 def _whole(low: int, high: int) -> Callable[[Any], int]:
@@ -146,56 +93,121 @@ def _server(value: Any) -> str:
     return str(value)
 
 
-class LabSettings(FaultSettings):  # type: ignore[misc]  # made at run time
-    """One run's settings. Times are whole microseconds."""
+class PlaceSettings(BaseSettings):
+    """Where the server and the records are, and how the result is printed: what all commands share."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ROBOTS_", extra="ignore", env_ignore_empty=True, validate_default=False
+        env_prefix="ROBOTS_",
+        env_prefix_target="all",
+        env_ignore_empty=True,
+        extra="ignore",
+        validate_default=False,
     )
 
-    robots: Annotated[int, BeforeValidator(_whole(2, MOST_ROBOTS))] = 6
-    secret: str | None = None
-    secret_file: str | None = None
-    copies: Annotated[int, BeforeValidator(_whole(1, MOST_ROBOTS))] = 1
-    again: str | None = None
-    preset: Annotated[str, BeforeValidator(_choice(*PRESETS))] = "lossy"
-    fault: Annotated[tuple[str, ...], NoDecode, BeforeValidator(canonical_lines)] = ()  # with ; between them
-    faults: Path | None = None
-    chaos: Annotated[tuple[str, ...], NoDecode, BeforeValidator(canonical_lines)] = ()
-    relays: Annotated[int, BeforeValidator(_whole(1, MOST_RELAYS))] = 1
-    seed: Annotated[int, BeforeValidator(_whole(0, LARGEST_SEED))] = Field(
-        default_factory=lambda: secrets.randbelow(1_000_000)
+    json_: Annotated[bool, flag(OUTPUT, "", "Print one JSON object, and only that.")] = Field(
+        default=False, validation_alias="json"
     )
-    tick: Annotated[int, BeforeValidator(_time(SHORTEST_TICK_US))] = 100_000
-    quiet_period: Annotated[int, BeforeValidator(_time(0))] = 1_000_000
-    for_: Annotated[int, BeforeValidator(_time(0))] = Field(default=0, validation_alias="ROBOTS_FOR")
-    limit: Annotated[int | None, BeforeValidator(_time(1))] = None
-    output: Path | None = None
-    force: bool = False
-    runs_dir: Path = Path("runs")
-    redis_url: Annotated[str | None, BeforeValidator(_server)] = None
-    ui: Annotated[Literal["auto", "plain", "none"], BeforeValidator(_choice("auto", "plain", "none"))] = "auto"
-    json_: bool = Field(default=False, validation_alias="ROBOTS_JSON")
+    redis_url: Annotated[
+        str | None, BeforeValidator(_server), flag(PLACE, "URL", "A server: redis://, rediss:// or unix://.")
+    ] = None
+    runs_dir: Annotated[Path, flag(PLACE, "FOLDER", "Where records are kept.")] = Path("runs")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then robots.toml. Raises UsageError."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _file_settings())
+
+
+class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of them is made from the registry
+    """One run's settings. Times are whole microseconds."""
+
+    robots: Annotated[int, BeforeValidator(_whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
+    copies: Annotated[
+        int, BeforeValidator(_whole(1, MOST_ROBOTS)), flag(ROBOTS, "N", "How many robots hold each part at the start.")
+    ] = 1
+    secret: Annotated[str | None, flag(ROBOTS, "TEXT", "The secret itself.", default="a sentence of 11 words")] = None
+    secret_file: Annotated[str | None, flag(ROBOTS, "FILE", "A UTF-8 file with the secret; - is standard input.")] = (
+        None
+    )
+    seed: Annotated[
+        int,
+        BeforeValidator(_whole(0, LARGEST_SEED)),
+        flag(ROBOTS, "N", "Decides the deal and every fate.", default="drawn, and printed"),
+    ] = Field(default_factory=lambda: secrets.randbelow(1_000_000))
+    again: Annotated[
+        str | None, flag(ROBOTS, "RUN", "Repeat a recorded run: its settings and its plan, as they were.")
+    ] = None
+
+    preset: Annotated[
+        str, BeforeValidator(_choice(*PRESETS)), flag(NETWORK, "NAME", "A fault plan: calm, lossy, storm or split.")
+    ] = "lossy"
+    faults: Annotated[
+        Path | None, flag(NETWORK, "FILE", "A TOML file in place of the preset: faults = ['loss .2', …].")
+    ] = None
+    fault: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(canonical_lines),
+        flag(NETWORK, "FAULT", "Any fault: 'loss .9 r03 @1s+2s every 5s'; may be repeated."),
+    ] = ()  # in the environment with ; between them
+    relays: Annotated[
+        int, BeforeValidator(_whole(1, MOST_RELAYS)), flag(NETWORK, "N", "Outboxes, each with a relay of its own.")
+    ] = 1
+
+    chaos: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(canonical_lines),
+        flag(DEATHS, "FAULT", "Any process fault: 'kill robot every 500ms'; may be repeated."),
+    ] = ()
+
+    for_: Annotated[int, BeforeValidator(_time(0)), flag(TIME, "TIME", "Go on at least so long.")] = Field(
+        default=0, validation_alias="for"
+    )
+    limit: Annotated[
+        int | None, BeforeValidator(_time(1)), flag(TIME, "TIME", "Go on at most so long.", default="--for + 30s")
+    ] = None
+    tick: Annotated[int, BeforeValidator(_time(SHORTEST_TICK_US)), flag(TIME, "TIME", "How often a robot gossips.")] = (
+        100_000
+    )
+    quiet_period: Annotated[
+        int, BeforeValidator(_time(0)), flag(TIME, "TIME", "How long without news before a robot writes.")
+    ] = 1_000_000
+
+    output: Annotated[Path | None, flag(OUTPUT, "FILE", "Also write the reconstructed secret to this file.")] = None
+    force: Annotated[bool, flag(OUTPUT, "", "Replace an existing --output.")] = False
+    ui: Annotated[
+        Literal["auto", "plain", "none"],
+        BeforeValidator(_choice("auto", "plain", "none")),
+        flag(OUTPUT, "NAME", "Progress on standard error: auto, plain or none."),
+    ] = "auto"
 
     def terms(self, plan: Iterable[Timed]) -> Terms:
-        """What every robot is told."""
+        """What every robot gets to know."""
         median = median_delay_us(planned.line.fault for planned in plan if not planned.line.when.start_us)
         return Terms(self.robots, self.relays, self.seed, self.tick, self.quiet_period, median)
 
 
-def load_settings(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> LabSettings:
-    """Settings from what was `given` on the command line (values by field name, only those that were given), the
-    record that is to be run again, the environment, and the defaults. Raises Unfit, NoSuchRun, Unrepeatable."""
-    settings = _settings(given, {})
+def load_place(given: Given) -> PlaceSettings:
+    """What all commands share, from flags, environment, robots.toml and defaults. Raises UsageError."""
+    return _settings(PlaceSettings, given, {})
+
+
+def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
+    """A run's settings: from the flags, the record that is to be repeated, the environment, robots.toml, and the
+    defaults. Raises UsageError, NoSuchRun, Unrepeatable."""
+    settings = _settings(LabSettings, given, {})
     if settings.again is not None:
-        settings = _settings(given, _recorded(settings.again, settings.runs_dir, given))
-    if "preset" in given and "faults" in given:
-        raise UsageError(
-            "--preset and --faults: only one of them is allowed; a plan file may name the preset it begins with"
-        )
-    for secret, other in (("secret", "secret_file"), ("secret_file", "secret")):
-        if secret in given and other not in given:  # a flag wins over the environment
-            settings = settings.model_copy(update={other: None})
+        settings = _settings(LabSettings, given, _recorded(settings.again, settings.runs_dir, given))
+    else:
+        settings = _one_of("secret", "secret_file", _one_of("preset", "faults", settings, given), given)
     if settings.robots > most_robots:
         raise UsageError(f"--robots: {settings.robots} is outside of what is allowed: 2 to {most_robots}")
     if settings.copies > settings.robots:
@@ -209,21 +221,23 @@ def load_settings(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> L
     return settings
 
 
-def _settings(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> LabSettings:
+def _settings(model: type[S], given: Given, recorded: Mapping[str, Any]) -> S:
     try:
-        return LabSettings(**{_ALIASES.get(name, name): value for name, value in {**given, **recorded}.items()})
+        return model(**{name_of(name): value for name, value in {**given, **recorded}.items()})
     except ValidationError as error:
-        raise UsageError(_complaint(error, given, recorded)) from None
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        field = next(field for field in model.model_fields if name_of(field) == name)
+        origin, _ = _origin(field, given, recorded)
+        raise UsageError(f"{origin}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _recorded(run: str, runs_dir: Path, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a recorded run was given and is not given now, whatever the environment says; its plan cannot be mixed with
-    another one."""
+def _recorded(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
+    """The settings of a recorded run that no flag replaces. They win over the environment and the file; the recorded
+    plan cannot be mixed with another one."""
     for name in (*_PLAN, "preset"):
         if name in given:
-            raise UsageError(
-                f"--again: the plan is the recorded one; --{name.replace('_', '-')} is not allowed beside it"
-            )
+            raise UsageError(f"--again: the plan is the recorded one; {flag_of(name)} is not allowed beside it")
     recorded = {**dict.fromkeys((*_PLAN, "secret", "secret_file")), **recorded_settings(runs_dir, run)}
     if "for_" in given:
         del recorded["limit"]
@@ -231,20 +245,55 @@ def _recorded(run: str, runs_dir: Path, given: Mapping[str, Any]) -> Mapping[str
     return {**others, "again": recorded_name(runs_dir, run)}
 
 
-_ALIASES: Final = {"for_": "ROBOTS_FOR", "json_": "ROBOTS_JSON"}
+def _origin(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str, int]:
+    """Where a setting comes from, as a person knows the place, and its rank: a lower one wins."""
+    name = name_of(field)
+    variable = f"ROBOTS_{name.upper()}"
+    if field in given:
+        return flag_of(field), 0
+    if field in recorded:
+        return f"--again: {name} in the record of run {recorded['again']}", 0
+    if os.environ.get(variable):
+        return variable, 1
+    if name in _file_settings():
+        return f"{SETTINGS_FILE}: {name}", 2
+    return flag_of(field), 3
 
 
-def _complaint(error: ValidationError, given: Mapping[str, Any], recorded: Mapping[str, Any]) -> str:
-    """One line for the first thing that is wrong, by the name under which it was set."""
-    first = error.errors()[0]
-    field = str(first["loc"][0]).removeprefix("ROBOTS_").lower()
-    if {field, f"{field}_"} & given.keys():
-        name = f"--{field.replace('_', '-')}"
-    elif {field, f"{field}_"} & recorded.keys():
-        name = f"--again: {field} in the record of run {recorded['again']}"
-    else:
-        name = f"ROBOTS_{field.upper()}"
-    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSettings:
+    """The settings without the one of two that exclude each other whose place has the lower rank."""
+    (here, rank), (there, other_rank) = _origin(one, given, {}), _origin(other, given, {})
+    if rank == other_rank < 3:
+        raise UsageError(f"{here} and {there}: only one of them is allowed")
+    loser = other if rank < other_rank else one
+    return settings.model_copy(update={loser: LabSettings.model_fields[loser].default})
+
+
+def _file_settings() -> dict[str, Any]:
+    """What robots.toml of this folder sets, by the names of the settings; empty when there is no such file. Raises
+    UsageError."""
+    path = Path(SETTINGS_FILE)
+    table = read_toml(path, SETTINGS_FILE) if os.path.lexists(path) else {}
+    known = {name_of(field) for field in LabSettings.model_fields}
+    unknown = [key for key in table if key.replace("-", "_") not in known]
+    if unknown:
+        names, what = ", ".join(map(repr, unknown)), "is no setting" if len(unknown) == 1 else "are no settings"
+        raise UsageError(f"{SETTINGS_FILE}: {names} {what}; allowed are the options of `robots run`")
+    return {key.replace("-", "_"): value for key, value in table.items()}
+
+
+def read_toml(path: Path, name: str) -> dict[str, Any]:
+    """A small TOML file; complaints begin with `name`. Raises UsageError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise UsageError(f"{name}: more than {LARGEST_FILE} bytes; at most that many are allowed")
+        return tomllib.loads(content.decode())
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{name}: not TOML: {error}") from None
 
 
 def _check_output(output: Path, force: bool) -> None:

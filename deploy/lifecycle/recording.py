@@ -85,8 +85,14 @@ def _file_evidence(record: Record, evidence: Evidence) -> None:
     record.write_rows("fleet", fleet_rows(evidence))
     record.write("register", register(evidence))
     record.write("streams", streams(evidence))
-    if evidence.register is not None:
-        record.write_bytes("secret.txt", evidence.register.secret)
+    secret = written_secret(evidence)
+    if secret is not None:
+        record.write_bytes("secret.txt", secret)
+
+
+def written_secret(evidence: Evidence) -> bytes | None:
+    """The secret that was written, byte for byte; None when none was."""
+    return None if evidence.register is None else evidence.register.secret
 
 
 def close_record(record: Record, settings: RunSettings, evidence: Evidence) -> Result:

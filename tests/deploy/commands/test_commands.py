@@ -176,7 +176,7 @@ def in_background(place: Path, disposition: signal.Handlers) -> subprocess.Popen
         "import pathlib, time\n"
         "pathlib.Path('importing').touch()\n"
         "while not pathlib.Path('go on').exists(): time.sleep(0.01)\n"
-        "def main(): pathlib.Path('ran').touch(); time.sleep(60)\n"
+        "def main(loaded): loaded(); pathlib.Path('ran').touch(); time.sleep(60)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", "from deploy.entry import main; main()"],

@@ -27,8 +27,9 @@ from deploy.attach.context import read_metadata
 from deploy.attach.discovery import RunLocation
 from deploy.commands import deal, main
 from deploy.commands.relay import _relay
-from deploy.commands.service import RunLost, Service, serve
+from deploy.commands.service import RunLost, serve
 from deploy.commands.supervise import _supervise
+from deploy.config.settings import PlaceSettings
 from deploy.fleet import relay_main as relay_process
 from deploy.lifecycle import closing
 from deploy.lifecycle.closing import close, forget_run, record_run, succeeding
@@ -281,7 +282,7 @@ def test_those_who_stay_go_on_after_a_run_that_is_lost_or_cannot_be_served(
             raise (RunLost if len(served) == 1 else NoSuchRun)(f"trouble {len(served)}")
 
         # When somebody stays for all of them
-        serve(Service(redis_url=server.url), None, True, shutdown, do)
+        serve(PlaceSettings(redis_url=server.url), None, True, shutdown, do)
     # Then each is served, and told
     assert (len(served), served[0]) == (3, dealt)
     assert "trouble 2\n" in capsys.readouterr().err
@@ -292,7 +293,7 @@ def test_those_who_do_not_stay_end_with_a_run_that_is_lost(server: EmbeddedServe
         raise RunLost(where.run)
 
     with ShutdownSignals() as shutdown, pytest.raises(RunLost, match=dealt):
-        serve(Service(redis_url=server.url), None, False, shutdown, do)
+        serve(PlaceSettings(redis_url=server.url), None, False, shutdown, do)
 
 
 def test_a_relay_whose_run_is_removed_before_it_looks_at_the_orders_takes_it_for_over(
