@@ -20,6 +20,6 @@ def main() -> None:
 
 
 def _loaded() -> None:
-    """The command's own modules are imported, too: Ctrl-C is Python's affair again."""
+    """Called when the command's own modules are imported: Ctrl-C raises KeyboardInterrupt from now on."""
     if _is_handled:
         signal.signal(signal.SIGINT, signal.default_int_handler)

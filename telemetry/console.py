@@ -22,11 +22,11 @@ from telemetry.view import View
 Result = Mapping[str, Any]
 _MOST_DETAIL: Final = 120  # characters of an event's own fields in a line
 _MOST_PARTS: Final = 10  # of those that a robot which waits alone holds
-_MOST_SHOWN: Final = 240  # characters of a text that anybody may have written
+_MOST_SHOWN: Final = 240  # characters of a text from outside
 
 
 def progress_line(view: View, elapsed_s: float) -> str:
-    """Where the run stands."""
+    """The state of the run."""
     if view.started_us is None:
         return f"{elapsed_s:6.1f}s  born {view.born}/{view.dealt}"
     loss = f"  lost {view.lost / view.offered:.0%}" if view.offered else ""
@@ -38,13 +38,13 @@ def progress_line(view: View, elapsed_s: float) -> str:
 
 
 def absence_line(away_s: float, elapsed_s: float) -> str:
-    """Why nothing can be said of where the run stands."""
+    """Why the state of the run is not known."""
     return f"{elapsed_s:6.1f}s  the server does not answer, for {away_s:.0f} s now"
 
 
 def is_notable(stamped: Stamped) -> bool:
-    """Whether a person should be told at once: what is notable by its kind, every life after the first, and the plan
-    as one relay meets it (all meet the same)."""
+    """Whether a person should see the event at once: events that are notable by their kind, every life after the first,
+    and the plan as relay 0 applies it (all apply the same)."""
     match stamped.event:
         case RobotBorn():
             return stamped.incarnation > 1
@@ -69,7 +69,7 @@ def event_line(stamped: Stamped, elapsed_s: float) -> str:
         case SupervisorBegan():
             return f"{elapsed_s:6.1f}s  {stamped.source} supervises the run from here on"
         case RelayMissing(shard):
-            return f"{elapsed_s:6.1f}s  nobody relays shard {shard}: what is sent there waits (robots relay)"
+            return f"{elapsed_s:6.1f}s  shard {shard} has no relay: what is sent there waits (robots relay)"
     fields = msgspec.to_builtins(stamped.event)
     fields.pop("name")
     detail = " ".join(f"{name} {_shown(value)}" for name, value in fields.items())
@@ -78,7 +78,7 @@ def event_line(stamped: Stamped, elapsed_s: float) -> str:
 
 
 def _rare(parts: tuple[int, ...]) -> str:
-    """What is out of reach while a robot waits."""
+    """The parts that cannot be learnt while a robot waits."""
     if not parts:
         return ""
     more = f" and {len(parts) - _MOST_PARTS} more" * (len(parts) > _MOST_PARTS)
@@ -90,10 +90,10 @@ def _plan_line(change: PlanChanged) -> str:
     gone = [f"− {fault}" for fault in change.old if fault not in change.new]
     new = [f"+ {fault}" for fault in change.new if fault not in change.old]
     stays = set(change.old) & set(change.new)
-    told = ", ".join(gone + new if stays else change.new) or ("as before" if stays else "calm")
+    changes = ", ".join(gone + new if stays else change.new) or ("as before" if stays else "calm")
     if change.refusal:
         return f"plan: as before  (refused: {printable(change.request)}: {printable(change.refusal)})"
-    return f"plan: {told}" + (f"  (asked: {printable(change.request)})" if change.request else "")
+    return f"plan: {changes}" + (f"  (asked: {printable(change.request)})" if change.request else "")
 
 
 def _shown(value: object) -> str:
@@ -101,8 +101,8 @@ def _shown(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """A text that anybody may have written, on one line and harmless to a terminal: cut to a length that can be read,
-    and escaped where a character is none that is seen."""
+    """A text from outside, on one line and harmless to a terminal: cut to a length that can be read, and with every
+    unprintable character escaped."""
     shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
 

@@ -17,7 +17,7 @@ from broker.faults.scheduler import Clear, parse_request
 from broker.faults.syntax import PlanSyntaxError
 from broker.streams.run.plan_log import LONGEST_REQUEST
 from deploy.attach.live_plan import LivePlan
-from deploy.config.experiment import unfit
+from deploy.config.experiment import line_problem
 from deploy.errors import UsageError
 
 
@@ -128,7 +128,7 @@ def _check(lines: Iterable[Line], plan: LivePlan) -> None:
     for_us = None if plan.settings is None else plan.settings.for_us
     for line in lines:
         begin_us = (plan.now_us or 0) + (line.when.start_us or 0)
-        complaint = unfit(line, len(plan.run_status.robots), plan.run_status.shards, begin_us, for_us)
+        complaint = line_problem(line, len(plan.run_status.robots), plan.run_status.shards, begin_us, for_us)
         if complaint is not None:
             raise UsageError(f"FAULT: {complaint}")
 

@@ -1,4 +1,4 @@
-"""`robots deal`: a run that begins on a server, and is then run by whoever comes: RQ workers, relays, supervisors."""
+"""`robots deal`: a run that begins on a server, for RQ workers, relays and supervisors on any hosts."""
 
 from __future__ import annotations
 
@@ -51,15 +51,11 @@ def deal(*, given: Given) -> int:
     experiment = prepare(given, most_robots=MOST_LIVE)
     settings = experiment.settings
     if settings.redis_url is None:
-        raise UsageError(
-            "--redis-url: a server is needed that all who take part can reach; `robots run` has one of its own"
-        )
+        raise UsageError("--redis-url: a server that all hosts can reach is needed; `robots run` has one of its own")
     for planned in experiment.plan:
         fault = planned.line.fault
         if isinstance(fault, ProcessFault) and fault.process.kind in ("relay", "redis"):
-            raise UsageError(
-                f"fault {fault.text()}: no supervisor has a {fault.process.kind} at hand; `robots run` has"
-            )
+            raise UsageError(f"fault {fault.text()}: no supervisor can reach a {fault.process.kind}; `robots run` can")
     run = secrets.token_hex(3)
     try:
         _deal(run, experiment, settings.redis_url)
@@ -77,7 +73,7 @@ def deal(*, given: Given) -> int:
 
 
 def _deal(run: str, experiment: Experiment, url: str) -> None:
-    """All of it, or if the server allows nothing. Raises UnsupportedServer, Unavailable."""
+    """All of the run, or nothing of it when the server fails. Raises UnsupportedServer, Unavailable."""
     deal = experiment.deal
     metadata = metadata_of(run_settings(run, "run", version(), experiment), deal.record())
     first = PlanScheduler(experiment.plan, experiment.bounds.for_us).first

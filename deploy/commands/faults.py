@@ -1,7 +1,6 @@
 """`robots faults`: the plan of a live run, seen and changed from another terminal.
 
-What is wrong with a request is said here, before the run hears of it; what a request does is decided by whoever
-conducts the run.
+A request is checked here before the run gets it; its effect is decided by the run's leader.
 """
 
 from __future__ import annotations
@@ -143,7 +142,7 @@ def _texts_of(what: str, run: str | None, surplus: Iterable[str]) -> list[str]:
     return [what, *([] if run is None else [run]), *surplus]
 
 
-# What came of a request.
+# The answer to a request.
 
 
 def _print_answer(plan: LivePlan, answer: Answer, place: PlaceSettings, lines: Iterable[Line] = ()) -> None:
@@ -171,7 +170,7 @@ def _answer_row(plan: LivePlan, answer: Answer, to_come: list[dict[str, Any]] | 
 
 
 def _left_lines(plan: LivePlan, left: Sequence[Later] | None) -> Iterator[str]:
-    """What a healing leaves."""
+    """What a heal leaves to come."""
     if left is None:
         yield f"what is dated to begin later still does; {_UNKNOWN}"
         return
@@ -203,7 +202,7 @@ def _relays(number: int) -> str:
     return f"{number} relay{'' if number == 1 else 's'}"
 
 
-# What there is to see.
+# The status.
 
 
 def _plan_status_lines(seen: PlanStatus) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """How the help of every command is laid out: groups with a column of names and a column of text, wrapped at words.
 
-Plain text, as wide as the terminal. What the help says stands with the commands and the settings.
+Plain text, as wide as the terminal. The texts stand with the commands and the settings.
 """
 
 from __future__ import annotations

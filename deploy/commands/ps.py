@@ -1,6 +1,6 @@
-"""`robots ps`: how the robots of a live run fare: who runs them, which life it is, and how many more they may have.
+"""`robots ps`: the robots of a live run: their state, life, process, deaths and restart budget.
 
-Only looked at: nothing is written on the server, and the run does not notice.
+It only reads: nothing is written on the server.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ Examples:
 _HEAD: Final = (
     *("robot", "state", "life", "parts", "RQ worker", "pid", "host", "last beat", "deaths", "charged", "budget left"),
 )
-_POLICY: Final = RestartPolicy()  # what a robot obeys before it is born
+_POLICY: Final = RestartPolicy()  # of every robot
 
 
 class RobotStatus(msgspec.Struct, frozen=True):
-    """A robot. `incarnation` is its last life, and so the number of its lives (0: none yet); so many `parts` stand in
-    its journal. `worker` (RQ's name), `pid` and `host` are of the process that runs it, and `beat_s` ago that was last
-    heard of. Of its `deaths` those that nobody brought about are `charged`, and `budget_left` more may be within the
-    policy's window."""
+    """A robot. `incarnation` is its last life, and so the number of its lives (0: none yet); `parts` counts those
+    in its journal. `worker` (RQ's name), `pid` and `host` are of the process that runs it, which last beat `beat_s`
+    ago. Of its `deaths` those that the lab did not inject are `charged`; `budget_left` counts the deaths that the
+    policy allows in its window from now on."""
 
     robot: str
     state: State
@@ -86,7 +86,7 @@ def ps(run: Run = None, /, *, given: Given) -> int:
     if place.json_:
         print_result(json_line({"run": location.run, "robots": [msgspec.structs.asdict(robot) for robot in robots]}))
     else:
-        print_result("\n".join(in_columns(_HEAD, [_words(robot) for robot in robots])))
+        print_result("\n".join(in_columns(_HEAD, [_cells(robot) for robot in robots])))
     return 0
 
 
@@ -120,7 +120,7 @@ def _robot_status(job: JobSeen, journal: list[JournalRow], rows: list[FleetRow],
 
 
 def _budget_left(times: list[int], now_us: int) -> int:
-    """How many more deaths are borne now; 0 for a robot that stays dead, however long ago that was decided."""
+    """How many more deaths are allowed now; 0 for a robot that is not restarted any more."""
     if times and isinstance(_POLICY.decide(times, times[-1], 0.5), GiveUp):
         return 0
     return _POLICY.max_restarts - sum(now_us - time_us < _POLICY.window_us for time_us in times)
@@ -135,7 +135,7 @@ def _server_us(client: redis.Redis) -> int:
     return int(seconds) * 1_000_000 + int(microseconds)
 
 
-def _words(robot: RobotStatus) -> tuple[str, ...]:
+def _cells(robot: RobotStatus) -> tuple[str, ...]:
     beat = "-" if robot.beat_s is None else f"{robot.beat_s:.1f} s ago"
     where = (printable(robot.worker) or "-", str(robot.pid or "-"), printable(robot.host) or "-")
     life = (robot.robot, robot.state, str(robot.incarnation), str(robot.parts))

@@ -52,7 +52,7 @@ def relay(
 
 
 def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> None:
-    """For one run. Raises NoSuchRun, Unfit, Unable, UnsupportedServer."""
+    """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer."""
     try:
         with reached(where.url) as client:
             terms = read_terms(client, where.run)
@@ -60,7 +60,7 @@ def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> 
         report(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
         standby(where.url, where.run, wanted, terms.seed, lambda: _is_to_leave(where, shutdown), _report)
     except (RunGone, NoMetadata):
-        raise NoSuchRun(f"run {where.run} is not dealt yet, or none of ours") from None
+        raise NoSuchRun(f"run {where.run} is not dealt yet, or not by this lab") from None
     except Unavailable as error:
         if _is_held(where):
             raise EnvironmentFailure(f"run {where.run} cannot be relayed any more: {error}") from None
@@ -74,7 +74,7 @@ def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> 
 
 
 def _is_held(where: RunLocation) -> bool:
-    """Whether the server still holds the run. Raises Unable."""
+    """Whether the server still holds the run. Raises EnvironmentFailure."""
     try:
         with connect(where.url) as client:
             return read_run_status(client, where.run) is not None
@@ -83,12 +83,12 @@ def _is_held(where: RunLocation) -> bool:
 
 
 def _is_to_leave(where: RunLocation, shutdown: ShutdownSignals) -> bool:
-    """Somebody wants it, or the run's server has ended with its parent; any other server comes back."""
+    """Whether the command was interrupted, or the run's server ended with its parent; any other server comes back."""
     return shutdown.reason is not None or (where.parent is not None and not is_alive(where.parent))
 
 
 def _wanted(run: str, shards: int, shard: int | None) -> tuple[int, ...]:
-    """Raises Unfit."""
+    """Raises UsageError."""
     if shard is not None and shard not in range(shards):
         raise UsageError(f"--shard: {shard} is no shard of run {run}; allowed is 0 to {shards - 1}")
     return tuple(range(shards)) if shard is None else (shard,)

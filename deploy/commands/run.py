@@ -85,16 +85,16 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
     )
     settled_us = Schedule(experiment.plan, settings.for_).settled_us
     if settled_us > settings.for_:
-        progress.write_line(f"goes on until {format_duration(settled_us)} after go at least: so long is its plan")
+        progress.write_line(f"goes on until {format_duration(settled_us)} after go at least: its plan is that long")
     with Recorder(record.folder / "events.jsonl") as recorder:
 
-        def look(view: View, away_s: float) -> None:
+        def observe(view: View, away_s: float) -> None:
             recorder.flush()
             progress.observe(view, clock.wall_us(), away_s)
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(begun, dealt)
-        outcome = LiveRun(run_id, experiment, metadata, server, janitor, shutdown, record, pipeline, look).run()
+        outcome = LiveRun(run_id, experiment, metadata, server, janitor, shutdown, record, pipeline, observe).run()
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     return _close(settings, record, begun, outcome)
 
@@ -122,5 +122,5 @@ def _close(settings: LabSettings, record: Record, begun: RunSettings, outcome: O
     except EnvironmentFailure as error:
         if outcome.ended != "interrupted":
             raise
-        report(f"robots: {error}")  # to have been interrupted comes first
+        report(f"robots: {error}")  # the interrupt decides the exit code
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code

@@ -62,7 +62,7 @@ def runs(*, given: Given) -> int:
     if place.json_:
         print_result(json_line({"runs": [msgspec.structs.asdict(run) for run in recorded]}))
     elif recorded:
-        print_result("\n".join(in_columns(_HEAD, [_words(run) for run in recorded])))
+        print_result("\n".join(in_columns(_HEAD, [_cells(run) for run in recorded])))
     else:
         print_result(f"no run is recorded in {place.runs_dir}/ yet")
     return 0
@@ -70,7 +70,7 @@ def runs(*, given: Given) -> int:
 
 def _recorded(folder: Path, now_s: float) -> list[_Recorded]:
     paths = folder.iterdir() if folder.is_dir() else ()
-    found = [_look(path, now_s) for path in paths if _is_record(path)]
+    found = [_read(path, now_s) for path in paths if _is_record(path)]
     return sorted(found, key=lambda run: (run.age_s, run.run))
 
 
@@ -79,11 +79,11 @@ def _is_record(path: Path) -> bool:
         return False
     try:
         return any((path / name).is_file() for name in ("settings.json", LIVE))
-    except OSError:  # somebody else's
+    except OSError:  # of another user
         return False
 
 
-def _look(path: Path, now_s: float) -> _Recorded:
+def _read(path: Path, now_s: float) -> _Recorded:
     record = RecordReader(path)
     settings, verdict = _or_none(record.settings), _or_none(record.verdict)
     ended = settings.ended if settings else None
@@ -126,9 +126,9 @@ def _or_none(read: Callable[[], T]) -> T | None:
         return None
 
 
-def _words(run: _Recorded) -> tuple[str, ...]:
-    told = (run.run, run.mode, run.state, run.robots, run.seed, run.verdict)
-    return (*(_UNKNOWN if word is None else printable(str(word)) for word in told), _age(run.age_s))
+def _cells(run: _Recorded) -> tuple[str, ...]:
+    cells = (run.run, run.mode, run.state, run.robots, run.seed, run.verdict)
+    return (*(_UNKNOWN if word is None else printable(str(word)) for word in cells), _age(run.age_s))
 
 
 def _age(seconds: float) -> str:

@@ -1,6 +1,5 @@
-"""What the commands have in common that serve a run for as long as it goes on: which run, and how they stay.
-
-None of them is here: `robots supervise`, `robots relay` and `robots worker` have files of their own.
+"""What the long-running commands share (`robots supervise`, `relay`, `worker`, `verify --wait`): which run they serve,
+how they wait for it, and how they go on to the next one. No command is here.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from deploy.errors import EnvironmentFailure, UsageError
 from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun
 
-_ASK_S: Final = 0.5  # between two looks whether a run was dealt
+_POLL_S: Final = 0.5  # between two polls for a run that was dealt
 
 
 class RunLost(EnvironmentFailure):
@@ -46,7 +45,7 @@ def serve(
     that is dealt there if none is live yet; and with `is_staying`, all that follow too, one after the other, also after
     one that is lost or cannot be served.
 
-    Raises NoSuchRun, RunLost, Unfit, UnsupportedServer, Unable.
+    Raises NoSuchRun, RunLost, UsageError, UnsupportedServer, EnvironmentFailure.
     """
     served: list[str] = []
     is_staying = is_staying and run is None and place.redis_url is not None
@@ -69,8 +68,9 @@ def await_live(
     but: Collection[str] = (),
     newest: Newest = newest_on,
 ) -> RunLocation | None:
-    """The live run that is meant. Where that is the newest on a server that is named, one is waited for that is none of
-    `but`; None when somebody wants an end before. Raises NoSuchRun, Unfit, UnsupportedServer, Unable."""
+    """The live run that is meant. Where that is the newest on a server that is named, it waits for one that is none of
+    `but`; None when the command is interrupted before. Raises NoSuchRun, UsageError, UnsupportedServer,
+    EnvironmentFailure."""
     if run is not None or place.redis_url is None:
         return find_live(place.runs_dir, run, place.redis_url)
     with reached(place.redis_url) as client:
@@ -82,7 +82,7 @@ def await_live(
 
 @contextmanager
 def reached(url: str) -> Iterator[redis.Redis]:
-    """A client of the server at `url`, which was looked at. Raises Unfit, UnsupportedServer."""
+    """A client of the server at `url`, which was checked. Raises UsageError, UnsupportedServer."""
     try:
         parse_url(url)
     except ValueError as error:
@@ -93,23 +93,23 @@ def reached(url: str) -> Iterator[redis.Redis]:
 
 
 def pause(shutdown: ShutdownSignals, seconds: float) -> None:
-    """Wait, but not longer than until somebody wants an end."""
+    """Wait so long, or until the command is interrupted."""
     select.select([shutdown.read_end], [], [], seconds)
     shutdown.drain()
 
 
 def _next_run(client: redis.Redis, but: Collection[str], shutdown: ShutdownSignals, newest: Newest) -> str | None:
-    """The newest run, once there is one that is none of `but`; None when somebody wants an end before. A server that
-    goes away comes back."""
-    is_told = False
+    """The newest run, once there is one that is none of `but`; None when the command is interrupted before. A server
+    that goes away comes back."""
+    is_reported = False
     while shutdown.reason is None:
         run = None
         with suppress(Unavailable):
             run = newest(client)
         if run is not None and run not in but:
             return run
-        if not is_told:
+        if not is_reported:
             report("no run is live on the server that is not recorded or served; waiting for one to be dealt")
-            is_told = True
-        pause(shutdown, _ASK_S)
+            is_reported = True
+        pause(shutdown, _POLL_S)
     return None

@@ -47,8 +47,8 @@ def simulate(*, given: Given) -> int:
     demand_records(settings.runs_dir)
     run = new_run_id(settings.runs_dir)
     with ShutdownSignals() as shutdown:
-        look = _progress(shutdown)
-        outcome = run_simulation(run, experiment.deal, experiment.terms, experiment.plan, experiment.bounds, look)
+        observe = _progress(shutdown)
+        outcome = run_simulation(run, experiment.deal, experiment.terms, experiment.plan, experiment.bounds, observe)
     record = Record.create(settings.runs_dir, run)
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
@@ -68,14 +68,14 @@ def simulate(*, given: Given) -> int:
 
 
 def _progress(shutdown: ShutdownSignals) -> Observe:
-    """Tells on stderr where a long simulation stands, at most once a second, and passes on a wish to end."""
-    told = time.monotonic()
+    """Reports the progress of a long simulation at most once a second, and passes on an interrupt."""
+    reported = time.monotonic()
 
-    def look(view: View, now_us: int) -> str | None:
-        nonlocal told
-        if time.monotonic() - told >= 1:
-            told = time.monotonic()
+    def observe(view: View, now_us: int) -> str | None:
+        nonlocal reported
+        if time.monotonic() - reported >= 1:
+            reported = time.monotonic()
             report(progress_line(view, now_us / 1e6))
         return shutdown.reason
 
-    return look
+    return observe

@@ -28,7 +28,7 @@ Examples:
   robots stop 7b08e1 --forget
 """
 
-_LOOK_S: Final = 0.1
+_POLL_S: Final = 0.1
 
 
 app = App(name="stop", help_epilogue=EXAMPLES)
@@ -59,7 +59,7 @@ def stop(
             while any(job.state == "running" for job in look(client, where.run, run_status.robots)):
                 if time.monotonic() > deadline:
                     break
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
             if forget:
                 with succeeding(client, where.run, lambda: True):
                     forget_run(client, where.run)

@@ -37,7 +37,7 @@ Examples:
 
 
 class _NoLocalProcesses:
-    """Nobody is at hand: all who work run elsewhere."""
+    """No process of the run is on this host."""
 
     is_whole = True
 
@@ -68,7 +68,7 @@ def supervise(
 
 
 def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
-    """One run, to its end or ours. Raises NoSuchRun, RunLost, Unable."""
+    """Lead one run, to its end or until an interrupt. Raises NoSuchRun, RunLost, EnvironmentFailure."""
     with connect(where.url) as client:
         try:
             info = read_run_info(client, where.run)
@@ -101,12 +101,12 @@ def _end(
     client: redis.Redis,
     shutdown: ShutdownSignals,
 ) -> None:
-    """Of several supervisors, the one that leads sees to an end in order."""
+    """Of several supervisors, the leader ends the run in order."""
     if reason == LOST:
         raise _lost(where.run)
     if supervisor.is_leading:
         supervisor.stop(reason)
-        with suppress(RunGone):  # somebody was faster
+        with suppress(RunGone):  # another supervisor was faster
             close(client, where.url, where.run, seed, lambda: shutdown.reason is None, report)
             supervisor.leave()
     report(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")

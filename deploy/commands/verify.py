@@ -40,7 +40,7 @@ Examples:
   robots verify --wait --redis-url redis://lab.example:6379
 """
 
-_PARENT_LOOK_S: Final = 0.2
+_PARENT_POLL_S: Final = 0.2
 
 
 app = App(name="verify", help_epilogue=EXAMPLES)
@@ -89,8 +89,8 @@ def _is_over(place: PlaceSettings, run: str | None) -> bool:
 
 
 def _forget(place: PlaceSettings, run: str) -> None:
-    """Remove a run that is recorded here already, if its server still holds it. Raises Unfit, UnsupportedServer,
-    Unable.
+    """Remove a run that is recorded here already, if its server still holds it. Raises UsageError, UnsupportedServer,
+    EnvironmentFailure.
     """
     with suppress(NoSuchRun):
         where = find_live(place.runs_dir, run, place.redis_url)
@@ -106,8 +106,8 @@ def _forget(place: PlaceSettings, run: str) -> None:
 def _judge(place: PlaceSettings, run: str, is_json: bool) -> int:
     folder = find_run(place.runs_dir, run)
     if not (folder / "verdict.json").exists():
-        told = "goes on: wait for its end with --wait" if _goes_on(folder) else "was never completed"
-        report(f"the record of run {folder.name} {told}")
+        state = "goes on: wait for its end with --wait" if _goes_on(folder) else "was never completed"
+        report(f"the record of run {folder.name} {state}")
     return _show(judge(load(folder, shown_folder(folder))), is_json)
 
 
@@ -122,10 +122,10 @@ def _goes_on(folder: Path) -> bool:
 def _await_parent(
     place: PlaceSettings, where: RunLocation, parent: int, shutdown: ShutdownSignals, is_json: bool
 ) -> int:
-    """Its own parent records the run; it judges it last of all, or is killed before that."""
+    """The run's own parent records it and judges it last of all, unless it is killed before."""
     report(f"run {where.run}: waiting for its end")
     while not (place.runs_dir / where.run / "verdict.json").exists() and is_alive(parent):
-        pause(shutdown, _PARENT_LOOK_S)
+        pause(shutdown, _PARENT_POLL_S)
         if shutdown.reason is not None:
             return INTERRUPTED
     return _judge(place, where.run, is_json)
@@ -134,7 +134,7 @@ def _await_parent(
 def _record(
     place: PlaceSettings, where: RunLocation, shutdown: ShutdownSignals, is_to_be_forgotten: bool, is_json: bool
 ) -> int:
-    """See the run to its end, and record it. Raises NoSuchRun, Unable, UnsupportedServer."""
+    """See the run to its end, and record it. Raises NoSuchRun, EnvironmentFailure, UnsupportedServer."""
     run = where.run
     _demand_place(place.runs_dir, run)
     with reached(where.url) as client:
@@ -145,7 +145,7 @@ def _record(
         except RunGone:
             if not is_recorded(place.runs_dir, run):
                 raise NoSuchRun(f"run {run} is gone") from None
-            return _judge(place, run, is_json)  # another has recorded it here, and removed it
+            return _judge(place, run, is_json)  # another command has recorded it here, and removed it
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {run} went away: {error}") from None
     if result is None:
@@ -155,19 +155,19 @@ def _record(
 
 
 def _demand_place(runs: Path, run: str) -> None:
-    """The run can be recorded in `runs`, or is by the time it has ended. Raises Unfit."""
+    """The run can be recorded in `runs`, or is by the time it has ended. Raises UsageError."""
     demand_records(runs)
     folder = runs / run
     if folder.is_dir() and any(folder.iterdir()) and not is_recorded(runs, run):
         raise UsageError(
-            f"--runs-dir: {folder} was begun by somebody else and never judged; move it, or record elsewhere"
+            f"--runs-dir: {folder} holds a record that was begun and never judged; move it, or record elsewhere"
         )
 
 
 def _see_to_its_end(
     client: redis.Redis, where: RunLocation, runs: Path, shutdown: ShutdownSignals, is_to_be_forgotten: bool
 ) -> Result | None:
-    """None when a person did not wait for it. Raises RunGone, NoMetadata, Unavailable."""
+    """None when the command was interrupted before. Raises RunGone, NoMetadata, Unavailable."""
     run = where.run
 
     def is_wanted() -> bool:
@@ -192,17 +192,17 @@ def _see_to_its_end(
 
 
 def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | None:
-    """How the run ended; None when a person did not wait for it."""
+    """How the run ended; None when the command was interrupted before."""
     progress, clock = Progress(report), SystemClock()
     events = RunEvents(client, run, "", Pipeline(progress))
 
-    def look(away_s: float) -> bool:
+    def observe(away_s: float) -> bool:
         progress.observe(events.view, clock.wall_us(), away_s)
         pause(shutdown, 0)
         return shutdown.reason is None
 
     try:
-        return await_end(events, StreamRunControl(client, run), look)
+        return await_end(events, StreamRunControl(client, run), observe)
     except RunGone:
         report(f"run {run}: the server came back without it")
         return LOST

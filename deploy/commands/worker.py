@@ -58,7 +58,7 @@ def worker(
 
 
 def _live(place: PlaceSettings) -> tuple[str, str]:
-    """The newest live run here, and its server, which ends with it. Raises NoSuchRun, Unable."""
+    """The newest live run here, and its server, which ends with it. Raises NoSuchRun, EnvironmentFailure."""
     where = find_live(place.runs_dir, None, None)
     return where.run, where.url
 

@@ -1,1 +1,1 @@
-"""What a person may set, where it is read, and the experiment that comes of it; nothing is started here."""
+"""What a person may set, where it is read, and the experiment made from it. Nothing is started here."""

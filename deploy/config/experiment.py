@@ -1,13 +1,8 @@
-"""The fault plan of a run: what the settings ask for, or what a recorded run had. Reads files, starts nothing.
+"""An experiment that can be run: settings, fault plan, bounds and deal, all checked. Reads files, starts nothing.
 
-A plan begins with a preset or a file; a fault that is named by a flag for everyone and always replaces the one of its
-name in there, any other is added.
-
-What no line of a plan may ask of one run, though its grammar is right: who is there, and how long the run goes on.
-
-For plans that are given at the start and for what people ask for later alike. Nothing is read here, nothing is told.
-
-An experiment that can be run: settings, fault plan, bounds and deal, all checked. Nothing is started here.
+A plan begins with a preset, a file or a recorded run. A fault of a flag that is for everyone and always replaces the
+fault of its name; any other is added. Every line is checked against the run, as later requests are: its robots and
+relays, and the time for which the run goes on.
 """
 
 from __future__ import annotations
@@ -44,9 +39,9 @@ from robots.secret import BadSecret
 _SECOND_US = 1_000_000
 
 
-def unfit(line: Line, robots: int, relays: int, begin_us: int, for_us: int | None) -> str | None:
-    """Why `line` is not for a run of so many `robots` and `relays`, in one line that begins with the line itself; None
-    when it is.
+def line_problem(line: Line, robots: int, relays: int, begin_us: int, for_us: int | None) -> str | None:
+    """Why `line` is not allowed in a run of so many `robots` and `relays`, in one line that begins with the line
+    itself; None when it is allowed.
 
     `begin_us` is when it begins, counted from `go`; `for_us` is how long the run goes on at least, None when that is
     not known.
@@ -71,7 +66,7 @@ def unfit(line: Line, robots: int, relays: int, begin_us: int, for_us: int | Non
 
 
 def load_deal(settings: LabSettings) -> Deal:
-    """The secret that is set, dealt. Raises Unfit."""
+    """The deal of the secret. Raises UsageError."""
     option, content = _secret_bytes(settings)
     if len(content) > LARGEST_SECRET:
         raise UsageError(f"{option}: more than {LARGEST_SECRET} bytes; at most that many are allowed")
@@ -110,7 +105,7 @@ _GRACE_US: Final = 30_000_000  # the limit's distance from the end of `--for` an
 
 
 def load_plan(settings: LabSettings) -> list[Timed]:
-    """The plan, each fault with the number of its dice. Raises Unfit."""
+    """The plan, each fault with the number of its dice. Raises UsageError."""
     if settings.again is not None:
         plan = recorded_plan(settings.runs_dir, settings.again)
         is_fit = is_short(plan) or _is_short_at_any_time(plan)
@@ -122,15 +117,15 @@ def load_plan(settings: LabSettings) -> list[Timed]:
         raise _too_long()
     for planned in plan:
         begin_us = planned.line.when.start_us or 0
-        complaint = unfit(planned.line, settings.robots, settings.relays, begin_us, settings.for_)
+        complaint = line_problem(planned.line, settings.robots, settings.relays, begin_us, settings.for_)
         if complaint is not None:
             raise UsageError(f"fault {complaint}")
     return plan
 
 
 def _is_short_at_any_time(plan: Sequence[Timed]) -> bool:
-    """Whether never more is in force than a run may have: all that counts where a record tells each time that a fault
-    came as a line of its own. What comes again counts until the end."""
+    """Whether at no time more is in force than a run may have. This is the limit for the plan of a record, which has a
+    line for each occurrence of a fault. A repeated fault counts until the end."""
     edges: list[tuple[int, bool, int]] = []
     for place, when in enumerate(planned.line.when for planned in plan):
         begin_us = -1 if when.start_us is None else when.start_us
@@ -161,7 +156,8 @@ def _too_long() -> UsageError:
 
 
 def bounds_of(settings: LabSettings, plan: Sequence[Timed]) -> Bounds:
-    """How long the run may and must take. Raises Unfit when its limit leaves no time for something that is set."""
+    """How long the run may and must take. Raises UsageError when the limit is too short for the plan or
+    a setting."""
     settled_us = Schedule(plan, settings.for_).settled_us
     limit_us = max(settings.for_, settled_us) + _GRACE_US if settings.limit is None else settings.limit
     limit = format_duration(limit_us)
@@ -178,7 +174,7 @@ def bounds_of(settings: LabSettings, plan: Sequence[Timed]) -> Bounds:
 
 
 def _flags(settings: LabSettings) -> Iterable[Line]:
-    """What was asked for beside preset or file, each text checked before."""
+    """The faults of the flags; each text was checked before."""
     for name in SHORTHANDS:
         arguments = getattr(settings, name)
         if arguments is not None:
@@ -189,7 +185,7 @@ def _flags(settings: LabSettings) -> Iterable[Line]:
 
 
 def _lines_in(settings: LabSettings) -> list[Line]:
-    """What a plan file says: `faults = [LINE, …]`, and perhaps the `preset` that it begins with."""
+    """The lines of a plan file: `faults = [LINE, …]`, and perhaps the `preset` that it begins with."""
     path = settings.faults
     assert path is not None
     table = read_toml(path, f"--faults: {path}")
@@ -218,18 +214,18 @@ class Experiment(msgspec.Struct, frozen=True):
     bounds: Bounds
     deal: Deal
     is_varied: bool
-    """Whether anything was given that may differ from the run that is repeated, if one is."""
+    """Whether a flag was given that may make the run differ from the one that it repeats."""
 
     @property
     def terms(self) -> Terms:
-        """What every robot is told."""
+        """What every robot gets to know."""
         return self.settings.terms(self.plan)
 
 
 def prepare(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> Experiment:
-    """The experiment that was asked for, by the options that were `given`, the environment and the defaults.
+    """The experiment of the flags that were `given`, the environment, robots.toml and the defaults.
 
-    Raises Unfit, NoSuchRun, Unrepeatable.
+    Raises UsageError, NoSuchRun, Unrepeatable.
     """
     settings = load_settings(given, most_robots)
     plan = load_plan(settings)

@@ -17,8 +17,8 @@ def demand_linux() -> None:
 
 
 def demand_records(runs: Path) -> None:
-    """Records must find a place: a folder can be made in `runs`, or in the first folder above it that exists. It is
-    tried out, because permissions alone do not tell; nothing is left. Raises UsageError."""
+    """Records need a place: a folder can be made in `runs`, or in the first folder above it that exists. One is made
+    and removed, because permissions alone do not show it. Raises UsageError."""
     place = runs.absolute()
     while not os.path.lexists(place):
         place = place.parent

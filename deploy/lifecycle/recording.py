@@ -1,4 +1,4 @@
-"""Puts a run into its record and has it judged: the same for live and simulated runs. It decides nothing."""
+"""Writes the record of a run and has it judged, the same for live and simulated runs. It decides nothing."""
 
 from __future__ import annotations
 
@@ -29,18 +29,26 @@ _REPEATED: Final = ("secret", "secret_file", "copies", "preset", "faults", *_FAU
 
 
 def again(run: str, command: str, experiment: Experiment) -> str:
-    """The command line that runs the experiment of `run` again."""
+    """The command line that repeats the experiment of `run`."""
     settings = experiment.settings
     if settings.again is not None:
         return _repeat(command, run if experiment.is_varied else settings.again, settings.runs_dir)
     words = ["robots", command, "-n", str(settings.robots), "--seed", str(settings.seed)]
     for name in _REPEATED:
         value = getattr(settings, name)
-        if value is not None and value != LabSettings.model_fields[name].default:
+        if value is not None and _is_to_repeat(settings, name):
             flag = f"--{name.rstrip('_').replace('_', '-')}"
             for one in value if isinstance(value, tuple) else (value,):
                 words += [flag, format_duration(one) if name in _TIMES else str(one)]
     return shlex.join(words)
+
+
+def _is_to_repeat(settings: LabSettings, name: str) -> bool:
+    """Whether a setting belongs in the command line: it was set, or is not the default. A plan file has a preset of its
+    own."""
+    if name == "preset" and settings.faults is not None:
+        return False
+    return name in settings.model_fields_set or getattr(settings, name) != LabSettings.model_fields[name].default
 
 
 def _repeat(command: str, run: str, runs: Path) -> str:
@@ -72,13 +80,13 @@ def run_settings(run: str, command: Literal["run", "simulate"], version: str, ex
 
 
 def open_record(record: Record, settings: RunSettings, deal: Mapping[str, Any]) -> None:
-    """What is known before the first robot is born."""
+    """Write what is known before the first robot is born."""
     record.write("settings", to_builtins(settings))
     record.write("deal", deal)
 
 
 def _file_evidence(record: Record, evidence: Evidence) -> None:
-    """What the server holds at the end, and the secret byte for byte if one was written."""
+    """Write what the server holds at the end, and the secret byte for byte if one was written."""
     record.write_rows("plan", plan_rows(evidence))
     record.write_rows("fates", fate_rows(evidence))
     record.write_rows("journals", journal_rows(evidence))
@@ -98,7 +106,7 @@ def written_secret(evidence: Evidence) -> bytes | None:
 def close_record(record: Record, settings: RunSettings, evidence: Evidence) -> Result:
     """Complete the record of a run that has ended, seal it, and judge it; the verdict is put there too.
 
-    `settings` tell the end. A plan that a person changed during the run is repeated from the record.
+    `settings` hold how the run ended. A plan that a person changed during the run is repeated from the record.
     """
     if any(
         isinstance(control, PlanChange) and control.request and not control.refusal
@@ -119,13 +127,13 @@ def json_line(value: Mapping[str, Any]) -> str:
 
 
 def shown_folder(folder: Path) -> str:
-    """A folder as a person would name it from here."""
+    """A folder, relative to the current one if it is below it."""
     here = Path.cwd()
     return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
 
 
 def next_lines(settings: LabSettings, run: str) -> Iterable[str]:
-    """Three experiments that suggest themselves after this one."""
+    """Three commands to try after this run."""
     stem = f"robots run -n {settings.robots} --seed {settings.seed}"
     harder = f"{stem} --loss .5" if settings.loss is None else f"{stem} --loss .2 --duplicate .5"
     yield f"next: {harder}"

@@ -1,6 +1,6 @@
 """The record: one folder per run, from which the verdict is judged, and nothing else.
 
-This file knows names, formats and how to write and find them; it knows no meaning. What stands in a record:
+Here are the names and the formats, and how a record is written and found. What stands in a record:
 
     settings.json   run, version, mode (live, simulated), robots, copies, seed, preset, tick_us, quiet_period_us,
                     for_us, limit_us, shards, plan (the lines' own text at the start), instances (the number of each
@@ -29,16 +29,16 @@ This file knows names, formats and how to write and find them; it knows no meani
                     orders: [{id, order, reason}]}: added = entries-added, the server's own counter; contradictions =
                     copies that the lab put there itself; reason: why to stop, which worker is to crash, or who
                     joined (of that a lost reply may have left a second order)
-    fleet.jsonl     what befell the fleet's processes, in one order: {id, row: "injection", verb, target, victim} for a
+    fleet.jsonl     injections and deaths of processes, in one order: {id, row: "injection", verb, target, victim} for a
                     process fault that is about to be injected (`kill`, `robot`; victim = r03, rq:r03, relay:1,
                     supervisor, redis or r03/secret_merger), and {id, row: "death", victim, robot, incarnation, how,
-                    status}: whom the victim ran ("": nobody), the last life of it that was claimed in its journal (0:
-                    none), how = "exit", "signal", "silent" (its loop did not beat: killed) or "lease" (nobody renewed
-                    it). A record of before has none
+                    status}: the robot that the victim ran ("": none), its last life that was claimed in its journal (0:
+                    none), how = "exit", "signal", "silent" (its loop did not beat: killed) or "lease" (it was not
+                    renewed)
     events.jsonl    telemetry.events.Stamped, one a line
     manifest.json   {file: SHA-256 in hex} of every evidence file (those above, and secret.txt if there is one), written
-                    last: what was changed afterwards is not as it was recorded, and shows nothing any more. It guards
-                    against accidents, not against somebody who seals anew
+                    last: what was changed afterwards is no evidence any more. It guards
+                    against accidents, not against a person who seals it anew
     verdict.json    the result, as `--json` prints it
     counters.json   {events: {name: count}, failed_handlers: {handler: count}}, of a live run
     live.json       {url, pid}, readable by its owner alone, and only while the run goes on
@@ -70,7 +70,7 @@ EVIDENCE = (
 
 
 class NoSuchRun(Exception):
-    """No record answers to that name, or more than one does."""
+    """No record has that name or prefix, or more than one has."""
 
 
 class Record:
@@ -91,9 +91,9 @@ class Record:
     @classmethod
     @contextmanager
     def draft(cls, runs: Path, run: str) -> Iterator[Record]:
-        """A record that nobody finds before it is whole: at the end of the block it is put into its place, and only
-        then is it as if made by `create`. What is raised within leaves nothing; a process that is killed leaves a
-        hidden folder, which hinders nobody. Raises FileExistsError when there is such a run by then."""
+        """A record that cannot be found before it is complete: at the end of the block it is moved into its place, and
+        is then like one made by `create`. An error in the block leaves nothing; a process that is killed leaves a
+        hidden folder, which does no harm. Raises FileExistsError when there is such a run by then."""
         record = cls(runs / f".{run}-{secrets.token_hex(4)}", runs / run)
         record.folder.mkdir(parents=True)
         try:
@@ -153,7 +153,7 @@ def _sha256(path: Path) -> str:
 
 
 def new_run_id(runs: Path) -> str:
-    """Six hex digits that no folder in `runs` bears yet."""
+    """Six hex digits that are not the name of a folder in `runs` yet."""
     while True:
         run = secrets.token_hex(3)
         if not (runs / run).exists():
@@ -163,7 +163,7 @@ def new_run_id(runs: Path) -> str:
 def find_run(runs: Path, name: str) -> Path:
     """The folder that `name` means: a run's id, its unique prefix, a folder (with a `/` in it), or `latest`.
 
-    What is in the folder is the judge's affair. Raises NoSuchRun.
+    What is in the folder is not checked. Raises NoSuchRun.
     """
     if os.sep in name:
         if not Path(name).is_dir():

@@ -69,7 +69,7 @@ def test_a_run_that_nobody_relays_is_told_so_and_blames_no_robot(cluster: Cluste
     cluster.await_go()
     assert supervisor.stderr is not None
     lines = iter(supervisor.stderr)
-    assert any(b"nobody relays shard 0" in line for line in lines)
+    assert any(b"shard 0 has no relay" in line for line in lines)
 
     # When it is stopped, recorded, and removed afterwards
     assert cluster.do("stop")[0] == 0
@@ -183,7 +183,7 @@ def test_the_plan_of_a_run_is_known_on_every_host(cluster: Cluster) -> None:
         (("verify", "--wait", "nosuch"), "no run 'nosuch' is recorded"),
         (
             ("deal", "--kill", "redis@2s", "--redis-url", "unix:///x"),
-            "fault kill redis: no supervisor has a redis at hand",
+            "fault kill redis: no supervisor can reach a redis",
         ),
         (("verify", "--forget"), "--forget: goes with --wait"),
     ],

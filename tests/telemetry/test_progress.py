@@ -58,7 +58,7 @@ def test_what_a_person_should_act_on_is_printed_in_words() -> None:
     printed.event(SupervisorBegan(is_successor=True), 9, "supervisor:cd")
 
     assert printed.lines[1:] == [
-        "   1.0s  nobody relays shard 1: what is sent there waits (robots relay)",
+        "   1.0s  shard 1 has no relay: what is sent there waits (robots relay)",
         "   2.0s  r02 waits: no RQ worker is free; no living robot holds parts 1, 3",
         "   9.0s  supervisor:cd supervises the run from here on",
     ]

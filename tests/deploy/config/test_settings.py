@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from deploy.commands import main
+from deploy.config.experiment import prepare
 from deploy.config.flags import takes
 from deploy.config.settings import LabSettings, load_place, load_settings
 from deploy.errors import UsageError
+from deploy.lifecycle.recording import again
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +135,16 @@ def test_every_setting_is_a_flag() -> None:
     flags = inspect.signature(takes(LabSettings)(command)).parameters
 
     assert list(flags) == list(LabSettings.model_fields)
+
+
+def test_the_command_that_repeats_a_run_names_every_setting_that_was_set(folder: Path) -> None:
+    # Given a file, and a flag that sets a default against it
+    (folder / "robots.toml").write_text('tick = "50ms"\nloss = 0.1\nfaults = "plan.toml"\n')
+    (folder / "plan.toml").write_text("faults = []")
+
+    experiment = prepare({"tick": "100ms", "seed": "7"})
+
+    # Then the line does not depend on the file
+    assert again("x", "simulate", experiment) == (
+        "robots simulate -n 6 --seed 7 --faults plan.toml --loss 0.1 --tick 100ms"
+    )
