@@ -1,6 +1,13 @@
-"""The errors that end a command with one line. deploy/commands gives each its exit code."""
+"""The errors that end a command with one line, and the exit codes that are no verdict. Light to import: no library."""
 
 from __future__ import annotations
+
+from typing import Final
+
+USAGE: Final = 2
+ENVIRONMENT: Final = 4
+INTERRUPTED: Final = 130
+"""Exit codes."""
 
 
 class Unrepeatable(Exception):

@@ -15,11 +15,8 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from deploy.commands.help import HelpText
 from deploy.commands.output import report
+from deploy.errors import ENVIRONMENT, INTERRUPTED, USAGE
 from deploy.version import version
-
-USAGE: Final = 2
-ENVIRONMENT: Final = 4
-INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = {
     "UsageError": USAGE,

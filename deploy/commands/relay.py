@@ -14,8 +14,8 @@ from deploy.attach.discovery import RunLocation, is_alive
 from deploy.commands.output import report
 from deploy.commands.service import Run, reached, serve
 from deploy.config.flags import Given, takes
-from deploy.config.settings import INTERRUPTED, PlaceSettings, load_place
-from deploy.errors import EnvironmentFailure, NoMetadata, UsageError
+from deploy.config.settings import PlaceSettings, load_place
+from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.fleet.relay_main import standby
 from deploy.processes.signals import ShutdownSignals
 from telemetry.events import AnyEvent, RelayDeposed, RelayResumed

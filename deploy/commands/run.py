@@ -17,8 +17,8 @@ from deploy.commands.output import deliver, print_result, report
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux, demand_records
-from deploy.config.settings import INTERRUPTED, MOST_LIVE, LabSettings
-from deploy.errors import EnvironmentFailure
+from deploy.config.settings import MOST_LIVE, LabSettings
+from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import LiveRun, Outcome
 from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, run_settings, written_secret
 from deploy.processes.janitor import Janitor

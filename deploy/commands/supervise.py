@@ -16,8 +16,8 @@ from deploy.attach.discovery import RunLocation
 from deploy.commands.output import report
 from deploy.commands.service import Run, RunLost, pause, serve
 from deploy.config.flags import Given, takes
-from deploy.config.settings import INTERRUPTED, PlaceSettings, load_place
-from deploy.errors import EnvironmentFailure, NoMetadata
+from deploy.config.settings import PlaceSettings, load_place
+from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
 from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren

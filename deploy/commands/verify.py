@@ -18,8 +18,8 @@ from deploy.commands.output import print_result, report
 from deploy.commands.service import await_live, pause, reached
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
-from deploy.config.settings import INTERRUPTED, PlaceSettings, load_place
-from deploy.errors import EnvironmentFailure, NoMetadata, UsageError
+from deploy.config.settings import PlaceSettings, load_place
+from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import json_line, shown_folder
 from deploy.processes.signals import ShutdownSignals

@@ -11,8 +11,8 @@ from deploy.commands.output import report
 from deploy.commands.service import reached
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux
-from deploy.config.settings import INTERRUPTED, PlaceSettings, load_place
-from deploy.errors import EnvironmentFailure, UsageError
+from deploy.config.settings import PlaceSettings, load_place
+from deploy.errors import INTERRUPTED, EnvironmentFailure, UsageError
 from deploy.fleet.worker_group import WorkerGroup
 from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun

@@ -34,7 +34,6 @@ from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.errors import UsageError
 from robots.run.deal import Terms
 
-INTERRUPTED: Final = 130  # the exit code of what a person interrupted
 SETTINGS_FILE: Final = "robots.toml"
 LARGEST_FILE: Final = 256 * 1024  # bytes
 

@@ -189,7 +189,7 @@ def test_a_folder_that_hinders_the_record_is_complained_of_before_anything_is_wa
     # When its end is to be waited for, then not a moment is
     code, out, err = called("verify", "--wait", dealt, "--redis-url", server.url)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert f"runs/{dealt} was begun by somebody else" in err
+    assert f"runs/{dealt} holds a record that was begun" in err
 
 
 # Who waits for whom
