@@ -173,7 +173,7 @@ def test_the_plan_of_a_run_is_known_on_every_host(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("deal",), "--redis-url: a server is needed"),
+        (("deal",), "--redis-url: a server that all hosts can reach is needed"),
         (("worker",), "no run is live in runs/"),
         (("worker", "-n", "0", "--redis-url", "unix:///x"), "--count: 0 is outside"),
         (("worker", "--redis-url", "http://x"), "--redis-url: a server's URL begins with"),
