@@ -207,8 +207,8 @@ def _relays(number: int) -> str:
 
 def _plan_status_lines(seen: PlanStatus) -> Iterator[str]:
     when = "before go" if seen.now_us is None else f"{_seconds(seen.now_us)} after go"
-    ending = "" if seen.stop is None else f"  ending: {printable(seen.stop)}"
-    yield f"run {seen.run}  {when}  {_relays(seen.shards)}{ending}"
+    stop = "" if seen.stop is None else f"  ending: {printable(seen.stop)}"
+    yield f"run {seen.run}  {when}  {_relays(seen.shards)}{stop}"
     yield "in force" if seen.standing else "in force: nothing, the network is calm"
     texts = [printable(fault.text) for fault in seen.standing]
     width = max(map(len, texts), default=0)

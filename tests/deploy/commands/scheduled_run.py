@@ -50,7 +50,7 @@ def gone() -> int:
 
 
 class Lab:
-    """A run whose conductor and relays are a thread of this test. Relays of `silent` shards meet nothing."""
+    """A run whose scheduler and relays are a thread of this test. Relays of `silent` shards meet nothing."""
 
     def __init__(self, server: EmbeddedServer, place: Path, shards: int, silent: tuple[int, ...] = ()) -> None:
         self.run = f"f{next(_runs):05d}"
@@ -68,7 +68,7 @@ class Lab:
             self._meet(shard, "0-1", self.scheduler.first)
             self.client.xadd(self.keys.control(shard), {"control": encode_control(Birth("r00", 1, "nonce"))}, id="1-1")
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._conduct)
+        self._thread = threading.Thread(target=self._schedule)
 
     def start(self) -> None:
         """Give the order go, and conduct from now on."""
@@ -95,7 +95,7 @@ class Lab:
         if shard not in self._silent:
             self.client.xadd(self.keys.control(shard), {"control": encode_control(change)}, id=entry)
 
-    def _conduct(self) -> None:
+    def _schedule(self) -> None:
         while not self._stop.wait(0.005):
             for request in self.run_control.requests():
                 now_us = round((time.monotonic() - self.began) * 1e6)

@@ -106,13 +106,13 @@ def test_bad_input_is_one_line_that_names_the_option_and_starts_nothing(
     for command in ("simulate", "run"):
         with pytest.raises(SystemExit) as ended:
             main([command, *arguments])
-        told = capfd.readouterr()
+        reported = capfd.readouterr()
 
-        assert ended.value.code == 2, told.err
-        assert told.err.count("\n") == 1
-        assert option in told.err
-        assert allowed in told.err
-        assert told.out == ""
+        assert ended.value.code == 2, reported.err
+        assert reported.err.count("\n") == 1
+        assert option in reported.err
+        assert allowed in reported.err
+        assert reported.out == ""
     assert sorted(place.iterdir()) == before
     assert (place / "good").read_text() == "a good secret"
 
@@ -142,9 +142,9 @@ def test_a_server_that_is_too_old_is_one_line_and_no_record(
     with pytest.raises(SystemExit) as ended:
         main(["run", "--redis-url", "redis://127.0.0.1:1"])
 
-    told = capfd.readouterr()
-    assert (ended.value.code, told.err.count("\n"), told.out) == (4, 1, "")
-    assert "6.2.14" in told.err
+    reported = capfd.readouterr()
+    assert (ended.value.code, reported.err.count("\n"), reported.out) == (4, 1, "")
+    assert "6.2.14" in reported.err
     assert not (place / "runs").exists()
 
 

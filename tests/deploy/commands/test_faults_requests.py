@@ -15,7 +15,7 @@ from broker.control_entries import PlanChange, Planned
 from broker.streams import keys
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.plan_log import StreamRequests
-from deploy.attach import live_plan as asking
+from deploy.attach import live_plan
 from tests.deploy.commands.scheduled_run import SPLIT, Lab
 from tests.support.checkout import ROOT
 from tests.support.terminal import Terminal
@@ -52,12 +52,12 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "word"), BAD, ids=[" ".join(bad[0])[:40] for bad in BAD])
-def test_a_bad_request_is_one_line_and_the_run_does_not_hear_of_it(
+def test_a_bad_request_is_one_line_and_the_run_does_not_get_it(
     lab: Lab, terminal: Terminal, arguments: list[str], word: str
 ) -> None:
-    said = terminal.faults(*(argument.format(run=lab.run) for argument in arguments))
+    printed = terminal.faults(*(argument.format(run=lab.run) for argument in arguments))
 
-    assert (said.code, word in said.complaint) == (2, True), said.err
+    assert (printed.code, word in printed.complaint) == (2, True), printed.err
     assert not lab.client.exists(lab.keys.requests)
 
 
@@ -74,12 +74,12 @@ def test_a_bad_request_is_one_line_and_the_run_does_not_hear_of_it(
     ],
 )
 def test_forgotten_quotes_are_recognised(here: Path, terminal: Terminal, arguments: list[str], right: str) -> None:
-    said = terminal.faults(*arguments)
+    printed = terminal.faults(*arguments)
 
-    assert (said.code, said.complaint) == (2, f"robots: a fault is one text; write it in quotes: {right}\n")
+    assert (printed.code, printed.complaint) == (2, f"robots: a fault is one text; write it in quotes: {right}\n")
 
 
-def test_nothing_in_force_is_said_as_it_is(lab: Lab, terminal: Terminal) -> None:
+def test_nothing_in_force_is_printed_as_it_is(lab: Lab, terminal: Terminal) -> None:
     terminal.faults("heal")
     terminal.faults("clear", "partition")
 
@@ -103,11 +103,11 @@ def test_what_is_set_is_in_force_at_every_relay_when_the_command_ends(lab: Lab, 
         assert row["request"].encode() in fields[keys.CONTROL]
 
 
-def test_people_are_told_old_and_new_and_how_long_it_took(lab: Lab, terminal: Terminal) -> None:
-    said = terminal.faults("set", "loss .9")
+def test_people_are_reported_old_and_new_and_how_long_it_took(lab: Lab, terminal: Terminal) -> None:
+    printed = terminal.faults("set", "loss .9")
 
-    plan, took = said.out.splitlines()
-    assert (said.code, said.err) == (0, "")
+    plan, took = printed.out.splitlines()
+    assert (printed.code, printed.err) == (0, "")
     assert plan == "plan: loss 0.2, duplicate 0.1 → loss 0.9, duplicate 0.1"
     assert took.startswith("in force at 2 relays after ")
     assert took.endswith(" ms")
@@ -115,29 +115,29 @@ def test_people_are_told_old_and_new_and_how_long_it_took(lab: Lab, terminal: Te
 
 @pytest.mark.parametrize("what", ["loss", "loss .20", "#0", "0"])
 def test_a_fault_is_cleared_by_name_by_text_or_by_number(lab: Lab, terminal: Terminal, what: str) -> None:
-    said = terminal.faults("clear", what, lab.run)
+    printed = terminal.faults("clear", what, lab.run)
 
-    assert said.out.splitlines()[0] == "plan: loss 0.2, duplicate 0.1 → duplicate 0.1"
+    assert printed.out.splitlines()[0] == "plan: loss 0.2, duplicate 0.1 → duplicate 0.1"
 
 
 def test_heal_ends_what_has_begun(lab: Lab, terminal: Terminal) -> None:
-    said = terminal.faults("heal", f"runs/{lab.run}")
+    printed = terminal.faults("heal", f"runs/{lab.run}")
 
-    assert said.out.splitlines()[0] == "plan: loss 0.2, duplicate 0.1 → calm"
+    assert printed.out.splitlines()[0] == "plan: loss 0.2, duplicate 0.1 → calm"
     assert lab.requests() == ["heal"]
     row = terminal.faults("show", "--json").row
     assert row["in_force"] == []
     assert [change["begin"] for change in row["to_come"]] == [[SPLIT], []]
 
 
-def test_heal_tells_what_is_still_to_come_and_how_to_cancel_it(lab: Lab, terminal: Terminal) -> None:
+def test_heal_reports_what_is_still_to_come_and_how_to_cancel_it(lab: Lab, terminal: Terminal) -> None:
     # Given a fault that was set for later, beside the plan's own dated one
     terminal.faults("set", "delay 5ms @20s+1s; loss .3 @50s")
 
     # When everything is healed
     lines = terminal.faults("heal").out.splitlines()
 
-    # Then what has not begun is told, the next one first, with a number by which it can be cancelled
+    # Then what has not begun is reported, the next one first, with a number by which it can be cancelled
     assert [line.partition(", in ")[0] for line in lines[2:5]] == [
         "still to come: #3 delay 5ms",
         "still to come: #4 loss 0.3",
@@ -148,7 +148,7 @@ def test_heal_tells_what_is_still_to_come_and_how_to_cancel_it(lab: Lab, termina
     left = terminal.faults("heal", "--json").row["to_come"]
     assert [fault["instance"] for fault in left] == [4, 2]
     assert 0 < left[0]["in_s"] < 50
-    # And when nothing is left, nothing is said
+    # And when nothing is left, nothing is printed
     terminal.faults("clear", "loss")
     terminal.faults("clear", "partition")
     assert len(terminal.faults("heal").out.splitlines()) == 2
@@ -156,9 +156,9 @@ def test_heal_tells_what_is_still_to_come_and_how_to_cancel_it(lab: Lab, termina
 
 @pytest.mark.parametrize("what", ["partition", "partition hold r00|r01", "#2", "2"])
 def test_what_is_still_to_come_can_be_cancelled(lab: Lab, terminal: Terminal, what: str) -> None:
-    said = terminal.faults("clear", what)
+    printed = terminal.faults("clear", what)
 
-    assert said.out.splitlines()[0] == "plan: loss 0.2, duplicate 0.1 → loss 0.2, duplicate 0.1"
+    assert printed.out.splitlines()[0] == "plan: loss 0.2, duplicate 0.1 → loss 0.2, duplicate 0.1"
     assert terminal.faults("show", "--json").row["to_come"] == []
 
 
@@ -175,12 +175,12 @@ def test_what_is_refused_is_an_error_with_the_reason(lab: Lab, terminal: Termina
         terminal.faults("set", "; ".join(["delay 0ms r03"] * 63))
 
     # When two more are asked for
-    said = terminal.faults("set", "loss .3 r03; loss .4 r03")
+    printed = terminal.faults("set", "loss .3 r03; loss .4 r03")
 
     # Then that is no success, and the plan is what it was
-    assert said.code == 2
-    assert f"run {lab.run} refused it: " in said.complaint
-    assert "a plan of 256 lines and 32768 characters in all; clear some before" in said.complaint
+    assert printed.code == 2
+    assert f"run {lab.run} refused it: " in printed.complaint
+    assert "a plan of 256 lines and 32768 characters in all; clear some before" in printed.complaint
     row = terminal.faults("show", "--json").row
     assert "loss 0.3 r03" not in [fault["fault"] for fault in row["in_force"]]
     # And what fits is given the number that was left
@@ -193,10 +193,10 @@ def test_after_a_refused_request_what_is_to_come_is_still_known(lab: Lab, termin
     StreamRequests(lab.client, lab.run).ask(words)
     terminal.faults("set", "loss .9 @20s")
 
-    # Then what is to come is what the run's own conductor has in mind, and nothing harms a terminal
-    said = terminal.faults("show")
-    assert "begins: #3 loss 0.9" in said.out
-    assert said.out.replace("\n", "").isprintable()
+    # Then what is to come is what the run's own scheduler has planned, and nothing harms a terminal
+    printed = terminal.faults("show")
+    assert "begins: #3 loss 0.9" in printed.out
+    assert printed.out.replace("\n", "").isprintable()
 
 
 def test_what_stands_on_the_server_cannot_harm_a_terminal(lab: Lab, terminal: Terminal) -> None:
@@ -206,12 +206,12 @@ def test_what_stands_on_the_server_cannot_harm_a_terminal(lab: Lab, terminal: Te
     assert r"loss\x1b]0;me\x07 0.2\u202e\nxxx" in terminal.faults("show").out
 
     for arguments in (["show"], ["set", "loss .9"], ["clear", "lo"]):
-        said = terminal.faults(*arguments)
-        assert (said.out + said.err).replace("\n", "").isprintable()
+        printed = terminal.faults(*arguments)
+        assert (printed.out + printed.err).replace("\n", "").isprintable()
     lab.run_control.order("stop", evil.encode())
     for command in ("show", "heal"):
-        said = terminal.faults(command)
-        assert (said.out + said.err).replace("\n", "").isprintable()
+        printed = terminal.faults(command)
+        assert (printed.out + printed.err).replace("\n", "").isprintable()
 
 
 def test_a_refusal_that_somebody_wrote_by_hand_cannot_harm_a_terminal(
@@ -227,16 +227,16 @@ def test_a_refusal_that_somebody_wrote_by_hand_cannot_harm_a_terminal(
 
     monkeypatch.setattr(StreamRequests, "ask", and_refuse)
 
-    said = terminal.faults("heal")
+    printed = terminal.faults("heal")
 
-    assert (said.code, said.complaint) == (2, f"robots: run {lab.run} refused it: \\x1b[2Jno\\r\n")
+    assert (printed.code, printed.complaint) == (2, f"robots: run {lab.run} refused it: \\x1b[2Jno\\r\n")
     lab.close()
 
 
-def test_a_dated_request_counts_from_now_and_says_so(lab: Lab, terminal: Terminal) -> None:
-    said = terminal.faults("set", "loss .9 @20s+3s; duplicate .3")
+def test_a_dated_request_counts_from_now_and_prints_so(lab: Lab, terminal: Terminal) -> None:
+    printed = terminal.faults("set", "loss .9 @20s+3s; duplicate .3")
 
-    plan, _, begins = said.out.splitlines()
+    plan, _, begins = printed.out.splitlines()
     assert plan == "plan: loss 0.2, duplicate 0.1 → loss 0.2, duplicate 0.3"
     assert begins == "begins in 20s: loss 0.9 @20s+3s"
     row = terminal.faults("show", "--json").row
@@ -286,27 +286,27 @@ def test_a_run_of_another_host_is_changed_by_server_and_id(
     assert "neither" in terminal.faults("clear", "los", *where).complaint
 
 
-# Nobody there.
+# No answer.
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "WAIT_S", 0.2)
+    monkeypatch.setattr(live_plan, "WAIT_S", 0.2)
 
 
-def test_without_a_conductor_the_wait_ends_in_one_line(
+def test_without_a_scheduler_the_wait_ends_in_one_line(
     server: EmbeddedServer, here: Path, terminal: Terminal, hasty: None
 ) -> None:
-    # Given a run that nobody conducts
+    # Given a run without a scheduler
     lab = Lab(server, here, shards=1)
 
     # When a change is asked for
     began = time.monotonic()
-    said = terminal.faults("set", "loss .9")
+    printed = terminal.faults("set", "loss .9")
 
-    # Then it is said soon, and that the request stands
-    assert (said.code, time.monotonic() - began < 2) == (4, True)
-    assert f"nobody conducts run {lab.run}" in said.complaint
+    # Then it is printed soon, and that the request stands
+    assert (printed.code, time.monotonic() - began < 2) == (4, True)
+    assert f"nobody conducts run {lab.run}" in printed.complaint
     assert lab.requests() == ["set loss 0.9"]
     lab.close()
 
@@ -317,26 +317,26 @@ def test_a_relay_that_meets_nothing_is_named(
     lab = Lab(server, here, shards=3, silent=(1,))
     lab.start()
 
-    said = terminal.faults("clear", "loss")
+    printed = terminal.faults("clear", "loss")
 
-    assert (said.code, "in force at 2 of 3 relays" in said.complaint) == (4, True)
-    assert "at relay 1" in said.err
+    assert (printed.code, "in force at 2 of 3 relays" in printed.complaint) == (4, True)
+    assert "at relay 1" in printed.err
     [cleared] = [fault for fault in terminal.faults("show", "--json").row["in_force"] if fault["instance"] == 1]
     assert cleared["relays"] == [0, 2]  # relay 1 has met nothing at all
     lab.close()
 
 
-def test_a_run_that_is_ending_is_not_asked_any_more(lab: Lab, terminal: Terminal) -> None:
+def test_a_run_that_was_stopped_is_not_asked_any_more(lab: Lab, terminal: Terminal) -> None:
     lab.run_control.order("stop", b"complete")
 
-    said = terminal.faults("heal")
+    printed = terminal.faults("heal")
 
-    assert (said.code, lab.requests()) == (2, [])
-    assert f"run {lab.run} is over (complete); judge it with: robots verify {lab.run}" in said.complaint
+    assert (printed.code, lab.requests()) == (2, [])
+    assert f"run {lab.run} is over (complete); judge it with: robots verify {lab.run}" in printed.complaint
     assert "ending: complete" in terminal.faults("show").out
 
 
-def test_a_run_that_ends_while_one_waits_is_told_from_a_run_without_a_conductor(
+def test_a_run_that_ends_while_one_waits_is_reported_from_a_run_without_a_scheduler(
     server: EmbeddedServer, here: Path, terminal: Terminal, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = Lab(server, here, shards=1)
@@ -348,14 +348,14 @@ def test_a_run_that_ends_while_one_waits_is_told_from_a_run_without_a_conductor(
 
     monkeypatch.setattr(StreamRequests, "ask", and_stop)
 
-    said = terminal.faults("heal")
+    printed = terminal.faults("heal")
 
-    assert (said.code, "is over (complete)" in said.complaint) == (2, True)
+    assert (printed.code, "is over (complete)" in printed.complaint) == (2, True)
     lab.close()
 
 
 def test_an_interrupted_wait_ends_without_a_word(server: EmbeddedServer, here: Path) -> None:
-    # Given a run that nobody conducts, and a command that waits for its relay
+    # Given a run without a scheduler, and a command that waits for its relay
     lab = Lab(server, here, shards=1)
     command = [
         sys.executable,
@@ -378,6 +378,6 @@ def test_an_interrupted_wait_ends_without_a_word(server: EmbeddedServer, here: P
         finally:
             waiting.kill()
 
-    # Then it ends at once and says nothing
+    # Then it ends at once and prints nothing
     assert (waiting.returncode, out, err) == (130, b"", b"")
     lab.close()

@@ -16,7 +16,7 @@ from tests.support.terminal import Terminal
 pytestmark = pytest.mark.live
 
 
-def test_show_tells_what_is_in_force_since_when_and_what_is_to_come(lab: Lab, terminal: Terminal) -> None:
+def test_show_reports_what_is_in_force_since_when_and_what_is_to_come(lab: Lab, terminal: Terminal) -> None:
     # Given a fault that was set after go
     terminal.faults("set", "loss .9")
 
@@ -57,7 +57,7 @@ def test_what_comes_again_and_again_is_cut_short(lab: Lab, terminal: Terminal) -
     assert len(lines) < 30
 
 
-def test_a_run_that_is_not_dealt_yet_is_told_from_one_that_is_over(
+def test_a_run_that_is_not_dealt_yet_is_reported_from_one_that_is_over(
     server: EmbeddedServer, here: Path, terminal: Terminal
 ) -> None:
     announce(here, "early", server.url)
@@ -65,7 +65,7 @@ def test_a_run_that_is_not_dealt_yet_is_told_from_one_that_is_over(
     assert "run early is not dealt on its server, or not yet" in terminal.faults("show").complaint
 
 
-def test_looking_changes_nothing(lab: Lab, terminal: Terminal) -> None:
+def test_reading_changes_nothing(lab: Lab, terminal: Terminal) -> None:
     def streams() -> dict[bytes, bytes]:
         return {key: lab.client.dump(key) for key in lab.client.scan_iter(f"*{lab.run}*")}
 
@@ -132,8 +132,8 @@ def test_faults_to_come_bear_the_numbers_that_the_run_gave_them(
 
 @pytest.mark.parametrize("command", [[], ["show"], ["set"], ["clear"], ["heal"]])
 def test_every_command_has_help(terminal: Terminal, command: list[str]) -> None:
-    said = terminal.faults(*command, "--help")
+    printed = terminal.faults(*command, "--help")
 
-    assert (said.code, said.err) == (0, "")
-    assert "robots faults" in said.out
-    assert command == [] or "--runs-dir" in said.out
+    assert (printed.code, printed.err) == (0, "")
+    assert "robots faults" in printed.out
+    assert command == [] or "--runs-dir" in printed.out

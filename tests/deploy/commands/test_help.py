@@ -97,7 +97,7 @@ def test_the_help_is_as_wide_as_the_terminal(columns: int) -> None:
     assert done.stdout.splitlines() == help_of("run", columns)
 
 
-def test_the_version_is_told_without_the_laboratory() -> None:
+def test_the_version_is_reported_without_the_laboratory() -> None:
     # Given an interpreter that lists what it has loaded at its end
     code = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); import deploy.entry; deploy.entry.main()"
 

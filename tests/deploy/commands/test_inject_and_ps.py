@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.live
-def test_a_robot_whose_deaths_nobody_brought_about_has_no_budget_left(
+def test_a_robot_whose_deaths_were_not_injected_has_no_budget_left(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Given a run in which one robot died by itself more often than the policy bears, and another once
@@ -92,7 +92,7 @@ def test_a_robot_whose_deaths_nobody_brought_about_has_no_budget_left(
     ],
     ids=" ".join,
 )
-def test_bad_input_is_one_line_that_says_what_is_allowed(
+def test_bad_input_is_one_line_that_prints_what_is_allowed(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     code, out, err = called(capsys, *arguments)

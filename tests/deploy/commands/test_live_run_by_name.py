@@ -1,4 +1,4 @@
-"""Which live run a command means, and what is said when there is none."""
+"""Which live run a command means, and what is printed when there is none."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_without_a_folder_of_runs_none_is_live(here: Path) -> None:
     "content",
     [b"", b"{", b"\xff", b"[]", b'{"url": 5, "pid": 1}', b'{"url": "http://x", "pid": 1}', b'{"url": "redis://x"}'],
 )
-def test_a_damaged_live_json_is_told_when_there_is_no_better_one(here: Path, content: bytes) -> None:
+def test_a_damaged_live_json_is_reported_when_there_is_no_better_one(here: Path, content: bytes) -> None:
     # Given a run whose live.json is damaged
     (announce(here, "damaged") / "live.json").write_bytes(content)
 
@@ -89,10 +89,10 @@ def test_a_damaged_live_json_is_told_when_there_is_no_better_one(here: Path, con
     assert find_live(Path("runs"), None, None).run == "whole"
 
 
-def test_a_live_json_that_cannot_be_read_is_told(here: Path) -> None:
+def test_a_live_json_that_cannot_be_read_is_reported(here: Path) -> None:
     live = announce(here, "foreign") / "live.json"
     live.unlink()
-    live.mkdir()  # whoever runs the tests may read every file
+    live.mkdir()  # the user who runs the tests may read every file
 
     with pytest.raises(EnvironmentFailure, match="only who started a run can reach it"):
         find_live(Path("runs"), "foreign", None)
@@ -124,7 +124,7 @@ def test_on_a_server_a_run_is_named_by_its_id_or_a_prefix_or_is_the_newest_that_
         # When somebody means one of them / Then it is found
         for name, run in ((None, "abd002"), ("latest", "abd002"), ("abc", "abc001"), ("abe003", "abe003")):
             assert find_live(Path("runs"), name, server.url) == RunLocation(run, server.url, None)
-        # or said why not
+        # or printed why not
         for name, error, words in (
             ("ab", NoSuchRun, "means 3 runs on the server: abc001, abd002, abe003"),
             ("x", NoSuchRun, "holds no run 'x'"),
@@ -133,7 +133,7 @@ def test_on_a_server_a_run_is_named_by_its_id_or_a_prefix_or_is_the_newest_that_
             with pytest.raises(error, match=words):
                 find_live(Path("runs"), name, server.url)
 
-        # And when none is live, that is said
+        # And when none is live, that is printed
         for run in ("abc001", "abd002"):
             StreamRunControl(client, run).order("stop")
         with pytest.raises(NoSuchRun, match="no run is live on the server"):
@@ -143,23 +143,23 @@ def test_on_a_server_a_run_is_named_by_its_id_or_a_prefix_or_is_the_newest_that_
 def test_a_run_that_the_server_does_not_hold_is_complained_of(
     server: EmbeddedServer, here: Path, terminal: Terminal
 ) -> None:
-    said = terminal.faults("show", "nobody", "--redis-url", server.url)
+    printed = terminal.faults("show", "absent", "--redis-url", server.url)
 
-    assert (said.code, "'nobody'" in said.complaint) == (2, True)
+    assert (printed.code, "'absent'" in printed.complaint) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("url", "code", "word"), [("http://x", 2, "redis://"), ("redis://127.0.0.1:1", 4, "127.0.0.1:1")]
 )
 def test_a_server_that_will_not_do_is_one_line(here: Path, terminal: Terminal, url: str, code: int, word: str) -> None:
-    said = terminal.faults("heal", "7b08e1", "--redis-url", url)
+    printed = terminal.faults("heal", "7b08e1", "--redis-url", url)
 
-    assert (said.code, word in said.complaint) == (code, True)
+    assert (printed.code, word in printed.complaint) == (code, True)
 
 
 def test_a_live_run_whose_server_is_away_is_one_line(here: Path, terminal: Terminal) -> None:
     announce(here, "7b08e1")
 
-    said = terminal.faults("show")
+    printed = terminal.faults("show")
 
-    assert (said.code, "/nowhere/redis.sock" in said.complaint) == (4, True)
+    assert (printed.code, "/nowhere/redis.sock" in printed.complaint) == (4, True)

@@ -75,7 +75,7 @@ def test_as_many_faults_as_a_plan_may_have_can_be_flags_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("given", [{"fault": (f"loss .5 {LONG_TARGET}",)}, {"loss": f".5 {LONG_TARGET}"}])
-def test_a_fault_that_cannot_be_read_again_once_written_out_is_told(given: dict[str, object]) -> None:
+def test_a_fault_that_cannot_be_read_again_once_written_out_is_reported(given: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="allowed is a text of 4096 characters"):
         plan_of(**given)
 
@@ -110,7 +110,7 @@ def test_a_plan_file_takes_the_preset_s_place(tmp_path: Path) -> None:
         (f"faults = ['loss .5 {LONG_TARGET}']", "written out it has"),
     ],
 )
-def test_a_plan_file_that_is_wrong_is_told_in_one_line(tmp_path: Path, content: str, complaint: str) -> None:
+def test_a_plan_file_that_is_wrong_is_reported_in_one_line(tmp_path: Path, content: str, complaint: str) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(content)
 
@@ -242,13 +242,13 @@ def test_a_pause_that_a_person_ended_comes_again_with_its_real_length(
     monkeypatch.chdir(tmp_path)
     pauses = "pause r01 @100ms+300ms; pause r01 @1s+1s; pause r01 @3s+200ms"
     chaos = f"{pauses}; resume r01 @1500ms; restart r02 @3s"
-    told = simulate("--preset", "calm", "-n", "3", "--for", "4s", "--chaos", chaos, capsys=capsys)
-    folder = tmp_path / str(told["record"])
+    reported = simulate("--preset", "calm", "-n", "3", "--for", "4s", "--chaos", chaos, capsys=capsys)
+    folder = tmp_path / str(reported["record"])
     rows = [json.loads(row) for row in (folder / "plan.jsonl").read_text().splitlines()]
     rows[-1]["request"] = "heal"
     (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    # When it is prepared to be run again, then each is as long as it was, and nobody has to be resumed
+    # When it is prepared to be run again, then each is as long as it was, and no process has to be resumed
     assert texts(prepare({"again": folder.name}).plan) == [
         "pause r01 @100ms+300ms",
         "pause r01 @1s+500ms",
@@ -271,7 +271,7 @@ def test_a_plan_that_a_person_changed_may_have_come_in_more_pieces_than_a_plan_h
     # When it is prepared to be run again, then there is a line for each time
     assert len(prepare({"again": folder.name}).plan) == 300
 
-    # When it says that more was in force at once than a run may have, then it is refused
+    # When it prints that more was in force at once than a run may have, then it is refused
     rows[-2]["faults"] = [{"instance": number, "fault": "loss 0.5 r00"} for number in range(257)]
     (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UsageError, match="allowed is a plan of 256 lines"):
@@ -312,7 +312,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("make_odd", "complaint"), ODD, ids=[complaint for _, complaint in ODD])
-def test_a_record_that_is_odd_is_told_in_one_line(
+def test_a_record_that_is_odd_is_reported_in_one_line(
     recorded: Path, make_odd: Callable[[Row], object], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = recorded / "settings.json"
@@ -325,13 +325,13 @@ def test_a_record_that_is_odd_is_told_in_one_line(
         main(["simulate", "--again", recorded.name, "--runs-dir", str(recorded.parent)])
     path.write_text(text)
 
-    told = capsys.readouterr()
-    assert (ended.value.code, told.out, told.err.count("\n")) == (2, "", 1)
-    assert re.search(complaint, told.err), told.err
+    reported = capsys.readouterr()
+    assert (ended.value.code, reported.out, reported.err.count("\n")) == (2, "", 1)
+    assert re.search(complaint, reported.err), reported.err
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000, b"{}"])
-def test_settings_that_cannot_be_read_are_told_in_one_line(recorded: Path, content: bytes) -> None:
+def test_settings_that_cannot_be_read_are_reported_in_one_line(recorded: Path, content: bytes) -> None:
     path = recorded / "settings.json"
     text = path.read_bytes()
     path.write_bytes(content)

@@ -89,7 +89,7 @@ def test_a_wrong_file_is_one_line_that_names_it(
     assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
 
 
-def test_a_file_that_cannot_be_read_is_told(folder: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(folder: Path) -> None:
     (folder / "robots.toml").mkdir()
 
     with pytest.raises(UsageError, match=r"robots\.toml: Is a directory"):
