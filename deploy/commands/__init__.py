@@ -47,8 +47,9 @@ _JUDGE_IT: Final = Group("Judge it", sort_key=5)
 
 _NEWEST: Final = "RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live."
 _SETTINGS: Final = (
-    "Every option may also be set in the environment (--loss as ROBOTS_LOSS) and in ./robots.toml (as loss). Flags win"
-    " over the environment, and the environment wins over the file."
+    "An option such as --loss replaces the preset's fault of that name; 0 removes it. Every option may also be set in"
+    " the environment (--loss as ROBOTS_LOSS) and in ./robots.toml (as loss). Flags win over the environment, and the"
+    " environment wins over the file."
 )
 _place = count()
 
