@@ -19,7 +19,7 @@ from deploy.config.experiment import Experiment, prepare
 from deploy.config.host import demand_linux, demand_records, version
 from deploy.config.settings import INTERRUPTED, MOST_LIVE, Delivery, ExperimentOptions, LabSettings, given
 from deploy.errors import EnvironmentFailure
-from deploy.lifecycle.live_run import LiveRun, Outcome
+from deploy.lifecycle.live_run import Host, LiveRun, Outcome
 from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, settings_row
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server, server_for
@@ -100,7 +100,8 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(row, dealt)
-        outcome = LiveRun(run_id, experiment, metadata, server, janitor, shutdown, record, pipeline, look).run()
+        host = Host(server, janitor, shutdown)
+        outcome = LiveRun(run_id, experiment, metadata, host, record, pipeline, look).run()
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     return _close(settings, record, row, outcome)
 

@@ -86,7 +86,7 @@ def await_end(events: RunEvents, run_control: StreamRunControl, look: Callable[[
         if not look(time.monotonic() - answered_s):
             return None
         time.sleep(_PAUSE_S)
-        events.hear()
+        events.read()
         try:
             stops = [reason_in(order.content) for order in run_control.orders() if order.order == "stop"]
         except Unavailable:
@@ -150,7 +150,7 @@ def _fill(
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(counters, recorder)
         events = RunEvents(client, run, "", pipeline)
-        events.hear_out(RETRY_S)
+        events.read_to_end(RETRY_S)
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     seconds = {"born": events.view.born_s, "total": events.view.total_s}
     return close_record(record, {**settings, "ended": ended, "seconds": seconds}, evidence)

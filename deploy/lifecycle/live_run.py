@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -49,6 +50,14 @@ class Outcome(msgspec.Struct, frozen=True):
     total_us: int
 
 
+class Host(NamedTuple):
+    """What the parent of a run uses on its host."""
+
+    server: Server
+    janitor: Janitor
+    shutdown: ShutdownSignals
+
+
 class LiveRun:
     """The parent, between the fork of its first child and the death of its last. `metadata` are dealt with the run."""
 
@@ -57,9 +66,7 @@ class LiveRun:
         run: str,
         experiment: Experiment,
         metadata: tuple[bytes, ...],
-        server: Server,
-        janitor: Janitor,
-        shutdown: ShutdownSignals,
+        host: Host,
         record: Record,
         sink: Next,
         look: Look,
@@ -67,13 +74,11 @@ class LiveRun:
         self._run = run
         self._experiment = experiment
         self._metadata = metadata
-        self._server = server
-        self._janitor = janitor
-        self._shutdown = shutdown
+        self._server, self._janitor, self._shutdown = host
         self._folder = record.folder
         self._look = look
         self._logs = record.folder / "logs"
-        self._client = connect(server.url)
+        self._client = connect(self._server.url)
         self._run_control = StreamRunControl(self._client, run)
         info = RunInfo(run, tuple(experiment.deal.robots), experiment.terms, experiment.plan, experiment.bounds)
         self._context = context_on(self._client, info, "lab", sink, KEPT)
@@ -124,8 +129,8 @@ class LiveRun:
             self._run_control.change(PlanChange(()))  # whatever a partition holds back comes free
         self._fleet.drain()
         with suppress(Unavailable):  # the record is made all the same, from what was heard
-            self._events.hear_out(RETRY_S)
-        self._events.hear_also(self._spilled())  # of processes that died while the server was away
+            self._events.read_to_end(RETRY_S)
+        self._events.read_frames(self._spilled())  # of processes that died while the server was away
 
     def _leave(self) -> None:
         """End what still lives, our server last, because the others need it; leave no trace on another's server."""

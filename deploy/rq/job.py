@@ -25,7 +25,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from random import Random
 from typing import Any, ClassVar, Final
@@ -40,8 +40,8 @@ from broker.streams.connection import async_twin
 from broker.streams.keys import Keys
 from broker.streams.retry import retry
 from broker.streams.robot.ports import ports_for
-from broker.streams.run.events import StreamEventLog
 from broker.streams.run.runs import StreamOrders
+from deploy.instrumentation import instrumented_async
 from deploy.processes.forking import name_process, release_signals
 from deploy.rq.heartbeat import keep_beating
 from robots.channel import Watch
@@ -51,11 +51,7 @@ from robots.robot import live as live_robot
 from robots.run.deal import decode_terms
 from telemetry.clock import SystemClock
 from telemetry.events import RECALLED
-from telemetry.handlers.log import StructuredLog, log_to_stderr
-from telemetry.pipeline import Next, Pipeline
-from telemetry.stream.feed import EventLog
-from telemetry.stream.publisher import Publisher
-from telemetry.stream.spill import spill_for
+from telemetry.pipeline import Next
 
 CONNECTIONS: Final = 5
 """How many ports wait for the server at the same time: inbox, outbox, journal, orders, events."""
@@ -68,7 +64,6 @@ RECALL_S: Final = 0.7
 worker grants its process (deploy/rq/worker.py)."""
 
 _PREFIX: Final = "robot-"
-_PUBLISH_S: Final = 0.1
 _CANCEL_AGAIN_S: Final = 0.05
 
 
@@ -98,7 +93,6 @@ def live(run: str, robot: str) -> Retry | None:
     job = get_current_job()
     assert job is not None, "RQ calls this, nobody else"
     name_process(f"robot:{robot}")
-    log_to_stderr()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_told(run, robot, job.connection))
@@ -118,14 +112,22 @@ async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
     """A life with a pulse, that is recalled on SIGTERM (Recalled), and whose last events are stored however it ends."""
     loop = asyncio.get_running_loop()
     keep_beating(loop)
-    recalled, over = Watch(False), asyncio.Event()
+    recalled = Watch(False)
     loop.add_signal_handler(signal.SIGTERM, recalled.set, True)
     release_signals()
-    publisher = Publisher(spill_for(run, robot))
     client = async_twin(connection)
     await _connect(client)
-    life = loop.create_task(_be_robot(run, robot, client, Pipeline(StructuredLog(), publisher), recalled))
-    publishing = loop.create_task(_publish(publisher, StreamEventLog(client, Keys(run).events), over))
+    try:
+        async with instrumented_async(client, run, robot) as sink:
+            return await _live_until_recalled(_be_robot(run, robot, client, sink, recalled), recalled)
+    finally:
+        await client.aclose()
+
+
+async def _live_until_recalled(life_of_robot: Coroutine[Any, Any, str], recalled: Watch[bool]) -> str:
+    """What the life returns or raises; Recalled when it ended because of that, or did not end in time."""
+    loop = asyncio.get_running_loop()
+    life = loop.create_task(life_of_robot)
     waiting = loop.create_task(recalled.until(bool))
     try:
         await asyncio.wait([life, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -137,9 +139,6 @@ async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
     finally:
         await _end(life)
         await _end(waiting)
-        over.set()
-        await publishing
-        await client.aclose()
 
 
 async def _connect(client: redis.asyncio.Redis) -> None:
@@ -183,15 +182,6 @@ async def _end(task: asyncio.Task[Any]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
-
-
-async def _publish(publisher: Publisher, events: EventLog, over: asyncio.Event) -> None:
-    """Store events as they come, and at the end what is left, in a file if need be. Never cancelled: nobody would."""
-    while not over.is_set():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(over.wait(), _PUBLISH_S)
-        await publisher.flush(events.append)
-    publisher.spill()
 
 
 ROBOT_JOB: Final = "deploy.rq.job.live"

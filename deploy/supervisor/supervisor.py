@@ -186,7 +186,7 @@ class RunSupervisor:
 
     def _hear(self, now_s: float) -> None:
         """Events, jobs and orders, ours told."""
-        self._events.hear()
+        self._events.read()
         self._events.publish()
         if self._job_table.is_due(now_s):
             self._job_table.look(now_s)

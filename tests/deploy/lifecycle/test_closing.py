@@ -303,7 +303,7 @@ def test_a_relay_whose_run_is_removed_before_it_looks_at_the_orders_takes_it_for
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # Given a relay that does not look at the orders
-    monkeypatch.setattr(relay_process, "_LOOK_EVERY_S", 1000.0)
+    monkeypatch.setattr(relay_process, "_POLL_S", 1000.0)
 
     def remove() -> None:
         await_true(lambda: client.get(Keys(dealt).lease(0)))
