@@ -11,7 +11,7 @@ from typing import Literal
 from broker.control_entries import PlanChange, encode_control
 from broker.errors import RunGone
 from broker.memory.server import MemoryServer, announce
-from broker.ports.robot import Death, DeathKind, FleetRow, Injection, Order, OrderName
+from broker.ports.robot import Acknowledgement, Death, DeathKind, FleetRow, Injection, Order, OrderName
 from broker.ports.run import Evidence, Request, RunSpec, StreamCount
 from broker.relay.core import format_id, parse_id
 
@@ -102,6 +102,12 @@ class MemoryFleetLog:
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
         self._server.answer()
         self._server.fleet.append(Death(self._next_entry(), victim, robot, incarnation, how, status))
+
+    def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
+        self._server.answer()
+        answered = [row.request_id for row in self._server.fleet if isinstance(row, Acknowledgement)]
+        if request_id not in answered:
+            self._server.fleet.append(Acknowledgement(self._next_entry(), request_id, request, refusal))
 
     def rows(self) -> list[FleetRow]:
         self._server.answer()

@@ -167,7 +167,21 @@ class Death(msgspec.Struct, frozen=True):
     status: int
 
 
-FleetRow = Injection | Death
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """The leader's answer to a person's request that concerns process faults alone: such a request changes nothing in
+    an outbox. It excuses no death: only an injection does.
+
+    `request_id` is the request's id in the stream of requests, `request` its text, `refusal` why it was not done, in
+    one line (empty: it was done).
+    """
+
+    entry: str
+    request_id: str
+    request: str
+    refusal: str
+
+
+FleetRow = Injection | Death | Acknowledgement
 
 
 class FleetReader(Protocol):

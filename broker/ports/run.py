@@ -28,6 +28,10 @@ class FleetLog(Protocol):
         """Tell of a death."""
         ...
 
+    def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
+        """Record the answer to a request. Twice does no harm."""
+        ...
+
     def rows(self) -> list[FleetRow]:
         """All deeds and deaths, in order."""
         ...

@@ -73,7 +73,7 @@ def _is_fault(text: str) -> bool:
     return True
 
 
-def set_words(lines: Sequence[Line], plan: LivePlan) -> str:
+def set_request(lines: Sequence[Line], plan: LivePlan) -> str:
     """The words that put `lines` in force. Raises Unfit."""
     _check(lines, plan)
     return _fitting(f"set {'; '.join(line.text() for line in lines)}")
@@ -90,7 +90,7 @@ def unquoted_clear(given: Sequence[str]) -> UsageError | None:
     return _unquoted("clear", given, _is_fault)
 
 
-def clear_words(what: str, in_force: Iterable[PlanChange], remaining: Iterable[Timed] | None) -> str:
+def clear_request(what: str, in_force: Iterable[PlanChange], remaining: Iterable[Timed] | None) -> str:
     """The words that end `what`: a name, a text or a number that is in force at a relay, or that remains of the plan.
     Where the rest of the plan is not known (None), whatever can be asked for may be. Raises Unfit."""
     words = f"clear {'#' * what.isdecimal()}{what.strip()}"

@@ -32,7 +32,7 @@ from deploy.attach.live_plan import (
     remaining,
     still_to_come,
 )
-from deploy.attach.plan_requests import check_clear, clear_words, set_lines, set_words, unquoted_clear
+from deploy.attach.plan_requests import check_clear, clear_request, set_lines, set_request, unquoted_clear
 from deploy.commands.output import show as print_result
 from deploy.commands.service import Run, Service
 from deploy.lifecycle.recording import json_line
@@ -107,7 +107,7 @@ def set_(fault: Fault, run: Run = None, /, *surplus: Surplus, where: Where = Whe
     """Put faults in force, now or at a time from now."""
     lines = set_lines(_given(fault, run, surplus))
     with where.plan(run) as plan:
-        _tell(plan, plan.ask(set_words(lines, plan)), where, lines)
+        _tell(plan, plan.request(set_request(lines, plan)), where, lines)
     return 0
 
 
@@ -121,7 +121,7 @@ def clear(what: What, run: Run = None, /, *surplus: Surplus, where: Where = Wher
     except NoSuchRun as error:
         raise unquoted_clear(given) or error from None
     with plan_of_run as plan:
-        _tell(plan, plan.ask(clear_words(what, plan.in_force, remaining(plan))), where)
+        _tell(plan, plan.request(clear_request(what, plan.in_force, remaining(plan))), where)
     return 0
 
 
@@ -129,7 +129,7 @@ def clear(what: What, run: Run = None, /, *surplus: Surplus, where: Where = Wher
 def heal(run: Run = None, /, *, where: Where = Where()) -> int:
     """End every fault that has begun, and let none of them come again. What is dated to begin later still does."""
     with where.plan(run) as plan:
-        answer = plan.ask("heal")
+        answer = plan.request("heal")
         left = still_to_come(plan)
     row = _answer_row(plan, answer, None if left is None else [_later_row(later) for later in left])
     print_result(json_line(row) if where.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
@@ -151,8 +151,12 @@ def _tell(plan: LivePlan, answer: Answer, where: Where, lines: Iterable[Line] = 
 
 
 def _answer_lines(answer: Answer) -> Iterator[str]:
+    after = f"after {round(answer.elapsed_us / 1000)} ms"
+    if answer.relays == 0:  # it concerned process faults alone
+        yield f"acknowledged by the supervisor {after}"
+        return
     yield f"plan: {_texts(answer.old.faults)} → {_texts(answer.new.faults)}"
-    yield f"in force at {_relays(answer.relays)} after {round(answer.elapsed_us / 1000)} ms"
+    yield f"in force at {_relays(answer.relays)} {after}"
 
 
 def _answer_row(plan: LivePlan, answer: Answer, to_come: list[dict[str, Any]] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from broker.faults.syntax import format_duration, parse_duration
-from deploy.attach.plan_requests import set_lines, set_words
+from deploy.attach.plan_requests import set_lines, set_request
 from deploy.commands.faults import Where
 from deploy.commands.output import show
 from deploy.commands.service import Run
@@ -106,7 +106,7 @@ def _one(target: str) -> str:
 def _inject(text: str, run: str | None, where: Where, for_how_long: str = "") -> int:
     lines = set_lines([text])
     with where.plan(run) as plan:
-        answer = plan.ask(set_words(lines, plan))
+        answer = plan.request(set_request(lines, plan))
     asked = lines[0].fault.text() + for_how_long
     row = {"run": plan.run, "request": answer.request, "asked": asked, "seconds": answer.elapsed_us / 1e6}
     show(json_line(row) if where.json_ else f"asked run {plan.run}: {asked}")

@@ -25,7 +25,7 @@ from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.recording import json_line
 from deploy.rq.leases import LEASE_S
 from deploy.rq.observed import JobSeen, State
-from deploy.rq.queue import look
+from deploy.rq.queue import poll_jobs
 from robots.journal import parts_in, readable
 from robots.restart_budget import charged, deaths_of
 from robots.supervision import GiveUp, RestartPolicy
@@ -91,7 +91,7 @@ def _robots(client: redis.Redis, where: RunLocation) -> list[RobotStatus]:
     run_status = read_run_status(client, run)
     if run_status is None:
         raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
-    jobs = look(client, run, run_status.robots)
+    jobs = poll_jobs(client, run, run_status.robots)
     run_control, rows, now_us = StreamRunControl(client, run), StreamFleetLog(client, run).rows(), _server_us(client)
     return [_robot_status(job, run_control.journal(job.robot), rows, now_us) for job in jobs]
 

@@ -45,7 +45,7 @@ class _NoLocalProcesses:
     def __init__(self, shutdown: ShutdownSignals) -> None:
         self._shutdown = shutdown
 
-    def attend(self, timeout_s: float, _read_end: int) -> None:
+    def poll(self, timeout_s: float, _read_end: int) -> None:
         pause(self._shutdown, timeout_s)
 
 

@@ -69,11 +69,17 @@ def recorded_plan(runs: Path, run: str) -> list[Timed]:
     folder = find_run(runs, run)
     given, case = _given(folder), load(folder)
     try:
-        if any(isinstance(row, PlanRow) and row.request for row in case.plan):
+        if _was_changed(case):
             return _as_it_went(_changes(case, given.limit_us), _injections(case))
     except EvidenceError as error:
         raise Unrepeatable(f"the plan of run {run} is not known: {error}") from None
     return _as_given(given)
+
+
+def _was_changed(case: Case) -> bool:
+    """Whether a person changed the plan by hand. Raises EvidenceError."""
+    requests = [row.request for row in case.plan if isinstance(row, PlanRow)]
+    return any(requests) or any(not row.refusal for row in case.fleet.acknowledgements)
 
 
 def _given(folder: Path) -> Given:

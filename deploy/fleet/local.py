@@ -103,7 +103,7 @@ class LocalFleet:
         """The RQ worker, by its name among the children, that runs a robot now, as far as is known."""
         return self._workers.name_of(self._job_table.worker_of(robot))
 
-    def attend(self, timeout_s: float, read_end: int) -> None:
+    def poll(self, timeout_s: float, read_end: int) -> None:
         """Wait at most so long for deaths (or until `read_end` can be read), and do what they and earlier ones demand.
 
         Raises Unable when the server cannot be kept alive.
@@ -117,8 +117,8 @@ class LocalFleet:
             self._replace(death)
         self._record()
         if not self._is_ending:
-            self._relays.attend(time.monotonic())
-            self._workers.attend(time.monotonic())
+            self._relays.start_due(time.monotonic())
+            self._workers.start_due(time.monotonic())
 
     def cease(self) -> None:
         """From here on nobody is replaced: the run is over."""
@@ -168,7 +168,7 @@ class LocalFleet:
 
     def _tell(self, deaths: list[Death]) -> None:
         if any(death.name.startswith(KIND) for death in deaths):
-            self._job_table.look(time.monotonic())  # who runs whom may have changed since the last look
+            self._job_table.poll(time.monotonic())  # who runs whom may have changed since the last look
         for death in deaths:
             robot = self._job_table.robot_of(self._workers.rq_name(death.name)) if death.name.startswith(KIND) else ""
             victim = f"{KIND}{robot}" if robot else death.name  # from now on it matters whom it ran

@@ -62,7 +62,7 @@ class RelayGroup:
         """When the next relay is to be started (`time.monotonic()`), if any is."""
         return self._restarts.due_s
 
-    def attend(self, now_s: float) -> None:
+    def start_due(self, now_s: float) -> None:
         """Start the relays that are due."""
         for name in self._restarts.take_due(now_s):
             self._start(_shard_of(name))

@@ -75,7 +75,7 @@ class RqWorkerGroup:
         """When the next one is to be started (`time.monotonic()`), if any is."""
         return self._restarts.due_s
 
-    def attend(self, now_s: float) -> None:
+    def start_due(self, now_s: float) -> None:
         """Queue the robots of the dead as soon as the server answers, and start who is due."""
         with suppress(Unavailable):
             while self._unstaffed:

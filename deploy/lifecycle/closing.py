@@ -26,7 +26,7 @@ from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.attach.events import RunEvents
 from deploy.fleet.relay_main import drain
 from deploy.lifecycle.recording import close_record, open_record, shown_folder
-from deploy.rq.queue import look, withdraw_robot
+from deploy.rq.queue import poll_jobs, withdraw_robot
 from robots.run.stop_rule import reason_in
 from telemetry.console import printable
 from telemetry.handlers.counters import Counters
@@ -66,7 +66,7 @@ def close(
     except Unavailable:
         run_control.orders()  # raises RunGone when that is why
         raise
-    for job in look(client, run, (*robots, *run_control.joined())):
+    for job in poll_jobs(client, run, (*robots, *run_control.joined())):
         if job.state in ("queued", "waiting"):
             retry_blocking("RQ", lambda robot=job.robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
 

@@ -124,7 +124,7 @@ class LiveRun:
         self._fleet.cease()
         supervisor.stop(reason)
         self._fleet.end_workers()
-        self._fleet.attend(0, self._shutdown.read_end)
+        self._fleet.poll(0, self._shutdown.read_end)
         if reason != LOST:
             self._run_control.change(PlanChange(()))  # whatever a partition holds back comes free
         self._fleet.drain()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from broker.control_entries import PlanChange
 from broker.faults.syntax import format_duration
+from broker.ports.robot import Acknowledgement
 from broker.ports.run import Evidence
 from deploy.config.experiment import Experiment
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
@@ -92,10 +93,7 @@ def close_record(record: Record, row: dict[str, Any], evidence: Evidence) -> Res
 
     `row` is `settings.json` with the end known. A plan that people changed by hand is repeated from the record alone.
     """
-    if any(
-        isinstance(control, PlanChange) and control.request and not control.refusal
-        for _, control in evidence.controls.get(0, ())
-    ):
+    if _was_changed(evidence):
         row["again"] = _repeat("run", row["run"], record.folder.parent)
     record.write("settings", row)
     _file_evidence(record, evidence)
@@ -103,6 +101,14 @@ def close_record(record: Record, row: dict[str, Any], evidence: Evidence) -> Res
     result = judge(load(record.folder, shown_folder(record.place.resolve())))
     record.write("verdict", result.json)
     return result
+
+
+def _was_changed(evidence: Evidence) -> bool:
+    """Whether a person changed the plan by hand."""
+    answers = [*(control for _, control in evidence.controls.get(0, ())), *evidence.fleet]
+    return any(
+        isinstance(answer, PlanChange | Acknowledgement) and answer.request and not answer.refusal for answer in answers
+    )
 
 
 def json_line(value: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ def rq_workers(connection: redis.Redis, more_than: int = 0) -> list[WorkerSeen]:
     ]
 
 
-def look(connection: redis.Redis, run: str, robots: Sequence[str], *, could_renew: bool = False) -> list[JobSeen]:
+def poll_jobs(connection: redis.Redis, run: str, robots: Sequence[str], *, could_renew: bool = False) -> list[JobSeen]:
     """Where the jobs of these robots stand, all at one moment. Raises Unavailable; with `could_renew`, also while the
     server only lets itself be read: then nobody could have renewed a lease, and silence means nothing."""
     queue = queue_of_robots(connection)
@@ -111,7 +111,7 @@ def requeue(connection: redis.Redis, run: str, seen: JobSeen) -> bool:
 def revoke(connection: redis.Redis, run: str, robots: Sequence[str], worker: str) -> list[str]:
     """An RQ worker is known to be dead: its leases are over, and those of these robots that it ran are queued again at
     once. A job that it had taken and not leased yet is not among them: it shows as `taken`. Raises Unavailable."""
-    seen = look(connection, run, robots)
+    seen = poll_jobs(connection, run, robots)
     return [job.robot for job in seen if job.worker == worker and job.lease and requeue(connection, run, job)]
 
 
@@ -193,21 +193,21 @@ def _forget_idle_queue(connection: redis.Redis) -> None:
             return
 
 
-LOOK_S: Final = 0.25
+POLL_S: Final = 0.25
 """Between two looks; many robots cost a look some time, and are looked at half as often at the most."""
 
 _MANY: Final = 800  # robots, for which a second would be enough
 
 
 class JobTable:
-    """`jobs` is what the last look saw, `looked_s` when that was (`time.monotonic`)."""
+    """`jobs` is what the last look saw, `polled_s` when that was (`time.monotonic`)."""
 
     def __init__(self, client: redis.Redis, run: str, robots: tuple[str, ...]) -> None:
         self._client = client
         self._run = run
         self.robots = robots
         self.jobs: dict[str, JobSeen] = {}
-        self.looked_s = float("-inf")
+        self.polled_s = float("-inf")
         self._ran: dict[str, str] = {}  # RQ's name of an RQ worker → its robot
 
     def admit(self, robot: str) -> None:
@@ -217,15 +217,15 @@ class JobTable:
 
     def is_due(self, now_s: float) -> bool:
         """Whether it is time for another look."""
-        return now_s - self.looked_s >= min(2 * LOOK_S, max(LOOK_S, len(self.robots) / _MANY))
+        return now_s - self.polled_s >= min(2 * POLL_S, max(POLL_S, len(self.robots) / _MANY))
 
-    def look(self, now_s: float) -> bool:
+    def poll(self, now_s: float) -> bool:
         """Look now. False, and nothing has changed, while the server is away, or refuses to be written."""
         with suppress(Unavailable):
-            seen = look(self._client, self._run, self.robots, could_renew=True)
+            seen = poll_jobs(self._client, self._run, self.robots, could_renew=True)
             self.jobs = {job.robot: job for job in seen}
             self._ran = {job.worker: job.robot for job in seen if job.lease}
-            self.looked_s = now_s
+            self.polled_s = now_s
             return True
         return False
 

@@ -59,7 +59,7 @@ class LocalProcesses(Protocol):
         """Whether nobody is dead who will be replaced."""
         ...
 
-    def attend(self, timeout_s: float, read_end: int) -> None:
+    def poll(self, timeout_s: float, read_end: int) -> None:
         """Wait at most so long, or until `read_end` can be read; see to whoever died."""
         ...
 
@@ -158,7 +158,7 @@ class RunSupervisor:
 
     def _turn(self, is_leading: bool = True) -> int:
         """A moment; then deaths, events and orders are seen to. When that was, in microseconds since go."""
-        self._processes.attend(self._pause_s(), self._shutdown.read_end)
+        self._processes.poll(self._pause_s(), self._shutdown.read_end)
         self._shutdown.drain()
         now_s = time.monotonic()
         self._ask_server(now_s)
@@ -189,15 +189,15 @@ class RunSupervisor:
         self._events.read()
         self._events.publish()
         if self._job_table.is_due(now_s):
-            self._job_table.look(now_s)
+            self._job_table.poll(now_s)
         self._hear_orders(now_s)
 
     def _work(self, leadership: Leadership, now_us: int) -> None:
         """What a holder of the lease does in every turn; while the server is away, only what must not wait."""
         try:
-            leadership.keep_plan(now_us, self._is_server_there)
+            leadership.run_plan(now_us, self._is_server_there)
             if self._is_server_there:
-                leadership.keep_robots(is_open=self._go_ms is not None)
+                leadership.manage_robots(is_open=self._go_ms is not None)
         except Unavailable:
             pass
         except RunGone:
@@ -230,7 +230,7 @@ class RunSupervisor:
     def _begin(self, leadership: Leadership) -> None:
         """Give the order; when the server is away, the next turn tries again. From here on it is known who runs whom,
         should the server go away at once."""
-        self._job_table.look(time.monotonic())
+        self._job_table.poll(time.monotonic())
         self._is_beginning = True
         try:
             leadership.begin()

@@ -88,10 +88,10 @@ class _SimulatedLeader:
         self._view = View()
         self._server = MemoryServer(clock)
         self._run_control = MemoryRunControl(self._server)
-        self._plan = PlanPublisher(scheduler, self._run_control)
         self._emitter = Emitter(run, "lab", 0, clock, self._sink)
         self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._sink, workers)
         log = MemoryFleetLog(self._server)
+        self._plan = PlanPublisher(scheduler, self._run_control, log)
         self._chaos = Chaos(terms.seed, len(deal.robots), log, self._fleet, self._emitter.emit)
 
     async def run(self) -> Simulated:

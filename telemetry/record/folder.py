@@ -34,7 +34,9 @@ This file knows names, formats and how to write and find them; it knows no meani
                     supervisor, redis or r03/secret_merger), and {id, row: "death", victim, robot, incarnation, how,
                     status}: whom the victim ran ("": nobody), the last life of it that was claimed in its journal (0:
                     none), how = "exit", "signal", "silent" (its loop did not beat: killed) or "lease" (nobody renewed
-                    it). A record of before has none
+                    it), and {id, row: "acknowledgement", request_id, request, refusal}: what a person asked for by the
+                    request of that id, when it concerned process faults alone (refusal as in plan.jsonl). It excuses
+                    nothing
     events.jsonl    telemetry.events.Stamped, one a line
     manifest.json   {file: SHA-256 in hex} of every evidence file (those above, and secret.txt if there is one), written
                     last: what was changed afterwards is not as it was recorded, and shows nothing any more. It guards

@@ -29,7 +29,7 @@ from deploy.rq import heartbeat
 from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob
 from deploy.rq.leases import QUEUE
 from deploy.rq.observed import LostJobs
-from deploy.rq.queue import enqueue_robot, look, requeue
+from deploy.rq.queue import enqueue_robot, poll_jobs, requeue
 from deploy.rq.worker import work
 from robots.journal import Header, PartKept, encode_entry
 from robots.run.deal import Terms, encode_terms
@@ -148,7 +148,7 @@ class Lab:
 
     def supervise(self, *robots):
         """What a supervisor does about these robots: it queues lost ones again, and no id twice."""
-        for job in self._lost.among(look(self.connection, "t", robots), time.monotonic()):
+        for job in self._lost.among(poll_jobs(self.connection, "t", robots), time.monotonic()):
             requeue(self.connection, "t", job)
         queued = self.queued()
         assert len(queued) == len(set(queued))

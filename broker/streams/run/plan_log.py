@@ -11,6 +11,7 @@ Plain reading, and all of it tolerant: what is no order and no control entry is 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -19,8 +20,10 @@ from redis.exceptions import RedisError
 
 from broker.control_entries import AppliedChange, PlanChange, read_control
 from broker.errors import RunGone, Unavailable
+from broker.faults.scheduler import AnsweredRequest
+from broker.ports.robot import Acknowledgement, FleetRow
 from broker.ports.run import Request
-from broker.relay.core import parse_id
+from broker.relay.core import Id, parse_id
 from broker.streams import keys
 from broker.streams.connection import block_ms
 from broker.streams.keys import Keys
@@ -44,6 +47,30 @@ def changes_so_far(client: redis.Redis, run: str) -> list[AppliedChange]:
 
     entries = retry_blocking("plan", read, RETRY_S)
     return [applied for applied in map(_applied, entries) if applied is not None]
+
+
+def answered_requests(applied: Iterable[AppliedChange], rows: Iterable[FleetRow]) -> list[AnsweredRequest]:
+    """The requests that were answered, by plan changes or in the fleet log, in the order in which they were asked. An
+    answer that stands twice is given twice."""
+    answers = [
+        AnsweredRequest(change.change.request_id, change.change.request, change.at_ms, change.change.refusal)
+        for change in applied
+        if change.change.request_id
+    ]
+    answers += [
+        AnsweredRequest(row.request_id, row.request, parse_id(row.entry)[0], row.refusal)
+        for row in rows
+        if isinstance(row, Acknowledgement)
+    ]
+    return sorted(answers, key=lambda answer: (_place(answer.request_id), answer.at_ms))
+
+
+def _place(request_id: str) -> Id:
+    """Anybody may write an answer: what is no id comes first."""
+    try:
+        return parse_id(request_id)
+    except ValueError:
+        return 0, 0
 
 
 class PlanWatcher:
@@ -93,10 +120,10 @@ class StreamRequests:
         self._retry_s = retry_s
         self._cursor = after
 
-    def ask(self, words: str) -> str:
+    def add(self, request: str) -> str:
         """Put a request there, exactly once, and give its id. Raises ValueError when it is longer than LONGEST_REQUEST,
         RunGone, Unavailable (then it may or may not stand there)."""
-        content = words.encode()
+        content = request.encode()
         if len(content) > LONGEST_REQUEST:
             raise ValueError(f"a request is at most {LONGEST_REQUEST} bytes, this one has {len(content)}")
         since = retry_blocking("request", self._last, self._retry_s)

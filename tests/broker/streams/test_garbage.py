@@ -27,6 +27,7 @@ from broker.streams.robot.journal import StreamJournal
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.injection import CommandStream, StreamInjection, send_command
+from broker.streams.run.plan_log import answered_requests
 from broker.streams.run.runs import StreamRuns, read_run_status
 from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.attach.context import metadata_of, read_run_info
@@ -269,11 +270,11 @@ def test_papers_that_tell_it_are_read(client: redis.Redis) -> None:
 def test_a_request_whose_control_entry_stands_twice_counts_once() -> None:
     # Given two requests, of which the first stands there more than once, even after the second
     plan = timed(parse_lines("loss 0.2"))
-    asked = AppliedChange(2_000, PlanChange((), "5-1", "set duplicate 0.1"))
-    other = AppliedChange(3_000, PlanChange((), "6-1", "set duplicate 0.3"))
+    first = AppliedChange(2_000, PlanChange((), "5-1", "set duplicate 0.1"))
+    second = AppliedChange(3_000, PlanChange((), "6-1", "set duplicate 0.3"))
     # When a successor looks at what the relay has met
-    once = scheduler_so_far(plan, 0, [asked, other], 1_000)
-    twice = scheduler_so_far(plan, 0, [asked, asked, other, asked], 1_000)
+    once = scheduler_so_far(plan, 0, answered_requests([first, second], []), 1_000)
+    twice = scheduler_so_far(plan, 0, answered_requests([first, first, second, first], []), 1_000)
     # Then it stands where its predecessor stood
     assert twice.in_force(5_000_000) == once.in_force(5_000_000)
     assert "duplicate 0.3" in [planned.text for planned in twice.in_force(5_000_000)]

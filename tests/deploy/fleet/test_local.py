@@ -51,7 +51,7 @@ class Parent:
         for number in numbers:
             self._fleet.signal(RELAY, number)
         self._children.deaths = [Death(RELAY, 1, -9)]
-        self._fleet.attend(0, 0)
+        self._fleet.poll(0, 0)
 
     @property
     def has_given_up(self) -> bool:

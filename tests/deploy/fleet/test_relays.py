@@ -59,7 +59,7 @@ def test_a_relay_that_dies_too_often_is_given_up_and_that_is_told() -> None:
     for _ in range(6):
         relays.replace(Death("relay:0", 1, -9))
         relays.replace(Death("rq:w00", 1, -9))
-        relays.attend(relays.due_s or 0.0)
+        relays.start_due(relays.due_s or 0.0)
 
     # Then it had six lives, and its end is an event
     assert [incarnation for _, _, incarnation, _, _ in children.spawned] == [1, 2, 3, 4, 5, 6]
@@ -78,12 +78,12 @@ def test_a_dead_relay_waits_for_its_time_and_no_other_waits_for_it() -> None:
     relays.replace(Death("relay:0", 2, -9))
     due_s = relays.due_s
     assert due_s is not None
-    relays.attend(due_s - 0.001)
+    relays.start_due(due_s - 0.001)
 
     # Then none is started, and each is when its time has come
     assert len(children.spawned) == 2
     assert relays.due_s == due_s
-    relays.attend(due_s + 1)
+    relays.start_due(due_s + 1)
     assert sorted((shard, number) for _, shard, number, _, _ in children.spawned) == [(0, 1), (0, 2), (1, 1), (1, 2)]
     # And the two shards' leases have different holders
     assert len({(shard, holder) for _, shard, _, holder, _ in children.spawned}) == 2

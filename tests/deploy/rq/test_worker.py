@@ -265,7 +265,7 @@ def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
     lab.kill_worker()
     # Then its robot is known, and the other has none
     job_table = JobTable(lab.connection, "t", ("r07",))
-    assert job_table.look(1.0)
+    assert job_table.poll(1.0)
     assert (job_table.worker_of("r07"), job_table.robot_of("rq-r00"), job_table.robot_of("rq-r01")) == (
         "rq-r00",
         "r07",
@@ -273,8 +273,8 @@ def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
     )
     # and that is remembered while the server is away
     os.kill(lab.server.pid, signal.SIGKILL)
-    assert not job_table.look(2.0)
-    assert (job_table.robot_of("rq-r00"), job_table.looked_s) == ("r07", 1.0)
+    assert not job_table.poll(2.0)
+    assert (job_table.robot_of("rq-r00"), job_table.polled_s) == ("r07", 1.0)
 
 
 def test_a_robot_that_is_withdrawn_leaves_nothing_wherever_its_job_stands(lab):

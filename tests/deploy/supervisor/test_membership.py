@@ -20,7 +20,7 @@ from deploy.attach.context import RunInfo, context_on
 from deploy.rq.job import RobotJob
 from deploy.rq.leases import LEASE_S, QUEUE
 from deploy.rq.observed import IDLE_S, kept_name
-from deploy.rq.queue import enqueue_robot, look, requeue, rq_workers
+from deploy.rq.queue import enqueue_robot, poll_jobs, requeue, rq_workers
 from deploy.rq.worker import RobotWorker
 from deploy.supervisor.membership import WAIT_S, Membership
 from robots.run.deal import Terms
@@ -53,7 +53,7 @@ class Keeper:
         self.alive: list[str] = []  # robots whose lease is renewed
         self.behind_s = 0.0  # the clock of who renews it
 
-    def attend(self, seconds: float = 0.0, is_open: bool = True) -> None:
+    def handle(self, seconds: float = 0.0, is_open: bool = True) -> None:
         """Look four times a second for so long; whoever is idle or alive is heard of each time."""
         end_s = self.now_s + seconds
         while True:
@@ -61,8 +61,8 @@ class Keeper:
                 self.renew(robot)
             for name in self.idle:
                 self.lab.connection.hset(f"rq:worker:{name}", "last_heartbeat", str(self.now_s))
-            self.context.job_table.look(self.now_s)
-            self.keeper.attend(self.now_s, is_open)
+            self.context.job_table.poll(self.now_s)
+            self.keeper.handle(self.now_s, is_open)
             self.now_s += 0.25
             if self.now_s > end_s:
                 return
@@ -86,11 +86,11 @@ class Keeper:
         self.renew(robot)
 
     def renew(self, robot: str) -> None:
-        [seen] = look(self.lab.connection, "t", [robot])
+        [seen] = poll_jobs(self.lab.connection, "t", [robot])
         self.lab.connection.zadd(f"rq:wip:{QUEUE}", {seen.lease: time.time() + 2 - self.behind_s + self.now_s / 1000})
 
     def state(self, robot: str) -> str:
-        [seen] = look(self.lab.connection, "t", [robot])
+        [seen] = poll_jobs(self.lab.connection, "t", [robot])
         return seen.state
 
     def events(self, kind: type) -> list[object]:
@@ -110,10 +110,10 @@ def test_a_robot_of_which_nobody_hears_is_told_dead_and_queued_again_once(keeper
     # Given robots that run, and of which one is not heard of any more
     keeper.run("r00", "w0")
     keeper.run("r01", "w1")
-    keeper.attend(1)
+    keeper.handle(1)
     # When it has been silent for a lease
     keeper.alive.remove("r00")
-    keeper.attend(LEASE_S + 1)
+    keeper.handle(LEASE_S + 1)
     # Then its death is on record, and it stands in the queue; the other is let alone
     assert [(row.victim, row.how) for row in keeper.lab.fleet_rows() if isinstance(row, Death)] == [("rq:r00", "lease")]
     assert keeper.events(RobotLost) == [RobotLost("r00", "w0")]
@@ -126,13 +126,13 @@ def test_a_robot_that_was_dealt_and_never_queued_is_queued_and_one_that_is_done_
     keeper.lab.connection.delete("rq:job:robot-t-r00", "rq:job:robot-t-r01", f"rq:queue:{QUEUE}")
     keeper.lab.connection.xadd("lab:{t.r01}:journal", {"entry": b"born", "nonce": "x"}, id="1-1")
     # When a supervisor looks, as often as it likes
-    keeper.attend(2)
+    keeper.handle(2)
     # Then only the first is queued, once
     assert keeper.lab.queued() == ["robot-t-r00"]
     assert keeper.state("r01") == "done"
     # and not again, if whoever took it could do nothing with it
     keeper.lab.connection.delete("rq:job:robot-t-r00", f"rq:queue:{QUEUE}")
-    keeper.attend(2)
+    keeper.handle(2)
     assert keeper.lab.queued() == []
 
 
@@ -140,7 +140,7 @@ def test_a_robot_whose_journal_is_lost_is_not_queued_again(keeper: Keeper) -> No
     # Given robots whose jobs are done, because one has lost its journal
     keeper.lab.connection.delete("rq:job:robot-t-r00", "rq:job:robot-t-r01", f"rq:queue:{QUEUE}")
     keeper.lab.connection.delete("lab:{t.r00}:journal", "lab:{t.r01}:journal")
-    keeper.attend(2)
+    keeper.handle(2)
     assert keeper.lab.queued() == []
 
 
@@ -150,7 +150,7 @@ def test_a_death_is_told_once_though_the_server_goes_away_before_the_robot_is_qu
     # Given two robots that are lost, and a server that does not answer when the first is to be queued again
     keeper.run("r00", "w0")
     keeper.run("r01", "w1")
-    keeper.attend(1)
+    keeper.handle(1)
     keeper.alive.clear()
     troubles = [Unavailable("away")]
 
@@ -161,9 +161,9 @@ def test_a_death_is_told_once_though_the_server_goes_away_before_the_robot_is_qu
 
     monkeypatch.setattr("deploy.supervisor.membership.requeue", requeue_when_answered)
     with pytest.raises(Unavailable):
-        keeper.attend(LEASE_S + 1)
+        keeper.handle(LEASE_S + 1)
     # When it answers at the next look / Then both are queued at once, and each death was told once
-    keeper.attend()
+    keeper.handle()
     assert sorted(keeper.lab.queued()) == ["robot-t-r00", "robot-t-r01"]
     assert [row.robot for row in keeper.lab.fleet_rows()] == ["r00", "r01"]
 
@@ -175,7 +175,7 @@ def test_a_robot_is_run_as_long_as_its_lease_is_renewed_whatever_its_hosts_clock
     keeper.behind_s = 3600.0
     keeper.let_idle("w2")
     # Then nobody is missed, and whoever is idle gets a new robot
-    keeper.attend(4)
+    keeper.handle(4)
     assert keeper.state("r00") == "lost"
     assert keeper.keeper.is_whole is False  # the new one is not run yet
     assert keeper.events(RobotLost) == []
@@ -185,25 +185,25 @@ def test_a_robot_is_run_as_long_as_its_lease_is_renewed_whatever_its_hosts_clock
 def test_a_robot_that_waits_is_told_with_the_parts_that_are_only_there_and_again_now_and_then(keeper: Keeper) -> None:
     # Given one robot that runs, and one for which no RQ worker is free
     keeper.run("r00", "w0")
-    keeper.attend(WAIT_S - 0.25)
+    keeper.handle(WAIT_S - 0.25)
     assert keeper.events(RobotWaiting) == []
     # When it has waited for a second / Then it is told, with what nobody else holds, and again every three seconds
-    keeper.attend(7)
+    keeper.handle(7)
     assert keeper.events(RobotWaiting) == [RobotWaiting("r01", (1, 3), waited_s) for waited_s in (0, 3, 6)]
     assert keeper.keeper.is_whole
     # and anew when it waits another time
     keeper.run("r01", "w1")
-    keeper.attend(0.5)
+    keeper.handle(0.5)
     assert keeper.keeper.is_whole
     keeper.alive.remove("r01")
-    keeper.attend(LEASE_S + WAIT_S + 1)
+    keeper.handle(LEASE_S + WAIT_S + 1)
     assert keeper.events(RobotWaiting)[3:] == [RobotWaiting("r01", (1, 3))]
 
 
 def test_a_robot_that_waits_twice_outlives_trouble_in_between(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a robot that was told to wait, and then run while the server was in trouble
     keeper.run("r00", "w0")
-    keeper.attend(2)
+    keeper.handle(2)
     keeper.run("r01", "w1")
 
     def away(*_arguments: Any, **_options: Any) -> Any:
@@ -212,19 +212,19 @@ def test_a_robot_that_waits_twice_outlives_trouble_in_between(keeper: Keeper, mo
     with monkeypatch.context() as trouble:
         trouble.setattr("deploy.supervisor.membership.rq_workers", away)
         with pytest.raises(Unavailable):
-            keeper.attend()
+            keeper.handle()
     # When it is lost and waits again / Then that is told anew
     keeper.alive.remove("r01")
-    keeper.attend(LEASE_S + WAIT_S + 1)
+    keeper.handle(LEASE_S + WAIT_S + 1)
     assert keeper.events(RobotWaiting) == 2 * [RobotWaiting("r01", (1, 3))]
 
 
 def test_nobody_waits_nor_joins_before_the_run_has_begun(keeper: Keeper) -> None:
     keeper.run("r00", "w0")
-    keeper.attend(4, is_open=False)
+    keeper.handle(4, is_open=False)
     keeper.run("r01", "w1")
     keeper.let_idle("w2")
-    keeper.attend(4, is_open=False)
+    keeper.handle(4, is_open=False)
     assert keeper.told == []
 
 
@@ -232,25 +232,25 @@ def test_a_robot_joins_for_each_rq_worker_that_is_idle_all_at_once(keeper: Keepe
     # Given robots that all run, and RQ workers that come
     keeper.run("r00", "w0")
     keeper.run("r01", "w1")
-    keeper.attend(2)
+    keeper.handle(2)
     keeper.let_idle("w2", "w3", kept_name("abc123", 0, 1))
     # When they have been idle for a second
-    keeper.attend(IDLE_S - 0.5)
+    keeper.handle(IDLE_S - 0.5)
     assert keeper.events(RobotJoined) == []
-    keeper.attend(1)
+    keeper.handle(1)
     # Then so many robots join as came, but none for an RQ worker that a parent keeps for its own
     assert keeper.events(RobotJoined) == [RobotJoined("r02"), RobotJoined("r03")]
     assert sorted(keeper.lab.queued()) == ["robot-t-r02", "robot-t-r03"]
     assert StreamRunControl(keeper.lab.connection, "t").joined() == ("r02", "r03")
     # and no more while those are not run yet
-    keeper.attend(3)
+    keeper.handle(3)
     assert len(keeper.events(RobotJoined)) == 2
 
 
 def test_nobody_joins_while_a_robot_waits_for_that_rq_worker(keeper: Keeper) -> None:
     keeper.run("r00", "w0")
     keeper.let_idle("w1")
-    keeper.attend(5)
+    keeper.handle(5)
     assert keeper.told == []  # nor is anybody told to wait: somebody is free
 
 
@@ -258,12 +258,12 @@ def test_an_rq_worker_that_replaces_a_dead_one_gets_its_robot_and_no_new_one(kee
     # Given robots that run, of which one dies with its RQ worker
     keeper.run("r00", "w0")
     keeper.run("r01", "w1")
-    keeper.attend(1)
+    keeper.handle(1)
     keeper.alive.remove("r00")
     # When another RQ worker is there at once, long before the lease has run out
-    keeper.attend(0.5)
+    keeper.handle(0.5)
     keeper.let_idle("w2")
-    keeper.attend(LEASE_S)
+    keeper.handle(LEASE_S)
     # Then it is for the robot that was lost
     assert keeper.events(RobotJoined) == []
     assert keeper.lab.queued() == ["robot-t-r00"]
@@ -276,11 +276,11 @@ def test_nobody_joins_a_run_when_a_newer_one_goes_on(keeper: Keeper) -> None:
     newer = StreamRunControl(keeper.lab.connection, "newer")
     newer.deal(RunSpec("newer", 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
     keeper.let_idle("w2")
-    keeper.attend(4)
+    keeper.handle(4)
     assert keeper.events(RobotJoined) == []
     # When the newer one is over / Then a robot joins the older
     newer.order("stop", b"complete")
-    keeper.attend(1)
+    keeper.handle(1)
     assert keeper.events(RobotJoined) == [RobotJoined("r02")]
 
 
@@ -289,7 +289,7 @@ def test_a_run_that_is_gone_admits_nobody(keeper: Keeper) -> None:
     keeper.run("r01", "w1")
     keeper.let_idle("w2")
     keeper.lab.connection.delete("lab:{t}:orders")
-    keeper.attend(3)
+    keeper.handle(3)
     assert keeper.events(RobotJoined) == []
     assert keeper.lab.queued() == []
 

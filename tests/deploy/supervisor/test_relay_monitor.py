@@ -16,21 +16,21 @@ def test_a_shard_that_nobody_relays_is_told_once_until_somebody_comes(server: Em
         watch = RelayMonitor(client, "watched", 2, told.append)
         # When nobody takes the other for three seconds / Then that is told, once
         for second in range(3):
-            watch.look(second)
+            watch.poll(second)
         assert told == []
         for second in range(3, 9):
-            watch.look(second)
+            watch.poll(second)
         assert told == [RelayMissing(1)]
         # and once more when somebody came and went
         client.set(names.lease(1), "holder")
-        watch.look(9)
+        watch.poll(9)
         client.delete(names.lease(1))
         for second in range(10, 15):
-            watch.look(second)
+            watch.poll(second)
         assert told == [RelayMissing(1), RelayMissing(1)]
         # A time in which nobody looked tells nothing
         client.set(names.lease(1), "holder")
-        watch.look(15)
+        watch.poll(15)
         client.delete(names.lease(1))
-        watch.look(60)
+        watch.poll(60)
         assert len(told) == 2
