@@ -105,10 +105,9 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class RunControl(Protocol):
-    """Where the one who runs the lab sits, outside of all robots: deals, gives orders, changes the plan, collects the
-    evidence.
+    """What the leader of a run does to it, from outside of all robots: deals it, gives orders, changes the plan.
 
-    Synchronous, because it is used by a process that has no event loop. Every method but `requests` raises
+    Synchronous, because it is used by processes without an event loop. Every method but `requests` raises
     Unavailable."""
 
     def deal(self, run_spec: RunSpec) -> None:
@@ -125,15 +124,25 @@ class RunControl(Protocol):
         ...
 
     def orders(self) -> list[Order]:
-        """Orders that this desk has not seen, in order, its own included. Raises RunGone."""
+        """Orders that this object has not given yet, in order, its own included. Raises RunGone."""
         ...
 
-    def change(self, change: PlanChange, insist: bool = True) -> None:
-        """Put a plan change into every outbox, for certain (twice does no harm). Without `insist` it is tried once."""
+    def change(self, change: PlanChange, is_retried: bool = True) -> None:
+        """Put a plan change into every outbox, for certain (twice does no harm). Tried once if not `is_retried`."""
         ...
 
     def requests(self) -> list[Request]:
-        """Requests that this desk has not seen, in order."""
+        """Requests that this object has not given yet, in order."""
+        ...
+
+
+class EvidenceReader(Protocol):
+    """What a run's server holds of it, read from outside, without any change to it.
+
+    Synchronous, because it is used by processes without an event loop. Every method raises Unavailable."""
+
+    def journal(self, robot: str) -> list[JournalRow]:
+        """What stands in a robot's journal; nothing when it is lost."""
         ...
 
     def collect(self) -> Evidence:

@@ -21,6 +21,7 @@ from broker.errors import RunGone
 from broker.faults.grammar import parse_line
 from broker.faults.schedule import Timed
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.events import RunEvents
 from deploy.errors import NoMetadata
 from deploy.rq.queue import JobTable
@@ -68,9 +69,9 @@ def metadata_of(settings: Mapping[str, Any], deal: Mapping[str, Any]) -> tuple[b
     return (json.dumps(settings).encode(), *chunks)
 
 
-def read_metadata(run_control: StreamRunControl, run: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_metadata(evidence: StreamEvidenceReader, run: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """`settings.json` and `deal.json`. Raises NoMetadata, Unavailable."""
-    metadata = run_control.metadata()
+    metadata = evidence.metadata()
     try:
         return msgspec.json.decode(metadata[0], type=dict), msgspec.json.decode(b"".join(metadata[1:]), type=dict)
     except (IndexError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
@@ -90,9 +91,9 @@ def read_terms(client: redis.Redis, run: str) -> Terms:
 
 def read_run_info(client: redis.Redis, run: str) -> RunInfo:
     """What a run's server tells of it. Raises RunGone, NoMetadata, Unavailable."""
-    run_control, terms = StreamRunControl(client, run), read_terms(client, run)
-    _, robots = run_control.shape()
-    settings, _ = read_metadata(run_control, run)
+    evidence, terms = StreamEvidenceReader(client, run), read_terms(client, run)
+    _, robots = evidence.shape()
+    settings, _ = read_metadata(evidence, run)
     try:
         told = msgspec.convert(settings, _RunSettings)
         return RunInfo(run, robots, terms, told.timed(), Bounds(told.for_us, told.limit_us))

@@ -26,7 +26,7 @@ from broker.faults.schedule import Timed
 from broker.faults.scheduler import BEFORE_GO_US, AnsweredRequest, PlanScheduler, scheduler_so_far
 from broker.ports.robot import Acknowledgement
 from broker.streams.connection import check_server, connect
-from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import FleetLogWatcher, StreamFleetLog
 from broker.streams.run.plan_log import DEALT_MS, PlanWatcher, StreamRequests, answered_requests
 from broker.streams.run.runs import RunStatus, read_run_status
@@ -195,7 +195,7 @@ def _settings(client: redis.Redis, where: RunLocation) -> PlanSettings | None:
     except (OSError, ValueError):  # msgspec's errors are such
         return None
     with suppress(NoMetadata, ValueError):
-        return msgspec.convert(read_metadata(StreamRunControl(client, where.run), where.run)[0], PlanSettings)
+        return msgspec.convert(read_metadata(StreamEvidenceReader(client, where.run), where.run)[0], PlanSettings)
     return None
 
 

@@ -14,7 +14,7 @@ from broker.errors import Unavailable
 from broker.ports.robot import FleetRow, JournalRow
 from broker.streams.connection import check_server, connect
 from broker.streams.retry import TROUBLE
-from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import RunLocation, find_live
@@ -92,8 +92,8 @@ def _robots(client: redis.Redis, where: RunLocation) -> list[RobotStatus]:
     if run_status is None:
         raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
     jobs = poll_jobs(client, run, run_status.robots)
-    run_control, rows, now_us = StreamRunControl(client, run), StreamFleetLog(client, run).rows(), _server_us(client)
-    return [_robot_status(job, run_control.journal(job.robot), rows, now_us) for job in jobs]
+    evidence, rows, now_us = StreamEvidenceReader(client, run), StreamFleetLog(client, run).rows(), _server_us(client)
+    return [_robot_status(job, evidence.journal(job.robot), rows, now_us) for job in jobs]
 
 
 def _robot_status(job: JobSeen, journal: list[JournalRow], rows: list[FleetRow], now_us: int) -> RobotStatus:

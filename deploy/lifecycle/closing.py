@@ -22,6 +22,7 @@ from broker.relay.core import parse_id
 from broker.streams.keys import Keys
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.attach.events import RunEvents
 from deploy.fleet.relay_main import drain
@@ -53,8 +54,8 @@ def close(
     every outbox emptied; and take robots that still wait out of the queue. A relay that does not let its shard go is
     waited for as long as it is wanted, DRAIN_S at most, and `say` is told of it. Raises RunGone (somebody has recorded
     and removed it, perhaps while we were at it), Unavailable."""
-    run_control = StreamRunControl(client, run)
-    shards, robots = run_control.shape()
+    run_control, evidence = StreamRunControl(client, run), StreamEvidenceReader(client, run)
+    shards, _ = evidence.shape()
     if not shards:
         raise RunGone(run)
     try:
@@ -66,7 +67,7 @@ def close(
     except Unavailable:
         run_control.orders()  # raises RunGone when that is why
         raise
-    for job in poll_jobs(client, run, (*robots, *run_control.joined())):
+    for job in poll_jobs(client, run, evidence.robots()):
         if job.state in ("queued", "waiting"):
             retry_blocking("RQ", lambda robot=job.robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
 
@@ -144,7 +145,7 @@ def _fill(
     record: Record, client: redis.Redis, run: str, metadata: tuple[dict[str, Any], dict[str, Any]], ended: str
 ) -> Result:
     settings, deal = metadata
-    evidence = _nothing(settings) if ended == "lost" else StreamRunControl(client, run).collect()
+    evidence = _nothing(settings) if ended == "lost" else StreamEvidenceReader(client, run).collect()
     open_record(record, settings, deal)
     counters = Counters()
     with Recorder(record.folder / "events.jsonl") as recorder:
@@ -161,7 +162,7 @@ def forget_run(client: redis.Redis, run: str) -> None:
     it was stopped, so that nobody takes it for lost. Raises RunGone, Unavailable."""
     run_control = StreamRunControl(client, run)
     _let_be_heard(client, run_control)
-    remove(client, run_control, run, (*run_control.shape()[1], *run_control.joined()))
+    remove(client, run_control, run, StreamEvidenceReader(client, run).robots())
 
 
 def remove(client: redis.Redis, run_control: StreamRunControl, run: str, robots: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ from broker.streams.connection import connect
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import KEPT
+from broker.streams.run.evidence import StreamEvidenceReader
 from deploy import STARTED_S
 from deploy.attach.context import RunInfo, context_on
 from deploy.config.experiment import Experiment
@@ -109,7 +110,8 @@ class LiveRun:
             raise EnvironmentFailure(f"{error}; see {self._logs}") from None
         self._stop(supervisor, reason)
         born_us = None if supervisor.born_s is None else round(supervisor.born_s * 1_000_000)
-        return Outcome(self._run_control.collect(), reason, born_us, round((time.monotonic() - STARTED_S) * 1_000_000))
+        evidence = StreamEvidenceReader(self._client, self._run).collect()
+        return Outcome(evidence, reason, born_us, round((time.monotonic() - STARTED_S) * 1_000_000))
 
     def _deal(self) -> None:
         experiment, deal = self._experiment, self._experiment.deal

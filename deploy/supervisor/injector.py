@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from broker.envelope import is_robot
-from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.injection import StreamInjection, send_command
 from deploy.attach.context import RunContext
 from robots.journal import PartKept, readable
@@ -72,7 +72,7 @@ class LiveInjector:
         self._children = children
         self._is_mortal = is_mortal
         self._injection = StreamInjection(self._client, self._run)
-        self._run_control = StreamRunControl(self._client, self._run, retry_s=0)
+        self._evidence = StreamEvidenceReader(self._client, self._run, retry_s=0)
         self._paused: dict[str, str] = {}  # RQ workers by the name under which they were struck, whomever they run now
         self._verbs: dict[str, Callable[[str], bool]] = {
             "kill": self.kill,
@@ -197,7 +197,7 @@ class LiveInjector:
         return None
 
     def _dealt_part_of(self, robot: str) -> Part | None:
-        entries = readable(row.content for row in self._run_control.journal(robot))
+        entries = readable(row.content for row in self._evidence.journal(robot))
         dealt = (entry.part for entry in entries if isinstance(entry, PartKept) and entry.cause is None)
         return next(dealt, None)
 

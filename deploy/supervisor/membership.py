@@ -17,6 +17,7 @@ from typing import Final
 from broker.envelope import robot_name
 from broker.ports.run import FleetLog
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import is_unborn, last_incarnation
 from deploy.attach.context import RunContext
 from deploy.attach.discovery import newest_on
@@ -45,6 +46,7 @@ class Membership:
         self._job_table = context.job_table
         self._emit = context.events.emit
         self._run_control = run_control
+        self._evidence = StreamEvidenceReader(self._client, self._run)
         self._log = log
         self._lost = LostJobs()
         self._given_up: deque[JobSeen] = deque()  # lost, and not queued again yet
@@ -130,7 +132,7 @@ class Membership:
         return set[int]().union(*map(self._parts_of, waiting)) - elsewhere
 
     def _parts_of(self, robot: str) -> set[int]:
-        rows = self._run_control.journal(robot)
+        rows = self._evidence.journal(robot)
         return {part.index for part in parts_in(readable(row.content for row in rows))}
 
     def _add_robots(self, count: int) -> None:

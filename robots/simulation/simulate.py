@@ -16,7 +16,7 @@ import msgspec
 from broker.control_entries import PlanChange
 from broker.faults.schedule import Timed
 from broker.faults.scheduler import PlanScheduler
-from broker.memory.run_control import MemoryFleetLog, MemoryRunControl
+from broker.memory.run_control import MemoryEvidenceReader, MemoryFleetLog, MemoryRunControl
 from broker.memory.server import MemoryServer
 from broker.ports.run import Evidence
 from robots.robot import STANDARD, Workers
@@ -104,7 +104,8 @@ class _SimulatedLeader:
         await self._fleet.leave()
         await until_answered(self._heal)
         self._fleet.drain()
-        return Simulated(self._run_control.collect(), self._events, reason, born_us, self._clock.monotonic_us())
+        evidence = MemoryEvidenceReader(self._server).collect()
+        return Simulated(evidence, self._events, reason, born_us, self._clock.monotonic_us())
 
     def _sink(self, stamped: Stamped) -> None:
         self._events.append(stamped)

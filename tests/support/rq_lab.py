@@ -21,6 +21,7 @@ from broker.streams.connection import connect
 from broker.streams.embedded import find_binary
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.fleet.relay_main import relay
 from deploy.processes.children import Children
@@ -87,6 +88,7 @@ class Lab:
         """The relay of the run `t`, and a run control to collect what it did."""
         url = self.server.url
         self.run_control = StreamRunControl(self.connection, "t")
+        self.evidence = StreamEvidenceReader(self.connection, "t")
         return self.fleet.start("relay:0", lambda: relay(url, "t", 0, 7, 1, "lab"), self.folder / "relay.log")
 
     def lives(self):

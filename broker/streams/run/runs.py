@@ -1,8 +1,7 @@
-"""The run's orders, as one robot reads them: every reader sees all of them, from the first.
+"""A run's orders, the shape and status that they give, and the list of the runs that a server holds.
 
-Which runs a server holds, by the time of their deals: one key for the whole server, and the only one of its kind.
-
-It is a signpost, no evidence: a run that is listed may be over, or gone.
+Every reader gets all orders, from the first. The list is one key for the whole server, and no evidence: a run that is
+listed may be over, or gone.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded_one, read_all_blocking
 from broker.streams.retry import RETRY_S, TROUBLE, retry_blocking
 
-_NO_SHAPE: Final = (0, ())
-
 Shape = tuple[int, tuple[str, ...]]
 """How many shards a run has, and the names of the robots that it was dealt with."""
+
+NO_SHAPE: Final[Shape] = (0, ())
 
 _read_shape = msgspec.msgpack.Decoder(Shape).decode
 
@@ -45,6 +44,12 @@ def joined_in(orders: Iterable[Order]) -> tuple[str, ...]:
     """The robots that joined, each once, in their order. Anybody may write orders: what is no robot's name is none."""
     names = (order.content.decode("ascii", "replace") for order in orders if order.order == "joined")
     return tuple(dict.fromkeys(filter(is_robot, names)))
+
+
+def everybody_in(entries: list[Entry]) -> Shape:
+    """The shape of the run whose orders these are, with the robots that joined; (0, ()) when it was not dealt."""
+    shards, robots = shape_in(entries) or NO_SHAPE
+    return shards, (*robots, *joined_in(orders_in(entries)))
 
 
 _NAMES: Final[dict[bytes, OrderName]] = {

@@ -26,6 +26,7 @@ from broker.streams.keys import Keys
 from broker.streams.relay.driver import RelayDriver
 from broker.streams.relay.wire import GROUP
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from telemetry.events import AnyEvent
 
 SEED = 7
@@ -47,6 +48,7 @@ class Shard:
         self.plan = planned(*faults)
         self.client = connect(url)
         self.run_control = StreamRunControl(self.client, self.run)
+        self.evidence = StreamEvidenceReader(self.client, self.run)
         self.run_control.deal(RunSpec(self.run, shards, self.plan, {robot: [b"header"] for robot in ROBOTS}, b""))
         self.events: list[AnyEvent] = []
         self.sent = 0
@@ -78,7 +80,7 @@ class Shard:
     def drain(self) -> Evidence:
         """Let a relay do what is there, and collect."""
         self.relay().run(lambda: True)
-        return self.run_control.collect()
+        return self.evidence.collect()
 
     @contextmanager
     def relaying(self, url: str | None = None) -> Iterator[None]:

@@ -25,6 +25,7 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import GREATEST_ID, Keys
 from broker.streams.robot.journal import StreamJournal
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.injection import CommandStream, StreamInjection, send_command
 from broker.streams.run.plan_log import answered_requests
@@ -77,12 +78,12 @@ def test_a_lease_whose_numbers_are_none_is_nobodys_and_nothing_is_noted(client: 
 
 def test_what_somebody_else_wrote_into_a_journal_is_passed_over_by_onlookers(client: redis.Redis) -> None:
     # Given a journal with an entry that is none of ours, and one whose content is none
-    run_control = deal(client)
+    deal(client)
     client.xadd(KEYS.journal("r00"), {"what": "is this"}, id="0-2")
     client.xadd(KEYS.journal("r00"), {"entry": b"\x92\xa6header\xa2\xff\xff"}, id="0-3")
     # When people look at it, and when it is recorded
-    rows = run_control.journal("r00")
-    recorded = list(journal_rows(run_control.collect()))
+    rows = StreamEvidenceReader(client, "t").journal("r00")
+    recorded = list(journal_rows(StreamEvidenceReader(client, "t").collect()))
     # Then the first is not there, and the record holds only what can be read
     assert [(row.incarnation, row.number) for row in rows] == [(0, 1), (0, 3)]
     assert recorded == [{"robot": "r00", "id": "0-1", "entry": "header", "origin": "dealt"}]
@@ -110,7 +111,7 @@ def test_a_robot_whose_journal_somebody_else_wrote_into_is_told_that_it_is_lost(
 
 def test_what_is_no_fate_is_not_collected_as_one(client: redis.Redis) -> None:
     # Given a fate, what a relay redid, and garbage between them
-    run_control = deal(client)
+    deal(client)
     fate = Fate("1-1", None, None, None, None, None, None, "refused", (), 0, 9)
     encode = msgspec.msgpack.encode
     client.xadd(KEYS.fates(0), {"fates": encode([fate])})
@@ -119,25 +120,25 @@ def test_what_is_no_fate_is_not_collected_as_one(client: redis.Redis) -> None:
             client.xadd(KEYS.fates(0), {field: garbage})
     client.xadd(KEYS.fates(0), {"redo": encode(["1-1"])})
     # When the evidence is collected / Then it holds those two
-    assert run_control.collect().fates == {0: [fate, ["1-1"]]}
+    assert StreamEvidenceReader(client, "t").collect().fates == {0: [fate, ["1-1"]]}
 
 
 def test_what_is_no_birth_is_not_collected_as_one(client: redis.Redis) -> None:
-    run_control = deal(client)
+    deal(client)
     for fields in ({"what": "is this"}, {"nonce": b"\xff"}, {"nonce": "x", "at_us": "soon"}):
         client.xadd(KEYS.birth("r00"), dict[Any, Any](fields))
     client.xadd(KEYS.birth("r00"), {"nonce": "ours"})
-    births = run_control.collect().births["r00"]
+    births = StreamEvidenceReader(client, "t").collect().births["r00"]
     assert births is not None
     assert [(row.what, row.nonce, row.at_us) for row in births] == [("born", "ours", None)]
 
 
 def test_what_somebody_else_wrote_into_the_register_is_collected_as_it_stands(client: redis.Redis) -> None:
     # Given a register into which nobody of ours wrote
-    run_control = deal(client)
+    deal(client)
     client.xadd(KEYS.register, {"robot": b"\xff", "incarnation": "many", "secret": b"\xff"}, id=GREATEST_ID)
     # When the evidence is collected / Then it is there, for the judge to wonder at, and can be recorded
-    evidence = run_control.collect()
+    evidence = StreamEvidenceReader(client, "t").collect()
     assert evidence.register == RegisterRow("\ufffd", 0, "", b"\xff")
     assert json.dumps(register(evidence))
 
@@ -154,11 +155,11 @@ def test_what_befell_nobody_is_passed_over(client: redis.Redis) -> None:
 
 def test_an_order_that_is_no_text_is_shown_and_recorded_with_what_can_be_read(client: redis.Redis) -> None:
     # Given orders whose contents are not UTF-8
-    run_control = deal(client)
+    deal(client)
     for order in ("joined", "crash", "stop"):
         client.xadd(KEYS.orders, {"order": order, "content": b"no\xff"})
     # When they are looked at, and recorded
-    run_status, recorded = read_run_status(client, "t"), streams(run_control.collect())["orders"]
+    run_status, recorded = read_run_status(client, "t"), streams(StreamEvidenceReader(client, "t").collect())["orders"]
     # Then what cannot be read is replaced
     assert run_status is not None
     assert (run_status.stop, run_status.robots) == ("no\ufffd", ("r00",))

@@ -14,6 +14,7 @@ from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
 from broker.streams.run.injection import CommandStream, send_command
 from broker.streams.run.runs import StreamRuns
@@ -43,7 +44,7 @@ def test_what_is_no_control_entry_is_not_collected_as_one(server: EmbeddedServer
     for number, fields in enumerate(({"control": b"garbage"}, {"what": b"is this"}, {"control": b""}), start=2):
         lab.server.xadd(control, dict[Any, Any](fields), id=f"1-{number}")
 
-    assert lab.run_control.collect().controls == {0: [("1-1", PLAN)], 1: []}
+    assert lab.evidence.collect().controls == {0: [("1-1", PLAN)], 1: []}
     lab.server.close()
 
 
@@ -78,8 +79,8 @@ def test_what_a_run_was_dealt_with_is_known_on_every_host_and_a_removed_run_leav
 
         # Then any other client finds both and reads the papers
         assert StreamRuns(elsewhere).newest_first() == ["two", "one"]
-        assert StreamRunControl(elsewhere, "two").metadata() == [b"settings", b"deal"]
-        assert StreamRunControl(elsewhere, "one").metadata() == []
+        assert StreamEvidenceReader(elsewhere, "two").metadata() == [b"settings", b"deal"]
+        assert StreamEvidenceReader(elsewhere, "one").metadata() == []
 
         # And when they are removed by whoever does so, nothing is left
         StreamRunControl(elsewhere, "two").forget()
@@ -147,7 +148,7 @@ def test_dealing_again_after_a_lost_reply_adds_nothing(server: EmbeddedServer, p
         # When the same is dealt once more
         run_control.deal(run_spec(run, ("r00",)))
         # Then it stands once; and another deal under the same name is refused
-        evidence = StreamRunControl(observer, run).collect()
+        evidence = StreamEvidenceReader(observer, run).collect()
         assert evidence.journals["r00"] == [JournalRow(0, 1, b"header"), JournalRow(0, 2, b"part of r00")]
         assert len(evidence.orders) == 1
         assert evidence.outboxes[0].added == 1

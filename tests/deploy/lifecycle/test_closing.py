@@ -21,6 +21,7 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import append_events
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.runs import StreamRuns, read_run_status
 from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.attach.context import read_metadata
@@ -124,7 +125,7 @@ def test_a_connection_that_is_lost_between_two_pages_shortens_no_record(
     client: redis.Redis, dealt: str, tmp_path: Path
 ) -> None:
     # Given more events than are read at once
-    metadata = read_metadata(StreamRunControl(client, dealt), dealt)
+    metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
     tell_events(client, dealt, 600)
     # When the second read is lost
     record_run(LosingReads(client, lambda read: read == 2), dealt, tmp_path, metadata, "stopped")  # type: ignore[arg-type]
@@ -137,7 +138,7 @@ def test_a_record_that_would_be_short_is_not_made(
 ) -> None:
     # Given a server that goes away between two pages
     monkeypatch.setattr(closing, "RETRY_S", 0.05)
-    metadata = read_metadata(StreamRunControl(client, dealt), dealt)
+    metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
     tell_events(client, dealt, 300)
     # When the run is recorded, then it is told, and nothing is left that hinders the next who tries
     with pytest.raises(Unavailable):
@@ -151,7 +152,7 @@ def test_a_record_that_would_be_short_is_not_made(
 def test_of_two_who_record_in_one_place_the_later_judges_what_the_first_has_made(
     client: redis.Redis, dealt: str, tmp_path: Path
 ) -> None:
-    metadata = read_metadata(StreamRunControl(client, dealt), dealt)
+    metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
     first = record_run(client, dealt, tmp_path / "runs", metadata, "stopped")
     sealed = (tmp_path / "runs" / dealt / "manifest.json").stat().st_mtime_ns
 

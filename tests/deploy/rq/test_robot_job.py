@@ -272,13 +272,13 @@ def test_a_robot_whose_budget_of_deaths_is_spent_is_not_born_again(lab):
 def test_a_robot_that_was_killed_lives_again_with_all_it_knew(lab):
     # Given a robot that runs
     run_control = deal_and_bear(lab)
-    known = run_control.collect().journals["r00"]
+    known = lab.evidence.collect().journals["r00"]
     # When its horse is killed, as a deed
     StreamFleetLog(lab.connection, "t").injection("kill", "r00", "r00")
     os.kill(horse_of(lab), signal.SIGKILL)
     await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
     # Then its journal goes on where it ended, the death of life 1 is on record, and life 2 tells how long it took
-    assert run_control.collect().journals["r00"][: len(known)] == known
+    assert lab.evidence.collect().journals["r00"][: len(known)] == known
     [_, death] = lab.fleet_rows()
     assert (death.robot, death.incarnation, death.how, death.status) == ("r00", 1, "signal", -9)
     await_true(lambda: b"robot.recovered" in told(lab), 2, "the word")

@@ -15,6 +15,7 @@ from broker.ports.robot import Death
 from broker.ports.run import RunSpec
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.attach.context import RunInfo, context_on
 from deploy.rq.job import RobotJob
@@ -241,7 +242,7 @@ def test_a_robot_joins_for_each_rq_worker_that_is_idle_all_at_once(keeper: Keepe
     # Then so many robots join as came, but none for an RQ worker that a parent keeps for its own
     assert keeper.events(RobotJoined) == [RobotJoined("r02"), RobotJoined("r03")]
     assert sorted(keeper.lab.queued()) == ["robot-t-r02", "robot-t-r03"]
-    assert StreamRunControl(keeper.lab.connection, "t").joined() == ("r02", "r03")
+    assert StreamEvidenceReader(keeper.lab.connection, "t").robots()[-2:] == ("r02", "r03")
     # and no more while those are not run yet
     keeper.handle(3)
     assert len(keeper.events(RobotJoined)) == 2
