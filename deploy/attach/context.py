@@ -1,11 +1,8 @@
-"""What there is to know of a run for whoever looks after it on any host, and the papers that carry it there.
+"""What a process that attaches to a run knows and shares: the run's metadata and info, its server, its robots' jobs and
+its events.
 
-The papers are the record's own first two files, `settings.json` and `deal.json`, as they stood when the run was dealt.
-No robot reads them.
-
-From where somebody looks after a run: what is known of it, its server, its robots' jobs, and its events.
-
-Put together once, and handed to all who share it. Nothing is done here.
+The metadata are the record's first two files, `settings.json` and `deal.json`, as they stood when the run was dealt;
+the run's server carries them to any host, and no robot reads them.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ from robots.run.deal import Terms, decode_terms
 from robots.run.stop_rule import Bounds
 from telemetry.pipeline import Next
 
-_CHUNK: Final = 1 << 20  # bytes of deal.json in one paper: a server may refuse fields of many megabytes
+_CHUNK: Final = 1 << 20  # bytes of deal.json in one entry: a server may refuse fields of many megabytes
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -47,13 +44,13 @@ class PlanSettings(msgspec.Struct, frozen=True):
 
 
 class _RunSettings(PlanSettings, frozen=True, kw_only=True):
-    """The same, with what only those need who end the run."""
+    """The same, with what ends the run."""
 
     limit_us: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """A run: the robots that it was dealt with, what they are told, its plan, and how long it may and must take."""
+    """A run: the robots that it was dealt with, its terms, its plan, and how long it may and must take."""
 
     run: str
     robots: tuple[str, ...]
@@ -63,7 +60,7 @@ class RunInfo(msgspec.Struct, frozen=True):
 
 
 def metadata_of(settings: Mapping[str, Any], deal: Mapping[str, Any]) -> tuple[bytes, ...]:
-    """The papers to deal a run with."""
+    """The metadata to deal a run with."""
     content = json.dumps(deal, separators=(",", ":")).encode()
     chunks = (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK))
     return (json.dumps(settings).encode(), *chunks)
@@ -75,11 +72,11 @@ def read_metadata(evidence: StreamEvidenceReader, run: str) -> tuple[dict[str, A
     try:
         return msgspec.json.decode(metadata[0], type=dict), msgspec.json.decode(b"".join(metadata[1:]), type=dict)
     except (IndexError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
-        raise NoMetadata(f"run {run} has no papers on its server that can be read here") from None
+        raise NoMetadata(f"run {run} has no metadata on its server that can be read here") from None
 
 
 def read_terms(client: redis.Redis, run: str) -> Terms:
-    """What the run's robots were told. Raises RunGone, NoMetadata, Unavailable."""
+    """The run's terms, from the order `dealt`. Raises RunGone, NoMetadata, Unavailable."""
     for order in StreamRunControl(client, run).orders():
         if order.order == "dealt":
             try:
@@ -90,19 +87,19 @@ def read_terms(client: redis.Redis, run: str) -> Terms:
 
 
 def read_run_info(client: redis.Redis, run: str) -> RunInfo:
-    """What a run's server tells of it. Raises RunGone, NoMetadata, Unavailable."""
+    """A run's info, from its server. Raises RunGone, NoMetadata, Unavailable."""
     evidence, terms = StreamEvidenceReader(client, run), read_terms(client, run)
     _, robots = evidence.shape()
     settings, _ = read_metadata(evidence, run)
     try:
-        told = msgspec.convert(settings, _RunSettings)
-        return RunInfo(run, robots, terms, told.timed(), Bounds(told.for_us, told.limit_us))
+        read = msgspec.convert(settings, _RunSettings)
+        return RunInfo(run, robots, terms, read.timed(), Bounds(read.for_us, read.limit_us))
     except ValueError as error:
         raise NoMetadata(f"run {run} was dealt by another version: {error}") from None
 
 
 class RunContext(NamedTuple):
-    """Of one process that supervises, or may have to."""
+    """Of one process that supervises a run, or stands by."""
 
     client: redis.Redis
     info: RunInfo
@@ -116,7 +113,7 @@ class RunContext(NamedTuple):
 
 
 def context_on(client: redis.Redis, info: RunInfo, source: str, sink: Next, keep: int | None = None) -> RunContext:
-    """A vantage whose own events are known as told by `source`; `sink` gets all events, own and heard. With `keep`
+    """A context whose own events are known as those of `source`; `sink` gets all events, own and read ones. With `keep`
     it is the recorder's (deploy/attach/events.py)."""
     job_table = JobTable(client, info.run, info.robots)
     return RunContext(client, info, job_table, RunEvents(client, info.run, source, sink, keep))

@@ -178,7 +178,8 @@ class LivePlan:
 
 @contextmanager
 def live_plan(where: RunLocation) -> Iterator[LivePlan]:
-    """The plan of the run at `where`, as long as the block lasts. Raises NoSuchRun, UnsupportedServer, Unable."""
+    """The plan of the run at `where`, as long as the block lasts. Raises NoSuchRun, UnsupportedServer,
+    EnvironmentFailure."""
     with connect(where.url) as client:
         check_server(client)
         try:
@@ -188,7 +189,7 @@ def live_plan(where: RunLocation) -> Iterator[LivePlan]:
 
 
 def _settings(client: redis.Redis, where: RunLocation) -> PlanSettings | None:
-    """From its record, if that is on this host, else from its papers. Raises Unavailable."""
+    """From its record, if that is on this host, else from its metadata. Raises Unavailable."""
     try:
         if where.folder is not None:
             return msgspec.json.decode((where.folder / "settings.json").read_bytes(), type=PlanSettings)
@@ -208,12 +209,12 @@ def _server_ms(client: redis.Redis) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-MOST_TO_COME: Final = 16  # changes that are looked at: what comes again every 10 ms would fill a screen
+MOST_TO_COME: Final = 16  # changes that are listed: a fault that comes again every 10 ms would fill a screen
 
 
 class Standing(msgspec.Struct, frozen=True):
     """A fault in force. `since_us` counts from go (negative: before it), None means since the deal. `relays` are those
-    that it holds at: not all only while a change is on its way."""
+    at which it is in force: not all only while a change is on its way."""
 
     instance: int
     text: str
@@ -237,8 +238,8 @@ class Later(msgspec.Struct, frozen=True):
 
 
 class PlanStatus(msgspec.Struct, frozen=True):
-    """The whole picture. `now_us` counts from go, None when that is still to come; `stop` is why the run is ending, if
-    it is; `to_come` holds the next MOST_TO_COME dated changes, and is None when the run's settings cannot be read here,
+    """The plan of a live run at one moment. `now_us` counts from go (None: before it). `stop` is why the run is ending,
+    if it is. `to_come` holds the next MOST_TO_COME dated changes; None when the run's settings cannot be read here,
     because another host has them."""
 
     run: str
@@ -250,7 +251,7 @@ class PlanStatus(msgspec.Struct, frozen=True):
 
 
 def plan_status(plan: LivePlan) -> PlanStatus:
-    """What there is to see of `plan`."""
+    """The status of `plan`."""
     run_status = plan.run_status
     to_come: list[Coming] | None = []
     if run_status.stop is None:
@@ -303,7 +304,7 @@ def _since_ms(planned: Planned, history: Sequence[AppliedChange]) -> int:
 
 
 def _after_go_us(plan: LivePlan, at_ms: int) -> int | None:
-    """When a change was met; None for what was dealt, negative for what came between the deal and go."""
+    """When a change was applied; None for what was dealt, negative for what came between the deal and go."""
     if at_ms == DEALT_MS:
         return None
     after_go_us = plan.after_go_us(at_ms)
@@ -311,12 +312,12 @@ def _after_go_us(plan: LivePlan, at_ms: int) -> int | None:
 
 
 def _scheduled_us(after_go_us: int | None) -> int:
-    """A time as a conductor is told it: before go it is always the same."""
+    """A time as the scheduler counts it: before go it is always the same."""
     return BEFORE_GO_US if after_go_us is None else max(after_go_us, BEFORE_GO_US)
 
 
 def _scheduler(plan: LivePlan) -> PlanScheduler | None:
-    """One that got the same requests as the run's own; None when the settings cannot be read here."""
+    """A scheduler with the same requests as the leader's; None when the settings cannot be read here."""
     settings = plan.settings
     if settings is None:
         return None

@@ -20,7 +20,7 @@ from deploy.errors import EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
 from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
-from deploy.supervisor.supervisor import LOST, Look, RunSupervisor
+from deploy.supervisor.supervisor import LOST, Observe, RunSupervisor
 from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
@@ -111,7 +111,7 @@ def _end(
     tell(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
 
-def _showing(progress: Progress) -> Look:
+def _showing(progress: Progress) -> Observe:
     clock = SystemClock()
     return lambda view, away_s: progress.observe(view, clock.wall_us(), away_s)
 

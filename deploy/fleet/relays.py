@@ -1,7 +1,7 @@
-"""The relays of a run, as its parent keeps them: started again by the policy, and drained for certain at the end.
+"""The relays of a run on its parent's host: started again by the restart policy, and drained for certain at the end.
 
-A relay redoes what its last life left pending, so it may be killed at any time and started as often as one likes.
-What a relay does is deploy/fleet/relay_main.py's affair.
+A relay redoes what its last life left pending, so it may be killed and started again at any time. What a relay does is
+in deploy/fleet/relay_main.py.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class RelayGroup:
             self._start(shard)
 
     def replace(self, death: Death, is_charged: bool = True) -> None:
-        """Have a dead relay started again when it is due, if the policy allows it; otherwise that is told. Other deaths
-        are ignored; those that the lab brought about are not charged."""
+        """Schedule a dead relay's successor, if the restart policy allows one; otherwise emit an event. Deaths of other
+        processes are ignored; a death by an injection is not charged."""
         if not death.name.startswith(_KIND):
             return
         decision = self._restarts.died(death.name, is_charged)
@@ -70,7 +70,7 @@ class RelayGroup:
     def drain(self) -> list[Death]:
         """End all, every outbox being emptied if that is possible at all; their deaths.
 
-        For when nobody sends any more. Who is dead already, or does not end in order, gets a further life for it.
+        To be called when no robot sends any more. A relay that is dead, or does not end in order, gets a further life.
         """
         self._restarts.cease()
         deaths = self._end(self._shards, asking=True)

@@ -1,7 +1,7 @@
-"""A live run from its first process to its last: deal, fork, supervise, stop, collect. The parent's whole work.
+"""A live run from its first process to its last, in the parent: deal, fork, supervise, stop, collect.
 
-The parent has no event loop and no threads, because it forks. Whatever happens to it, nothing stays behind: children
-die with their parent, and the janitor removes the rest.
+The parent has no event loop and no threads, because it forks. Nothing stays behind when it is killed: children die with
+their parent, and the janitor removes the rest.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from deploy.processes.server import Server
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.supervisor.injector import LiveInjector
-from deploy.supervisor.supervisor import LOST, Look, NobodyBorn, RunSupervisor
+from deploy.supervisor.supervisor import LOST, NobodyBorn, Observe, RunSupervisor
 from telemetry.events import RunDealt
 from telemetry.pipeline import Next
 from telemetry.record.folder import Record
@@ -70,14 +70,14 @@ class LiveRun:
         host: Host,
         record: Record,
         sink: Next,
-        look: Look,
+        observe: Observe,
     ) -> None:
         self._run = run
         self._experiment = experiment
         self._metadata = metadata
         self._server, self._janitor, self._shutdown = host
         self._folder = record.folder
-        self._look = look
+        self._observe = observe
         self._logs = record.folder / "logs"
         self._client = connect(self._server.url)
         self._run_control = StreamRunControl(self._client, run)
@@ -86,8 +86,8 @@ class LiveRun:
         self._events = self._context.events
 
     def run(self) -> Outcome:
-        """Everything, in order. Whatever is raised: all children have ended when this returns, and a server that is
-        not ours holds nothing of the run."""
+        """All of it, in order. When this returns or raises, all children have ended, and a shared server holds
+        nothing of the run."""
         self._logs.mkdir()
         announcing = announced(self._folder, self._server.url, self._janitor)
         with announcing, collecting(self._run, self._janitor) as self._spilled:
@@ -101,7 +101,7 @@ class LiveRun:
         self._deal()
         injector = LiveInjector(self._context, self._fleet)
         supervisor = RunSupervisor(
-            self._context, self._fleet, injector, self._shutdown, self._look, dealt_s=time.monotonic()
+            self._context, self._fleet, injector, self._shutdown, self._observe, dealt_s=time.monotonic()
         )
         self._fleet.start(lambda: self._shutdown.reason is None)
         try:
@@ -122,25 +122,25 @@ class LiveRun:
             enqueue_robot(self._client, self._run, robot)
 
     def _stop(self, supervisor: RunSupervisor, reason: str) -> None:
-        """Robots first, so that nothing is sent any more; then RQ workers; then the relays, which drain."""
+        """Robots first, so that nothing is sent any more; then RQ workers; then relays, which drain."""
         self._fleet.cease()
         supervisor.stop(reason)
         self._fleet.end_workers()
         self._fleet.poll(0, self._shutdown.read_end)
         if reason != LOST:
-            self._run_control.change(PlanChange(()))  # whatever a partition holds back comes free
+            self._run_control.change(PlanChange(()))  # what a partition holds back is released
         self._fleet.drain()
-        with suppress(Unavailable):  # the record is made all the same, from what was heard
+        with suppress(Unavailable):  # the record is made all the same, from the events that were read
             self._events.read_to_end(RETRY_S)
         self._events.read_frames(self._spilled())  # of processes that died while the server was away
 
     def _leave(self) -> None:
-        """End what still lives, our server last, because the others need it; leave no trace on another's server."""
+        """End all processes, our own server last, because the others need it; remove the run from a shared server."""
         self._fleet.end_all_but_server()
         if not self._server.is_our_own:
-            self._client.close()  # whatever was interrupted on it
+            self._client.close()  # a command may have been interrupted on it
             with suppress(Unavailable):
-                retry_blocking("leaving", self._withdraw)
+                retry_blocking("withdrawal", self._withdraw)
                 self._run_control.forget()
         self._fleet.end_server()
         self._client.close()
@@ -158,7 +158,7 @@ def announced(folder: Path, url: str, janitor: Janitor) -> Iterator[None]:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump({"url": url, "pid": os.getpid()}, file)
     janitor.file(path)
-    draft.replace(path)  # whole, or not there
+    draft.replace(path)  # whole or not at all
     try:
         yield
     finally:

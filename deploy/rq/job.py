@@ -1,21 +1,19 @@
 """The one function that an RQ job may name: a robot's life on an event loop, and what each of its ends means to RQ.
 
-How the life is run by RQ (leases, retries, signals) is deploy/rq/worker.py's affair; what a life is, robots/robot.py's.
+Leases, retries and signals are in deploy/rq/worker.py; what a life does, in robots/robot.py.
 
     the order `stop`                 the function returns: the job is done
     the journal is lost              likewise: no later life could be born without it
-    it died too often (BudgetSpent)    likewise: the restart policy has given it up
-    the run is gone                  likewise: whoever dealt it has removed it
-    its terms cannot be read         likewise, and that is told on stderr: another version dealt it
+    it died too often (BudgetSpent)  likewise: the restart policy has given it up
+    the run is gone                  likewise
+    its terms cannot be read         likewise, with a line on stderr: another version dealt the run
     SIGTERM to this process          the life is recalled, and the function returns a `Retry`: the robot waits in the
                                      queue for another RQ worker
     a later life exists (Fenced)     exit 75: the RQ worker ends, and nothing is queued
-    anything else                    the exception goes up: a death is told, and the job is queued again
+    anything else                    the exception goes up: a death is recorded, and the job is queued again
 
-A job as RQ workers for robots take it from the network: it can name one function, and nothing else.
-
-RQ imports whatever dotted name a job holds, for the function and for its callbacks. Here nothing is ever imported by a
-name; what is not allowed is refused.
+RQ imports any dotted name that a job holds, for the function and for its callbacks. A `RobotJob` can name this one
+function, and nothing is imported by a name from the network.
 """
 
 from __future__ import annotations
@@ -57,22 +55,22 @@ CONNECTIONS: Final = 5
 """How many ports wait for the server at the same time: inbox, outbox, journal, orders, events."""
 
 LIVES: Final = 1_000_000
-"""How often RQ queues a robot again: always. When to give up is the restart policy's to say, not a counter's."""
+"""How often RQ queues a robot again: always. The restart policy decides when to give up, not a counter."""
 
 RECALL_S: Final = 0.7
-"""For a life that is recalled to end in order: longer than it gives itself (robots/robot.py), and shorter than its RQ
-worker grants its process (deploy/rq/worker.py)."""
+"""How long a recalled life may take to end in order: longer than its own limit (robots/robot.py), and shorter than its
+RQ worker's (GRACE_S in deploy/rq/worker.py)."""
 
 _PREFIX: Final = "robot-"
 _CANCEL_AGAIN_S: Final = 0.05
 
 
 class Recalled(Exception):
-    """This process was told to end (SIGTERM); the robot is to live elsewhere."""
+    """This process got SIGTERM; the robot is to live elsewhere."""
 
 
 class ForeignTerms(Exception):
-    """What the robots were told at the deal cannot be read: another version dealt the run. The message is one line."""
+    """The run's terms cannot be read: another version dealt it. The message is one line."""
 
 
 def job_id(run: str, robot: str) -> str:
@@ -91,11 +89,11 @@ def names_in(job: str) -> tuple[str, str]:
 def live(run: str, robot: str) -> Retry | None:
     """One life of `robot`. See above for what it returns and raises."""
     job = get_current_job()
-    assert job is not None, "RQ calls this, nobody else"
+    assert job is not None, "only RQ calls this"
     name_process(f"robot:{robot}")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_told(run, robot, job.connection))
+            runner.run(_until_end(run, robot, job.connection))
     except Recalled:
         return Retry(max=LIVES)
     except (JournalLost, RunGone, BudgetSpent):
@@ -108,8 +106,8 @@ def live(run: str, robot: str) -> Retry | None:
     return None
 
 
-async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
-    """A life with a pulse, that is recalled on SIGTERM (Recalled), and whose last events are stored however it ends."""
+async def _until_end(run: str, robot: str, connection: redis.Redis) -> str:
+    """A life with a heartbeat. SIGTERM recalls it (Recalled). Its last events are stored, whatever ends it."""
     loop = asyncio.get_running_loop()
     keep_beating(loop)
     recalled = Watch(False)
@@ -148,7 +146,7 @@ async def _connect(client: redis.asyncio.Redis) -> None:
 
 
 async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Next, recalled: Watch[bool]) -> str:
-    """The seam between the process and the robot: one life with ports, time and chance of its own."""
+    """One life with ports, clock and chance of its own."""
     nonce = secrets.token_hex(8)
     shards = await _shards(client, Keys(run).orders)
     outside = Outside(
@@ -165,7 +163,7 @@ async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Nex
 async def _shards(client: redis.asyncio.Redis, key: str) -> int:
     """How many outboxes the run was dealt with. Raises RunGone, ForeignTerms, Unavailable.
 
-    The restart policy was not asked yet, so nothing may raise at once that a next life would meet again."""
+    The restart policy comes later, so an error that the next life would get again is retried here."""
     orders = StreamOrders(client, key)
     while await retry("orders", lambda: client.type(key)) == b"stream":
         dealt = await orders.read(READ_US)
@@ -192,7 +190,7 @@ class RefusedJob(Exception):
 
 
 class RobotJob(Job):
-    """A job as it may come from the network: of all that RQ would import or call by name, only the robot is left."""
+    """A job that comes from the network: of all that RQ would import or call by name, only the robot is left."""
 
     allowed: ClassVar[dict[str, Callable[..., Any]]] = {ROBOT_JOB: live}
 

@@ -85,11 +85,15 @@ class Lab:
         return self.fleet.start(name, lambda: work(connect(url), name.replace(":", "-")), self.folder / f"{name}.log")
 
     def start_relay(self):
-        """The relay of the run `t`, and a run control to collect what it did."""
+        """The relay of the run `t`."""
         url = self.server.url
         self.run_control = StreamRunControl(self.connection, "t")
-        self.evidence = StreamEvidenceReader(self.connection, "t")
         return self.fleet.start("relay:0", lambda: relay(url, "t", 0, 7, 1, "lab"), self.folder / "relay.log")
+
+    @property
+    def evidence(self):
+        """What the run `t` has left on its streams."""
+        return StreamEvidenceReader(self.connection, "t")
 
     def lives(self):
         return [int(pid) for pid in self.connection.lrange(STARTS_KEY, 0, -1)]

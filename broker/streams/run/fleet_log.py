@@ -1,7 +1,7 @@
-"""What befell the fleet, on the run's stream of deeds and deaths: evidence, as the journals are, and never trimmed.
+"""The fleet log on the run's stream of injections, deaths and acknowledgements: evidence, never trimmed.
 
-The stream is made by the deal and never anew. A row whose reply was lost is stored again under the same token, and
-readers count a token once.
+Only the deal creates the stream. A row whose reply was lost is stored again under the same token, and readers count a
+token once.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class StreamFleetLog:
         self._retry_s = retry_s
 
     def injection(self, verb: str, target: str, victim: str) -> None:
-        """Tell of a deed that is about to be done. Raises Unavailable."""
+        """Record a process fault that is about to be injected. Raises Unavailable."""
         self._append(_Injection(verb, target, victim))
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
-        """Tell of a death. Raises Unavailable."""
+        """Record a death. Raises Unavailable."""
         self._append(_Death(victim, robot, incarnation, how, status))
 
     def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
@@ -67,7 +67,7 @@ class StreamFleetLog:
         self._append(_Acknowledgement(request_id, request, refusal), f"request {request_id}")
 
     def rows(self) -> list[FleetRow]:
-        """All deeds and deaths, in order. Raises Unavailable."""
+        """All rows, in order. Raises Unavailable."""
         entries = retry_blocking("fleet", lambda: read_all_blocking(self._client, self._key), self._retry_s)
         return fleet_rows(entries)
 
@@ -103,19 +103,19 @@ class StreamFleetReader:
         self._retry_s = retry_s
 
     async def rows(self) -> list[FleetRow]:
-        """All deeds and deaths, in order. Raises Unavailable."""
+        """All rows, in order. Raises Unavailable."""
         return fleet_rows(await retry("fleet", lambda: read_all(self._client, self._key), self._retry_s))
 
 
 def fleet_rows(entries: Iterable[Entry]) -> list[FleetRow]:
-    """The deeds and deaths in a stream's entries, each once. What is none is passed over: anybody may write there."""
+    """The rows in a stream's entries, each once. What is none is passed over: anybody may write there."""
     rows: list[FleetRow] = []
-    told: set[bytes] = set()
+    known: set[bytes] = set()
     for entry, fields in entries:
         token, content = fields.get(keys.TOKEN, b""), fields.get(keys.ROW)
-        if content is None or token in told:
+        if content is None or token in known:
             continue
-        told.add(token)
+        known.add(token)
         try:
             row: _Row = _decoder.decode(content)
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors

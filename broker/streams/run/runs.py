@@ -41,7 +41,7 @@ def shape_in(orders: list[Entry]) -> Shape | None:
 
 
 def joined_in(orders: Iterable[Order]) -> tuple[str, ...]:
-    """The robots that joined, each once, in their order. Anybody may write orders: what is no robot's name is none."""
+    """The robots that joined, each once, in their order. What is no robot's name is passed over."""
     names = (order.content.decode("ascii", "replace") for order in orders if order.order == "joined")
     return tuple(dict.fromkeys(filter(is_robot, names)))
 
@@ -81,7 +81,7 @@ class StreamOrders:
 
 
 def orders_in(entries: list[Entry]) -> list[Order]:
-    """The orders in a stream's entries. What is none is passed over: anybody may write there."""
+    """The orders in a stream's entries. What is no order is passed over: anybody may write there."""
     named = ((entry, _NAMES.get(fields.get(keys.ORDER, b"")), fields) for entry, fields in entries)
     return [Order(entry, name, fields.get(keys.CONTENT, b"")) for entry, name, fields in named if name is not None]
 
@@ -108,7 +108,7 @@ class StreamRuns:
 
 
 class RunStatus(msgspec.Struct, frozen=True):
-    """What a run's orders tell; `robots` are those that it was dealt with, and those that joined since. Times are the
+    """A run's orders, summed up; `robots` are those that it was dealt with, and those that joined since. Times are the
     server's, in milliseconds; None: not yet."""
 
     shards: int
@@ -118,8 +118,7 @@ class RunStatus(msgspec.Struct, frozen=True):
 
 
 def read_run_status(client: redis.Redis, run: str, retry_s: float = RETRY_S) -> RunStatus | None:
-    """How the run was dealt and begun; None when the server knows of no such run, or what stands there does not read
-    as one. Raises Unavailable."""
+    """The run's status; None when the server has no such run, or its orders cannot be read. Raises Unavailable."""
     key = Keys(run).orders
 
     def read() -> list[Entry]:

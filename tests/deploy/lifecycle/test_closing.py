@@ -205,7 +205,7 @@ def test_a_run_is_removed_only_after_whoever_supervises_it_has_ended(
     client: redis.Redis, dealt: str, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given somebody who supervises a run
-    monkeypatch.setattr(closing, "HEAR_S", 0.0)
+    monkeypatch.setattr(closing, "ORDERS_S", 0.0)
     lease = SupervisorLease(client, dealt, "leader")
     lease.hold(None)
     # When it is to be stopped and removed
@@ -234,7 +234,7 @@ def test_those_who_serve_a_run_have_a_moment_to_hear_that_it_was_stopped(client:
     forget_run(client, dealt)
     # Then not before all can have heard of it
     seconds, microseconds = client.time()
-    assert int(seconds) + int(microseconds) / 1e6 - parse_id(stop.entry)[0] / 1000 >= closing.HEAR_S
+    assert int(seconds) + int(microseconds) / 1e6 - parse_id(stop.entry)[0] / 1000 >= closing.ORDERS_S
     assert not is_held(client, dealt)
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from deploy.rq.leases import LEASE_S
-from deploy.rq.observed import HEARD_S, IdleWorkers, JobSeen, LostJobs, WorkerSeen, kept_name
+from deploy.rq.observed import ALIVE_S, IdleWorkers, JobSeen, LostJobs, WorkerSeen, kept_name
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
@@ -84,7 +84,7 @@ def test_an_rq_worker_that_was_killed_while_idle_is_not_idle() -> None:
         found = idle.among([beats("dead", "idle", 0), beats("alive", "idle", quarter)], quarter / 4)
     assert found == ["alive"]
     # When the other falls silent too / Then it is idle only as long as it may have been heard of
-    assert idle.among([beats("alive", "idle", 19)], 19 / 4 + HEARD_S) == []
+    assert idle.among([beats("alive", "idle", 19)], 19 / 4 + ALIVE_S) == []
 
 
 def test_an_rq_worker_that_had_work_in_between_has_been_idle_since_then() -> None:
