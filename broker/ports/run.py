@@ -1,6 +1,4 @@
-"""A run's ports: how it is dealt, ordered, changed and collected, and what its evidence consists of. Signatures
-only.
-"""
+"""A run's ports: to lead it, to log what happens to its fleet, and to read its evidence. Signatures and values only."""
 
 from __future__ import annotations
 
@@ -15,17 +13,17 @@ from broker.relay.core import Fate
 
 
 class FleetLog(Protocol):
-    """What befell the fleet: deeds and deaths, in one order. Evidence, never trimmed.
+    """Injections, deaths and acknowledgements, in one order. Evidence, never trimmed.
 
-    Synchronous, because those who tell have no event loop. Every method raises Unavailable. When the run is gone,
-    nothing is stored, and there are no rows."""
+    Synchronous, because it is used by processes without an event loop. Every method raises Unavailable. When the run is
+    gone, nothing is stored, and there are no rows."""
 
     def injection(self, verb: str, target: str, victim: str) -> None:
-        """Tell of a deed that is about to be done."""
+        """Record a process fault that is about to be injected."""
         ...
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
-        """Tell of a death."""
+        """Record a death."""
         ...
 
     def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
@@ -33,7 +31,7 @@ class FleetLog(Protocol):
         ...
 
     def rows(self) -> list[FleetRow]:
-        """All deeds and deaths, in order."""
+        """All rows, in order."""
         ...
 
 
@@ -64,7 +62,7 @@ class StreamCount(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What a server holds of a run when it has ended: the raw material of its record. Missing streams are None."""
+    """What a server holds of a run when it has ended, from which its record is made. Missing streams are None."""
 
     controls: dict[int, list[tuple[str, Control]]]
     fates: dict[int, list[Fate | list[str]]]  # a list of ids = entries that a relay began to redo
@@ -82,8 +80,8 @@ class Evidence(msgspec.Struct, frozen=True):
 
 class RunSpec(msgspec.Struct, frozen=True):
     """What a run begins with. `journals` holds, per robot, the contents of its journal's entries `0-1`, `0-2` …;
-    `terms` is what every robot is told by the order `dealt`. `metadata` are for those who look after the run on any
-    host, and for its record; no robot reads them, and the broker does not know what they say."""
+    `terms` is the content of the order `dealt`. `metadata` are for supervisors on any host, and for the run's record;
+    no robot reads them, and they are opaque to the broker."""
 
     run: str
     shards: int
@@ -94,8 +92,7 @@ class RunSpec(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a person asked of whoever conducts the run: `set loss 0.5`, `clear loss`, `heal`
-    (broker/faults/scheduler.py).
+    """A person's request to the run's leader: `set loss 0.5`, `clear loss`, `heal` (broker/faults/scheduler.py).
 
     `entry` is its id in the run's requests.
     """
