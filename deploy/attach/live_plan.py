@@ -42,7 +42,7 @@ _PAUSE_S: Final = 0.02  # between two reads from a server that is away
 CALM: Final = PlanChange(())
 
 
-class Answer(msgspec.Struct, frozen=True):
+class RequestOutcome(msgspec.Struct, frozen=True):
     """A request that was done: its id, the plans before and since at the first relay, how many relays applied the
     change (0: it concerned process faults alone), and how long that took from the moment of the request."""
 
@@ -85,7 +85,7 @@ class LivePlan:
         """The server's time `at_ms`, counted from go; negative before it, None when it is still to come."""
         return None if self.run_status.go_ms is None else (at_ms - self.run_status.go_ms) * 1000
 
-    def request(self, text: str) -> Answer:
+    def request(self, text: str) -> RequestOutcome:
         """Request a change, and wait until it is in force at every relay, or acknowledged in the fleet log. Raises
         UsageError when it was refused, NoSuchRun when the run is over, Unavailable, and EnvironmentFailure when there
         was no answer within WAIT_S."""
@@ -100,12 +100,12 @@ class LivePlan:
         elapsed_us = round((time.monotonic() - began) * 1_000_000)
         if isinstance(found, Acknowledgement):
             self._require_done(found.refusal)
-            return Answer(request_id, old[0], self.in_force[0], 0, elapsed_us)
+            return RequestOutcome(request_id, old[0], self.in_force[0], 0, elapsed_us)
         for _, change in found.values():
             self._require_done(change.refusal)
         if len(found) < self.run_status.shards:
             raise self._unanswered([shard for shard in range(self.run_status.shards) if shard not in found])
-        return Answer(request_id, *found[0], len(found), elapsed_us)
+        return RequestOutcome(request_id, *found[0], len(found), elapsed_us)
 
     def answered(self) -> list[AnsweredRequest]:
         """The requests that the run's leaders have answered so far. Raises Unavailable."""

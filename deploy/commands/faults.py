@@ -21,11 +21,11 @@ from broker.faults.syntax import format_duration
 from deploy.attach.discovery import find_live
 from deploy.attach.live_plan import (
     MOST_TO_COME,
-    Answer,
     Coming,
     Later,
     LivePlan,
     PlanStatus,
+    RequestOutcome,
     Standing,
     live_plan,
     plan_status,
@@ -143,14 +143,14 @@ def _given(what: str, run: str | None, surplus: Iterable[str]) -> list[str]:
 # What came of a request.
 
 
-def _tell(plan: LivePlan, answer: Answer, where: Where, lines: Iterable[Line] = ()) -> None:
+def _tell(plan: LivePlan, answer: RequestOutcome, where: Where, lines: Iterable[Line] = ()) -> None:
     dated = [(line.when.start_us, line.text()) for line in lines if line.when.start_us]
     row = _answer_row(plan, answer, [{"fault": text, "in_s": in_us / 1e6} for in_us, text in dated])
     begin = (f"begins in {format_duration(in_us)}: {text}" for in_us, text in dated)
     print_result(json_line(row) if where.json_ else "\n".join([*_answer_lines(answer), *begin]))
 
 
-def _answer_lines(answer: Answer) -> Iterator[str]:
+def _answer_lines(answer: RequestOutcome) -> Iterator[str]:
     after = f"after {round(answer.elapsed_us / 1000)} ms"
     if answer.relays == 0:  # it concerned process faults alone
         yield f"acknowledged by the supervisor {after}"
@@ -159,7 +159,7 @@ def _answer_lines(answer: Answer) -> Iterator[str]:
     yield f"in force at {_relays(answer.relays)} {after}"
 
 
-def _answer_row(plan: LivePlan, answer: Answer, to_come: list[dict[str, Any]] | None) -> dict[str, Any]:
+def _answer_row(plan: LivePlan, answer: RequestOutcome, to_come: list[dict[str, Any]] | None) -> dict[str, Any]:
     return {
         "run": plan.run,
         "request": answer.request,

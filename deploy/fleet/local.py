@@ -23,7 +23,7 @@ from deploy.errors import EnvironmentFailure
 from deploy.fleet.relay_main import relay
 from deploy.fleet.relays import RelayGroup
 from deploy.fleet.rq_workers import KIND, RqWorkerGroup
-from deploy.processes.children import Children, Death
+from deploy.processes.children import ChildDeath, Children
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server
 from deploy.rq.queue import revoke
@@ -139,7 +139,7 @@ class LocalFleet:
         """End our own server, if there is one."""
         self.children.end_all(END_S)
 
-    def _replace(self, death: Death) -> None:
+    def _replace(self, death: ChildDeath) -> None:
         signals_sent = {(name, number) for name, number in self._signalled if name == death.name}
         self._signalled -= signals_sent
         if death.name == SERVER:
@@ -148,7 +148,7 @@ class LocalFleet:
             self._relays.replace(death, is_charged=not signals_sent)
             self._workers.replace(death, is_charged=not signals_sent)
 
-    def _revive_server(self, death: Death) -> None:
+    def _revive_server(self, death: ChildDeath) -> None:
         self._server_deaths += 1
         if self._server_deaths > MOST_SERVER_DEATHS:
             raise EnvironmentFailure(
@@ -158,11 +158,11 @@ class LocalFleet:
         self.children.adopt(SERVER, pid)
         self._emit(ProcessStarted(SERVER, pid))
 
-    def _report_disorderly(self, deaths: Iterable[Death]) -> None:
+    def _report_disorderly(self, deaths: Iterable[ChildDeath]) -> None:
         """Report those of the children that were asked to end, and did not end in order."""
         self._report([death for death in deaths if death.status != 0])
 
-    def _report(self, deaths: list[Death]) -> None:
+    def _report(self, deaths: list[ChildDeath]) -> None:
         if any(death.name.startswith(KIND) for death in deaths):
             self._job_table.poll(time.monotonic())  # robots may have moved since the last poll
         for death in deaths:

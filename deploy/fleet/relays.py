@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from deploy.fleet.restarts import RestartSchedule
-from deploy.processes.children import Children, Death
+from deploy.processes.children import ChildDeath, Children
 from robots.supervision import GiveUp, RestartPolicy
 from telemetry.events import AnyEvent, WorkerGaveUp
 
@@ -48,7 +48,7 @@ class RelayGroup:
         for shard in self._shards:
             self._start(shard)
 
-    def replace(self, death: Death, is_charged: bool = True) -> None:
+    def replace(self, death: ChildDeath, is_charged: bool = True) -> None:
         """Schedule a dead relay's successor, if the restart policy allows one; otherwise emit an event. Deaths of other
         processes are ignored; a death by an injection is not charged."""
         if not death.name.startswith(_KIND):
@@ -67,7 +67,7 @@ class RelayGroup:
         for name in self._restarts.take_due(now_s):
             self._start(_shard_of(name))
 
-    def drain(self) -> list[Death]:
+    def drain(self) -> list[ChildDeath]:
         """End all, every outbox being emptied if that is possible at all; their deaths.
 
         To be called when no robot sends any more. A relay that is dead, or does not end in order, gets a further life.
@@ -82,7 +82,7 @@ class RelayGroup:
             deaths += self._end(left, asking=False)
         return deaths
 
-    def _end(self, shards: range | list[int], asking: bool) -> list[Death]:
+    def _end(self, shards: range | list[int], asking: bool) -> list[ChildDeath]:
         return self._fleet.end([f"{_KIND}{shard}" for shard in shards], DRAIN_S, asking)
 
     def _start(self, shard: int, is_last: bool = False) -> None:

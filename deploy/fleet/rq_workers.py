@@ -13,7 +13,7 @@ from typing import Final
 
 from broker.errors import Unavailable
 from deploy.fleet.restarts import RestartSchedule
-from deploy.processes.children import Children, Death
+from deploy.processes.children import ChildDeath, Children
 from deploy.rq.observed import kept_name
 from robots.supervision import RestartPolicy
 
@@ -57,7 +57,7 @@ class RqWorkerGroup:
                 return
             self._start(name)
 
-    def replace(self, death: Death, is_charged: bool = True) -> None:
+    def replace(self, death: ChildDeath, is_charged: bool = True) -> None:
         """Schedule a dead RQ worker's successor, and the revocation of its lease. Other deaths are ignored; a death by
         an injection is not charged."""
         if death.name not in self._lives:
@@ -84,7 +84,7 @@ class RqWorkerGroup:
         for name in self._restarts.take_due(now_s):
             self._start(name)
 
-    def end(self, grace_s: float) -> list[Death]:
+    def end(self, grace_s: float) -> list[ChildDeath]:
         """End all, in order if they can; their deaths."""
         self._restarts.cease()
         return self._fleet.end(self.names, grace_s)

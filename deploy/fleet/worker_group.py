@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from broker.streams.connection import connect
-from deploy.processes.children import Children, Death
+from deploy.processes.children import ChildDeath, Children
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.worker import work
 from robots.restart_budget import FENCED
@@ -44,7 +44,7 @@ class WorkerGroup:
         finally:
             self._fleet.end_all(END_S)
 
-    def _handle(self, death: Death) -> None:
+    def _handle(self, death: ChildDeath) -> None:
         if death.status == FENCED:
             self._report("an RQ worker was fenced: its robot lives elsewhere, or its run is gone; it is started again")
             self._start(death.name)

@@ -33,7 +33,7 @@ from deploy.processes.forking import (
 from deploy.processes.janitor import Janitor
 
 
-class Death(msgspec.Struct, frozen=True):
+class ChildDeath(msgspec.Struct, frozen=True):
     """A child ended. `status` as of `os.waitstatus_to_exitcode`: negative = killed by that signal."""
 
     name: str
@@ -57,7 +57,7 @@ class Children:
     def __init__(self, janitor: Janitor | None = None) -> None:
         self._janitor = janitor
         self._children: dict[str, _Child] = {}
-        self._unreported: list[Death] = []
+        self._unreported: list[ChildDeath] = []
         gc.collect()
         gc.freeze()
 
@@ -96,7 +96,7 @@ class Children:
         self._demand_free(name)
         self._take_in(name, pid)
 
-    def poll(self, timeout_s: float, *others: int) -> list[Death]:
+    def poll(self, timeout_s: float, *others: int) -> list[ChildDeath]:
         """Deaths since the last call. Waits at most `timeout_s` for one, or until one of the descriptors `others` can
         be read (such as the read end of `signal.set_wakeup_fd`, so that a signal wakes the parent)."""
         self._wait(0.0 if self._unreported else timeout_s, others)
@@ -111,7 +111,7 @@ class Children:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._children[name].handle, number)
 
-    def end(self, names: Iterable[str], grace_s: float, asking: bool = True) -> list[Death]:
+    def end(self, names: Iterable[str], grace_s: float, asking: bool = True) -> list[ChildDeath]:
         """End these children: SIGTERM (if `asking`), wait at most `grace_s`, then SIGKILL. Their deaths; those of other
         children in that time are kept for `poll`. Unknown names are no error."""
         ending = {name for name in names if name in self._children}
@@ -126,7 +126,7 @@ class Children:
         self._unreported = [death for death in self._unreported if death.name not in ending]
         return deaths
 
-    def end_all(self, grace_s: float) -> list[Death]:
+    def end_all(self, grace_s: float) -> list[ChildDeath]:
         """End every child; see `end`."""
         return self.end(list(self._children), grace_s)
 
@@ -167,7 +167,7 @@ class Children:
         del self._children[child.name]
         if self._janitor is not None:
             self._janitor.forget(child.pid)
-        self._unreported.append(Death(child.name, child.pid, os.waitstatus_to_exitcode(wait_status)))
+        self._unreported.append(ChildDeath(child.name, child.pid, os.waitstatus_to_exitcode(wait_status)))
 
     def _be_child(self, parent: int, name: str, body: Callable[[], int], output: int) -> NoReturn:
         """The whole life of a child. It never returns into the parent's stack, nor into its `atexit`."""

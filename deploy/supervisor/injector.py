@@ -33,7 +33,7 @@ _SIGNALS: Final = {verb: number for number, verb in _COMMANDS.items()} | {"amnes
 _REMOTE: Final = ("kill", "restart")  # of an RQ worker; a paused one could not execute `resume`
 
 
-class Children(Protocol):
+class ChildProcesses(Protocol):
     """The processes that this process has started."""
 
     @property
@@ -70,7 +70,7 @@ class LiveInjector:
     `is_mortal`: this process is the supervisor, and may be killed, because another one can follow it.
     """
 
-    def __init__(self, context: RunContext, children: Children, is_mortal: bool = False) -> None:
+    def __init__(self, context: RunContext, children: ChildProcesses, is_mortal: bool = False) -> None:
         self._client = context.client
         self._run = context.run
         self._job_table = context.job_table

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from deploy.processes.children import Death
+from deploy.processes.children import ChildDeath
 from tests.deploy.processes.bodies import refuse_to_end, sleep_for_ever
 from tests.support.waiting import await_true
 
@@ -26,7 +26,7 @@ def test_a_death_is_told_at_once(fleet, log):
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
     # Then the parent, which would wait ten seconds, is told of that one long before
-    assert fleet.poll(10) == [Death("rq:r00", pid, -signal.SIGKILL)]
+    assert fleet.poll(10) == [ChildDeath("rq:r00", pid, -signal.SIGKILL)]
     assert time.monotonic() - killed < 5
     assert list(fleet.living) == ["rq:r01"]
 
@@ -35,7 +35,7 @@ def test_a_child_ends_with_what_its_body_returns(fleet, log):
     # Given / When a body prints something, not even a line, and returns 75
     pid = fleet.start("rq:r00", lambda: print("bye", end="") or 75, log)
     # Then that is its status, and its last word is not lost
-    assert fleet.poll(5) == [Death("rq:r00", pid, 75)]
+    assert fleet.poll(5) == [ChildDeath("rq:r00", pid, 75)]
     assert log.read_text() == "bye"
 
 
@@ -172,4 +172,4 @@ def test_an_adopted_process_is_watched_and_ended_like_the_others(fleet):
         # When the fleet is ended
         deaths = fleet.end_all(1)
         # Then that one too
-        assert deaths == [Death("redis", process.pid, -signal.SIGTERM)]
+        assert deaths == [ChildDeath("redis", process.pid, -signal.SIGTERM)]
