@@ -62,7 +62,7 @@ class LocalFleet:
         self._unrecorded: deque[tuple[str, str, int]] = deque()  # deaths: victim, robot, status
         self._signalled: set[tuple[str, int]] = set()  # by the lab, with that signal; alive as far as is known
         self._server_deaths = 0
-        self._is_ending = False
+        self._is_ceasing = False
 
     def start(self, is_wanted: Callable[[], bool]) -> None:
         """Start relays, then RQ workers, as long as they are wanted. The server runs already."""
@@ -112,17 +112,17 @@ class LocalFleet:
         for death in deaths:
             self._replace(death)
         self._record()
-        if not self._is_ending:
+        if not self._is_ceasing:
             self._relays.start_due(time.monotonic())
             self._workers.start_due(time.monotonic())
 
     def cease(self) -> None:
         """From here on no process is replaced: the run is over."""
-        self._is_ending = True
+        self._is_ceasing = True
 
     def end_workers(self) -> None:
         """End all RQ workers, in order if they can."""
-        self._is_ending = True
+        self._is_ceasing = True
         self._report_disorderly(self._workers.end(END_S))
 
     def drain(self) -> None:
@@ -144,7 +144,7 @@ class LocalFleet:
         self._signalled -= signals_sent
         if death.name == SERVER:
             self._revive_server(death)
-        elif not self._is_ending:
+        elif not self._is_ceasing:
             self._relays.replace(death, is_charged=not signals_sent)
             self._workers.replace(death, is_charged=not signals_sent)
 

@@ -73,17 +73,17 @@ class RelayGroup:
         To be called when no robot sends any more. A relay that is dead, or does not end in order, gets a further life.
         """
         self._restarts.cease()
-        deaths = self._end(self._shards, asking=True)
+        deaths = self._end(self._shards, is_asked=True)
         for _ in range(MOST_DRAINS):
             drained = {_shard_of(death.name) for death in deaths if death.status == 0}
             left = [shard for shard in self._shards if shard not in drained]
             for shard in left:
                 self._start(shard, is_last=True)
-            deaths += self._end(left, asking=False)
+            deaths += self._end(left, is_asked=False)
         return deaths
 
-    def _end(self, shards: range | list[int], asking: bool) -> list[ChildDeath]:
-        return self._fleet.end([f"{_KIND}{shard}" for shard in shards], DRAIN_S, asking)
+    def _end(self, shards: range | list[int], is_asked: bool) -> list[ChildDeath]:
+        return self._fleet.end([f"{_KIND}{shard}" for shard in shards], DRAIN_S, is_asked)
 
     def _start(self, shard: int, is_last: bool = False) -> None:
         self._lives[shard] += 1

@@ -1,7 +1,7 @@
 """The RQ workers of `robots worker`, on any host: forked from one preloaded process, watched, ended in order.
 
 They run any robots that stand in the queue. One that ended because it was fenced is started again. Any other that dies
-stays dead, so that a person can shrink a run by killing RQ workers.
+is not started again, so that a person can shrink a run by killing RQ workers.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from deploy.processes.server import Server
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.supervisor.injector import LiveInjector
-from deploy.supervisor.supervisor import LOST, NobodyBorn, Observe, RunSupervisor
+from deploy.supervisor.supervisor import LOST, NoRobotBorn, Observe, RunSupervisor
 from telemetry.events import RunDealt
 from telemetry.pipeline import Next
 from telemetry.record.folder import Record
@@ -106,7 +106,7 @@ class LiveRun:
         self._fleet.start(lambda: self._shutdown.reason is None)
         try:
             reason = self._shutdown.reason or supervisor.supervise()
-        except NobodyBorn as error:
+        except NoRobotBorn as error:
             raise EnvironmentFailure(f"{error}; see {self._logs}") from None
         self._stop(supervisor, reason)
         born_us = None if supervisor.born_s is None else round(supervisor.born_s * 1_000_000)

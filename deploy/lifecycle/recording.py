@@ -22,7 +22,7 @@ from telemetry.verdict.judge import Result, judge
 
 _TIMES: Final = ("tick", "quiet_period", "for_", "limit")
 _FAULTS: Final = (*SHORTHANDS, "fault", *PROCESS_FAULT_SHORTHANDS, "chaos")
-_TELLING: Final = ("secret", "secret_file", "copies", "preset", "faults", *_FAULTS, "relays", *_TIMES)
+_SHOWN_SETTINGS: Final = ("secret", "secret_file", "copies", "preset", "faults", *_FAULTS, "relays", *_TIMES)
 
 
 def again(run: str, command: str, experiment: Experiment) -> str:
@@ -31,7 +31,7 @@ def again(run: str, command: str, experiment: Experiment) -> str:
     if settings.again is not None:
         return _repeat(command, run if experiment.is_varied else settings.again, settings.runs_dir)
     words = ["robots", command, "-n", str(settings.robots), "--seed", str(settings.seed)]
-    for name in _TELLING:
+    for name in _SHOWN_SETTINGS:
         value = getattr(settings, name)
         if value is not None and value != LabSettings.model_fields[name].default:
             flag = f"--{name.rstrip('_').replace('_', '-')}"

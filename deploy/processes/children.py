@@ -111,19 +111,19 @@ class Children:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._children[name].handle, number)
 
-    def end(self, names: Iterable[str], grace_s: float, asking: bool = True) -> list[ChildDeath]:
-        """End these children: SIGTERM (if `asking`), wait at most `grace_s`, then SIGKILL. Their deaths; those of other
+    def end(self, names: Iterable[str], grace_s: float, is_asked: bool = True) -> list[ChildDeath]:
+        """End these children: SIGTERM (if `is_asked`), wait at most `grace_s`, SIGKILL. Their deaths; those of other
         children in that time are kept for `poll`. Unknown names are no error."""
-        ending = {name for name in names if name in self._children}
-        for name in ending if asking else ():
+        ended = {name for name in names if name in self._children}
+        for name in ended if is_asked else ():
             self.signal(name, signal.SIGTERM)
             self.signal(name, signal.SIGCONT)  # a paused one could not handle it
-        self._await(ending, grace_s)
-        for name in ending & self._children.keys():
+        self._await(ended, grace_s)
+        for name in ended & self._children.keys():
             self.signal(name, signal.SIGKILL)
-        self._await(ending, None)
-        deaths = [death for death in self._unreported if death.name in ending]
-        self._unreported = [death for death in self._unreported if death.name not in ending]
+        self._await(ended, None)
+        deaths = [death for death in self._unreported if death.name in ended]
+        self._unreported = [death for death in self._unreported if death.name not in ended]
         return deaths
 
     def end_all(self, grace_s: float) -> list[ChildDeath]:

@@ -54,7 +54,7 @@ from telemetry.pipeline import Next
 CONNECTIONS: Final = 5
 """How many ports wait for the server at the same time: inbox, outbox, journal, orders, events."""
 
-LIVES: Final = 1_000_000
+ALWAYS: Final = 1_000_000
 """How often RQ queues a robot again: always. The restart policy decides when to give up, not a counter."""
 
 RECALL_S: Final = 0.7
@@ -95,7 +95,7 @@ def live(run: str, robot: str) -> Retry | None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_end(run, robot, job.connection))
     except Recalled:
-        return Retry(max=LIVES)
+        return Retry(max=ALWAYS)
     except (JournalLost, RunGone, BudgetSpent):
         return None
     except ForeignTerms as foreign:

@@ -22,7 +22,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, clea
 
 from broker.errors import Unavailable
 from broker.streams.retry import TROUBLE
-from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob, job_id
+from deploy.rq.job import ALWAYS, ROBOT_JOB, RobotJob, job_id
 from deploy.rq.leases import HOST, PID, QUEUE, leases_of, put_back, queue_of_robots
 from deploy.rq.observed import JobSeen, WorkerSeen
 
@@ -43,7 +43,7 @@ def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> None:
                 timeout=-1,
                 result_ttl=0,
                 failure_ttl=FAILURE_KEPT_S,
-                retry=rq.Retry(max=LIVES),
+                retry=rq.Retry(max=ALWAYS),
                 job_id=job_id(run, robot),
                 description=f"{robot} of {run}",
                 unique=True,
@@ -95,9 +95,9 @@ def poll_jobs(connection: redis.Redis, run: str, robots: Sequence[str], *, could
     except TROUBLE as error:
         raise Unavailable(f"RQ: {error}") from error
     held = {parse_composite_key(as_text(lease))[0]: (as_text(lease), float(until)) for lease, until in leases}
-    waiting, in_hand = set(map(as_text, queued)), set(map(as_text, taken))
+    waiting, taken_ids = set(map(as_text, queued)), set(map(as_text, taken))
     return [
-        _seen(robot, fields, job in waiting, job in in_hand, held.get(job), seconds)
+        _seen(robot, fields, job in waiting, job in taken_ids, held.get(job), seconds)
         for robot, job, fields in zip(robots, jobs, hashes[: len(jobs)], strict=True)
     ]
 

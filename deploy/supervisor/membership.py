@@ -149,5 +149,5 @@ class Membership:
 
 
 def _is_idle(job: JobSeen) -> bool:
-    """Whether nobody runs the robot, and somebody should."""
+    """Whether the robot is to live, and no RQ worker runs it."""
     return not job.is_held and job.state != "done"

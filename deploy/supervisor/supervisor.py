@@ -47,7 +47,7 @@ Observe = Callable[[View, float], None]
 """Gets the view after each poll, and for how many seconds the server has not answered."""
 
 
-class NobodyBorn(Exception):
+class NoRobotBorn(Exception):
     """No robot was born; the message is one line."""
 
 
@@ -104,7 +104,7 @@ class RunSupervisor:
     def supervise(self) -> str:
         """Until the run is to end; the reason. The order to stop is not given here.
 
-        If this process dealt the run, raises NobodyBorn when its RQ workers bear no robot, and Unavailable when the
+        If this process dealt the run, raises NoRobotBorn when its RQ workers bear no robot, and Unavailable when the
         server was away for AWAY_LIMIT_S.
         """
         while True:
@@ -224,7 +224,7 @@ class RunSupervisor:
             self._since_s = now_s
         waited_s = 0.0 if self._since_s is None else now_s - self._since_s
         if self._is_dealer and not born and waited_s >= BIRTH_LIMIT_S:
-            raise NobodyBorn(f"no robot was born within {BIRTH_LIMIT_S:g} s")
+            raise NoRobotBorn(f"no robot was born within {BIRTH_LIMIT_S:g} s")
         return born > 0 and waited_s >= START_S
 
     def _begin(self, leadership: Leadership) -> None:

@@ -82,7 +82,7 @@ class Cluster:
         """All events of that name that the record tells of."""
         return [row["event"] for row in self.place.events() if row["event"]["name"] == name]
 
-    def heard(self, process: subprocess.Popen[bytes]) -> str:
+    def received(self, process: subprocess.Popen[bytes]) -> str:
         """All that an ended process has said."""
         assert process.stderr is not None
         return process.stderr.read().decode()

@@ -27,7 +27,7 @@ from deploy.fleet.relay_main import relay
 from deploy.processes.children import Children
 from deploy.processes.forking import release_signals
 from deploy.rq import heartbeat
-from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob
+from deploy.rq.job import ALWAYS, ROBOT_JOB, RobotJob
 from deploy.rq.leases import QUEUE
 from deploy.rq.observed import LostJobs
 from deploy.rq.queue import enqueue_robot, poll_jobs, requeue
@@ -53,7 +53,7 @@ def beating(_run, _robot):
         heartbeat.beat()
         time.sleep(0.05)
     connection.rpush(ENDS_KEY, os.getpid())
-    return rq.Retry(max=LIVES)
+    return rq.Retry(max=ALWAYS)
 
 
 class Lab:

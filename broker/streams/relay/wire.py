@@ -118,7 +118,7 @@ _THEN_TRACE: Final = b"\r\n$%d\r\n%b\r\n$" % (len(keys.TRACE), keys.TRACE)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Outgoing:
+class WriteQueue:
     """A shard's writes, in flights: `load` one, send it, and `land` it with its replies before the next is loaded.
 
     `stored` is called with the entries of all writes that are stored, as often as each occurs. What the server refused

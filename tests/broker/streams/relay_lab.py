@@ -130,8 +130,8 @@ class RelayGroup:
         if pid == 0:
             try:
                 die_with_parent(parent)
-                with (self._folder / str(os.getpid())).open("wb", buffering=0) as told:
-                    emit = partial(self._tell, told)
+                with (self._folder / str(os.getpid())).open("wb", buffering=0) as reported:
+                    emit = partial(self._report, reported)
                     shard.relay(emit=emit, failpoint=deadly(dies_at), **rest).run(lambda: False)
             finally:
                 os._exit(1)
@@ -139,10 +139,10 @@ class RelayGroup:
         return pid
 
     @staticmethod
-    def _tell(told: IO[bytes], event: AnyEvent) -> None:
-        told.write(msgspec.json.encode(event) + b"\n")
+    def _report(reported: IO[bytes], event: AnyEvent) -> None:
+        reported.write(msgspec.json.encode(event) + b"\n")
 
-    def told(self, pid: int) -> list[AnyEvent]:
+    def reported(self, pid: int) -> list[AnyEvent]:
         path = self._folder / str(pid)
         lines = path.read_bytes().splitlines() if path.exists() else []
         return [msgspec.json.decode(line, type=AnyEvent) for line in lines]

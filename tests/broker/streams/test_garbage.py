@@ -89,7 +89,7 @@ def test_what_somebody_else_wrote_into_a_journal_is_passed_over_by_onlookers(cli
     assert recorded == [{"robot": "r00", "id": "0-1", "entry": "header", "origin": "dealt"}]
 
 
-def test_a_robot_whose_journal_somebody_else_wrote_into_is_told_that_it_is_lost(server: EmbeddedServer) -> None:
+def test_a_robot_whose_journal_somebody_else_wrote_into_is_reported_that_it_is_lost(server: EmbeddedServer) -> None:
     async def story() -> None:
         with connect(server.url) as client:
             client.flushall()
@@ -205,7 +205,7 @@ def test_the_newest_run_is_found_among_garbage_and_what_is_gone_is_struck_off(
     assert newest_unrecorded(client, tmp_path) == "t"
 
 
-def test_a_long_list_of_runs_is_looked_at_from_its_newest_and_not_for_ever(client: redis.Redis) -> None:
+def test_a_long_list_of_runs_is_polled_at_from_its_newest_and_not_for_ever(client: redis.Redis) -> None:
     # Given a live run below a hundred names of nothing
     deal(client)
     for number in range(100):
@@ -239,15 +239,15 @@ def test_nothing_is_made_anew_for_a_run_that_was_removed(client: redis.Redis) ->
     assert client.keys() == []
 
 
-def test_deeds_are_heard_a_page_at_a_time(client: redis.Redis) -> None:
+def test_deeds_are_received_a_page_at_a_time(client: redis.Redis) -> None:
     # Given an RQ worker that listens, and more deeds than anybody asks for
     deal(client)
-    hearing = CommandStream(client, "t", "r00")
-    hearing.read()
+    commands = CommandStream(client, "t", "r00")
+    commands.read()
     for number in range(100):
         client.xadd(KEYS.commands("r00"), {"command": f"kill r{number}"})
     # When it reads / Then it gets all of them, a page after the other
-    pages = [hearing.read() for _ in range(3)]
+    pages = [commands.read() for _ in range(3)]
     assert [len(page) for page in pages] == [64, 36, 0]
     assert [command for page in pages for command in page] == [f"kill r{number}" for number in range(100)]
 
@@ -256,13 +256,15 @@ def test_deeds_are_heard_a_page_at_a_time(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("limit", [{}, {"limit_us": 0}, {"limit_us": -1}, {"limit_us": "soon"}])
-def test_papers_that_do_not_tell_how_long_the_run_may_take_are_none(client: redis.Redis, limit: dict[str, Any]) -> None:
+def test_papers_that_do_not_report_how_long_the_run_may_take_are_none(
+    client: redis.Redis, limit: dict[str, Any]
+) -> None:
     deal(client, metadata=metadata_of({"for_us": 0, "plan": [], **limit}, {}))
     with pytest.raises(NoMetadata, match="limit_us"):
         read_run_info(client, "t")
 
 
-def test_papers_that_tell_it_are_read(client: redis.Redis) -> None:
+def test_papers_that_report_it_are_read(client: redis.Redis) -> None:
     deal(client, metadata=metadata_of({"for_us": 5, "plan": ["loss 0.2"], "limit_us": 9}, {}))
     info = read_run_info(client, "t")
     assert (info.bounds.for_us, info.bounds.limit_us, len(info.plan)) == (5, 9, 1)

@@ -41,7 +41,7 @@ from tests.support.waiting import await_true
 pytestmark = pytest.mark.live
 
 
-def test_every_envelope_is_delivered_as_its_fate_says(make_shard: Callable[..., Shard]) -> None:
+def test_every_envelope_is_delivered_as_its_fate_states(make_shard: Callable[..., Shard]) -> None:
     # Given a stormy plan, and 600 envelopes between robots
     shard = make_shard(*STORMY)
     for sender, receiver in (("r00", "r01"), ("r01", "r02"), ("r02", "r00")):
@@ -63,9 +63,9 @@ def test_every_envelope_is_delivered_as_its_fate_says(make_shard: Callable[..., 
     assert shard.pending() == 0
     assert sum(inbox.added for inbox in evidence.inboxes.values()) == decided(evidence).total()
     # And the telling agrees
-    told = [event for event in shard.events if isinstance(event, FatesDecided)]
-    assert sum(event.offered for event in told) == 600
-    assert sum(event.copies for event in told) == decided(evidence).total()
+    reported = [event for event in shard.events if isinstance(event, FatesDecided)]
+    assert sum(event.offered for event in reported) == 600
+    assert sum(event.copies for event in reported) == decided(evidence).total()
     assert shard.events[:2] == [RelayResumed(0, 0), PlanChanged(0, (), STORMY)]
 
 
@@ -294,7 +294,7 @@ def test_what_somebody_put_into_the_control_stream_by_hand_stops_nothing(make_sh
     assert ("0-1", shard.plan) in evidence.controls[0]
 
 
-def test_a_drain_that_cannot_settle_everything_says_so(
+def test_a_drain_that_cannot_settle_everything_states_so(
     make_shard: Callable[..., Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard = make_shard()
@@ -308,16 +308,16 @@ def test_a_drain_that_cannot_settle_everything_says_so(
 def test_no_event_of_a_relay_stays_unpublished_while_it_rests(make_shard: Callable[..., Shard]) -> None:
     # Given a standby
     shard = make_shard()
-    heard: list[AnyEvent] = []
+    received: list[AnyEvent] = []
     is_over = threading.Event()
-    told = StreamEventSource(shard.client, shard.keys.events)
+    reported = StreamEventSource(shard.client, shard.keys.events)
     published: list[AnyEvent] = []
 
     def has_all(event: type[AnyEvent]) -> bool:
-        published.extend(stamped.event for frame in told.read() for stamped in decode_events(frame))
-        return published == heard and any(isinstance(each, event) for each in heard)
+        published.extend(stamped.event for frame in reported.read() for stamped in decode_events(frame))
+        return published == received and any(isinstance(each, event) for each in received)
 
-    work = partial(standby, shard.url, shard.run, (0,), SEED, is_over.is_set, heard.append)
+    work = partial(standby, shard.url, shard.run, (0,), SEED, is_over.is_set, received.append)
     thread = threading.Thread(target=work)
     thread.start()
     try:

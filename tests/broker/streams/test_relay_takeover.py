@@ -116,7 +116,7 @@ def test_one_that_stands_by_takes_over_within_a_second(make_shard: Callable[...,
         seconds.append(time.monotonic() - killed_s)
         assert shard.holder() in pids
         # And whoever still stands by has done nothing
-        assert all(relays.told(pid) == [] for name, pid in pids.items() if name != shard.holder())
+        assert all(relays.reported(pid) == [] for name, pid in pids.items() if name != shard.holder())
     # And no later than that (a busy machine may have delayed one of the two)
     assert min(seconds) <= 1.0, seconds
 
@@ -137,7 +137,7 @@ def test_a_relay_paused_beyond_its_lease_does_no_harm(make_shard: Callable[..., 
     await_true(lambda: shard.pending() == 0)
     relays.signal(first, signal.SIGCONT)
     # Then it says that it was deposed
-    await_true(lambda: RelayDeposed(0) in relays.told(first))
+    await_true(lambda: RelayDeposed(0) in relays.reported(first))
     # And takes its turn again when the other is gone
     relays.signal(second, signal.SIGKILL)
     shard.send(50, incarnation=3)
@@ -165,7 +165,7 @@ def test_a_relay_paused_between_reading_and_writing_reads_nothing_behind_its_suc
     await_true(lambda: len(decided_entries(shard.evidence.collect())) == 100)
     relays.signal(first, signal.SIGCONT)
     shard.send(100, incarnation=2)
-    await_true(lambda: RelayDeposed(0) in relays.told(first))
+    await_true(lambda: RelayDeposed(0) in relays.reported(first))
     await_true(lambda: len(decided_entries(shard.evidence.collect())) == 200)
     relays.signal(first, signal.SIGKILL)
     relays.signal(second, signal.SIGKILL)
@@ -289,11 +289,11 @@ def test_a_long_history_of_plans_can_be_taken_over(make_shard: Callable[..., Sha
         pipe.execute()
     shard.send(10)
 
-    def tell(event: AnyEvent) -> None:
+    def report(event: AnyEvent) -> None:
         assert not isinstance(event, RelayDeposed)
 
     # When a relay takes over, then it keeps its lease all the time
-    shard.relay(emit=tell).run(lambda: True)
+    shard.relay(emit=report).run(lambda: True)
     # And all is decided by the last of them
     assert {fate.deliveries for fate in fates_of(shard.evidence.collect())} == {(1_000,)}
 

@@ -121,20 +121,20 @@ def test_a_request_that_the_server_comes_to_late_is_not_stored_twice(
 
 
 def test_the_same_words_may_be_asked_again(client: redis.Redis, run: str) -> None:
-    asking = StreamRequests(client, run)
+    requests = StreamRequests(client, run)
 
-    assert asking.add("heal") != asking.add("heal")
+    assert requests.add("heal") != requests.add("heal")
 
-    assert [request.text for request in asking.read()] == ["heal", "heal"]
+    assert [request.text for request in requests.read()] == ["heal", "heal"]
 
 
-def test_many_who_ask_at_once_are_all_heard(server: EmbeddedServer, client: redis.Redis, run: str) -> None:
+def test_many_who_ask_at_once_are_all_received(server: EmbeddedServer, client: redis.Redis, run: str) -> None:
     # Given twelve who ask at the same moment, each attempt of which watches the stream
-    told: list[str] = []
+    reported: list[str] = []
 
     def ask(number: int) -> None:
         with connect(server.url) as own:
-            told.append(StreamRequests(own, run).add(f"set loss 0.{number}"))
+            reported.append(StreamRequests(own, run).add(f"set loss 0.{number}"))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
 
@@ -146,7 +146,7 @@ def test_many_who_ask_at_once_are_all_heard(server: EmbeddedServer, client: redi
 
     # Then each request stands there once
     read = StreamRequests(client, run).read()
-    assert sorted(request.entry for request in read) == sorted(told)
+    assert sorted(request.entry for request in read) == sorted(reported)
     assert {request.text for request in read} == {f"set loss 0.{number}" for number in range(12)}
 
 
@@ -216,8 +216,13 @@ def test_a_refusal_goes_with_the_plan_to_people_and_into_the_record() -> None:
 
     # Then people are told that nothing changed, and why; and so is the judge
     assert isinstance(met, PlanChange)
-    told = plan_changed(0, PlanApplied(scheduler.first, met))
-    assert (told.old, told.new, told.request, told.refusal) == (told.new, told.old, "set loss 2", change.refusal)
+    reported = plan_changed(0, PlanApplied(scheduler.first, met))
+    assert (reported.old, reported.new, reported.request, reported.refusal) == (
+        reported.new,
+        reported.old,
+        "set loss 2",
+        change.refusal,
+    )
     faults = [{"instance": 0, "fault": "loss 0.2"}]
     asked = {"request_id": "17-0", "request": "set loss 2", "refusal": change.refusal}
     [row] = plan_rows(Evidence({0: [("1-0", met)]}, {}, {}, {}, False, None, {}, {}, [], []))

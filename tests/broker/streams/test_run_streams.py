@@ -49,7 +49,7 @@ def test_what_is_no_control_entry_is_not_collected_as_one(server: EmbeddedServer
 
 
 @pytest.mark.live
-def test_a_run_that_is_gone_is_told_as_gone_and_is_not_begun_anew(server: EmbeddedServer) -> None:
+def test_a_run_that_is_gone_is_reported_as_gone_and_is_not_begun_anew(server: EmbeddedServer) -> None:
     # Given a run whose server came back empty
     lab = StreamsLab(server.url, "r00")
     lab.server.delete(lab.keys.orders)
@@ -119,20 +119,20 @@ def test_one_supervisor_holds_a_run_at_a_time_and_its_successor_knows_what_was_d
 
 
 @pytest.mark.live
-def test_a_deed_that_is_asked_of_an_rq_worker_is_heard_once_and_only_by_whoever_runs_the_robot_then(
+def test_a_deed_that_is_asked_of_an_rq_worker_is_received_once_and_only_by_whoever_runs_the_robot_then(
     server: EmbeddedServer,
 ) -> None:
     lab = StreamsLab(server.url, "r00")
     # Given a deed that was meant for an earlier life
     send_command(lab.server, lab.run, "r00", "kill r00")
-    hearing = CommandStream(lab.server, lab.run, "r00")
-    assert hearing.read() == []
+    commands = CommandStream(lab.server, lab.run, "r00")
+    assert commands.read() == []
     # When others follow, and something too long to be one
     for injection in ("pause r00", "x" * 1000, "kill rq:r00"):
         send_command(lab.server, lab.run, "r00", injection)
     # Then each is heard once, and only those of this robot
-    assert hearing.read() == ["pause r00", "kill rq:r00"]
-    assert hearing.read() == []
+    assert commands.read() == ["pause r00", "kill rq:r00"]
+    assert commands.read() == []
     lab.server.close()
 
 
@@ -212,7 +212,7 @@ def test_the_last_life_of_a_robot_is_the_last_that_its_journal_knows(server: Emb
     lab.play(story)
 
 
-def test_a_fleet_log_that_cannot_be_reached_says_so(server: EmbeddedServer, proxy: CuttingProxy) -> None:
+def test_a_fleet_log_that_cannot_be_reached_states_so(server: EmbeddedServer, proxy: CuttingProxy) -> None:
     lab = StreamsLab(server.url, "r00", through=proxy.url, retry_s=0.0)
 
     async def story() -> None:

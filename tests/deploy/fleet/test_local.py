@@ -41,8 +41,8 @@ class Parent:
 
     def __init__(self, logs: Path) -> None:
         info = RunInfo("abc123", ("r00",), Terms(1, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
-        self._told: list[Stamped] = []
-        context = context_on(connect(NOWHERE), info, "lab", self._told.append)
+        self._reported: list[Stamped] = []
+        context = context_on(connect(NOWHERE), info, "lab", self._reported.append)
         self._fleet = LocalFleet(context, Server(NOWHERE), None, logs)  # type: ignore[arg-type]
         self._children = self._fleet.children = Dying()  # type: ignore[assignment]
 
@@ -55,7 +55,7 @@ class Parent:
 
     @property
     def has_given_up(self) -> bool:
-        return any(isinstance(stamped.event, WorkerGaveUp) for stamped in self._told)
+        return any(isinstance(stamped.event, WorkerGaveUp) for stamped in self._reported)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ class Children:
         self.events: list[Event] = []
         self.relays = RelayGroup(shards, self, lambda *life: self.spawned.append(life), self.events.append)
 
-    def end(self, names: list[str], grace_s: float, asking: bool) -> list[ChildDeath]:
+    def end(self, names: list[str], grace_s: float, is_asked: bool) -> list[ChildDeath]:
         """None for a status: it was dead already."""
         statuses = {name: self.fates.pop(0) for name in names}
         return [ChildDeath(name, 1, status) for name, status in statuses.items() if status is not None]
@@ -49,7 +49,7 @@ def test_a_relay_that_did_not_end_in_order_gets_lives_to_drain_in(fates: list[in
     assert children.fates == []
 
 
-def test_a_relay_that_dies_too_often_is_given_up_and_that_is_told() -> None:
+def test_a_relay_that_dies_too_often_is_given_up_and_that_is_reported() -> None:
     # Given a relay, and a policy that bears five deaths
     children = Children()
     relays = children.relays

@@ -108,12 +108,12 @@ class LosingReads:
         return self._client.xread(*arguments, **options)
 
 
-def tell_events(client: redis.Redis, run: str, number: int) -> None:
+def report_events(client: redis.Redis, run: str, number: int) -> None:
     for count in range(1, number + 1):
-        append_events(client, Keys(run).events, encode_events([told(run, count)]))
+        append_events(client, Keys(run).events, encode_events([reported(run, count)]))
 
 
-def told(run: str, number: int) -> Stamped:
+def reported(run: str, number: int) -> Stamped:
     return Stamped(run, "r00", 1, number, number, number, RobotBorn(1, 0))
 
 
@@ -126,7 +126,7 @@ def test_a_connection_that_is_lost_between_two_pages_shortens_no_record(
 ) -> None:
     # Given more events than are read at once
     metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
-    tell_events(client, dealt, 600)
+    report_events(client, dealt, 600)
     # When the second read is lost
     record_run(LosingReads(client, lambda read: read == 2), dealt, tmp_path, metadata, "stopped")  # type: ignore[arg-type]
     # Then all of them are in the record: and what the deal told
@@ -139,7 +139,7 @@ def test_a_record_that_would_be_short_is_not_made(
     # Given a server that goes away between two pages
     monkeypatch.setattr(closing, "RETRY_S", 0.05)
     metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
-    tell_events(client, dealt, 300)
+    report_events(client, dealt, 300)
     # When the run is recorded, then it is told, and nothing is left that hinders the next who tries
     with pytest.raises(Unavailable):
         record_run(LosingReads(client, lambda read: read > 1), dealt, tmp_path / "runs", metadata, "stopped")  # type: ignore[arg-type]
@@ -226,7 +226,7 @@ def _stop_and_forget(url: str, run: str) -> None:
         main(["stop", run, "--forget", "--redis-url", url])
 
 
-def test_those_who_serve_a_run_have_a_moment_to_hear_that_it_was_stopped(client: redis.Redis, dealt: str) -> None:
+def test_those_who_serve_a_run_have_a_moment_to_receive_that_it_was_stopped(client: redis.Redis, dealt: str) -> None:
     # Given a run that is stopped just now
     order_stop(client, dealt)
     [stop] = [order for order in StreamRunControl(client, dealt).orders() if order.order == "stop"]
@@ -244,14 +244,14 @@ def test_a_relay_that_keeps_its_shard_does_not_keep_the_end_of_a_run(
     # Given a relay that never lets its shard go
     monkeypatch.setattr(closing, "DRAIN_S", 0.3)
     client.set(Keys(dealt).lease(0), "stranger")
-    said: list[str] = []
+    output: list[str] = []
     # When the run is closed
-    close(client, server.url, dealt, 7, lambda: True, said.append)
+    close(client, server.url, dealt, 7, lambda: True, output.append)
     # Then it says in one line who holds what
-    assert said == [f"run {dealt}: relay stranger holds shard 0; what is left there stays"]
+    assert output == [f"run {dealt}: relay stranger holds shard 0; what is left there stays"]
 
 
-def test_a_person_who_does_not_wait_for_a_relay_is_heard(
+def test_a_person_who_does_not_wait_for_a_relay_is_received(
     client: redis.Redis, dealt: str, server: EmbeddedServer
 ) -> None:
     client.set(Keys(dealt).lease(0), "stranger")
@@ -296,7 +296,7 @@ def test_those_who_do_not_stay_end_with_a_run_that_is_lost(server: EmbeddedServe
         serve(Service(redis_url=server.url), None, False, shutdown, do)
 
 
-def test_a_relay_whose_run_is_removed_before_it_looks_at_the_orders_takes_it_for_over(
+def test_a_relay_whose_run_is_removed_before_it_polls_at_the_orders_takes_it_for_over(
     server: EmbeddedServer,
     client: redis.Redis,
     dealt: str,
@@ -328,7 +328,7 @@ def test_a_run_that_is_over_needs_no_supervisor(
     assert not client.exists(Keys(dealt).supervisor)
 
 
-def test_a_supervisor_of_a_run_that_vanishes_before_it_was_stopped_says_so(
+def test_a_supervisor_of_a_run_that_vanishes_before_it_was_stopped_states_so(
     server: EmbeddedServer, client: redis.Redis, dealt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a run that is lost in the moment in which its lease is taken

@@ -133,7 +133,7 @@ input()
 """
 
 
-def test_the_janitor_ends_what_it_was_told_of_and_nothing_else(folder):
+def test_the_janitor_ends_what_it_was_reported_of_and_nothing_else(folder):
     # Given processes without a parent-death signal: one watched, one whose pid another process bore, one forgotten
     # When their parent is killed
     watched, mistaken, forgotten, janitor = killed_parent(OUTLIVER, folder)

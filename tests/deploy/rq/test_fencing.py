@@ -48,11 +48,11 @@ def begin(lab, robots=("r00",), quiet_us=300_000):
 
 
 def supervise_until(lab, fact, seconds, *robots):
-    def looked():
+    def polled():
         lab.supervise(*robots)
         return fact()
 
-    await_true(looked, seconds, "what the supervisor is for")
+    await_true(polled, seconds, "what the supervisor is for")
 
 
 def keep_supervising(lab, *robots):

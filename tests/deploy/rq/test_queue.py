@@ -129,7 +129,7 @@ def test_the_leases_of_a_dead_rq_worker_are_over_at_once(lab):
     assert [job.state for job in poll_jobs(lab.connection, "t", ["r00", "r01"])] == ["waiting", "running"]
 
 
-def test_a_server_that_is_away_says_nothing_of_jobs(lab):
+def test_a_server_that_is_away_states_nothing_of_jobs(lab):
     os.kill(lab.server.pid, signal.SIGKILL)
     with pytest.raises(Unavailable):
         poll_jobs(lab.connection, "t", ["r00"])
@@ -148,7 +148,7 @@ def is_read_only(server):
 
 
 @pytest.mark.parametrize("trouble", [is_full, is_read_only])
-def test_a_server_that_can_only_be_read_says_nothing_of_who_renews_a_lease(lab, trouble):
+def test_a_server_that_can_only_be_read_states_nothing_of_who_renews_a_lease(lab, trouble):
     # Given a server that refuses whatever is written
     enqueue_robot(lab.connection, "t", "r00")
     [seen] = poll_jobs(lab.connection, "t", ["r00"], could_renew=True)
@@ -205,7 +205,7 @@ def test_a_lease_given_back_twice_moves_nothing(lab):
     assert lab.queued() == ["robot-t-r00"]
 
 
-def test_a_jobs_id_tells_whose_it_is():
+def test_a_jobs_id_reports_whose_it_is():
     assert names_in(job_id("a1-b2", "r07")) == ("a1-b2", "r07")
     for other in ("robot", "robot-", "x-t-r00", "6b0c1e8e-5d0b-4a37-8f70-5d2a6c1f2f52"):
         with pytest.raises(ValueError, match="no robot"):

@@ -20,7 +20,7 @@ from tests.support.rq_lab import Lab, deal
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
 
-class Hands:
+class Injector:
     """Victims who are all there, and what was done to them."""
 
     living = ("r00", "r01", "redis")
@@ -45,7 +45,7 @@ class RunControl:
             "t", ("r00", "r01"), Terms(2, 1, 7, 50_000, 300_000, 0), timed(parse_lines(plan)), Bounds(60_000_000, 0)
         )
         self.context: RunContext = context_on(lab.connection, info, "lab", lambda _stamped: None)
-        self.injection = Hands()
+        self.injection = Injector()
         self.noted: list[int] = []
         self.is_ours = True
         self._lab = lab
@@ -57,7 +57,7 @@ class RunControl:
         self.noted.append(done_us)
         return self.is_ours
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         return [f"{row.verb} {row.target}" for row in self._lab.fleet_rows() if isinstance(row, Injection)]
 
 
@@ -68,7 +68,7 @@ def test_a_deed_is_noted_before_it_is_done_and_not_done_by_who_lost_the_lease(la
     run_control.is_ours = False
     leadership.run_plan(1_000_000, is_server_there=True)
     # Then it is neither told nor done,
-    assert (run_control.told(), run_control.injection.struck) == ([], [])
+    assert (run_control.reported(), run_control.injection.struck) == ([], [])
     assert not leadership.is_settled(60_000_000)
     # nor while the server is away, which is not even asked;
     noted = len(run_control.noted)
@@ -78,7 +78,7 @@ def test_a_deed_is_noted_before_it_is_done_and_not_done_by_who_lost_the_lease(la
     run_control.is_ours = True
     leadership.run_plan(2_000_000, is_server_there=True)
     leadership.run_plan(2_100_000, is_server_there=True)
-    assert run_control.told() == ["kill r00", "kill r01"]
+    assert run_control.reported() == ["kill r00", "kill r01"]
     assert run_control.injection.struck == [("kill", "r00"), ("kill", "r01")]
 
 
@@ -112,7 +112,7 @@ def test_a_successor_does_what_is_left_of_plan_and_deeds(lab: Lab) -> None:
         second.run_plan(now_us, is_server_there=True)
     # Then what is dated later comes, what was done is not done again, and who was paused goes on
     assert run_control.injection.struck == [("kill", "r00"), ("resume", "r01")]
-    assert run_control.told()[-1] == "resume r01"
+    assert run_control.reported()[-1] == "resume r01"
     entries = lab.connection.xrange("lab:{t.out0}:out")
     assert all(fault in entries[-1][1][keys.CONTROL] for fault in (b"delay 5ms", b"loss 0.5"))
     assert second.is_settled(60_000_000)
