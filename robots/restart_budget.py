@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final
 
-from broker.ports.robot import Death, FleetRow, Injection
+from broker.ports.robot import Acknowledgement, Death, FleetRow, Injection
 from broker.relay.core import parse_id
 from robots.supervision import GiveUp, Restart, RestartPolicy
 
@@ -33,7 +33,7 @@ def deaths_of(rows: Iterable[FleetRow], robot: str) -> list[Death]:
     """The deaths of a robot's own process or of the RQ worker that ran it, in order. A process that ended because the
     robot has a later life (exit 75) does not count."""
     processes = (robot, f"rq:{robot}")
-    return [row for row in rows if row.victim in processes and isinstance(row, Death) and not _was_fenced(row)]
+    return [row for row in rows if isinstance(row, Death) and row.victim in processes and not _was_fenced(row)]
 
 
 def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
@@ -45,7 +45,9 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
     """
     worker, times = f"rq:{robot}", list[int]()
     unused: dict[str, deque[Injection]] = {victim: deque() for victim in (robot, worker, SERVER)}
-    for row in [row for row in rows if row.victim in unused]:  # most rows concern other robots
+    for row in rows:
+        if isinstance(row, Acknowledgement) or row.victim not in unused:  # most rows concern other robots
+            continue
         if isinstance(row, Injection):
             if row.verb in _EXCUSES:
                 unused[row.victim].append(row)

@@ -55,7 +55,7 @@ def is_notable(stamped: Stamped) -> bool:
         case SupervisorBegan(is_successor):
             return is_successor
         case RelayResumed(pending=pending):
-            return pending > 0 or stamped.source.startswith("volunteer")
+            return pending > 0 or stamped.source.startswith("standby:")
     return stamped.event.notable
 
 

@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
-from broker.control_entries import AppliedChange, PlanChange, Planned
+from broker.control_entries import PlanChange, Planned
 from broker.faults.grammar import MOST_LINES, Line, When, read_any_fault, read_lines
-from broker.faults.process_faults import ProcessFault
+from broker.faults.process_faults import PROCESS_FAULTS, ProcessFault
 from broker.faults.registry import FAULTS, Fault, Heal
 from broker.faults.schedule import Due, DueFaults, Schedule, Timed, amend_timed
 from broker.faults.syntax import LONGEST_TEXT, PlanSyntaxError, Token, one_of, whole
@@ -80,6 +80,7 @@ def _what(words: list[Token], rest: Token) -> str | Fault | int:
 
 LONGEST_PLAN: Final = 32 * 1024  # characters; a plan change with as many is still a frame that relays take
 SHORT_PLAN: Final = f"a plan of {MOST_LINES} lines and {LONGEST_PLAN} characters"
+_PROCESS_FAULTS: Final = frozenset(kind.name for kind in PROCESS_FAULTS)
 BEFORE_GO_US: Final = -1  # any time before `go`: a scheduler makes no difference between them
 
 
@@ -129,6 +130,16 @@ class PlanScheduler:
         self._schedule = Schedule(plan, self._for_us)
         self._due_faults.plan(self._schedule.process_faults)
         return self._give(PlanChange(self._schedule.in_force(now_us), request_id, request))
+
+    def is_about_processes(self, request: str, now_us: int) -> bool:
+        """Whether `request` names process faults alone. Relays need not know of it: no message fault can change."""
+        verb, *rest = request.split(None, 1)
+        names = [piece.split()[0] for piece in "".join(rest).split(";") if piece.strip()]
+        if verb == "clear" and len(names) == 1 and _INSTANCE.fullmatch(names[0]):
+            instance = int(names[0][1:])
+            faults = [planned.line.fault for planned in self.remaining(now_us) if planned.instance == instance]
+            return bool(faults) and isinstance(faults[0], ProcessFault)
+        return verb in ("set", "clear") and bool(names) and all(name in _PROCESS_FAULTS for name in names)
 
     def in_force(self, now_us: int) -> tuple[Planned, ...]:
         """What `advance` would put in force at `now_us`, as the plan stands."""
@@ -186,16 +197,25 @@ class PlanScheduler:
         return Line(line.fault, When(start_us, when.duration_us, when.every_us))
 
 
+class AnsweredRequest(msgspec.Struct, frozen=True):
+    """A request that a leader has answered. `at_ms` is when, by the server's clock."""
+
+    request_id: str
+    request: str
+    at_ms: int
+    refusal: str = ""
+    """Why it was not done; empty when it was."""
+
+
 def scheduler_so_far(
-    plan: Iterable[Timed], for_us: int, applied: Iterable[AppliedChange], go_ms: int | None
+    plan: Iterable[Timed], for_us: int, answered: Iterable[AnsweredRequest], go_ms: int | None
 ) -> PlanScheduler:
-    """The scheduler of `plan`, after the requests among the changes that a relay has `applied`. `go_ms` is when the
-    order `go` was given, by the server's clock; None: not yet."""
-    scheduler, answered = PlanScheduler(plan, for_us), set[str]()
-    for change in applied:
-        request_id = change.change.request_id
-        if request_id and request_id not in answered and not change.change.refusal:
-            answered.add(request_id)  # its control entry stands twice when a reply of the server was lost
-            after_go_us = BEFORE_GO_US if go_ms is None else max(BEFORE_GO_US, (change.at_ms - go_ms) * 1000)
-            scheduler.answer(request_id, change.change.request, after_go_us)
+    """The scheduler of `plan` after the requests that were `answered`, in their order. `go_ms` is when the order `go`
+    was given, by the server's clock; None: not yet."""
+    scheduler, done = PlanScheduler(plan, for_us), set[str]()
+    for request in answered:
+        if request.request_id not in done and not request.refusal:
+            done.add(request.request_id)  # an answer stands twice when a reply was lost
+            after_go_us = BEFORE_GO_US if go_ms is None else max(BEFORE_GO_US, (request.at_ms - go_ms) * 1000)
+            scheduler.answer(request.request_id, request.request, after_go_us)
     return scheduler

@@ -11,7 +11,7 @@ from typing import Literal
 from broker.control_entries import PlanChange, encode_control
 from broker.errors import RunGone
 from broker.memory.server import MemoryServer, announce
-from broker.ports.robot import Death, DeathKind, FleetRow, Injection, Order, OrderName
+from broker.ports.robot import Acknowledgement, Death, DeathKind, FleetRow, Injection, JournalRow, Order, OrderName
 from broker.ports.run import Evidence, Request, RunSpec, StreamCount
 from broker.relay.core import format_id, parse_id
 
@@ -48,7 +48,7 @@ class MemoryRunControl:
         self._read += len(orders)
         return orders
 
-    def change(self, change: PlanChange, insist: bool = True) -> None:  # noqa: ARG002  nothing waits in memory
+    def change(self, change: PlanChange, is_retried: bool = True) -> None:  # noqa: ARG002  nothing waits in memory
         self._server.answer()
         for shard in self._server.outboxes:
             self._server.put(shard, None, encode_control(change))
@@ -62,6 +62,17 @@ class MemoryRunControl:
         entry = server.next_id((int(last[0]), int(last[2])))
         server.orders.append(Order(format_id(entry), order, content))
         announce(server.order_arrived)
+
+
+class MemoryEvidenceReader:
+    """`ports.EvidenceReader` in memory."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    def journal(self, robot: str) -> list[JournalRow]:
+        journal = self._server.journals.get(robot)
+        return [] if journal is None else list(journal.rows)
 
     def collect(self) -> Evidence:
         server = self._server
@@ -102,6 +113,12 @@ class MemoryFleetLog:
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
         self._server.answer()
         self._server.fleet.append(Death(self._next_entry(), victim, robot, incarnation, how, status))
+
+    def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
+        self._server.answer()
+        answered = [row.request_id for row in self._server.fleet if isinstance(row, Acknowledgement)]
+        if request_id not in answered:
+            self._server.fleet.append(Acknowledgement(self._next_entry(), request_id, request, refusal))
 
     def rows(self) -> list[FleetRow]:
         self._server.answer()

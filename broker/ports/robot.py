@@ -1,8 +1,8 @@
-"""The ports through which robots meet the outside, those who look after them, and whoever makes a record of it all.
+"""The ports of one robot's life, and the values that they carry. Signatures only.
 
-Only signatures, values and errors live here. Each port has a memory driver (broker/memory*.py) and a streams driver
-(broker/streams/), and ONE contract suite runs over both. Lost replies are each port's own affair: what a method
-reports as done is done exactly once, and a method that cannot know raises `Unavailable`.
+Each port has a memory driver (broker/memory/) and a streams driver (broker/streams/), and one contract suite runs over
+both. Each port handles lost replies itself: what a method reports as done is done exactly once, and a method that
+cannot know raises `Unavailable`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ OrderName = Literal["dealt", "go", "joined", "crash", "stop"]
 
 
 class Order(msgspec.Struct, frozen=True):
-    """The only word from outside: `dealt` (content = the run's terms), `go`, `joined` (content = the name of a robot
-    that takes part from now on), `crash` (content = the worker that is to crash: `r03/secret_merger`; all others pass
-    it by) and `stop` (content = the reason)."""
+    """An order from the leader to all robots: `dealt` (content = the run's terms), `go`, `joined` (content = the name
+    of a robot that takes part from now on), `crash` (content = the worker that is to crash: `r03/secret_merger`; all
+    others ignore it) or `stop` (content = the reason)."""
 
     entry: str
     order: OrderName
@@ -47,12 +47,12 @@ class Order(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The content as it is shown: what is not UTF-8 in it is replaced, because anybody may give an order."""
+        """The content for people: what is not UTF-8 in it is replaced, because anybody may write an order."""
         return self.content.decode(errors="replace")
 
 
 class SendResult(Enum):
-    """What became of an envelope that was given to an outbox. It is never sent again, whatever it was."""
+    """The result of sending an envelope to an outbox. It is never sent again, whatever the result."""
 
     SENT = "sent"  # it stands there
     FULL = "full"  # refused: it does not stand there
@@ -113,12 +113,12 @@ class Register(Protocol):
     """The write-once register of the run, and this robot's birth stream, which fences its writes."""
 
     async def announce_birth(self, incarnation: int) -> None:
-        """Tell that this life exists. Raises Fenced when a later life was announced, RegisterLost, Unavailable."""
+        """Announce this life. Raises Fenced when a later life was announced, RegisterLost, Unavailable."""
         ...
 
     async def write(self, secret: bytes) -> str | None:
-        """Write `secret`, if nobody has. How its durability was ensured (`aof`, `replica`, `memory`), or None when the
-        register already held a secret. The attempt is recorded either way.
+        """Write `secret`, if no robot has. How its durability was ensured (`aof`, `replica`, `memory`), or None when
+        the register already held a secret. The attempt is recorded either way.
         Raises Fenced, RegisterLost, Unavailable."""
         ...
 
@@ -136,8 +136,8 @@ DeathKind = Literal["exit", "signal", "silent", "lease"]
 
 
 class Injection(msgspec.Struct, frozen=True):
-    """A process fault that was due, with the victim that was drawn: told before it is done, or before another host's
-    RQ worker is asked to do it, and it does not show whether that one obeyed.
+    """A process fault that was due, with the victim that was drawn. Recorded before it is injected, or before the
+    command is sent to another host's RQ worker; whether that one executed it does not show here.
 
     `entry` is its id, by the server's clock. `verb` and `target` are the fault's own words (`kill`, `robot`),
     `victim` is the process that was drawn: `r03` (a robot's horse), `rq:r03` (the RQ worker that runs it; an idle
@@ -151,12 +151,12 @@ class Injection(msgspec.Struct, frozen=True):
 
 
 class Death(msgspec.Struct, frozen=True):
-    """A process's death, told by whoever saw it. `victim` as of a deed.
+    """A process's death, recorded by the process that found it. `victim` as of an injection.
 
-    `robot` is whom the victim ran (empty: none), `incarnation` the last life of it that was claimed in its journal (0:
-    none was). `how` it died: it ended itself (`exit`; `status` = its exit status), a signal killed it (`signal`;
-    negative = that signal's number), its loop fell silent and it was killed (`silent`), or nobody renewed its lease
-    (`lease`; then nobody knows its status: 0).
+    `robot` is the robot that the victim ran (empty: none), `incarnation` the last life of it that was claimed in its
+    journal (0: none). `how` it died: it ended itself (`exit`; `status` = its exit status), a signal killed it
+    (`signal`; negative = that signal's number), its loop fell silent and it was killed (`silent`), or its lease was not
+    renewed (`lease`; the status is unknown: 0).
     """
 
     entry: str
@@ -167,14 +167,28 @@ class Death(msgspec.Struct, frozen=True):
     status: int
 
 
-FleetRow = Injection | Death
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """The leader's answer to a person's request that concerns process faults alone: such a request changes nothing in
+    an outbox. It excuses no death: only an injection does.
+
+    `request_id` is the request's id in the stream of requests, `request` its text, `refusal` why it was not done, in
+    one line (empty: it was done).
+    """
+
+    entry: str
+    request_id: str
+    request: str
+    refusal: str
+
+
+FleetRow = Injection | Death | Acknowledgement
 
 
 class FleetReader(Protocol):
-    """What befell the fleet, as a robot's life reads it before it is born."""
+    """The fleet log, as a robot's life reads it before it is born."""
 
     async def rows(self) -> list[FleetRow]:
-        """All deeds and deaths, in order. Raises Unavailable."""
+        """All rows, in order. Raises Unavailable."""
         ...
 
 

@@ -1,6 +1,4 @@
-"""A run's ports: how it is dealt, ordered, changed and collected, and what its evidence consists of. Signatures
-only.
-"""
+"""A run's ports: to lead it, to log what happens to its fleet, and to read its evidence. Signatures and values only."""
 
 from __future__ import annotations
 
@@ -15,21 +13,25 @@ from broker.relay.core import Fate
 
 
 class FleetLog(Protocol):
-    """What befell the fleet: deeds and deaths, in one order. Evidence, never trimmed.
+    """Injections, deaths and acknowledgements, in one order. Evidence, never trimmed.
 
-    Synchronous, because those who tell have no event loop. Every method raises Unavailable. When the run is gone,
-    nothing is stored, and there are no rows."""
+    Synchronous, because it is used by processes without an event loop. Every method raises Unavailable. When the run is
+    gone, nothing is stored, and there are no rows."""
 
     def injection(self, verb: str, target: str, victim: str) -> None:
-        """Tell of a deed that is about to be done."""
+        """Record a process fault that is about to be injected."""
         ...
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
-        """Tell of a death."""
+        """Record a death."""
+        ...
+
+    def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
+        """Record the answer to a request. Twice does no harm."""
         ...
 
     def rows(self) -> list[FleetRow]:
-        """All deeds and deaths, in order."""
+        """All rows, in order."""
         ...
 
 
@@ -60,7 +62,7 @@ class StreamCount(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What a server holds of a run when it has ended: the raw material of its record. Missing streams are None."""
+    """What a server holds of a run when it has ended, from which its record is made. Missing streams are None."""
 
     controls: dict[int, list[tuple[str, Control]]]
     fates: dict[int, list[Fate | list[str]]]  # a list of ids = entries that a relay began to redo
@@ -78,8 +80,8 @@ class Evidence(msgspec.Struct, frozen=True):
 
 class RunSpec(msgspec.Struct, frozen=True):
     """What a run begins with. `journals` holds, per robot, the contents of its journal's entries `0-1`, `0-2` …;
-    `terms` is what every robot is told by the order `dealt`. `metadata` are for those who look after the run on any
-    host, and for its record; no robot reads them, and the broker does not know what they say."""
+    `terms` is the content of the order `dealt`. `metadata` are for supervisors on any host, and for the run's record;
+    no robot reads them, and they are opaque to the broker."""
 
     run: str
     shards: int
@@ -90,8 +92,7 @@ class RunSpec(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a person asked of whoever conducts the run: `set loss 0.5`, `clear loss`, `heal`
-    (broker/faults/scheduler.py).
+    """A person's request to the run's leader: `set loss 0.5`, `clear loss`, `heal` (broker/faults/scheduler.py).
 
     `entry` is its id in the run's requests.
     """
@@ -101,10 +102,9 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class RunControl(Protocol):
-    """Where the one who runs the lab sits, outside of all robots: deals, gives orders, changes the plan, collects the
-    evidence.
+    """What the leader of a run does to it, from outside of all robots: deals it, gives orders, changes the plan.
 
-    Synchronous, because it is used by a process that has no event loop. Every method but `requests` raises
+    Synchronous, because it is used by processes without an event loop. Every method but `requests` raises
     Unavailable."""
 
     def deal(self, run_spec: RunSpec) -> None:
@@ -121,15 +121,25 @@ class RunControl(Protocol):
         ...
 
     def orders(self) -> list[Order]:
-        """Orders that this desk has not seen, in order, its own included. Raises RunGone."""
+        """Orders that this object has not given yet, in order, its own included. Raises RunGone."""
         ...
 
-    def change(self, change: PlanChange, insist: bool = True) -> None:
-        """Put a plan change into every outbox, for certain (twice does no harm). Without `insist` it is tried once."""
+    def change(self, change: PlanChange, is_retried: bool = True) -> None:
+        """Put a plan change into every outbox, for certain (twice does no harm). Tried once if not `is_retried`."""
         ...
 
     def requests(self) -> list[Request]:
-        """Requests that this desk has not seen, in order."""
+        """Requests that this object has not given yet, in order."""
+        ...
+
+
+class EvidenceReader(Protocol):
+    """What a run's server holds of it, read from outside, without any change to it.
+
+    Synchronous, because it is used by processes without an event loop. Every method raises Unavailable."""
+
+    def journal(self, robot: str) -> list[JournalRow]:
+        """What stands in a robot's journal; nothing when it is lost."""
         ...
 
     def collect(self) -> Evidence:

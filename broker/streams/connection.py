@@ -2,7 +2,7 @@
 
 Every client made here gives up at the first error. redis-py's own default sends a command again up to ten times, which
 stores an `XADD *` twice and reports an explicit id that was stored as refused; only the port that wrote can know what a
-lost reply means, so only ports repeat anything (patience.py).
+lost reply means, so only ports repeat anything (broker/streams/retry.py).
 """
 
 from __future__ import annotations

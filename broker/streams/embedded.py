@@ -1,6 +1,5 @@
-"""A private server for one run, on a unix socket in a folder that only we may enter. It dies with whom it serves.
-
-Nothing here knows what the server is used for.
+"""A private server for one run, on a unix socket in a folder that only we may enter. It dies with its parent.
+What the server is used for is not known here.
 """
 
 from __future__ import annotations
@@ -65,9 +64,9 @@ class EmbeddedServer:
         return self.pid
 
     def stop(self) -> None:
-        """End the server, by force if it takes too long, and remove its folder. Twice does no harm, nor does it if
-        somebody else in this process has waited for the server's end already."""
-        if self._process.poll() is None:  # one that others waited for counts as ended: it has no child to signal
+        """End the server, by force if it takes too long, and remove its folder. Twice does no harm, nor if its
+        end was waited for elsewhere in this process."""
+        if self._process.poll() is None:  # one that was waited for elsewhere counts as ended
             self._process.terminate()
             try:
                 self._process.wait(_STOP_S)
@@ -141,7 +140,7 @@ def _spawn(binary: Path, folder: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is the parent's affair
+            start_new_session=True,  # the parent handles Ctrl-C
             preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - who starts a server has no threads yet
         )
 

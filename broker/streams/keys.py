@@ -1,4 +1,4 @@
-"""The names of a run's streams, and of the fields in their entries. Nobody else spells either.
+"""The names of a run's streams, and of the fields in their entries: the only place for both.
 
 The braces are literal: Redis Cluster hashes only what stands between them, so that streams which one command or one
 transaction touches together lie on one node.
@@ -27,8 +27,8 @@ CONTENT: Final = b"content"  # orders: the terms, the robot, the worker, or the 
 SHAPE: Final = b"shape"  # orders, of `dealt`: msgpack [shards, names of the robots]
 REQUEST: Final = b"request"  # requests: what a person asks of the run's leader
 METADATA: Final = b"metadata"  # metadata: opaque
-COMMAND: Final = b"command"  # commands: what the RQ worker of a robot is to do, and to whom
-ROW: Final = b"row"  # fleet: an injection or a death, as msgpack
+COMMAND: Final = b"command"  # commands: verb and victim, for the RQ worker of a robot
+ROW: Final = b"row"  # fleet: an injection, a death or an acknowledgement, as msgpack
 TOKEN: Final = b"token"  # fleet, requests: equal in what is stored twice because a reply was lost
 RUNS: Final = "lab:runs"  # the runs that were dealt on this server, by time
 FIRST_ID: Final = "0-1"
@@ -59,8 +59,8 @@ class Keys:
         return f"lab:{{{self._run}.{robot}}}:journal"
 
     def commands(self, robot: str) -> str:
-        """What is asked of the RQ worker that runs the robot. Read by it alone, and only while it does. In the orders'
-        slot: it is not made when those are gone."""
+        """Commands for the RQ worker that runs the robot. Read by it alone, and only while it does. In the orders'
+        slot: it is not created when those are gone."""
         return f"lab:{{{self._run}}}:commands.{robot}"
 
     def outbox(self, shard: int) -> str:
@@ -73,7 +73,7 @@ class Keys:
         return f"lab:{{{self._run}.out{shard}}}:fates"
 
     def lease(self, shard: int) -> str:
-        """Whose turn it is to relay the shard. In the outbox's slot: every read depends on it."""
+        """The lease of the shard's relay. In the outbox's slot: every read depends on it."""
         return f"lab:{{{self._run}.out{shard}}}:lease"
 
 

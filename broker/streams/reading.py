@@ -23,11 +23,12 @@ async def read_all(client: redis.asyncio.Redis, key: str) -> list[Entry]:
             return entries
 
 
-def read_all_blocking(client: redis.Redis, key: str) -> list[Entry]:
-    """`read_all` for a process without an event loop."""
+def read_all_blocking(client: redis.Redis, key: str, after: str = "") -> list[Entry]:
+    """`read_all` for a process without an event loop; only what comes `after` that id, if one is given."""
     entries: list[Entry] = []
+    begin = f"({after}" if after else "-"
     while True:
-        page = decoded(client.xrange(key, min=_after(entries), count=_PAGE))
+        page = decoded(client.xrange(key, min=_after(entries, begin), count=_PAGE))
         entries += page
         if len(page) < _PAGE:
             return entries
@@ -51,5 +52,5 @@ def number_in(content: bytes | None, otherwise: int) -> int:
         return otherwise
 
 
-def _after(entries: list[Entry]) -> str:
-    return f"({entries[-1][0]}" if entries else "-"
+def _after(entries: list[Entry], begin: str = "-") -> str:
+    return f"({entries[-1][0]}" if entries else begin

@@ -1,7 +1,7 @@
-"""How long a port insists when the server is away, and what it does meanwhile: look again, then decide.
+"""Retries while the server is away: look first, then write.
 
-An attempt given to `retry` must begin by reading what is stored, and must write only what is absent. Then it may be
-made again after any trouble, and a lost reply is nothing special.
+An attempt given to `retry` must begin by reading what is stored, and write only what is absent. So it can be repeated
+after any error, and a lost reply needs no case of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OUTAGE: Final = (RedisConnectionError, RedisTimeoutError)
 TROUBLE: Final = (*OUTAGE, ResponseError, WatchError)
 """The above, or the server refused (out of memory, still loading, an id too low, a watched stream changed)."""
 
-_PASSING: Final = {
+_TRANSIENT: Final = {
     *("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF"),
     *("NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNBLOCKED"),
 }
@@ -37,8 +37,8 @@ Result = TypeVar("Result")
 
 
 async def retry(what: str, attempt: Callable[[], Awaitable[Result]], retry_s: float = RETRY_S) -> Result:
-    """The result of the first attempt without trouble. Raises Unavailable when `retry_s` are over, and whatever
-    else an attempt raises at once."""
+    """The result of the first attempt without an error of TROUBLE. Raises Unavailable when `retry_s` are over, and any
+    other error of an attempt at once."""
     deadline, pause = time.monotonic() + retry_s, 0.0
     while True:
         try:
@@ -64,14 +64,14 @@ def retry_blocking(what: str, attempt: Callable[[], Result], retry_s: float = RE
 
 
 def is_transient(error: RedisError) -> bool:
-    """Whether it may be over without our doing: an outage, or a refusal because of a state that the server may leave
-    again (no memory left, a script that runs too long, a replica for now …), and not because of what it was asked."""
+    """Whether a later try may succeed: an outage, or a refusal because of a state that the server may leave again (no
+    memory left, a script that runs too long, a replica for now …), and not because of the command itself."""
     refusal = str(error).rpartition("caused error: ")[2]  # in a pipeline redis-py's own words come first
-    return isinstance(error, OUTAGE) or (error.status_code or refusal.partition(" ")[0]) in _PASSING
+    return isinstance(error, OUTAGE) or (error.status_code or refusal.partition(" ")[0]) in _TRANSIENT
 
 
 class suppress_transient:  # noqa: N801  (like contextlib.suppress)
-    """A block that trouble ends, without a word, if it is such that may pass."""
+    """A block that ends silently at a transient error."""
 
     def __enter__(self) -> None:
         pass

@@ -1,11 +1,8 @@
-"""What there is to know of a run for whoever looks after it on any host, and the papers that carry it there.
+"""What a process that attaches to a run knows and shares: the run's metadata and info, its server, its robots' jobs and
+its events.
 
-The papers are the record's own first two files, `settings.json` and `deal.json`, as they stood when the run was dealt.
-No robot reads them.
-
-From where somebody looks after a run: what is known of it, its server, its robots' jobs, and its events.
-
-Put together once, and handed to all who share it. Nothing is done here.
+The metadata are the record's first two files, `settings.json` and `deal.json`, as they stood when the run was dealt;
+the run's server carries them to any host, and no robot reads them.
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ import redis
 from broker.errors import RunGone
 from broker.faults.schedule import Timed
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.events import RunEvents
 from deploy.config.repeat import plan_at_start
 from deploy.errors import NoMetadata
@@ -29,11 +27,11 @@ from robots.run.stop_rule import Bounds
 from telemetry.pipeline import Next
 from telemetry.record.settings import RunSettings, decode_settings
 
-_CHUNK: Final = 1 << 20  # bytes of deal.json in one paper: a server may refuse fields of many megabytes
+_CHUNK: Final = 1 << 20  # bytes of deal.json in one entry: a server may refuse fields of many megabytes
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """A run: the robots that it was dealt with, what they are told, its plan, and how long it may and must take."""
+    """A run: the robots that it was dealt with, its terms, its plan, and how long it may and must take."""
 
     run: str
     robots: tuple[str, ...]
@@ -43,15 +41,15 @@ class RunInfo(msgspec.Struct, frozen=True):
 
 
 def metadata_of(settings: RunSettings, deal: Mapping[str, Any]) -> tuple[bytes, ...]:
-    """The papers to deal a run with."""
+    """The metadata to deal a run with."""
     content = json.dumps(deal, separators=(",", ":")).encode()
     chunks = (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK))
     return (msgspec.json.encode(settings), *chunks)
 
 
-def read_metadata(run_control: StreamRunControl, run: str) -> tuple[RunSettings, dict[str, Any]]:
+def read_metadata(evidence: StreamEvidenceReader, run: str) -> tuple[RunSettings, dict[str, Any]]:
     """`settings.json` and `deal.json`. Raises NoMetadata, Unavailable."""
-    metadata = run_control.metadata()
+    metadata = evidence.metadata()
     try:
         return decode_settings(metadata[0]), msgspec.json.decode(b"".join(metadata[1:]), type=dict)
     except IndexError:
@@ -61,7 +59,7 @@ def read_metadata(run_control: StreamRunControl, run: str) -> tuple[RunSettings,
 
 
 def read_terms(client: redis.Redis, run: str) -> Terms:
-    """What the run's robots were told. Raises RunGone, NoMetadata, Unavailable."""
+    """The run's terms, from the order `dealt`. Raises RunGone, NoMetadata, Unavailable."""
     for order in StreamRunControl(client, run).orders():
         if order.order == "dealt":
             try:
@@ -72,10 +70,10 @@ def read_terms(client: redis.Redis, run: str) -> Terms:
 
 
 def read_run_info(client: redis.Redis, run: str) -> RunInfo:
-    """What a run's server tells of it. Raises RunGone, NoMetadata, Unavailable."""
-    run_control, terms = StreamRunControl(client, run), read_terms(client, run)
-    _, robots = run_control.shape()
-    settings, _ = read_metadata(run_control, run)
+    """A run's info, from its server. Raises RunGone, NoMetadata, Unavailable."""
+    evidence, terms = StreamEvidenceReader(client, run), read_terms(client, run)
+    _, robots = evidence.shape()
+    settings, _ = read_metadata(evidence, run)
     try:
         return RunInfo(run, robots, terms, plan_at_start(settings), Bounds(settings.for_us, settings.limit_us))
     except ValueError as error:
@@ -83,7 +81,7 @@ def read_run_info(client: redis.Redis, run: str) -> RunInfo:
 
 
 class RunContext(NamedTuple):
-    """Of one process that supervises, or may have to."""
+    """Of one process that supervises a run, or stands by."""
 
     client: redis.Redis
     info: RunInfo
@@ -97,7 +95,7 @@ class RunContext(NamedTuple):
 
 
 def context_on(client: redis.Redis, info: RunInfo, source: str, sink: Next, keep: int | None = None) -> RunContext:
-    """A vantage whose own events are known as told by `source`; `sink` gets all events, own and heard. With `keep`
+    """A context whose own events are known as those of `source`; `sink` gets all events, own and read ones. With `keep`
     it is the recorder's (deploy/attach/events.py)."""
     job_table = JobTable(client, info.run, info.robots)
     return RunContext(client, info, job_table, RunEvents(client, info.run, source, sink, keep))

@@ -1,6 +1,6 @@
-"""Where a run that goes on can be reached: by its `live.json` on this host, or on a server that is named.
+"""Finds a live run: by its `live.json` on this host, or on a server that is named.
 
-Nothing is written here into a record; on a server, names of runs that are gone are struck off its list of runs.
+Nothing is written into a record; on a server, runs that are gone are removed from its list of runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from telemetry.record.folder import NoSuchRun, find_run
 
 LIVE: Final = "live.json"
 _LARGEST: Final = 64 * 1024  # bytes of a live.json
-_NEWEST: Final = 64  # listed runs that are looked at: anybody may write to the list
+_NEWEST: Final = 64  # listed runs that are read: anybody may write to the list
 _START: Final = "start one with: robots run --for 60s, or name a server with --redis-url or ROBOTS_REDIS_URL"
 
 
@@ -50,8 +50,8 @@ def find_live(runs: Path, name: str | None, url: str | None) -> RunLocation:
     newest that is live. With `url`, a run on that server, whichever host it runs on: its whole id (it may be over
     then, as long as the server holds it), a unique prefix, or the newest that is live there.
 
-    Raises NoSuchRun (there is none, several match, it is over), Unfit (the URL), UnsupportedServer, Unable (its
-    live.json cannot be used).
+    Raises NoSuchRun (there is none, several match, it is over), UsageError (the URL), UnsupportedServer,
+    EnvironmentFailure (its live.json cannot be used).
     """
     if url is not None:
         return _on_server(runs, name, url)
@@ -139,13 +139,13 @@ def _named(client: redis.Redis, name: str) -> str:
 
 def _held(client: redis.Redis) -> Iterator[tuple[str, RunStatus]]:
     """The runs that a server still holds, the newest first; what does not read as a run is passed over, and what is
-    gone is struck off the list. Raises Unavailable."""
+    gone is removed from the list. Raises Unavailable."""
     for run in _listed(client)[:_NEWEST]:
         run_status = read_run_status(client, run, retry_s=0)
         if run_status is not None:
             yield run, run_status
             continue
-        with suppress(RedisError):  # the next who looks tries again
+        with suppress(RedisError):  # the next reader of the list tries again
             if not client.exists(Keys(run).orders):
                 StreamRuns(client).forget(run)
 
@@ -159,7 +159,8 @@ def _listed(client: redis.Redis) -> list[str]:
 
 
 def _read(path: Path) -> _Live | None:
-    """What a live.json says; None when there is none, or the process that wrote it is gone. Raises Unable."""
+    """What a live.json says; None when there is none, or the process that wrote it is gone. Raises
+    EnvironmentFailure."""
     try:
         with path.open("rb") as file:
             live = msgspec.json.decode(file.read(_LARGEST), type=_Live)
@@ -167,7 +168,7 @@ def _read(path: Path) -> _Live | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise EnvironmentFailure(f"{path}: {error.strerror or error}; only who started a run can reach it") from None
+        raise EnvironmentFailure(f"{path}: {error.strerror or error}; only its user can reach the run") from None
     except ValueError:  # msgspec's errors are such
         raise EnvironmentFailure(
             f"{path} is damaged; the run can be reached with --redis-url URL, if you know its server"
@@ -183,6 +184,6 @@ def is_alive(pid: int) -> bool:
         try:
             os.kill(pid, 0)
         except PermissionError:
-            return True  # somebody else's, but there
+            return True  # another user's, but it is there
         return True
     return False

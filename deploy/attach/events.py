@@ -1,62 +1,57 @@
-"""A run's events as one who looks after it has them: its own are told, all are heard, and both make the view.
+"""A run's events as seen by a process that attaches to it: own events are emitted, all events are read, and both make
+the view.
 
-Own events reach the sink at once and the run's stream as soon as that can be; from there they come back, and are known.
-What any of them means for the run is not decided here.
+Own events reach the sink at once, and the run's stream as soon as possible; from there they come back, and are known.
+What an event means for the run is decided elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 import redis
 
 from broker.streams.keys import Keys
-from broker.streams.run.events import StreamEventSource, append_events
-from telemetry.clock import SystemClock
+from broker.streams.run.events import StreamEventSource
+from deploy.instrumentation import Telemetry
 from telemetry.events import AnyEvent, Stamped
-from telemetry.pipeline import Emitter, Next, Pipeline
+from telemetry.pipeline import Next
 from telemetry.stream.feed import EventFeed
-from telemetry.stream.publisher import Publisher
 from telemetry.view import View, fold
 
 
 class RunEvents:
-    """`source` is by what name the own events are known. With `keep` this is the recorder: of what it has read, all
-    but about the last `keep` batches are forgotten on the server."""
+    """Own events are known as those of `source`; `sink` gets all events, own and read ones. With `keep` this is the
+    recorder: of what it has read, all but about the last `keep` batches are forgotten on the server."""
 
     def __init__(self, client: redis.Redis, run: str, source: str, sink: Next, keep: int | None = None) -> None:
-        key = Keys(run).events
-        self._stream = StreamEventSource(client, key, keep)
+        self._stream = StreamEventSource(client, Keys(run).events, keep)
         self._feed = EventFeed(self._stream)
-        self._append = partial(append_events, client, key)
-        self._publisher = Publisher()
-        chain = Pipeline(self._publisher, _Hearing(self._feed, self._take))
-        self._emitter = Emitter(run, source, 0, SystemClock(), chain)
+        self._telemetry = Telemetry(client, run, source, 0, _OwnEvents(self._feed, self._take))
         self._sink = sink
         self.view = View()
 
     def emit(self, event: AnyEvent) -> None:
-        """Tell an event of one's own. Never blocks."""
-        self._emitter.emit(event)
+        """Emit an own event. Never blocks."""
+        self._telemetry.emit(event)
 
     def publish(self) -> None:
         """Store own events in the run's stream; while the server is away they wait."""
-        self._publisher.flush_blocking(self._append)
+        self._telemetry.publish()
 
-    def hear(self) -> None:
-        """What others told since the last call; a server that is away has nothing new to tell."""
+    def read(self) -> None:
+        """Read what is new in the stream; nothing while the server is away."""
         for stamped in self._feed.read():
             self._take(stamped)
 
-    def hear_out(self, retry_s: float) -> None:
-        """What others told since the last call, to the last event. Raises Unavailable when a server is away for longer
-        than `retry_s` before that."""
+    def read_to_end(self, retry_s: float) -> None:
+        """Read what is new, to the last event. Raises Unavailable when the server is away for longer than `retry_s`
+        before that."""
         for frames in self._stream.pages(retry_s):
-            self.hear_also(frames)
+            self.read_frames(frames)
 
-    def hear_also(self, frames: Iterable[bytes]) -> None:
-        """Batches that never came to the stream."""
+    def read_frames(self, frames: Iterable[bytes]) -> None:
+        """Read batches that never came to the stream."""
         for stamped in self._feed.receive(frames):
             self._take(stamped)
 
@@ -65,8 +60,8 @@ class RunEvents:
         self._sink(stamped)
 
 
-class _Hearing:
-    """The end of the chain for own events: they are heard now, and will be known when they come back."""
+class _OwnEvents:
+    """Takes own events at once, and marks them as known, so that they are not taken again when they come back."""
 
     def __init__(self, feed: EventFeed, take: Next) -> None:
         self._feed = feed

@@ -1,12 +1,11 @@
-"""What a person at another terminal sees of a live run's plan, and the one thing that they can do: ask, and wait.
+"""The plan of a live run, as a person at another terminal sees and changes it.
 
-A request changes nothing by itself. Whoever conducts the run takes it up, and it is in force where the relay of a shard
-has met the plan change that bears its id.
+A request changes nothing by itself: the run's leader answers it. A change of message faults is in force at a shard when
+its relay has applied the plan change that bears the request's id. A request that concerns process faults alone is
+acknowledged in the fleet log, and needs no relay.
 
-The plan of a live run as a person looks at it: what is in force and since when, and what is dated to come.
-
-What is to come is what a conductor of the same plan would do who got the same requests: a copy of it is asked, in this
-process; the run does not notice.
+What is still to come is computed here, by a scheduler with the same plan and the same requests. The run does not
+notice.
 """
 
 from __future__ import annotations
@@ -24,10 +23,12 @@ from broker.control_entries import AppliedChange, PlanChange, Planned
 from broker.errors import RunGone, Unavailable
 from broker.faults.registry import Heal
 from broker.faults.schedule import Timed
-from broker.faults.scheduler import BEFORE_GO_US, PlanScheduler, scheduler_so_far
+from broker.faults.scheduler import BEFORE_GO_US, AnsweredRequest, PlanScheduler, scheduler_so_far
+from broker.ports.robot import Acknowledgement
 from broker.streams.connection import check_server, connect
-from broker.streams.run.control import StreamRunControl
-from broker.streams.run.plan_log import DEALT_MS, PlanWatcher, StreamRequests
+from broker.streams.run.evidence import StreamEvidenceReader
+from broker.streams.run.fleet_log import FleetLogWatcher, StreamFleetLog
+from broker.streams.run.plan_log import DEALT_MS, PlanWatcher, StreamRequests, answered_requests
 from broker.streams.run.runs import RunStatus, read_run_status
 from deploy.attach.context import read_metadata
 from deploy.attach.discovery import RunLocation
@@ -38,14 +39,15 @@ from telemetry.record.folder import NoSuchRun
 from telemetry.record.reader import RecordReader, Unreadable
 from telemetry.record.settings import RunSettings
 
-WAIT_S: Final = 2.0  # for every relay to meet a plan change
-_PAUSE_S: Final = 0.02  # between two looks at a server that is away
+WAIT_S: Final = 2.0  # for the answer to a request at every relay, or in the fleet log
+_POLL_US: Final = 10_000  # the longest wait for one relay, before the fleet log is read again
+_PAUSE_S: Final = 0.02  # between two reads from a server that is away
 CALM: Final = PlanChange(())
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A request that came into force: the plans before and since at the first relay, how many relays met the change,
-    and how long that took from the moment of asking."""
+class RequestOutcome(msgspec.Struct, frozen=True):
+    """A request that was done: its id, the plans before and since at the first relay, how many relays applied the
+    change (0: it concerned process faults alone), and how long that took from the moment of the request."""
 
     request: str
     old: PlanChange
@@ -55,7 +57,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class LivePlan:
-    """A live run's plan, as its relays had met it when this was made, or when a request came into force."""
+    """A live run's plan, as its relays had applied it when this was made, or when a request was answered."""
 
     def __init__(self, client: redis.Redis, where: RunLocation) -> None:
         """Raises NoSuchRun, Unavailable."""
@@ -74,7 +76,7 @@ class LivePlan:
 
     @property
     def in_force(self) -> list[PlanChange]:
-        """The plan at each relay; CALM where a relay has not begun."""
+        """The plan at each relay; CALM for a relay that has not begun."""
         return [applied[-1].change if applied else CALM for applied in self.history]
 
     @property
@@ -86,26 +88,38 @@ class LivePlan:
         """The server's time `at_ms`, counted from go; negative before it, None when it is still to come."""
         return None if self.run_status.go_ms is None else (at_ms - self.run_status.go_ms) * 1000
 
-    def ask(self, words: str) -> Answer:
-        """Ask for a change, and wait until it is in force at every relay. Raises Unfit when it was refused, NoSuchRun
-        when the run is over, Unavailable, and Unable when WAIT_S were not enough."""
-        self._require_supervisor(self.run_status)
-        began = time.monotonic()
+    def request(self, text: str) -> RequestOutcome:
+        """Request a change, and wait until it is in force at every relay, or acknowledged in the fleet log. Raises
+        UsageError when it was refused, NoSuchRun when the run is over, Unavailable, and EnvironmentFailure when there
+        was no answer within WAIT_S."""
+        self._require_going_on(self.run_status)
+        began, old = time.monotonic(), self.in_force
+        fleet_log = FleetLogWatcher(self._client, self.run)
         try:
-            request = StreamRequests(self._client, self.run, WAIT_S).ask(words)
+            request_id = StreamRequests(self._client, self.run, WAIT_S).add(text)
         except RunGone:
             raise self._over("removed from its server") from None
-        answers = [self._await(shard, request, began + WAIT_S) for shard in range(self.run_status.shards)]
+        found = self._await(request_id, fleet_log, began + WAIT_S)
         elapsed_us = round((time.monotonic() - began) * 1_000_000)
-        applied = [answer for answer in answers if answer is not None]
-        for _, change in applied:
-            if change.refusal:
-                raise UsageError(f"run {self.run} refused it: {printable(change.refusal)}")
-        if len(applied) < len(answers):
-            raise self._unanswered([shard for shard, answer in enumerate(answers) if answer is None])
-        return Answer(request, *applied[0], len(applied), elapsed_us)
+        if isinstance(found, Acknowledgement):
+            self._require_done(found.refusal)
+            return RequestOutcome(request_id, old[0], self.in_force[0], 0, elapsed_us)
+        for _, change in found.values():
+            self._require_done(change.refusal)
+        if len(found) < self.run_status.shards:
+            raise self._unanswered([shard for shard in range(self.run_status.shards) if shard not in found])
+        return RequestOutcome(request_id, *found[0], len(found), elapsed_us)
 
-    def _require_supervisor(self, run_status: RunStatus | None) -> None:
+    def answered(self) -> list[AnsweredRequest]:
+        """The requests that the run's leaders have answered so far. Raises Unavailable."""
+        applied: list[AppliedChange] = max(self.history, key=len, default=[])
+        return answered_requests(applied, StreamFleetLog(self._client, self.run).rows())
+
+    def _require_done(self, refusal: str) -> None:
+        if refusal:
+            raise UsageError(f"run {self.run} refused it: {printable(refusal)}")
+
+    def _require_going_on(self, run_status: RunStatus | None) -> None:
         if run_status is None:
             raise self._over("removed from its server")
         if run_status.stop is not None:
@@ -114,46 +128,61 @@ class LivePlan:
     def _over(self, reason: str) -> NoSuchRun:
         return NoSuchRun(f"run {self.run} is over ({printable(reason)}); judge it with: robots verify {self.run}")
 
-    def _await(self, shard: int, request: str, deadline: float) -> tuple[PlanChange, PlanChange] | None:
-        """The plans before and since the change that bears `request`, once the shard's relay has met it."""
-        old = self.in_force[shard]
-        while True:
+    def _await(
+        self, request_id: str, fleet_log: FleetLogWatcher, deadline: float
+    ) -> Acknowledgement | dict[int, tuple[PlanChange, PlanChange]]:
+        """The acknowledgement of a request; or, by shard, the plans before and since the change that bears its id, for
+        those relays that applied it in time."""
+        found: dict[int, tuple[PlanChange, PlanChange]] = {}
+        while len(found) < self.run_status.shards:
             left_us = max(0, round((deadline - time.monotonic()) * 1_000_000))
-            for applied in self._look(shard, left_us):
-                if applied.change.request_id == request:
-                    return old, applied.change
-                old = applied.change
+            for shard in [shard for shard in range(self.run_status.shards) if shard not in found]:
+                change = self._find_change(shard, request_id, min(left_us, _POLL_US))
+                if change is not None:
+                    found[shard] = change
+            with suppress(Unavailable):
+                for row in fleet_log.read():
+                    if isinstance(row, Acknowledgement) and row.request_id == request_id:
+                        return row
             if not left_us:
-                return None
+                break
+        return found
 
-    def _look(self, shard: int, wait_us: int) -> list[AppliedChange]:
+    def _find_change(self, shard: int, request_id: str, wait_us: int) -> tuple[PlanChange, PlanChange] | None:
+        """The plans before and since the change that bears `request_id`, if the shard's relay has just applied it."""
+        old = self.in_force[shard]
         try:
             applied = self._watchers[shard].read(wait_us)
         except Unavailable:  # it may come back in time
             time.sleep(min(_PAUSE_S, wait_us / 1_000_000))
-            return []
+            return None
         self.history[shard] += applied
-        return applied
+        for change in (each.change for each in applied):
+            if change.request_id == request_id:
+                return old, change
+            old = change
+        return None
 
     def _unanswered(self, silent: list[int]) -> EnvironmentFailure:
-        """Why a request is not in force everywhere, as far as it can be told. Raises NoSuchRun when the run is over."""
-        self._require_supervisor(read_run_status(self._client, self.run, retry_s=0))
+        """Why a request is not in force everywhere, as far as that is known. Raises NoSuchRun when the run is over."""
+        self._require_going_on(read_run_status(self._client, self.run, retry_s=0))
         shards = self.run_status.shards
         if len(silent) == shards:
             return EnvironmentFailure(
-                f"nobody took the request up within {WAIT_S:g} s: nobody conducts run {self.run}, or its relay"
+                f"no answer within {WAIT_S:g} s: run {self.run} has no supervisor, or its relay"
                 f"{'s are' if shards > 1 else ' is'} away; the request stands, and may still come into force"
             )
         names = ", ".join(map(str, silent))
         return EnvironmentFailure(
             f"in force at {shards - len(silent)} of {shards} relays, but not after {WAIT_S:g} s at relay {names};"
-            " it will be when that goes on"
+            " it will be when that relay goes on"
         )
 
 
 @contextmanager
 def live_plan(where: RunLocation) -> Iterator[LivePlan]:
-    """The plan of the run at `where`, as long as the block lasts. Raises NoSuchRun, UnsupportedServer, Unable."""
+    """The plan of the run at `where`, as long as the block lasts. Raises NoSuchRun, UnsupportedServer,
+    EnvironmentFailure."""
     with connect(where.url) as client:
         check_server(client)
         try:
@@ -163,14 +192,14 @@ def live_plan(where: RunLocation) -> Iterator[LivePlan]:
 
 
 def _settings(client: redis.Redis, where: RunLocation) -> RunSettings | None:
-    """From its record, if that is on this host, else from its papers. Raises Unavailable."""
+    """From its record, if that is on this host, else from its metadata. Raises Unavailable."""
     try:
         if where.folder is not None:
             return RecordReader(where.folder).settings()
     except Unreadable:
         return None
     with suppress(NoMetadata):
-        return read_metadata(StreamRunControl(client, where.run), where.run)[0]
+        return read_metadata(StreamEvidenceReader(client, where.run), where.run)[0]
     return None
 
 
@@ -183,12 +212,12 @@ def _server_ms(client: redis.Redis) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-MOST_TO_COME: Final = 16  # changes that are looked at: what comes again every 10 ms would fill a screen
+MOST_TO_COME: Final = 16  # changes that are listed: a fault that comes again every 10 ms would fill a screen
 
 
 class Standing(msgspec.Struct, frozen=True):
     """A fault in force. `since_us` counts from go (negative: before it), None means since the deal. `relays` are those
-    that it holds at: not all only while a change is on its way."""
+    at which it is in force: not all only while a change is on its way."""
 
     instance: int
     text: str
@@ -212,8 +241,8 @@ class Later(msgspec.Struct, frozen=True):
 
 
 class PlanStatus(msgspec.Struct, frozen=True):
-    """The whole picture. `now_us` counts from go, None when that is still to come; `stop` is why the run is ending, if
-    it is; `to_come` holds the next MOST_TO_COME dated changes, and is None when the run's settings cannot be read here,
+    """The plan of a live run at one moment. `now_us` counts from go (None: before it). `stop` is why the run is ending,
+    if it is. `to_come` holds the next MOST_TO_COME dated changes; None when the run's settings cannot be read here,
     because another host has them."""
 
     run: str
@@ -225,7 +254,7 @@ class PlanStatus(msgspec.Struct, frozen=True):
 
 
 def plan_status(plan: LivePlan) -> PlanStatus:
-    """What there is to see of `plan`."""
+    """The status of `plan`."""
     run_status = plan.run_status
     to_come: list[Coming] | None = []
     if run_status.stop is None:
@@ -278,7 +307,7 @@ def _since_ms(planned: Planned, history: Sequence[AppliedChange]) -> int:
 
 
 def _after_go_us(plan: LivePlan, at_ms: int) -> int | None:
-    """When a change was met; None for what was dealt, negative for what came between the deal and go."""
+    """When a change was applied; None for what was dealt, negative for what came between the deal and go."""
     if at_ms == DEALT_MS:
         return None
     after_go_us = plan.after_go_us(at_ms)
@@ -286,12 +315,12 @@ def _after_go_us(plan: LivePlan, at_ms: int) -> int | None:
 
 
 def _scheduled_us(after_go_us: int | None) -> int:
-    """A time as a conductor is told it: before go it is always the same."""
+    """A time as the scheduler counts it: before go it is always the same."""
     return BEFORE_GO_US if after_go_us is None else max(after_go_us, BEFORE_GO_US)
 
 
 def _scheduler(plan: LivePlan) -> PlanScheduler | None:
-    """One that got the same requests as the run's own; None when the settings cannot be read here."""
+    """A scheduler with the same requests as the leader's; None when the settings cannot be read here."""
     settings = plan.settings
     if settings is None:
         return None
@@ -299,8 +328,7 @@ def _scheduler(plan: LivePlan) -> PlanScheduler | None:
         dated = plan_at_start(settings)
     except ValueError:
         return None
-    applied = max(plan.history, key=len, default=[])
-    return scheduler_so_far(dated, settings.for_us, applied, plan.run_status.go_ms)
+    return scheduler_so_far(dated, settings.for_us, plan.answered(), plan.run_status.go_ms)
 
 
 def _coming(scheduler: PlanScheduler, now_us: int) -> Iterator[Coming]:

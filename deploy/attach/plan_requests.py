@@ -1,7 +1,5 @@
-"""What people write to `robots faults`, checked, and put into the words that a conductor reads
-(broker/faults/scheduler.py).
-
-Nothing is asked for here. Every complaint is one line that says what is allowed.
+"""The arguments of `robots faults`, checked, and written as requests that the scheduler reads
+(broker/faults/scheduler.py). Nothing is sent here. Every error is one line that says what is allowed.
 """
 
 from __future__ import annotations
@@ -22,11 +20,11 @@ from deploy.errors import UsageError
 
 
 def set_lines(given: Sequence[str]) -> list[Line]:
-    """The lines in the first of the words that were given; the second is RUN. Raises Unfit."""
+    """The lines in the first argument; the second is RUN. Raises UsageError."""
     try:
         lines = parse_lines(given[0])
     except PlanSyntaxError as error:
-        raise _unquoted("set", given, _is_plan) or _misspelt(given, error) from None
+        raise _unquoted("set", given, _is_plan) or _syntax_error(given, error) from None
     if len(given) > 2:
         raise _unquoted("set", given, _is_plan) or _surplus("FAULT", given)
     if not lines:
@@ -34,8 +32,8 @@ def set_lines(given: Sequence[str]) -> list[Line]:
     return lines
 
 
-def _misspelt(given: Sequence[str], error: PlanSyntaxError) -> UsageError:
-    """What is wrong with the first word, or, where it looks as if quotes were forgotten, with all of them."""
+def _syntax_error(given: Sequence[str], error: PlanSyntaxError) -> UsageError:
+    """The error in the first argument; or, where it looks as if quotes were forgotten, in all of them."""
     if " " not in given[0]:
         try:
             parse_lines(" ".join(given))
@@ -49,7 +47,7 @@ def _surplus(what: str, given: Sequence[str]) -> UsageError:
 
 
 def _unquoted(command: str, given: Sequence[str], is_right: Callable[[str], bool]) -> UsageError | None:
-    """The complaint about quotes that were forgotten, if with them the words would be right."""
+    """The error about forgotten quotes, if the arguments would be right with them."""
     for end in range(len(given), 1, -1):
         text, rest = " ".join(given[:end]), given[end:]
         if len(rest) <= 1 and is_right(text):
@@ -73,47 +71,47 @@ def _is_fault(text: str) -> bool:
     return True
 
 
-def set_words(lines: Sequence[Line], plan: LivePlan) -> str:
-    """The words that put `lines` in force. Raises Unfit."""
+def set_request(lines: Sequence[Line], plan: LivePlan) -> str:
+    """The request that puts `lines` in force. Raises UsageError."""
     _check(lines, plan)
-    return _fitting(f"set {'; '.join(line.text() for line in lines)}")
+    return _short_enough(f"set {'; '.join(line.text() for line in lines)}")
 
 
 def check_clear(given: Sequence[str]) -> None:
-    """WHAT and RUN are all that may be given. Raises Unfit."""
+    """WHAT and RUN are all that is allowed. Raises UsageError."""
     if len(given) > 2:
         raise unquoted_clear(given) or _surplus("WHAT", given)
 
 
 def unquoted_clear(given: Sequence[str]) -> UsageError | None:
-    """The complaint about quotes that were forgotten around WHAT, if that is what happened."""
+    """The error about forgotten quotes around WHAT, if they were forgotten."""
     return _unquoted("clear", given, _is_fault)
 
 
-def clear_words(what: str, in_force: Iterable[PlanChange], remaining: Iterable[Timed] | None) -> str:
-    """The words that end `what`: a name, a text or a number that is in force at a relay, or that remains of the plan.
-    Where the rest of the plan is not known (None), whatever can be asked for may be. Raises Unfit."""
-    words = f"clear {'#' * what.isdecimal()}{what.strip()}"
-    asked = _asked(words)
+def clear_request(what: str, in_force: Iterable[PlanChange], remaining: Iterable[Timed] | None) -> str:
+    """The request that ends `what`: a name, a text or a number that is in force at a relay, or remains of the plan.
+    Where the rest of the plan is not known (None), any fault is allowed. Raises UsageError."""
+    request = f"clear {'#' * what.isdecimal()}{what.strip()}"
+    clear = _clear_in(request)
     known = _known(in_force, remaining or ())
-    if asked is not None and (remaining is None or any(asked.means(*named) for named in known)):
-        return _fitting(words)
+    if clear is not None and (remaining is None or any(clear.means(*named) for named in known)):
+        return _short_enough(request)
     allowed = "nothing is"
     if known:
         allowed = f"allowed is one of {', '.join(f'{fault.text()} (#{instance})' for instance, fault in known)}"
     raise UsageError(f"WHAT: {what!r} is neither in force nor to come; {allowed}")
 
 
-def _asked(words: str) -> Clear | None:
+def _clear_in(request: str) -> Clear | None:
     try:
-        asked = parse_request(words)
+        parsed = parse_request(request)
     except PlanSyntaxError:
         return None
-    return asked if isinstance(asked, Clear) else None
+    return parsed if isinstance(parsed, Clear) else None
 
 
 def _known(in_force: Iterable[PlanChange], remaining: Iterable[Timed]) -> list[tuple[int, Fault | Heal]]:
-    """Each fault with its number, once. What relays are said to have met may be anything."""
+    """Each fault with its number, once. Anybody may have written what stands in a relay's plan."""
     known: dict[int, Fault | Heal] = {}
     for planned in (planned for change in in_force for planned in change.faults):
         with suppress(PlanSyntaxError):
@@ -124,18 +122,18 @@ def _known(in_force: Iterable[PlanChange], remaining: Iterable[Timed]) -> list[t
 
 
 def _check(lines: Iterable[Line], plan: LivePlan) -> None:
-    """Against what the grammar does not know. Raises Unfit."""
+    """What the grammar does not check. Raises UsageError."""
     for_us = None if plan.settings is None else plan.settings.for_us
     for line in lines:
         begin_us = (plan.now_us or 0) + (line.when.start_us or 0)
-        complaint = line_problem(line, len(plan.run_status.robots), plan.run_status.shards, begin_us, for_us)
-        if complaint is not None:
-            raise UsageError(f"FAULT: {complaint}")
+        problem = line_problem(line, len(plan.run_status.robots), plan.run_status.shards, begin_us, for_us)
+        if problem is not None:
+            raise UsageError(f"FAULT: {problem}")
 
 
-def _fitting(words: str) -> str:
-    if len(words.encode()) > LONGEST_REQUEST:
+def _short_enough(request: str) -> str:
+    if len(request.encode()) > LONGEST_REQUEST:
         raise UsageError(
-            f"FAULT: a request of {len(words.encode())} bytes is too long; at most {LONGEST_REQUEST} are allowed"
+            f"FAULT: a request of {len(request.encode())} bytes is too long; at most {LONGEST_REQUEST} are allowed"
         )
-    return words
+    return request

@@ -19,18 +19,18 @@ from broker.faults.syntax import format_duration
 from deploy.attach.discovery import find_live
 from deploy.attach.live_plan import (
     MOST_TO_COME,
-    Answer,
     Coming,
     Later,
     LivePlan,
     PlanStatus,
+    RequestOutcome,
     Standing,
     live_plan,
     plan_status,
     remaining,
     still_to_come,
 )
-from deploy.attach.plan_requests import check_clear, clear_words, set_lines, set_words, unquoted_clear
+from deploy.attach.plan_requests import check_clear, clear_request, set_lines, set_request, unquoted_clear
 from deploy.commands.output import print_result
 from deploy.commands.service import Run
 from deploy.config.flags import Given, takes
@@ -105,7 +105,7 @@ def set_(fault: Fault, run: Run = None, /, *surplus: Surplus, given: Given) -> i
     place = load_place(given)
     lines = set_lines(_texts_of(fault, run, surplus))
     with plan_of(place, run) as plan:
-        _print_answer(plan, plan.ask(set_words(lines, plan)), place, lines)
+        _print_answer(plan, plan.request(set_request(lines, plan)), place, lines)
     return 0
 
 
@@ -121,7 +121,7 @@ def clear(what: What, run: Run = None, /, *surplus: Surplus, given: Given) -> in
     except NoSuchRun as error:
         raise unquoted_clear(texts) or error from None
     with plan_of_run as plan:
-        _print_answer(plan, plan.ask(clear_words(what, plan.in_force, remaining(plan))), place)
+        _print_answer(plan, plan.request(clear_request(what, plan.in_force, remaining(plan))), place)
     return 0
 
 
@@ -131,7 +131,7 @@ def heal(run: Run = None, /, *, given: Given) -> int:
     """End every fault that has begun, and let none of them come again. What is dated to begin later still does."""
     place = load_place(given)
     with plan_of(place, run) as plan:
-        answer = plan.ask("heal")
+        answer = plan.request("heal")
         left = still_to_come(plan)
     row = _answer_row(plan, answer, None if left is None else [_later_row(later) for later in left])
     print_result(json_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
@@ -145,19 +145,23 @@ def _texts_of(what: str, run: str | None, surplus: Iterable[str]) -> list[str]:
 # The answer to a request.
 
 
-def _print_answer(plan: LivePlan, answer: Answer, place: PlaceSettings, lines: Iterable[Line] = ()) -> None:
+def _print_answer(plan: LivePlan, answer: RequestOutcome, place: PlaceSettings, lines: Iterable[Line] = ()) -> None:
     dated = [(line.when.start_us, line.text()) for line in lines if line.when.start_us]
     row = _answer_row(plan, answer, [{"fault": text, "in_s": in_us / 1e6} for in_us, text in dated])
     begin = (f"begins in {format_duration(in_us)}: {text}" for in_us, text in dated)
     print_result(json_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *begin]))
 
 
-def _answer_lines(answer: Answer) -> Iterator[str]:
+def _answer_lines(answer: RequestOutcome) -> Iterator[str]:
+    after = f"after {round(answer.elapsed_us / 1000)} ms"
+    if answer.relays == 0:  # it concerned process faults alone
+        yield f"acknowledged by the supervisor {after}"
+        return
     yield f"plan: {_texts(answer.old.faults)} → {_texts(answer.new.faults)}"
-    yield f"in force at {_relays(answer.relays)} after {round(answer.elapsed_us / 1000)} ms"
+    yield f"in force at {_relays(answer.relays)} {after}"
 
 
-def _answer_row(plan: LivePlan, answer: Answer, to_come: list[dict[str, Any]] | None) -> dict[str, Any]:
+def _answer_row(plan: LivePlan, answer: RequestOutcome, to_come: list[dict[str, Any]] | None) -> dict[str, Any]:
     return {
         "run": plan.run,
         "request": answer.request,

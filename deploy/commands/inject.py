@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from broker.faults.syntax import format_duration, parse_duration
-from deploy.attach.plan_requests import set_lines, set_words
+from deploy.attach.plan_requests import set_lines, set_request
 from deploy.commands.faults import plan_of
 from deploy.commands.output import print_result
 from deploy.commands.service import Run
@@ -114,7 +114,7 @@ def _one(target: str) -> str:
 def _inject(text: str, run: str | None, place: PlaceSettings, for_how_long: str = "") -> int:
     lines = set_lines([text])
     with plan_of(place, run) as plan:
-        answer = plan.ask(set_words(lines, plan))
+        answer = plan.request(set_request(lines, plan))
     asked = lines[0].fault.text() + for_how_long
     row = {"run": plan.run, "request": answer.request, "asked": asked, "seconds": answer.elapsed_us / 1e6}
     print_result(json_line(row) if place.json_ else f"asked run {plan.run}: {asked}")

@@ -15,7 +15,7 @@ from broker.errors import Unavailable
 from broker.ports.robot import FleetRow, JournalRow
 from broker.streams.connection import check_server, connect
 from broker.streams.retry import TROUBLE
-from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import RunLocation, find_live
@@ -27,7 +27,7 @@ from deploy.errors import EnvironmentFailure
 from deploy.lifecycle.recording import json_line
 from deploy.rq.leases import LEASE_S
 from deploy.rq.observed import JobSeen, State
-from deploy.rq.queue import look
+from deploy.rq.queue import poll_jobs
 from robots.journal import parts_in, readable
 from robots.restart_budget import charged, deaths_of
 from robots.supervision import GiveUp, RestartPolicy
@@ -96,9 +96,9 @@ def _robots(client: redis.Redis, where: RunLocation) -> list[RobotStatus]:
     run_status = read_run_status(client, run)
     if run_status is None:
         raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
-    jobs = look(client, run, run_status.robots)
-    run_control, rows, now_us = StreamRunControl(client, run), StreamFleetLog(client, run).rows(), _server_us(client)
-    return [_robot_status(job, run_control.journal(job.robot), rows, now_us) for job in jobs]
+    jobs = poll_jobs(client, run, run_status.robots)
+    evidence, rows, now_us = StreamEvidenceReader(client, run), StreamFleetLog(client, run).rows(), _server_us(client)
+    return [_robot_status(job, evidence.journal(job.robot), rows, now_us) for job in jobs]
 
 
 def _robot_status(job: JobSeen, journal: list[JournalRow], rows: list[FleetRow], now_us: int) -> RobotStatus:

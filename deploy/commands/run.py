@@ -19,7 +19,7 @@ from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux, demand_records
 from deploy.config.settings import MOST_LIVE, LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
-from deploy.lifecycle.live_run import LiveRun, Outcome
+from deploy.lifecycle.live_run import Host, LiveRun, Outcome
 from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, run_settings, written_secret
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server, server_for
@@ -94,7 +94,8 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(begun, dealt)
-        outcome = LiveRun(run_id, experiment, metadata, server, janitor, shutdown, record, pipeline, observe).run()
+        host = Host(server, janitor, shutdown)
+        outcome = LiveRun(run_id, experiment, metadata, host, record, pipeline, observe).run()
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     return _close(settings, record, begun, outcome)
 

@@ -17,7 +17,7 @@ from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import ROBOTS_END_S, forget_run, succeeding
-from deploy.rq.queue import look
+from deploy.rq.queue import poll_jobs
 from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
@@ -56,7 +56,7 @@ def stop(
             if run_status.stop is None:
                 StreamRunControl(client, where.run).order("stop", b"stopped")
             deadline = time.monotonic() + ROBOTS_END_S
-            while any(job.state == "running" for job in look(client, where.run, run_status.robots)):
+            while any(job.state == "running" for job in poll_jobs(client, where.run, run_status.robots)):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(_POLL_S)

@@ -21,7 +21,7 @@ from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
 from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
-from deploy.supervisor.supervisor import LOST, Look, RunSupervisor
+from deploy.supervisor.supervisor import LOST, Observe, RunSupervisor
 from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
@@ -44,7 +44,7 @@ class _NoLocalProcesses:
     def __init__(self, shutdown: ShutdownSignals) -> None:
         self._shutdown = shutdown
 
-    def attend(self, timeout_s: float, _read_end: int) -> None:
+    def poll(self, timeout_s: float, _read_end: int) -> None:
         pause(self._shutdown, timeout_s)
 
 
@@ -112,7 +112,7 @@ def _end(
     report(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
 
-def _showing(progress: Progress) -> Look:
+def _showing(progress: Progress) -> Observe:
     clock = SystemClock()
     return lambda view, away_s: progress.observe(view, clock.wall_us(), away_s)
 

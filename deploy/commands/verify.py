@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.context import read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation, find_live, is_alive, newest_unrecorded
 from deploy.attach.events import RunEvents
@@ -173,7 +174,7 @@ def _see_to_its_end(
     def is_wanted() -> bool:
         return shutdown.reason is None
 
-    metadata = read_metadata(StreamRunControl(client, run), run)
+    metadata = read_metadata(StreamEvidenceReader(client, run), run)
     report(f"run {run}: waiting for its end")
     ended = _end_of(client, run, shutdown)
     if ended is None:

@@ -1,7 +1,7 @@
-"""The processes of a live run, as their parent keeps them: RQ workers, relays, and the run's own server.
+"""The processes of a live run on its parent's host: RQ workers, relays, and the run's own server.
 
-Whoever dies is told, put on record, and replaced, for as long as the run goes on. What a run is, and when it ends, is
-not known here.
+A death is reported, recorded, and the process replaced, for as long as the run goes on. When the run ends is decided
+elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deploy.errors import EnvironmentFailure
 from deploy.fleet.relay_main import relay
 from deploy.fleet.relays import RelayGroup
 from deploy.fleet.rq_workers import KIND, RqWorkerGroup
-from deploy.processes.children import Children, Death
+from deploy.processes.children import ChildDeath, Children
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server
 from deploy.rq.queue import revoke
@@ -38,9 +38,7 @@ _INJECTED: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
 
 
 class LocalFleet:
-    """All children of the parent. To be made when everything that they need is imported
-    (deploy/processes/children.py).
-    """
+    """All children of the parent. To be made when all that they need is imported (deploy/processes/children.py)."""
 
     def __init__(
         self,
@@ -62,9 +60,9 @@ class LocalFleet:
         self._relays = RelayGroup(terms.shards, self.children, self._spawn_relay, self._emit)
         self._workers = RqWorkerGroup(run, terms.robots, self.children, self._spawn_worker, self._revoke)
         self._unrecorded: deque[tuple[str, str, int]] = deque()  # deaths: victim, robot, status
-        self._signalled: set[tuple[str, int]] = set()  # by the lab, with that signal, and alive as far as is known
+        self._signalled: set[tuple[str, int]] = set()  # by the lab, with that signal; alive as far as is known
         self._server_deaths = 0
-        self._is_ending = False
+        self._is_ceasing = False
 
     def start(self, is_wanted: Callable[[], bool]) -> None:
         """Start relays, then RQ workers, as long as they are wanted. The server runs already."""
@@ -82,7 +80,7 @@ class LocalFleet:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nobody is dead who will be replaced, and all deaths are on record."""
+        """Whether no dead process is still to be replaced, and all deaths are recorded."""
         return not self._unrecorded and self._workers.is_whole and self._relays.due_s is None
 
     @property
@@ -91,8 +89,8 @@ class LocalFleet:
         return self.children.living
 
     def signal(self, name: str, number: int) -> None:
-        """Send a signal to one child. Its next death is not charged to it, if the signal ends it, or stops it and it
-        was not made to go on before. Raises KeyError when no living child bears the name."""
+        """Send a signal to one child. Its next death is not charged, if the signal ends it, or stops it and it was not
+        resumed before. Raises KeyError when no living child has the name."""
         if number in _INJECTED:
             self._signalled.add((name, number))
         elif number == signal.SIGCONT:
@@ -103,56 +101,54 @@ class LocalFleet:
         """The RQ worker, by its name among the children, that runs a robot now, as far as is known."""
         return self._workers.name_of(self._job_table.worker_of(robot))
 
-    def attend(self, timeout_s: float, read_end: int) -> None:
-        """Wait at most so long for deaths (or until `read_end` can be read), and do what they and earlier ones demand.
-
-        Raises Unable when the server cannot be kept alive.
-        """
+    def poll(self, timeout_s: float, read_end: int) -> None:
+        """Wait at most so long for deaths (or until `read_end` can be read); record them, and start successors that are
+        due. Raises EnvironmentFailure when the server cannot be kept alive."""
         due = [due_s for due_s in (self._relays.due_s, self._workers.due_s) if due_s is not None]
         if due:
             timeout_s = min(timeout_s, max(0.0, min(due) - time.monotonic()))
         deaths = self.children.poll(timeout_s, read_end)
-        self._tell(deaths)
+        self._report(deaths)
         for death in deaths:
             self._replace(death)
         self._record()
-        if not self._is_ending:
-            self._relays.attend(time.monotonic())
-            self._workers.attend(time.monotonic())
+        if not self._is_ceasing:
+            self._relays.start_due(time.monotonic())
+            self._workers.start_due(time.monotonic())
 
     def cease(self) -> None:
-        """From here on nobody is replaced: the run is over."""
-        self._is_ending = True
+        """From here on no process is replaced: the run is over."""
+        self._is_ceasing = True
 
     def end_workers(self) -> None:
         """End all RQ workers, in order if they can."""
-        self._is_ending = True
-        self._tell_disorderly(self._workers.end(END_S))
+        self._is_ceasing = True
+        self._report_disorderly(self._workers.end(END_S))
 
     def drain(self) -> None:
         """End all relays, every outbox being emptied if that is possible at all."""
-        self._tell_disorderly(self._relays.drain())
+        self._report_disorderly(self._relays.drain())
         self._record()
 
     def end_all_but_server(self) -> None:
-        """End whoever still lives, but not those whom the others need."""
+        """End all that still live, but not the server, which the others need."""
         self.end_workers()
-        self._tell_disorderly(self.children.end(self.children.living.keys() - {SERVER}, END_S))
+        self._report_disorderly(self.children.end(self.children.living.keys() - {SERVER}, END_S))
 
     def end_server(self) -> None:
         """End our own server, if there is one."""
         self.children.end_all(END_S)
 
-    def _replace(self, death: Death) -> None:
+    def _replace(self, death: ChildDeath) -> None:
         signals_sent = {(name, number) for name, number in self._signalled if name == death.name}
         self._signalled -= signals_sent
         if death.name == SERVER:
             self._revive_server(death)
-        elif not self._is_ending:
+        elif not self._is_ceasing:
             self._relays.replace(death, is_charged=not signals_sent)
             self._workers.replace(death, is_charged=not signals_sent)
 
-    def _revive_server(self, death: Death) -> None:
+    def _revive_server(self, death: ChildDeath) -> None:
         self._server_deaths += 1
         if self._server_deaths > MOST_SERVER_DEATHS:
             raise EnvironmentFailure(
@@ -162,22 +158,22 @@ class LocalFleet:
         self.children.adopt(SERVER, pid)
         self._emit(ProcessStarted(SERVER, pid))
 
-    def _tell_disorderly(self, deaths: Iterable[Death]) -> None:
-        """Of children that were told to end, those are news that did not end in order."""
-        self._tell([death for death in deaths if death.status != 0])
+    def _report_disorderly(self, deaths: Iterable[ChildDeath]) -> None:
+        """Report those of the children that were asked to end, and did not end in order."""
+        self._report([death for death in deaths if death.status != 0])
 
-    def _tell(self, deaths: list[Death]) -> None:
+    def _report(self, deaths: list[ChildDeath]) -> None:
         if any(death.name.startswith(KIND) for death in deaths):
-            self._job_table.look(time.monotonic())  # who runs whom may have changed since the last look
+            self._job_table.poll(time.monotonic())  # robots may have moved since the last poll
         for death in deaths:
             robot = self._job_table.robot_of(self._workers.rq_name(death.name)) if death.name.startswith(KIND) else ""
-            victim = f"{KIND}{robot}" if robot else death.name  # from now on it matters whom it ran
+            victim = f"{KIND}{robot}" if robot else death.name  # from now on its robot matters
             self._emit(ProcessDied(victim, death.pid, death.status))
-            if death.status not in (0, FENCED) or death.name == SERVER:  # who ended in order is not missed
+            if death.status not in (0, FENCED) or death.name == SERVER:  # an end in order is no death
                 self._unrecorded.append((victim, robot, death.status))
 
     def _record(self) -> None:
-        """Put deaths into the fleet log, which the next lives obey, as soon as the server answers."""
+        """Put deaths into the fleet log, which the next lives' restart policy reads, as soon as the server answers."""
         with suppress(Unavailable):
             while self._unrecorded:
                 victim, robot, status = self._unrecorded[0]

@@ -1,7 +1,7 @@
-"""The relays of a run, as its parent keeps them: started again by the policy, and drained for certain at the end.
+"""The relays of a run on its parent's host: started again by the restart policy, and drained for certain at the end.
 
-A relay redoes what its last life left pending, so it may be killed at any time and started as often as one likes.
-What a relay does is deploy/fleet/relay_main.py's affair.
+A relay redoes what its last life left pending, so it may be killed and started again at any time. What a relay does is
+in deploy/fleet/relay_main.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from deploy.fleet.restarts import RestartSchedule
-from deploy.processes.children import Children, Death
+from deploy.processes.children import ChildDeath, Children
 from robots.supervision import GiveUp, RestartPolicy
 from telemetry.events import AnyEvent, WorkerGaveUp
 
@@ -48,9 +48,9 @@ class RelayGroup:
         for shard in self._shards:
             self._start(shard)
 
-    def replace(self, death: Death, is_charged: bool = True) -> None:
-        """Have a dead relay started again when it is due, if the policy allows it; otherwise that is told. Other deaths
-        are ignored; those that the lab brought about are not charged."""
+    def replace(self, death: ChildDeath, is_charged: bool = True) -> None:
+        """Schedule a dead relay's successor, if the restart policy allows one; otherwise emit an event. Deaths of other
+        processes are ignored; a death by an injection is not charged."""
         if not death.name.startswith(_KIND):
             return
         decision = self._restarts.died(death.name, is_charged)
@@ -62,28 +62,28 @@ class RelayGroup:
         """When the next relay is to be started (`time.monotonic()`), if any is."""
         return self._restarts.due_s
 
-    def attend(self, now_s: float) -> None:
+    def start_due(self, now_s: float) -> None:
         """Start the relays that are due."""
         for name in self._restarts.take_due(now_s):
             self._start(_shard_of(name))
 
-    def drain(self) -> list[Death]:
+    def drain(self) -> list[ChildDeath]:
         """End all, every outbox being emptied if that is possible at all; their deaths.
 
-        For when nobody sends any more. Who is dead already, or does not end in order, gets a further life for it.
+        To be called when no robot sends any more. A relay that is dead, or does not end in order, gets a further life.
         """
         self._restarts.cease()
-        deaths = self._end(self._shards, asking=True)
+        deaths = self._end(self._shards, is_asked=True)
         for _ in range(MOST_DRAINS):
             drained = {_shard_of(death.name) for death in deaths if death.status == 0}
             left = [shard for shard in self._shards if shard not in drained]
             for shard in left:
                 self._start(shard, is_last=True)
-            deaths += self._end(left, asking=False)
+            deaths += self._end(left, is_asked=False)
         return deaths
 
-    def _end(self, shards: range | list[int], asking: bool) -> list[Death]:
-        return self._fleet.end([f"{_KIND}{shard}" for shard in shards], DRAIN_S, asking)
+    def _end(self, shards: range | list[int], is_asked: bool) -> list[ChildDeath]:
+        return self._fleet.end([f"{_KIND}{shard}" for shard in shards], DRAIN_S, is_asked)
 
     def _start(self, shard: int, is_last: bool = False) -> None:
         self._lives[shard] += 1

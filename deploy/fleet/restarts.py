@@ -1,6 +1,5 @@
-"""Who is dead among a parent's children, and when the next of the name is to start: the restart policy, kept by name.
-
-Nobody is started here, and nobody sleeps: a parent has others to look after.
+"""When the successors of a parent's dead children are due: the restart policy, by name. Starts no process, and does not
+sleep.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ class RestartSchedule:
         self._due_s: dict[str, float] = {}
 
     def died(self, name: str, is_charged: bool = True) -> Restart | GiveUp:
-        """What the policy says of a death just now; a successor is then due after its delay, or never. A death that
-        the lab brought about is not charged."""
+        """The policy's decision about a death just now; a successor is due after its delay, or never. A death by an
+        injection is not charged."""
         now_us, deaths_us, chance = time.monotonic_ns() // 1000, self._deaths_us[name], Random().random()  # noqa: S311
         decision: Restart | GiveUp
         if is_charged:
@@ -47,5 +46,5 @@ class RestartSchedule:
         return names
 
     def cease(self) -> None:
-        """Nobody is due any more."""
+        """From here on no successor is due."""
         self._due_s.clear()

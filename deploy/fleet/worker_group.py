@@ -1,7 +1,7 @@
-"""A few RQ workers that one command keeps on any host: forked from one preloaded process, watched, ended in order.
+"""The RQ workers of `robots worker`, on any host: forked from one preloaded process, watched, ended in order.
 
-They run whatever robots stand in the queue; none is known here. One that found itself fenced is started anew, because
-its host has lost nothing but time; any other that dies stays dead, so that killing RQ workers shrinks a run.
+They run any robots that stand in the queue. One that ended because it was fenced is started again. Any other that dies
+is not started again, so that a person can shrink a run by killing RQ workers.
 """
 
 from __future__ import annotations
@@ -12,48 +12,48 @@ from collections.abc import Callable
 from typing import Final
 
 from broker.streams.connection import connect
-from deploy.processes.children import Children, Death
+from deploy.processes.children import ChildDeath, Children
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.worker import work
 from robots.restart_budget import FENCED
 
 END_S: Final = 3.0  # for RQ workers to hand their robots back, before they are killed
-_LOOK_S: Final = 0.5
+_POLL_S: Final = 0.5
 
 
 class WorkerGroup:
-    """`count` RQ workers on the server at `url`. `say` is told what a person should know."""
+    """`count` RQ workers on the server at `url`. `report` gets lines for a person."""
 
-    def __init__(self, url: str, count: int, say: Callable[[str], None]) -> None:
+    def __init__(self, url: str, count: int, report: Callable[[str], None]) -> None:
         self._url = url
-        self._say = say
+        self._report = report
         self._fleet = Children()
         self._names = [f"rq:{number}" for number in range(count)]
         self._host = socket.gethostname()
 
     def run(self, shutdown: ShutdownSignals, is_over: Callable[[], bool]) -> int:
-        """Until told to end, until `is_over()`, or until none is left. How many were alive then."""
+        """Until a signal, until `is_over()`, or until none is left. How many were alive then."""
         for name in self._names:
             self._start(name)
         try:
             while shutdown.reason is None and not is_over() and self._fleet.living:
-                for death in self._fleet.poll(_LOOK_S, shutdown.read_end):
-                    self._attend(death)
+                for death in self._fleet.poll(_POLL_S, shutdown.read_end):
+                    self._handle(death)
                 shutdown.drain()
             return len(self._fleet.living)
         finally:
             self._fleet.end_all(END_S)
 
-    def _attend(self, death: Death) -> None:
+    def _handle(self, death: ChildDeath) -> None:
         if death.status == FENCED:
-            self._say("an RQ worker was fenced: its robot lives elsewhere, or its run is gone; it is started anew")
+            self._report("an RQ worker was fenced: its robot lives elsewhere, or its run is gone; it is started again")
             self._start(death.name)
         else:
             how = f"signal {-death.status}" if death.status < 0 else f"exit {death.status}"
-            self._say(f"an RQ worker (pid {death.pid}) ended: {how}; {len(self._fleet.living)} left")
+            self._report(f"an RQ worker (pid {death.pid}) ended: {how}; {len(self._fleet.living)} left")
 
     def _start(self, name: str) -> None:
-        """RQ lets nobody bear the name of one whose key has not run out yet: so every one has a new one."""
+        """Under a new name: RQ refuses a name whose key has not run out yet."""
         rq_name = f"{self._host}.{secrets.token_hex(4)}"
         self._fleet.start(name, lambda: _work(self._url, rq_name), None)
 

@@ -1,7 +1,7 @@
-"""A live run from its first process to its last: deal, fork, supervise, stop, collect. The parent's whole work.
+"""A live run from its first process to its last, in the parent: deal, fork, supervise, stop, collect.
 
-The parent has no event loop and no threads, because it forks. Whatever happens to it, nothing stays behind: children
-die with their parent, and the janitor removes the rest.
+The parent has no event loop and no threads, because it forks. Nothing stays behind when it is killed: children die with
+their parent, and the janitor removes the rest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,6 +24,7 @@ from broker.streams.connection import connect
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import KEPT
+from broker.streams.run.evidence import StreamEvidenceReader
 from deploy import STARTED_S
 from deploy.attach.context import RunInfo, context_on
 from deploy.config.experiment import Experiment
@@ -33,7 +35,7 @@ from deploy.processes.server import Server
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.supervisor.injector import LiveInjector
-from deploy.supervisor.supervisor import LOST, Look, NobodyBorn, RunSupervisor
+from deploy.supervisor.supervisor import LOST, NoRobotBorn, Observe, RunSupervisor
 from telemetry.events import RunDealt
 from telemetry.pipeline import Next
 from telemetry.record.folder import Record
@@ -49,6 +51,14 @@ class Outcome(msgspec.Struct, frozen=True):
     total_us: int
 
 
+class Host(NamedTuple):
+    """What the parent of a run uses on its host."""
+
+    server: Server
+    janitor: Janitor
+    shutdown: ShutdownSignals
+
+
 class LiveRun:
     """The parent, between the fork of its first child and the death of its last. `metadata` are dealt with the run."""
 
@@ -57,31 +67,27 @@ class LiveRun:
         run: str,
         experiment: Experiment,
         metadata: tuple[bytes, ...],
-        server: Server,
-        janitor: Janitor,
-        shutdown: ShutdownSignals,
+        host: Host,
         record: Record,
         sink: Next,
-        look: Look,
+        observe: Observe,
     ) -> None:
         self._run = run
         self._experiment = experiment
         self._metadata = metadata
-        self._server = server
-        self._janitor = janitor
-        self._shutdown = shutdown
+        self._server, self._janitor, self._shutdown = host
         self._folder = record.folder
-        self._look = look
+        self._observe = observe
         self._logs = record.folder / "logs"
-        self._client = connect(server.url)
+        self._client = connect(self._server.url)
         self._run_control = StreamRunControl(self._client, run)
         info = RunInfo(run, tuple(experiment.deal.robots), experiment.terms, experiment.plan, experiment.bounds)
         self._context = context_on(self._client, info, "lab", sink, KEPT)
         self._events = self._context.events
 
     def run(self) -> Outcome:
-        """Everything, in order. Whatever is raised: all children have ended when this returns, and a server that is
-        not ours holds nothing of the run."""
+        """All of it, in order. When this returns or raises, all children have ended, and a shared server holds
+        nothing of the run."""
         self._logs.mkdir()
         announcing = announced(self._folder, self._server.url, self._janitor)
         with announcing, collecting(self._run, self._janitor) as self._spilled:
@@ -95,16 +101,17 @@ class LiveRun:
         self._deal()
         injector = LiveInjector(self._context, self._fleet)
         supervisor = RunSupervisor(
-            self._context, self._fleet, injector, self._shutdown, self._look, dealt_s=time.monotonic()
+            self._context, self._fleet, injector, self._shutdown, self._observe, dealt_s=time.monotonic()
         )
         self._fleet.start(lambda: self._shutdown.reason is None)
         try:
             reason = self._shutdown.reason or supervisor.supervise()
-        except NobodyBorn as error:
+        except NoRobotBorn as error:
             raise EnvironmentFailure(f"{error}; see {self._logs}") from None
         self._stop(supervisor, reason)
         born_us = None if supervisor.born_s is None else round(supervisor.born_s * 1_000_000)
-        return Outcome(self._run_control.collect(), reason, born_us, round((time.monotonic() - STARTED_S) * 1_000_000))
+        evidence = StreamEvidenceReader(self._client, self._run).collect()
+        return Outcome(evidence, reason, born_us, round((time.monotonic() - STARTED_S) * 1_000_000))
 
     def _deal(self) -> None:
         experiment, deal = self._experiment, self._experiment.deal
@@ -115,25 +122,25 @@ class LiveRun:
             enqueue_robot(self._client, self._run, robot)
 
     def _stop(self, supervisor: RunSupervisor, reason: str) -> None:
-        """Robots first, so that nothing is sent any more; then RQ workers; then the relays, which drain."""
+        """Robots first, so that nothing is sent any more; then RQ workers; then relays, which drain."""
         self._fleet.cease()
         supervisor.stop(reason)
         self._fleet.end_workers()
-        self._fleet.attend(0, self._shutdown.read_end)
+        self._fleet.poll(0, self._shutdown.read_end)
         if reason != LOST:
-            self._run_control.change(PlanChange(()))  # whatever a partition holds back comes free
+            self._run_control.change(PlanChange(()))  # what a partition holds back is released
         self._fleet.drain()
-        with suppress(Unavailable):  # the record is made all the same, from what was heard
-            self._events.hear_out(RETRY_S)
-        self._events.hear_also(self._spilled())  # of processes that died while the server was away
+        with suppress(Unavailable):  # the record is made all the same, from the events that were read
+            self._events.read_to_end(RETRY_S)
+        self._events.read_frames(self._spilled())  # of processes that died while the server was away
 
     def _leave(self) -> None:
-        """End what still lives, our server last, because the others need it; leave no trace on another's server."""
+        """End all processes, our own server last, because the others need it; remove the run from a shared server."""
         self._fleet.end_all_but_server()
         if not self._server.is_our_own:
-            self._client.close()  # whatever was interrupted on it
+            self._client.close()  # a command may have been interrupted on it
             with suppress(Unavailable):
-                retry_blocking("leaving", self._withdraw)
+                retry_blocking("withdrawal", self._withdraw)
                 self._run_control.forget()
         self._fleet.end_server()
         self._client.close()
@@ -151,7 +158,7 @@ def announced(folder: Path, url: str, janitor: Janitor) -> Iterator[None]:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump({"url": url, "pid": os.getpid()}, file)
     janitor.file(path)
-    draft.replace(path)  # whole, or not there
+    draft.replace(path)  # whole or not at all
     try:
         yield
     finally:

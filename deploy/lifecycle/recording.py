@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from broker.control_entries import PlanChange
 from broker.faults.syntax import format_duration
+from broker.ports.robot import Acknowledgement
 from broker.ports.run import Evidence
 from deploy.config.experiment import Experiment
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
@@ -108,10 +109,7 @@ def close_record(record: Record, settings: RunSettings, evidence: Evidence) -> R
 
     `settings` hold how the run ended. A plan that a person changed during the run is repeated from the record.
     """
-    if any(
-        isinstance(control, PlanChange) and control.request and not control.refusal
-        for _, control in evidence.controls.get(0, ())
-    ):
+    if _was_changed(evidence):
         settings = replace(settings, again=_repeat("run", settings.run, record.folder.parent))
     record.write("settings", to_builtins(settings))
     _file_evidence(record, evidence)
@@ -119,6 +117,14 @@ def close_record(record: Record, settings: RunSettings, evidence: Evidence) -> R
     result = judge(load(record.folder, shown_folder(record.place.resolve())))
     record.write("verdict", result.json)
     return result
+
+
+def _was_changed(evidence: Evidence) -> bool:
+    """Whether a person changed the plan by hand."""
+    answers = [*(control for _, control in evidence.controls.get(0, ())), *evidence.fleet]
+    return any(
+        isinstance(answer, PlanChange | Acknowledgement) and answer.request and not answer.refusal for answer in answers
+    )
 
 
 def json_line(value: Mapping[str, Any]) -> str:

@@ -1,12 +1,8 @@
-"""The fleet: one parent, without threads, that forks its children and waits for them.
+"""The children of one parent, which has no threads: how a child is forked, watched and ended.
 
-Here it is decided how a child is born, watched and ended; never what it does, nor whether it is started again (that is
-the supervisor's policy). A child is a function that runs in a fork of the preloaded parent, or a process that somebody
-else started for us (`adopt`).
-
-What every fork of ours needs: signals wait until both sides know who they are, and no stream is shared by accident.
-
-Mechanics only. What a child then does, and who watches it, must never stand here.
+A child is a function that runs in a fork of the preloaded parent, or a process of another origin (`adopt`). Around a
+fork, signals wait until both sides have their handlers, and no stream is shared by accident. What a child does, and
+whether it is started again, must never stand here.
 """
 
 from __future__ import annotations
@@ -37,7 +33,7 @@ from deploy.processes.forking import (
 from deploy.processes.janitor import Janitor
 
 
-class Death(msgspec.Struct, frozen=True):
+class ChildDeath(msgspec.Struct, frozen=True):
     """A child ended. `status` as of `os.waitstatus_to_exitcode`: negative = killed by that signal."""
 
     name: str
@@ -61,7 +57,7 @@ class Children:
     def __init__(self, janitor: Janitor | None = None) -> None:
         self._janitor = janitor
         self._children: dict[str, _Child] = {}
-        self._unreported: list[Death] = []
+        self._unreported: list[ChildDeath] = []
         gc.collect()
         gc.freeze()
 
@@ -78,7 +74,7 @@ class Children:
         there can be no child or no log.
         """
         self._demand_free(name)
-        assert threading.active_count() == 1, "a fork copies one thread only: whatever the others hold stays held"
+        assert threading.active_count() == 1, "a fork copies one thread only: locks of the others stay locked"
         output = os.dup(2) if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         parent = os.getpid()
         flush_streams()
@@ -87,51 +83,50 @@ class Children:
                 pid = os.fork()
                 if pid == 0:
                     self._be_child(parent, name, body, output)
-                self._take_in(name, pid)  # before a handler may raise: a child that we do not know we cannot end
+                self._take_in(name, pid)  # before a handler may raise: an unknown child could not be ended
         finally:
             os.close(output)
         return pid
 
     def adopt(self, name: str, pid: int) -> None:
-        """Watch a child of this process that somebody else started, and end it like the others.
+        """Watch a child of this process that was started elsewhere, and end it like the others.
 
         Raises ValueError when a living child bears the name, ProcessLookupError when there is no such process.
         """
         self._demand_free(name)
         self._take_in(name, pid)
 
-    def poll(self, timeout_s: float, *others: int) -> list[Death]:
+    def poll(self, timeout_s: float, *others: int) -> list[ChildDeath]:
         """Deaths since the last call. Waits at most `timeout_s` for one, or until one of the descriptors `others` can
-        be read (to wake the parent for a signal, give the end of its `signal.set_wakeup_fd` pair)."""
+        be read (such as the read end of `signal.set_wakeup_fd`, so that a signal wakes the parent)."""
         self._wait(0.0 if self._unreported else timeout_s, others)
         deaths, self._unreported = self._unreported, []
         return deaths
 
     def signal(self, name: str, number: int) -> None:
-        """Send a signal to one child, not to its group. One that has just ended does not mind.
+        """Send a signal to one child, not to its group. One that has just ended is no error.
 
         Raises KeyError when no living child bears the name.
         """
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._children[name].handle, number)
 
-    def end(self, names: Iterable[str], grace_s: float, asking: bool = True) -> list[Death]:
-        """End these children: ask (SIGTERM; not if they end without `asking`), wait at most `grace_s`, then kill.
-        Their deaths; those of others that happen meanwhile are kept for `poll`. Names that nobody bears are no error.
-        """
-        ending = {name for name in names if name in self._children}
-        for name in ending if asking else ():
+    def end(self, names: Iterable[str], grace_s: float, is_asked: bool = True) -> list[ChildDeath]:
+        """End these children: SIGTERM (if `is_asked`), wait at most `grace_s`, SIGKILL. Their deaths; those of other
+        children in that time are kept for `poll`. Unknown names are no error."""
+        ended = {name for name in names if name in self._children}
+        for name in ended if is_asked else ():
             self.signal(name, signal.SIGTERM)
-            self.signal(name, signal.SIGCONT)  # a paused one must be able to hear it
-        self._await(ending, grace_s)
-        for name in ending & self._children.keys():
+            self.signal(name, signal.SIGCONT)  # a paused one could not handle it
+        self._await(ended, grace_s)
+        for name in ended & self._children.keys():
             self.signal(name, signal.SIGKILL)
-        self._await(ending, None)
-        deaths = [death for death in self._unreported if death.name in ending]
-        self._unreported = [death for death in self._unreported if death.name not in ending]
+        self._await(ended, None)
+        deaths = [death for death in self._unreported if death.name in ended]
+        self._unreported = [death for death in self._unreported if death.name not in ended]
         return deaths
 
-    def end_all(self, grace_s: float) -> list[Death]:
+    def end_all(self, grace_s: float) -> list[ChildDeath]:
         """End every child; see `end`."""
         return self.end(list(self._children), grace_s)
 
@@ -166,13 +161,13 @@ class Children:
     def _bury(self, child: _Child) -> None:
         try:
             _, wait_status = os.waitpid(child.pid, 0)
-        except ChildProcessError:  # adopted, and whoever started it has already asked for its status
+        except ChildProcessError:  # adopted, and its status was read elsewhere
             wait_status = 0
         os.close(child.handle)
         del self._children[child.name]
         if self._janitor is not None:
             self._janitor.forget(child.pid)
-        self._unreported.append(Death(child.name, child.pid, os.waitstatus_to_exitcode(wait_status)))
+        self._unreported.append(ChildDeath(child.name, child.pid, os.waitstatus_to_exitcode(wait_status)))
 
     def _be_child(self, parent: int, name: str, body: Callable[[], int], output: int) -> NoReturn:
         """The whole life of a child. It never returns into the parent's stack, nor into its `atexit`."""
@@ -186,7 +181,7 @@ class Children:
             self._let_go()
             release_signals()
             status = body()
-        except BaseException:  # whatever it is: it ends here, and is told in the log
+        except BaseException:  # of any kind: it ends here, and stands in the log
             traceback.print_exc()
         finally:
             with contextlib.suppress(OSError):

@@ -1,4 +1,5 @@
-"""What every forked process does at its beginning: signals, name, streams. Nothing is started here."""
+"""What every forked process does at its beginning: signals, name, streams; and a process's start time. No process is
+started here."""
 
 from __future__ import annotations
 
@@ -32,13 +33,12 @@ def release_signals() -> None:
 
 
 def forget_handlers() -> None:
-    """Drop what the parent does about signals; only the parent answers Ctrl-C."""
+    """Drop the parent's signal handlers; only the parent handles Ctrl-C."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.set_wakeup_fd(-1)
 
 
 def name_process(name: str) -> None:
@@ -51,7 +51,7 @@ def flush_streams() -> None:
     """Write out what is buffered: text that is still in a buffer at a fork would be written twice."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            with suppress(OSError):  # its reader's trouble, not ours
+            with suppress(OSError):  # its reader is gone
                 stream.flush()
 
 

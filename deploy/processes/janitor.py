@@ -1,10 +1,10 @@
 """The janitor: a process that outlives a killed parent just long enough to end and remove what it left behind.
 
 It is forked before all others, knows only pids, start times and paths, and acts only when its pipe ends without the
-word `done`. It must never act while its parent lives, and never touch what it was not told of.
+line `done`. It must never act while its parent lives, nor touch anything that was not registered on its pipe.
 
-The kernel's own parent-death signal ends most children first; the janitor is for those that did not get it, and for
-what no kernel removes: sockets, folders, files. On its pipe, one a line:
+The kernel's parent-death signal ends most children first; the janitor is for those that did not get it, and for what
+the kernel does not remove: sockets, folders, files. On its pipe, one a line:
 
     pid PID STARTTIME · forget PID · folder PATH · file PATH · done
 """
@@ -40,56 +40,56 @@ class Janitor:
     @classmethod
     def hire(cls) -> Janitor:
         """Fork one. To be called before any other child exists: a child that held the pipe open would hide our end."""
-        hearing, telling = os.pipe()
+        read_end, write_end = os.pipe()
         flush_streams()
         with signals_held():
             pid = os.fork()
             if pid == 0:
-                os.close(telling)
-                _be_janitor(hearing)
-        os.close(hearing)
-        return cls(pid, telling)
+                os.close(write_end)
+                _be_janitor(read_end)
+        os.close(read_end)
+        return cls(pid, write_end)
 
     def watch(self, pid: int) -> None:
-        """End this process, should we be killed."""
+        """End this process if we are killed."""
         started = start_time(pid)
         if started is not None:
-            self._tell(f"pid {pid} {started}")
+            self._send(f"pid {pid} {started}")
 
     def forget(self, pid: int) -> None:
-        """The process is none of ours any more."""
-        self._tell(f"forget {pid}")
+        """Do not end this process any more."""
+        self._send(f"forget {pid}")
 
     def folder(self, path: Path) -> None:
-        """Remove this folder, should we be killed. Raises ValueError unless it lies where servers have theirs."""
+        """Remove this folder if we are killed. Raises ValueError unless it lies where servers have theirs."""
         if not _is_removable_folder(path):
             raise ValueError(f"{path} does not lie in {' or '.join(places())}")
-        self._tell(f"folder {path.absolute()}")
+        self._send(f"folder {path.absolute()}")
 
     def file(self, path: Path) -> None:
-        """Remove this file, should we be killed. Raises ValueError unless it is a `live.json`."""
+        """Remove this file if we are killed. Raises ValueError unless it is a `live.json`."""
         if path.name != REMOVABLE_FILE:
             raise ValueError(f"{path} is not named {REMOVABLE_FILE}")
-        self._tell(f"file {path.absolute()}")
+        self._send(f"file {path.absolute()}")
 
     def dismiss(self) -> None:
-        """We end in order: nothing is left to do. Waits until the janitor is gone."""
-        self._tell("done")
+        """End the janitor without any action: we end in order. Waits until it is gone."""
+        self._send("done")
         self.let_go()
         os.waitpid(self.pid, 0)
 
     def let_go(self) -> None:
-        """Close the pipe. For children of the parent: they must not speak for it."""
+        """Close the pipe. For children of the parent: they send nothing on it."""
         os.close(self._pipe)
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if "\n" in line:
-            raise ValueError("a path with a line break in it cannot be told")
-        with contextlib.suppress(BrokenPipeError):  # somebody killed the janitor; the work goes on without
+            raise ValueError("a path with a line break in it cannot be sent")
+        with contextlib.suppress(BrokenPipeError):  # the janitor was killed; the work goes on without it
             os.write(self._pipe, os.fsencode(line) + b"\n")
 
 
-def _be_janitor(hearing: int) -> NoReturn:
+def _be_janitor(read_end: int) -> NoReturn:
     try:
         os.setsid()
         for number in _IGNORED:
@@ -97,14 +97,14 @@ def _be_janitor(hearing: int) -> NoReturn:
         release_signals()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         redirect_streams(nowhere)
-        with open(hearing, encoding="utf-8", errors="surrogateescape") as lines:
+        with open(read_end, encoding="utf-8", errors="surrogateescape") as lines:
             _serve(lines)
     finally:
         os._exit(0)
 
 
 def _serve(lines: Iterable[str]) -> None:
-    """Listen until the pipe ends; then, unless all was done, clean up."""
+    """Read until the pipe ends; then clean up, unless `done` was the last line."""
     processes: dict[int, int] = {}
     paths: list[tuple[str, Path]] = []
     for line in lines:

@@ -1,7 +1,4 @@
-"""Which server a run uses: a private one of its own, or somebody else's, on which it is a guest.
-
-Only how the server comes and goes stands here; what is done on it does not.
-"""
+"""The server that a run uses: a private one of its own, or a shared one at a URL. Only its start and end stand here."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from deploy.processes.janitor import Janitor
 
 
 class Server:
-    """A server that answers. One that is not our own must be left as it was found."""
+    """A server that answers. One that is not our own is left as it was found."""
 
     def __init__(self, url: str, own: EmbeddedServer | None = None) -> None:
         self.url = url
@@ -33,13 +30,13 @@ class Server:
 
     def start_again(self) -> int:
         """Start our own one, which has ended, with all that it held; its new pid. Raises OSError."""
-        assert self._own is not None, "nobody starts what is another's"
+        assert self._own is not None, "a shared server is not ours to start"
         return self._own.start_again()
 
 
 @contextmanager
 def server_for(url: str | None, janitor: Janitor) -> Iterator[Server]:
-    """The server at `url`, or a private one that lives within. Raises UnsupportedServer, Unable."""
+    """The server at `url`, or a private one that lives within. Raises UnsupportedServer, EnvironmentFailure."""
     if url is not None:
         with connect(url) as client:
             check_server(client)

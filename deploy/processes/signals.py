@@ -1,7 +1,7 @@
-"""How a person or a machine ends a command: the first signal is a wish that is granted in order; there is no second.
+"""How signals end a command: the first one asks for an end in order, and later ones are ignored.
 
-Nothing is raised in the middle of anything: who works looks at `reason` now and then. All that follows the wish is
-bounded in time, so impatience needs no way of its own.
+A signal handler raises nothing: the work checks `reason` regularly. All that follows the first signal is bounded in
+time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REASONS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped", sign
 class ShutdownSignals:
     """Within the `with` block SIGINT, SIGTERM and SIGHUP set `reason`, and end a wait for the descriptor `read_end`.
 
-    A signal that is ignored stays so (`nohup`); after a wish to end, all are ignored until the process is gone.
+    A signal that is ignored stays so (`nohup`); after the first signal, all are ignored until the process is gone.
     """
 
     def __init__(self) -> None:
@@ -40,16 +40,16 @@ class ShutdownSignals:
 
     def __enter__(self) -> ShutdownSignals:
         self._wakeup = signal.set_wakeup_fd(self._write_end.fileno(), warn_on_full_buffer=False)
-        heard = [number for number in _REASONS if signal.getsignal(number) != signal.SIG_IGN]
-        self._before = {number: signal.signal(number, self._hear) for number in heard}
+        handled = [number for number in _REASONS if signal.getsignal(number) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._handle) for number in handled}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler if self.reason is None else signal.SIG_IGN)  # the wish has been granted
+            signal.signal(number, handler if self.reason is None else signal.SIG_IGN)  # the end has begun
         signal.set_wakeup_fd(self._wakeup)
         self._read_end.close()
         self._write_end.close()
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.reason = self.reason or _REASONS[signal.Signals(number)]

@@ -1,21 +1,19 @@
 """The one function that an RQ job may name: a robot's life on an event loop, and what each of its ends means to RQ.
 
-How the life is run by RQ (leases, retries, signals) is deploy/rq/worker.py's affair; what a life is, robots/robot.py's.
+Leases, retries and signals are in deploy/rq/worker.py; what a life does, in robots/robot.py.
 
     the order `stop`                 the function returns: the job is done
     the journal is lost              likewise: no later life could be born without it
-    it died too often (BudgetSpent)    likewise: the restart policy has given it up
-    the run is gone                  likewise: whoever dealt it has removed it
-    its terms cannot be read         likewise, and that is told on stderr: another version dealt it
+    it died too often (BudgetSpent)  likewise: the restart policy has given it up
+    the run is gone                  likewise
+    its terms cannot be read         likewise, with a line on stderr: another version dealt the run
     SIGTERM to this process          the life is recalled, and the function returns a `Retry`: the robot waits in the
                                      queue for another RQ worker
     a later life exists (Fenced)     exit 75: the RQ worker ends, and nothing is queued
-    anything else                    the exception goes up: a death is told, and the job is queued again
+    anything else                    the exception goes up: a death is recorded, and the job is queued again
 
-A job as RQ workers for robots take it from the network: it can name one function, and nothing else.
-
-RQ imports whatever dotted name a job holds, for the function and for its callbacks. Here nothing is ever imported by a
-name; what is not allowed is refused.
+RQ imports any dotted name that a job holds, for the function and for its callbacks. A `RobotJob` can name this one
+function, and nothing is imported by a name from the network.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from random import Random
 from typing import Any, ClassVar, Final
@@ -40,8 +38,8 @@ from broker.streams.connection import async_twin
 from broker.streams.keys import Keys
 from broker.streams.retry import retry
 from broker.streams.robot.ports import ports_for
-from broker.streams.run.events import StreamEventLog
 from broker.streams.run.runs import StreamOrders
+from deploy.instrumentation import instrumented_async
 from deploy.processes.forking import name_process, release_signals
 from deploy.rq.heartbeat import keep_beating
 from robots.channel import Watch
@@ -51,33 +49,28 @@ from robots.robot import live as live_robot
 from robots.run.deal import decode_terms
 from telemetry.clock import SystemClock
 from telemetry.events import RECALLED
-from telemetry.handlers.log import StructuredLog, log_to_stderr
-from telemetry.pipeline import Next, Pipeline
-from telemetry.stream.feed import EventLog
-from telemetry.stream.publisher import Publisher
-from telemetry.stream.spill import spill_for
+from telemetry.pipeline import Next
 
 CONNECTIONS: Final = 5
 """How many ports wait for the server at the same time: inbox, outbox, journal, orders, events."""
 
-LIVES: Final = 1_000_000
-"""How often RQ queues a robot again: always. When to give up is the restart policy's to say, not a counter's."""
+ALWAYS: Final = 1_000_000
+"""How often RQ queues a robot again: always. The restart policy decides when to give up, not a counter."""
 
 RECALL_S: Final = 0.7
-"""For a life that is recalled to end in order: longer than it gives itself (robots/robot.py), and shorter than its RQ
-worker grants its process (deploy/rq/worker.py)."""
+"""How long a recalled life may take to end in order: longer than its own limit (robots/robot.py), and shorter than its
+RQ worker's (GRACE_S in deploy/rq/worker.py)."""
 
 _PREFIX: Final = "robot-"
-_PUBLISH_S: Final = 0.1
 _CANCEL_AGAIN_S: Final = 0.05
 
 
 class Recalled(Exception):
-    """This process was told to end (SIGTERM); the robot is to live elsewhere."""
+    """This process got SIGTERM; the robot is to live elsewhere."""
 
 
 class ForeignTerms(Exception):
-    """What the robots were told at the deal cannot be read: another version dealt the run. The message is one line."""
+    """The run's terms cannot be read: another version dealt it. The message is one line."""
 
 
 def job_id(run: str, robot: str) -> str:
@@ -96,14 +89,13 @@ def names_in(job: str) -> tuple[str, str]:
 def live(run: str, robot: str) -> Retry | None:
     """One life of `robot`. See above for what it returns and raises."""
     job = get_current_job()
-    assert job is not None, "RQ calls this, nobody else"
+    assert job is not None, "only RQ calls this"
     name_process(f"robot:{robot}")
-    log_to_stderr()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_told(run, robot, job.connection))
+            runner.run(_until_end(run, robot, job.connection))
     except Recalled:
-        return Retry(max=LIVES)
+        return Retry(max=ALWAYS)
     except (JournalLost, RunGone, BudgetSpent):
         return None
     except ForeignTerms as foreign:
@@ -114,18 +106,26 @@ def live(run: str, robot: str) -> Retry | None:
     return None
 
 
-async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
-    """A life with a pulse, that is recalled on SIGTERM (Recalled), and whose last events are stored however it ends."""
+async def _until_end(run: str, robot: str, connection: redis.Redis) -> str:
+    """A life with a heartbeat. SIGTERM recalls it (Recalled). Its last events are stored, whatever ends it."""
     loop = asyncio.get_running_loop()
     keep_beating(loop)
-    recalled, over = Watch(False), asyncio.Event()
+    recalled = Watch(False)
     loop.add_signal_handler(signal.SIGTERM, recalled.set, True)
     release_signals()
-    publisher = Publisher(spill_for(run, robot))
     client = async_twin(connection)
     await _connect(client)
-    life = loop.create_task(_be_robot(run, robot, client, Pipeline(StructuredLog(), publisher), recalled))
-    publishing = loop.create_task(_publish(publisher, StreamEventLog(client, Keys(run).events), over))
+    try:
+        async with instrumented_async(client, run, robot) as sink:
+            return await _live_until_recalled(_be_robot(run, robot, client, sink, recalled), recalled)
+    finally:
+        await client.aclose()
+
+
+async def _live_until_recalled(life_of_robot: Coroutine[Any, Any, str], recalled: Watch[bool]) -> str:
+    """What the life returns or raises; Recalled when it ended because of that, or did not end in time."""
+    loop = asyncio.get_running_loop()
+    life = loop.create_task(life_of_robot)
     waiting = loop.create_task(recalled.until(bool))
     try:
         await asyncio.wait([life, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -137,9 +137,6 @@ async def _until_told(run: str, robot: str, connection: redis.Redis) -> str:
     finally:
         await _end(life)
         await _end(waiting)
-        over.set()
-        await publishing
-        await client.aclose()
 
 
 async def _connect(client: redis.asyncio.Redis) -> None:
@@ -149,7 +146,7 @@ async def _connect(client: redis.asyncio.Redis) -> None:
 
 
 async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Next, recalled: Watch[bool]) -> str:
-    """The seam between the process and the robot: one life with ports, time and chance of its own."""
+    """One life with ports, clock and chance of its own."""
     nonce = secrets.token_hex(8)
     shards = await _shards(client, Keys(run).orders)
     outside = Outside(
@@ -166,7 +163,7 @@ async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Nex
 async def _shards(client: redis.asyncio.Redis, key: str) -> int:
     """How many outboxes the run was dealt with. Raises RunGone, ForeignTerms, Unavailable.
 
-    The restart policy was not asked yet, so nothing may raise at once that a next life would meet again."""
+    The restart policy comes later, so an error that the next life would get again is retried here."""
     orders = StreamOrders(client, key)
     while await retry("orders", lambda: client.type(key)) == b"stream":
         dealt = await orders.read(READ_US)
@@ -185,15 +182,6 @@ async def _end(task: asyncio.Task[Any]) -> None:
         await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
 
 
-async def _publish(publisher: Publisher, events: EventLog, over: asyncio.Event) -> None:
-    """Store events as they come, and at the end what is left, in a file if need be. Never cancelled: nobody would."""
-    while not over.is_set():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(over.wait(), _PUBLISH_S)
-        await publisher.flush(events.append)
-    publisher.spill()
-
-
 ROBOT_JOB: Final = "deploy.rq.job.live"
 
 
@@ -202,7 +190,7 @@ class RefusedJob(Exception):
 
 
 class RobotJob(Job):
-    """A job as it may come from the network: of all that RQ would import or call by name, only the robot is left."""
+    """A job that comes from the network: of all that RQ would import or call by name, only the robot is left."""
 
     allowed: ClassVar[dict[str, Callable[..., Any]]] = {ROBOT_JOB: live}
 

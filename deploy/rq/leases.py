@@ -1,10 +1,10 @@
-"""Who holds a robot's job: one RQ worker at most, and its id stands in the queue once at most.
+"""Leases of robots' jobs: one RQ worker at most runs a job, and its id stands in the queue once at most.
 
-RQ tells who runs a job by leases (members `job:execution` of a sorted set, scored with the time until which they are
-good), and moves ids between lists without looking. Here are the two moves that look: to claim a job that was taken, and
-to put it back. Both are transactions that watch the job's own hash, which both change; so of two that try, one finds
-out. All keys are RQ's; of the fields of a job's hash three are ours: `holder` is the execution that may run it, `pid`
-and `host` are where its process is, for people.
+RQ's leases are members `job:execution` of a sorted set, scored with the time until which they are good; RQ moves ids
+between lists without a check. Here are the two moves with a check: to claim a job that was taken, and to put it back.
+Both are transactions that watch and change the job's own hash, so of two at the same time one fails. All keys are
+RQ's; of the fields of a job's hash three are ours: `holder` is the execution that may run it, `pid` and `host` say
+where its process is, for people.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def queue_of_robots(connection: redis.Redis, job_class: type[Job] = Job) -> rq.Q
 
 
 def holds_lease(job: Job, execution: Execution) -> bool:
-    """Whether nobody has taken the execution's lease away. It may have run out."""
+    """Whether the execution's lease still stands. It may have run out."""
     return job.connection.zscore(job.started_job_registry.key, execution.composite_key) is not None
 
 
@@ -66,9 +66,9 @@ def claim(job: Job, execution: Execution) -> bool:
 
 def put_back(connection: redis.Redis, job: str, lease: str = "") -> bool:
     """Queue the job again, in front of all others, and forget `lease`, under which it was run (empty: it was taken, and
-    never leased). In front, because whoever replaces its RQ worker is to run it, and not one that waits for a free one.
+    never leased). In front, because the successor of its RQ worker is to run it, not a robot that waits for a free one.
 
-    False, and nothing has changed: somebody else has put it back already, holds another lease, or it is done.
+    False, and nothing has changed: it was put back already, has another lease, or is done.
     Raises redis-py's errors; the move may have been made then, and may be tried again.
     """
     queue = queue_of_robots(connection)

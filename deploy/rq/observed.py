@@ -1,12 +1,7 @@
-"""Which RQ workers have nothing to do. Pure: told by what was seen of them, and by our own clock.
+"""Which RQ workers are idle, and which jobs are lost. Pure: computed from polls of RQ and our own monotonic clock.
 
-RQ keeps what it knew of one that was killed for a minute, so only one that is heard of counts: whose heartbeat changed
-while we looked. Those that a parent keeps for its own robots are never idle in this sense: it started them for robots
-that will be back.
-
-Where the jobs of a run's robots stand, as it was last seen: looked at now and then, and shared by all who need it.
-
-Remembered, because RQ cannot be asked while the server is away. Nothing is done about any job here.
+RQ keeps the entry of a killed RQ worker for a minute, so only one whose heartbeat changed between polls counts. The RQ
+workers that a parent keeps for its own robots are never idle in this sense: their robots will be back.
 """
 
 from __future__ import annotations
@@ -20,13 +15,12 @@ import msgspec
 from deploy.rq.leases import HEARTBEAT_S, LEASE_S
 
 IDLE_S: Final = 1.0
-HEARD_S: Final = 2.5  # since its last heartbeat: they come every second at the latest
+ALIVE_S: Final = 2.5  # since its last heartbeat: they come every second at the latest
 _KEPT: Final = re.compile(r"[0-9a-f]{6}\.w[0-9]+(\.[0-9]+)?")  # no name that a person gives
 
 
 class WorkerSeen(msgspec.Struct, frozen=True):
-    """An RQ worker as RQ knows it: its name, what it does (`idle`, `busy` …) and when it was last heard of, in RQ's
-    own words."""
+    """An RQ worker as RQ knows it: its name, its state (`idle`, `busy` …) and its last heartbeat, in RQ's own words."""
 
     name: str
     state: str
@@ -36,16 +30,16 @@ class WorkerSeen(msgspec.Struct, frozen=True):
 class _Idle(msgspec.Struct):
     since_s: float
     beat: str
-    heard_s: float | None = None
+    beat_s: float | None = None
 
 
 def kept_name(run: str, number: int, life: int) -> str:
-    """The name by which RQ knows an RQ worker that a run's parent keeps: its `life`-th (from 1) at that place."""
+    """The name by which RQ knows an RQ worker that a run's parent keeps: its `life`-th life (from 1) at that place."""
     return f"{run}.w{number:02d}" + (f".{life}" if life > 1 else "")
 
 
 class IdleWorkers:
-    """Remembers since when each has been idle, without a break, as far as was seen."""
+    """Keeps since when each RQ worker has been idle without a break, as far as the polls show."""
 
     def __init__(self) -> None:
         self._idle: dict[str, _Idle] = {}
@@ -60,26 +54,26 @@ class IdleWorkers:
                 continue
             idle = before.get(worker.name) or _Idle(now_s, worker.beat)
             if idle.beat != worker.beat:
-                idle.beat, idle.heard_s = worker.beat, now_s
+                idle.beat, idle.beat_s = worker.beat, now_s
             self._idle[worker.name] = idle
-            is_alive = idle.heard_s is not None and now_s - idle.heard_s < HEARD_S
+            is_alive = idle.beat_s is not None and now_s - idle.beat_s < ALIVE_S
             if is_alive and now_s - idle.since_s >= IDLE_S:
                 found.append(worker.name)
         return sorted(found)
 
 
-DOUBT_S: Final = 1.25 * HEARTBEAT_S  # without a sign of life
+DOUBT_S: Final = 1.25 * HEARTBEAT_S  # without a renewal
 
 State = Literal["queued", "waiting", "taken", "running", "lost", "done"]
-"""What a robot's job does: it stands in the queue for its first life (`queued`) or for another (`waiting`); an RQ
-worker has taken it and has no lease yet, if it ever gets one (`taken`); it is run under a lease (`running`), or under
-one that has run out (`lost`; it is also lost when it is nowhere at all); or it is `done`, or was never queued."""
+"""The state of a robot's job: in the queue for its first life (`queued`) or for another (`waiting`); taken by an RQ
+worker that has no lease yet (`taken`); run under a lease (`running`), or under one that has run out, or nowhere at all
+(`lost`); or `done`, or never queued (`done`, too)."""
 
 
 class JobSeen(msgspec.Struct, frozen=True):
-    """Where a robot's job stood at one moment. `worker` is RQ's name of who ran it last, or runs it. `until_s` is the
-    time at which its lease runs out, by that one's clock; `lease_left_s` the rest of it, by the server's. `pid` and
-    `host` are where its process is, or was."""
+    """A robot's job at one moment. `worker` is RQ's name of the RQ worker that runs it, or ran it last. `until_s` is
+    when its lease runs out, by that worker's clock; `lease_left_s` the rest of it, by the server's. `pid` and `host`
+    are where its process is, or was."""
 
     robot: str
     state: State
@@ -92,37 +86,37 @@ class JobSeen(msgspec.Struct, frozen=True):
 
     @property
     def is_held(self) -> bool:
-        """Whether somebody holds a lease on it, run out or not: hosts' clocks may differ, and who is lost is told by
-        change alone (LostJobs)."""
+        """Whether there is a lease on it, run out or not: hosts' clocks may differ, so only LostJobs decides what is
+        lost."""
         return bool(self.lease)
 
 
 class LostJobs:
-    """Tells which jobs are lost: those of which nothing was heard for as long as a lease lasts.
+    """Which jobs are lost: those that did not change for as long as a lease lasts.
 
-    Told by our own clock and by change alone (the same lease not renewed, a job taken and no lease on it), so that
-    neither another host's clock misleads, nor an outage in which nobody could renew. Only time in which we looked, and
-    a lease could be renewed (`look`), counts: after a gap longer than a heartbeat, everybody has a whole lease again.
+    Decided by our own clock and by change alone (the same lease not renewed, a job taken and no lease on it), so that
+    neither another host's clock misleads, nor an outage in which no lease could be renewed. Only time between polls at
+    which a lease could be renewed counts: after a gap longer than a heartbeat, every job has a whole lease again.
     """
 
     def __init__(self) -> None:
         self._since_s: dict[JobSeen, float] = {}
-        self._looked_s = float("-inf")
+        self._polled_s = float("-inf")
         self.is_in_doubt = False
-        """Whether any job was missed at the last look: its lease was not renewed when it should have been."""
+        """Whether the lease of any job was overdue for renewal at the last poll."""
 
     def among(self, seen: Iterable[JobSeen], now_s: float) -> list[JobSeen]:
-        """Those of the jobs that are lost, each told once: what is then done about it may look the same from here.
-        To be called several times a second, with a monotonic clock's seconds."""
-        before = self._since_s if now_s - self._looked_s <= HEARTBEAT_S else {}
-        signs = {msgspec.structs.replace(job, lease_left_s=0.0, state="lost"): job for job in seen if _is_in_hand(job)}
-        self._since_s = {sign: before.get(sign, now_s) for sign in signs}
-        self._looked_s = now_s
+        """Those of the jobs that are lost, each given once, because it may look the same after it was handled. To be
+        called several times a second, with a monotonic clock's seconds."""
+        before = self._since_s if now_s - self._polled_s <= HEARTBEAT_S else {}
+        leased = {msgspec.structs.replace(job, lease_left_s=0.0, state="lost"): job for job in seen if _is_taken(job)}
+        self._since_s = {job: before.get(job, now_s) for job in leased}
+        self._polled_s = now_s
         self.is_in_doubt = any(now_s - since_s > DOUBT_S for since_s in self._since_s.values())
-        lost = [sign for sign, since_s in self._since_s.items() if now_s - since_s >= LEASE_S]
+        lost = [job for job, since_s in self._since_s.items() if now_s - since_s >= LEASE_S]
         self._since_s |= dict.fromkeys(lost, now_s)
-        return [signs[sign] for sign in lost]
+        return [leased[job] for job in lost]
 
 
-def _is_in_hand(job: JobSeen) -> bool:
+def _is_taken(job: JobSeen) -> bool:
     return job.state in ("taken", "running", "lost")

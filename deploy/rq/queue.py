@@ -1,6 +1,7 @@
-"""RQ as those use it from outside who look after robots: robots are queued, looked for, put back, and withdrawn.
+"""The queue of robots' jobs, from outside: jobs are queued, polled, queued again and withdrawn. The last poll is
+kept in a table that all users share.
 
-No robot and no RQ worker runs in here (deploy/rq/worker.py), and none of the keys is ours: their names are RQ's.
+No RQ worker runs in here (deploy/rq/worker.py), and all keys are RQ's.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, clea
 
 from broker.errors import Unavailable
 from broker.streams.retry import TROUBLE
-from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob, job_id
+from deploy.rq.job import ALWAYS, ROBOT_JOB, RobotJob, job_id
 from deploy.rq.leases import HOST, PID, QUEUE, leases_of, put_back, queue_of_robots
 from deploy.rq.observed import JobSeen, WorkerSeen
 
@@ -42,7 +43,7 @@ def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> None:
                 timeout=-1,
                 result_ttl=0,
                 failure_ttl=FAILURE_KEPT_S,
-                retry=rq.Retry(max=LIVES),
+                retry=rq.Retry(max=ALWAYS),
                 job_id=job_id(run, robot),
                 description=f"{robot} of {run}",
                 unique=True,
@@ -52,7 +53,7 @@ def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> None:
 
 
 def rq_workers(connection: redis.Redis, more_than: int = 0) -> list[WorkerSeen]:
-    """The RQ workers for robots, if RQ knows of more than so many; those that it would soon forget are forgotten now.
+    """The RQ workers for robots, if RQ knows of more than so many; stale entries are removed on the way.
     Raises Unavailable."""
     key = WORKERS_BY_QUEUE_KEY % QUEUE
     try:
@@ -75,9 +76,9 @@ def rq_workers(connection: redis.Redis, more_than: int = 0) -> list[WorkerSeen]:
     ]
 
 
-def look(connection: redis.Redis, run: str, robots: Sequence[str], *, could_renew: bool = False) -> list[JobSeen]:
-    """Where the jobs of these robots stand, all at one moment. Raises Unavailable; with `could_renew`, also while the
-    server only lets itself be read: then nobody could have renewed a lease, and silence means nothing."""
+def poll_jobs(connection: redis.Redis, run: str, robots: Sequence[str], *, could_renew: bool = False) -> list[JobSeen]:
+    """The jobs of these robots, all at one moment. Raises Unavailable; with `could_renew`, also while the server
+    refuses writes: then no lease could be renewed, and silence means nothing."""
     queue = queue_of_robots(connection)
     jobs = [job_id(run, robot) for robot in robots]
     try:
@@ -94,31 +95,30 @@ def look(connection: redis.Redis, run: str, robots: Sequence[str], *, could_rene
     except TROUBLE as error:
         raise Unavailable(f"RQ: {error}") from error
     held = {parse_composite_key(as_text(lease))[0]: (as_text(lease), float(until)) for lease, until in leases}
-    waiting, in_hand = set(map(as_text, queued)), set(map(as_text, taken))
+    waiting, taken_ids = set(map(as_text, queued)), set(map(as_text, taken))
     return [
-        _seen(robot, fields, job in waiting, job in in_hand, held.get(job), seconds)
+        _seen(robot, fields, job in waiting, job in taken_ids, held.get(job), seconds)
         for robot, job, fields in zip(robots, jobs, hashes[: len(jobs)], strict=True)
     ]
 
 
 def requeue(connection: redis.Redis, run: str, seen: JobSeen) -> bool:
-    """Queue a lost robot's job again: to whoever held it, the lease is gone. False when it was no longer as `seen`:
-    somebody else has done so, or it is done. Twice does no harm, and never makes it stand in the queue twice.
-    Raises Unavailable."""
+    """Queue a lost robot's job again; its lease is gone then. False when the job was no longer as `seen`: it is queued
+    again already, or done. Twice does no harm: it never stands in the queue twice. Raises Unavailable."""
     return _put_back(connection, job_id(run, seen.robot), seen.lease)
 
 
 def revoke(connection: redis.Redis, run: str, robots: Sequence[str], worker: str) -> list[str]:
-    """An RQ worker is known to be dead: its leases are over, and those of these robots that it ran are queued again at
-    once. A job that it had taken and not leased yet is not among them: it shows as `taken`. Raises Unavailable."""
-    seen = look(connection, run, robots)
+    """End the leases of an RQ worker that is known to be dead, and queue again those of these robots that it ran. A job
+    that it had taken and not leased yet is not among them: it shows as `taken`. Raises Unavailable."""
+    seen = poll_jobs(connection, run, robots)
     return [job.robot for job in seen if job.worker == worker and job.lease and requeue(connection, run, job)]
 
 
 def withdraw_robot(connection: redis.Redis, run: str, robot: str) -> None:
     """Remove a robot's job with all that RQ keeps about it, wherever it stands: queued, just taken, run or failed.
 
-    For when no RQ worker runs it any more. Twice does no harm. Raises redis-py's errors.
+    To be called when no RQ worker runs it any more. Twice does no harm. Raises redis-py's errors.
     """
     job, queue = job_id(run, robot), queue_of_robots(connection)
     executions = ExecutionRegistry(job, connection)
@@ -136,7 +136,7 @@ def withdraw_robot(connection: redis.Redis, run: str, robot: str) -> None:
 
 
 def withdraw_workers(connection: redis.Redis, names: Iterable[str]) -> None:
-    """Remove what RQ still keeps about RQ workers that have ended; and the queue's name, if nobody uses it.
+    """Remove what RQ still keeps about RQ workers that have ended; and the queue's name, if the queue is not used.
 
     Twice does no harm. Raises redis-py's errors.
     """
@@ -179,7 +179,7 @@ def _put_back(connection: redis.Redis, job: str, lease: str) -> bool:
 
 
 def _forget_idle_queue(connection: redis.Redis) -> None:
-    """Whoever queues something later makes it known anew; whoever does so just now is left alone."""
+    """The next job that is queued makes it known again; one that is queued at this moment makes this fail."""
     queue = queue_of_robots(connection)
     with connection.pipeline() as pipe:
         pipe.watch(queue.key, WORKERS_BY_QUEUE_KEY % QUEUE)  # type: ignore[no-untyped-call]
@@ -193,39 +193,40 @@ def _forget_idle_queue(connection: redis.Redis) -> None:
             return
 
 
-LOOK_S: Final = 0.25
-"""Between two looks; many robots cost a look some time, and are looked at half as often at the most."""
+POLL_S: Final = 0.25
+"""Between two polls; with many robots a poll takes some time, and comes at most half as often."""
 
 _MANY: Final = 800  # robots, for which a second would be enough
 
 
 class JobTable:
-    """`jobs` is what the last look saw, `looked_s` when that was (`time.monotonic`)."""
+    """`jobs` is the result of the last poll, `polled_s` when that was (`time.monotonic`). Kept, because RQ cannot be
+    polled while the server is away."""
 
     def __init__(self, client: redis.Redis, run: str, robots: tuple[str, ...]) -> None:
         self._client = client
         self._run = run
         self.robots = robots
         self.jobs: dict[str, JobSeen] = {}
-        self.looked_s = float("-inf")
+        self.polled_s = float("-inf")
         self._ran: dict[str, str] = {}  # RQ's name of an RQ worker → its robot
 
     def admit(self, robot: str) -> None:
-        """Look at this robot's job as well, from now on."""
+        """Poll this robot's job as well, from now on."""
         if robot not in self.robots:
             self.robots = (*self.robots, robot)
 
     def is_due(self, now_s: float) -> bool:
-        """Whether it is time for another look."""
-        return now_s - self.looked_s >= min(2 * LOOK_S, max(LOOK_S, len(self.robots) / _MANY))
+        """Whether it is time for another poll."""
+        return now_s - self.polled_s >= min(2 * POLL_S, max(POLL_S, len(self.robots) / _MANY))
 
-    def look(self, now_s: float) -> bool:
-        """Look now. False, and nothing has changed, while the server is away, or refuses to be written."""
+    def poll(self, now_s: float) -> bool:
+        """Poll now. False, and nothing has changed, while the server is away, or refuses writes."""
         with suppress(Unavailable):
-            seen = look(self._client, self._run, self.robots, could_renew=True)
+            seen = poll_jobs(self._client, self._run, self.robots, could_renew=True)
             self.jobs = {job.robot: job for job in seen}
             self._ran = {job.worker: job.robot for job in seen if job.lease}
-            self.looked_s = now_s
+            self.polled_s = now_s
             return True
         return False
 
@@ -234,6 +235,6 @@ class JobTable:
         return self._ran.get(worker, "")
 
     def worker_of(self, robot: str) -> str:
-        """RQ's name of the RQ worker that holds the robot's job; empty when nobody does."""
+        """RQ's name of the RQ worker that holds the robot's job; empty when none does."""
         job = self.jobs.get(robot)
         return job.worker if job is not None and job.lease else ""

@@ -1,7 +1,7 @@
-"""What an RQ worker does when it is asked for a deed from afar (broker/streams/run/injection.py): to its horse, or
-to itself.
+"""The commands that a supervisor on another host sends to an RQ worker (broker/streams/run/injection.py): signals for
+its horse, or for itself.
 
-Only that; whoever asks has told of the deed, and why, before. What is no such deed is passed over.
+The injection stands in the fleet log before the command is sent. What is no command is passed over.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from broker.streams.run.injection import CommandStream
 
 _SIGNALS: Final = {"kill": signal.SIGKILL, "pause": signal.SIGSTOP, "resume": signal.SIGCONT, "restart": signal.SIGTERM}
-_TO_ITSELF: Final = ("kill", "restart")  # one that stopped itself could not be told to go on
+_TO_ITSELF: Final = ("kill", "restart")  # an RQ worker that stopped itself could read no `resume`
 
 
 class RemoteCommands:
@@ -30,15 +30,15 @@ class RemoteCommands:
         self._robot = robot
         self._send_signal = send_signal
         self._commands = CommandStream(client, run, robot)
-        self.execute()  # what was asked of those before us is not for us
+        self.execute()  # commands to earlier RQ workers of the robot are skipped
 
     def execute(self) -> None:
-        """Do what was asked since the last call, if the server answers."""
+        """Execute the commands that came since the last call, if the server answers."""
         with contextlib.suppress(RedisError):
             for command in self._commands.read():
-                self._do(*command.partition(" ")[::2])
+                self._send(*command.partition(" ")[::2])
 
-    def _do(self, verb: str, victim: str) -> None:
+    def _send(self, verb: str, victim: str) -> None:
         number = _SIGNALS.get(verb)
         if number is None:
             return

@@ -1,14 +1,14 @@
-"""The RQ worker that runs robots, whoever starts it: our fleet, or `rq worker -w deploy.rq_worker.RobotWorker robots`.
+"""The RQ worker that runs robots, started by a fleet of ours, or by `rq worker -w deploy.rq.worker.RobotWorker robots`.
 
-What is RQ's stays RQ's: the queue, the fork of a horse per job, the retry of a job whose horse died. Here stand the
-rules that a job which never ends needs beside it:
+RQ keeps the queue, forks a horse for each job, and retries a job whose horse died. A job that never ends needs these
+rules beside it:
 
     one function     a job can name nothing but the robot's; nothing is ever imported by a name from the network
     a short lease    3 s, renewed every second, and only while the horse's event loop beats
-    no third life    who lost its lease, or is fenced, ends (exit 75) and queues nothing; who queues a job again does so
-                     in one move with giving its lease back (deploy/rq/leases.py)
-    deaths are told  in the fleet log, before the job is queued again: the next life obeys the restart policy
-    no nerves        a server in trouble ends no RQ worker; what was taken meanwhile, and lost, the supervisor finds
+    no third life    an RQ worker that lost its lease, or is fenced, ends (exit 75) and queues nothing; to queue a job
+                     again and to give its lease back is one move (deploy/rq/leases.py)
+    deaths recorded  in the fleet log, before the job is queued again: the next life's restart policy reads them
+    outages borne    a server in trouble ends no RQ worker; the supervisor finds jobs that were taken and lost meanwhile
     nothing behind   a horse dies with its RQ worker
 
 No robot lives in this file.
@@ -51,9 +51,9 @@ from robots.restart_budget import FENCED
 
 _BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
 SILENCE_S: Final = 2  # of a horse, before it is killed: a heartbeat earlier than a supervisor would give it up
-_WAIT_S: Final = 0.5  # for a job, between two looks whether to end
-GRACE_S: Final = 0.9  # for a horse that was told to end; the next look after it is at most a heartbeat later
-_ASK_S: Final = 0.1  # between two questions whether a server that was away is back
+_WAIT_S: Final = 0.5  # for a job, before it is checked whether to end
+GRACE_S: Final = 0.9  # for a horse after SIGTERM; the check after it is at most a heartbeat later
+_RETRY_S: Final = 0.1  # between two tries with a server that is away
 
 
 utcparse(utcformat(now()))  # once before all forks: Python imports and compiles what it reads dates with at first use
@@ -97,13 +97,13 @@ class RobotWorker(rq.Worker):
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
-        """Never: abandoned robots are looked after by the supervisor, which knows more than a lease."""
+        """Never: the supervisor handles lost robots; it knows more than a lease."""
         return False
 
     def subscribe(self) -> None:
-        """No commands by publish and subscribe: they need a thread, which a process that forks must not have (its
-        locks stay locked in the horse), which may hold up the end by a second, and through which anybody who can
-        publish could stop a robot for good. Signals do what is needed."""
+        """No commands by publish and subscribe. They need a thread: a process that forks must have none (its locks stay
+        locked in the horse), and it may delay the end by a second. And any client could stop a robot for good by them.
+        Signals do what is needed."""
 
     # Signals.
 
@@ -113,28 +113,28 @@ class RobotWorker(rq.Worker):
             signal.signal(signal.SIGINT, self.request_stop)
 
     def request_stop(self, _number: int, _frame: FrameType | None) -> None:
-        """End soon: when idle, after the wait for a job, which is short (torn out of it, we might lose one that has
-        just come); else when the horse has ended its life in order, which it is told to do."""
+        """End soon. When idle: after the wait for a job, which is short (an interrupted wait might lose a job that has
+        just come). Else: when the horse has ended its life in order; it gets SIGTERM."""
         if not self._stop_requested:
-            self._stop_requested, self._told_at = True, time.monotonic()
+            self._stop_requested, self._stop_asked_s = True, time.monotonic()
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)
 
     # A server in trouble.
 
     def check_for_suspension(self, burst: bool) -> None:
-        """Wait while a person has suspended RQ; a server that cannot be asked suspends nobody."""
+        """Wait while a person has suspended RQ; a server that is away suspends nothing."""
         with contextlib.suppress(*TROUBLE):
             super().check_for_suspension(burst)
 
     def set_state(self, state: str, pipeline: redis.client.Pipeline | None = None) -> None:
-        """What we do is told for people alone."""
+        """The state is for people alone: an outage may lose it."""
         with contextlib.suppress(*TROUBLE):
             super().set_state(state, pipeline)
 
     def heartbeat(self, timeout: int | None = None, pipeline: redis.client.Pipeline | None = None) -> None:
-        """Likewise that we live (that the robot does, the lease tells). Raises StopRequested when told to end while
-        the server is away."""
+        """For people alone, too (the robot's lease is another thing). Raises StopRequested when asked to end while the
+        server is away."""
         try:
             super().heartbeat(timeout, pipeline)
         except TROUBLE:
@@ -144,7 +144,7 @@ class RobotWorker(rq.Worker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, rq.Queue] | None:
-        """Wait for a job, at most `max_idle_time` seconds. Raises StopRequested when told to end."""
+        """Wait for a job, at most `max_idle_time` seconds. Raises StopRequested when asked to end."""
         if timeout is None:
             return super().dequeue_job_and_maintain_ttl(None)
         since = time.monotonic()
@@ -154,46 +154,46 @@ class RobotWorker(rq.Worker):
                 if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
                     return found
                 continue
-            time.sleep(_ASK_S)
+            time.sleep(_RETRY_S)
         raise StopRequested
 
     def execute_job(self, job: Job, queue: rq.Queue) -> None:
-        """Run the job; unless there comes no answer to our wish for a lease, which may or may not be there then: if
-        so it runs out, if not the job stays where it was put when it was taken."""
+        """Run the job, unless the server does not answer when the lease is taken. A lease that was stored all the same
+        runs out; without one, the job stays where it was put when it was taken."""
         with suppress_transient():
             super().execute_job(job, queue)
             return
         self.executions.clear()
         self.log.error("Worker %s: no lease on %s; it is left to the supervisor", self.name, job.id)
 
-    # The horse: born with a pulse, dead with its RQ worker.
+    # The horse.
 
     def fork_work_horse(self, job: Job, queue: rq.Queue) -> None:
         """Fork. Signals wait until the horse leads its own group: before that, a signal to its group would be ours."""
         self._heartbeat = Heartbeat()
-        self._ending: tuple[DeathKind, int] = ("exit", 1)
-        self._end_by_signal: DeathKind = "signal"
-        self._is_told = False
+        self._horse_end: tuple[DeathKind, int] = ("exit", 1)
+        self._signal_kind: DeathKind = "signal"
+        self._is_death_recorded = False
         self._remote_commands = self._remote_commands_for(job)
         with signals_held():
             super().fork_work_horse(job, queue)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.setpgid(self.horse_pid, self.horse_pid)
-        self._heartbeat.listen()
+        self._heartbeat.take_read_end()
         if self._stop_requested:  # asked after the job was taken and before there was a horse to tell
             self.kill_horse(signal.SIGTERM)
 
     def _remote_commands_for(self, job: Job) -> RemoteCommands | None:
-        """Heeds deeds that are asked of us from afar while we run the robot; other jobs are asked for none."""
+        """The commands for the RQ worker of the job's robot; None for a job that is no robot's."""
         if not _is_robots(job):
             return None
         return RemoteCommands(job.connection, *robot_job.names_in(job.id), self.kill_horse)
 
     def setup_work_horse_signals(self) -> None:
-        """The horse's first act. Signals go on waiting until the robot can end in order (deploy/rq/job.py)."""
+        """The horse's first step. Signals stay blocked until the robot can end in order (deploy/rq/job.py)."""
         assert self.pid is not None
         die_with_parent(self.pid)
-        self._heartbeat.speak()
+        self._heartbeat.take_write_end()
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
 
     def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
@@ -203,7 +203,7 @@ class RobotWorker(rq.Worker):
         return super().perform_job(job, queue, execution)
 
     def monitor_work_horse(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
-        """Wait for the horse's end, with a look at it every second; then for the server, if that is away."""
+        """Wait for the horse's end, and check it every second; then wait for the server, if that is away."""
         self._job, self._execution = job, execution
         try:
             with suppress_transient():
@@ -217,10 +217,10 @@ class RobotWorker(rq.Worker):
         """The horse is dead and the server was away: do what RQ would have done, as soon as it can be done.
 
         Without the lease there is nothing to do: the job was queued already, by a request whose reply was lost, or
-        lives elsewhere. Raises StopRequested when told to end first.
+        lives elsewhere. Raises StopRequested when asked to end first.
         """
         while not self._stop_requested:
-            time.sleep(_ASK_S)
+            time.sleep(_RETRY_S)
             with suppress_transient():
                 if holds_lease(job, execution):
                     self.handle_job_failure(job, queue, exc_string="The horse died in an outage", execution=execution)
@@ -230,15 +230,15 @@ class RobotWorker(rq.Worker):
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Wait for the horse; does not return when it was fenced.
 
-        RQ interrupts this by an alarm, which may strike after the kernel gave the status away; so we look at the
-        status before it is taken.
+        RQ interrupts this by an alarm, which may come after the kernel has handed out the status; so the status is read
+        before it is taken.
         """
         with contextlib.suppress(ChildProcessError):
             ended = os.waitid(os.P_PID, self.horse_pid, os.WEXITED | os.WNOWAIT)
             assert ended is not None, "only WNOHANG gives None"
             exited = ended.si_code == os.CLD_EXITED
-            self._ending = ("exit", ended.si_status) if exited else (self._end_by_signal, -ended.si_status)
-            if self._ending == ("exit", FENCED):
+            self._horse_end = ("exit", ended.si_status) if exited else (self._signal_kind, -ended.si_status)
+            if self._horse_end == ("exit", FENCED):
                 self._end_fenced()
         return super().wait_for_horse()
 
@@ -249,22 +249,22 @@ class RobotWorker(rq.Worker):
         return LEASE_S
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Renew the lease of a horse that beats, kill one that fell silent or does not end when told, end if the lease
-        is another's. Deeds that were asked of us are done before: one may let the horse go on."""
+        """Renew the lease of a horse that beats. Kill one that fell silent, or does not end after SIGTERM. End if the
+        lease is another's. Remote commands are executed first: one may resume the horse."""
         if self._remote_commands is not None:
             self._remote_commands.execute()
-        if self._stop_requested and time.monotonic() - self._told_at > GRACE_S:
+        if self._stop_requested and time.monotonic() - self._stop_asked_s > GRACE_S:
             self.kill_horse()
             return
-        if not self._heartbeat.heard():
+        if not self._heartbeat.read():
             if self._heartbeat.silence_s() > SILENCE_S:
                 self.log.error("Worker %s: the robot's loop has stopped; its horse is killed", self.name)
-                self._end_by_signal = "silent"
+                self._signal_kind = "silent"
                 self.kill_horse()
             return
         with contextlib.suppress(*TROUBLE):  # a server that restarts keeps our lease; we are still here when it is back
             super().maintain_heartbeats(job, execution)
-            if not holds_lease(job, execution) and not self._heartbeat.is_over():
+            if not holds_lease(job, execution) and not self._heartbeat.is_done():
                 self.kill_horse()
                 self._end_fenced()
 
@@ -276,9 +276,9 @@ class RobotWorker(rq.Worker):
         exc_string: str = "",
         execution: Execution | None = None,
     ) -> None:
-        """In the horse and in its RQ worker: tell the death, and put the job back, if it is still ours.
+        """In the horse and in its RQ worker: record the death, and put the job back, if it is still ours.
 
-        A job that is no robot's is left to RQ. Raises ConnectionError when the server did not answer.
+        RQ handles a job that is no robot's. Raises ConnectionError when the server did not answer.
         """
         if execution is None or not _is_robots(job) or not job.should_retry:
             super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
@@ -286,7 +286,7 @@ class RobotWorker(rq.Worker):
         if self._was_given_back(job, execution):
             return
         self._demand_lease(job, execution)
-        self._tell_death(job)
+        self._record_death(job)
         self._put_back(job, execution)
 
     def handle_job_success(
@@ -313,40 +313,38 @@ class RobotWorker(rq.Worker):
         if holds_lease(job, execution):
             done()  # in the horse: the lease is given back now, which must not look like a loss
         else:
-            self._end_for_the_other()
+            self._end_fenced_out()
 
     def _put_back(self, job: Job, execution: Execution) -> None:
         if not put_back(job.connection, job.id, execution.composite_key):
-            self._end_for_the_other()
+            self._end_fenced_out()
 
-    def _end_for_the_other(self) -> NoReturn:
+    def _end_fenced_out(self) -> NoReturn:
         if self.is_horse:
             os._exit(FENCED)
         self._end_fenced()
 
-    def _tell_death(self, job: Job) -> None:
-        """Put the horse's death into the fleet log, once. One that was told to end, and had not to be killed for it,
-        is no death.
-
-        Raises ConnectionError."""
-        if self._is_told or (self._stop_requested and self._ending[1] != -signal.SIGKILL):
+    def _record_death(self, job: Job) -> None:
+        """Put the horse's death into the fleet log, once. A horse that ended after SIGTERM without a SIGKILL did not
+        die. Raises ConnectionError."""
+        if self._is_death_recorded or (self._stop_requested and self._horse_end[1] != -signal.SIGKILL):
             return
         run, robot = robot_job.names_in(job.id)
-        how, status = self._ending
+        how, status = self._horse_end
         try:
             incarnation = last_incarnation(job.connection, run, robot, retry_s=0)
             StreamFleetLog(job.connection, run, retry_s=0).death(robot, robot, incarnation, how, status)
         except Unavailable as error:
             raise redis.exceptions.ConnectionError(str(error)) from error
-        self._is_told = True
+        self._is_death_recorded = True
 
     def _was_given_back(self, job: Job, execution: Execution) -> bool:
-        """Whether the horse itself gave the lease back: how it died, or was thought to have died, is then no news."""
-        return not self.is_horse and self._heartbeat.is_over() and not holds_lease(job, execution)
+        """Whether the horse itself gave the lease back: then its end is recorded already."""
+        return not self.is_horse and self._heartbeat.is_done() and not holds_lease(job, execution)
 
     def _end_fenced(self) -> NoReturn:
-        """End this RQ worker, its horse being dead. What it held is given back, not queued: the robot lives elsewhere,
-        and an entry left behind would be taken for an abandoned robot when its lease runs out."""
+        """End this RQ worker, whose horse is dead. Its execution is removed, and the job is not queued: the robot lives
+        elsewhere, and an execution left behind would count as a lost robot when its lease runs out."""
         with contextlib.suppress(redis.exceptions.RedisError):
             with self.connection.pipeline() as pipeline:
                 self._execution.delete(self._job, pipeline)
@@ -364,9 +362,9 @@ def _pack_in_python(connection: redis.Redis) -> None:
 
 
 def work(connection: redis.Redis, name: str | None = None) -> int:
-    """Be an RQ worker until told to end (SIGTERM). Exit status: 0 = told to, 1 = RQ gave up, 75 = see above."""
+    """Run an RQ worker until SIGTERM. Exit status: 0 = SIGTERM, 1 = RQ gave up, 75 = see above."""
     worker = RobotWorker([QUEUE], name=name, connection=connection)
-    with contextlib.suppress(*TROUBLE):  # it could not sign off; RQ forgets it after a while
+    with contextlib.suppress(*TROUBLE):  # its entry could not be removed; RQ forgets it after a while
         worker.work(logging_level="WARNING")
     return 0 if worker.was_asked_to_stop else 1
 

@@ -1,6 +1,6 @@
-"""Hands on a live run's processes, for its chaos (robots/run/chaos.py): signals to the parent's children and their
-horses; to an RQ worker that is none of them a word, which it obeys within a second; and what can be done to a robot
-through the server. When to do what, and to whom, is decided elsewhere.
+"""Injects process faults into a live run: by signals to this process's children and their horses, by commands to RQ
+workers on other hosts (executed within a second), and through the server. What is injected, when, and into which
+process is decided elsewhere (robots/run/chaos.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from broker.envelope import is_robot
-from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.injection import StreamInjection, send_command
 from deploy.attach.context import RunContext
 from robots.journal import PartKept, readable
@@ -23,13 +23,18 @@ from robots.run.chaos import contradictory_update
 from robots.secret import Part
 
 SUPERVISOR: Final = "supervisor"
-_WORDS: Final = {signal.SIGKILL: "kill", signal.SIGSTOP: "pause", signal.SIGCONT: "resume", signal.SIGTERM: "restart"}
-_SIGNALS: Final = {word: number for number, word in _WORDS.items()} | {"amnesia": signal.SIGKILL}
-_REMOTE: Final = ("kill", "restart")  # by an RQ worker that is itself the victim; a paused one could not hear its end
+_COMMANDS: Final = {
+    signal.SIGKILL: "kill",
+    signal.SIGSTOP: "pause",
+    signal.SIGCONT: "resume",
+    signal.SIGTERM: "restart",
+}
+_SIGNALS: Final = {verb: number for number, verb in _COMMANDS.items()} | {"amnesia": signal.SIGKILL}
+_REMOTE: Final = ("kill", "restart")  # of an RQ worker; a paused one could not execute `resume`
 
 
-class Children(Protocol):
-    """The processes at hand: those that this process started itself."""
+class ChildProcesses(Protocol):
+    """The processes that this process has started."""
 
     @property
     def living(self) -> Mapping[str, int]:
@@ -46,34 +51,34 @@ class Children(Protocol):
 
 
 class NoChildren:
-    """Nobody is at hand."""
+    """No process was started here."""
 
     living: Mapping[str, int] = {}
 
     def signal(self, name: str, number: int) -> None:  # noqa: ARG002
-        """There is nobody. Raises KeyError."""
+        """Raises KeyError."""
         raise KeyError(name)
 
     def worker_of(self, robot: str) -> str | None:  # noqa: ARG002
-        """None does."""
+        """Always None."""
         return None
 
 
 class LiveInjector:
-    """`robots.chaos.Injector` for the children of this process, and for whoever runs the other robots.
+    """`robots.run.chaos.Injector` for the children of this process, and for the RQ workers that run the other robots.
 
-    `is_mortal`: this process is the supervisor, and another one may follow it.
+    `is_mortal`: this process is the supervisor, and may be killed, because another one can follow it.
     """
 
-    def __init__(self, context: RunContext, children: Children, is_mortal: bool = False) -> None:
+    def __init__(self, context: RunContext, children: ChildProcesses, is_mortal: bool = False) -> None:
         self._client = context.client
         self._run = context.run
         self._job_table = context.job_table
         self._children = children
         self._is_mortal = is_mortal
         self._injection = StreamInjection(self._client, self._run)
-        self._run_control = StreamRunControl(self._client, self._run, retry_s=0)
-        self._paused: dict[str, str] = {}  # RQ workers by the name under which they were struck, whomever they run now
+        self._evidence = StreamEvidenceReader(self._client, self._run, retry_s=0)
+        self._paused: dict[str, str] = {}  # RQ workers, by the victim's name when they were paused
         self._verbs: dict[str, Callable[[str], bool]] = {
             "kill": self.kill,
             "pause": self.pause,
@@ -86,24 +91,24 @@ class LiveInjector:
 
     @property
     def living(self) -> list[str]:
-        """The robots that some horse runs now, and the children that are no RQ workers."""
+        """The robots that a horse runs now, and the children that are no RQ workers."""
         robots = [
-            robot for robot in self._job_table.robots if self._horse_of(robot) is not None or self._is_afar(robot)
+            robot for robot in self._job_table.robots if self._horse_of(robot) is not None or self._is_remote(robot)
         ]
         return robots + [name for name in self._children.living if not name.startswith("rq:")]
 
     def can(self, fault: str, name: str) -> bool:
-        """Raises Unavailable when it is not known what the robot was dealt. `crash` can be ordered of any."""
+        """`crash` can be ordered for any robot. Raises Unavailable when it is not known what the robot was dealt."""
         if fault == "contradict":
             return self._dealt_part_of(name) is not None
-        return fault == "crash" or self._way_to(name, _SIGNALS[fault]) is not None
+        return fault == "crash" or self._injection_of(name, _SIGNALS[fault]) is not None
 
     def inject(self, verb: str, victim: str) -> bool:
         """Raises Unavailable when it is not known whether it was done."""
         return self._verbs[verb](victim)
 
     def kill(self, name: str) -> bool:
-        """Raises Unavailable when it is not known whether another host was told."""
+        """Raises Unavailable when it is not known whether a command to another host was stored."""
         return self._send(name, signal.SIGKILL)
 
     def pause(self, name: str) -> bool:
@@ -114,28 +119,28 @@ class LiveInjector:
         return self._send(name, signal.SIGSTOP)
 
     def resume(self, name: str) -> bool:
-        """Likewise. A paused RQ worker may have lost its robot since: it is who was paused that goes on."""
+        """Likewise. A paused RQ worker may run another robot since: the one that was paused is resumed."""
         child, number = self._paused.pop(name, None), signal.SIGCONT
-        return _go(self._way_to(name, number) if child is None else self._way_to_child(child, number))
+        return _inject(self._injection_of(name, number) if child is None else self._injection_of_child(child, number))
 
     def restart(self, name: str) -> bool:
-        """Likewise. SIGTERM to a robot's own process ends its life in order, and its job is queued again; to its RQ
-        worker, that one too, and it is replaced."""
+        """Likewise. SIGTERM to a robot's own process ends its life in order, and its job is queued again; SIGTERM to
+        its RQ worker ends that one, too, and it is replaced."""
         return self._send(name, signal.SIGTERM)
 
     def crash(self, victim: str) -> bool:
-        """Raises Unavailable when the robot could not be told."""
+        """Raises Unavailable when the order may not be stored."""
         self._injection.order_crash(victim)
         return True
 
     def contradict(self, robot: str) -> bool:
-        """Raises Unavailable when it is not known whether the lie was told."""
+        """Raises Unavailable when it is not known whether the update was stored."""
         part = self._dealt_part_of(robot)
         if part is None:
             return False
         sender = next(name for name in self._job_table.robots if name != robot)
-        number = secrets.randbits(31)  # whoever supervised before has told some too
-        return self._injection.slip(robot, contradictory_update(self._run, part, robot, sender, number))
+        number = secrets.randbits(31)  # earlier leaders have sent some, too
+        return self._injection.insert_copy(robot, contradictory_update(self._run, part, robot, sender, number))
 
     def amnesia(self, robot: str) -> bool:
         """Raises Unavailable when it is not known whether the journal is gone."""
@@ -145,43 +150,43 @@ class LiveInjector:
         return True
 
     def _send(self, name: str, number: signal.Signals) -> bool:
-        return _go(self._way_to(name, number))
+        return _inject(self._injection_of(name, number))
 
-    def _way_to(self, name: str, number: signal.Signals) -> Callable[[], bool] | None:
-        """How the signal gets to whom the name means now; None when there is nobody, or it does not reach him."""
+    def _injection_of(self, name: str, number: signal.Signals) -> Callable[[], bool] | None:
+        """What sends the signal to the process that the name means now; None when there is none, or no way to it."""
         if name == SUPERVISOR:
             return partial(_send_to, os.getpid(), number) if self._is_mortal and number == signal.SIGKILL else None
         robot = name.removeprefix("rq:")
         if not is_robot(robot):
-            return self._way_to_child(name, number)
+            return self._injection_of_child(name, number)
         child, horse = self._children.worker_of(robot), self._horse_of(robot)
         if name == robot and horse is not None:
             return partial(_send_to, horse, number)
         if name != robot and child is not None:
-            return self._way_to_child(child, number)
-        word = _WORDS[number]
-        is_obeyed = self._is_afar(robot) and (name == robot or word in _REMOTE)
-        return partial(self._ask_afar, robot, f"{word} {name}") if is_obeyed else None
+            return self._injection_of_child(child, number)
+        verb = _COMMANDS[number]
+        is_possible = self._is_remote(robot) and (name == robot or verb in _REMOTE)
+        return partial(self._send_command, robot, f"{verb} {name}") if is_possible else None
 
-    def _way_to_child(self, child: str, number: signal.Signals) -> Callable[[], bool] | None:
+    def _injection_of_child(self, child: str, number: signal.Signals) -> Callable[[], bool] | None:
         return partial(self._send_to_child, child, number) if child in self._children.living else None
 
     def _send_to_child(self, child: str, number: signal.Signals) -> bool:
         self._children.signal(child, number)
         return True
 
-    def _ask_afar(self, robot: str, injection: str) -> bool:
-        """Ask the RQ worker that runs the robot and is none of our children."""
-        send_command(self._client, self._run, robot, injection)
+    def _send_command(self, robot: str, command: str) -> bool:
+        """To the RQ worker that runs the robot on another host."""
+        send_command(self._client, self._run, robot, command)
         return True
 
-    def _is_afar(self, robot: str) -> bool:
-        """Whether somebody who is not at hand runs the robot."""
+    def _is_remote(self, robot: str) -> bool:
+        """Whether an RQ worker that is none of our children runs the robot."""
         job = self._job_table.jobs.get(robot)
         return job is not None and job.is_held and self._children.worker_of(robot) is None
 
     def _child_of(self, name: str) -> str | None:
-        """Which child bears a name now; no robot is one."""
+        """The child that a name means now; None for a robot."""
         if name.startswith("rq:"):
             return self._children.worker_of(name.removeprefix("rq:"))
         return None if is_robot(name) else name
@@ -197,13 +202,13 @@ class LiveInjector:
         return None
 
     def _dealt_part_of(self, robot: str) -> Part | None:
-        entries = readable(row.content for row in self._run_control.journal(robot))
+        entries = readable(row.content for row in self._evidence.journal(robot))
         dealt = (entry.part for entry in entries if isinstance(entry, PartKept) and entry.cause is None)
         return next(dealt, None)
 
 
-def _go(way: Callable[[], bool] | None) -> bool:
-    return way is not None and way()
+def _inject(injection: Callable[[], bool] | None) -> bool:
+    return injection is not None and injection()
 
 
 def _send_to(pid: int, number: int) -> bool:

@@ -1,11 +1,9 @@
-"""What a supervisor does while it holds the run's lease: the plan is kept, deeds are done, robots are looked after.
+"""What a supervisor does while it holds the run's lease: it publishes the plan, has process faults injected, manages
+the robots, and checks that every shard has a relay.
 
-All of it begins with what earlier tenures have left on the server: which changes of the plan were made and which
-requests answered, how far deeds were handed out, and who is paused. Who supervises, and when the run ends, is decided
-elsewhere (deploy/supervisor/supervisor.py).
-
-Whether anybody relays each shard of a run: told once when nobody does. Nothing is done about it here: whoever looks
-on can start a relay.
+A leadership begins with what earlier ones have left on the server: the plan changes, the requests that were answered,
+up to when process faults were handed out, and which processes are paused. Which supervisor leads, and when the run
+ends, is decided elsewhere (deploy/supervisor/supervisor.py).
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from broker.streams.keys import Keys
 from broker.streams.retry import retry_blocking
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
-from broker.streams.run.plan_log import changes_so_far
+from broker.streams.run.plan_log import answered_requests, changes_so_far
 from deploy.attach.context import RunContext
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.membership import Membership
@@ -31,42 +29,44 @@ from robots.run.chaos import Chaos
 from robots.run.leader import PlanPublisher
 from telemetry.events import AnyEvent, RelayMissing
 
-LOOK_S: Final = 1.0
-MISSING_S: Final = 3.0  # without anybody who holds the shard's lease; a successor takes it within one second
+POLL_S: Final = 1.0
+MISSING_S: Final = 3.0  # in which no relay holds the shard's lease; a successor takes it within one second
 
 
 class RelayMonitor:
-    """For one run. To be asked now and then, with a monotonic clock's seconds."""
+    """Reports, once, a shard that has no relay. It starts none: a person who sees the report can."""
 
     def __init__(self, client: redis.Redis, run: str, shards: int, emit: Callable[[AnyEvent], None]) -> None:
         self._client = client
         self._leases = [Keys(run).lease(shard) for shard in range(shards)]
         self._emit = emit
-        self._seen_s: dict[int, float] = {}
-        self._told: dict[int, None] = {}
-        self._looked_s = float("-inf")
+        self._held_s: dict[int, float] = {}  # when each shard's lease was last seen held
+        self._reported: set[int] = set()
+        self._polled_s = float("-inf")
 
-    def look(self, now_s: float) -> None:
-        """Raises Unavailable."""
-        if now_s - self._looked_s < LOOK_S:
+    def poll(self, now_s: float) -> None:
+        """Read the leases if that is due. `now_s` is a monotonic clock's. Raises Unavailable."""
+        if now_s - self._polled_s < POLL_S:
             return
-        if now_s - self._looked_s > MISSING_S:
-            self._seen_s.clear()  # nobody looked
-        self._looked_s = now_s
+        if now_s - self._polled_s > MISSING_S:
+            self._held_s.clear()  # nothing is known of the time between
+        self._polled_s = now_s
         for shard, lease in enumerate(self._leases):
             if retry_blocking("relay", lambda lease=lease: self._client.exists(lease), retry_s=0):  # type: ignore[misc]
-                self._seen_s[shard] = now_s
-                self._told.pop(shard, None)
-            elif now_s - self._seen_s.setdefault(shard, now_s) >= MISSING_S and shard not in self._told:
-                self._told[shard] = None
+                self._held_s[shard] = now_s
+                self._reported.discard(shard)
+            elif now_s - self._held_s.setdefault(shard, now_s) >= MISSING_S and shard not in self._reported:
+                self._reported.add(shard)
                 self._emit(RelayMissing(shard))
 
 
 class Leadership:
-    """One tenure. Times are microseconds since `go`, negative before it; `go_ms` is when that was, by the server's
-    clock (None: not yet). All deeds that were due by `done_us` were handed out before; what the next tenure is to know
-    of that is told to `note`, which says whether the lease is still ours. Raises Unavailable when the server did not
-    tell all that it has to begin with."""
+    """One supervisor's time as the leader. Times are microseconds since `go`, negative before it.
+
+    `go_ms` is when the order `go` was given, by the server's clock (None: not yet). All process faults that were due by
+    `done_us` were handed out before. `note` stores that time for a successor, and returns whether the lease is still
+    ours. Raises Unavailable when the server does not answer all that is read at the beginning.
+    """
 
     def __init__(
         self,
@@ -77,39 +77,39 @@ class Leadership:
         note: Callable[[int], bool],
     ) -> None:
         client, info, job_table, events = context
-        applied = changes_so_far(client, info.run)
-        requests = [change.change.request_id for change in applied if change.change.request_id]
-        run_control = StreamRunControl(client, info.run, last_request=requests[-1] if requests else "0")
         log = StreamFleetLog(client, info.run, retry_s=0)
-        scheduler = scheduler_so_far(info.plan, info.bounds.for_us, applied, go_ms)
-        played = [] if go_ms is None else scheduler.due_faults(done_us)  # by whoever was there before
-        self._plan = PlanPublisher(scheduler, run_control)
+        rows = log.rows()
+        answered = answered_requests(changes_so_far(client, info.run), rows)
+        run_control = StreamRunControl(client, info.run, last_request=answered[-1].request_id if answered else "0")
+        scheduler = scheduler_so_far(info.plan, info.bounds.for_us, answered, go_ms)
+        played = [] if go_ms is None else scheduler.due_faults(done_us)  # by earlier leaders
+        self._plan = PlanPublisher(scheduler, run_control, log)
         self._job_table = job_table
         self._injector = injector
         self._chaos = Chaos(info.terms.seed, len(info.robots), log, injector, events.emit)
-        self._chaos.inherit(played, log.rows() if played else ())
+        self._chaos.inherit(played, rows)
         self._robots = Membership(context, run_control, log)
         self._relays = RelayMonitor(client, info.run, info.terms.shards, events.emit)
-        self._attended_s = float("-inf")
+        self._handled_s = float("-inf")  # which poll of the jobs
         self._is_to_be_repeated = go_ms is not None
         self._note = note
-        self._held: list[Due] = []  # deeds that are due, and wait for the server
+        self._held: list[Due] = []  # process faults that are due, and wait for the server
         self.done_us = done_us
-        """All deeds that were due by then were handed out."""
+        """All process faults that were due by then were handed out."""
 
     def begin(self) -> None:
-        """Put out what is dated 0, for certain: it is in force before the first envelope. Raises Unavailable."""
+        """Publish what is dated 0, for certain: it is in force before the first envelope. Raises Unavailable."""
         self._plan.begin()
 
-    def keep_plan(self, now_us: int, is_server_there: bool) -> None:
-        """Faults of the network and of processes that are due now, or asked for; while the server is away, they are
-        only noted, but for the ends of pauses."""
+    def run_plan(self, now_us: int, is_server_there: bool) -> None:
+        """Publish the message faults and inject the process faults that are due or requested now. While the server is
+        away, they wait, except the ends of pauses."""
         if self._is_to_be_repeated:
             self._plan.repeat(now_us)
             self._is_to_be_repeated = False
         self._plan.publish(now_us, is_server_there)
         self._held += self._plan.due_faults(now_us)
-        # Noted before they are done: the victim may be ourselves, and nothing must be done twice.
+        # Noted before they are injected: the victim may be this process, and nothing is to be done twice.
         is_free = is_server_there and (not self._held or self._note(now_us))
         if is_free:
             self.done_us = max(self.done_us, now_us)
@@ -117,17 +117,18 @@ class Leadership:
         if due or (is_free and not self._chaos.is_idle):
             self._chaos.play(due, self._injector.living)
 
-    def keep_robots(self, is_open: bool) -> None:
-        """What is to be done about robots' jobs, after each look at them. Raises Unavailable, RunGone."""
+    def manage_robots(self, is_open: bool) -> None:
+        """Handle robots' jobs as the last poll saw them, once. New robots join only if the run `is_open`. Raises
+        Unavailable, RunGone."""
         if is_open:
-            self._relays.look(time.monotonic())
-        if self._is_news():
-            self._robots.attend(self._attended_s, is_open)
+            self._relays.poll(time.monotonic())
+        if self._is_new_poll():
+            self._robots.handle(self._handled_s, is_open)
 
     def find_lost(self) -> None:
-        """Only that of it which is to be done at the end: whoever is dead is told. Raises Unavailable."""
-        if self._is_news():
-            self._robots.find_lost(self._attended_s)
+        """Record the deaths of lost robots, and nothing else: for the end of a run. Raises Unavailable."""
+        if self._is_new_poll():
+            self._robots.find_lost(self._handled_s)
 
     def next_due_us(self, now_us: int) -> int | None:
         """When the plan next has something to do, if that is known."""
@@ -138,16 +139,16 @@ class Leadership:
         is_done = self._plan.is_settled(now_us) and not self._held and self._chaos.is_settled
         return is_done and self._robots.is_whole
 
-    def _is_news(self) -> bool:
-        """Whether the jobs were looked at since they were last attended to, which they are now."""
-        is_news = self._job_table.looked_s > self._attended_s
-        self._attended_s = self._job_table.looked_s
-        return is_news
+    def _is_new_poll(self) -> bool:
+        """Whether the jobs were polled since they were last handled; from now on they count as handled."""
+        is_new = self._job_table.polled_s > self._handled_s
+        self._handled_s = self._job_table.polled_s
+        return is_new
 
 
 def _urgent(held: Iterable[Due]) -> tuple[list[Due], list[Due]]:
-    """Of deeds that have to wait, what cannot: the ends of pauses that have begun, for it may be the server that is
-    paused. And the rest; of a pause that has not begun, and would be over, nothing is left."""
+    """Of process faults that wait for the server: first those that cannot wait, the ends of pauses that have begun (the
+    server itself may be paused); then the rest. A pause that has not begun, and would be over, is dropped."""
     ends = {(due.instance, due.occurrence) for due in held if due.is_end}
     begins = {(due.instance, due.occurrence) for due in held if not due.is_end}
     urgent, rest = [], []

@@ -1,11 +1,11 @@
-"""What is done about robots' jobs through Redis alone, for RQ workers on any host:
+"""Which robots take part in a run, and what happens to their jobs, through Redis alone, for RQ workers on any host:
 
-    lost       nobody was heard of for as long as a lease lasts: the death is told, and the robot queued again
-    unqueued   dealt, never born, and in no queue: whoever dealt it did not come to that
-    waiting    in the queue, and no RQ worker is free: that is told, with the parts that only such robots hold
-    joining    an RQ worker has been idle, and nobody waits for it: a new robot joins with empty hands
+    lost       its lease was not renewed for as long as a lease lasts: the death is recorded, and the robot queued again
+    unqueued   dealt, never born, and in no queue, because the dealer died before: it is queued
+    waiting    in the queue, and no RQ worker is free: an event reports it, with the parts that only such robots hold
+    joining    an RQ worker is idle, and no robot waits for one: a new robot joins, without any part
 
-Told by looking (deploy/rq/observed.py) and by our own clock. No process is touched from here.
+What is lost or idle is decided in deploy/rq/observed.py. No process is touched from here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final
 from broker.envelope import robot_name
 from broker.ports.run import FleetLog
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import is_unborn, last_incarnation
 from deploy.attach.context import RunContext
 from deploy.attach.discovery import newest_on
@@ -26,17 +27,17 @@ from robots.journal import Header, encode_entry, parts_in, readable
 from telemetry.events import RobotJoined, RobotLost, RobotWaiting
 
 WAIT_S: Final = 1.0
-"""So long must a robot have stood in the queue before it is told to wait; so long must an RQ worker have been idle."""
+"""How long a robot stands in the queue before it counts as waiting."""
 
-TELL_AGAIN_S: Final = 3.0
-"""So often is it told again that a robot waits: the judge believes it for ten seconds."""
+REPORT_AGAIN_S: Final = 3.0
+"""How often a waiting robot is reported again: the judge takes a report for true for ten seconds."""
 
 MOST_ROBOTS: Final = 500  # in a run, those that joined included
 _QUEUED: Final = ("queued", "waiting")
 
 
 class Membership:
-    """Looks after the robots of one run."""
+    """The robots of one run."""
 
     def __init__(self, context: RunContext, run_control: StreamRunControl, log: FleetLog) -> None:
         self._client = context.client
@@ -45,31 +46,32 @@ class Membership:
         self._job_table = context.job_table
         self._emit = context.events.emit
         self._run_control = run_control
+        self._evidence = StreamEvidenceReader(self._client, self._run)
         self._log = log
         self._lost = LostJobs()
         self._given_up: deque[JobSeen] = deque()  # lost, and not queued again yet
-        self._mourned: JobSeen | None = None  # of these the first, when its death is told
+        self._recorded: JobSeen | None = None  # of these the first, when its death is in the fleet log
         self._idle = IdleWorkers()
         self._queued_s: dict[str, float] = {}  # since when robots stand in the queue
-        self._told: dict[str, RobotWaiting] = {}  # robots that are known to wait, and what was told last of each
-        self._lived: dict[str, None] = {}  # robots whose job was done, and is not forgotten any more
+        self._reported: dict[str, RobotWaiting] = {}  # robots that wait, and the last report of each
+        self._checked: set[str] = set()  # robots whose job was done, and is not to be queued
 
     @property
     def is_whole(self) -> bool:
-        """Whether every robot is run by somebody, or waits and that was told, or will not live again."""
-        return not any(_is_idle(job) and job.robot not in self._told for job in self._job_table.jobs.values())
+        """Whether every robot is run by an RQ worker, or was reported as waiting, or will not live again."""
+        return not any(_is_idle(job) and job.robot not in self._reported for job in self._job_table.jobs.values())
 
     def find_lost(self, now_s: float) -> None:
-        """Tell the deaths of robots that are lost, and queue them again. To be called after each look at the board,
-        with its time. Raises Unavailable; what was left undone is done next time."""
+        """Record the deaths of lost robots, and queue them again. To be called after each poll of the jobs, with its
+        time. Raises Unavailable; what was left undone is done by the next call."""
         self._given_up += self._lost.among(self._job_table.jobs.values(), now_s)
         while self._given_up:
             self._give_up(self._given_up[0])
             self._given_up.popleft()
 
-    def attend(self, now_s: float, is_open: bool) -> None:
-        """Do all that the last look at the board demands; new robots join, and robots wait, only while the run
-        `is_open` to them. Otherwise as `find_lost`. Raises RunGone, too."""
+    def handle(self, now_s: float, is_open: bool) -> None:
+        """Handle all jobs as the last poll saw them. New robots join, and waiting ones are reported, only while the run
+        `is_open`. Otherwise as `find_lost`. Raises RunGone, too."""
         self.find_lost(now_s)
         jobs = list(self._job_table.jobs.values())
         for job in jobs:
@@ -77,50 +79,50 @@ class Membership:
                 self._queue_forgotten(job.robot)
         queued = [job.robot for job in jobs if job.state in _QUEUED]
         self._queued_s = {robot: self._queued_s.get(robot, now_s) for robot in queued}
-        self._told = {robot: told for robot, told in self._told.items() if robot in self._queued_s}
+        self._reported = {robot: last for robot, last in self._reported.items() if robot in self._queued_s}
         idle = self._idle_workers(jobs, now_s)
         if is_open:
-            self._tell_waiting(now_s, bool(idle))
+            self._report_waiting(now_s, bool(idle))
         is_needed = self._lost.is_in_doubt or any(map(_is_idle, jobs))
         if is_open and idle and not is_needed:  # by a robot that was dealt, or has joined before
-            self._let_join(len(idle))
+            self._add_robots(len(idle))
 
     def _give_up(self, job: JobSeen) -> None:
-        """The death is told first: the next life obeys the restart policy."""
-        if job.lease and job != self._mourned:
+        """The death is recorded first: the next life's restart policy reads it."""
+        if job.lease and job != self._recorded:
             incarnation = last_incarnation(self._client, self._run, job.robot, retry_s=0)
             self._log.death(f"rq:{job.robot}", job.robot, incarnation, "lease", 0)
             self._emit(RobotLost(job.robot, job.worker))
-            self._mourned = job
+            self._recorded = job
         requeue(self._client, self._run, job)
 
     def _queue_forgotten(self, robot: str) -> None:
-        if robot in self._lived:
+        if robot in self._checked:
             return
         if is_unborn(self._client, self._run, robot):
             enqueue_robot(self._client, self._run, robot)
-        self._lived[robot] = None  # once: if its job is done again, there was a reason
+        self._checked.add(robot)  # once: if its job is done again, there was a reason
 
     def _idle_workers(self, jobs: Iterable[JobSeen], now_s: float) -> list[str]:
-        """RQ workers that have been idle for a while. Looked at only if there are more than run robots."""
+        """RQ workers that have been idle for a while. RQ is asked only if it has more of them than run robots."""
         running = sum(job.is_held for job in jobs)
         return self._idle.among(rq_workers(self._client, more_than=running), now_s)
 
-    def _tell_waiting(self, now_s: float, is_any_free: bool) -> None:
+    def _report_waiting(self, now_s: float, is_any_free: bool) -> None:
         if is_any_free:
             return
         waited_s = {robot: now_s - since_s for robot, since_s in self._queued_s.items() if now_s - since_s >= WAIT_S}
-        for robot, told in self._told.items():
-            if waited_s.get(robot, 0.0) - told.waited_s >= TELL_AGAIN_S:
-                self._tell(RobotWaiting(robot, told.only_here, round(waited_s[robot])))
-        fresh = [robot for robot in waited_s if robot not in self._told]
+        for robot, last in self._reported.items():
+            if waited_s.get(robot, 0.0) - last.waited_s >= REPORT_AGAIN_S:
+                self._report(RobotWaiting(robot, last.only_here, round(waited_s[robot])))
+        fresh = [robot for robot in waited_s if robot not in self._reported]
         if fresh:
             rare = self._parts_only_of(list(waited_s))
             for robot in fresh:
-                self._tell(RobotWaiting(robot, tuple(sorted(rare & self._parts_of(robot)))))
+                self._report(RobotWaiting(robot, tuple(sorted(rare & self._parts_of(robot)))))
 
-    def _tell(self, waiting: RobotWaiting) -> None:
-        self._told[waiting.robot] = waiting
+    def _report(self, waiting: RobotWaiting) -> None:
+        self._reported[waiting.robot] = waiting
         self._emit(waiting)
 
     def _parts_only_of(self, waiting: list[str]) -> set[int]:
@@ -130,10 +132,10 @@ class Membership:
         return set[int]().union(*map(self._parts_of, waiting)) - elsewhere
 
     def _parts_of(self, robot: str) -> set[int]:
-        rows = self._run_control.journal(robot)
+        rows = self._evidence.journal(robot)
         return {part.index for part in parts_in(readable(row.content for row in rows))}
 
-    def _let_join(self, count: int) -> None:
+    def _add_robots(self, count: int) -> None:
         """Of several runs on a server, new robots join the newest."""
         if newest_on(self._client) != self._run:
             return
@@ -147,5 +149,5 @@ class Membership:
 
 
 def _is_idle(job: JobSeen) -> bool:
-    """Whether nobody runs the robot, and somebody should."""
+    """Whether the robot is to live, and no RQ worker runs it."""
     return not job.is_held and job.state != "done"

@@ -1,9 +1,9 @@
-"""A live run from its deal to the order to stop, as whoever supervises it sees and leads it: waits for births, gives
-the order `go`, keeps the plan and the robots while it holds the run's lease, and decides when the run ends.
+"""A supervisor of a live run, from the deal to the order to stop: it waits for births, gives the order `go`, runs the
+plan and manages the robots while it holds the run's lease, and decides when the run ends.
 
-Several may supervise one run on any hosts: one holds the lease, the others stand by and see the same. It takes no part
-in the gossip; its only words to robots are the orders. Which processes it has at hand, and what becomes of the record,
-is not known here.
+Several may supervise one run on any hosts: one leads under the lease, the others stand by and observe the same. A
+supervisor takes no part in the gossip: robots get orders from it, and nothing else. Its processes and the record are
+handled elsewhere.
 """
 
 from __future__ import annotations
@@ -32,41 +32,41 @@ from robots.run.stop_rule import reason_in, stop_reason
 from telemetry.events import RunStarted, RunStopped, SupervisorBegan
 from telemetry.view import View
 
-LOOK_S: Final = 0.03  # how often it looks at the events
-START_S: Final = 3.0  # that robots have for being born before `go`; who is born later starts at once
+POLL_S: Final = 0.03  # between two polls of the events
+START_S: Final = 3.0  # for robots to be born before `go`; one that is born later starts at once
 LEAVE_S: Final = LEASE_S + 1.5  # for robots to end their lives in order, or to be found dead
 BIRTH_LIMIT_S: Final = 30.0  # for the first robot of a parent's own RQ workers to be born
-TELL_S: Final = 20.0  # for a server that is away to come back and be given the order to stop
-AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives it up
-ORDERS_S: Final = 0.1  # between two looks at the orders
+STOP_S: Final = 20.0  # for a server that is away to come back and store the order to stop
+AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives up
+ORDERS_S: Final = 0.1  # between two polls of the orders
 
 LOST: Final = "lost"
 """How a run ended whose server came back without it."""
 
-Look = Callable[[View, float], None]
-"""Shown the view whenever the supervisor looks, and for how many seconds the server has not answered."""
+Observe = Callable[[View, float], None]
+"""Gets the view after each poll, and for how many seconds the server has not answered."""
 
 
-class NobodyBorn(Exception):
-    """The RQ workers do not bear robots; the message is one line."""
+class NoRobotBorn(Exception):
+    """No robot was born; the message is one line."""
 
 
 class LocalProcesses(Protocol):
-    """Those at hand who do the work; a parent's are its children."""
+    """The processes on this host that do the work; a parent's are its children."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether nobody is dead who will be replaced."""
+        """Whether no dead process is still to be replaced."""
         ...
 
-    def attend(self, timeout_s: float, read_end: int) -> None:
-        """Wait at most so long, or until `read_end` can be read; see to whoever died."""
+    def poll(self, timeout_s: float, read_end: int) -> None:
+        """Wait at most so long, or until `read_end` can be read; handle deaths."""
         ...
 
 
 class RunSupervisor:
-    """One supervisor of a run. `injector` are whom chaos may lay hands on. `dealt_s` is when our own process dealt the
-    run (`time.monotonic`); None: somebody else did, and RQ workers come when they come."""
+    """One supervisor of a run. `dealt_s` is when this process dealt the run (`time.monotonic`); None: another process
+    did, and RQ workers may come at any time."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class RunSupervisor:
         processes: LocalProcesses,
         injector: LiveInjector,
         shutdown: ShutdownSignals,
-        look: Look,
+        observe: Observe,
         dealt_s: float | None = None,
     ) -> None:
         self._context = context
@@ -82,10 +82,10 @@ class RunSupervisor:
         self._processes = processes
         self._injector = injector
         self._shutdown = shutdown
-        self._look = look
+        self._observe = observe
         self._run_control = StreamRunControl(
             self._client, context.run, retry_s=0
-        )  # what cannot be done now is done next turn
+        )  # what fails now is tried again in the next step
         self._lease = SupervisorLease(self._client, context.run, secrets.token_hex(8))
         self._since_s = dealt_s
         self._is_dealer = dealt_s is not None
@@ -102,13 +102,13 @@ class RunSupervisor:
         """When all dealt robots were born, in seconds since the command's start."""
 
     def supervise(self) -> str:
-        """Until the run is to end; why. The order to stop was given only if somebody else gave it.
+        """Until the run is to end; the reason. The order to stop is not given here.
 
-        Raises NobodyBorn when our own RQ workers were to bear robots, and none is born; Unavailable when we have dealt
-        the run, and its server was away for AWAY_LIMIT_S.
+        If this process dealt the run, raises NoRobotBorn when its RQ workers bear no robot, and Unavailable when the
+        server was away for AWAY_LIMIT_S.
         """
         while True:
-            now_us = self._turn()
+            now_us = self._step()
             reason = self._shutdown.reason or self._ended_elsewhere()
             if reason is None and self._leadership is not None and self._is_server_there:
                 reason = self._lead(self._leadership, now_us)
@@ -121,23 +121,23 @@ class RunSupervisor:
         return self._leadership is not None
 
     def stop(self, reason: str) -> None:
-        """Give the order, and wait until the robots have left; who died just before is found, and told. A run that is
-        lost can be told nothing."""
+        """Give the order, and wait until the robots have left; deaths just before are found and recorded. A lost run
+        gets no order."""
         self._events.emit(RunStopped(reason))
-        self._tell_to_stop(reason)
+        self._order_stop(reason)
         deadline = time.monotonic() + LEAVE_S
         while self._events.view.living and not self._is_lost and time.monotonic() < deadline:
-            self._turn(is_leading=False)
+            self._step(is_leading=False)
             if self._leadership is not None and self._is_server_there:
                 with suppress(Unavailable):
                     self._leadership.find_lost()
         self._events.publish()
 
-    def _tell_to_stop(self, reason: str) -> None:
-        """Give the order, unless somebody has; a server that is away may come back, and our staff may have to see to
-        that. Raises Unavailable when it has not come back after TELL_S, and somebody wants an end, or the run is our
-        own."""
-        deadline = time.monotonic() + TELL_S
+    def _order_stop(self, reason: str) -> None:
+        """Give the order, unless it was given. A server that is away may come back (our own is started again in a
+        step). Raises Unavailable when it has not come back after STOP_S, and a signal asks for an end, or this
+        process dealt the run."""
+        deadline = time.monotonic() + STOP_S
         while self._ordered is None and not self._is_lost:
             try:
                 self._run_control.order("stop", reason.encode())
@@ -147,33 +147,33 @@ class RunSupervisor:
             except Unavailable:
                 if time.monotonic() > deadline and (self._shutdown.reason or self._is_dealer):
                     raise
-            self._turn(is_leading=False)
+            self._step(is_leading=False)
 
     def leave(self) -> None:
         """Let another supervisor take over at once."""
         if self._leadership is not None:
             self._lease.release()
 
-    # One turn
+    # One step
 
-    def _turn(self, is_leading: bool = True) -> int:
-        """A moment; then deaths, events and orders are seen to. When that was, in microseconds since go."""
-        self._processes.attend(self._pause_s(), self._shutdown.read_end)
+    def _step(self, is_leading: bool = True) -> int:
+        """Wait a moment, then handle deaths, events, orders and the lease. The time, in microseconds since go."""
+        self._processes.poll(self._pause_s(), self._shutdown.read_end)
         self._shutdown.drain()
         now_s = time.monotonic()
-        self._ask_server(now_s)
+        self._ping(now_s)
         if self._is_server_there:
-            self._hear(now_s)
+            self._read(now_s)
         now_us = self._since_go_us()
         if self._is_server_there and not self._is_lost:
-            self._keep_lease(now_s)
+            self._hold_lease(now_s)
         if is_leading and not self._is_over and self._leadership is not None:
             self._work(self._leadership, now_us)
-        self._look(self._events.view, time.monotonic() - self._answered_s)
+        self._observe(self._events.view, time.monotonic() - self._answered_s)
         return now_us
 
-    def _ask_server(self, now_s: float) -> None:
-        """Whether it answers, asked once in a turn: each question to one that is away may take seconds."""
+    def _ping(self, now_s: float) -> None:
+        """Whether the server answers, checked once in a step: each command to one that is away may take seconds."""
         away_s = now_s - self._answered_s
         try:
             self._is_server_there = bool(self._client.ping())
@@ -184,27 +184,27 @@ class RunSupervisor:
         else:
             self._answered_s = now_s
 
-    def _hear(self, now_s: float) -> None:
-        """Events, jobs and orders, ours told."""
-        self._events.hear()
+    def _read(self, now_s: float) -> None:
+        """Read events, jobs and orders, and publish own events."""
+        self._events.read()
         self._events.publish()
         if self._job_table.is_due(now_s):
-            self._job_table.look(now_s)
-        self._hear_orders(now_s)
+            self._job_table.poll(now_s)
+        self._read_orders(now_s)
 
     def _work(self, leadership: Leadership, now_us: int) -> None:
-        """What a holder of the lease does in every turn; while the server is away, only what must not wait."""
+        """What the leader does in every step; while the server is away, only what must not wait."""
         try:
-            leadership.keep_plan(now_us, self._is_server_there)
+            leadership.run_plan(now_us, self._is_server_there)
             if self._is_server_there:
-                leadership.keep_robots(is_open=self._go_ms is not None)
+                leadership.manage_robots(is_open=self._go_ms is not None)
         except Unavailable:
             pass
         except RunGone:
             self._is_lost = True
 
     def _lead(self, leadership: Leadership, now_us: int) -> str | None:
-        """Begin the run when it can begin; why it ends now, if it does."""
+        """Begin the run when it can begin; the reason why it ends now, if it does."""
         if self._go_ms is None:
             if self._may_begin():
                 self._begin(leadership)
@@ -224,13 +224,13 @@ class RunSupervisor:
             self._since_s = now_s
         waited_s = 0.0 if self._since_s is None else now_s - self._since_s
         if self._is_dealer and not born and waited_s >= BIRTH_LIMIT_S:
-            raise NobodyBorn(f"no robot was born within {BIRTH_LIMIT_S:g} s")
+            raise NoRobotBorn(f"no robot was born within {BIRTH_LIMIT_S:g} s")
         return born > 0 and waited_s >= START_S
 
     def _begin(self, leadership: Leadership) -> None:
-        """Give the order; when the server is away, the next turn tries again. From here on it is known who runs whom,
-        should the server go away at once."""
-        self._job_table.look(time.monotonic())
+        """Give the order; when the server is away, the next step tries again. The jobs are polled before, so that it is
+        known which RQ worker runs which robot, if the server goes away at once."""
+        self._job_table.poll(time.monotonic())
         self._is_beginning = True
         try:
             leadership.begin()
@@ -241,12 +241,12 @@ class RunSupervisor:
             self._is_lost = True
             return
         self._orders_s = float("-inf")
-        self._hear_orders(time.monotonic())
+        self._read_orders(time.monotonic())
 
     # Lease
 
-    def _keep_lease(self, now_s: float) -> None:
-        """Hold the lease, or stand by. While the server is away nobody else can take it either."""
+    def _hold_lease(self, now_s: float) -> None:
+        """Hold the lease, or stand by. While the server is away, no supervisor can take it."""
         if now_s < self._renew_s:
             return
         self._renew_s = now_s + RENEW_S
@@ -268,7 +268,7 @@ class RunSupervisor:
         return leadership
 
     def _note_done(self, done_us: int) -> bool:
-        """For a successor. What cannot be noted is not done: whether the lease is still ours."""
+        """Store it for a successor. Whether the lease is still ours; False when that is not known."""
         with suppress(Unavailable, RunGone):
             return self._lease.hold(done_us) is not None
         return False
@@ -284,19 +284,19 @@ class RunSupervisor:
             return LOST if self._is_lost else None
         return self._ordered
 
-    def _hear_orders(self, now_s: float) -> None:
+    def _read_orders(self, now_s: float) -> None:
         if now_s - self._orders_s < ORDERS_S:
             return
         self._orders_s = now_s
         try:
             for order in self._run_control.orders():
-                self._heed(order)
+                self._handle(order)
         except Unavailable:
             pass
         except RunGone:
             self._is_lost = True
 
-    def _heed(self, order: Order) -> None:
+    def _handle(self, order: Order) -> None:
         match order.order:
             case "go" if self._go_ms is None:
                 self._go_ms = parse_id(order.entry)[0]
@@ -320,11 +320,11 @@ class RunSupervisor:
         try:
             seconds, microseconds = self._client.time()
         except redis.RedisError:
-            return  # next time
+            return  # in the next step
         self._server_is_ahead_us = int(seconds) * 1_000_000 + int(microseconds) - time.monotonic_ns() // 1000
 
     def _pause_s(self) -> float:
-        """Until the next look: shorter when the plan changes before it would be due."""
+        """Until the next poll: shorter when the plan changes before."""
         now_us = self._since_go_us()
         due_us = None if self._leadership is None else self._leadership.next_due_us(now_us)
-        return LOOK_S if due_us is None else min(LOOK_S, max(0, due_us - now_us) / 1e6)
+        return POLL_S if due_us is None else min(POLL_S, max(0, due_us - now_us) / 1e6)

@@ -1,4 +1,5 @@
-"""The leader's part in the fault plan: publishes dated changes and people's requests to every outbox.
+"""The leader's part in the fault plan: publishes dated changes and people's requests to every outbox. A request that
+concerns process faults alone is acknowledged in the fleet log instead: no relay needs to know of it.
 
 Relays read the plan there. While the server is away, changes wait in their order: none is lost, they only come late.
 The caller chooses the clock and the time of each poll.
@@ -13,16 +14,17 @@ from broker.control_entries import PlanChange
 from broker.errors import Unavailable
 from broker.faults.schedule import Due
 from broker.faults.scheduler import PlanScheduler
-from broker.ports.run import RunControl
+from broker.ports.run import FleetLog, RunControl
 
 
 class PlanPublisher:
     """Publishes what the plan scheduler decides. Times are microseconds since `go`, negative before it."""
 
-    def __init__(self, scheduler: PlanScheduler, run_control: RunControl) -> None:
+    def __init__(self, scheduler: PlanScheduler, run_control: RunControl, log: FleetLog) -> None:
         self._scheduler = scheduler
         self._run_control = run_control
-        self._due: deque[PlanChange] = deque()  # not known to be in every outbox
+        self._log = log
+        self._due: deque[tuple[PlanChange, bool]] = deque()  # not known to be stored; True: for the fleet log
 
     def publish(self, now_us: int, is_server_there: bool = True) -> None:
         """Publish what is due or was requested by now, if the server answers. `is_server_there` = False: do not try."""
@@ -30,7 +32,9 @@ class PlanPublisher:
         if not is_server_there:
             return
         for request in self._run_control.requests():
-            self._due.append(self._scheduler.answer(request.entry, request.text, now_us))
+            is_about_processes = self._scheduler.is_about_processes(request.text, now_us)
+            answer = self._scheduler.answer(request.entry, request.text, now_us)
+            self._due.append((answer, is_about_processes))
         with suppress(Unavailable):
             self._send(is_retried=False)
 
@@ -42,7 +46,7 @@ class PlanPublisher:
     def repeat(self, now_us: int) -> None:
         """Queue what is in force now once more: an earlier leader may not have reached every outbox."""
         self._poll(now_us)
-        self._due.append(PlanChange(self._scheduler.in_force(now_us)))
+        self._due.append((PlanChange(self._scheduler.in_force(now_us)), False))
 
     def next_due_us(self, now_us: int) -> int | None:
         """When the next change or process fault is due; None when nothing is known to come."""
@@ -59,9 +63,13 @@ class PlanPublisher:
     def _poll(self, now_us: int) -> None:
         change = self._scheduler.advance(now_us)
         if change is not None:
-            self._due.append(change)
+            self._due.append((change, False))
 
     def _send(self, is_retried: bool) -> None:
         while self._due:
-            self._run_control.change(self._due[0], is_retried)
+            change, is_about_processes = self._due[0]
+            if is_about_processes:
+                self._log.acknowledge(change.request_id, change.request, change.refusal)
+            else:
+                self._run_control.change(change, is_retried)
             self._due.popleft()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from broker.control_entries import Birth, Control
-from broker.ports.robot import Injection
+from broker.ports.robot import Acknowledgement, Death, FleetRow, Injection
 from broker.ports.run import Evidence
 from broker.relay.core import Fate
 from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, readable
 
 Row = dict[str, Any]
+_FLEET_ROWS: Final[dict[type[FleetRow], str]] = {
+    Injection: "injection",
+    Death: "death",
+    Acknowledgement: "acknowledgement",
+}
 
 
 def plan_rows(evidence: Evidence) -> Iterator[Row]:
@@ -42,8 +47,11 @@ def journal_rows(evidence: Evidence) -> Iterator[Row]:
 def fleet_rows(evidence: Evidence) -> Iterator[Row]:
     """The rows of `fleet.jsonl`."""
     for row in evidence.fleet:
-        kind = "injection" if isinstance(row, Injection) else "death"
-        yield {"id": row.entry, "row": kind, **{name: getattr(row, name) for name in row.__struct_fields__[1:]}}
+        yield {
+            "id": row.entry,
+            "row": _FLEET_ROWS[type(row)],
+            **{name: getattr(row, name) for name in row.__struct_fields__[1:]},
+        }
 
 
 def register(evidence: Evidence) -> Row:

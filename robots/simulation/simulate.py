@@ -16,7 +16,7 @@ import msgspec
 from broker.control_entries import PlanChange
 from broker.faults.schedule import Timed
 from broker.faults.scheduler import PlanScheduler
-from broker.memory.run_control import MemoryFleetLog, MemoryRunControl
+from broker.memory.run_control import MemoryEvidenceReader, MemoryFleetLog, MemoryRunControl
 from broker.memory.server import MemoryServer
 from broker.ports.run import Evidence
 from robots.robot import STANDARD, Workers
@@ -88,10 +88,10 @@ class _SimulatedLeader:
         self._view = View()
         self._server = MemoryServer(clock)
         self._run_control = MemoryRunControl(self._server)
-        self._plan = PlanPublisher(scheduler, self._run_control)
         self._emitter = Emitter(run, "lab", 0, clock, self._sink)
         self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._sink, workers)
         log = MemoryFleetLog(self._server)
+        self._plan = PlanPublisher(scheduler, self._run_control, log)
         self._chaos = Chaos(terms.seed, len(deal.robots), log, self._fleet, self._emitter.emit)
 
     async def run(self) -> Simulated:
@@ -104,7 +104,8 @@ class _SimulatedLeader:
         await self._fleet.leave()
         await until_answered(self._heal)
         self._fleet.drain()
-        return Simulated(self._run_control.collect(), self._events, reason, born_us, self._clock.monotonic_us())
+        evidence = MemoryEvidenceReader(self._server).collect()
+        return Simulated(evidence, self._events, reason, born_us, self._clock.monotonic_us())
 
     def _sink(self, stamped: Stamped) -> None:
         self._events.append(stamped)

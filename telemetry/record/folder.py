@@ -34,7 +34,9 @@ Here are the names and the formats, and how a record is written and found. What 
                     supervisor, redis or r03/secret_merger), and {id, row: "death", victim, robot, incarnation, how,
                     status}: the robot that the victim ran ("": none), its last life that was claimed in its journal (0:
                     none), how = "exit", "signal", "silent" (its loop did not beat: killed) or "lease" (it was not
-                    renewed)
+                    renewed), and {id, row: "acknowledgement", request_id, request, refusal}: what a person asked for by
+                    the request of that id, when it concerned process faults alone (refusal as in plan.jsonl). It
+                    excuses nothing
     events.jsonl    telemetry.events.Stamped, one a line
     manifest.json   {file: SHA-256 in hex} of every evidence file (those above, and secret.txt if there is one), written
                     last: what was changed afterwards is no evidence any more. It guards

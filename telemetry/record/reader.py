@@ -72,6 +72,18 @@ class DeathRow(msgspec.Struct, frozen=True, tag_field="row", tag="death"):
     status: int
 
 
+class AcknowledgementRow(msgspec.Struct, frozen=True, tag_field="row", tag="acknowledgement"):
+    """fleet.jsonl: a request that concerned process faults alone, and why it was refused, if so."""
+
+    id: Id
+    request_id: str
+    request: str
+    refusal: str
+
+
+_FleetRow = InjectionRow | DeathRow | AcknowledgementRow
+
+
 class OrderRow(msgspec.Struct, frozen=True):
     """streams.json: an order that the run was given."""
 
@@ -116,7 +128,11 @@ class RecordReader:
 
     def injections(self) -> list[InjectionRow]:
         """Every injected process fault, in order."""
-        return [row for row in self._rows("fleet.jsonl", InjectionRow | DeathRow) if isinstance(row, InjectionRow)]
+        return [row for row in self._rows("fleet.jsonl", _FleetRow) if isinstance(row, InjectionRow)]
+
+    def acknowledgements(self) -> list[AcknowledgementRow]:
+        """Every answered request that concerned process faults alone, in order."""
+        return [row for row in self._rows("fleet.jsonl", _FleetRow) if isinstance(row, AcknowledgementRow)]
 
     def order_ms(self, order: str) -> int | None:
         """When `order` was first given, by the server's clock; None when it never was."""

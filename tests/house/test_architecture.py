@@ -48,16 +48,8 @@ SHARED_CLASS_NAMES: set[str] = {
     "Line",  # faults/grammar.py: a line of help; streams/relay/wire.py: a bulk line
     "Restart",  # faults/process_faults.py: a fault; robots/supervision.py: a decision
 }
-PRIVATE_IMPORTS: set[tuple[str, str]] = {
-    ("broker/streams/run/control.py", "broker.streams.run.evidence._NO_STREAM"),
-    ("broker/streams/run/control.py", "broker.streams.run.evidence._birth"),
-    ("broker/streams/run/control.py", "broker.streams.run.evidence._read_fates"),
-    ("broker/streams/run/control.py", "broker.streams.run.evidence._read_ids"),
-    ("broker/streams/run/control.py", "broker.streams.run.runs._NO_SHAPE"),
-}
-WIDE_CONSTRUCTORS: set[str] = {
-    "deploy/lifecycle/live_run.py LiveRun",
-}
+PRIVATE_IMPORTS: set[tuple[str, str]] = set()
+WIDE_CONSTRUCTORS: set[str] = set()
 
 
 def test_arrows_point_only_downwards() -> None:

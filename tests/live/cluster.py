@@ -9,7 +9,7 @@ from typing import Any
 from broker.ports.robot import Injection
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
-from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
 from tests.support.live_place import Place
@@ -71,7 +71,7 @@ class Cluster:
         return await_true(there, seconds, str(wanted))
 
     def lives(self, robot: str) -> int:
-        rows = StreamRunControl(self.client, self.run).journal(robot)
+        rows = StreamEvidenceReader(self.client, self.run).journal(robot)
         return rows[-1].incarnation if rows else 0
 
     def injections(self) -> list[tuple[str, str]]:
@@ -82,7 +82,7 @@ class Cluster:
         """All events of that name that the record tells of."""
         return [row["event"] for row in self.place.events() if row["event"]["name"] == name]
 
-    def heard(self, process: subprocess.Popen[bytes]) -> str:
+    def received(self, process: subprocess.Popen[bytes]) -> str:
         """All that an ended process has said."""
         assert process.stderr is not None
         return process.stderr.read().decode()

@@ -61,7 +61,7 @@ def test_a_run_without_a_parent_is_held_in_whatever_order_its_parts_come(
     await_true(lambda: not any(is_of_a_run(key) for key in cluster.client.scan_iter()), 2, "an empty server")
 
 
-def test_a_run_that_nobody_relays_is_told_so_and_blames_no_robot(cluster: Cluster) -> None:
+def test_a_run_that_nobody_relays_is_reported_so_and_blames_no_robot(cluster: Cluster) -> None:
     # Given robots that gossip into an outbox that nobody empties
     supervisor = cluster.start("supervise")
     cluster.start("worker", "-n", "3")
@@ -188,7 +188,7 @@ def test_the_plan_of_a_run_is_known_on_every_host(cluster: Cluster) -> None:
         (("verify", "--forget"), "--forget: goes with --wait"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(place: Place, words: tuple[str, ...], complaint: str) -> None:
+def test_what_cannot_be_done_is_output_in_one_line(place: Place, words: tuple[str, ...], complaint: str) -> None:
     process = place.start(*words)
     out, err = process.communicate(timeout=20)
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_done_is_said_in_one_line(place: Place, words: tuple[str,
     assert not (place.folder / "runs").exists()
 
 
-def test_a_server_that_is_not_there_is_told_as_such(place: Place, tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_reported_as_such(place: Place, tmp_path: Path) -> None:
     for words in (("deal",), ("worker",), ("supervise",), ("relay",), ("stop",), ("verify", "--wait"), ("ps",)):
         process = place.start(*words, "--redis-url", f"unix://{tmp_path}/none.sock")
         _, err = process.communicate(timeout=20)

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from broker.streams.keys import Keys
-from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from tests.live.cluster import Cluster, begin, not_held
 from tests.support.waiting import await_true, is_alive
 
@@ -90,7 +90,7 @@ def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Clu
     # Given a run that is to end after three seconds, and somebody who waits for that
     parts = begin(cluster, 2, "-n", "2", "--for", "3s")
     waiting = cluster.start("verify", "--wait", "--json")
-    await_true(lambda: StreamRunControl(cluster.client, cluster.run).collect().register, 10, "the secret")
+    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().register, 10, "the secret")
 
     # When the server is killed, and comes back with all that it held when the time is over
     os.kill(cluster.server.pid, signal.SIGKILL)
@@ -110,7 +110,7 @@ def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Clu
 def test_a_server_that_comes_back_empty_ends_the_run_without_a_second_write(cluster: Cluster) -> None:
     # Given a run in which the secret is written, and somebody who waits for its end
     parts = begin(cluster, 2, "-n", "2", "--for", "30s")
-    await_true(lambda: StreamRunControl(cluster.client, cluster.run).collect().register, 10, "the secret")
+    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().register, 10, "the secret")
     waiting = cluster.start("verify", "--wait", "--json")
     assert waiting.stderr is not None
     assert any(b"waiting for its end" in line for line in waiting.stderr)

@@ -91,7 +91,7 @@ def test_a_worker_that_is_crashed_is_restarted_and_its_siblings_live_on(place: P
     assert result["lives"] == {}
 
 
-def test_a_contradiction_is_refused_told_and_counted(place: Place) -> None:
+def test_a_contradiction_is_refused_reported_and_counted(place: Place) -> None:
     code, result, err = place.run("-n", "3", "--seed", "3", "--chaos", "contradict r01 @300ms", "--for", "2s")
 
     assert code == 0, (result.get("promises"), err)

@@ -60,8 +60,8 @@ def test_a_live_run_is_changed_from_another_process_and_still_judged(
     def has_begun() -> bool:
         if not list(here.glob("runs/*/live.json")):
             return False
-        said = terminal.faults("show", "--json")
-        return said.code == 0 and json.loads(said.out)["now_s"] is not None
+        output = terminal.faults("show", "--json")
+        return output.code == 0 and json.loads(output.out)["now_s"] is not None
 
     await_true(has_begun, seconds=30, what="the run's beginning")
 

@@ -160,9 +160,9 @@ def test_what_a_robot_spilled_before_it_was_killed_in_an_outage_is_in_the_record
     run.client.close()
     # Then it lives again, and what it had left is heard, once and in order
     assert run.end()["lives"] == {robot: 2}
-    told = [row["number"] for row in place.events() if (row["source"], row["incarnation"]) == (robot, 1)]
+    reported = [row["number"] for row in place.events() if (row["source"], row["incarnation"]) == (robot, 1)]
     assert left
-    assert told == list(range(1, left[-1] + 1))
+    assert reported == list(range(1, left[-1] + 1))
 
 
 def test_a_parent_that_is_killed_leaves_nothing_that_was_spilled(place: Place) -> None:

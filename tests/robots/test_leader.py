@@ -22,13 +22,18 @@ class RunControl:
             raise Unavailable("away")
         self.put.append([planned.text for planned in change.faults])
 
+    def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
+        if self.is_away:
+            raise Unavailable("away")
+        self.put.append([request_id, request, refusal])
+
     def requests(self) -> list[Request]:
         pending, self.pending = self.pending, []
         return pending
 
 
 def publisher(lines: str, run_control: RunControl) -> PlanPublisher:
-    return PlanPublisher(PlanScheduler(timed(parse_lines(lines)), 0), run_control)
+    return PlanPublisher(PlanScheduler(timed(parse_lines(lines)), 0), run_control, run_control)
 
 
 def test_what_is_due_while_the_server_is_away_is_put_out_in_order_when_it_is_back() -> None:
@@ -76,3 +81,25 @@ def test_a_successor_puts_out_what_is_in_force_though_nothing_changes() -> None:
     assert run_control.put[-1] == ["loss 0.5", "partition r00"]
     plan.publish(9_000_000)
     assert run_control.put[-1] == ["loss 0.5", "delay 5ms"]
+
+
+def test_a_request_for_process_faults_is_acknowledged_and_goes_into_no_outbox() -> None:
+    # Given requests of both kinds, and a server that is away
+    run_control = RunControl()
+    plan = publisher("loss .5", run_control)
+    run_control.is_away = True
+    run_control.pending = [
+        Request("1-0", "set kill r00"),
+        Request("2-0", "set delay 5ms"),
+        Request("3-0", "clear kill"),
+    ]
+    plan.publish(1_000_000)
+    assert not plan.is_settled(1_000_000)
+
+    # When it is back
+    run_control.is_away = False
+    plan.publish(2_000_000)
+
+    # Then each is answered in its order, in its way
+    assert run_control.put == [["1-0", "set kill r00", ""], ["loss 0.5", "delay 5ms"], ["3-0", "clear kill", ""]]
+    assert plan.due_faults(9_000_000) == [], "it was cleared before it was due"

@@ -11,7 +11,7 @@ import redis.asyncio
 import redis.exceptions
 
 from broker.control_entries import PlanChange, Planned
-from broker.memory.run_control import MemoryFleetLog, MemoryRunControl
+from broker.memory.run_control import MemoryEvidenceReader, MemoryFleetLog, MemoryRunControl
 from broker.memory.server import MemoryServer, memory_ports
 from broker.ports.robot import Delivery, Ports
 from broker.ports.run import FleetLog, RunSpec
@@ -21,6 +21,7 @@ from broker.streams.keys import Keys
 from broker.streams.robot.ports import ports_for
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import StreamEventLog, StreamEventSource
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from telemetry.clock import SystemClock
 
@@ -41,6 +42,7 @@ class MemoryLab:
     def __init__(self, *robots: str, outbox_limit: int = 1000, inbox_limit: int = 1000) -> None:
         self._server = MemoryServer(SystemClock(), outbox_limit, inbox_limit)
         self.run_control = MemoryRunControl(self._server)
+        self.evidence = MemoryEvidenceReader(self._server)
         self.run_control.deal(run_spec("run", robots))
 
     def life(self, robot: str, nonce: str) -> Ports:
@@ -84,6 +86,7 @@ class StreamsLab:
         self.keys = Keys(self.run)
         self.server = self.connect(url)
         self.run_control = StreamRunControl(self.server, self.run)
+        self.evidence = StreamEvidenceReader(self.server, self.run)
         self.run_control.deal(run_spec(self.run, robots))
         self._url = through or url
         self._outbox_limit = outbox_limit

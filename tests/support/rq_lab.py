@@ -21,15 +21,16 @@ from broker.streams.connection import connect
 from broker.streams.embedded import find_binary
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.fleet.relay_main import relay
 from deploy.processes.children import Children
 from deploy.processes.forking import release_signals
 from deploy.rq import heartbeat
-from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob
+from deploy.rq.job import ALWAYS, ROBOT_JOB, RobotJob
 from deploy.rq.leases import QUEUE
 from deploy.rq.observed import LostJobs
-from deploy.rq.queue import enqueue_robot, look, requeue
+from deploy.rq.queue import enqueue_robot, poll_jobs, requeue
 from deploy.rq.worker import work
 from robots.journal import Header, PartKept, encode_entry
 from robots.run.deal import Terms, encode_terms
@@ -52,7 +53,7 @@ def beating(_run, _robot):
         heartbeat.beat()
         time.sleep(0.05)
     connection.rpush(ENDS_KEY, os.getpid())
-    return rq.Retry(max=LIVES)
+    return rq.Retry(max=ALWAYS)
 
 
 class Lab:
@@ -84,10 +85,15 @@ class Lab:
         return self.fleet.start(name, lambda: work(connect(url), name.replace(":", "-")), self.folder / f"{name}.log")
 
     def start_relay(self):
-        """The relay of the run `t`, and a run control to collect what it did."""
+        """The relay of the run `t`."""
         url = self.server.url
         self.run_control = StreamRunControl(self.connection, "t")
         return self.fleet.start("relay:0", lambda: relay(url, "t", 0, 7, 1, "lab"), self.folder / "relay.log")
+
+    @property
+    def evidence(self):
+        """What the run `t` has left on its streams."""
+        return StreamEvidenceReader(self.connection, "t")
 
     def lives(self):
         return [int(pid) for pid in self.connection.lrange(STARTS_KEY, 0, -1)]
@@ -148,7 +154,7 @@ class Lab:
 
     def supervise(self, *robots):
         """What a supervisor does about these robots: it queues lost ones again, and no id twice."""
-        for job in self._lost.among(look(self.connection, "t", robots), time.monotonic()):
+        for job in self._lost.among(poll_jobs(self.connection, "t", robots), time.monotonic()):
             requeue(self.connection, "t", job)
         queued = self.queued()
         assert len(queued) == len(set(queued))

@@ -10,7 +10,7 @@ from telemetry.verdict.case import load
 from telemetry.verdict.judge import judge
 from tests.verdict.alterations import birth_ms
 from tests.verdict.honest_record import honest, put
-from tests.verdict.judged import finding, state
+from tests.verdict.judged import finding, state, verdict_on
 from tests.verdict.scribe import GO_MS, Files
 
 
@@ -51,3 +51,18 @@ def test_a_life_that_ended_without_a_last_event_needs_a_recorded_death(longer_fi
         state(longer_files | {"fleet": [longer_files["fleet"][0] | {"id": f"{at_ms + 4_999}-0"}]}, "monotonic")
         == "HELD"
     )
+
+
+def test_an_acknowledgement_is_evidence_of_nothing_but_the_answer(longer_files: Files) -> None:
+    # Given a record in which a request for a process fault was acknowledged before a death, and no injection followed
+    answer = {"request_id": "1-0", "request": "set kill r02", "refusal": ""}
+    acknowledged = {"id": f"{GO_MS}-0", "row": "acknowledgement", **answer}
+    altered = longer_files | {"fleet": [acknowledged, *longer_files["fleet"]]}
+    # When it is judged, then every promise is as it was without it
+    without, judged = verdict_on(longer_files), verdict_on(altered)
+    assert {name: promise.state for name, promise in judged.promises.items()} == {
+        name: promise.state for name, promise in without.promises.items()
+    }
+    # and one that does not say what was answered is damage
+    del acknowledged["request"]
+    assert "fleet.jsonl is damaged" in finding(altered, "supervised")[1]

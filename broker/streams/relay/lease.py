@@ -1,9 +1,9 @@
-"""The right to relay a shard, for which relays compete: one key with its holder's token, that dies when not renewed.
+"""The lease of a shard, for which relays compete: one key with its holder's token, which expires when not renewed.
 
-Nobody who lost the lease can read any more: each read is a transaction that WATCHes the key, and whoever takes the
-lease touches it. So reads of a shard form one order across all its relays, and no entry is passed over. Writes cannot
-be fenced like that (they go to other nodes); the holder's own clock stops them, and one that slips through while its
-process was paused stands for entries that the successor has recorded as redone.
+A relay that lost the lease can read no more: each read is a transaction that WATCHes the key, and taking the lease
+touches the key. So reads of a shard form one order across all its relays, and no entry is passed over. Writes cannot be
+fenced like that (they go to other nodes): the holder's own clock stops them. A late write of a paused process concerns
+entries that the successor has recorded as redone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from broker.streams.relay.wire import Command, Line, pack
 
 LEASE_MS: Final = 800  # from the last renewal; every transaction renews it
-POLL_S: Final = 0.1  # how often one that stands by asks, and how long a holder may be without a transaction
+POLL_S: Final = 0.1  # how often a standby relay tries, and how long a holder may be without a transaction
 _BEGIN: Final = pack(("MULTI",))
 _END: Final = pack(("EXEC",))
 
@@ -28,7 +28,8 @@ class Deposed(Exception):
 class Lease:
     """The lease at `key`, over one connection. `holder` tells its holder from all others.
 
-    Somebody who took care that his predecessor is dead may use the same token, and need not wait for the lease to end.
+    A successor that is started only after its predecessor's death uses the same token, and need not wait for the end of
+    the lease.
     """
 
     def __init__(self, line: Line, key: str, holder: str) -> None:
@@ -36,7 +37,7 @@ class Lease:
         self._key = key
         self._holder = holder.encode()
         self._renewal = pack(("PEXPIRE", key, LEASE_MS))
-        self._look = pack(("WATCH", key)) + pack(("GET", key))
+        self._watch = pack(("WATCH", key)) + pack(("GET", key))
         self._until = 0.0  # by our own monotonic clock, never later than by the server's
         self._sent = 0.0
         self._asked = 0
@@ -53,11 +54,11 @@ class Lease:
             self._line.ask(("UNWATCH",))
             if isinstance(taken, ResponseError):
                 raise taken
-            left_s = int(left_ms) / 1000  # negative: it never ends by itself, somebody has set it by hand
+            left_s = int(left_ms) / 1000  # negative: it never expires, because it was set by hand
             return POLL_S if left_s < 0 else min(POLL_S, left_s + 0.001)
         self._until = time.monotonic() + LEASE_MS / 1000  # provisional: the transaction tells
         try:
-            self.transact()  # touches the key: whatever a predecessor has under way ends here
+            self.transact()  # touches the key: a transaction of the predecessor fails from here on
         except Deposed:
             return 0.0
         return None
@@ -77,7 +78,7 @@ class Lease:
         if self._sent >= self._until:
             raise Deposed
         self._asked = len(commands) + 1
-        self._line.send([_BEGIN, self._renewal, *map(pack, commands), _END, self._look, *after])
+        self._line.send([_BEGIN, self._renewal, *map(pack, commands), _END, self._watch, *after])
 
     def receive(self) -> list[Any]:
         """The replies to the transaction that was sent.

@@ -26,7 +26,7 @@ from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.reading import decoded
 from broker.streams.relay.lease import Lease
-from broker.streams.relay.wire import GROUP, Command, Line, Outgoing
+from broker.streams.relay.wire import GROUP, Command, Line, WriteQueue
 from telemetry.events import AnyEvent, RelayCongested, RelayResumed
 
 PAUSE_S: Final = 0.05  # after a refused write, and between connections
@@ -79,7 +79,7 @@ class RelaySession:
             *("STREAMS", self._outbox, ">"),
         )
         self._last = "0-0"  # the last entry that any relay has read
-        self._outgoing = Outgoing(names, shard, relay.confirm)
+        self._outgoing = WriteQueue(names, shard, relay.confirm)
         self._taken: list[OutboxEntry] = []  # read, and not decided yet
         self._notes: list[Note] = []  # not known to be stored
         self._are_notes_refused = False

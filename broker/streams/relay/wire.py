@@ -1,12 +1,9 @@
-"""What a relay has to write (acknowledgements, fates, copies), from its decision until the server is known to have it.
-
-Packed by hand, because this is most of what a relay does: of a copy's command only the copy itself is packed anew.
-What is decided, when, and under whose lease must never stand here.
-
-Many commands in one flight, without redis-py's price per command: the relay's hot path, and for nobody else.
+"""The relay's hot path to the server: one connection for many commands at once, and the relay's writes on it
+(acknowledgements, fates, copies), from the decision until the server is known to have them.
 
 redis-py makes the connection and logs in; from then on bytes go to and from the socket directly, packed and parsed by
-hiredis. Nothing here knows what a command means.
+hiredis, without redis-py's cost per command. Copies are packed by hand, because they are most of a relay's work. What
+is decided, and under which lease, must never stand here.
 """
 
 from __future__ import annotations
@@ -63,7 +60,7 @@ class Line:
         self.close()
 
     def close(self) -> None:
-        """Hang up: what the server still has to say is heard by nobody."""
+        """Hang up: replies that are still to come are not read."""
         self._connection.disconnect()
         self._pool.release(self._connection)
 
@@ -121,7 +118,7 @@ _THEN_TRACE: Final = b"\r\n$%d\r\n%b\r\n$" % (len(keys.TRACE), keys.TRACE)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Outgoing:
+class WriteQueue:
     """A shard's writes, in flights: `load` one, send it, and `land` it with its replies before the next is loaded.
 
     `stored` is called with the entries of all writes that are stored, as often as each occurs. What the server refused

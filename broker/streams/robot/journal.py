@@ -19,7 +19,7 @@ from broker.streams.retry import RETRY_S, retry
 class StreamJournal:
     """`ports.Journal` on a stream.
 
-    What this life has appended is kept in memory as well. Every append looks at the stream's last entry first, and
+    What this life has appended is kept in memory as well. Every append reads the stream's last entry first, and
     writes what is missing from there on, in one transaction. So a lost reply is noticed (nothing is missing), and a
     server that came back without its last entries gets them again under the same ids.
 
@@ -34,13 +34,13 @@ class StreamJournal:
         self._incarnation = 0
         self._contents: list[bytes] = []  # of this life: number n stands at place n - 1
         self._in_doubt: list[bytes] | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def replay(self) -> list[JournalRow]:
         """All entries, in order, those in doubt included. Raises Fenced (if any were), JournalLost, Unavailable.
 
-        A journal into which somebody else wrote is as good as lost: what it holds cannot be proven any more."""
-        async with self._turn:
+        A journal into which another client wrote counts as lost: its content cannot be proven any more."""
+        async with self._lock:
             if self._in_doubt is not None:  # an append was cut short: what it meant to store is stored first
                 await self._settle()
         entries = await retry("journal", lambda: read_all(self._client, self._key), self._retry_s)
@@ -50,7 +50,7 @@ class StreamJournal:
 
     async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
         """Store `contents` in order, as this life's next entries. Raises Fenced, JournalLost, Unavailable."""
-        async with self._turn:
+        async with self._lock:
             self._intend(incarnation, list(contents))
             await self._settle()
 

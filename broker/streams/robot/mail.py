@@ -1,9 +1,5 @@
-"""A robot's mail: the outbox of its shard, as it writes to it, and its own inbox.
-
-How many entries of a trimmed stream its consumer group never got. Arithmetic on the server's counters: no commands.
-
-An entry's place is its number in the stream, from 1, trimmed ones included. Every entry up to the place that the group
-has reached either came to its reader or is lost. The counters are cumulative, so a look now and then misses nothing.
+"""A robot's mail on streams: the outbox of its shard, its own inbox, and the counter of entries that were trimmed from
+the inbox before the robot read them.
 """
 
 from __future__ import annotations
@@ -23,32 +19,37 @@ from broker.streams.connection import block_ms
 from broker.streams.reading import Entry, decoded_one
 from broker.streams.retry import RETRY_S, TROUBLE, retry
 
-_LOOK_EVERY: Final = 256  # entries that came; far below what a full inbox holds, so no overflow is over before a look
+_COUNT_EVERY: Final = 256  # entries that came; far below a full inbox, so no overflow is over between two counts
 
-Told = Mapping[str, Any]
-"""What XINFO tells of a stream, or of a group."""
+Counters = Mapping[str, Any]
+"""XINFO of a stream, or of a group."""
 
 
-class Losses:
-    """The account of one reader of a group. `lost` only grows."""
+class TrimmedEntries:
+    """How many entries of a trimmed stream its consumer group never got; `lost` only grows. Sends no commands.
+
+    An entry's place is its number in the stream, from 1, trimmed ones included. Every entry up to the place that the
+    group has reached either came to its reader or is lost. The server's counters are cumulative, so rare counts miss
+    nothing.
+    """
 
     def __init__(self) -> None:
         self.lost = 0
         self._place: int | None = None  # up to which all entries came or are lost
         self._newest: Id = (0, 0)  # that came
-        self._unlooked = 0
+        self._uncounted = 0
 
     @property
     def has_begun(self) -> bool:
-        """Whether it is known where this reader began."""
+        """Whether the place where this reader began is known."""
         return self._place is not None
 
     @property
-    def is_look_due(self) -> bool:
-        """Whether so much came since the last look that the next is worth its price."""
-        return self._unlooked >= _LOOK_EVERY
+    def is_due(self) -> bool:
+        """Whether enough entries came since the last count for the next one."""
+        return self._uncounted >= _COUNT_EVERY
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """The stream is a new one, with places of its own."""
         self._place, self._newest = None, (0, 0)
 
@@ -58,12 +59,12 @@ class Losses:
             return
         new = [entry for entry in map(parse_id, entries) if entry > self._newest]
         self._place += len(new)
-        self._unlooked += len(new)
+        self._uncounted += len(new)
         self._newest = new[-1]
 
-    def look(self, stream: Told, group: Told) -> None:
+    def count(self, stream: Counters, group: Counters) -> None:
         """Compare with the server's counters, nothing being on its way; the first time, begin there."""
-        self._unlooked = 0
+        self._uncounted = 0
         reached, trimmed = _reached(stream, group), stream["entries-added"] - stream["length"]
         if self._place is None:
             self._place, self._newest = reached, parse_id(group["last-delivered-id"].decode())
@@ -74,10 +75,10 @@ class Losses:
             self._place += gap
 
 
-def _reached(stream: Told, group: Told) -> int:
+def _reached(stream: Counters, group: Counters) -> int:
     """The place of the group's last delivered entry. Redis before 7.2.6 does not count in `entries-read` what a group
     skipped. There the place is certain only when the group has caught up: a loss may be noticed later, and a life that
-    begins behind may count the losses of earlier ones again."""
+    begins behind may count losses of earlier lives again."""
     if group["last-delivered-id"] == stream["last-generated-id"]:
         return int(stream["entries-added"])
     return int(group["entries-read"] or 0)
@@ -95,7 +96,7 @@ class StreamOutbox:
 
     The length is measured at every 32nd send (oftener for a very small limit) and, while the outbox is full, at every
     send: all writers of a shard together may exceed the limit by up to 32 entries each. Entries that the relay has
-    done with count until it trims them.
+    finished count until it trims them.
     """
 
     def __init__(
@@ -140,24 +141,24 @@ class StreamInbox:
     """`ports.Inbox` on a robot's stream, which a consumer group reads.
 
     First comes what is pending: read from id 0 onwards, the cursor following, until nothing is left; then what is new.
-    Any trouble begins this again, so that no entry handed out in a lost reply is forgotten. Then an entry that the
-    caller has but did not acknowledge yet comes once more.
+    An error begins this again, so that no entry of a lost reply is forgotten. Then an entry that the caller has but did
+    not acknowledge yet comes once more.
 
-    How long an entry is, only its writer and the server's `proto-max-bulk-len` decide: it comes as it is. So what is
-    pending is read in small portions first, or a reply too big to arrive in time would be asked for again for ever.
+    An entry may be of any length. So what is pending is read in small portions first: a reply that is too big to arrive
+    in time would be requested again and again.
     """
 
     def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
         self._client = client
         self._key = key
         self._grouped = False
-        self._losses = Losses()
+        self._trimmed = TrimmedEntries()
         self._portion = 1  # entries in the next read of what is pending; doubled by each that went well
         self._cursor: str | None = "0"  # in what is pending; None: that is read
         self._done: dict[str, None] = {}  # acknowledged, and not known to be stored; in order
 
     async def receive(self, limit: int, wait_us: int) -> list[Delivery]:
-        """At most `limit` entries not yet acknowledged; waits at most `wait_us`. Does not insist: raises Unavailable
+        """At most `limit` entries not yet acknowledged; waits at most `wait_us`. Tried once: raises Unavailable
         at once."""
         cursor, self._cursor = self._cursor, "0"  # until the reply is here, whatever cuts this call short
         try:
@@ -167,21 +168,21 @@ class StreamInbox:
                 self._cursor = entries[-1][0]
                 self._portion *= 2
             else:
-                if self._losses.is_look_due:
-                    await self._look_for_losses()
+                if self._trimmed.is_due:
+                    await self._count_trimmed()
                 entries = await self._read(limit, ">", block_ms(wait_us))
                 self._cursor = None
         except TROUBLE as error:
             self._grouped = False
             self._portion = 1
             raise Unavailable(f"inbox: {error}") from error
-        self._losses.came([entry for entry, _ in entries])
+        self._trimmed.came([entry for entry, _ in entries])
         return [_delivery(entry) for entry in entries]
 
     @property
     def lost(self) -> int:
         """Entries that were trimmed before any life read them, as far as this life has noticed."""
-        return self._losses.lost
+        return self._trimmed.lost
 
     def acknowledge(self, entry: str) -> None:
         """Never give `entry` out again. Travels with the next `receive`."""
@@ -199,29 +200,29 @@ class StreamInbox:
         self._forget(done)
 
     async def _ensure_group(self) -> None:
-        """The stream is made if need be, by whoever is first, reader or relay. Unlike all other streams it may be made
-        anew: one that vanished held nothing but copies on their way, whose loss is as any loss (exchanges repeat what
-        is not answered) and shows in the record, where more copies were put than the inbox ever got."""
+        """Create the stream if need be; reader or relay may be the first. Unlike all other streams it may be created
+        again: it held nothing but copies on their way. Their loss is like any loss (exchanges repeat what is not
+        answered), and shows in the record: more copies were delivered than the inbox got."""
         if self._grouped:
             return
         try:
             await self._client.xgroup_create(self._key, GROUP, id="0", mkstream=True)
-            self._losses.begin_anew()
+            self._trimmed.reset()
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):  # an earlier life made it
                 raise
-        if not self._losses.has_begun:
-            await self._look_for_losses()
+        if not self._trimmed.has_begun:
+            await self._count_trimmed()
         self._grouped = True
 
-    async def _look_for_losses(self) -> None:
+    async def _count_trimmed(self) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.xinfo_stream(self._key)
             pipe.xinfo_groups(self._key)
             stream, groups = await pipe.execute()
         for group in groups:
             if group["name"] == GROUP.encode():
-                self._losses.look(stream, group)
+                self._trimmed.count(stream, group)
 
     async def _read(self, limit: int, after: str, block: int | None) -> list[Entry]:
         done = list(self._done)

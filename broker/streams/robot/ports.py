@@ -26,7 +26,7 @@ def ports_for(
     retry_s: float = RETRY_S,
 ) -> Ports:
     """The ports of the life `nonce` of `robot`. `client` must be one of connection.py; it stays the caller's to close.
-    A port that must know what is stored insists for `retry_s` before it raises Unavailable."""
+    A port that must know what is stored retries for `retry_s` before it raises Unavailable."""
     keys = Keys(run)
     return Ports(
         outbox=StreamOutbox(client, keys.outbox(shard_of(robot, shards)), outbox_limit, retry_s),

@@ -1,7 +1,7 @@
 """The write-once register, and the birth streams that fence it.
 
 The dealer made the register's stream with the entry `0-1`. The write is an entry with the greatest id there is, so the
-server itself refuses every other: no lock, no script, no coordinator. A register that is gone is never made anew.
+server itself refuses every other: no lock, no script, no coordinator. A register that is gone is never created again.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class StreamRegister:
         self._incarnation = 0
 
     async def announce_birth(self, incarnation: int) -> None:
-        """Tell that this life exists. Raises Fenced, RegisterLost, Unavailable."""
+        """Announce this life. Raises Fenced, RegisterLost, Unavailable."""
         self._incarnation = incarnation
         await retry("birth", self._be_born, self._retry_s)
 
     async def write(self, secret: bytes) -> str | None:
-        """Write `secret`, if nobody has; how its durability was ensured, or None when it was refused.
+        """Write `secret`, if no robot has; how its durability was ensured, or None when it was refused.
         Raises Fenced, RegisterLost, Unavailable."""
         # A wait for durability covers the writes of its own connection only: so there is but one.
         async with async_twin(self._client, connections=1) as alone:
@@ -100,7 +100,7 @@ class _Attempt:
         if replies[0] is None or replies[1] is None:
             raise RegisterLost(self._register)
         if isinstance(replies[0], ResponseError):
-            raise replies[0]  # refused, most likely: the next look tells
+            raise replies[0]  # refused, most likely: the next attempt reads it
         self._wrote_on = connection
         return True
 

@@ -1,7 +1,4 @@
-"""The run's stream of events, as a process without an event loop reads and writes it.
-
-The run's stream of events, as a robot or a relay writes to it.
-"""
+"""The run's stream of events: written by every process of the run, read by those that attach to it."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from broker.streams.retry import TROUBLE, retry_blocking
 
 class StreamEventLog:
     """`feed.EventLog` on a stream. A batch whose reply was lost counts as not stored: it may come twice, and its
-    reader knows events by their source's numbers. When the run is gone, nobody will read: the batch is let go."""
+    reader knows events by their source's numbers. When the run is gone, the batch is dropped."""
 
     def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
         self._client = client
@@ -90,7 +87,7 @@ class StreamEventSource:
 
 
 def append_events(client: redis.Redis, key: str, frame: bytes) -> bool:
-    """Store a batch of events; False: not stored, keep it. When the run is gone, nobody will read: it is let go."""
+    """Store a batch of events; False: not stored, keep it. When the run is gone, it is dropped."""
     try:
         client.xadd(key, {keys.EVENTS: frame}, nomkstream=True)
     except RedisError:

@@ -1,7 +1,7 @@
-"""What befell the fleet, on the run's stream of deeds and deaths: evidence, as the journals are, and never trimmed.
+"""The fleet log on the run's stream of injections, deaths and acknowledgements: evidence, never trimmed.
 
-The stream is made by the deal and never anew. A row whose reply was lost is stored again under the same token, and
-readers count a token once.
+Only the deal creates the stream. A row whose reply was lost is stored again under the same token, and readers count a
+token once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import redis.asyncio
 
-from broker.ports.robot import Death, DeathKind, FleetRow, Injection
+from broker.ports.robot import Acknowledgement, Death, DeathKind, FleetRow, Injection
 from broker.relay.core import parse_id
 from broker.streams import keys
 from broker.streams.keys import Keys
@@ -35,8 +35,15 @@ class _Death(msgspec.Struct, frozen=True, array_like=True, tag="death"):
     status: int
 
 
+class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True, tag="acknowledgement"):
+    request_id: str
+    request: str
+    refusal: str
+
+
+_Row = _Injection | _Death | _Acknowledgement
 _encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(_Injection | _Death)
+_decoder = msgspec.msgpack.Decoder(_Row)
 
 
 class StreamFleetLog:
@@ -48,21 +55,43 @@ class StreamFleetLog:
         self._retry_s = retry_s
 
     def injection(self, verb: str, target: str, victim: str) -> None:
-        """Tell of a deed that is about to be done. Raises Unavailable."""
+        """Record a process fault that is about to be injected. Raises Unavailable."""
         self._append(_Injection(verb, target, victim))
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
-        """Tell of a death. Raises Unavailable."""
+        """Record a death. Raises Unavailable."""
         self._append(_Death(victim, robot, incarnation, how, status))
 
+    def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
+        """Record the answer to a request; of several answers to one request, the first counts. Raises Unavailable."""
+        self._append(_Acknowledgement(request_id, request, refusal), f"request {request_id}")
+
     def rows(self) -> list[FleetRow]:
-        """All deeds and deaths, in order. Raises Unavailable."""
+        """All rows, in order. Raises Unavailable."""
         entries = retry_blocking("fleet", lambda: read_all_blocking(self._client, self._key), self._retry_s)
         return fleet_rows(entries)
 
-    def _append(self, row: _Injection | _Death) -> None:
-        fields: dict[Any, Any] = {keys.ROW: _encode(row), keys.TOKEN: secrets.token_hex(8)}
+    def _append(self, row: _Row, token: str | None = None) -> None:
+        fields: dict[Any, Any] = {keys.ROW: _encode(row), keys.TOKEN: token or secrets.token_hex(8)}
         retry_blocking("fleet", lambda: self._client.xadd(self._key, fields, nomkstream=True), self._retry_s)
+
+
+class FleetLogWatcher:
+    """The rows that come to a run's fleet log after this was made, each given once."""
+
+    def __init__(self, client: redis.Redis, run: str) -> None:
+        """Raises Unavailable."""
+        self._client = client
+        self._key = Keys(run).fleet
+        last = retry_blocking("fleet", lambda: decoded(client.xrevrange(self._key, count=1)), RETRY_S)
+        self._cursor = last[0][0] if last else "0"
+
+    def read(self) -> list[FleetRow]:
+        """The rows that came since the last call. Tried once. Raises Unavailable."""
+        entries = retry_blocking("fleet", lambda: read_all_blocking(self._client, self._key, self._cursor), retry_s=0)
+        if entries:
+            self._cursor = entries[-1][0]
+        return fleet_rows(entries)
 
 
 class StreamFleetReader:
@@ -74,21 +103,21 @@ class StreamFleetReader:
         self._retry_s = retry_s
 
     async def rows(self) -> list[FleetRow]:
-        """All deeds and deaths, in order. Raises Unavailable."""
+        """All rows, in order. Raises Unavailable."""
         return fleet_rows(await retry("fleet", lambda: read_all(self._client, self._key), self._retry_s))
 
 
 def fleet_rows(entries: Iterable[Entry]) -> list[FleetRow]:
-    """The deeds and deaths in a stream's entries, each once. What is none is passed over: anybody may write there."""
+    """The rows in a stream's entries, each once. What is none is passed over: anybody may write there."""
     rows: list[FleetRow] = []
-    told: set[bytes] = set()
+    known: set[bytes] = set()
     for entry, fields in entries:
         token, content = fields.get(keys.TOKEN, b""), fields.get(keys.ROW)
-        if content is None or token in told:
+        if content is None or token in known:
             continue
-        told.add(token)
+        known.add(token)
         try:
-            row: _Injection | _Death = _decoder.decode(content)
+            row: _Row = _decoder.decode(content)
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
             continue
         rows.append(_row(entry, row))
@@ -109,7 +138,11 @@ def is_unborn(client: redis.Redis, run: str, robot: str) -> bool:
     return bool(last) and parse_id(last[0][0])[0] == 0
 
 
-def _row(entry: str, row: _Injection | _Death) -> FleetRow:
-    if isinstance(row, _Injection):
-        return Injection(entry, row.verb, row.target, row.victim)
-    return Death(entry, row.victim, row.robot, row.incarnation, row.how, row.status)
+def _row(entry: str, row: _Row) -> FleetRow:
+    match row:
+        case _Injection(verb, target, victim):
+            return Injection(entry, verb, target, victim)
+        case _Acknowledgement(request_id, request, refusal):
+            return Acknowledgement(entry, request_id, request, refusal)
+        case _Death(victim, robot, incarnation, how, status):
+            return Death(entry, victim, robot, incarnation, how, status)

@@ -1,10 +1,7 @@
-"""What is asked of the RQ worker that runs a robot, for those who cannot lay hands on its process: another host's.
+"""Injection through a run's streams: commands to RQ workers on other hosts, and faults on the server itself.
 
-A deed is two words, such as `kill r03` or `restart rq:r03`. What they mean is not known here; nor is it known whether
-anybody obeys: who asks sees the death, or does not.
-
-What chaos does to a run on its server, beside what it does to processes. For experiments alone: nothing that takes
-part in a run may use it.
+A command is a verb and a victim, such as `kill r03` or `restart rq:r03`; whether it is executed shows only by its
+effect. Robots and relays must never use this room.
 """
 
 from __future__ import annotations
@@ -19,14 +16,14 @@ from broker.streams.keys import INBOX_LIMIT, Keys
 from broker.streams.reading import decoded, decoded_one
 from broker.streams.retry import retry_blocking
 
-_KEPT: Final = 64  # deeds; nobody is interested in those of earlier lives
+_KEPT: Final = 64  # commands; those for earlier lives are skipped anyway
 _LONGEST: Final = 64  # bytes
 _PAGE: Final = 64  # entries of the stream in one read
 
 
 def send_command(client: redis.Redis, run: str, robot: str, command: str) -> None:
-    """Ask whoever runs `robot` for a deed. Tried once. Raises RunGone, and Unavailable when it may or may not have been
-    asked."""
+    """Send a command to the RQ worker that runs `robot`. Tried once. Raises RunGone, and Unavailable when it may or may
+    not be stored."""
     retry_blocking("command", lambda: _store(client, Keys(run), robot, command), retry_s=0)
 
 
@@ -42,7 +39,7 @@ def _store(client: redis.Redis, names: Keys, robot: str, command: str) -> None:
 
 
 class CommandStream:
-    """The deeds that are asked for from the first `read` on. Raises redis-py's errors; nothing is lost then."""
+    """The commands that come after the first `read`. Raises redis-py's errors; nothing is lost then."""
 
     def __init__(self, client: redis.Redis, run: str, robot: str) -> None:
         self._client = client
@@ -50,8 +47,8 @@ class CommandStream:
         self._cursor: str | None = None
 
     def read(self) -> list[str]:
-        """What was asked since the last call, a page at most; nothing at the first. What is too long to be a deed is
-        passed over."""
+        """The commands that came since the last call, a page at most; none at the first call. What is too long to be a
+        command is passed over."""
         if self._cursor is None:
             last = decoded(self._client.xrevrange(self._key, count=1))
             self._cursor = last[0][0] if last else "0"
@@ -59,12 +56,12 @@ class CommandStream:
         entries = decoded_one(self._client.xread({self._key: self._cursor}, count=_PAGE))
         if entries:
             self._cursor = entries[-1][0]
-        asked = (fields.get(keys.COMMAND, b"") for _, fields in entries)
-        return [command.decode(errors="replace") for command in asked if len(command) <= _LONGEST]
+        commands = (fields.get(keys.COMMAND, b"") for _, fields in entries)
+        return [command.decode(errors="replace") for command in commands if len(command) <= _LONGEST]
 
 
 class StreamInjection:
-    """Hands on the streams of one run. Every method tries once, and raises Unavailable when it cannot know."""
+    """Faults on the streams of one run. Every method tries once, and raises Unavailable when the result is unknown."""
 
     def __init__(self, client: redis.Redis, run: str) -> None:
         self._client = client
@@ -78,7 +75,7 @@ class StreamInjection:
         if added is None:
             raise RunGone
 
-    def slip(self, robot: str, frame: bytes) -> bool:
+    def insert_copy(self, robot: str, frame: bytes) -> bool:
         """Put a frame into a robot's inbox, past all relays; False when there is no such inbox."""
         fields: dict[Any, Any] = {keys.ENVELOPE: frame, keys.COPY: 0}
         inbox = self._keys.inbox(robot)

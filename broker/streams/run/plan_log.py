@@ -1,16 +1,14 @@
-"""What people ask of whoever conducts the run, as a stream: an entry is a request, and its id is the request's name.
+"""A run's plan on its streams: people's requests, and the plan changes that its relays have applied.
 
-Asking changes nothing else, and reading takes nothing away. Anybody may write to the stream by hand: what is no
-request is passed over. What the words mean is not known here (broker/faults/scheduler.py).
-
-A run's plan as onlookers see it: how it was dealt and begun, and which plan changes its relays have met.
-
-Plain reading, and all of it tolerant: what is no order and no control entry is passed over.
+An entry of the stream of requests is a request, and its id is the request's id. A request changes nothing by itself,
+and reading removes nothing. Anybody may write to a stream by hand: what is no request and no control entry is passed
+over. What a request means is decided in broker/faults/scheduler.py.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -19,8 +17,10 @@ from redis.exceptions import RedisError
 
 from broker.control_entries import AppliedChange, PlanChange, read_control
 from broker.errors import RunGone, Unavailable
+from broker.faults.scheduler import AnsweredRequest
+from broker.ports.robot import Acknowledgement, FleetRow
 from broker.ports.run import Request
-from broker.relay.core import parse_id
+from broker.relay.core import Id, parse_id
 from broker.streams import keys
 from broker.streams.connection import block_ms
 from broker.streams.keys import Keys
@@ -32,8 +32,8 @@ _PAGE: Final = 1000  # entries of a stream in one read
 
 
 def changes_so_far(client: redis.Redis, run: str) -> list[AppliedChange]:
-    """Every plan change that stands in the run's first outbox, whether its relay has met it or not; all outboxes get
-    the same. Raises Unavailable."""
+    """Every plan change in the run's first outbox, applied by its relay or not yet; all outboxes get the same. Raises
+    Unavailable."""
     names = Keys(run)
 
     def read() -> list[Entry]:
@@ -46,8 +46,32 @@ def changes_so_far(client: redis.Redis, run: str) -> list[AppliedChange]:
     return [applied for applied in map(_applied, entries) if applied is not None]
 
 
+def answered_requests(applied: Iterable[AppliedChange], rows: Iterable[FleetRow]) -> list[AnsweredRequest]:
+    """The requests that were answered, by plan changes or in the fleet log, in the order in which they were asked. An
+    answer that stands twice is given twice."""
+    answers = [
+        AnsweredRequest(change.change.request_id, change.change.request, change.at_ms, change.change.refusal)
+        for change in applied
+        if change.change.request_id
+    ]
+    answers += [
+        AnsweredRequest(row.request_id, row.request, parse_id(row.entry)[0], row.refusal)
+        for row in rows
+        if isinstance(row, Acknowledgement)
+    ]
+    return sorted(answers, key=lambda answer: (_place(answer.request_id), answer.at_ms))
+
+
+def _place(request_id: str) -> Id:
+    """Anybody may write an answer: what is no id comes first."""
+    try:
+        return parse_id(request_id)
+    except ValueError:
+        return 0, 0
+
+
 class PlanWatcher:
-    """The plan changes that the relay of one shard meets, each given once."""
+    """The plan changes that the relay of one shard applies, each given once."""
 
     def __init__(self, client: redis.Redis, run: str, shard: int) -> None:
         self._client = client
@@ -84,19 +108,19 @@ _REQUEST_PAGE: Final = 64  # entries of the stream in one read
 
 
 class StreamRequests:
-    """The run's requests: a person's side (`ask`), and that of the conductor (`read`), who keeps one of these."""
+    """The run's requests: a person adds them (`add`), and the leader reads them (`read`)."""
 
     def __init__(self, client: redis.Redis, run: str, retry_s: float = RETRY_S, after: str = "0") -> None:
-        """`after`: the last request that needs not be given any more."""
+        """`after`: the id of the last request that was answered before; later ones are given."""
         self._client = client
         self._keys = Keys(run)
         self._retry_s = retry_s
         self._cursor = after
 
-    def ask(self, words: str) -> str:
+    def add(self, request: str) -> str:
         """Put a request there, exactly once, and give its id. Raises ValueError when it is longer than LONGEST_REQUEST,
         RunGone, Unavailable (then it may or may not stand there)."""
-        content = words.encode()
+        content = request.encode()
         if len(content) > LONGEST_REQUEST:
             raise ValueError(f"a request is at most {LONGEST_REQUEST} bytes, this one has {len(content)}")
         since = retry_blocking("request", self._last, self._retry_s)
@@ -114,15 +138,15 @@ class StreamRequests:
         return [request for request in map(_request, entries) if request is not None]
 
     def _last(self) -> str:
-        """Where the stream ends: what is asked from now on comes after that."""
+        """The stream's last id: a request that is added now comes after that."""
         last = decoded(self._client.xrevrange(self._keys.requests, count=1))
         return last[0][0] if last else "0-0"
 
     def _store(self, fields: dict[bytes, bytes], since: str) -> str:
         """The id under which `fields` stand after `since`; they are put there if they do not.
 
-        The stream is watched while it is looked at: an attempt whose reply was lost, and that the server only comes to
-        now, either makes this one fail or fails itself.
+        The stream is watched while it is read: an earlier attempt that the server executes only now either makes this
+        one fail, or fails itself.
         """
         names = self._keys
         with self._client.pipeline() as pipe:

@@ -1,8 +1,7 @@
-"""The run's orders, as one robot reads them: every reader sees all of them, from the first.
+"""A run's orders, the shape and status that they give, and the list of the runs that a server holds.
 
-Which runs a server holds, by the time of their deals: one key for the whole server, and the only one of its kind.
-
-It is a signpost, no evidence: a run that is listed may be over, or gone.
+Every reader gets all orders, from the first. The list is one key for the whole server, and no evidence: a run that is
+listed may be over, or gone.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded_one, read_all_blocking
 from broker.streams.retry import RETRY_S, TROUBLE, retry_blocking
 
-_NO_SHAPE: Final = (0, ())
-
 Shape = tuple[int, tuple[str, ...]]
 """How many shards a run has, and the names of the robots that it was dealt with."""
+
+NO_SHAPE: Final[Shape] = (0, ())
 
 _read_shape = msgspec.msgpack.Decoder(Shape).decode
 
@@ -42,9 +41,15 @@ def shape_in(orders: list[Entry]) -> Shape | None:
 
 
 def joined_in(orders: Iterable[Order]) -> tuple[str, ...]:
-    """The robots that joined, each once, in their order. Anybody may write orders: what is no robot's name is none."""
+    """The robots that joined, each once, in their order. What is no robot's name is passed over."""
     names = (order.content.decode("ascii", "replace") for order in orders if order.order == "joined")
     return tuple(dict.fromkeys(filter(is_robot, names)))
+
+
+def everybody_in(entries: list[Entry]) -> Shape:
+    """The shape of the run whose orders these are, with the robots that joined; (0, ()) when it was not dealt."""
+    shards, robots = shape_in(entries) or NO_SHAPE
+    return shards, (*robots, *joined_in(orders_in(entries)))
 
 
 _NAMES: Final[dict[bytes, OrderName]] = {
@@ -76,7 +81,7 @@ class StreamOrders:
 
 
 def orders_in(entries: list[Entry]) -> list[Order]:
-    """The orders in a stream's entries. What is none is passed over: anybody may write there."""
+    """The orders in a stream's entries. What is no order is passed over: anybody may write there."""
     named = ((entry, _NAMES.get(fields.get(keys.ORDER, b"")), fields) for entry, fields in entries)
     return [Order(entry, name, fields.get(keys.CONTENT, b"")) for entry, name, fields in named if name is not None]
 
@@ -103,7 +108,7 @@ class StreamRuns:
 
 
 class RunStatus(msgspec.Struct, frozen=True):
-    """What a run's orders tell; `robots` are those that it was dealt with, and those that joined since. Times are the
+    """A run's orders, summed up; `robots` are those that it was dealt with, and those that joined since. Times are the
     server's, in milliseconds; None: not yet."""
 
     shards: int
@@ -113,8 +118,7 @@ class RunStatus(msgspec.Struct, frozen=True):
 
 
 def read_run_status(client: redis.Redis, run: str, retry_s: float = RETRY_S) -> RunStatus | None:
-    """How the run was dealt and begun; None when the server knows of no such run, or what stands there does not read
-    as one. Raises Unavailable."""
+    """The run's status; None when the server has no such run, or its orders cannot be read. Raises Unavailable."""
     key = Keys(run).orders
 
     def read() -> list[Entry]:

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 from telemetry.verdict.evidence.births import Births, LifeBirth
 from telemetry.verdict.evidence.journals import Life
-from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
+from telemetry.verdict.evidence.schema import AcknowledgementRow, DeathRow, InjectionRow
 
 FENCED: Final = 75
 SERVER: Final = "redis"
@@ -31,6 +31,9 @@ _EXCUSES: Final = frozenset({"kill", "restart", "pause", "amnesia"})
 _RECALL_MS: Final = 5_000
 _RELAY = re.compile(r"relay:([0-9]+)")
 _ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
+
+
+FleetRow = InjectionRow | DeathRow | AcknowledgementRow
 
 
 class RobotDeath(NamedTuple):
@@ -65,8 +68,11 @@ class FleetEvidence:
     """The injections and deaths of a run, in their order. `failed`: verb and target of the injections that an event
     reports as failed, each at least once."""
 
-    def __init__(self, rows: Iterable[InjectionRow | DeathRow], failed: Set[tuple[str, str]] = frozenset()) -> None:
-        self.rows = tuple(rows)
+    def __init__(self, rows: Iterable[FleetRow], failed: Set[tuple[str, str]] = frozenset()) -> None:
+        rows = list(rows)
+        self.rows = tuple(row for row in rows if not isinstance(row, AcknowledgementRow))
+        self.acknowledgements = [row for row in rows if isinstance(row, AcknowledgementRow)]
+        """Answers to people's requests. They excuse nothing."""
         self._failed = failed
         self.injections = [row for row in self.rows if isinstance(row, InjectionRow)]
 

@@ -238,6 +238,15 @@ class DeathRow(Shape, frozen=True):
     status: int
 
 
+class AcknowledgementRow(Shape, frozen=True):
+    """fleet.jsonl: a request that concerned process faults alone was answered. `refusal`: why it was not done."""
+
+    id: Id
+    request_id: str
+    request: str
+    refusal: str
+
+
 _CONTROLS: dict[str, type[Shape]] = {"plan": PlanRow, "born": BornRow}
 
 _ENTRIES: dict[str, type[Shape]] = {
@@ -248,7 +257,11 @@ _ENTRIES: dict[str, type[Shape]] = {
     "quiet": QuietRow,
 }
 
-_FLEET: dict[str, type[Shape]] = {"injection": InjectionRow, "death": DeathRow}
+_FLEET: dict[str, type[Shape]] = {
+    "injection": InjectionRow,
+    "death": DeathRow,
+    "acknowledgement": AcknowledgementRow,
+}
 
 
 def shape_of(file: str, row: Mapping[str, Any]) -> type[msgspec.Struct]:

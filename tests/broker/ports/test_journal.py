@@ -81,6 +81,6 @@ def test_a_lost_journal_is_never_made_anew(make_lab: MakeLab) -> None:
             await lab.life("r00", "second").journal.append(2, [b"born"])
         with pytest.raises(JournalLost):
             await journal.replay()
-        assert lab.run_control.collect().journals["r00"] is None
+        assert lab.evidence.collect().journals["r00"] is None
 
     lab.play(story)

@@ -13,7 +13,7 @@ def test_a_full_outbox_refuses(make_lab: MakeLab) -> None:
     async def story() -> None:
         outbox = lab.life("r00", "first").outbox
         assert [await outbox.send(b"frame") for _ in range(4)] == [SendResult.SENT] * 2 + [SendResult.FULL] * 2
-        assert lab.run_control.collect().outboxes[0].added == 3
+        assert lab.evidence.collect().outboxes[0].added == 3
 
     lab.play(story)
 
@@ -27,7 +27,7 @@ def test_robots_write_to_the_outbox_of_their_shard(make_lab: MakeLab) -> None:
         assert await lab.life("r01", "b").outbox.send(b"frame") is SendResult.SENT
         await lab.life("r01", "b").outbox.announce(Birth("r01", 1, "b"))
         # Then each outbox holds the plan and what its own robots wrote
-        outboxes = lab.run_control.collect().outboxes
+        outboxes = lab.evidence.collect().outboxes
         assert (outboxes[0].added, outboxes[1].added) == (2, 3)
 
     lab.play(story)

@@ -21,7 +21,7 @@ def test_the_register_is_written_once(make_lab: MakeLab) -> None:
         assert await one.write(b"the secret") in {"aof", "replica", "memory"}
         assert await two.write(b"another") is None
         # Then the first one's secret stands, and both attempts are recorded with their times
-        evidence = lab.run_control.collect()
+        evidence = lab.evidence.collect()
         assert evidence.register is not None
         assert (evidence.register.robot, evidence.register.incarnation) == ("r00", 1)
         assert (evidence.register.nonce, evidence.register.secret) == ("one", b"the secret")
@@ -48,7 +48,7 @@ def test_of_twenty_concurrent_writers_one_is_accepted(make_lab: MakeLab) -> None
         outcomes = await asyncio.gather(*(register.write(b"the secret") for register in registers))
         # Then one is accepted, and every attempt is recorded
         assert sum(outcome is not None for outcome in outcomes) == 1
-        evidence = lab.run_control.collect()
+        evidence = lab.evidence.collect()
         attempts = [row for rows in evidence.births.values() for row in rows or () if row.what == "attempt"]
         assert len(attempts) == 20
         assert evidence.register is not None
@@ -92,7 +92,7 @@ def test_a_birth_may_be_announced_again_by_the_same_life(make_lab: MakeLab) -> N
         register = lab.life("r00", "one").register
         await register.announce_birth(1)
         await register.announce_birth(1)
-        assert len(lab.run_control.collect().births["r00"] or []) == 1
+        assert len(lab.evidence.collect().births["r00"] or []) == 1
 
     lab.play(story)
 
@@ -107,7 +107,7 @@ def test_a_lost_register_is_never_made_anew(make_lab: MakeLab) -> None:
         for _ in range(2):
             with pytest.raises(RegisterLost):
                 await register.write(b"the secret")
-        evidence = lab.run_control.collect()
+        evidence = lab.evidence.collect()
         assert (evidence.register_exists, evidence.register) == (False, None)
 
     lab.play(story)

@@ -4,7 +4,7 @@ server.
 
 from __future__ import annotations
 
-from broker.ports.robot import Death, Injection, JournalRow, SendResult
+from broker.ports.robot import Acknowledgement, Death, Injection, JournalRow, SendResult
 from broker.relay.core import parse_id
 from tests.support.port_labs import WAIT_US, MakeLab
 
@@ -29,7 +29,7 @@ def test_orders_come_in_order_to_late_readers_too(make_lab: MakeLab) -> None:
             ("stop", b"complete"),
         ]
         assert await early.read(WAIT_US) == late[1:]
-        assert lab.run_control.collect().orders == late
+        assert lab.evidence.collect().orders == late
 
     lab.play(story)
 
@@ -54,31 +54,36 @@ def test_a_robot_that_joins_has_all_that_a_dealt_one_has_and_is_announced_once(m
         lab.deliver("r02", b"copy")
         assert [delivery.frame for delivery in await life.inbox.receive(10, WAIT_US)] == [b"copy"]
         # and the evidence tells of all three
-        evidence = lab.run_control.collect()
+        evidence = lab.evidence.collect()
         assert list(evidence.journals) == list(evidence.births) == ["r00", "r01", "r02"]
         assert evidence.inboxes["r02"].added == 1
 
     lab.play(story)
 
 
-def test_injections_and_deaths_stand_in_one_order_for_all_readers(make_lab: MakeLab) -> None:
+def test_injections_deaths_and_acknowledgements_stand_in_one_order_for_all_readers(make_lab: MakeLab) -> None:
     lab = make_lab("r00")
 
     async def story() -> None:
         # Given a run whose fleet log is empty
         parent, worker, life = lab.fleet_log(), lab.fleet_log(), lab.life("r00", "first")
-        assert await life.fleet.rows() == parent.rows() == lab.run_control.collect().fleet == []
-        # When two processes report an injection and deaths
+        assert await life.fleet.rows() == parent.rows() == lab.evidence.collect().fleet == []
+        # When two processes report an injection and deaths, and requests are acknowledged, one of them twice
         parent.injection("kill", "robot", "r00")
         worker.death("r00", "r00", 1, "signal", -9)
         parent.death("relay:1", "", 0, "exit", 3)
+        for _ in range(2):
+            parent.acknowledge("17-0", "set kill r00", "")
+        worker.acknowledge("18-0", "set kill nobody", "there is none")
         # Then a life, both of them and the evidence have the same rows, dated in that order
         rows = await life.fleet.rows()
-        injection, death, other = rows
-        assert rows == parent.rows() == worker.rows() == lab.run_control.collect().fleet
+        injection, death, other, answer, refusal = rows
+        assert rows == parent.rows() == worker.rows() == lab.evidence.collect().fleet
         assert injection == Injection(injection.entry, "kill", "robot", "r00")
         assert death == Death(death.entry, "r00", "r00", 1, "signal", -9)
         assert other == Death(other.entry, "relay:1", "", 0, "exit", 3)
+        assert answer == Acknowledgement(answer.entry, "17-0", "set kill r00", "")
+        assert refusal == Acknowledgement(refusal.entry, "18-0", "set kill nobody", "there is none")
         dates = [parse_id(row.entry) for row in rows]
         assert dates == sorted(set(dates))
 
@@ -89,7 +94,7 @@ def test_a_fresh_deal_is_all_the_evidence_there_is(make_lab: MakeLab) -> None:
     lab = make_lab("r00", "r01")
 
     async def story() -> None:
-        evidence = lab.run_control.collect()
+        evidence = lab.evidence.collect()
         assert evidence.journals["r01"] == [JournalRow(0, 1, b"header"), JournalRow(0, 2, b"part of r01")]
         assert evidence.births == {"r00": [], "r01": []}
         assert (evidence.register_exists, evidence.register) == (True, None)

@@ -26,6 +26,7 @@ from broker.streams.keys import Keys
 from broker.streams.relay.driver import RelayDriver
 from broker.streams.relay.wire import GROUP
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from telemetry.events import AnyEvent
 
 SEED = 7
@@ -47,6 +48,7 @@ class Shard:
         self.plan = planned(*faults)
         self.client = connect(url)
         self.run_control = StreamRunControl(self.client, self.run)
+        self.evidence = StreamEvidenceReader(self.client, self.run)
         self.run_control.deal(RunSpec(self.run, shards, self.plan, {robot: [b"header"] for robot in ROBOTS}, b""))
         self.events: list[AnyEvent] = []
         self.sent = 0
@@ -78,7 +80,7 @@ class Shard:
     def drain(self) -> Evidence:
         """Let a relay do what is there, and collect."""
         self.relay().run(lambda: True)
-        return self.run_control.collect()
+        return self.evidence.collect()
 
     @contextmanager
     def relaying(self, url: str | None = None) -> Iterator[None]:
@@ -128,8 +130,8 @@ class RelayGroup:
         if pid == 0:
             try:
                 die_with_parent(parent)
-                with (self._folder / str(os.getpid())).open("wb", buffering=0) as told:
-                    emit = partial(self._tell, told)
+                with (self._folder / str(os.getpid())).open("wb", buffering=0) as reported:
+                    emit = partial(self._report, reported)
                     shard.relay(emit=emit, failpoint=deadly(dies_at), **rest).run(lambda: False)
             finally:
                 os._exit(1)
@@ -137,10 +139,10 @@ class RelayGroup:
         return pid
 
     @staticmethod
-    def _tell(told: IO[bytes], event: AnyEvent) -> None:
-        told.write(msgspec.json.encode(event) + b"\n")
+    def _report(reported: IO[bytes], event: AnyEvent) -> None:
+        reported.write(msgspec.json.encode(event) + b"\n")
 
-    def told(self, pid: int) -> list[AnyEvent]:
+    def reported(self, pid: int) -> list[AnyEvent]:
         path = self._folder / str(pid)
         lines = path.read_bytes().splitlines() if path.exists() else []
         return [msgspec.json.decode(line, type=AnyEvent) for line in lines]

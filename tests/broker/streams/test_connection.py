@@ -10,7 +10,7 @@ from broker.streams.connection import UnsupportedServer, check_server, connect, 
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "output"),
     [
         ("http://localhost", "redis://, rediss:// or unix://"),
         ("localhost:6379", "redis://, rediss:// or unix://"),
@@ -19,13 +19,13 @@ from broker.streams.connection import UnsupportedServer, check_server, connect, 
         ("redis://:pass word@localhost:port", "reads like redis://"),
     ],
 )
-def test_a_bad_url_says_what_is_allowed(url: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said) as refusal:
+def test_a_bad_url_states_what_is_allowed(url: str, output: str) -> None:
+    with pytest.raises(ValueError, match=output) as refusal:
         parse_url(url)
     assert "pass word" not in str(refusal.value)
 
 
-def test_an_address_is_what_the_url_says() -> None:
+def test_an_address_is_what_the_url_states() -> None:
     assert parse_url("redis://:pw@host:7000/2") == {"host": "host", "port": 7000, "password": "pw", "db": 2}
     assert parse_url("rediss://host") == {"host": "host", "ssl": True}
     assert parse_url("unix:///run/redis.sock?db=1") == {"unix_socket_path": "/run/redis.sock", "db": 1}

@@ -86,7 +86,7 @@ def test_a_child_whose_parent_died_before_the_wish_ends_at_once() -> None:
 
 
 @pytest.mark.live
-def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_states_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Given a program on PATH that is no server
     impostor = tmp_path / "redis-server"
     impostor.write_text("#!/bin/sh\necho this is no server\nexit 3\n")

@@ -25,8 +25,10 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import GREATEST_ID, Keys
 from broker.streams.robot.journal import StreamJournal
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.injection import CommandStream, StreamInjection, send_command
+from broker.streams.run.plan_log import answered_requests
 from broker.streams.run.runs import StreamRuns, read_run_status
 from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.attach.context import metadata_of, read_run_info
@@ -77,18 +79,18 @@ def test_a_lease_whose_numbers_are_none_is_nobodys_and_nothing_is_noted(client: 
 
 def test_what_somebody_else_wrote_into_a_journal_is_passed_over_by_onlookers(client: redis.Redis) -> None:
     # Given a journal with an entry that is none of ours, and one whose content is none
-    run_control = deal(client)
+    deal(client)
     client.xadd(KEYS.journal("r00"), {"what": "is this"}, id="0-2")
     client.xadd(KEYS.journal("r00"), {"entry": b"\x92\xa6header\xa2\xff\xff"}, id="0-3")
     # When people look at it, and when it is recorded
-    rows = run_control.journal("r00")
-    recorded = list(journal_rows(run_control.collect()))
+    rows = StreamEvidenceReader(client, "t").journal("r00")
+    recorded = list(journal_rows(StreamEvidenceReader(client, "t").collect()))
     # Then the first is not there, and the record holds only what can be read
     assert [(row.incarnation, row.number) for row in rows] == [(0, 1), (0, 3)]
     assert recorded == [{"robot": "r00", "id": "0-1", "entry": "header", "origin": "dealt"}]
 
 
-def test_a_robot_whose_journal_somebody_else_wrote_into_is_told_that_it_is_lost(server: EmbeddedServer) -> None:
+def test_a_robot_whose_journal_somebody_else_wrote_into_is_reported_that_it_is_lost(server: EmbeddedServer) -> None:
     async def story() -> None:
         with connect(server.url) as client:
             client.flushall()
@@ -110,7 +112,7 @@ def test_a_robot_whose_journal_somebody_else_wrote_into_is_told_that_it_is_lost(
 
 def test_what_is_no_fate_is_not_collected_as_one(client: redis.Redis) -> None:
     # Given a fate, what a relay redid, and garbage between them
-    run_control = deal(client)
+    deal(client)
     fate = Fate("1-1", None, None, None, None, None, None, "refused", (), 0, 9)
     encode = msgspec.msgpack.encode
     client.xadd(KEYS.fates(0), {"fates": encode([fate])})
@@ -119,25 +121,25 @@ def test_what_is_no_fate_is_not_collected_as_one(client: redis.Redis) -> None:
             client.xadd(KEYS.fates(0), {field: garbage})
     client.xadd(KEYS.fates(0), {"redo": encode(["1-1"])})
     # When the evidence is collected / Then it holds those two
-    assert run_control.collect().fates == {0: [fate, ["1-1"]]}
+    assert StreamEvidenceReader(client, "t").collect().fates == {0: [fate, ["1-1"]]}
 
 
 def test_what_is_no_birth_is_not_collected_as_one(client: redis.Redis) -> None:
-    run_control = deal(client)
+    deal(client)
     for fields in ({"what": "is this"}, {"nonce": b"\xff"}, {"nonce": "x", "at_us": "soon"}):
         client.xadd(KEYS.birth("r00"), dict[Any, Any](fields))
     client.xadd(KEYS.birth("r00"), {"nonce": "ours"})
-    births = run_control.collect().births["r00"]
+    births = StreamEvidenceReader(client, "t").collect().births["r00"]
     assert births is not None
     assert [(row.what, row.nonce, row.at_us) for row in births] == [("born", "ours", None)]
 
 
 def test_what_somebody_else_wrote_into_the_register_is_collected_as_it_stands(client: redis.Redis) -> None:
     # Given a register into which nobody of ours wrote
-    run_control = deal(client)
+    deal(client)
     client.xadd(KEYS.register, {"robot": b"\xff", "incarnation": "many", "secret": b"\xff"}, id=GREATEST_ID)
     # When the evidence is collected / Then it is there, for the judge to wonder at, and can be recorded
-    evidence = run_control.collect()
+    evidence = StreamEvidenceReader(client, "t").collect()
     assert evidence.register == RegisterRow("\ufffd", 0, "", b"\xff")
     assert json.dumps(register(evidence))
 
@@ -154,11 +156,11 @@ def test_what_befell_nobody_is_passed_over(client: redis.Redis) -> None:
 
 def test_an_order_that_is_no_text_is_shown_and_recorded_with_what_can_be_read(client: redis.Redis) -> None:
     # Given orders whose contents are not UTF-8
-    run_control = deal(client)
+    deal(client)
     for order in ("joined", "crash", "stop"):
         client.xadd(KEYS.orders, {"order": order, "content": b"no\xff"})
     # When they are looked at, and recorded
-    run_status, recorded = read_run_status(client, "t"), streams(run_control.collect())["orders"]
+    run_status, recorded = read_run_status(client, "t"), streams(StreamEvidenceReader(client, "t").collect())["orders"]
     # Then what cannot be read is replaced
     assert run_status is not None
     assert (run_status.stop, run_status.robots) == ("no\ufffd", ("r00",))
@@ -204,7 +206,7 @@ def test_the_newest_run_is_found_among_garbage_and_what_is_gone_is_struck_off(
     assert newest_unrecorded(client, tmp_path) == "t"
 
 
-def test_a_long_list_of_runs_is_looked_at_from_its_newest_and_not_for_ever(client: redis.Redis) -> None:
+def test_a_long_list_of_runs_is_polled_at_from_its_newest_and_not_for_ever(client: redis.Redis) -> None:
     # Given a live run below a hundred names of nothing
     deal(client)
     for number in range(100):
@@ -238,15 +240,15 @@ def test_nothing_is_made_anew_for_a_run_that_was_removed(client: redis.Redis) ->
     assert client.keys() == []
 
 
-def test_deeds_are_heard_a_page_at_a_time(client: redis.Redis) -> None:
+def test_deeds_are_received_a_page_at_a_time(client: redis.Redis) -> None:
     # Given an RQ worker that listens, and more deeds than anybody asks for
     deal(client)
-    hearing = CommandStream(client, "t", "r00")
-    hearing.read()
+    commands = CommandStream(client, "t", "r00")
+    commands.read()
     for number in range(100):
         client.xadd(KEYS.commands("r00"), {"command": f"kill r{number}"})
     # When it reads / Then it gets all of them, a page after the other
-    pages = [hearing.read() for _ in range(3)]
+    pages = [commands.read() for _ in range(3)]
     assert [len(page) for page in pages] == [64, 36, 0]
     assert [command for page in pages for command in page] == [f"kill r{number}" for number in range(100)]
 
@@ -270,11 +272,11 @@ def test_metadata_with_a_limit_is_read(client: redis.Redis) -> None:
 def test_a_request_whose_control_entry_stands_twice_counts_once() -> None:
     # Given two requests, of which the first stands there more than once, even after the second
     plan = timed(parse_lines("loss 0.2"))
-    asked = AppliedChange(2_000, PlanChange((), "5-1", "set duplicate 0.1"))
-    other = AppliedChange(3_000, PlanChange((), "6-1", "set duplicate 0.3"))
+    first = AppliedChange(2_000, PlanChange((), "5-1", "set duplicate 0.1"))
+    second = AppliedChange(3_000, PlanChange((), "6-1", "set duplicate 0.3"))
     # When a successor looks at what the relay has met
-    once = scheduler_so_far(plan, 0, [asked, other], 1_000)
-    twice = scheduler_so_far(plan, 0, [asked, asked, other, asked], 1_000)
+    once = scheduler_so_far(plan, 0, answered_requests([first, second], []), 1_000)
+    twice = scheduler_so_far(plan, 0, answered_requests([first, first, second, first], []), 1_000)
     # Then it stands where its predecessor stood
     assert twice.in_force(5_000_000) == once.in_force(5_000_000)
     assert "duplicate 0.3" in [planned.text for planned in twice.in_force(5_000_000)]

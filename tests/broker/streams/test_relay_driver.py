@@ -41,7 +41,7 @@ from tests.support.waiting import await_true
 pytestmark = pytest.mark.live
 
 
-def test_every_envelope_is_delivered_as_its_fate_says(make_shard: Callable[..., Shard]) -> None:
+def test_every_envelope_is_delivered_as_its_fate_states(make_shard: Callable[..., Shard]) -> None:
     # Given a stormy plan, and 600 envelopes between robots
     shard = make_shard(*STORMY)
     for sender, receiver in (("r00", "r01"), ("r01", "r02"), ("r02", "r00")):
@@ -63,9 +63,9 @@ def test_every_envelope_is_delivered_as_its_fate_says(make_shard: Callable[..., 
     assert shard.pending() == 0
     assert sum(inbox.added for inbox in evidence.inboxes.values()) == decided(evidence).total()
     # And the telling agrees
-    told = [event for event in shard.events if isinstance(event, FatesDecided)]
-    assert sum(event.offered for event in told) == 600
-    assert sum(event.copies for event in told) == decided(evidence).total()
+    reported = [event for event in shard.events if isinstance(event, FatesDecided)]
+    assert sum(event.offered for event in reported) == 600
+    assert sum(event.copies for event in reported) == decided(evidence).total()
     assert shard.events[:2] == [RelayResumed(0, 0), PlanChanged(0, (), STORMY)]
 
 
@@ -150,14 +150,12 @@ def test_lost_replies_lose_nothing(
         with shard.relaying(proxy.url):
             for incarnation in range(1, 6):
                 shard.send(100, incarnation=incarnation)
-                await_true(
-                    lambda offered=100 * incarnation: len(decided_entries(shard.run_control.collect())) == offered
-                )
+                await_true(lambda offered=100 * incarnation: len(decided_entries(shard.evidence.collect())) == offered)
         assert proxy.cuts >= 1
     finally:
         proxy.close()
     # Then every envelope is delivered as its fate says, and what was redone is on record
-    assert_nothing_lost(shard, shard.run_control.collect(), 500)
+    assert_nothing_lost(shard, shard.evidence.collect(), 500)
 
 
 def test_a_server_out_of_memory_loses_nothing(make_shard: Callable[..., Shard]) -> None:
@@ -166,7 +164,7 @@ def test_a_server_out_of_memory_loses_nothing(make_shard: Callable[..., Shard]) 
     client = shard.client
     with shard.relaying():
         shard.send(400)
-        await_true(lambda: len(fates_of(shard.run_control.collect())) == 400)
+        await_true(lambda: len(fates_of(shard.evidence.collect())) == 400)
         # When the server refuses every write as they come due
         before = refusals(shard)
         client.config_set("maxmemory", 1)
@@ -179,7 +177,7 @@ def test_a_server_out_of_memory_loses_nothing(make_shard: Callable[..., Shard]) 
             client.config_set("maxmemory", 0)
         # And when there is memory again, everything arrives, once
         await_true(lambda: shard.pending() == 0)
-    evidence = shard.run_control.collect()
+    evidence = shard.evidence.collect()
     assert shard.delivered() == decided(evidence)
     assert_nothing_lost(shard, evidence, 400)
 
@@ -189,18 +187,18 @@ def test_the_outbox_is_trimmed_only_below_what_is_done(make_shard: Callable[...,
     shard = make_shard("delay 1ms")
     shard.send(3000)
     shard.drain()
-    assert shard.run_control.collect().outboxes[0].length == 3001
+    assert shard.evidence.collect().outboxes[0].length == 3001
     slow = PlanChange((Planned(0, "delay 50s"),))
     shard.client.xadd(shard.keys.outbox(0), {"control": encode_control(slow)})
     with shard.relaying():
         shard.send(1, incarnation=2)
         # When the relay does its chores
-        await_true(lambda: shard.run_control.collect().outboxes[0].length < 200)
+        await_true(lambda: shard.evidence.collect().outboxes[0].length < 200)
         # Then what is not acknowledged stands there still
         await_true(lambda: shard.pending() == 1)
         [oldest] = shard.client.xpending_range(shard.keys.outbox(0), GROUP, "-", "+", 1)
         assert shard.client.xrange(shard.keys.outbox(0), oldest["message_id"], oldest["message_id"])
-    assert_nothing_lost(shard, shard.run_control.collect(), 3001)
+    assert_nothing_lost(shard, shard.evidence.collect(), 3001)
 
 
 def test_a_trace_goes_with_every_copy_unless_it_is_too_long(make_shard: Callable[..., Shard]) -> None:
@@ -230,7 +228,7 @@ def test_what_a_partition_holds_back_comes_when_it_heals_and_else_stays_pending(
         await_true(lambda: shard.pending() == 10)
     # When the run ends without its end, then nothing crashes, and they stay pending
     assert shard.pending() == 10
-    assert len(fates_of(shard.run_control.collect())) == 5
+    assert len(fates_of(shard.evidence.collect())) == 5
     # When a relay meets its end
     healed = shard.control(PlanChange((), request_id="1-1", request="heal"))
     evidence = shard.drain()
@@ -259,7 +257,7 @@ def test_a_relay_that_holds_too_much_reads_nothing_more_for_a_while(
     congestions = [event for event in shard.events if isinstance(event, RelayCongested)]
     assert all(100 <= event.held < 100 + 2 * BATCH for event in congestions)
     assert len(congestions) <= 10  # once each time, not at every look
-    assert_nothing_lost(shard, shard.run_control.collect(), 1000)
+    assert_nothing_lost(shard, shard.evidence.collect(), 1000)
 
 
 def test_what_a_stranger_took_from_the_outbox_is_redone(make_shard: Callable[..., Shard]) -> None:
@@ -271,7 +269,7 @@ def test_what_a_stranger_took_from_the_outbox_is_redone(make_shard: Callable[...
     with shard.relaying():
         await_true(lambda: shard.delivered().total() == 3)
         await_true(lambda: shard.pending() == 0)
-    assert redone_in(shard.run_control.collect()).total() == 2
+    assert redone_in(shard.evidence.collect()).total() == 2
 
 
 def test_what_somebody_put_into_the_control_stream_by_hand_stops_nothing(make_shard: Callable[..., Shard]) -> None:
@@ -296,7 +294,7 @@ def test_what_somebody_put_into_the_control_stream_by_hand_stops_nothing(make_sh
     assert ("0-1", shard.plan) in evidence.controls[0]
 
 
-def test_a_drain_that_cannot_settle_everything_says_so(
+def test_a_drain_that_cannot_settle_everything_states_so(
     make_shard: Callable[..., Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard = make_shard()
@@ -310,16 +308,16 @@ def test_a_drain_that_cannot_settle_everything_says_so(
 def test_no_event_of_a_relay_stays_unpublished_while_it_rests(make_shard: Callable[..., Shard]) -> None:
     # Given a standby
     shard = make_shard()
-    heard: list[AnyEvent] = []
+    received: list[AnyEvent] = []
     is_over = threading.Event()
-    told = StreamEventSource(shard.client, shard.keys.events)
+    reported = StreamEventSource(shard.client, shard.keys.events)
     published: list[AnyEvent] = []
 
     def has_all(event: type[AnyEvent]) -> bool:
-        published.extend(stamped.event for frame in told.read() for stamped in decode_events(frame))
-        return published == heard and any(isinstance(each, event) for each in heard)
+        published.extend(stamped.event for frame in reported.read() for stamped in decode_events(frame))
+        return published == received and any(isinstance(each, event) for each in received)
 
-    work = partial(standby, shard.url, shard.run, (0,), SEED, is_over.is_set, heard.append)
+    work = partial(standby, shard.url, shard.run, (0,), SEED, is_over.is_set, received.append)
     thread = threading.Thread(target=work)
     thread.start()
     try:

@@ -48,7 +48,7 @@ def test_a_relay_killed_with_copies_in_hand_is_followed_by_one_that_redoes_them(
     shard = make_shard("loss 0.2", "duplicate 0.3", "delay 10s..20s")
     shard.send(600)
     pid = relays.fork(shard)
-    await_true(lambda: len(fates_of(shard.run_control.collect())) == 600)
+    await_true(lambda: len(fates_of(shard.evidence.collect())) == 600)
     # When it is killed, and another takes over
     relays.signal(pid, signal.SIGKILL)
     held = shard.pending()
@@ -116,7 +116,7 @@ def test_one_that_stands_by_takes_over_within_a_second(make_shard: Callable[...,
         seconds.append(time.monotonic() - killed_s)
         assert shard.holder() in pids
         # And whoever still stands by has done nothing
-        assert all(relays.told(pid) == [] for name, pid in pids.items() if name != shard.holder())
+        assert all(relays.reported(pid) == [] for name, pid in pids.items() if name != shard.holder())
     # And no later than that (a busy machine may have delayed one of the two)
     assert min(seconds) <= 1.0, seconds
 
@@ -137,12 +137,12 @@ def test_a_relay_paused_beyond_its_lease_does_no_harm(make_shard: Callable[..., 
     await_true(lambda: shard.pending() == 0)
     relays.signal(first, signal.SIGCONT)
     # Then it says that it was deposed
-    await_true(lambda: RelayDeposed(0) in relays.told(first))
+    await_true(lambda: RelayDeposed(0) in relays.reported(first))
     # And takes its turn again when the other is gone
     relays.signal(second, signal.SIGKILL)
     shard.send(50, incarnation=3)
     await_true(lambda: shard.holder() == "first")
-    await_true(lambda: len(decided_entries(shard.run_control.collect())) == 450)
+    await_true(lambda: len(decided_entries(shard.evidence.collect())) == 450)
     relays.signal(first, signal.SIGKILL)
     # And all is as if nothing had been
     evidence = shard.drain()
@@ -156,17 +156,17 @@ def test_a_relay_paused_between_reading_and_writing_reads_nothing_behind_its_suc
     # Given a relay that took a plan change and envelopes, and was paused before it wrote anything
     shard = make_shard()
     first = relays.fork(shard, holder="first")
-    await_true(lambda: shard.holder() == "first" and shard.run_control.collect().controls[0] and shard.pending() == 0)
+    await_true(lambda: shard.holder() == "first" and shard.evidence.collect().controls[0] and shard.pending() == 0)
     relays.signal(first, signal.SIGSTOP)
     shard.control(planned("loss 0.9"))
     shard.send(100)
     # When another has taken over, and it goes on
     second = relays.fork(shard, holder="second")
-    await_true(lambda: len(decided_entries(shard.run_control.collect())) == 100)
+    await_true(lambda: len(decided_entries(shard.evidence.collect())) == 100)
     relays.signal(first, signal.SIGCONT)
     shard.send(100, incarnation=2)
-    await_true(lambda: RelayDeposed(0) in relays.told(first))
-    await_true(lambda: len(decided_entries(shard.run_control.collect())) == 200)
+    await_true(lambda: RelayDeposed(0) in relays.reported(first))
+    await_true(lambda: len(decided_entries(shard.evidence.collect())) == 200)
     relays.signal(first, signal.SIGKILL)
     relays.signal(second, signal.SIGKILL)
     # Then every fate was decided by the plan before it
@@ -231,7 +231,7 @@ def test_what_was_refused_for_want_of_memory_is_redone_later(
     shard = make_shard("delay 10s..20s")
     shard.send(300)
     pid = relays.fork(shard)
-    await_true(lambda: len(fates_of(shard.run_control.collect())) == 300)
+    await_true(lambda: len(fates_of(shard.evidence.collect())) == 300)
     relays.signal(pid, signal.SIGKILL)
     shard.client.config_set("maxmemory", 1)
     try:
@@ -240,12 +240,12 @@ def test_what_was_refused_for_want_of_memory_is_redone_later(
         before = refusals(shard)
         await_true(lambda: refusals(shard) > before + 3)
         # Then nothing is redone, because it cannot be recorded
-        assert len(fates_of(shard.run_control.collect())) == 300
-        assert not redone_in(shard.run_control.collect())
+        assert len(fates_of(shard.evidence.collect())) == 300
+        assert not redone_in(shard.evidence.collect())
     finally:
         shard.client.config_set("maxmemory", 0)
     # And when there is memory again, it is
-    await_true(lambda: len(redone_in(shard.run_control.collect())) == 300)
+    await_true(lambda: len(redone_in(shard.evidence.collect())) == 300)
     relays.signal(pid, signal.SIGKILL)
     assert_nothing_lost(shard, shard.drain(), 300)
 
@@ -257,7 +257,7 @@ def test_a_control_entry_that_a_stranger_took_is_refused_and_stops_nothing(
     # Given a relay that is paused, and a person who takes a plan change by hand
     shard = make_shard("delay 1ms")
     relay = relays.fork(shard)
-    await_true(lambda: shard.run_control.collect().controls[0] and shard.pending() == 0)
+    await_true(lambda: shard.evidence.collect().controls[0] and shard.pending() == 0)
     relays.signal(relay, signal.SIGSTOP)
     taken = shard.control(planned("loss 1"))
     shard.client.xreadgroup(GROUP, "me", {shard.keys.outbox(0): ">"})
@@ -266,11 +266,11 @@ def test_a_control_entry_that_a_stranger_took_is_refused_and_stops_nothing(
     relays.signal(relay, signal.SIGCONT)
     shard.send(100)
     # Then all that comes later is decided, and what was taken is refused
-    await_true(lambda: len(decided_entries(shard.run_control.collect())) == 101)
+    await_true(lambda: len(decided_entries(shard.evidence.collect())) == 101)
     await_true(lambda: shard.pending() == 0)
     shard.send(100, incarnation=2)
     await_true(lambda: shard.delivered().total() == 200)
-    evidence = shard.run_control.collect()
+    evidence = shard.evidence.collect()
     [refused] = [fate.entry for fate in fates_of(evidence) if fate.state == "refused"]
     assert refused == taken
     assert [entry for entry, _ in evidence.controls[0]] == ["0-1", *followers]
@@ -289,13 +289,13 @@ def test_a_long_history_of_plans_can_be_taken_over(make_shard: Callable[..., Sha
         pipe.execute()
     shard.send(10)
 
-    def tell(event: AnyEvent) -> None:
+    def report(event: AnyEvent) -> None:
         assert not isinstance(event, RelayDeposed)
 
     # When a relay takes over, then it keeps its lease all the time
-    shard.relay(emit=tell).run(lambda: True)
+    shard.relay(emit=report).run(lambda: True)
     # And all is decided by the last of them
-    assert {fate.deliveries for fate in fates_of(shard.run_control.collect())} == {(1_000,)}
+    assert {fate.deliveries for fate in fates_of(shard.evidence.collect())} == {(1_000,)}
 
 
 def test_whoever_stands_by_does_not_busy_himself_with_a_lease_that_never_ends(make_shard: Callable[..., Shard]) -> None:

@@ -55,8 +55,8 @@ def test_what_is_asked_is_read_in_order_and_each_once(client: redis.Redis, run: 
     assert scheduler.read() == []
 
     # When both ask
-    first = StreamRequests(client, run).ask("set loss 0.5")
-    second = StreamRequests(client, run).ask("clear «loss» r03>r05")
+    first = StreamRequests(client, run).add("set loss 0.5")
+    second = StreamRequests(client, run).add("clear «loss» r03>r05")
 
     # Then both requests come, by the ids that were told, and never again
     assert scheduler.read() == [Request(first, "set loss 0.5"), Request(second, "clear «loss» r03>r05")]
@@ -72,7 +72,7 @@ def test_a_lost_reply_never_asks_twice(client: redis.Redis, run: str, proxy: Cut
 
     # When somebody asks
     with connect(proxy.url) as cut_off:
-        request = StreamRequests(cut_off, run).ask("heal")
+        request = StreamRequests(cut_off, run).add("heal")
 
     # Then the request stands there once, and its id was told
     assert proxy.cuts >= 1
@@ -112,7 +112,7 @@ def test_a_request_that_the_server_comes_to_late_is_not_stored_twice(
 
     # When somebody asks
     with connect(late.url) as slow:
-        request = StreamRequests(slow, run).ask("heal")
+        request = StreamRequests(slow, run).add("heal")
 
     # Then it was stored by the first of the two, and not by the other
     late.close()
@@ -121,20 +121,20 @@ def test_a_request_that_the_server_comes_to_late_is_not_stored_twice(
 
 
 def test_the_same_words_may_be_asked_again(client: redis.Redis, run: str) -> None:
-    asking = StreamRequests(client, run)
+    requests = StreamRequests(client, run)
 
-    assert asking.ask("heal") != asking.ask("heal")
+    assert requests.add("heal") != requests.add("heal")
 
-    assert [request.text for request in asking.read()] == ["heal", "heal"]
+    assert [request.text for request in requests.read()] == ["heal", "heal"]
 
 
-def test_many_who_ask_at_once_are_all_heard(server: EmbeddedServer, client: redis.Redis, run: str) -> None:
+def test_many_who_ask_at_once_are_all_received(server: EmbeddedServer, client: redis.Redis, run: str) -> None:
     # Given twelve who ask at the same moment, each attempt of which watches the stream
-    told: list[str] = []
+    reported: list[str] = []
 
     def ask(number: int) -> None:
         with connect(server.url) as own:
-            told.append(StreamRequests(own, run).ask(f"set loss 0.{number}"))
+            reported.append(StreamRequests(own, run).add(f"set loss 0.{number}"))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
 
@@ -146,7 +146,7 @@ def test_many_who_ask_at_once_are_all_heard(server: EmbeddedServer, client: redi
 
     # Then each request stands there once
     read = StreamRequests(client, run).read()
-    assert sorted(request.entry for request in read) == sorted(told)
+    assert sorted(request.entry for request in read) == sorted(reported)
     assert {request.text for request in read} == {f"set loss 0.{number}" for number in range(12)}
 
 
@@ -176,12 +176,12 @@ def test_a_key_of_another_kind_has_nothing_to_read(client: redis.Redis, run: str
 
     assert StreamRequests(client, run).read() == []
     with pytest.raises(Unavailable):
-        StreamRequests(client, run, retry_s=0.05).ask("heal")
+        StreamRequests(client, run, retry_s=0.05).add("heal")
 
 
 def test_too_many_words_are_refused_before_anything_is_stored(client: redis.Redis, run: str) -> None:
     with pytest.raises(ValueError, match="at most 4096"):
-        StreamRequests(client, run).ask("é" * (LONGEST_REQUEST // 2) + "!")
+        StreamRequests(client, run).add("é" * (LONGEST_REQUEST // 2) + "!")
 
     assert not client.exists(Keys(run).requests)
 
@@ -190,7 +190,7 @@ def test_a_run_that_is_gone_is_asked_nothing_and_leaves_no_stream(client: redis.
     StreamRunControl(client, run).forget()
 
     with pytest.raises(RunGone):
-        StreamRequests(client, run).ask("heal")
+        StreamRequests(client, run).add("heal")
 
     assert not list(client.scan_iter(f"*{run}*"))
 
@@ -201,7 +201,7 @@ def test_a_server_that_is_away_has_nothing_to_read_and_cannot_be_asked(tmp_path:
 
         assert requests.read() == []
         with pytest.raises(Unavailable):
-            requests.ask("heal")
+            requests.add("heal")
 
 
 def test_a_refusal_goes_with_the_plan_to_people_and_into_the_record() -> None:
@@ -216,8 +216,13 @@ def test_a_refusal_goes_with_the_plan_to_people_and_into_the_record() -> None:
 
     # Then people are told that nothing changed, and why; and so is the judge
     assert isinstance(met, PlanChange)
-    told = plan_changed(0, PlanApplied(scheduler.first, met))
-    assert (told.old, told.new, told.request, told.refusal) == (told.new, told.old, "set loss 2", change.refusal)
+    reported = plan_changed(0, PlanApplied(scheduler.first, met))
+    assert (reported.old, reported.new, reported.request, reported.refusal) == (
+        reported.new,
+        reported.old,
+        "set loss 2",
+        change.refusal,
+    )
     faults = [{"instance": 0, "fault": "loss 0.2"}]
     asked = {"request_id": "17-0", "request": "set loss 2", "refusal": change.refusal}
     [row] = plan_rows(Evidence({0: [("1-0", met)]}, {}, {}, {}, False, None, {}, {}, [], []))

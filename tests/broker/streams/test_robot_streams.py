@@ -53,7 +53,7 @@ def test_a_birth_is_announced_once_though_the_reply_is_lost(cut_lab: StreamsLab,
         proxy.cut(b"XADD")
         await cut_lab.life("r00", "one").register.announce_birth(1)
         assert proxy.cuts == 1
-        assert len(cut_lab.run_control.collect().births["r00"] or []) == 1
+        assert len(cut_lab.evidence.collect().births["r00"] or []) == 1
 
     cut_lab.play(story)
 
@@ -69,7 +69,7 @@ def test_a_write_whose_reply_is_lost_is_known_to_be_accepted(
         proxy.cut(request_cut)
         assert await register.write(b"the secret") is not None
         assert proxy.cuts == 1
-        attempts = [row for row in cut_lab.run_control.collect().births["r00"] or [] if row.what == "attempt"]
+        attempts = [row for row in cut_lab.evidence.collect().births["r00"] or [] if row.what == "attempt"]
         assert len(attempts) == 1
 
     cut_lab.play(story)
@@ -85,7 +85,7 @@ def test_a_refusal_whose_reply_is_lost_is_recorded_once(cut_lab: StreamsLab, pro
         proxy.cut(b"EXEC")
         assert await two.write(b"another") is None
         assert proxy.cuts == 1
-        attempts = [row for row in cut_lab.run_control.collect().births["r01"] or [] if row.what == "attempt"]
+        attempts = [row for row in cut_lab.evidence.collect().births["r01"] or [] if row.what == "attempt"]
         assert len(attempts) == 1
 
     cut_lab.play(story)

@@ -14,6 +14,7 @@ from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
 from broker.streams.run.injection import CommandStream, send_command
 from broker.streams.run.runs import StreamRuns
@@ -43,12 +44,12 @@ def test_what_is_no_control_entry_is_not_collected_as_one(server: EmbeddedServer
     for number, fields in enumerate(({"control": b"garbage"}, {"what": b"is this"}, {"control": b""}), start=2):
         lab.server.xadd(control, dict[Any, Any](fields), id=f"1-{number}")
 
-    assert lab.run_control.collect().controls == {0: [("1-1", PLAN)], 1: []}
+    assert lab.evidence.collect().controls == {0: [("1-1", PLAN)], 1: []}
     lab.server.close()
 
 
 @pytest.mark.live
-def test_a_run_that_is_gone_is_told_as_gone_and_is_not_begun_anew(server: EmbeddedServer) -> None:
+def test_a_run_that_is_gone_is_reported_as_gone_and_is_not_begun_anew(server: EmbeddedServer) -> None:
     # Given a run whose server came back empty
     lab = StreamsLab(server.url, "r00")
     lab.server.delete(lab.keys.orders)
@@ -78,8 +79,8 @@ def test_what_a_run_was_dealt_with_is_known_on_every_host_and_a_removed_run_leav
 
         # Then any other client finds both and reads the papers
         assert StreamRuns(elsewhere).newest_first() == ["two", "one"]
-        assert StreamRunControl(elsewhere, "two").metadata() == [b"settings", b"deal"]
-        assert StreamRunControl(elsewhere, "one").metadata() == []
+        assert StreamEvidenceReader(elsewhere, "two").metadata() == [b"settings", b"deal"]
+        assert StreamEvidenceReader(elsewhere, "one").metadata() == []
 
         # And when they are removed by whoever does so, nothing is left
         StreamRunControl(elsewhere, "two").forget()
@@ -118,20 +119,20 @@ def test_one_supervisor_holds_a_run_at_a_time_and_its_successor_knows_what_was_d
 
 
 @pytest.mark.live
-def test_a_deed_that_is_asked_of_an_rq_worker_is_heard_once_and_only_by_whoever_runs_the_robot_then(
+def test_a_deed_that_is_asked_of_an_rq_worker_is_received_once_and_only_by_whoever_runs_the_robot_then(
     server: EmbeddedServer,
 ) -> None:
     lab = StreamsLab(server.url, "r00")
     # Given a deed that was meant for an earlier life
     send_command(lab.server, lab.run, "r00", "kill r00")
-    hearing = CommandStream(lab.server, lab.run, "r00")
-    assert hearing.read() == []
+    commands = CommandStream(lab.server, lab.run, "r00")
+    assert commands.read() == []
     # When others follow, and something too long to be one
     for injection in ("pause r00", "x" * 1000, "kill rq:r00"):
         send_command(lab.server, lab.run, "r00", injection)
     # Then each is heard once, and only those of this robot
-    assert hearing.read() == ["pause r00", "kill rq:r00"]
-    assert hearing.read() == []
+    assert commands.read() == ["pause r00", "kill rq:r00"]
+    assert commands.read() == []
     lab.server.close()
 
 
@@ -147,7 +148,7 @@ def test_dealing_again_after_a_lost_reply_adds_nothing(server: EmbeddedServer, p
         # When the same is dealt once more
         run_control.deal(run_spec(run, ("r00",)))
         # Then it stands once; and another deal under the same name is refused
-        evidence = StreamRunControl(observer, run).collect()
+        evidence = StreamEvidenceReader(observer, run).collect()
         assert evidence.journals["r00"] == [JournalRow(0, 1, b"header"), JournalRow(0, 2, b"part of r00")]
         assert len(evidence.orders) == 1
         assert evidence.outboxes[0].added == 1
@@ -211,7 +212,7 @@ def test_the_last_life_of_a_robot_is_the_last_that_its_journal_knows(server: Emb
     lab.play(story)
 
 
-def test_a_fleet_log_that_cannot_be_reached_says_so(server: EmbeddedServer, proxy: CuttingProxy) -> None:
+def test_a_fleet_log_that_cannot_be_reached_states_so(server: EmbeddedServer, proxy: CuttingProxy) -> None:
     lab = StreamsLab(server.url, "r00", through=proxy.url, retry_s=0.0)
 
     async def story() -> None:

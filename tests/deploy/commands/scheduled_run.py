@@ -20,6 +20,7 @@ from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import StreamRequests
 from tests.support.recorded_settings import settings_row
 
@@ -99,4 +100,9 @@ class Lab:
         while not self._stop.wait(0.005):
             for request in self.run_control.requests():
                 now_us = round((time.monotonic() - self.began) * 1e6)
-                self.put(self.scheduler.answer(request.entry, request.text, now_us))
+                is_about_processes = self.scheduler.is_about_processes(request.text, now_us)
+                answer = self.scheduler.answer(request.entry, request.text, now_us)
+                if is_about_processes:
+                    StreamFleetLog(self.client, self.run).acknowledge(request.entry, request.text, answer.refusal)
+                else:
+                    self.put(answer)

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from broker.control_entries import PlanChange, Planned
+from broker.ports.robot import Acknowledgement
 from broker.streams import keys
 from broker.streams.embedded import EmbeddedServer
+from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import StreamRequests
 from deploy.attach import live_plan
 from tests.deploy.commands.scheduled_run import SPLIT, Lab
@@ -190,7 +192,7 @@ def test_what_is_refused_is_an_error_with_the_reason(lab: Lab, terminal: Termina
 @pytest.mark.parametrize("words", ["nonsense", "set loss 2", "\x1b[2Jset\n loss 2", "set \x9b31mloss"])
 def test_after_a_refused_request_what_is_to_come_is_still_known(lab: Lab, terminal: Terminal, words: str) -> None:
     # Given a request by hand that is none, and a good one after it
-    StreamRequests(lab.client, lab.run).ask(words)
+    StreamRequests(lab.client, lab.run).add(words)
     terminal.faults("set", "loss .9 @20s")
 
     # Then what is to come is what the run's own scheduler has planned, and nothing harms a terminal
@@ -218,14 +220,14 @@ def test_a_refusal_that_somebody_wrote_by_hand_cannot_harm_a_terminal(
     server: EmbeddedServer, here: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = Lab(server, here, shards=1)
-    ask = StreamRequests.ask
+    ask = StreamRequests.add
 
     def and_refuse(self: StreamRequests, words: str) -> str:
         request = ask(self, words)
         lab.put(PlanChange((), request, words, "\x1b[2Jno\r"))
         return request
 
-    monkeypatch.setattr(StreamRequests, "ask", and_refuse)
+    monkeypatch.setattr(StreamRequests, "add", and_refuse)
 
     printed = terminal.faults("heal")
 
@@ -257,13 +259,13 @@ def test_changes_of_others_in_between_are_not_taken_for_the_answer(
     lab: Lab, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a change of the plan's own that is met after the request was stored, before its answer
-    ask = StreamRequests.ask
+    ask = StreamRequests.add
 
     def with_another(self: StreamRequests, words: str) -> str:
         lab.put(PlanChange((), "", ""))
         return ask(self, words)
 
-    monkeypatch.setattr(StreamRequests, "ask", with_another)
+    monkeypatch.setattr(StreamRequests, "add", with_another)
 
     # When something is asked, then `old` is what was in force right before the answer
     row = terminal.faults("clear", "loss", "--json").row
@@ -304,9 +306,9 @@ def test_without_a_scheduler_the_wait_ends_in_one_line(
     began = time.monotonic()
     printed = terminal.faults("set", "loss .9")
 
-    # Then it is printed soon, and that the request stands
+    # Then it is reported soon, and that the request stands
     assert (printed.code, time.monotonic() - began < 2) == (4, True)
-    assert f"nobody conducts run {lab.run}" in printed.complaint
+    assert f"run {lab.run} has no supervisor" in printed.complaint
     assert lab.requests() == ["set loss 0.9"]
     lab.close()
 
@@ -326,7 +328,49 @@ def test_a_relay_that_meets_nothing_is_named(
     lab.close()
 
 
-def test_a_run_that_was_stopped_is_not_asked_any_more(lab: Lab, terminal: Terminal) -> None:
+def test_process_faults_are_acknowledged_though_no_relay_lives(
+    server: EmbeddedServer, here: Path, terminal: Terminal, hasty: None
+) -> None:
+    # Given a run whose relays apply nothing
+    lab = Lab(server, here, shards=2, silent=(0, 1))
+    lab.start()
+
+    # When process faults are requested, in any way
+    killed, paused = (
+        terminal.faults("set", "kill r03; crash r01/inbox_reader"),
+        terminal.faults("set", "pause r02 @9s+1s"),
+    )
+    row = terminal.faults("clear", "pause", "--json").row
+
+    # Then each is acknowledged, and no outbox got a plan change
+    assert killed.out.startswith("acknowledged by the supervisor after ")
+    assert "begins in 9s: pause r02 @9s+1s" in paused.out
+    assert (row["relays"], row["old"] == row["new"]) == (0, True)
+    rows = StreamFleetLog(lab.client, lab.run).rows()
+    assert [row.request for row in rows if isinstance(row, Acknowledgement)] == [
+        "set kill r03 @0s; crash r01/inbox_reader @0s",
+        "set pause r02 @9s+1s",
+        "clear pause",
+    ]
+    assert [lab.client.xlen(lab.keys.outbox(shard)) for shard in range(2)] == [1, 1]
+    # And faults of messages need relays
+    assert terminal.faults("set", "kill r03; loss .9").code == 4
+    lab.close()
+
+
+def test_process_faults_that_are_refused_are_an_error_with_the_reason(
+    lab: Lab, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = StreamRequests.add
+    monkeypatch.setattr(StreamRequests, "add", lambda self, _request: add(self, "set kill nobody"))
+
+    printed = terminal.faults("set", "kill r03")
+
+    assert printed.code == 2
+    assert f"run {lab.run} refused it: in 'set kill nobody'" in printed.complaint
+
+
+def test_a_run_that_is_ending_is_not_asked_any_more(lab: Lab, terminal: Terminal) -> None:
     lab.run_control.order("stop", b"complete")
 
     printed = terminal.faults("heal")
@@ -340,13 +384,13 @@ def test_a_run_that_ends_while_one_waits_is_reported_from_a_run_without_a_schedu
     server: EmbeddedServer, here: Path, terminal: Terminal, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = Lab(server, here, shards=1)
-    ask = StreamRequests.ask
+    ask = StreamRequests.add
 
     def and_stop(self: StreamRequests, words: str) -> str:
         lab.run_control.order("stop", b"complete")
         return ask(self, words)
 
-    monkeypatch.setattr(StreamRequests, "ask", and_stop)
+    monkeypatch.setattr(StreamRequests, "add", and_stop)
 
     printed = terminal.faults("heal")
 

@@ -94,7 +94,7 @@ def test_a_live_json_that_cannot_be_read_is_reported(here: Path) -> None:
     live.unlink()
     live.mkdir()  # the user who runs the tests may read every file
 
-    with pytest.raises(EnvironmentFailure, match="only who started a run can reach it"):
+    with pytest.raises(EnvironmentFailure, match="only its user can reach the run"):
         find_live(Path("runs"), "foreign", None)
 
 

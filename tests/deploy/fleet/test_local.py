@@ -8,7 +8,7 @@ import pytest
 from broker.streams.connection import connect
 from deploy.attach.context import RunInfo, context_on
 from deploy.fleet.local import LocalFleet
-from deploy.processes.children import Death
+from deploy.processes.children import ChildDeath
 from deploy.processes.server import Server
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
@@ -23,7 +23,7 @@ class Dying:
 
     def __init__(self) -> None:
         self.living: dict[str, int] = {}
-        self.deaths: list[Death] = []
+        self.deaths: list[ChildDeath] = []
 
     def signal(self, name: str, number: int) -> None:
         pass
@@ -31,7 +31,7 @@ class Dying:
     def start(self, name: str, body: object, log: Path) -> int:
         return 1
 
-    def poll(self, timeout_s: float, *others: int) -> list[Death]:
+    def poll(self, timeout_s: float, *others: int) -> list[ChildDeath]:
         deaths, self.deaths = self.deaths, []
         return deaths
 
@@ -41,8 +41,8 @@ class Parent:
 
     def __init__(self, logs: Path) -> None:
         info = RunInfo("abc123", ("r00",), Terms(1, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
-        self._told: list[Stamped] = []
-        context = context_on(connect(NOWHERE), info, "lab", self._told.append)
+        self._reported: list[Stamped] = []
+        context = context_on(connect(NOWHERE), info, "lab", self._reported.append)
         self._fleet = LocalFleet(context, Server(NOWHERE), None, logs)  # type: ignore[arg-type]
         self._children = self._fleet.children = Dying()  # type: ignore[assignment]
 
@@ -50,12 +50,12 @@ class Parent:
         """The relay is sent these signals, and dies."""
         for number in numbers:
             self._fleet.signal(RELAY, number)
-        self._children.deaths = [Death(RELAY, 1, -9)]
-        self._fleet.attend(0, 0)
+        self._children.deaths = [ChildDeath(RELAY, 1, -9)]
+        self._fleet.poll(0, 0)
 
     @property
     def has_given_up(self) -> bool:
-        return any(isinstance(stamped.event, WorkerGaveUp) for stamped in self._told)
+        return any(isinstance(stamped.event, WorkerGaveUp) for stamped in self._reported)
 
 
 @pytest.mark.parametrize(

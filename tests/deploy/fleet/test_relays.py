@@ -3,7 +3,7 @@
 import pytest
 
 from deploy.fleet.relays import RelayGroup
-from deploy.processes.children import Death
+from deploy.processes.children import ChildDeath
 from telemetry.events import Event, WorkerGaveUp
 
 
@@ -16,10 +16,10 @@ class Children:
         self.events: list[Event] = []
         self.relays = RelayGroup(shards, self, lambda *life: self.spawned.append(life), self.events.append)
 
-    def end(self, names: list[str], grace_s: float, asking: bool) -> list[Death]:
+    def end(self, names: list[str], grace_s: float, is_asked: bool) -> list[ChildDeath]:
         """None for a status: it was dead already."""
         statuses = {name: self.fates.pop(0) for name in names}
-        return [Death(name, 1, status) for name, status in statuses.items() if status is not None]
+        return [ChildDeath(name, 1, status) for name, status in statuses.items() if status is not None]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_relay_that_did_not_end_in_order_gets_lives_to_drain_in(fates: list[in
     assert children.fates == []
 
 
-def test_a_relay_that_dies_too_often_is_given_up_and_that_is_told() -> None:
+def test_a_relay_that_dies_too_often_is_given_up_and_that_is_reported() -> None:
     # Given a relay, and a policy that bears five deaths
     children = Children()
     relays = children.relays
@@ -57,9 +57,9 @@ def test_a_relay_that_dies_too_often_is_given_up_and_that_is_told() -> None:
 
     # When it dies six times, and others do
     for _ in range(6):
-        relays.replace(Death("relay:0", 1, -9))
-        relays.replace(Death("rq:w00", 1, -9))
-        relays.attend(relays.due_s or 0.0)
+        relays.replace(ChildDeath("relay:0", 1, -9))
+        relays.replace(ChildDeath("rq:w00", 1, -9))
+        relays.start_due(relays.due_s or 0.0)
 
     # Then it had six lives, and its end is an event
     assert [incarnation for _, _, incarnation, _, _ in children.spawned] == [1, 2, 3, 4, 5, 6]
@@ -74,16 +74,16 @@ def test_a_dead_relay_waits_for_its_time_and_no_other_waits_for_it() -> None:
     relays.start()
 
     # When both die, one after the other, and the first is looked at before its time
-    relays.replace(Death("relay:1", 1, -9))
-    relays.replace(Death("relay:0", 2, -9))
+    relays.replace(ChildDeath("relay:1", 1, -9))
+    relays.replace(ChildDeath("relay:0", 2, -9))
     due_s = relays.due_s
     assert due_s is not None
-    relays.attend(due_s - 0.001)
+    relays.start_due(due_s - 0.001)
 
     # Then none is started, and each is when its time has come
     assert len(children.spawned) == 2
     assert relays.due_s == due_s
-    relays.attend(due_s + 1)
+    relays.start_due(due_s + 1)
     assert sorted((shard, number) for _, shard, number, _, _ in children.spawned) == [(0, 1), (0, 2), (1, 1), (1, 2)]
     # And the two shards' leases have different holders
     assert len({(shard, holder) for _, shard, _, holder, _ in children.spawned}) == 2

@@ -21,6 +21,7 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import append_events
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.runs import StreamRuns, read_run_status
 from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.attach.context import read_metadata
@@ -108,12 +109,12 @@ class LosingReads:
         return self._client.xread(*arguments, **options)
 
 
-def tell_events(client: redis.Redis, run: str, number: int) -> None:
+def report_events(client: redis.Redis, run: str, number: int) -> None:
     for count in range(1, number + 1):
-        append_events(client, Keys(run).events, encode_events([told(run, count)]))
+        append_events(client, Keys(run).events, encode_events([reported(run, count)]))
 
 
-def told(run: str, number: int) -> Stamped:
+def reported(run: str, number: int) -> Stamped:
     return Stamped(run, "r00", 1, number, number, number, RobotBorn(1, 0))
 
 
@@ -125,8 +126,8 @@ def test_a_connection_that_is_lost_between_two_pages_shortens_no_record(
     client: redis.Redis, dealt: str, tmp_path: Path
 ) -> None:
     # Given more events than are read at once
-    metadata = read_metadata(StreamRunControl(client, dealt), dealt)
-    tell_events(client, dealt, 600)
+    metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
+    report_events(client, dealt, 600)
     # When the second read is lost
     record_run(LosingReads(client, lambda read: read == 2), dealt, tmp_path, metadata, "stopped")  # type: ignore[arg-type]
     # Then all of them are in the record: and what the deal told
@@ -138,8 +139,8 @@ def test_a_record_that_would_be_short_is_not_made(
 ) -> None:
     # Given a server that goes away between two pages
     monkeypatch.setattr(closing, "RETRY_S", 0.05)
-    metadata = read_metadata(StreamRunControl(client, dealt), dealt)
-    tell_events(client, dealt, 300)
+    metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
+    report_events(client, dealt, 300)
     # When the run is recorded, then it is told, and nothing is left that hinders the next who tries
     with pytest.raises(Unavailable):
         record_run(LosingReads(client, lambda read: read > 1), dealt, tmp_path / "runs", metadata, "stopped")  # type: ignore[arg-type]
@@ -152,7 +153,7 @@ def test_a_record_that_would_be_short_is_not_made(
 def test_of_two_who_record_in_one_place_the_later_judges_what_the_first_has_made(
     client: redis.Redis, dealt: str, tmp_path: Path
 ) -> None:
-    metadata = read_metadata(StreamRunControl(client, dealt), dealt)
+    metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
     first = record_run(client, dealt, tmp_path / "runs", metadata, "stopped")
     sealed = (tmp_path / "runs" / dealt / "manifest.json").stat().st_mtime_ns
 
@@ -205,7 +206,7 @@ def test_a_run_is_removed_only_after_whoever_supervises_it_has_ended(
     client: redis.Redis, dealt: str, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given somebody who supervises a run
-    monkeypatch.setattr(closing, "HEAR_S", 0.0)
+    monkeypatch.setattr(closing, "ORDERS_S", 0.0)
     lease = SupervisorLease(client, dealt, "leader")
     lease.hold(None)
     # When it is to be stopped and removed
@@ -226,7 +227,7 @@ def _stop_and_forget(url: str, run: str) -> None:
         main(["stop", run, "--forget", "--redis-url", url])
 
 
-def test_those_who_serve_a_run_have_a_moment_to_hear_that_it_was_stopped(client: redis.Redis, dealt: str) -> None:
+def test_those_who_serve_a_run_have_a_moment_to_receive_that_it_was_stopped(client: redis.Redis, dealt: str) -> None:
     # Given a run that is stopped just now
     order_stop(client, dealt)
     [stop] = [order for order in StreamRunControl(client, dealt).orders() if order.order == "stop"]
@@ -234,7 +235,7 @@ def test_those_who_serve_a_run_have_a_moment_to_hear_that_it_was_stopped(client:
     forget_run(client, dealt)
     # Then not before all can have heard of it
     seconds, microseconds = client.time()
-    assert int(seconds) + int(microseconds) / 1e6 - parse_id(stop.entry)[0] / 1000 >= closing.HEAR_S
+    assert int(seconds) + int(microseconds) / 1e6 - parse_id(stop.entry)[0] / 1000 >= closing.ORDERS_S
     assert not is_held(client, dealt)
 
 
@@ -244,14 +245,14 @@ def test_a_relay_that_keeps_its_shard_does_not_keep_the_end_of_a_run(
     # Given a relay that never lets its shard go
     monkeypatch.setattr(closing, "DRAIN_S", 0.3)
     client.set(Keys(dealt).lease(0), "stranger")
-    said: list[str] = []
+    output: list[str] = []
     # When the run is closed
-    close(client, server.url, dealt, 7, lambda: True, said.append)
+    close(client, server.url, dealt, 7, lambda: True, output.append)
     # Then it says in one line who holds what
-    assert said == [f"run {dealt}: relay stranger holds shard 0; what is left there stays"]
+    assert output == [f"run {dealt}: relay stranger holds shard 0; what is left there stays"]
 
 
-def test_a_person_who_does_not_wait_for_a_relay_is_heard(
+def test_a_person_who_does_not_wait_for_a_relay_is_received(
     client: redis.Redis, dealt: str, server: EmbeddedServer
 ) -> None:
     client.set(Keys(dealt).lease(0), "stranger")
@@ -296,7 +297,7 @@ def test_those_who_do_not_stay_end_with_a_run_that_is_lost(server: EmbeddedServe
         serve(PlaceSettings(redis_url=server.url), None, False, shutdown, do)
 
 
-def test_a_relay_whose_run_is_removed_before_it_looks_at_the_orders_takes_it_for_over(
+def test_a_relay_whose_run_is_removed_before_it_polls_at_the_orders_takes_it_for_over(
     server: EmbeddedServer,
     client: redis.Redis,
     dealt: str,
@@ -304,7 +305,7 @@ def test_a_relay_whose_run_is_removed_before_it_looks_at_the_orders_takes_it_for
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # Given a relay that does not look at the orders
-    monkeypatch.setattr(relay_process, "_LOOK_EVERY_S", 1000.0)
+    monkeypatch.setattr(relay_process, "_POLL_S", 1000.0)
 
     def remove() -> None:
         await_true(lambda: client.get(Keys(dealt).lease(0)))
@@ -328,7 +329,7 @@ def test_a_run_that_is_over_needs_no_supervisor(
     assert not client.exists(Keys(dealt).supervisor)
 
 
-def test_a_supervisor_of_a_run_that_vanishes_before_it_was_stopped_says_so(
+def test_a_supervisor_of_a_run_that_vanishes_before_it_was_stopped_states_so(
     server: EmbeddedServer, client: redis.Redis, dealt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a run that is lost in the moment in which its lease is taken

@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from deploy.processes.children import Death
+from deploy.processes.children import ChildDeath
 from tests.deploy.processes.bodies import refuse_to_end, sleep_for_ever
 from tests.support.waiting import await_true
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
 
-def test_a_death_is_told_at_once(fleet, log):
+def test_a_death_is_reported_at_once(fleet, log):
     # Given two children that sleep
     pid = fleet.start("rq:r00", sleep_for_ever, log)
     fleet.start("rq:r01", sleep_for_ever, log)
@@ -26,7 +26,7 @@ def test_a_death_is_told_at_once(fleet, log):
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
     # Then the parent, which would wait ten seconds, is told of that one long before
-    assert fleet.poll(10) == [Death("rq:r00", pid, -signal.SIGKILL)]
+    assert fleet.poll(10) == [ChildDeath("rq:r00", pid, -signal.SIGKILL)]
     assert time.monotonic() - killed < 5
     assert list(fleet.living) == ["rq:r01"]
 
@@ -35,7 +35,7 @@ def test_a_child_ends_with_what_its_body_returns(fleet, log):
     # Given / When a body prints something, not even a line, and returns 75
     pid = fleet.start("rq:r00", lambda: print("bye", end="") or 75, log)
     # Then that is its status, and its last word is not lost
-    assert fleet.poll(5) == [Death("rq:r00", pid, 75)]
+    assert fleet.poll(5) == [ChildDeath("rq:r00", pid, 75)]
     assert log.read_text() == "bye"
 
 
@@ -86,10 +86,10 @@ def test_a_child_leads_its_own_group_ignores_ctrl_c_and_forgets_the_parents_hand
     try:
         # When a child tells what it is
         def body():
-            told = [os.getpgrp() == os.getpid(), signal.getsignal(signal.SIGINT) == signal.SIG_IGN]
-            told += [signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, signal.pthread_sigmask(0, []) == set()]
-            told += [signal.set_wakeup_fd(-1) == -1]
-            print(json.dumps(told))
+            reported = [os.getpgrp() == os.getpid(), signal.getsignal(signal.SIGINT) == signal.SIG_IGN]
+            reported += [signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, signal.pthread_sigmask(0, []) == set()]
+            reported += [signal.set_wakeup_fd(-1) == -1]
+            print(json.dumps(reported))
             return 0
 
         fleet.start("rq:r00", body, log)
@@ -133,7 +133,7 @@ def test_who_is_not_asked_may_end_by_itself_and_is_killed_if_it_does_not(fleet, 
     fleet.start("busy", lambda: time.sleep(0.2) or 0, log)
     fleet.start("idle", sleep_for_ever, log)
     # When both are ended without being asked
-    deaths = {death.name: death.status for death in fleet.end(["busy", "idle"], 1, asking=False)}
+    deaths = {death.name: death.status for death in fleet.end(["busy", "idle"], 1, is_asked=False)}
     # Then the first was let be
     assert deaths == {"busy": 0, "idle": -signal.SIGKILL}
 
@@ -172,4 +172,4 @@ def test_an_adopted_process_is_watched_and_ended_like_the_others(fleet):
         # When the fleet is ended
         deaths = fleet.end_all(1)
         # Then that one too
-        assert deaths == [Death("redis", process.pid, -signal.SIGTERM)]
+        assert deaths == [ChildDeath("redis", process.pid, -signal.SIGTERM)]

@@ -124,7 +124,7 @@ watched = subprocess.Popen(["sleep", "60"], start_new_session=True)
 mistaken = subprocess.Popen(["sleep", "60"], start_new_session=True)
 forgotten = subprocess.Popen(["sleep", "60"], start_new_session=True)
 janitor.watch(watched.pid)
-janitor._tell(f"pid {mistaken.pid} {start_time(mistaken.pid) - 1}")
+janitor._send(f"pid {mistaken.pid} {start_time(mistaken.pid) - 1}")
 janitor.watch(forgotten.pid)
 janitor.forget(forgotten.pid)
 janitor.folder(Path(sys.argv[1]))
@@ -133,7 +133,7 @@ input()
 """
 
 
-def test_the_janitor_ends_what_it_was_told_of_and_nothing_else(folder):
+def test_the_janitor_ends_what_it_was_reported_of_and_nothing_else(folder):
     # Given processes without a parent-death signal: one watched, one whose pid another process bore, one forgotten
     # When their parent is killed
     watched, mistaken, forgotten, janitor = killed_parent(OUTLIVER, folder)

@@ -48,11 +48,11 @@ def begin(lab, robots=("r00",), quiet_us=300_000):
 
 
 def supervise_until(lab, fact, seconds, *robots):
-    def looked():
+    def polled():
         lab.supervise(*robots)
         return fact()
 
-    await_true(looked, seconds, "what the supervisor is for")
+    await_true(polled, seconds, "what the supervisor is for")
 
 
 def keep_supervising(lab, *robots):
@@ -68,7 +68,7 @@ def sent_after(lab, robot, incarnation):
     born = [e for e, c in controls if isinstance(c, Birth) and (c.robot, c.incarnation) == (robot, incarnation)]
     if not born:
         return []
-    fates = [fate for fate in lab.run_control.collect().fates[0] if isinstance(fate, Fate) and fate.sender == robot]
+    fates = [fate for fate in lab.evidence.collect().fates[0] if isinstance(fate, Fate) and fate.sender == robot]
     return [fate for fate in fates if fate.incarnation < incarnation and parse_id(fate.entry) > parse_id(born[0])]
 
 
@@ -98,7 +98,7 @@ def test_nothing_that_a_zombie_does_takes_effect(lab, stopped):
     assert lab.queued() == []
     # and nothing of the old life in the journal after the new one's birth
     run_control.order("stop")
-    lives = [row.incarnation for row in run_control.collect().journals["r00"]]
+    lives = [row.incarnation for row in lab.evidence.collect().journals["r00"]]
     assert lives == sorted(lives)
     assert lives[-1] == 2
 
@@ -127,13 +127,13 @@ def test_a_zombie_that_is_about_to_write_the_secret_does_not(lab, monkeypatch):
     os.kill(horse, signal.SIGCONT)
     # Then it ends,
     await_true(lambda: not is_alive(horse), 1.5, "the zombie's end")
-    assert run_control.collect().register is None
+    assert lab.evidence.collect().register is None
     lab.fleet.signal("rq:r00", signal.SIGCONT)
     assert lab.await_death("rq:r00", 3).status == FENCED
     # and its next life writes, once
-    await_true(lambda: run_control.collect().register, 5, "the write")
-    assert run_control.collect().register.incarnation == 2
-    assert [row.entry.partition("-")[0] for row in run_control.collect().births["r00"] if row.what == "attempt"] == [
+    await_true(lambda: lab.evidence.collect().register, 5, "the write")
+    assert lab.evidence.collect().register.incarnation == 2
+    assert [row.entry.partition("-")[0] for row in lab.evidence.collect().births["r00"] if row.what == "attempt"] == [
         "2"
     ]
     assert births(lab, "r00") == 2
@@ -151,9 +151,9 @@ def test_a_zombie_that_is_complete_and_becomes_quiet_does_not_write(lab):
     os.kill(horse, signal.SIGCONT)
     # Then it ends as soon as it is quiet, and the later life is the one that writes
     await_true(lambda: not is_alive(horse), 3, "the zombie's end")
-    await_true(lambda: run_control.collect().register, 5, "the write")
-    assert run_control.collect().register.incarnation == 2
-    assert "quiet" not in str([row for row in run_control.collect().journals["r00"] if row.incarnation == 1])
+    await_true(lambda: lab.evidence.collect().register, 5, "the write")
+    assert lab.evidence.collect().register.incarnation == 2
+    assert "quiet" not in str([row for row in lab.evidence.collect().journals["r00"] if row.incarnation == 1])
     lab.fleet.signal("rq:r00", signal.SIGCONT)
     assert lab.await_death("rq:r00", 3).status == FENCED
     run_control.order("stop")

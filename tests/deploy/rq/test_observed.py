@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from deploy.rq.leases import LEASE_S
-from deploy.rq.observed import HEARD_S, IdleWorkers, JobSeen, LostJobs, WorkerSeen, kept_name
+from deploy.rq.observed import ALIVE_S, IdleWorkers, JobSeen, LostJobs, WorkerSeen, kept_name
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
@@ -19,7 +19,7 @@ def running(until_s, state="running"):
     return JobSeen("r00", state, "w", "robot-t-r00:x", until_s, 0.5)
 
 
-def look_every(lost, seen, start_s, end_s, step_s=0.25):
+def poll_every(lost, seen, start_s, end_s, step_s=0.25):
     """What is lost at the end of looking that often at a job that does not change."""
     found, now_s = [], start_s
     while now_s <= end_s:
@@ -28,46 +28,46 @@ def look_every(lost, seen, start_s, end_s, step_s=0.25):
 
 
 @pytest.mark.parametrize("seen", [running(7), running(7, "lost"), JobSeen("r00", "taken"), JobSeen("r00", "lost")])
-def test_a_job_of_which_nothing_is_heard_is_lost(seen):
+def test_a_job_of_which_nothing_is_received_is_lost(seen):
     lost = LostJobs()
-    assert look_every(lost, seen, 0, LEASE_S - 0.25) == []
-    assert look_every(lost, seen, LEASE_S, LEASE_S) == [seen]
+    assert poll_every(lost, seen, 0, LEASE_S - 0.25) == []
+    assert poll_every(lost, seen, LEASE_S, LEASE_S) == [seen]
 
 
-def test_a_job_that_was_told_to_be_lost_has_a_whole_lease_again():
+def test_a_job_that_was_reported_to_be_lost_has_a_whole_lease_again():
     # Given a job that is lost, is queued again, and is taken again before we look
     lost = LostJobs()
-    assert look_every(lost, JobSeen("r00", "taken"), 0, LEASE_S) != []
+    assert poll_every(lost, JobSeen("r00", "taken"), 0, LEASE_S) != []
     # Then it is not lost once more
-    assert look_every(lost, JobSeen("r00", "taken"), LEASE_S + 0.25, 2 * LEASE_S - 0.25) == []
-    assert look_every(lost, JobSeen("r00", "taken"), 2 * LEASE_S, 2 * LEASE_S) != []
+    assert poll_every(lost, JobSeen("r00", "taken"), LEASE_S + 0.25, 2 * LEASE_S - 0.25) == []
+    assert poll_every(lost, JobSeen("r00", "taken"), 2 * LEASE_S, 2 * LEASE_S) != []
 
 
-def test_a_job_whose_lease_is_renewed_is_not_lost_whatever_the_clocks_say():
+def test_a_job_whose_lease_is_renewed_is_not_lost_whatever_the_clocks_state():
     # Given an RQ worker whose clock is an hour behind: its lease looks as if it had always run out
     lost = LostJobs()
     for second in range(10):
-        assert look_every(lost, running(second - 3600, "lost"), second, second + 0.75) == []
+        assert poll_every(lost, running(second - 3600, "lost"), second, second + 0.75) == []
 
 
-def test_a_lease_that_runs_out_between_two_looks_is_no_change():
+def test_a_lease_that_runs_out_between_two_polls_is_no_change():
     lost = LostJobs()
-    look_every(lost, running(7, "running"), 0, 2)
-    assert look_every(lost, running(7, "lost"), 2.25, LEASE_S) != []
+    poll_every(lost, running(7, "running"), 0, 2)
+    assert poll_every(lost, running(7, "lost"), 2.25, LEASE_S) != []
 
 
 def test_after_an_outage_everybody_has_a_whole_lease_again():
     # Given a job that was not renewed for a while, and then a time in which we could not look
     lost = LostJobs()
-    look_every(lost, running(7), 0, 2.5)
+    poll_every(lost, running(7), 0, 2.5)
     # Then only what is seen from then on counts
-    assert look_every(lost, running(7, "lost"), 9, 9 + LEASE_S - 0.25) == []
-    assert look_every(lost, running(7, "lost"), 9 + LEASE_S, 9 + LEASE_S) != []
+    assert poll_every(lost, running(7, "lost"), 9, 9 + LEASE_S - 0.25) == []
+    assert poll_every(lost, running(7, "lost"), 9 + LEASE_S, 9 + LEASE_S) != []
 
 
 @pytest.mark.parametrize("state", ["queued", "waiting", "done"])
 def test_a_job_that_nobody_has_is_never_lost(state):
-    assert look_every(LostJobs(), JobSeen("r00", state), 0, 10) == []
+    assert poll_every(LostJobs(), JobSeen("r00", state), 0, 10) == []
 
 
 # Who is idle.
@@ -84,7 +84,7 @@ def test_an_rq_worker_that_was_killed_while_idle_is_not_idle() -> None:
         found = idle.among([beats("dead", "idle", 0), beats("alive", "idle", quarter)], quarter / 4)
     assert found == ["alive"]
     # When the other falls silent too / Then it is idle only as long as it may have been heard of
-    assert idle.among([beats("alive", "idle", 19)], 19 / 4 + HEARD_S) == []
+    assert idle.among([beats("alive", "idle", 19)], 19 / 4 + ALIVE_S) == []
 
 
 def test_an_rq_worker_that_had_work_in_between_has_been_idle_since_then() -> None:

@@ -12,7 +12,7 @@ from broker.errors import Unavailable
 from deploy.rq.job import RobotJob, job_id, names_in
 from deploy.rq.leases import LEASE_S, QUEUE, claim, put_back
 from deploy.rq.observed import JobSeen
-from deploy.rq.queue import enqueue_robot, look, requeue, revoke
+from deploy.rq.queue import enqueue_robot, poll_jobs, requeue, revoke
 from deploy.rq.worker import RobotWorker
 from tests.support.rq_lab import beating
 from tests.support.waiting import await_true
@@ -24,7 +24,7 @@ INTERMEDIATE = f"rq:queue:{QUEUE}:intermediate"
 
 
 def see(lab, robot="r00"):
-    [seen] = look(lab.connection, "t", [robot])
+    [seen] = poll_jobs(lab.connection, "t", [robot])
     return seen
 
 
@@ -126,13 +126,13 @@ def test_the_leases_of_a_dead_rq_worker_are_over_at_once(lab):
     assert revoke(lab.connection, "t", ["r00", "r01"], "rq-r00") == []
     # Then its robot waits, and the other is undisturbed
     assert lab.queued() == ["robot-t-r00"]
-    assert [job.state for job in look(lab.connection, "t", ["r00", "r01"])] == ["waiting", "running"]
+    assert [job.state for job in poll_jobs(lab.connection, "t", ["r00", "r01"])] == ["waiting", "running"]
 
 
-def test_a_server_that_is_away_says_nothing_of_jobs(lab):
+def test_a_server_that_is_away_states_nothing_of_jobs(lab):
     os.kill(lab.server.pid, signal.SIGKILL)
     with pytest.raises(Unavailable):
-        look(lab.connection, "t", ["r00"])
+        poll_jobs(lab.connection, "t", ["r00"])
     with pytest.raises(Unavailable):
         requeue(lab.connection, "t", JobSeen("r00", "lost"))
     with pytest.raises(Unavailable):
@@ -148,15 +148,15 @@ def is_read_only(server):
 
 
 @pytest.mark.parametrize("trouble", [is_full, is_read_only])
-def test_a_server_that_can_only_be_read_says_nothing_of_who_renews_a_lease(lab, trouble):
+def test_a_server_that_can_only_be_read_states_nothing_of_who_renews_a_lease(lab, trouble):
     # Given a server that refuses whatever is written
     enqueue_robot(lab.connection, "t", "r00")
-    [seen] = look(lab.connection, "t", ["r00"], could_renew=True)
+    [seen] = poll_jobs(lab.connection, "t", ["r00"], could_renew=True)
     trouble(lab.connection)
     # When / Then who wants to know whether a robot is lost is told nothing, and who only wants to see is shown all
     with pytest.raises(Unavailable):
-        look(lab.connection, "t", ["r00"], could_renew=True)
-    assert look(lab.connection, "t", ["r00"]) == [seen]
+        poll_jobs(lab.connection, "t", ["r00"], could_renew=True)
+    assert poll_jobs(lab.connection, "t", ["r00"]) == [seen]
 
 
 # Who holds a job.
@@ -205,7 +205,7 @@ def test_a_lease_given_back_twice_moves_nothing(lab):
     assert lab.queued() == ["robot-t-r00"]
 
 
-def test_a_jobs_id_tells_whose_it_is():
+def test_a_jobs_id_reports_whose_it_is():
     assert names_in(job_id("a1-b2", "r07")) == ("a1-b2", "r07")
     for other in ("robot", "robot-", "x-t-r00", "6b0c1e8e-5d0b-4a37-8f70-5d2a6c1f2f52"):
         with pytest.raises(ValueError, match="no robot"):

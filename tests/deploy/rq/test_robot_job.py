@@ -34,7 +34,7 @@ from tests.support.waiting import await_true, is_alive
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
 
-def told(lab):
+def reported(lab):
     """All events of the run, as they stand in its stream."""
     return b"".join(fields.get(keys.EVENTS, b"") for _, fields in lab.connection.xrange(Keys("t").events))
 
@@ -62,7 +62,7 @@ def test_a_robot_is_born_in_a_horse_and_done_at_the_order_stop(lab):
     assert lab.queued() == []
     assert lab.fleet.poll(0) == []
     # and the robots' last events were stored
-    assert b"robot.left" in told(lab)
+    assert b"robot.left" in reported(lab)
 
 
 def test_a_job_is_done_although_rqs_details_of_its_executions_ran_out(lab):
@@ -82,14 +82,14 @@ def test_a_job_is_done_although_rqs_details_of_its_executions_ran_out(lab):
     assert lab.fleet.poll(0) == []
 
 
-def test_a_robot_told_by_sigterm_waits_in_the_queue_and_lives_again_elsewhere(lab):
+def test_a_robot_reported_by_sigterm_waits_in_the_queue_and_lives_again_elsewhere(lab):
     # Given a robot that runs
     deal_and_bear(lab)
     # When its RQ worker is told to end
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     # Then it says that it left, its job waits, and nobody died
     assert lab.await_death("rq:r00", 3).status == 0
-    assert b"recalled" in told(lab)
+    assert b"recalled" in reported(lab)
     assert lab.queued() == ["robot-t-r00"]
     assert lab.fleet_rows() == []
     # and it is born a second time where an RQ worker is free
@@ -97,7 +97,7 @@ def test_a_robot_told_by_sigterm_waits_in_the_queue_and_lives_again_elsewhere(la
     await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
 
 
-def test_a_robot_whose_own_process_is_told_to_end_lives_again_at_once(lab):
+def test_a_robot_whose_own_process_is_reported_to_end_lives_again_at_once(lab):
     # Given a robot that gossips
     run_control = deal_and_bear(lab)
     run_control.order("go")
@@ -110,12 +110,12 @@ def test_a_robot_whose_own_process_is_told_to_end_lives_again_at_once(lab):
     # Then it leaves in order within two seconds, and lives again in another process of the same RQ worker
     assert time.monotonic() - since < 2
     await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
-    assert b"recalled" in told(lab)
+    assert b"recalled" in reported(lab)
     assert lab.fleet_rows() == []
     assert lab.fleet.poll(0) == []
 
 
-def test_a_process_that_is_told_to_end_as_soon_as_it_is_there_is_nobodys_death(lab):
+def test_a_process_that_is_reported_to_end_as_soon_as_it_is_there_is_nobodys_death(lab):
     # Given an RQ worker that has just forked a horse for a robot
     deal(lab)
     lab.start_worker()
@@ -130,7 +130,7 @@ def test_a_process_that_is_told_to_end_as_soon_as_it_is_there_is_nobodys_death(l
     assert lab.fleet.poll(0) == []
 
 
-def test_a_robot_that_is_told_to_end_before_it_can_be_born_does_not_wait_for_that(lab):
+def test_a_robot_that_is_reported_to_end_before_it_can_be_born_does_not_wait_for_that(lab):
     # Given the job of a robot that waits for a deal, for ever
     orders = Keys("t").orders
     lab.connection.xdel(orders, lab.connection.xadd(orders, {"order": "dealt"}))
@@ -158,7 +158,7 @@ def test_a_robot_without_a_journal_is_not_tried_again(lab):
     # Then it is over, and the loss was told
     await_true(lambda: not lab.connection.exists("rq:job:robot-t-r00"), 4, "the job's end")
     assert lab.queued() == []
-    assert b"evidence.lost" in told(lab)
+    assert b"evidence.lost" in reported(lab)
 
 
 def test_a_robot_of_a_run_that_is_gone_is_not_tried_again(lab):
@@ -266,20 +266,20 @@ def test_a_robot_whose_budget_of_deaths_is_spent_is_not_born_again(lab):
     await_true(lambda: not lab.connection.exists("rq:job:robot-t-r00"), 4, "the job's end")
     assert births(lab, "r00") == 0
     assert lab.queued() == []
-    assert b"worker.gave.up" in told(lab)
+    assert b"worker.gave.up" in reported(lab)
 
 
 def test_a_robot_that_was_killed_lives_again_with_all_it_knew(lab):
     # Given a robot that runs
     run_control = deal_and_bear(lab)
-    known = run_control.collect().journals["r00"]
+    known = lab.evidence.collect().journals["r00"]
     # When its horse is killed, as a deed
     StreamFleetLog(lab.connection, "t").injection("kill", "r00", "r00")
     os.kill(horse_of(lab), signal.SIGKILL)
     await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")
     # Then its journal goes on where it ended, the death of life 1 is on record, and life 2 tells how long it took
-    assert run_control.collect().journals["r00"][: len(known)] == known
+    assert lab.evidence.collect().journals["r00"][: len(known)] == known
     [_, death] = lab.fleet_rows()
     assert (death.robot, death.incarnation, death.how, death.status) == ("r00", 1, "signal", -9)
-    await_true(lambda: b"robot.recovered" in told(lab), 2, "the word")
+    await_true(lambda: b"robot.recovered" in reported(lab), 2, "the word")
     run_control.order("stop")

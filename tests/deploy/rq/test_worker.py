@@ -17,8 +17,8 @@ from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
 from broker.ports.robot import Death
-from deploy.rq import heartbeat as pulse
-from deploy.rq.job import LIVES, ROBOT_JOB, RobotJob
+from deploy.rq import heartbeat as heartbeat_module
+from deploy.rq.job import ALWAYS, ROBOT_JOB, RobotJob
 from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE
 from deploy.rq.queue import JobTable, enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.rq.worker import SILENCE_S, RobotWorker
@@ -40,7 +40,7 @@ def beating_then_crashing(_run, _robot):
     connection = get_current_job().connection
     connection.rpush(STARTS_KEY, os.getpid())
     while not connection.exists("test:crash"):
-        pulse.beat()
+        heartbeat_module.beat()
         time.sleep(0.02)
     raise RuntimeError("a bug of ours")
 
@@ -216,16 +216,16 @@ def test_a_lease_that_ran_out_keeps_no_robot_from_living_elsewhere(lab):
     lab.await_life(2, 2)
 
 
-def test_an_idle_rq_worker_ends_quickly_when_told(lab):
+def test_an_idle_rq_worker_ends_quickly_when_reported(lab):
     # Given an RQ worker that waits for a job
     lab.start_worker()
     await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")
     # When it is told to end
-    told = time.monotonic()
+    reported = time.monotonic()
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     # Then it does, in order
     assert lab.await_death("rq:r00", 1).status == 0
-    assert time.monotonic() - told < 1
+    assert time.monotonic() - reported < 1
     assert lab.connection.smembers("rq:workers") == set()
 
 
@@ -257,7 +257,7 @@ def test_a_horse_that_gives_its_lease_back_and_is_slow_to_end_has_not_lost_it(la
     assert lab.queued() == ["robot-t-r00"]
 
 
-def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
+def test_it_can_be_reported_which_robot_a_killed_rq_worker_ran(lab):
     # Given an RQ worker with a robot, and an idle one
     lab.run_robot(robot="r07")
     lab.start_worker("rq:r01")
@@ -265,7 +265,7 @@ def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
     lab.kill_worker()
     # Then its robot is known, and the other has none
     job_table = JobTable(lab.connection, "t", ("r07",))
-    assert job_table.look(1.0)
+    assert job_table.poll(1.0)
     assert (job_table.worker_of("r07"), job_table.robot_of("rq-r00"), job_table.robot_of("rq-r01")) == (
         "rq-r00",
         "r07",
@@ -273,8 +273,8 @@ def test_it_can_be_told_which_robot_a_killed_rq_worker_ran(lab):
     )
     # and that is remembered while the server is away
     os.kill(lab.server.pid, signal.SIGKILL)
-    assert not job_table.look(2.0)
-    assert (job_table.robot_of("rq-r00"), job_table.looked_s) == ("r07", 1.0)
+    assert not job_table.poll(2.0)
+    assert (job_table.robot_of("rq-r00"), job_table.polled_s) == ("r07", 1.0)
 
 
 def test_a_robot_that_is_withdrawn_leaves_nothing_wherever_its_job_stands(lab):
@@ -329,7 +329,7 @@ def test_rq_info_lists_workers_and_their_jobs(lab):
     lab.await_life(1)
     await_true(lambda: lab.connection.scard("rq:workers") == 2, 2, "both workers")
     # When a person asks RQ
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-m", "rq.cli", "info", "--url", lab.server.url, "--raw"],
         capture_output=True,
         text=True,
@@ -337,10 +337,10 @@ def test_rq_info_lists_workers_and_their_jobs(lab):
         timeout=10,
     ).stdout
     # Then it tells of both, and of the robot
-    assert "worker rq-r00 " in told
-    assert "worker rq-r01 " in told
-    assert "busy" in told
-    assert "idle" in told
+    assert "worker rq-r00 " in reported
+    assert "worker rq-r01 " in reported
+    assert "busy" in reported
+    assert "idle" in reported
 
 
 def test_rqs_own_command_runs_our_worker_by_our_rules(lab):
@@ -369,7 +369,7 @@ def test_a_job_of_a_robot_holds_names_and_nothing_else(lab):
     job = RobotJob.fetch("robot-a1b2c3-r07", connection=lab.connection, serializer=JSONSerializer)
     # Then its job holds two names, never times out, leaves no result, and is always tried again
     assert (job.id, list(job.args), job.kwargs) == ("robot-a1b2c3-r07", ["a1b2c3", "r07"], {})
-    assert (job.timeout, job.result_ttl, job.retries_left, job.retry_intervals) == (-1, 0, LIVES, [0])
+    assert (job.timeout, job.result_ttl, job.retries_left, job.retry_intervals) == (-1, 0, ALWAYS, [0])
     with pytest.raises(ValueError, match="letters"):
         enqueue_robot(lab.connection, "a:b", "r07")
 
@@ -403,17 +403,17 @@ def test_an_end_in_order_is_no_death(lab):
     assert lab.fleet_rows() == []
 
 
-def test_an_rq_worker_that_is_told_to_end_does_not_wait_for_a_horse_that_is_stuck(lab):
+def test_an_rq_worker_that_is_reported_to_end_does_not_wait_for_a_horse_that_is_stuck(lab):
     # Given a robot that runs, and does not turn any more
     deal(lab)
     horse = lab.run_robot()
     os.kill(horse, signal.SIGSTOP)
     # When its RQ worker is told to end
-    told = time.monotonic()
+    reported = time.monotonic()
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     # Then it does, within two seconds, and the job waits
     assert lab.await_death("rq:r00", 3).status == 0
-    assert time.monotonic() - told < 2.2
+    assert time.monotonic() - reported < 2.2
     assert lab.queued() == ["robot-t-r00"]
     assert not is_alive(horse)
     # and the end of a life that had to be killed, and could say nothing more, is on record

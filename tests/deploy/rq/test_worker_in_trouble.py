@@ -50,7 +50,7 @@ def test_a_horse_that_dies_while_the_server_is_away_runs_again_when_it_is_back(l
         assert lab.fleet.living == {"rq:r00": worker}
 
 
-def test_an_rq_worker_that_waits_for_its_server_ends_when_told(lab):
+def test_an_rq_worker_that_waits_for_its_server_ends_when_reported(lab):
     # Given an RQ worker whose horse died while the server is away
     horse = lab.run_robot()
     lab.kill_server_and(horse)
@@ -122,7 +122,7 @@ def test_trouble_before_there_is_a_lease_costs_neither_the_rq_worker_nor_the_job
     assert len(lab.leases()) == 1
 
 
-def test_an_rq_worker_without_a_server_ends_when_told(lab):
+def test_an_rq_worker_without_a_server_ends_when_reported(lab):
     # Given an idle RQ worker
     lab.start_worker()
     await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")

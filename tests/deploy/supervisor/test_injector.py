@@ -17,17 +17,17 @@ class Children:
 
     def __init__(self, *names: str) -> None:
         self.living = dict.fromkeys(names, 0)
-        self.heard: list[tuple[str, int]] = []
+        self.received: list[tuple[str, int]] = []
         self.runs: dict[str, str] = {}
 
     def signal(self, name: str, number: int) -> None:
-        self.heard.append((name, number))
+        self.received.append((name, number))
 
     def worker_of(self, robot: str) -> str | None:
         return self.runs.get(robot)
 
 
-def hands_on(children: Children, runs: dict[str, str], afar: str = "", is_mortal: bool = False) -> LiveInjector:
+def injector_on(children: Children, runs: dict[str, str], afar: str = "", is_mortal: bool = False) -> LiveInjector:
     """Victims of whom `runs` tells which child runs each robot now; another host runs `afar`, if anybody does."""
     children.runs = runs
     client = connect("unix:///nowhere.sock")  # never asked
@@ -42,20 +42,20 @@ def hands_on(children: Children, runs: dict[str, str], afar: str = "", is_mortal
 def test_an_end_in_order_is_asked_for_by_sigterm(name: str) -> None:
     children = Children("rq:w01", "relay:0", "redis")
 
-    assert hands_on(children, {"r01": "rq:w01"}).restart(name)
-    assert children.heard == [("rq:w01" if name == "rq:r01" else name, signal.SIGTERM)]
+    assert injector_on(children, {"r01": "rq:w01"}).restart(name)
+    assert children.received == [("rq:w01" if name == "rq:r01" else name, signal.SIGTERM)]
 
 
 def test_the_rq_worker_that_was_paused_goes_on_whomever_it_runs_by_then() -> None:
     # Given an RQ worker that was paused for so long that its robot lives elsewhere
     children, runs = Children("rq:w00", "rq:w01"), {"r01": "rq:w01"}
-    injector = hands_on(children, runs)
+    injector = injector_on(children, runs)
     assert injector.pause("rq:r01")
     runs["r01"] = "rq:w00"
 
     # When it is resumed, then it is that one who goes on
     assert injector.resume("rq:r01")
-    assert children.heard == [("rq:w01", signal.SIGSTOP), ("rq:w01", signal.SIGCONT)]
+    assert children.received == [("rq:w01", signal.SIGSTOP), ("rq:w01", signal.SIGCONT)]
 
     # And nobody does if it has died
     assert injector.pause("rq:r01")
@@ -64,7 +64,7 @@ def test_the_rq_worker_that_was_paused_goes_on_whomever_it_runs_by_then() -> Non
 
 
 def test_a_robot_that_nobody_runs_cannot_be_struck() -> None:
-    injector = hands_on(Children("rq:w00"), {})
+    injector = injector_on(Children("rq:w00"), {})
 
     assert not any(
         inject(name) for inject in (injector.restart, injector.pause) for name in ("r01", "rq:r01", "relay:9")
@@ -83,8 +83,8 @@ NOBODYS = ("kill r00", "pause r00", "amnesia r00", "kill relay:1", "kill rq:r07"
 
 def test_a_parent_can_strike_its_children_and_a_supervisor_of_a_cluster_whoever_obeys_and_itself() -> None:
     # Given a parent whose RQ worker has no horse, and a supervisor without children, of whom others run r01
-    parent = hands_on(Children("rq:w00", "relay:0", "redis"), {"r00": "rq:w00"})
-    supervisor = hands_on(Children(), {}, afar="r01", is_mortal=True)
+    parent = injector_on(Children("rq:w00", "relay:0", "redis"), {"r00": "rq:w00"})
+    supervisor = injector_on(Children(), {}, afar="r01", is_mortal=True)
 
     # Then each can do what it can, and says so
     injections = (*CLUSTER, *PARENT, *NOBODYS, "pause rq:r01")
@@ -96,9 +96,9 @@ def test_a_parent_can_strike_its_children_and_a_supervisor_of_a_cluster_whoever_
 def test_what_can_be_done_is_and_nothing_else(injection: str) -> None:
     fault, name = injection.split()
     children = Children("rq:w00", "relay:0", "redis")
-    injector = hands_on(children, {"r00": "rq:w00"})
+    injector = injector_on(children, {"r00": "rq:w00"})
 
     is_possible = injector.can(fault, name)
 
-    assert not children.heard, "to ask is not to strike"
-    assert getattr(injector, fault)(name) == is_possible == bool(children.heard)
+    assert not children.received, "to ask is not to strike"
+    assert getattr(injector, fault)(name) == is_possible == bool(children.received)

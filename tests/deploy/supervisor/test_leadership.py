@@ -8,7 +8,7 @@ import pytest
 
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
-from broker.ports.robot import Injection
+from broker.ports.robot import Acknowledgement, Injection
 from broker.streams import keys
 from broker.streams.run.plan_log import StreamRequests
 from deploy.attach.context import RunContext, RunInfo, context_on
@@ -20,7 +20,7 @@ from tests.support.rq_lab import Lab, deal
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
 
-class Hands:
+class Injector:
     """Victims who are all there, and what was done to them."""
 
     living = ("r00", "r01", "redis")
@@ -45,7 +45,7 @@ class RunControl:
             "t", ("r00", "r01"), Terms(2, 1, 7, 50_000, 300_000, 0), timed(parse_lines(plan)), Bounds(60_000_000, 0)
         )
         self.context: RunContext = context_on(lab.connection, info, "lab", lambda _stamped: None)
-        self.injection = Hands()
+        self.injection = Injector()
         self.noted: list[int] = []
         self.is_ours = True
         self._lab = lab
@@ -57,7 +57,7 @@ class RunControl:
         self.noted.append(done_us)
         return self.is_ours
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         return [f"{row.verb} {row.target}" for row in self._lab.fleet_rows() if isinstance(row, Injection)]
 
 
@@ -66,19 +66,19 @@ def test_a_deed_is_noted_before_it_is_done_and_not_done_by_who_lost_the_lease(la
     run_control = RunControl(lab, "kill r00 @1s; kill r01 @2s")
     leadership = run_control.leadership()
     run_control.is_ours = False
-    leadership.keep_plan(1_000_000, is_server_there=True)
+    leadership.run_plan(1_000_000, is_server_there=True)
     # Then it is neither told nor done,
-    assert (run_control.told(), run_control.injection.struck) == ([], [])
+    assert (run_control.reported(), run_control.injection.struck) == ([], [])
     assert not leadership.is_settled(60_000_000)
     # nor while the server is away, which is not even asked;
     noted = len(run_control.noted)
-    leadership.keep_plan(1_100_000, is_server_there=False)
+    leadership.run_plan(1_100_000, is_server_there=False)
     assert (len(run_control.noted), run_control.injection.struck) == (noted, [])
     # and once when it is ours again
     run_control.is_ours = True
-    leadership.keep_plan(2_000_000, is_server_there=True)
-    leadership.keep_plan(2_100_000, is_server_there=True)
-    assert run_control.told() == ["kill r00", "kill r01"]
+    leadership.run_plan(2_000_000, is_server_there=True)
+    leadership.run_plan(2_100_000, is_server_there=True)
+    assert run_control.reported() == ["kill r00", "kill r01"]
     assert run_control.injection.struck == [("kill", "r00"), ("kill", "r01")]
 
 
@@ -86,13 +86,13 @@ def test_the_end_of_a_pause_does_not_wait_for_the_server_that_is_paused(lab: Lab
     # Given a server that was paused, another pause that falls into that time, and one that outlasts it
     run_control = RunControl(lab, "pause redis @1s+1s; pause r00 @1200ms+300ms; pause r01 @1300ms+5s")
     leadership = run_control.leadership()
-    leadership.keep_plan(1_000_000, is_server_there=True)
+    leadership.run_plan(1_000_000, is_server_there=True)
     # When it is away until its pause ends
     for now_us in (1_250_000, 1_600_000, 2_000_000):
-        leadership.keep_plan(now_us, is_server_there=False)
+        leadership.run_plan(now_us, is_server_there=False)
     # Then it goes on in time; of what would be over by then nothing is left, and the other begins when it can be told
     assert run_control.injection.struck == [("pause", "redis"), ("resume", "redis")]
-    leadership.keep_plan(2_300_000, is_server_there=True)
+    leadership.run_plan(2_300_000, is_server_there=True)
     assert run_control.injection.struck[2:] == [("pause", "r01")]
 
 
@@ -100,19 +100,43 @@ def test_a_successor_does_what_is_left_of_plan_and_deeds(lab: Lab) -> None:
     # Given a supervisor who has done some of a plan, and answered a request
     run_control = RunControl(lab, "kill r00 @1s; loss .5 @2s; pause r01 @1500ms+2s; kill r00 @3s")
     first = run_control.leadership()
-    StreamRequests(lab.connection, "t").ask("set delay 5ms")
+    StreamRequests(lab.connection, "t").add("set delay 5ms")
     for now_us in (1_000_000, 1_500_000):
-        first.keep_plan(now_us, is_server_there=True)
+        first.run_plan(now_us, is_server_there=True)
     done_us = run_control.noted[-1]
     run_control.injection.struck.clear()
     # When another one takes over later
     go_ms = lab.connection.time()[0] * 1000 - 1_600
     second = run_control.leadership(go_ms, done_us)
     for now_us in (2_600_000, 3_100_000, 3_600_000):
-        second.keep_plan(now_us, is_server_there=True)
+        second.run_plan(now_us, is_server_there=True)
     # Then what is dated later comes, what was done is not done again, and who was paused goes on
     assert run_control.injection.struck == [("kill", "r00"), ("resume", "r01")]
-    assert run_control.told()[-1] == "resume r01"
+    assert run_control.reported()[-1] == "resume r01"
     entries = lab.connection.xrange("lab:{t.out0}:out")
     assert all(fault in entries[-1][1][keys.CONTROL] for fault in (b"delay 5ms", b"loss 0.5"))
     assert second.is_settled(60_000_000)
+
+
+def test_a_successor_knows_the_process_faults_that_were_requested_and_answers_none_twice(lab: Lab) -> None:
+    # Given a supervisor that has answered a request for process faults, after one for message faults
+    run_control = RunControl(lab, "loss .5")
+    first, requests = run_control.leadership(), StreamRequests(lab.connection, "t")
+    requests.add("set delay 5ms")
+    requests.add("set kill r00; kill r01 @1h")
+    for now_us in (1_000_000, 1_030_000):
+        first.run_plan(now_us, is_server_there=True)
+    assert run_control.injection.struck == [("kill", "r00")]
+    plan_changes = lab.connection.xlen("lab:{t.out0}:out")
+    # When another one takes over
+    go_ms = lab.connection.time()[0] * 1000 - 1_000
+    second = run_control.leadership(go_ms, done_us=5_000_000)
+    second.run_plan(5_000_000, is_server_there=True)
+    # Then it injects nothing again, answers nothing again, and what is requested for later is still to come
+    assert run_control.injection.struck == [("kill", "r00")]
+    assert [row.request for row in lab.fleet_rows() if isinstance(row, Acknowledgement)] == [
+        "set kill r00; kill r01 @1h"
+    ]
+    assert lab.connection.xlen("lab:{t.out0}:out") == plan_changes + 1  # what is in force is repeated
+    second.run_plan(3_700_000_000, is_server_there=True)
+    assert run_control.injection.struck == [("kill", "r00"), ("kill", "r01")]

@@ -15,12 +15,13 @@ from broker.ports.robot import Death
 from broker.ports.run import RunSpec
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.attach.context import RunInfo, context_on
 from deploy.rq.job import RobotJob
 from deploy.rq.leases import LEASE_S, QUEUE
 from deploy.rq.observed import IDLE_S, kept_name
-from deploy.rq.queue import enqueue_robot, look, requeue, rq_workers
+from deploy.rq.queue import enqueue_robot, poll_jobs, requeue, rq_workers
 from deploy.rq.worker import RobotWorker
 from deploy.supervisor.membership import WAIT_S, Membership
 from robots.run.deal import Terms
@@ -31,8 +32,8 @@ from tests.support.rq_lab import Lab, deal
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
 
-class Keeper:
-    """A keeper of the run `t`, its lab, and the time."""
+class Members:
+    """The membership of the run `t`, its lab, and the time."""
 
     def __init__(self, lab: Lab, robots: int = 2) -> None:
         self.lab = lab
@@ -44,16 +45,16 @@ class Keeper:
             [],
             Bounds(0, 0),
         )
-        self.told: list[object] = []
-        self.context = context_on(lab.connection, info, "lab", lambda stamped: self.told.append(stamped.event))
+        self.reported: list[object] = []
+        self.context = context_on(lab.connection, info, "lab", lambda stamped: self.reported.append(stamped.event))
         log = StreamFleetLog(lab.connection, "t")
-        self.keeper = Membership(self.context, StreamRunControl(lab.connection, "t"), log)
+        self.members = Membership(self.context, StreamRunControl(lab.connection, "t"), log)
         self.now_s = 100.0
         self.idle: tuple[str, ...] = ()  # RQ workers
         self.alive: list[str] = []  # robots whose lease is renewed
         self.behind_s = 0.0  # the clock of who renews it
 
-    def attend(self, seconds: float = 0.0, is_open: bool = True) -> None:
+    def handle(self, seconds: float = 0.0, is_open: bool = True) -> None:
         """Look four times a second for so long; whoever is idle or alive is heard of each time."""
         end_s = self.now_s + seconds
         while True:
@@ -61,8 +62,8 @@ class Keeper:
                 self.renew(robot)
             for name in self.idle:
                 self.lab.connection.hset(f"rq:worker:{name}", "last_heartbeat", str(self.now_s))
-            self.context.job_table.look(self.now_s)
-            self.keeper.attend(self.now_s, is_open)
+            self.context.job_table.poll(self.now_s)
+            self.members.handle(self.now_s, is_open)
             self.now_s += 0.25
             if self.now_s > end_s:
                 return
@@ -86,72 +87,74 @@ class Keeper:
         self.renew(robot)
 
     def renew(self, robot: str) -> None:
-        [seen] = look(self.lab.connection, "t", [robot])
+        [seen] = poll_jobs(self.lab.connection, "t", [robot])
         self.lab.connection.zadd(f"rq:wip:{QUEUE}", {seen.lease: time.time() + 2 - self.behind_s + self.now_s / 1000})
 
     def state(self, robot: str) -> str:
-        [seen] = look(self.lab.connection, "t", [robot])
+        [seen] = poll_jobs(self.lab.connection, "t", [robot])
         return seen.state
 
     def events(self, kind: type) -> list[object]:
-        return [event for event in self.told if isinstance(event, kind)]
+        return [event for event in self.reported if isinstance(event, kind)]
 
 
 @pytest.fixture
-def keeper(tmp_path, monkeypatch):
+def members(tmp_path, monkeypatch):
     with EmbeddedServer() as server, Lab(server, tmp_path, monkeypatch) as lab:
-        keeper = Keeper(lab)
+        members = Members(lab)
         for robot in ("r00", "r01"):
             enqueue_robot(lab.connection, "t", robot)
-        yield keeper
+        yield members
 
 
-def test_a_robot_of_which_nobody_hears_is_told_dead_and_queued_again_once(keeper: Keeper) -> None:
+def test_a_robot_of_which_nobody_receives_is_reported_dead_and_queued_again_once(members: Members) -> None:
     # Given robots that run, and of which one is not heard of any more
-    keeper.run("r00", "w0")
-    keeper.run("r01", "w1")
-    keeper.attend(1)
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.handle(1)
     # When it has been silent for a lease
-    keeper.alive.remove("r00")
-    keeper.attend(LEASE_S + 1)
+    members.alive.remove("r00")
+    members.handle(LEASE_S + 1)
     # Then its death is on record, and it stands in the queue; the other is let alone
-    assert [(row.victim, row.how) for row in keeper.lab.fleet_rows() if isinstance(row, Death)] == [("rq:r00", "lease")]
-    assert keeper.events(RobotLost) == [RobotLost("r00", "w0")]
-    assert keeper.lab.queued() == ["robot-t-r00"]
-    assert keeper.state("r01") == "running"
+    assert [(row.victim, row.how) for row in members.lab.fleet_rows() if isinstance(row, Death)] == [
+        ("rq:r00", "lease")
+    ]
+    assert members.events(RobotLost) == [RobotLost("r00", "w0")]
+    assert members.lab.queued() == ["robot-t-r00"]
+    assert members.state("r01") == "running"
 
 
-def test_a_robot_that_was_dealt_and_never_queued_is_queued_and_one_that_is_done_is_not(keeper: Keeper) -> None:
+def test_a_robot_that_was_dealt_and_never_queued_is_queued_and_one_that_is_done_is_not(members: Members) -> None:
     # Given a dealer who died before it came to the queue, and a robot whose life is over
-    keeper.lab.connection.delete("rq:job:robot-t-r00", "rq:job:robot-t-r01", f"rq:queue:{QUEUE}")
-    keeper.lab.connection.xadd("lab:{t.r01}:journal", {"entry": b"born", "nonce": "x"}, id="1-1")
+    members.lab.connection.delete("rq:job:robot-t-r00", "rq:job:robot-t-r01", f"rq:queue:{QUEUE}")
+    members.lab.connection.xadd("lab:{t.r01}:journal", {"entry": b"born", "nonce": "x"}, id="1-1")
     # When a supervisor looks, as often as it likes
-    keeper.attend(2)
+    members.handle(2)
     # Then only the first is queued, once
-    assert keeper.lab.queued() == ["robot-t-r00"]
-    assert keeper.state("r01") == "done"
+    assert members.lab.queued() == ["robot-t-r00"]
+    assert members.state("r01") == "done"
     # and not again, if whoever took it could do nothing with it
-    keeper.lab.connection.delete("rq:job:robot-t-r00", f"rq:queue:{QUEUE}")
-    keeper.attend(2)
-    assert keeper.lab.queued() == []
+    members.lab.connection.delete("rq:job:robot-t-r00", f"rq:queue:{QUEUE}")
+    members.handle(2)
+    assert members.lab.queued() == []
 
 
-def test_a_robot_whose_journal_is_lost_is_not_queued_again(keeper: Keeper) -> None:
+def test_a_robot_whose_journal_is_lost_is_not_queued_again(members: Members) -> None:
     # Given robots whose jobs are done, because one has lost its journal
-    keeper.lab.connection.delete("rq:job:robot-t-r00", "rq:job:robot-t-r01", f"rq:queue:{QUEUE}")
-    keeper.lab.connection.delete("lab:{t.r00}:journal", "lab:{t.r01}:journal")
-    keeper.attend(2)
-    assert keeper.lab.queued() == []
+    members.lab.connection.delete("rq:job:robot-t-r00", "rq:job:robot-t-r01", f"rq:queue:{QUEUE}")
+    members.lab.connection.delete("lab:{t.r00}:journal", "lab:{t.r01}:journal")
+    members.handle(2)
+    assert members.lab.queued() == []
 
 
-def test_a_death_is_told_once_though_the_server_goes_away_before_the_robot_is_queued(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+def test_a_death_is_reported_once_though_the_server_goes_away_before_the_robot_is_queued(
+    members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given two robots that are lost, and a server that does not answer when the first is to be queued again
-    keeper.run("r00", "w0")
-    keeper.run("r01", "w1")
-    keeper.attend(1)
-    keeper.alive.clear()
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.handle(1)
+    members.alive.clear()
     troubles = [Unavailable("away")]
 
     def requeue_when_answered(*arguments: Any) -> bool:
@@ -161,50 +164,54 @@ def test_a_death_is_told_once_though_the_server_goes_away_before_the_robot_is_qu
 
     monkeypatch.setattr("deploy.supervisor.membership.requeue", requeue_when_answered)
     with pytest.raises(Unavailable):
-        keeper.attend(LEASE_S + 1)
+        members.handle(LEASE_S + 1)
     # When it answers at the next look / Then both are queued at once, and each death was told once
-    keeper.attend()
-    assert sorted(keeper.lab.queued()) == ["robot-t-r00", "robot-t-r01"]
-    assert [row.robot for row in keeper.lab.fleet_rows()] == ["r00", "r01"]
+    members.handle()
+    assert sorted(members.lab.queued()) == ["robot-t-r00", "robot-t-r01"]
+    assert [row.robot for row in members.lab.fleet_rows()] == ["r00", "r01"]
 
 
-def test_a_robot_is_run_as_long_as_its_lease_is_renewed_whatever_its_hosts_clock_says(keeper: Keeper) -> None:
+def test_a_robot_is_run_as_long_as_its_lease_is_renewed_whatever_its_hosts_clock_states(members: Members) -> None:
     # Given a host whose clock is an hour behind: its leases look as if they had always run out
-    keeper.run("r00", "w0")
-    keeper.run("r01", "w1")
-    keeper.behind_s = 3600.0
-    keeper.let_idle("w2")
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.behind_s = 3600.0
+    members.let_idle("w2")
     # Then nobody is missed, and whoever is idle gets a new robot
-    keeper.attend(4)
-    assert keeper.state("r00") == "lost"
-    assert keeper.keeper.is_whole is False  # the new one is not run yet
-    assert keeper.events(RobotLost) == []
-    assert keeper.events(RobotJoined) == [RobotJoined("r02")]
+    members.handle(4)
+    assert members.state("r00") == "lost"
+    assert members.members.is_whole is False  # the new one is not run yet
+    assert members.events(RobotLost) == []
+    assert members.events(RobotJoined) == [RobotJoined("r02")]
 
 
-def test_a_robot_that_waits_is_told_with_the_parts_that_are_only_there_and_again_now_and_then(keeper: Keeper) -> None:
+def test_a_robot_that_waits_is_reported_with_the_parts_that_are_only_there_and_again_now_and_then(
+    members: Members,
+) -> None:
     # Given one robot that runs, and one for which no RQ worker is free
-    keeper.run("r00", "w0")
-    keeper.attend(WAIT_S - 0.25)
-    assert keeper.events(RobotWaiting) == []
+    members.run("r00", "w0")
+    members.handle(WAIT_S - 0.25)
+    assert members.events(RobotWaiting) == []
     # When it has waited for a second / Then it is told, with what nobody else holds, and again every three seconds
-    keeper.attend(7)
-    assert keeper.events(RobotWaiting) == [RobotWaiting("r01", (1, 3), waited_s) for waited_s in (0, 3, 6)]
-    assert keeper.keeper.is_whole
+    members.handle(7)
+    assert members.events(RobotWaiting) == [RobotWaiting("r01", (1, 3), waited_s) for waited_s in (0, 3, 6)]
+    assert members.members.is_whole
     # and anew when it waits another time
-    keeper.run("r01", "w1")
-    keeper.attend(0.5)
-    assert keeper.keeper.is_whole
-    keeper.alive.remove("r01")
-    keeper.attend(LEASE_S + WAIT_S + 1)
-    assert keeper.events(RobotWaiting)[3:] == [RobotWaiting("r01", (1, 3))]
+    members.run("r01", "w1")
+    members.handle(0.5)
+    assert members.members.is_whole
+    members.alive.remove("r01")
+    members.handle(LEASE_S + WAIT_S + 1)
+    assert members.events(RobotWaiting)[3:] == [RobotWaiting("r01", (1, 3))]
 
 
-def test_a_robot_that_waits_twice_outlives_trouble_in_between(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_robot_that_waits_twice_outlives_trouble_in_between(
+    members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given a robot that was told to wait, and then run while the server was in trouble
-    keeper.run("r00", "w0")
-    keeper.attend(2)
-    keeper.run("r01", "w1")
+    members.run("r00", "w0")
+    members.handle(2)
+    members.run("r01", "w1")
 
     def away(*_arguments: Any, **_options: Any) -> Any:
         raise Unavailable("away")
@@ -212,94 +219,94 @@ def test_a_robot_that_waits_twice_outlives_trouble_in_between(keeper: Keeper, mo
     with monkeypatch.context() as trouble:
         trouble.setattr("deploy.supervisor.membership.rq_workers", away)
         with pytest.raises(Unavailable):
-            keeper.attend()
+            members.handle()
     # When it is lost and waits again / Then that is told anew
-    keeper.alive.remove("r01")
-    keeper.attend(LEASE_S + WAIT_S + 1)
-    assert keeper.events(RobotWaiting) == 2 * [RobotWaiting("r01", (1, 3))]
+    members.alive.remove("r01")
+    members.handle(LEASE_S + WAIT_S + 1)
+    assert members.events(RobotWaiting) == 2 * [RobotWaiting("r01", (1, 3))]
 
 
-def test_nobody_waits_nor_joins_before_the_run_has_begun(keeper: Keeper) -> None:
-    keeper.run("r00", "w0")
-    keeper.attend(4, is_open=False)
-    keeper.run("r01", "w1")
-    keeper.let_idle("w2")
-    keeper.attend(4, is_open=False)
-    assert keeper.told == []
+def test_nobody_waits_nor_joins_before_the_run_has_begun(members: Members) -> None:
+    members.run("r00", "w0")
+    members.handle(4, is_open=False)
+    members.run("r01", "w1")
+    members.let_idle("w2")
+    members.handle(4, is_open=False)
+    assert members.reported == []
 
 
-def test_a_robot_joins_for_each_rq_worker_that_is_idle_all_at_once(keeper: Keeper) -> None:
+def test_a_robot_joins_for_each_rq_worker_that_is_idle_all_at_once(members: Members) -> None:
     # Given robots that all run, and RQ workers that come
-    keeper.run("r00", "w0")
-    keeper.run("r01", "w1")
-    keeper.attend(2)
-    keeper.let_idle("w2", "w3", kept_name("abc123", 0, 1))
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.handle(2)
+    members.let_idle("w2", "w3", kept_name("abc123", 0, 1))
     # When they have been idle for a second
-    keeper.attend(IDLE_S - 0.5)
-    assert keeper.events(RobotJoined) == []
-    keeper.attend(1)
+    members.handle(IDLE_S - 0.5)
+    assert members.events(RobotJoined) == []
+    members.handle(1)
     # Then so many robots join as came, but none for an RQ worker that a parent keeps for its own
-    assert keeper.events(RobotJoined) == [RobotJoined("r02"), RobotJoined("r03")]
-    assert sorted(keeper.lab.queued()) == ["robot-t-r02", "robot-t-r03"]
-    assert StreamRunControl(keeper.lab.connection, "t").joined() == ("r02", "r03")
+    assert members.events(RobotJoined) == [RobotJoined("r02"), RobotJoined("r03")]
+    assert sorted(members.lab.queued()) == ["robot-t-r02", "robot-t-r03"]
+    assert StreamEvidenceReader(members.lab.connection, "t").robots()[-2:] == ("r02", "r03")
     # and no more while those are not run yet
-    keeper.attend(3)
-    assert len(keeper.events(RobotJoined)) == 2
+    members.handle(3)
+    assert len(members.events(RobotJoined)) == 2
 
 
-def test_nobody_joins_while_a_robot_waits_for_that_rq_worker(keeper: Keeper) -> None:
-    keeper.run("r00", "w0")
-    keeper.let_idle("w1")
-    keeper.attend(5)
-    assert keeper.told == []  # nor is anybody told to wait: somebody is free
+def test_nobody_joins_while_a_robot_waits_for_that_rq_worker(members: Members) -> None:
+    members.run("r00", "w0")
+    members.let_idle("w1")
+    members.handle(5)
+    assert members.reported == []  # nor is anybody told to wait: somebody is free
 
 
-def test_an_rq_worker_that_replaces_a_dead_one_gets_its_robot_and_no_new_one(keeper: Keeper) -> None:
+def test_an_rq_worker_that_replaces_a_dead_one_gets_its_robot_and_no_new_one(members: Members) -> None:
     # Given robots that run, of which one dies with its RQ worker
-    keeper.run("r00", "w0")
-    keeper.run("r01", "w1")
-    keeper.attend(1)
-    keeper.alive.remove("r00")
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.handle(1)
+    members.alive.remove("r00")
     # When another RQ worker is there at once, long before the lease has run out
-    keeper.attend(0.5)
-    keeper.let_idle("w2")
-    keeper.attend(LEASE_S)
+    members.handle(0.5)
+    members.let_idle("w2")
+    members.handle(LEASE_S)
     # Then it is for the robot that was lost
-    assert keeper.events(RobotJoined) == []
-    assert keeper.lab.queued() == ["robot-t-r00"]
+    assert members.events(RobotJoined) == []
+    assert members.lab.queued() == ["robot-t-r00"]
 
 
-def test_nobody_joins_a_run_when_a_newer_one_goes_on(keeper: Keeper) -> None:
+def test_nobody_joins_a_run_when_a_newer_one_goes_on(members: Members) -> None:
     # Given two runs on a server, and an RQ worker that comes
-    keeper.run("r00", "w0")
-    keeper.run("r01", "w1")
-    newer = StreamRunControl(keeper.lab.connection, "newer")
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    newer = StreamRunControl(members.lab.connection, "newer")
     newer.deal(RunSpec("newer", 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
-    keeper.let_idle("w2")
-    keeper.attend(4)
-    assert keeper.events(RobotJoined) == []
+    members.let_idle("w2")
+    members.handle(4)
+    assert members.events(RobotJoined) == []
     # When the newer one is over / Then a robot joins the older
     newer.order("stop", b"complete")
-    keeper.attend(1)
-    assert keeper.events(RobotJoined) == [RobotJoined("r02")]
+    members.handle(1)
+    assert members.events(RobotJoined) == [RobotJoined("r02")]
 
 
-def test_a_run_that_is_gone_admits_nobody(keeper: Keeper) -> None:
-    keeper.run("r00", "w0")
-    keeper.run("r01", "w1")
-    keeper.let_idle("w2")
-    keeper.lab.connection.delete("lab:{t}:orders")
-    keeper.attend(3)
-    assert keeper.events(RobotJoined) == []
-    assert keeper.lab.queued() == []
+def test_a_run_that_is_gone_admits_nobody(members: Members) -> None:
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.let_idle("w2")
+    members.lab.connection.delete("lab:{t}:orders")
+    members.handle(3)
+    assert members.events(RobotJoined) == []
+    assert members.lab.queued() == []
 
 
-def test_rq_workers_are_only_looked_at_when_there_are_more_than_enough(keeper: Keeper) -> None:
+def test_rq_workers_are_only_polled_at_when_there_are_more_than_enough(members: Members) -> None:
     # Given two RQ workers, and the name of one whose key has run out
-    keeper.let_idle("w0", "w1")
-    keeper.lab.connection.sadd("rq:workers:robots", "rq:worker:gone")
-    keeper.lab.connection.sadd("rq:workers", "rq:worker:gone")
+    members.let_idle("w0", "w1")
+    members.lab.connection.sadd("rq:workers:robots", "rq:worker:gone")
+    members.lab.connection.sadd("rq:workers", "rq:worker:gone")
     # Then they are looked at when there are more than that, and the name is forgotten by that
-    assert rq_workers(keeper.lab.connection, more_than=3) == []
-    assert [worker.name for worker in rq_workers(keeper.lab.connection, more_than=2)] == ["w0", "w1"]
-    assert rq_workers(keeper.lab.connection, more_than=2) == []
+    assert rq_workers(members.lab.connection, more_than=3) == []
+    assert [worker.name for worker in rq_workers(members.lab.connection, more_than=2)] == ["w0", "w1"]
+    assert rq_workers(members.lab.connection, more_than=2) == []

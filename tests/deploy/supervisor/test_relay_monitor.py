@@ -7,30 +7,30 @@ from deploy.supervisor.leadership import RelayMonitor
 from telemetry.events import RelayMissing
 
 
-def test_a_shard_that_nobody_relays_is_told_once_until_somebody_comes(server: EmbeddedServer) -> None:
+def test_a_shard_that_nobody_relays_is_reported_once_until_somebody_comes(server: EmbeddedServer) -> None:
     # Given two shards, of which one has a relay
-    told: list[object] = []
+    reported: list[object] = []
     with connect(server.url) as client:
         names = Keys("watched")
         client.set(names.lease(0), "holder")
-        watch = RelayMonitor(client, "watched", 2, told.append)
+        watch = RelayMonitor(client, "watched", 2, reported.append)
         # When nobody takes the other for three seconds / Then that is told, once
         for second in range(3):
-            watch.look(second)
-        assert told == []
+            watch.poll(second)
+        assert reported == []
         for second in range(3, 9):
-            watch.look(second)
-        assert told == [RelayMissing(1)]
+            watch.poll(second)
+        assert reported == [RelayMissing(1)]
         # and once more when somebody came and went
         client.set(names.lease(1), "holder")
-        watch.look(9)
+        watch.poll(9)
         client.delete(names.lease(1))
         for second in range(10, 15):
-            watch.look(second)
-        assert told == [RelayMissing(1), RelayMissing(1)]
+            watch.poll(second)
+        assert reported == [RelayMissing(1), RelayMissing(1)]
         # A time in which nobody looked tells nothing
         client.set(names.lease(1), "holder")
-        watch.look(15)
+        watch.poll(15)
         client.delete(names.lease(1))
-        watch.look(60)
-        assert len(told) == 2
+        watch.poll(60)
+        assert len(reported) == 2
