@@ -12,7 +12,7 @@ from typing import Final
 
 from broker.ports.robot import Acknowledgement, Death, FleetRow, Injection
 from broker.relay.core import parse_id
-from robots.supervision import GiveUp, Restart, RestartPolicy
+from robots.supervision import GiveUp, RestartAfter, RestartPolicy
 
 FENCED: Final = 75  # os.EX_TEMPFAIL
 """Exit status (75) of a process whose robot has a later life elsewhere."""
@@ -63,7 +63,7 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
 
 def may_be_born(
     rows: Sequence[FleetRow], robot: str, policy: RestartPolicy, now_us: int, chance: Random
-) -> Restart | GiveUp | None:
+) -> RestartAfter | GiveUp | None:
     """The policy's decision on a birth now: at once (None), after the rest of a delay, or never.
 
     It decides on the last charged death, at the time of that death, so a later call gets the same decision. `now_us` is
@@ -76,7 +76,7 @@ def may_be_born(
     if isinstance(decision, GiveUp):
         return decision
     rest_us = min(times[-1] + decision.delay_us - now_us, decision.delay_us)
-    return Restart(decision.number, rest_us) if rest_us > 0 else None
+    return RestartAfter(decision.number, rest_us) if rest_us > 0 else None
 
 
 def down_us(rows: Iterable[FleetRow], robot: str, last_incarnation: int, now_us: int) -> int | None:

@@ -32,7 +32,7 @@ async def until_answered(request: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(RETRY_PAUSE_S)
 
 
-class Restart(msgspec.Struct, frozen=True):
+class RestartAfter(msgspec.Struct, frozen=True):
     """Start it again after `delay_us`; it is the `number`-th restart within the window."""
 
     number: int
@@ -58,17 +58,17 @@ class RestartPolicy(msgspec.Struct, frozen=True):
     longest_delay_us: int = 2_000_000
     jitter: float = 0.2
 
-    def decide(self, crashes_us: Sequence[int], now_us: int, chance: float) -> Restart | GiveUp:
+    def decide(self, crashes_us: Sequence[int], now_us: int, chance: float) -> RestartAfter | GiveUp:
         """The decision after a crash now. `crashes_us`: the times of all crashes, this one included; `chance` in [0,
         1)."""
         recent = self._recent(crashes_us, now_us)
         if recent > self.max_restarts:
             return GiveUp(recent)
-        return Restart(recent, self._delay_us(recent, chance))
+        return RestartAfter(recent, self._delay_us(recent, chance))
 
-    def excuse(self, crashes_us: Sequence[int], now_us: int, chance: float) -> Restart:
+    def excuse(self, crashes_us: Sequence[int], now_us: int, chance: float) -> RestartAfter:
         """The decision after a crash that is not charged; `crashes_us`: the times of those that are."""
-        return Restart(self._recent(crashes_us, now_us), self._delay_us(1, chance))
+        return RestartAfter(self._recent(crashes_us, now_us), self._delay_us(1, chance))
 
     def _recent(self, crashes_us: Sequence[int], now_us: int) -> int:
         return sum(now_us - crash < self.window_us for crash in crashes_us)
@@ -177,7 +177,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._alarms.append(loop.call_later(decision.delay_us / 1_000_000, self._start, child))
 
-    def _decide(self, is_charged: bool) -> Restart | GiveUp:
+    def _decide(self, is_charged: bool) -> RestartAfter | GiveUp:
         now = self._clock.monotonic_us()
         if not is_charged:
             return self._policy.excuse(self._crashes_us, now, self._chance.random())

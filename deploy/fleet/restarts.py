@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from random import Random
 
-from robots.supervision import GiveUp, Restart, RestartPolicy
+from robots.supervision import GiveUp, RestartAfter, RestartPolicy
 
 
 class RestartSchedule:
@@ -19,17 +19,17 @@ class RestartSchedule:
         self._deaths_us: defaultdict[str, list[int]] = defaultdict(list)
         self._due_s: dict[str, float] = {}
 
-    def died(self, name: str, is_charged: bool = True) -> Restart | GiveUp:
+    def died(self, name: str, is_charged: bool = True) -> RestartAfter | GiveUp:
         """The policy's decision about a death just now; a successor is due after its delay, or never. A death by an
         injection is not charged."""
         now_us, deaths_us, chance = time.monotonic_ns() // 1000, self._deaths_us[name], Random().random()  # noqa: S311
-        decision: Restart | GiveUp
+        decision: RestartAfter | GiveUp
         if is_charged:
             deaths_us.append(now_us)
             decision = self._policy.decide(deaths_us, now_us, chance)
         else:
             decision = self._policy.excuse(deaths_us, now_us, chance)
-        if isinstance(decision, Restart):
+        if isinstance(decision, RestartAfter):
             self._due_s[name] = (now_us + decision.delay_us) / 1e6
         return decision
 

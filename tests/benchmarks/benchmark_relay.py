@@ -37,7 +37,7 @@ from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.relay.driver import RelayDriver
-from broker.streams.relay.wire import GROUP, Line, pack
+from broker.streams.relay.wire import GROUP, BulkLine, pack
 from broker.streams.run.control import StreamRunControl
 
 ROBOTS = tuple(f"r{number:02d}" for number in range(25))
@@ -131,7 +131,7 @@ def _deal(run_control: StreamRunControl, run: str, shards: int, faults: Sequence
 
 def _fill(url: str, run: str, shard: int, envelopes: int) -> None:
     outbox = Keys(run).outbox(shard)
-    with connect(url) as client, Line(client) as line:
+    with connect(url) as client, BulkLine(client) as line:
         for first in range(0, envelopes, 1000):
             frames = [_frame(run, number) for number in range(first, min(first + 1000, envelopes))]
             line.ask(*[("XADD", outbox, "*", keys.ENVELOPE, frame, keys.TRACE, TRACE) for frame in frames])
@@ -153,7 +153,7 @@ def _bare(url: str, run: str, shard: int) -> None:
     opening = [pack(("XADD", inbox, "MAXLEN", "~", 100_000, "*", "copy", 0)).partition(b"\r\n")[2] for inbox in inboxes]
     reading = ("XREADGROUP", "GROUP", GROUP, "bare", "COUNT", BATCH, "STREAMS", outbox, ">")
     numbers = count()
-    with connect(url) as client, Line(client) as line:
+    with connect(url) as client, BulkLine(client) as line:
         client.xgroup_create(outbox, GROUP, id="0")
         while reply := line.ask(reading)[0]:
             [entries] = reply.values()
@@ -216,7 +216,7 @@ def _relay_on(url: str, run: str) -> None:
 
 def _send_steadily(url: str, run: str, rate: int, envelopes: int) -> None:
     outbox = Keys(run).outbox(0)
-    with connect(url) as client, Line(client) as line:
+    with connect(url) as client, BulkLine(client) as line:
         began = time.monotonic() + 0.5
         for number in range(envelopes):
             time.sleep(max(0.0, began + number / rate - time.monotonic()))

@@ -11,7 +11,7 @@ from broker.memory.run_control import MemoryFleetLog
 from broker.ports.robot import Death, FleetRow, Injection
 from robots.restart_budget import FENCED, BudgetSpent, charged, down_us, may_be_born
 from robots.simulation.virtual_time import VirtualClock, run_virtually
-from robots.supervision import GiveUp, Restart, RestartPolicy
+from robots.supervision import GiveUp, RestartAfter, RestartPolicy
 from telemetry.events import RobotBorn, RobotRecovered, WorkerGaveUp
 from tests.robots.robot_bench import Bench
 
@@ -108,9 +108,9 @@ def test_a_birth_waits_for_the_rest_of_the_delay() -> None:
     # Given a death at 5.0 s, for which the policy wants 100 ms
     rows: list[FleetRow] = [death(5_000, "r03")]
     # Then a birth waits until then, and no longer than that if this host's clock is behind
-    assert may_be_born(rows, "r03", POLICY, 5_030_000, Random(1)) == Restart(1, 70_000)
+    assert may_be_born(rows, "r03", POLICY, 5_030_000, Random(1)) == RestartAfter(1, 70_000)
     assert may_be_born(rows, "r03", POLICY, 5_100_000, Random(1)) is None
-    assert may_be_born(rows, "r03", POLICY, 1_000_000, Random(1)) == Restart(1, 100_000)
+    assert may_be_born(rows, "r03", POLICY, 1_000_000, Random(1)) == RestartAfter(1, 100_000)
 
 
 def test_too_many_charged_deaths_in_the_window_are_the_end() -> None:
@@ -123,7 +123,7 @@ def test_too_many_charged_deaths_in_the_window_are_the_end() -> None:
 def test_deaths_outside_the_window_and_excused_ones_do_not_count() -> None:
     rows: list[FleetRow] = [death(1_000, "r03"), injection(1_500, "kill r03", "r03"), death(2_000, "r03")]
     rows += [death(12_000, "r03"), death(13_000, "r03")]
-    assert may_be_born(rows, "r03", POLICY, 13_000_000, Random(1)) == Restart(2, 200_000)
+    assert may_be_born(rows, "r03", POLICY, 13_000_000, Random(1)) == RestartAfter(2, 200_000)
 
 
 def test_how_long_a_robot_was_dead() -> None:

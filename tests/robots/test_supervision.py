@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from robots.channel import Channel
 from robots.env import Env
 from robots.simulation.virtual_time import VirtualClock, run_virtually
-from robots.supervision import Child, GaveUp, GiveUp, Restart, RestartPolicy, Supervisor
+from robots.supervision import Child, GaveUp, GiveUp, RestartAfter, RestartPolicy, Supervisor
 from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
 
 SECOND = 1_000_000
@@ -32,9 +32,9 @@ def test_delays_double_up_to_the_longest_and_jitter_stays_within_its_share() -> 
 def test_the_budget_counts_only_the_window() -> None:
     policy = RestartPolicy(max_restarts=2, window_us=10 * SECOND)
 
-    assert isinstance(policy.decide([0, 1], 1, 0.5), Restart)
+    assert isinstance(policy.decide([0, 1], 1, 0.5), RestartAfter)
     assert policy.decide([0, 1, 2], 2, 0.5) == GiveUp(3)
-    assert isinstance(policy.decide([0, 1, 11 * SECOND], 11 * SECOND, 0.5), Restart), "the old ones are forgiven"
+    assert isinstance(policy.decide([0, 1, 11 * SECOND], 11 * SECOND, 0.5), RestartAfter), "the old ones are forgiven"
 
 
 @given(st.lists(st.integers(0, 60 * SECOND), min_size=1, max_size=40), st.floats(0, 0.999))

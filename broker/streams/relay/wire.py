@@ -30,7 +30,7 @@ _ROOM: Final = 1 << 17  # bytes taken from the socket at once
 _NOTHING_YET: Final = object()
 
 
-class Line:
+class BulkLine:
     """One connection of a client's pool, for as long as the line is open.
 
     After an outage, or when replies were left unread, a line is of no use any more; `close` it.
@@ -51,7 +51,7 @@ class Line:
             self.close()
             raise
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> BulkLine:
         return self
 
     def __exit__(

@@ -7,8 +7,8 @@ release; a throttle, when the recorded copies are later than they would be witho
 
 The statistics know no fault:
 
-* `wilson_interval`: the score interval of E. B. Wilson, "Probable inference, the law of succession, and statistical
-  inference", Journal of the American Statistical Association 22 (1927), 209-212.
+* `wilson_interval`: the score interval of E. B. Wilson, Journal of the American Statistical Association 22 (1927),
+  209-212.
 * `p_value`: the exact binomial test with two sides, as the sum over all outcomes that are no likelier than the observed
   one; so do R's binom.test and SciPy's binomtest.
 """
@@ -137,8 +137,8 @@ def p_value(hits: int, trials: int, p: float) -> float:
 
 
 def _log_likelihood(hits: int, trials: int, p: float) -> float:
-    ways = lgamma(trials + 1) - lgamma(hits + 1) - lgamma(trials - hits + 1)
-    return ways + hits * log(p) + (trials - hits) * log1p(-p)
+    log_choose = lgamma(trials + 1) - lgamma(hits + 1) - lgamma(trials - hits + 1)
+    return log_choose + hits * log(p) + (trials - hits) * log1p(-p)
 
 
 def _first_above(mode: int, trials: int, p: float, observed: float) -> int:

@@ -19,7 +19,7 @@ from broker.faults.fate import Plan
 from broker.ports.run import RunSpec
 from broker.streams.relay.driver import Shutdown
 from broker.streams.relay.lease import POLL_S, Lease
-from broker.streams.relay.wire import GROUP, Line
+from broker.streams.relay.wire import GROUP, BulkLine
 from robots.run.deal import Terms, encode_terms
 from telemetry.events import AnyEvent, RelayDeposed, RelayResumed
 from tests.broker.streams.relay_lab import (
@@ -302,5 +302,5 @@ def test_whoever_stands_by_does_not_busy_himself_with_a_lease_that_never_ends(ma
     shard = make_shard()
     shard.client.set(shard.keys.lease(0), "by hand")
 
-    with Line(shard.client) as line:
+    with BulkLine(shard.client) as line:
         assert Lease(line, shard.keys.lease(0), "me").take() == POLL_S
