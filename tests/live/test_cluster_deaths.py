@@ -44,7 +44,8 @@ def test_a_supervisor_that_is_killed_is_followed_by_one_that_stands_by(cluster: 
     assert injections.count(("kill supervisor", "supervisor")) == 1
     before = [text for text, _ in injections[: injections.index(("kill supervisor", "supervisor"))]]
     after = [text for text, _ in injections[len(before) + 1 :]]
-    in_vain = [event["text"] for event in cluster.events("injection.failed")]  # no robot lived just then
+    failed = cluster.events("injection.failed")  # no robot lived just then
+    in_vain = [f"{event['verb']} {event['target']}" for event in failed]
     assert [*before, *after, *in_vain].count("kill robot") == 8
     assert "kill robot" in before
     assert "kill robot" in after

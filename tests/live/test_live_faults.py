@@ -85,15 +85,15 @@ def test_a_live_run_is_changed_from_another_process_and_still_judged(
     assert (live_run.returncode, result["verdict"]) == (0, "HELD"), result["promises"]
     # And the record tells who asked for what, and which faults that gave, alike in both outboxes
     plan = rows(here / "runs" / "latest" / "plan.jsonl")
-    asked = [[row for row in plan if row.get("words") and row["shard"] == shard] for shard in range(2)]
-    assert [row["words"] for row in asked[0]] == [
+    asked = [[row for row in plan if row.get("request") and row["shard"] == shard] for shard in range(2)]
+    assert [row["request"] for row in asked[0]] == [
         "set loss 0.9",
         "clear loss",
         "set corrupt 0.2; throttle 50/s r03",
         "set partition hold r00|r01 @100ms+300ms",
         "heal",
     ]
-    assert [row["request"] for row in asked[0]] == [answer["request"] for answer in answers]
+    assert [row["request_id"] for row in asked[0]] == [answer["request"] for answer in answers]
     for row, twin, answer in zip(*asked, answers, strict=True):
         assert row["faults"] == twin["faults"] == answer["new"]
     # And nobody can change it any more

@@ -62,7 +62,8 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
     place: Place,
 ) -> None:
     def done() -> list[str]:
-        return [row["event"]["text"] for row in place.events() if row["event"]["name"] == "fault.injected"]
+        events = [row["event"] for row in place.events()]
+        return [f"{event['verb']} {event['target']}" for event in events if event["name"] == "fault.injected"]
 
     # Given a live run whose relay is paused for a minute
     lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "3s")
