@@ -99,7 +99,7 @@ async def instrumented_async(client: redis.asyncio.Redis, run: str, source: str)
     Notable events are written to standard error. At the end all events are stored, or spilled."""
     publisher, over = Publisher(spill_for(run, source)), asyncio.Event()
     events = StreamEventLog(client, Keys(run).events)
-    publishing = asyncio.get_running_loop().create_task(_publish(publisher, events, over))
+    publishing = asyncio.get_running_loop().create_task(publish_until(publisher, events, over))
     try:
         yield Pipeline(*_log(True), publisher)
     finally:
@@ -107,7 +107,7 @@ async def instrumented_async(client: redis.asyncio.Redis, run: str, source: str)
         await publishing
 
 
-async def _publish(publisher: Publisher, events: EventLog, over: asyncio.Event) -> None:
+async def publish_until(publisher: Publisher, events: EventLog, over: asyncio.Event) -> None:
     """Store events as they come, and at the end what is left, in a file if need be. This task is never cancelled."""
     while not over.is_set():
         with suppress(TimeoutError):

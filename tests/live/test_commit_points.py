@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from deploy.commands.run import Manner, run
-from deploy.config.settings import DEFAULT_SECRET, ExperimentOptions
+from deploy.commands.run import run
+from deploy.config.settings import DEFAULT_SECRET
 from robots.secret import cut
 from tests.support.mortal_ports import Doom, mortal_ports, mortal_relay
 
@@ -84,9 +84,8 @@ class Mortals:
         self._monkeypatch.setattr("deploy.rq.job.ports_for", mortal_ports(*self._dooms))
         self._monkeypatch.setattr("deploy.fleet.relay_main.RelayDriver", mortal_relay(*self._dooms))
         self._monkeypatch.setattr("deploy.lifecycle.live_run.STARTED_S", time.monotonic())
-        options = ExperimentOptions(**TERMS, **NETWORK, runs_dir=str(self._folder / "runs"))
         try:
-            return run(options=options, manner=Manner(ui="plain"))
+            return run(**TERMS, **NETWORK, runs_dir=str(self._folder / "runs"), ui="plain")
         finally:
             gc.unfreeze()
 

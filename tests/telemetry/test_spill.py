@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.rq.job import _publish
+from deploy.instrumentation import publish_until
 from telemetry.events import RobotStarted, Stamped
 from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import Publisher, encode_events
@@ -228,7 +228,7 @@ def test_the_last_events_of_a_robot_that_ends_while_the_server_is_away_are_read(
 
     async def end_after_a_try() -> None:
         over = asyncio.Event()
-        await _publish(publisher, Away(over), over)
+        await publish_until(publisher, Away(over), over)
 
     # When it ends
     asyncio.run(end_after_a_try())
