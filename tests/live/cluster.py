@@ -62,11 +62,11 @@ class Cluster:
         return {robot["robot"]: robot for robot in json.loads(out)["robots"]} if code == 0 else {}
 
     def await_states(self, seconds: float = 20, **wanted: str) -> dict[str, dict[str, Any]]:
-        """Until robots are in these states; how all fare then."""
+        """Until robots are in these states; what `ps` shows of all of them then."""
 
         def there() -> dict[str, dict[str, Any]]:
-            fares = self.robots()
-            return fares if all(fares.get(robot, {}).get("state") == state for robot, state in wanted.items()) else {}
+            robots = self.robots()
+            return robots if all(robots.get(robot, {}).get("state") == state for robot, state in wanted.items()) else {}
 
         return await_true(there, seconds, str(wanted))
 

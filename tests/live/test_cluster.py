@@ -1,4 +1,4 @@
-"""A run without a parent: dealt on a server, and run by whoever comes, in any order. Real processes, killed by hand."""
+"""A run without a parent: dealt on a server, and run by processes that come in any order. Real ones, killed by hand."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_a_run_without_a_parent_is_held_in_whatever_order_its_parts_come(
     await_true(lambda: not any(is_of_a_run(key) for key in cluster.client.scan_iter()), 2, "an empty server")
 
 
-def test_a_run_that_nobody_relays_is_reported_so_and_blames_no_robot(cluster: Cluster) -> None:
-    # Given robots that gossip into an outbox that nobody empties
+def test_a_run_without_a_relay_is_reported_so_and_blames_no_robot(cluster: Cluster) -> None:
+    # Given robots that gossip into an outbox that no relay empties
     supervisor = cluster.start("supervise")
     cluster.start("worker", "-n", "3")
     cluster.deal("-n", "3")
@@ -84,12 +84,12 @@ def test_a_run_that_nobody_relays_is_reported_so_and_blames_no_robot(cluster: Cl
     await_true(lambda: not any(is_of_a_run(key) for key in cluster.client.scan_iter()), 2, "an empty server")
 
 
-def test_a_deed_reaches_a_process_of_another_host_through_its_rq_worker(cluster: Cluster) -> None:
-    # Given robots whose RQ workers are nobody's children here
+def test_an_injection_reaches_a_process_of_another_host_through_its_rq_worker(cluster: Cluster) -> None:
+    # Given robots whose RQ workers are not the supervisor's children
     begin(cluster, 3, "-n", "3", "--for", "12s")
     cluster.await_states(r00="running", r01="running", r02="running")
 
-    # When a robot, the RQ worker of another and a third are struck from a terminal
+    # When faults are injected into a robot, the RQ worker of another and a third from a terminal
     for words in (("kill", "r00"), ("pause", "r02", "--for", "500ms")):
         assert cluster.do(*words)[0] == 0
     await_true(lambda: cluster.lives("r00") == 2, 5, "the next life of r00")

@@ -22,8 +22,8 @@ pytestmark = [
 
 
 def test_a_supervisor_that_is_killed_is_followed_by_one_that_stands_by(cluster: Cluster) -> None:
-    # Given a run with a dated fault, deeds that come again, and a pause that goes on, under two supervisors; and a seed
-    # by which r01 is not struck before its pause, and so is there
+    # Given a run with a dated fault, injections that recur, and a pause that goes on, under two supervisors; and a
+    # seed by which r01 is not killed before its pause, and so is there
     chaos = ("kill robot every 1s", "pause r01 @1500ms+3s", "kill supervisor @2500ms")
     plan = (
         "--fault",
@@ -33,11 +33,11 @@ def test_a_supervisor_that_is_killed_is_followed_by_one_that_stands_by(cluster: 
     parts = begin(cluster, 3, "-n", "3", "--for", "8s", *plan)
     standby = cluster.start("supervise")
 
-    # When the first one strikes itself, as the plan says
+    # When the first one kills itself, as the plan says
     [died] = [await_true(lambda: [p for p in (parts["supervise"], standby) if p.poll() is not None], 15)]
     assert died[0].returncode == -signal.SIGKILL
 
-    # Then the other one takes over: deeds go on, none is forgotten nor done twice, a pause ends, and so does the run
+    # Then the other one takes over: injections go on, none is left out or done twice, a pause ends, and so does the run
     code, result = cluster.verify()
     assert code == 0, not_held(result)
     injections = cluster.injections()
@@ -66,7 +66,7 @@ def test_a_host_that_dies_is_missed_within_seconds_and_its_robots_live_elsewhere
     os.kill(parts["worker"].pid, signal.SIGKILL)
     gone_s = time.monotonic()
 
-    # Then everything on it is dead, and its robots wait: nobody is free
+    # Then everything on it is dead, and its robots wait: no RQ worker is free
     await_true(lambda: not any(is_alive(robot["pid"]) for robot in before.values()), 2, "the horses' deaths")
     cluster.await_states(8, r00="waiting", r01="waiting")
     assert time.monotonic() - gone_s < 8
@@ -100,7 +100,7 @@ def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Clu
     await_true(lambda: time.monotonic() - begun_s > 5, 6)
     cluster.server.start_again()
 
-    # Then the run ends in order, and nobody has died of it
+    # Then the run ends in order, and no robot has died of it
     out, err = waiting.communicate(timeout=30)
     result = json.loads(out)
     assert waiting.returncode == 0, (not_held(result), err.decode())
@@ -119,7 +119,7 @@ def test_a_server_that_comes_back_empty_ends_the_run_without_a_second_write(clus
     # When the server loses all that it held
     cluster.client.flushall()
 
-    # Then whoever looked after it says so, and nothing is written again, nor called proven
+    # Then its supervisor says so, and nothing is written again, nor called proven
     assert parts["supervise"].wait(timeout=10) == 4
     out, _ = waiting.communicate(timeout=15)
     result = json.loads(out)

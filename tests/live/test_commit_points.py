@@ -38,7 +38,7 @@ POINTS = [  # in the order of a life; where the same lies before one act as afte
     ("after register birth", 1),  # announced, and unknown to the relay
     ("after outbox birth", 1),
     ("after order go", 1),
-    ("before orders", 3),  # go is obeyed
+    ("before orders", 3),  # go is followed
     ("before send", 3),
     ("after send", 3),  # and not told
     ("after receive", 3),
@@ -117,7 +117,7 @@ def mortals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mortals:
 
 
 def assert_all_died(mortals: Mortals) -> None:
-    """Somebody died at each point, nobody else did, and whoever had a life had one more, if the run went on."""
+    """One process died at each point, no other did, and a robot that died had one more life, if the run went on."""
     injector = mortals.injector
     assert None not in injector.values(), injector
     deaths = [(row["victim"], row["how"], row["status"]) for row in mortals.rows("fleet") if row["row"] == "death"]
@@ -139,7 +139,7 @@ def assert_nothing_lost(mortals: Mortals) -> None:
 
 @pytest.mark.parametrize(("point", "nth"), POINTS, ids=NAMES)
 def test_a_process_may_die_at_any_point(mortals: Mortals, point: str, nth: int) -> None:
-    # Given a run in which whoever first passes that point for the n-th time kills itself there
+    # Given a run in which the process that first passes that point for the n-th time kills itself there
     mortals.doom(point, nth)
 
     # When it goes on

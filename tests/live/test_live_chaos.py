@@ -1,4 +1,4 @@
-"""Chaos as data on a live fleet: whoever is killed, paused or restarted, the promises hold, and nothing is left."""
+"""Chaos as data on a live fleet: the promises hold whatever is killed, paused or restarted, and nothing is left."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def rows(place: Place, file: str) -> list[dict[str, Any]]:
 
 
 def test_a_run_under_every_kind_of_death_is_held(place: Place) -> None:
-    # Given robots, RQ workers, the relay and the server, each of which is struck
+    # Given robots, RQ workers, the relay and the server, into each of which a fault is injected
     chaos = ("--chaos", "kill robot every 500ms", "--chaos", "kill rq:r02 @1500ms", "--kill", "relay@2s")
 
     # When the run goes on under all that
@@ -36,14 +36,14 @@ def test_a_run_under_every_kind_of_death_is_held(place: Place) -> None:
 
     # Then every promise holds, and each death has its successor and its place in the record
     assert code == 0, (result.get("promises"), err)
-    struck = {row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"}
-    assert {"relay:0", "redis", "r01", "rq:r02"} <= struck
+    injected = {row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"}
+    assert {"relay:0", "redis", "r01", "rq:r02"} <= injected
     assert result["recoveries"]["count"] >= 10
     assert result["lives"]["r02"] >= 2
     assert place.is_clean()
 
 
-def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_nobody_dies(place: Place) -> None:
+def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(place: Place) -> None:
     # Given robots of which any one is recalled again and again, and an RQ worker that is
     recalls = ("--chaos", "restart robot every 700ms", "--restart", "rq:r02@1500ms")
     # and a process of each kind that is paused, and goes on before its time
@@ -54,7 +54,7 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_nobody_dies(p
     # When the run goes on under all that
     code, result, err = place.run("-n", "6", "--seed", "3", "--loss", ".3", "--for", "5s", *recalls, *pauses)
 
-    # Then every promise holds, nobody's death is on record, and the run ended long before the pauses would have
+    # Then every promise holds, no death is on record, and the run ended long before the pauses would have
     assert code == 0, (result.get("promises"), err)
     assert result["ended"] == "complete"
     fleet_rows = rows(place, "fleet.jsonl")
@@ -107,7 +107,7 @@ def test_a_robot_that_lost_its_journal_leaves_its_run_unproven(place: Place) -> 
     assert "journal" in result["promises"]["monotonic"]["why"]
 
 
-def test_what_the_lab_brings_about_is_charged_to_nobody(place: Place) -> None:
+def test_what_the_lab_injects_is_charged_to_no_process(place: Place) -> None:
     # Given an RQ worker and a relay that are each killed more often than the policy bears
     chaos = ("--chaos", "kill rq:r01 every 500ms", "--chaos", "kill relay every 500ms")
 
@@ -116,8 +116,8 @@ def test_what_the_lab_brings_about_is_charged_to_nobody(place: Place) -> None:
 
     # Then each had its successor at once, to the last
     assert code == 0, (result.get("promises"), err)
-    struck = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"]
-    assert (struck.count("rq:r01"), struck.count("relay:0")) == (10, 10)
+    injected = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"]
+    assert (injected.count("rq:r01"), injected.count("relay:0")) == (10, 10)
     assert events(place, "worker.gave.up") == []
-    assert result["lives"]["r01"] >= 8  # a robot that is between two lives is struck in vain
+    assert result["lives"]["r01"] >= 8  # a kill between two lives of a robot has no effect
     assert result["recoveries"]["max_s"] < 2

@@ -91,13 +91,13 @@ def test_a_server_that_pauses_costs_time_and_nothing_else(place: Place) -> None:
     process = place.start("run", "--json", "--for", "9s", "--secret", "word " * 400, *faults, "--limit", "45s")
     await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
 
-    # When its server does not answer for longer than anybody insists
+    # When its server does not answer for longer than any process retries
     [server] = pids(place, "redis")
     os.kill(server, signal.SIGSTOP)
     time.sleep(6)
     os.kill(server, signal.SIGCONT)
 
-    # Then all promises hold, and nobody died of it
+    # Then all promises hold, and no process died of it
     out, err = process.communicate(timeout=60)
     result = json.loads(out)
     assert process.returncode == 0, (result["promises"], err.decode())
@@ -107,7 +107,7 @@ def test_a_server_that_pauses_costs_time_and_nothing_else(place: Place) -> None:
 
 
 def test_the_death_of_an_rq_worker_names_its_robot_even_while_the_server_is_away(place: Place) -> None:
-    # Given a run that goes on, and a server that answers nobody
+    # Given a run that goes on, and a server that answers no client
     process = place.start("run", "--json", "--for", "6s", "--copies", "2", "-n", "4")
     await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
     [server], workers = pids(place, "redis"), pids(place, "rq:")

@@ -96,6 +96,6 @@ def test_a_live_run_is_changed_from_another_process_and_still_judged(
     assert [row["request_id"] for row in asked[0]] == [answer["request"] for answer in answers]
     for row, twin, answer in zip(*asked, answers, strict=True):
         assert row["faults"] == twin["faults"] == answer["new"]
-    # And nobody can change it any more
+    # And no request can change it any more
     assert f"robots verify {shown['run']}" in terminal.faults("heal", shown["run"]).complaint
     assert "no run is live" in terminal.faults("heal").complaint

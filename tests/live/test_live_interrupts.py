@@ -22,7 +22,9 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
-def test_a_guest_that_is_interrupted_during_births_leaves_no_key_and_disturbs_nobody(place: Place, times: int) -> None:
+def test_a_guest_that_is_interrupted_during_births_leaves_no_key_and_disturbs_no_other_client(
+    place: Place, times: int
+) -> None:
     with EmbeddedServer() as server, redis.Redis.from_url(server.url) as client:
         # Given a run on another's server, whose robots are being born
         process = place.start("run", "--redis-url", server.url, "-n", "8", "--preset", "calm")

@@ -1,4 +1,4 @@
-"""A live run that is seen and struck from other terminals."""
+"""A live run that is seen from other terminals, and into which they inject faults."""
 
 import json
 import sys
@@ -21,28 +21,28 @@ def ask(place: Place, *arguments: str) -> dict[str, Any]:
     return json.loads(out) if out else {}
 
 
-def fares(place: Place, robot: str, life: int) -> dict[str, Any]:
-    """What `robots ps` tells of a robot in that life; nothing when it is not in it."""
+def status_of(place: Place, robot: str, life: int) -> dict[str, Any]:
+    """What `robots ps` shows of a robot in that life; nothing when it is not in it."""
     robots = ask(place, "ps").get("robots", ())
     return next((row for row in robots if (row["robot"], row["incarnation"]) == (robot, life)), {})
 
 
 @pytest.mark.live
 @ON_LINUX
-def test_a_live_run_is_seen_and_struck_from_other_terminals_and_is_held(place: Place) -> None:
+def test_a_live_run_that_is_seen_and_injected_into_from_other_terminals_is_held(place: Place) -> None:
     # Given a live run in which a robot is alive
     lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "6s")
-    before = await_true(lambda: fares(place, "r01", life=1))
+    before = await_true(lambda: status_of(place, "r01", life=1))
 
     # When it is listed, and that robot's process killed, from other processes
     inject = place.start("kill", "r01")
     [listed] = ask(place, "runs")["runs"]
     out, err = inject.communicate(timeout=20)
 
-    # Then the list tells that it is live, and the next life is seen, which nobody is charged for
+    # Then the list shows that it is live, and the next life is seen, for which no robot is charged
     assert (listed["state"], listed["robots"], listed["seed"], listed["verdict"]) == ("live", 3, 3, None)
     assert out.decode() == f"asked run {listed['run']}: kill r01\n", err
-    after = await_true(lambda: fares(place, "r01", life=2))
+    after = await_true(lambda: status_of(place, "r01", life=2))
     assert (before["state"], before["deaths"]) == ("running", 0)
     assert (after["deaths"], after["charged"], after["budget_left"]) == (1, 0, RestartPolicy().max_restarts)
     assert before["worker"]
@@ -67,7 +67,7 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
 
     # Given a live run whose relay is paused for a minute
     lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "3s")
-    await_true(lambda: fares(place, "r01", life=1))
+    await_true(lambda: status_of(place, "r01", life=1))
     place.start("pause", "relay:0", "--for", "1m").communicate(timeout=20)
     await_true(lambda: done() == ["pause relay:0"])
 
@@ -80,7 +80,7 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
     assert out.decode() == f"asked run {result['run']}: resume relay:0\n", err
     assert (result["verdict"], result["ended"]) == ("HELD", "complete")
 
-    # And whoever runs it again pauses the relay for just as long
+    # And a repetition of the run pauses the relay for just as long
     plan = prepare({"again": result["run"], "runs_dir": place.folder / "runs"}).plan
     [injection] = [planned.line for planned in plan if isinstance(planned.line.fault, ProcessFault)]
     assert injection.fault.text() == "pause relay:0"

@@ -1,4 +1,4 @@
-"""A server in trouble costs a live run time, and nothing else: nobody dies of it, and nothing is lost."""
+"""A server in trouble costs a live run time, and nothing else: no process dies of it, and nothing is lost."""
 
 import json
 import os
@@ -65,7 +65,7 @@ class Running:
 
 @contextmanager
 def running(place: Place, seconds: int) -> Iterator[Running]:
-    """A run in the middle of it. After the block it ends, and nobody has died."""
+    """A run in the middle of it. After the block it ends, and no process has died."""
     run = Running(place, seconds)
     with run.client:
         yield run
@@ -179,13 +179,13 @@ def test_a_parent_that_is_killed_leaves_nothing_that_was_spilled(place: Place) -
 
 
 def test_the_last_events_are_read_although_the_server_refuses_just_then(server: EmbeddedServer) -> None:
-    # Given events that nobody has read, and a server that has nothing to show for a while
+    # Given events that no reader has read, and a server that has nothing to show for a while
     with connect(server.url) as client, connect(server.url) as other:
         client.xadd("events", {"nonce": ""})  # as the deal makes it
         assert append_events(client, "events", b"last")
         source = StreamEventSource(client, "events")
         end = has_nothing_to_show(other)
-        # When / Then a reader that does not insist hears nothing, and one that does hears all
+        # When / Then a reader that does not retry reads nothing, and one that does reads all
         assert source.read() == []
         threading.Timer(0.3, end).start()
         assert source.read(10) == [b"last"]

@@ -27,7 +27,7 @@ def test_process_faults_alone_leave_the_message_faults_as_they_are(request_text:
     assert (answer.faults, answer.refusal) == (lead.first.faults, "")
 
 
-@pytest.mark.parametrize("request_text", ["set kill nobody", "set pause r03 loss", "clear kill nobody"])
+@pytest.mark.parametrize("request_text", ["set kill unknown", "set pause r03 loss", "clear kill unknown"])
 def test_so_does_a_request_that_is_refused(request_text: str) -> None:
     lead = scheduler()
 

@@ -74,7 +74,7 @@ def test_injections_deaths_and_acknowledgements_stand_in_one_order_for_all_reade
         parent.death("relay:1", "", 0, "exit", 3)
         for _ in range(2):
             parent.acknowledge("17-0", "set kill r00", "")
-        worker.acknowledge("18-0", "set kill nobody", "there is none")
+        worker.acknowledge("18-0", "set kill unknown", "there is none")
         # Then a life, both of them and the evidence have the same rows, dated in that order
         rows = await life.fleet.rows()
         injection, death, other, answer, refusal = rows
@@ -83,7 +83,7 @@ def test_injections_deaths_and_acknowledgements_stand_in_one_order_for_all_reade
         assert death == Death(death.entry, "r00", "r00", 1, "signal", -9)
         assert other == Death(other.entry, "relay:1", "", 0, "exit", 3)
         assert answer == Acknowledgement(answer.entry, "17-0", "set kill r00", "")
-        assert refusal == Acknowledgement(refusal.entry, "18-0", "set kill nobody", "there is none")
+        assert refusal == Acknowledgement(refusal.entry, "18-0", "set kill unknown", "there is none")
         dates = [parse_id(row.entry) for row in rows]
         assert dates == sorted(set(dates))
 

@@ -31,7 +31,7 @@ def test_an_address_is_what_the_url_states() -> None:
     assert parse_url("unix:///run/redis.sock?db=1") == {"unix_socket_path": "/run/redis.sock", "db": 1}
 
 
-def test_a_server_that_is_not_there_is_unfit_in_one_line(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_a_usage_error_in_one_line(tmp_path: Path) -> None:
     with (
         connect(f"unix://{tmp_path}/none.sock") as client,
         pytest.raises(UnsupportedServer, match=r"none\.sock") as refusal,

@@ -18,7 +18,7 @@ from tests.support.waiting import await_true, is_alive
 @pytest.mark.live
 def test_the_server_is_private_and_leaves_nothing_behind() -> None:
     with EmbeddedServer() as server:
-        # Given a running server, it will do, and nobody else may enter
+        # Given a running server, it is accepted, and no other user may connect
         with connect(server.url) as client:
             check_server(client)
             assert client.config_get("appendonly") == {"appendonly": "yes"}
@@ -35,7 +35,7 @@ def test_a_server_whose_end_was_awaited_by_others_can_still_be_stopped() -> None
     server = EmbeddedServer()
     os.kill(server.pid, signal.SIGKILL)
     os.waitpid(server.pid, 0)
-    # When it is stopped / Then its folder is removed, and nobody is signalled
+    # When it is stopped / Then its folder is removed, and no process is signalled
     server.stop()
     assert not server.folder.exists()
 

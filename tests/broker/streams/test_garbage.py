@@ -1,4 +1,4 @@
-"""What anybody may write onto the server of a run: it is passed over, or told in one line, and crashes nobody."""
+"""What any client may write onto the server of a run: it is skipped or reported in one line, and crashes no process."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_what_is_no_birth_is_not_collected_as_one(client: redis.Redis) -> None:
 
 
 def test_what_somebody_else_wrote_into_the_register_is_collected_as_it_stands(client: redis.Redis) -> None:
-    # Given a register into which nobody of ours wrote
+    # Given a register into which none of our processes wrote
     deal(client)
     client.xadd(KEYS.register, {"robot": b"\xff", "incarnation": "many", "secret": b"\xff"}, id=GREATEST_ID)
     # When the evidence is collected / Then it is there, for the judge to wonder at, and can be recorded
@@ -144,11 +144,11 @@ def test_what_somebody_else_wrote_into_the_register_is_collected_as_it_stands(cl
     assert json.dumps(register(evidence))
 
 
-def test_what_befell_nobody_is_passed_over(client: redis.Redis) -> None:
+def test_a_fleet_row_that_is_garbage_is_passed_over(client: redis.Redis) -> None:
     deal(client)
     log = StreamFleetLog(client, "t")
     log.injection("kill", "robot", "r00")
-    for number, garbage in enumerate((*NO_TEXT, b"\x93\xa4deed\xa2\xff\xff\xa1a")):
+    for number, garbage in enumerate((*NO_TEXT, b"\x94\xa9injection\xa2\xff\xff\xa1a\xa1b")):
         client.xadd(KEYS.fleet, {"row": garbage, "token": str(number)})
     log.death("r00", "r00", 1, "signal", -9)
     assert [type(row) for row in log.rows()] == [Injection, Death]
@@ -187,7 +187,7 @@ def test_a_name_that_no_run_may_bear_is_not_listed(client: redis.Redis) -> None:
     assert sorted(StreamRuns(client).newest_first()) == ["7b08e1", "A-b_9", "x" * 16]
 
 
-def test_the_newest_run_is_found_among_garbage_and_what_is_gone_is_struck_off(
+def test_the_newest_run_is_found_among_garbage_and_what_is_gone_is_removed_from_the_list(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     # Given a live run, and newer names: of no runs, of one that is gone, and of keys that hold something else
@@ -232,7 +232,7 @@ def test_a_run_is_listed_from_the_moment_when_it_can_be_found(client: redis.Redi
 def test_nothing_is_made_anew_for_a_run_that_was_removed(client: redis.Redis) -> None:
     # Given a run that was removed
     deal(client).forget()
-    # When a deed is played on it / Then whoever plays it hears that it is gone, and no key is there
+    # When a crash is ordered in it / Then the caller learns that the run is gone, and no key is there
     with pytest.raises(RunGone):
         StreamInjection(client, "t").order_crash("r00/secret_merger")
     with pytest.raises(RunGone):
@@ -240,8 +240,8 @@ def test_nothing_is_made_anew_for_a_run_that_was_removed(client: redis.Redis) ->
     assert client.keys() == []
 
 
-def test_deeds_are_received_a_page_at_a_time(client: redis.Redis) -> None:
-    # Given an RQ worker that listens, and more deeds than anybody asks for
+def test_commands_are_received_a_page_at_a_time(client: redis.Redis) -> None:
+    # Given an RQ worker that listens, and more commands than one read asks for
     deal(client)
     commands = CommandStream(client, "t", "r00")
     commands.read()

@@ -41,7 +41,7 @@ from tests.support.waiting import await_true
 pytestmark = pytest.mark.live
 
 
-def test_a_relay_killed_with_copies_in_hand_is_followed_by_one_that_redoes_them(
+def test_a_relay_killed_with_unacknowledged_copies_is_followed_by_one_that_redoes_them(
     make_shard: Callable[..., Shard], relays: RelayGroup
 ) -> None:
     # Given a relay that has decided some fates, and holds every copy for long
@@ -115,7 +115,7 @@ def test_one_that_stands_by_takes_over_within_a_second(make_shard: Callable[...,
         await_true(lambda life=life: len(shard.delivered()) == 10 * life)
         seconds.append(time.monotonic() - killed_s)
         assert shard.holder() in pids
-        # And whoever still stands by has done nothing
+        # And the relays that still stand by have done nothing
         assert all(relays.reported(pid) == [] for name, pid in pids.items() if name != shard.holder())
     # And no later than that (a busy machine may have delayed one of the two)
     assert min(seconds) <= 1.0, seconds
@@ -174,8 +174,8 @@ def test_a_relay_paused_between_reading_and_writing_reads_nothing_behind_its_suc
     assert_nothing_lost(shard, evidence, 200)
     plan, dice = Plan(planned("loss 0.9")), Dice(SEED)
     for fate in fates_of(evidence):
-        fated = plan.fate(dice, "r00", int(fate.incarnation or 0), "r01", int(fate.sequence or 0))
-        assert fate.deliveries == fated.deliveries
+        decided = plan.fate(dice, "r00", int(fate.incarnation or 0), "r01", int(fate.sequence or 0))
+        assert fate.deliveries == decided.deliveries
 
 
 def test_each_relay_takes_the_first_shard_that_is_free(make_shard: Callable[..., Shard], relays: RelayGroup) -> None:
@@ -197,7 +197,7 @@ def test_each_relay_takes_the_first_shard_that_is_free(make_shard: Callable[...,
     await_true(lambda: shard.pending(0) == shard.pending(1) == 0)
 
 
-def test_a_volunteer_leaves_when_the_run_is_stopped(make_shard: Callable[..., Shard], tmp_path: Path) -> None:
+def test_a_standby_leaves_when_the_run_is_stopped(make_shard: Callable[..., Shard], tmp_path: Path) -> None:
     # Given a live run of two shards, and a standby for the second
     shard = make_shard("delay 50s", shards=2)
     folder = tmp_path / shard.run
@@ -214,7 +214,7 @@ def test_a_volunteer_leaves_when_the_run_is_stopped(make_shard: Callable[..., Sh
             await_true(lambda: shard.pending(1) == 10)
             # When the run is stopped
             shard.run_control.order("stop", b"complete")
-            # Then it leaves, and whoever drains need not wait for its lease
+            # Then it leaves, and the process that drains the shard need not wait for its lease
             assert process.wait(10) == 0
         finally:
             process.kill()
@@ -227,7 +227,7 @@ def test_a_volunteer_leaves_when_the_run_is_stopped(make_shard: Callable[..., Sh
 def test_what_was_refused_for_want_of_memory_is_redone_later(
     make_shard: Callable[..., Shard], relays: RelayGroup
 ) -> None:
-    # Given a relay that was killed with copies in hand, and a server that has no memory left
+    # Given a relay that was killed with unacknowledged copies, and a server that has no memory left
     shard = make_shard("delay 10s..20s")
     shard.send(300)
     pid = relays.fork(shard)
@@ -298,7 +298,7 @@ def test_a_long_history_of_plans_can_be_taken_over(make_shard: Callable[..., Sha
     assert {fate.deliveries for fate in fates_of(shard.evidence.collect())} == {(1_000,)}
 
 
-def test_whoever_stands_by_does_not_busy_himself_with_a_lease_that_never_ends(make_shard: Callable[..., Shard]) -> None:
+def test_a_standby_does_not_keep_polling_a_lease_that_never_ends(make_shard: Callable[..., Shard]) -> None:
     shard = make_shard()
     shard.client.set(shard.keys.lease(0), "by hand")
 

@@ -50,7 +50,7 @@ def run(client: redis.Redis) -> str:
 
 
 def test_what_is_asked_is_read_in_order_and_each_once(client: redis.Redis, run: str) -> None:
-    # Given one who conducts the run, and two who ask
+    # Given one client that schedules the plan of the run, and two that send requests
     scheduler = StreamRequests(client, run)
     assert scheduler.read() == []
 
@@ -196,7 +196,7 @@ def test_a_run_that_is_gone_is_asked_nothing_and_leaves_no_stream(client: redis.
 
 
 def test_a_server_that_is_away_has_nothing_to_read_and_cannot_be_asked(tmp_path: Path) -> None:
-    with connect(f"unix://{tmp_path}/nobody") as client:
+    with connect(f"unix://{tmp_path}/absent") as client:
         requests = StreamRequests(client, "run", retry_s=0.05)
 
         assert requests.read() == []
@@ -205,7 +205,7 @@ def test_a_server_that_is_away_has_nothing_to_read_and_cannot_be_asked(tmp_path:
 
 
 def test_a_refusal_goes_with_the_plan_to_people_and_into_the_record() -> None:
-    # Given a request that a conductor refused, with something in force
+    # Given a request that a scheduler refused, with something in force
     scheduler = PlanScheduler(timed(parse_lines("loss 0.2")), 0)
     change = scheduler.answer("17-0", "set loss 2", 0)
     assert change.refusal

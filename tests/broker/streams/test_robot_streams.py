@@ -165,10 +165,10 @@ def test_entries_in_a_lost_reply_are_not_counted_as_trimmed(server: EmbeddedServ
         # Given a reader of an inbox that was trimmed, though never of anything unread
         life = lab.life("r00", "one")
         await exchange_letters(lab, life, 300)
-        # When replies with entries are lost, while others are in hand
+        # When replies with entries are lost, while others are unacknowledged
         for _ in range(3):
-            lab.deliver("r00", b"in hand")
-            lab.deliver("r00", b"in hand")
+            lab.deliver("r00", b"unacknowledged")
+            lab.deliver("r00", b"unacknowledged")
             assert len(await life.inbox.receive(10, WAIT_US)) == 2
             lab.deliver("r00", b"doubtful")
             proxy.cut(b"XREADGROUP")
@@ -381,7 +381,7 @@ def test_an_async_twin_reaches_the_same_server_with_our_rules(proxy: CuttingProx
 
 @pytest.mark.live
 def test_a_server_that_is_away_is_a_value_or_unavailable(server: EmbeddedServer, tmp_path: Path) -> None:
-    lab = StreamsLab(server.url, "r00", through=f"unix://{tmp_path}/nobody.sock", retry_s=0.05)
+    lab = StreamsLab(server.url, "r00", through=f"unix://{tmp_path}/absent.sock", retry_s=0.05)
 
     async def story() -> None:
         ports = lab.life("r00", "one")

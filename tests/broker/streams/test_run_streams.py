@@ -69,7 +69,7 @@ def test_a_run_that_is_gone_is_reported_as_gone_and_is_not_begun_anew(server: Em
 @pytest.mark.live
 def test_what_a_run_was_dealt_with_is_known_on_every_host_and_a_removed_run_leaves_no_key() -> None:
     with EmbeddedServer() as server, connect(server.url) as client, connect(server.url) as elsewhere:
-        # Given two runs that were dealt one after the other, the second with papers
+        # Given two runs that were dealt one after the other, the second with run metadata
         StreamRunControl(client, "one").deal(run_spec("one", ("r00",)))
         run_control = StreamRunControl(client, "two")
         run_control.deal(msgspec.structs.replace(run_spec("two", ("r00",)), metadata=(b"settings", b"deal")))
@@ -77,12 +77,12 @@ def test_what_a_run_was_dealt_with_is_known_on_every_host_and_a_removed_run_leav
         send_command(client, "two", "r01", "kill r01")
         SupervisorLease(client, "two", "a").hold(7)
 
-        # Then any other client finds both and reads the papers
+        # Then any other client finds both and reads the metadata
         assert StreamRuns(elsewhere).newest_first() == ["two", "one"]
         assert StreamEvidenceReader(elsewhere, "two").metadata() == [b"settings", b"deal"]
         assert StreamEvidenceReader(elsewhere, "one").metadata() == []
 
-        # And when they are removed by whoever does so, nothing is left
+        # And when they are removed by any client, nothing is left
         StreamRunControl(elsewhere, "two").forget()
         assert StreamRuns(elsewhere).newest_first() == ["one"]
         StreamRunControl(elsewhere, "one").forget()
@@ -94,7 +94,7 @@ def test_one_supervisor_holds_a_run_at_a_time_and_its_successor_knows_what_was_d
     lab = StreamsLab(server.url, "r00")
     one, other = (SupervisorLease(lab.server, lab.run, name) for name in ("one", "other"))
 
-    # Given one who holds it, and has noted how far the deeds were handed out
+    # Given a supervisor that holds it, and has noted up to when the process faults were injected
     assert one.hold(None) == -1
     assert one.hold(5_000_000) == 5_000_000
     # When another one asks / Then it has to stand by
@@ -112,18 +112,18 @@ def test_one_supervisor_holds_a_run_at_a_time_and_its_successor_knows_what_was_d
     other.release()
     assert one.hold(6_000_000) is None
     assert one.hold(None) == 8_000_000
-    # and whoever does not hold it cannot give it back
+    # and a supervisor that does not hold it cannot give it back
     other.release()
     assert other.hold(None) is None
     lab.server.close()
 
 
 @pytest.mark.live
-def test_a_deed_that_is_asked_of_an_rq_worker_is_received_once_and_only_by_whoever_runs_the_robot_then(
+def test_a_command_to_an_rq_worker_is_received_once_and_only_by_the_worker_that_runs_the_robot_then(
     server: EmbeddedServer,
 ) -> None:
     lab = StreamsLab(server.url, "r00")
-    # Given a deed that was meant for an earlier life
+    # Given a command that was meant for an earlier life
     send_command(lab.server, lab.run, "r00", "kill r00")
     commands = CommandStream(lab.server, lab.run, "r00")
     assert commands.read() == []
@@ -175,7 +175,7 @@ def test_a_death_whose_reply_was_lost_counts_once(server: EmbeddedServer, proxy:
     lab.play(story)
 
 
-def test_what_befalls_the_fleet_of_a_run_that_is_gone_is_not_stored(server: EmbeddedServer) -> None:
+def test_what_happens_to_the_fleet_of_a_run_that_is_gone_is_not_stored(server: EmbeddedServer) -> None:
     with connect(server.url) as client:
         log = StreamFleetLog(client, "gone")
         log.injection("kill", "robot", "r00")
@@ -183,7 +183,7 @@ def test_what_befalls_the_fleet_of_a_run_that_is_gone_is_not_stored(server: Embe
         assert not client.exists(Keys("gone").fleet)
 
 
-def test_what_is_neither_deed_nor_death_is_passed_over(server: EmbeddedServer) -> None:
+def test_what_is_neither_an_injection_nor_a_death_is_passed_over(server: EmbeddedServer) -> None:
     lab = StreamsLab(server.url, "r00")
 
     async def story() -> None:

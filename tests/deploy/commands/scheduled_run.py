@@ -72,7 +72,7 @@ class Lab:
         self._thread = threading.Thread(target=self._schedule)
 
     def start(self) -> None:
-        """Give the order go, and conduct from now on."""
+        """Give the order go, and follow the plan from now on."""
         self.run_control.order("go")
         self.began = time.monotonic()
         self._thread.start()

@@ -362,15 +362,15 @@ def test_process_faults_that_are_refused_are_an_error_with_the_reason(
     lab: Lab, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = StreamRequests.add
-    monkeypatch.setattr(StreamRequests, "add", lambda self, _request: add(self, "set kill nobody"))
+    monkeypatch.setattr(StreamRequests, "add", lambda self, _request: add(self, "set kill unknown"))
 
     printed = terminal.faults("set", "kill r03")
 
     assert printed.code == 2
-    assert f"run {lab.run} refused it: in 'set kill nobody'" in printed.complaint
+    assert f"run {lab.run} refused it: in 'set kill unknown'" in printed.complaint
 
 
-def test_a_run_that_is_ending_is_not_asked_any_more(lab: Lab, terminal: Terminal) -> None:
+def test_a_run_that_is_being_stopped_gets_no_more_requests(lab: Lab, terminal: Terminal) -> None:
     lab.run_control.order("stop", b"complete")
 
     printed = terminal.faults("heal")

@@ -83,7 +83,7 @@ def test_a_death_is_charged_unless_the_lab_ended_the_process_or_had_stopped_it(
     assert parent.has_given_up == is_charged
 
 
-def test_a_strike_excuses_one_death(tmp_path: Path) -> None:
+def test_an_injection_excuses_one_death(tmp_path: Path) -> None:
     parent = Parent(tmp_path)
     parent.see_death_after(signal.SIGSTOP, signal.SIGKILL)
 

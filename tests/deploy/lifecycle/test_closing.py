@@ -31,7 +31,7 @@ from deploy.commands.relay import _relay
 from deploy.commands.service import RunLost, serve
 from deploy.commands.supervise import _supervise
 from deploy.config.settings import PlaceSettings
-from deploy.fleet import relay_main as relay_process
+from deploy.fleet import relay_main
 from deploy.lifecycle import closing
 from deploy.lifecycle.closing import close, forget_run, record_run, succeeding
 from deploy.processes.signals import ShutdownSignals
@@ -196,13 +196,13 @@ def test_a_folder_that_hinders_the_record_is_complained_of_before_anything_is_wa
 # Who waits for whom
 
 
-def test_whoever_has_closed_a_run_gives_its_lease_back(client: redis.Redis, dealt: str) -> None:
+def test_a_process_that_has_closed_a_run_gives_its_lease_back(client: redis.Redis, dealt: str) -> None:
     with succeeding(client, dealt, lambda: True):
         assert SupervisorLease(client, dealt, "next").hold(None) is None
     assert SupervisorLease(client, dealt, "next").hold(None) is not None
 
 
-def test_a_run_is_removed_only_after_whoever_supervises_it_has_ended(
+def test_a_run_is_removed_only_after_its_supervisor_has_ended(
     client: redis.Redis, dealt: str, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given somebody who supervises a run
@@ -305,7 +305,7 @@ def test_a_relay_whose_run_is_removed_before_it_polls_at_the_orders_takes_it_for
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # Given a relay that does not look at the orders
-    monkeypatch.setattr(relay_process, "_POLL_S", 1000.0)
+    monkeypatch.setattr(relay_main, "_POLL_S", 1000.0)
 
     def remove() -> None:
         await_true(lambda: client.get(Keys(dealt).lease(0)))

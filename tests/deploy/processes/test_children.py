@@ -114,7 +114,7 @@ def test_a_name_is_borne_by_one_living_child(fleet, log):
     fleet.start("rq:r00", sleep_for_ever, log)
 
 
-def test_ending_asks_first_and_kills_who_does_not_listen(fleet, log):
+def test_end_asks_first_and_kills_a_child_that_does_not_listen(fleet, log):
     # Given a child that listens, one that does not, and one that is paused
     fleet.start("good", sleep_for_ever, log)
     fleet.start("deaf", refuse_to_end, log)
@@ -144,7 +144,7 @@ def test_a_death_of_another_while_some_are_ended_is_not_lost(fleet, log):
     fleet.start("mine", refuse_to_end, log)
     await_true(lambda: log.exists() and "deaf" in log.read_text(), 2, "deafness")
     # When one is ended, and that takes a while
-    mine = fleet.end(["mine", "nobody"], 0.2)
+    mine = fleet.end(["mine", "unknown"], 0.2)
     # Then its death is given back, and that of the other is told later
     assert [death.name for death in mine] == ["mine"]
     assert [(death.name, death.status) for death in fleet.poll(0)] == [("other", 7)]
@@ -158,7 +158,7 @@ def test_a_descriptor_wakes_the_parent(fleet, log):
     # When the parent waits for both
     began = time.monotonic()
     deaths = fleet.poll(10, read_end)
-    # Then it does not wait, and nobody died
+    # Then it does not wait, and no child died
     assert deaths == []
     assert time.monotonic() - began < 5
     os.close(read_end)

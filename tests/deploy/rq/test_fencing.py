@@ -56,7 +56,7 @@ def supervise_until(lab, fact, seconds, *robots):
 
 
 def keep_supervising(lab, *robots):
-    """Longer than it takes to give up whoever is not heard of."""
+    """Longer than it takes to give up a robot that is not heard of."""
     deadline = time.monotonic() + LEASE_S + 1
     supervise_until(lab, lambda: time.monotonic() > deadline, LEASE_S + 2, *robots)
 

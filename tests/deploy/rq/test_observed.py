@@ -66,7 +66,7 @@ def test_after_an_outage_everybody_has_a_whole_lease_again():
 
 
 @pytest.mark.parametrize("state", ["queued", "waiting", "done"])
-def test_a_job_that_nobody_has_is_never_lost(state):
+def test_a_job_that_no_worker_has_is_never_lost(state):
     assert poll_every(LostJobs(), JobSeen("r00", state), 0, 10) == []
 
 

@@ -87,7 +87,7 @@ def test_a_robot_reported_by_sigterm_waits_in_the_queue_and_lives_again_elsewher
     deal_and_bear(lab)
     # When its RQ worker is told to end
     lab.fleet.signal("rq:r00", signal.SIGTERM)
-    # Then it says that it left, its job waits, and nobody died
+    # Then it says that it left, its job waits, and no process died
     assert lab.await_death("rq:r00", 3).status == 0
     assert b"recalled" in reported(lab)
     assert lab.queued() == ["robot-t-r00"]
@@ -144,7 +144,7 @@ def test_a_robot_that_is_reported_to_end_before_it_can_be_born_does_not_wait_for
     await_true(lambda: horses_of(lab), 2, "its successor")
 
 
-def test_each_has_less_time_to_end_than_whoever_would_end_it():
+def test_each_process_has_less_time_to_end_than_the_process_that_would_end_it():
     assert FINISH_US / 1e6 < RECALL_S < GRACE_S < GRACE_S + HEARTBEAT_S < 2
 
 
@@ -187,7 +187,7 @@ def test_a_robot_of_a_run_that_another_version_dealt_is_not_tried_again(lab, ter
     # When the job of one runs
     enqueue_robot(lab.connection, "t", "r00")
     lab.start_worker()
-    # Then it is over, nobody died of it, and one line says why
+    # Then it is over, no process died of it, and one line says why
     await_true(lambda: not lab.connection.exists("rq:job:robot-t-r00"), 4, "the job's end")
     assert lab.queued() == []
     assert lab.fleet_rows() == []
@@ -273,7 +273,7 @@ def test_a_robot_that_was_killed_lives_again_with_all_it_knew(lab):
     # Given a robot that runs
     run_control = deal_and_bear(lab)
     known = lab.evidence.collect().journals["r00"]
-    # When its horse is killed, as a deed
+    # When its horse is killed, as an injection
     StreamFleetLog(lab.connection, "t").injection("kill", "r00", "r00")
     os.kill(horse_of(lab), signal.SIGKILL)
     await_true(lambda: births(lab, "r00") == 2, 4, "the second birth")

@@ -209,7 +209,7 @@ def test_a_lease_that_ran_out_keeps_no_robot_from_living_elsewhere(lab):
     lab.kill_worker()
     [member] = lab.leases()
     lab.connection.zadd(f"rq:wip:{QUEUE}", {member: 1})
-    # When its job is queued again, by whomever
+    # When its job is queued again, by any process
     lab.connection.rpush(f"rq:queue:{QUEUE}", "robot-t-r00")
     lab.start_worker("rq:r01")
     # Then it lives
@@ -399,7 +399,7 @@ def test_an_end_in_order_is_no_death(lab):
     # When its RQ worker is told to end, and its job handed back
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     assert lab.await_death("rq:r00", 2).status == 0
-    # Then nobody died
+    # Then no process died
     assert lab.fleet_rows() == []
 
 

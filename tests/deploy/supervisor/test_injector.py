@@ -1,4 +1,4 @@
-"""Hands on the processes of a live run: which of them a name means when it is struck. No process is made here."""
+"""The injector of a live run: which process a name means when a fault is injected. No process is made here."""
 
 import signal
 
@@ -28,7 +28,7 @@ class Children:
 
 
 def injector_on(children: Children, runs: dict[str, str], afar: str = "", is_mortal: bool = False) -> LiveInjector:
-    """Victims of whom `runs` tells which child runs each robot now; another host runs `afar`, if anybody does."""
+    """An injector on children: `runs` says which child runs each robot now, another host runs `afar`."""
     children.runs = runs
     client = connect("unix:///nowhere.sock")  # never asked
     info = RunInfo("abc123", ("r00", "r01"), Terms(2, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
@@ -46,24 +46,24 @@ def test_an_end_in_order_is_asked_for_by_sigterm(name: str) -> None:
     assert children.received == [("rq:w01" if name == "rq:r01" else name, signal.SIGTERM)]
 
 
-def test_the_rq_worker_that_was_paused_goes_on_whomever_it_runs_by_then() -> None:
+def test_the_rq_worker_that_was_paused_goes_on_whichever_robot_it_runs_by_then() -> None:
     # Given an RQ worker that was paused for so long that its robot lives elsewhere
     children, runs = Children("rq:w00", "rq:w01"), {"r01": "rq:w01"}
     injector = injector_on(children, runs)
     assert injector.pause("rq:r01")
     runs["r01"] = "rq:w00"
 
-    # When it is resumed, then it is that one who goes on
+    # When it is resumed, then it is that one that goes on
     assert injector.resume("rq:r01")
     assert children.received == [("rq:w01", signal.SIGSTOP), ("rq:w01", signal.SIGCONT)]
 
-    # And nobody does if it has died
+    # And none goes on if it has died
     assert injector.pause("rq:r01")
     del children.living["rq:w00"]
     assert not injector.resume("rq:r01")
 
 
-def test_a_robot_that_nobody_runs_cannot_be_struck() -> None:
+def test_no_fault_can_be_injected_into_a_robot_that_no_worker_runs() -> None:
     injector = injector_on(Children("rq:w00"), {})
 
     assert not any(
@@ -78,21 +78,21 @@ PARENT = (
     *("kill redis", "pause redis", "restart redis", "kill relay:0", "pause relay:0", "restart relay:0"),
     *("kill rq:r00", "pause rq:r00", "restart rq:r00"),
 )
-NOBODYS = ("kill r00", "pause r00", "amnesia r00", "kill relay:1", "kill rq:r07", "restart supervisor")
+OF_NEITHER = ("kill r00", "pause r00", "amnesia r00", "kill relay:1", "kill rq:r07", "restart supervisor")
 
 
-def test_a_parent_can_strike_its_children_and_a_supervisor_of_a_cluster_whoever_obeys_and_itself() -> None:
+def test_a_parent_can_inject_into_its_children_and_a_supervisor_of_a_cluster_into_remote_robots_and_itself() -> None:
     # Given a parent whose RQ worker has no horse, and a supervisor without children, of whom others run r01
     parent = injector_on(Children("rq:w00", "relay:0", "redis"), {"r00": "rq:w00"})
     supervisor = injector_on(Children(), {}, afar="r01", is_mortal=True)
 
     # Then each can do what it can, and says so
-    injections = (*CLUSTER, *PARENT, *NOBODYS, "pause rq:r01")
+    injections = (*CLUSTER, *PARENT, *OF_NEITHER, "pause rq:r01")
     assert [injection for injection in injections if parent.can(*injection.split())] == [*PARENT]
     assert [injection for injection in injections if supervisor.can(*injection.split())] == [*CLUSTER]
 
 
-@pytest.mark.parametrize("injection", [*PARENT, *NOBODYS, "kill supervisor", "pause rq:r01"])
+@pytest.mark.parametrize("injection", [*PARENT, *OF_NEITHER, "kill supervisor", "pause rq:r01"])
 def test_what_can_be_done_is_and_nothing_else(injection: str) -> None:
     fault, name = injection.split()
     children = Children("rq:w00", "relay:0", "redis")
@@ -100,5 +100,5 @@ def test_what_can_be_done_is_and_nothing_else(injection: str) -> None:
 
     is_possible = injector.can(fault, name)
 
-    assert not children.received, "to ask is not to strike"
+    assert not children.received, "to ask is not to inject"
     assert getattr(injector, fault)(name) == is_possible == bool(children.received)

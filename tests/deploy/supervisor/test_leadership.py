@@ -1,4 +1,4 @@
-"""What a supervisor does under its lease, and what it leaves to whoever holds it next. A real server, no processes."""
+"""What a supervisor does under its lease, and what it leaves to the next holder. A real server, no processes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reas
 
 
 class Injector:
-    """Victims who are all there, and what was done to them."""
+    """Targets that are all there, and what was injected into them."""
 
     living = ("r00", "r01", "redis")
 
     def __init__(self) -> None:
-        self.struck: list[tuple[str, str]] = []
+        self.injected: list[tuple[str, str]] = []
 
     def can(self, verb: str, name: str) -> bool:
         return True
 
     def inject(self, verb: str, victim: str) -> bool:
-        self.struck.append((verb, victim))
+        self.injected.append((verb, victim))
         return True
 
 
 class RunControl:
-    """A run with a plan, and tenures of it; `is_ours` is what the lease says."""
+    """A run with a plan, and leaderships of it; `is_ours` is what the lease says."""
 
     def __init__(self, lab: Lab, plan: str) -> None:
         self.run_control = deal(lab)
@@ -61,25 +61,25 @@ class RunControl:
         return [f"{row.verb} {row.target}" for row in self._lab.fleet_rows() if isinstance(row, Injection)]
 
 
-def test_a_deed_is_noted_before_it_is_done_and_not_done_by_who_lost_the_lease(lab: Lab) -> None:
-    # Given a deed that is due, and a lease that has become another's
+def test_an_injection_is_noted_before_it_is_done_and_not_done_by_a_supervisor_that_lost_the_lease(lab: Lab) -> None:
+    # Given a process fault that is due, and a lease that has become another's
     run_control = RunControl(lab, "kill r00 @1s; kill r01 @2s")
     leadership = run_control.leadership()
     run_control.is_ours = False
     leadership.run_plan(1_000_000, is_server_there=True)
     # Then it is neither told nor done,
-    assert (run_control.reported(), run_control.injection.struck) == ([], [])
+    assert (run_control.reported(), run_control.injection.injected) == ([], [])
     assert not leadership.is_settled(60_000_000)
     # nor while the server is away, which is not even asked;
     noted = len(run_control.noted)
     leadership.run_plan(1_100_000, is_server_there=False)
-    assert (len(run_control.noted), run_control.injection.struck) == (noted, [])
+    assert (len(run_control.noted), run_control.injection.injected) == (noted, [])
     # and once when it is ours again
     run_control.is_ours = True
     leadership.run_plan(2_000_000, is_server_there=True)
     leadership.run_plan(2_100_000, is_server_there=True)
     assert run_control.reported() == ["kill r00", "kill r01"]
-    assert run_control.injection.struck == [("kill", "r00"), ("kill", "r01")]
+    assert run_control.injection.injected == [("kill", "r00"), ("kill", "r01")]
 
 
 def test_the_end_of_a_pause_does_not_wait_for_the_server_that_is_paused(lab: Lab) -> None:
@@ -91,12 +91,12 @@ def test_the_end_of_a_pause_does_not_wait_for_the_server_that_is_paused(lab: Lab
     for now_us in (1_250_000, 1_600_000, 2_000_000):
         leadership.run_plan(now_us, is_server_there=False)
     # Then it goes on in time; of what would be over by then nothing is left, and the other begins when it can be told
-    assert run_control.injection.struck == [("pause", "redis"), ("resume", "redis")]
+    assert run_control.injection.injected == [("pause", "redis"), ("resume", "redis")]
     leadership.run_plan(2_300_000, is_server_there=True)
-    assert run_control.injection.struck[2:] == [("pause", "r01")]
+    assert run_control.injection.injected[2:] == [("pause", "r01")]
 
 
-def test_a_successor_does_what_is_left_of_plan_and_deeds(lab: Lab) -> None:
+def test_a_successor_does_what_is_left_of_message_and_process_faults(lab: Lab) -> None:
     # Given a supervisor who has done some of a plan, and answered a request
     run_control = RunControl(lab, "kill r00 @1s; loss .5 @2s; pause r01 @1500ms+2s; kill r00 @3s")
     first = run_control.leadership()
@@ -104,14 +104,14 @@ def test_a_successor_does_what_is_left_of_plan_and_deeds(lab: Lab) -> None:
     for now_us in (1_000_000, 1_500_000):
         first.run_plan(now_us, is_server_there=True)
     done_us = run_control.noted[-1]
-    run_control.injection.struck.clear()
+    run_control.injection.injected.clear()
     # When another one takes over later
     go_ms = lab.connection.time()[0] * 1000 - 1_600
     second = run_control.leadership(go_ms, done_us)
     for now_us in (2_600_000, 3_100_000, 3_600_000):
         second.run_plan(now_us, is_server_there=True)
     # Then what is dated later comes, what was done is not done again, and who was paused goes on
-    assert run_control.injection.struck == [("kill", "r00"), ("resume", "r01")]
+    assert run_control.injection.injected == [("kill", "r00"), ("resume", "r01")]
     assert run_control.reported()[-1] == "resume r01"
     entries = lab.connection.xrange("lab:{t.out0}:out")
     assert all(fault in entries[-1][1][keys.CONTROL] for fault in (b"delay 5ms", b"loss 0.5"))
@@ -126,17 +126,17 @@ def test_a_successor_knows_the_process_faults_that_were_requested_and_answers_no
     requests.add("set kill r00; kill r01 @1h")
     for now_us in (1_000_000, 1_030_000):
         first.run_plan(now_us, is_server_there=True)
-    assert run_control.injection.struck == [("kill", "r00")]
+    assert run_control.injection.injected == [("kill", "r00")]
     plan_changes = lab.connection.xlen("lab:{t.out0}:out")
     # When another one takes over
     go_ms = lab.connection.time()[0] * 1000 - 1_000
     second = run_control.leadership(go_ms, done_us=5_000_000)
     second.run_plan(5_000_000, is_server_there=True)
     # Then it injects nothing again, answers nothing again, and what is requested for later is still to come
-    assert run_control.injection.struck == [("kill", "r00")]
+    assert run_control.injection.injected == [("kill", "r00")]
     assert [row.request for row in lab.fleet_rows() if isinstance(row, Acknowledgement)] == [
         "set kill r00; kill r01 @1h"
     ]
     assert lab.connection.xlen("lab:{t.out0}:out") == plan_changes + 1  # what is in force is repeated
     second.run_plan(3_700_000_000, is_server_there=True)
-    assert run_control.injection.struck == [("kill", "r00"), ("kill", "r01")]
+    assert run_control.injection.injected == [("kill", "r00"), ("kill", "r01")]

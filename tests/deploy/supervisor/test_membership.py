@@ -55,7 +55,7 @@ class Members:
         self.behind_s = 0.0  # the clock of who renews it
 
     def handle(self, seconds: float = 0.0, is_open: bool = True) -> None:
-        """Look four times a second for so long; whoever is idle or alive is heard of each time."""
+        """Poll four times a second for so long; each idle RQ worker and living robot sends a heartbeat each time."""
         end_s = self.now_s + seconds
         while True:
             for robot in self.alive:
@@ -107,7 +107,7 @@ def members(tmp_path, monkeypatch):
         yield members
 
 
-def test_a_robot_of_which_nobody_receives_is_reported_dead_and_queued_again_once(members: Members) -> None:
+def test_a_robot_that_is_not_heard_of_is_reported_dead_and_queued_again_once(members: Members) -> None:
     # Given robots that run, and of which one is not heard of any more
     members.run("r00", "w0")
     members.run("r01", "w1")
@@ -133,7 +133,7 @@ def test_a_robot_that_was_dealt_and_never_queued_is_queued_and_one_that_is_done_
     # Then only the first is queued, once
     assert members.lab.queued() == ["robot-t-r00"]
     assert members.state("r01") == "done"
-    # and not again, if whoever took it could do nothing with it
+    # and not again, if the RQ worker that took it could do nothing with it
     members.lab.connection.delete("rq:job:robot-t-r00", f"rq:queue:{QUEUE}")
     members.handle(2)
     assert members.lab.queued() == []
@@ -177,7 +177,7 @@ def test_a_robot_is_run_as_long_as_its_lease_is_renewed_whatever_its_hosts_clock
     members.run("r01", "w1")
     members.behind_s = 3600.0
     members.let_idle("w2")
-    # Then nobody is missed, and whoever is idle gets a new robot
+    # Then no robot is reported lost, and the idle RQ worker gets a new robot
     members.handle(4)
     assert members.state("r00") == "lost"
     assert members.members.is_whole is False  # the new one is not run yet
@@ -192,7 +192,8 @@ def test_a_robot_that_waits_is_reported_with_the_parts_that_are_only_there_and_a
     members.run("r00", "w0")
     members.handle(WAIT_S - 0.25)
     assert members.events(RobotWaiting) == []
-    # When it has waited for a second / Then it is told, with what nobody else holds, and again every three seconds
+    # When it has waited for a second / Then that is reported, with the parts that no other robot holds, and again
+    # every three seconds
     members.handle(7)
     assert members.events(RobotWaiting) == [RobotWaiting("r01", (1, 3), waited_s) for waited_s in (0, 3, 6)]
     assert members.members.is_whole
@@ -226,7 +227,7 @@ def test_a_robot_that_waits_twice_outlives_trouble_in_between(
     assert members.events(RobotWaiting) == 2 * [RobotWaiting("r01", (1, 3))]
 
 
-def test_nobody_waits_nor_joins_before_the_run_has_begun(members: Members) -> None:
+def test_no_robot_waits_or_joins_before_the_run_has_begun(members: Members) -> None:
     members.run("r00", "w0")
     members.handle(4, is_open=False)
     members.run("r01", "w1")
@@ -254,11 +255,11 @@ def test_a_robot_joins_for_each_rq_worker_that_is_idle_all_at_once(members: Memb
     assert len(members.events(RobotJoined)) == 2
 
 
-def test_nobody_joins_while_a_robot_waits_for_that_rq_worker(members: Members) -> None:
+def test_no_robot_joins_while_a_robot_waits_for_that_rq_worker(members: Members) -> None:
     members.run("r00", "w0")
     members.let_idle("w1")
     members.handle(5)
-    assert members.reported == []  # nor is anybody told to wait: somebody is free
+    assert members.reported == []  # nor is a robot reported as waiting: an RQ worker is free
 
 
 def test_an_rq_worker_that_replaces_a_dead_one_gets_its_robot_and_no_new_one(members: Members) -> None:
@@ -276,7 +277,7 @@ def test_an_rq_worker_that_replaces_a_dead_one_gets_its_robot_and_no_new_one(mem
     assert members.lab.queued() == ["robot-t-r00"]
 
 
-def test_nobody_joins_a_run_when_a_newer_one_goes_on(members: Members) -> None:
+def test_no_robot_joins_a_run_when_a_newer_one_goes_on(members: Members) -> None:
     # Given two runs on a server, and an RQ worker that comes
     members.run("r00", "w0")
     members.run("r01", "w1")
@@ -291,7 +292,7 @@ def test_nobody_joins_a_run_when_a_newer_one_goes_on(members: Members) -> None:
     assert members.events(RobotJoined) == [RobotJoined("r02")]
 
 
-def test_a_run_that_is_gone_admits_nobody(members: Members) -> None:
+def test_no_robot_joins_a_run_that_is_gone(members: Members) -> None:
     members.run("r00", "w0")
     members.run("r01", "w1")
     members.let_idle("w2")

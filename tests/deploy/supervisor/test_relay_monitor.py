@@ -1,4 +1,4 @@
-"""Whether anybody relays a shard, as whoever supervises the run sees it. A real server; time is told by the test."""
+"""Whether a shard has a relay, as the supervisor of the run sees it. A real server; the test sets the time."""
 
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
@@ -7,28 +7,28 @@ from deploy.supervisor.leadership import RelayMonitor
 from telemetry.events import RelayMissing
 
 
-def test_a_shard_that_nobody_relays_is_reported_once_until_somebody_comes(server: EmbeddedServer) -> None:
+def test_a_shard_without_a_relay_is_reported_once_until_a_relay_comes(server: EmbeddedServer) -> None:
     # Given two shards, of which one has a relay
     reported: list[object] = []
     with connect(server.url) as client:
         names = Keys("watched")
         client.set(names.lease(0), "holder")
         watch = RelayMonitor(client, "watched", 2, reported.append)
-        # When nobody takes the other for three seconds / Then that is told, once
+        # When no relay takes the other for three seconds / Then that is reported, once
         for second in range(3):
             watch.poll(second)
         assert reported == []
         for second in range(3, 9):
             watch.poll(second)
         assert reported == [RelayMissing(1)]
-        # and once more when somebody came and went
+        # and once more when a relay came and went
         client.set(names.lease(1), "holder")
         watch.poll(9)
         client.delete(names.lease(1))
         for second in range(10, 15):
             watch.poll(second)
         assert reported == [RelayMissing(1), RelayMissing(1)]
-        # A time in which nobody looked tells nothing
+        # A time in which the monitor did not poll proves nothing
         client.set(names.lease(1), "holder")
         watch.poll(15)
         client.delete(names.lease(1))
