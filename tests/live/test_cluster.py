@@ -86,7 +86,7 @@ def test_a_run_without_a_relay_is_reported_so_and_blames_no_robot(cluster: Clust
 
 def test_an_injection_reaches_a_process_of_another_host_through_its_rq_worker(cluster: Cluster) -> None:
     # Given robots whose RQ workers are not the supervisor's children
-    begin(cluster, 3, "-n", "3", "--for", "12s")
+    begin(cluster, 3, "-n", "3", "--for", "16s")
     cluster.await_states(r00="running", r01="running", r02="running")
 
     # When faults are injected into a robot, the RQ worker of another and a third from a terminal
