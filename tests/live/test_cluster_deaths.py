@@ -57,7 +57,7 @@ def test_a_supervisor_that_is_killed_is_followed_by_one_that_stands_by(cluster: 
 
 def test_a_host_that_dies_is_missed_within_seconds_and_its_robots_live_elsewhere(cluster: Cluster) -> None:
     # Given robots on one host, and idle RQ workers on another, for which new robots have joined
-    parts = begin(cluster, 2, "-n", "2", "--for", "14s")
+    parts = begin(cluster, 2, "-n", "2", "--for", "20s")
     before = cluster.await_states(r00="running", r01="running")
     other = cluster.start("worker", "-n", "2")
     cluster.await_states(r02="running", r03="running")
@@ -88,9 +88,10 @@ def test_a_host_that_dies_is_missed_within_seconds_and_its_robots_live_elsewhere
 
 
 def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Cluster) -> None:
-    # Given a run that is to end after three seconds, and somebody who waits for that
-    parts = begin(cluster, 2, "-n", "2", "--for", "3s")
+    # Given a run that is to end after four seconds, and somebody who waits for that
+    parts = begin(cluster, 2, "-n", "2", "--for", "4s")
     waiting = cluster.start("verify", "--wait", "--json")
+    assert any(b"waiting for its end" in line for line in waiting.stderr)  # it has found the run
     await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().register, 10, "the secret")
 
     # When the server is killed, and comes back with all that it held when the time is over

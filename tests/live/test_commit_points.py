@@ -60,7 +60,7 @@ POINTS = [  # in the order of a life; where the same lies before one act as afte
 NAMES = [point for point, _ in POINTS]
 PAIRS = int(os.environ.get("LAB_PAIRS", "3"))  # more of them by hand
 
-TERMS = {"robots": "4", "seed": "7", "tick": "50ms", "quiet_period": "300ms", "for_": "700ms", "limit": "20s"}
+TERMS = {"robots": "4", "seed": "7", "tick": "50ms", "quiet_period": "300ms", "for_": "1500ms", "limit": "20s"}
 NETWORK = {"preset": "calm", "loss": ".2", "duplicate": ".2", "delay": "1ms..10ms"}
 
 
