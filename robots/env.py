@@ -1,7 +1,7 @@
-"""What a life is called, and what its workers get from outside: time, chance, and a place for events.
+"""What is handed down to every worker of a life: its environment, and the name of the life.
 
-Two small structs that are handed down. Whatever else a worker needs (channels, ports, state that outlives its crashes)
-it gets by name, so that its constructor shows what it can reach.
+Whatever else a worker needs (channels, ports, state that outlives its crashes) it gets by name, so that its constructor
+shows what it can reach.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from telemetry.events import AnyEvent
 
 
 class Env(msgspec.Struct, frozen=True):
-    """What every worker needs from outside. It has no clock and no randomness of its own."""
+    """What every worker needs from outside: no worker has a clock or randomness of its own."""
 
     clock: Clock
     chance: Random

@@ -145,7 +145,7 @@ def _process_fault_when(words: Tokens, fault: ProcessFault) -> When:
 
 
 def _lasting_when(words: Tokens) -> When:
-    help_ = "how long after when, such as @5s+2s"
+    help_ = "a start and a length, such as @5s+2s"
     if not words.peek().startswith("@"):
         raise words.take().syntax_error(help_)
     start, duration = words.take().cut("+")

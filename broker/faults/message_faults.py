@@ -1,4 +1,4 @@
-"""The faults of messages that do not only shape deliveries, and the table of all faults of messages.
+"""The faults of messages that lose, hold or damage them, and the table of all faults of messages.
 
 Each is a small pure piece of data that knows its effect, its text, and how that is read. Nothing else in the project
 knows what a fault does to a message; how faults act together, broker/faults/fate.py says. A new fault is a class here
@@ -176,7 +176,7 @@ MESSAGE_FAULTS: Final[tuple[FaultKind[MessageFault], ...]] = (
         Duplicate.name,
         Duplicate.read,
         ("duplicate .1 x3",),
-        "with this probability so many copies arrive (x2 when it is not given)",
+        "with this probability several copies arrive (two, unless x3 or more is given)",
         option="PROBABILITY",
     ),
     FaultKind(
@@ -204,7 +204,7 @@ MESSAGE_FAULTS: Final[tuple[FaultKind[MessageFault], ...]] = (
         Throttle.name,
         Throttle.read,
         ("throttle 20/s",),
-        "so many envelopes a second pass from one robot to another; what would wait longer than 5 s passes then",
+        "at most this many envelopes a second pass from one robot to another; none waits longer than 5 s",
         option="RATE",
     ),
     FaultKind(

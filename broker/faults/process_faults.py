@@ -191,7 +191,7 @@ PROCESS_FAULTS: Final[tuple[FaultKind[ProcessFault], ...]] = (
         Pause.name,
         Pause.read,
         ("pause r01 @9s+5s",),
-        "SIGSTOP, and SIGCONT so much later; an RQ worker kills a robot that is silent for over two seconds",
+        "SIGSTOP, and SIGCONT after that time; an RQ worker kills a robot that is silent for over two seconds",
         option="PROCESS",
     ),
     FaultKind(Resume.name, Resume.read, ("resume r01 @12s",), "SIGCONT before a pause is over"),

@@ -59,11 +59,6 @@ def help_table(kinds: Iterable[FaultKind[object]], width: int = 96) -> str:
     return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
-def markdown_rows(kinds: Iterable[FaultKind[object]]) -> list[str]:
-    """Rows for the README."""
-    return [f"| {', '.join(f'`{_escaped(example)}`' for example in kind.syntax)} | {kind.help} |" for kind in kinds]
-
-
 def option_help(kind: FaultKind[object], width: int) -> str:
     """One line of at most `width` characters for the option of a kind, whose argument is what follows the name in a
     plan: the first clause of the help, and as many examples as fit."""
@@ -74,7 +69,3 @@ def option_help(kind: FaultKind[object], width: int) -> str:
     while examples and len(f"{clause}: {', '.join(examples)}") > width:
         examples.pop()
     return f"{clause}: {', '.join(examples)}" if examples else clause
-
-
-def _escaped(example: str) -> str:
-    return example.replace("|", "\\|")

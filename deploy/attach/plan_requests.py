@@ -96,7 +96,7 @@ def clear_request(what: str, in_force: Iterable[PlanChange], remaining: Iterable
     known = _known(in_force, remaining or ())
     if clear is not None and (remaining is None or any(clear.means(*named) for named in known)):
         return _short_enough(request)
-    allowed = "nothing is"
+    allowed = "there is nothing to clear"
     if known:
         allowed = f"allowed is one of {', '.join(f'{fault.text()} (#{instance})' for instance, fault in known)}"
     raise UsageError(f"WHAT: {what!r} is neither in force nor to come; {allowed}")

@@ -1,6 +1,6 @@
 """The command `robots`: one file per subcommand, and the one place where errors become a line and an exit code.
 
-A subcommand's file is imported only when the command is called; the list of commands here must never need it. Exit
+A subcommand's file is imported only when the command is called: this file names each by an import string. Exit
 codes: 0 all promises HELD; 1 something BROKEN; 2 usage; 3 UNPROVEN; 4 environment; 130 interrupted.
 """
 
@@ -83,7 +83,7 @@ _command(
     _RUN_IT,
     "stop",
     "Stop a live run in order.",
-    f"Its robots end, its supervisor closes it, and a `robots run` judges it. {_NEWEST}",
+    f"Its robots end, its supervisor closes it, and its own `robots run`, if it has one, judges it. {_NEWEST}",
 )
 _command(_WATCH_IT, "ps", "Show the robots of a live run.", _NEWEST)
 _command(_WATCH_IT, "runs", "List the runs that are recorded here, live ones too, the newest first.")
@@ -94,7 +94,7 @@ _command(
     _HARM_IT,
     "inject:resume_app",
     "Let a paused process of a live run go on before its time.",
-    f"Whichever pause of the lab stopped it. {_NEWEST}",
+    f"It ends all pauses of that process. {_NEWEST}",
 )
 _command(_HARM_IT, "inject:crash_app", "Crash one worker of a robot in a live run; its siblings run on.", _NEWEST)
 _command(

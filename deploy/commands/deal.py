@@ -15,13 +15,13 @@ from broker.streams.connection import check_server, connect
 from broker.streams.run.control import StreamRunControl
 from deploy.attach.context import metadata_of
 from deploy.attach.events import RunEvents
-from deploy.commands.output import print_result
+from deploy.commands.output import json_line, print_result
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.settings import MOST_LIVE, LabSettings
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import remove
-from deploy.lifecycle.recording import json_line, run_settings
+from deploy.lifecycle.recording import run_settings
 from deploy.rq.queue import enqueue_robot
 from deploy.version import version
 from telemetry.events import RunDealt

@@ -6,7 +6,6 @@ A request is checked here before the run gets it; its effect is decided by the r
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
@@ -16,7 +15,6 @@ from broker.faults.grammar import Line
 from broker.faults.process_faults import PROCESS_FAULTS
 from broker.faults.registry import NETWORK, help_table
 from broker.faults.syntax import format_duration
-from deploy.attach.discovery import find_live
 from deploy.attach.live_plan import (
     MOST_TO_COME,
     Coming,
@@ -25,17 +23,15 @@ from deploy.attach.live_plan import (
     PlanStatus,
     RequestOutcome,
     Standing,
-    live_plan,
     plan_status,
     remaining,
     still_to_come,
 )
 from deploy.attach.plan_requests import check_clear, clear_request, set_lines, set_request, unquoted_clear
-from deploy.commands.output import print_result
-from deploy.commands.service import Run
+from deploy.commands.output import json_line, print_result
+from deploy.commands.service import Run, plan_of
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
-from deploy.lifecycle.recording import json_line
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
 
@@ -72,11 +68,6 @@ app = App(
     " `latest`; by default the newest run that is live.",
     help_epilogue=EXAMPLES,
 )
-
-
-def plan_of(place: PlaceSettings, run: str | None) -> AbstractContextManager[LivePlan]:
-    """The plan of the live run that is meant. Raises NoSuchRun, UsageError, UnsupportedServer, EnvironmentFailure."""
-    return live_plan(find_live(place.runs_dir, run, place.redis_url))
 
 
 Fault = Annotated[str, Parameter(allow_leading_hyphen=False, help="One text in quotes; ; stands between several.")]

@@ -34,7 +34,7 @@ class HelpText:
         if not panel.entries:
             return
         rows = [(_names(entry), _text(entry)) for entry in panel.entries]
-        width = max(len(names) for names, _ in rows if len(names) <= _WIDEST)
+        width = max((len(names) for names, _ in rows if len(names) <= _WIDEST), default=_WIDEST)
         _print(console, "", f"{panel.title}:")
         for names, text in rows:
             _print(console, *_row(names, text, width, console.width))

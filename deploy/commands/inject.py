@@ -11,13 +11,11 @@ from cyclopts import App, Parameter
 
 from broker.faults.syntax import format_duration, parse_duration
 from deploy.attach.plan_requests import set_lines, set_request
-from deploy.commands.faults import plan_of
-from deploy.commands.output import print_result
-from deploy.commands.service import Run
+from deploy.commands.output import json_line, print_result
+from deploy.commands.service import Run, plan_of
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import UsageError
-from deploy.lifecycle.recording import json_line
 
 EXAMPLES: Final = """\
 Examples:

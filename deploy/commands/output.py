@@ -5,11 +5,12 @@ A reader that has gone away must neither end a run nor change its exit code.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from deploy.errors import EnvironmentFailure
 
@@ -60,3 +61,8 @@ def deliver(secret: bytes | None, output: Path | None) -> None:
         output.write_bytes(secret)
     except OSError as error:
         raise EnvironmentFailure(f"--output: {output}: {error.strerror or error}") from None
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """One object on one line."""
+    return json.dumps(value, ensure_ascii=False)

@@ -19,12 +19,11 @@ from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import RunLocation, find_live
-from deploy.commands.output import in_columns, print_result
+from deploy.commands.output import in_columns, json_line, print_result
 from deploy.commands.service import Run
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure
-from deploy.lifecycle.recording import json_line
 from deploy.rq.leases import LEASE_S
 from deploy.rq.observed import JobSeen, State
 from deploy.rq.queue import poll_jobs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from cyclopts import App
@@ -13,14 +14,14 @@ from broker.faults.schedule import Schedule
 from broker.faults.syntax import format_duration
 from deploy import STARTED_S
 from deploy.attach.context import metadata_of
-from deploy.commands.output import deliver, print_result, report
+from deploy.commands.output import deliver, json_line, print_result, report
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux, demand_records
 from deploy.config.settings import MOST_LIVE, LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import Host, LiveRun, Outcome
-from deploy.lifecycle.recording import close_record, json_line, next_lines, open_record, run_settings, written_secret
+from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server, server_for
 from deploy.processes.signals import ShutdownSignals
@@ -117,7 +118,7 @@ def _close(settings: LabSettings, record: Record, begun: RunSettings, outcome: O
     else:
         print_result("\n".join(verdict_lines(result.json)))
         if sys.stdout is not None and sys.stdout.isatty():
-            print_result("\n".join(next_lines(settings, record.folder.name)))
+            print_result("\n".join(_next_lines(settings, record.folder.name)))
     try:
         deliver(written_secret(outcome.evidence), settings.output)
     except EnvironmentFailure as error:
@@ -125,3 +126,12 @@ def _close(settings: LabSettings, record: Record, begun: RunSettings, outcome: O
             raise
         report(f"robots: {error}")  # the interrupt decides the exit code
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
+
+
+def _next_lines(settings: LabSettings, run: str) -> Iterable[str]:
+    """Three commands to try after this run."""
+    stem = f"robots run -n {settings.robots} --seed {settings.seed}"
+    harder = f"{stem} --loss .5" if settings.loss is None else f"{stem} --loss .2 --duplicate .5"
+    yield f"next: {harder}"
+    yield f"next: robots simulate -n {settings.robots * 10} --seed {settings.seed}"
+    yield f"next: robots verify {run}"

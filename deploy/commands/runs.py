@@ -14,11 +14,10 @@ import msgspec
 from cyclopts import App
 
 from deploy.attach.discovery import LIVE, find_live
-from deploy.commands.output import in_columns, print_result
+from deploy.commands.output import in_columns, json_line, print_result
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure
-from deploy.lifecycle.recording import json_line
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
 from telemetry.record.reader import RecordReader, Unreadable

@@ -1,12 +1,12 @@
-"""What the long-running commands share (`robots supervise`, `relay`, `worker`, `verify --wait`): which run they serve,
-how they wait for it, and how they go on to the next one. No command is here.
+"""How commands reach a live run: the run that is meant, and for the long-running ones (`robots supervise`, `relay`,
+`worker`, `verify --wait`) how they wait for it, and go on to the next one. No command is here.
 """
 
 from __future__ import annotations
 
 import select
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Annotated, Final
 
 import redis
@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from broker.errors import Unavailable
 from broker.streams.connection import check_server, connect, parse_url
 from deploy.attach.discovery import RunLocation, find_live, newest_on
+from deploy.attach.live_plan import LivePlan, live_plan
 from deploy.commands.output import report
 from deploy.config.settings import PlaceSettings
 from deploy.errors import EnvironmentFailure, UsageError
@@ -32,6 +33,11 @@ Newest = Callable[[redis.Redis], str | None]
 """Which run on a server is meant when none is named; None: one that is still to come. Raises Unavailable."""
 
 Run = Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one]")]
+
+
+def plan_of(place: PlaceSettings, run: str | None) -> AbstractContextManager[LivePlan]:
+    """The plan of the live run that is meant. Raises NoSuchRun, UsageError, UnsupportedServer, EnvironmentFailure."""
+    return live_plan(find_live(place.runs_dir, run, place.redis_url))
 
 
 def serve(

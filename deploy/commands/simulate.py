@@ -7,13 +7,13 @@ from typing import Final
 
 from cyclopts import App
 
-from deploy.commands.output import deliver, print_result, report
+from deploy.commands.output import deliver, json_line, print_result, report
 from deploy.config.experiment import prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED
-from deploy.lifecycle.recording import close_record, json_line, open_record, run_settings, written_secret
+from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.simulation.simulate import Observe, digest_of

@@ -15,14 +15,14 @@ from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.context import read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation, find_live, is_alive, newest_unrecorded
 from deploy.attach.events import RunEvents
-from deploy.commands.output import print_result, report
+from deploy.commands.output import json_line, print_result, report
 from deploy.commands.service import await_live, pause, reached
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
-from deploy.lifecycle.recording import json_line, shown_folder
+from deploy.lifecycle.recording import shown_folder
 from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.supervisor import LOST
 from telemetry.clock import SystemClock

@@ -49,7 +49,9 @@ def recorded_plan(runs: Path, run: str) -> list[Timed]:
     settings = _settings(record)
     try:
         changes = record.plan()
-        if any(row.request for row in changes) or any(not row.refusal for row in record.acknowledgements()):
+        if any(row.request and not row.refusal for row in changes) or any(
+            not row.refusal for row in record.acknowledgements()
+        ):
             return _plan_in_force(_changes(record, changes, settings.limit_us), _injections(record))
     except Unreadable as error:
         raise Unrepeatable(f"the plan of run {run} is not known: {error}") from None

@@ -167,11 +167,11 @@ class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of
         flag(DEATHS, "FAULT", "Any process fault: 'kill robot every 500ms'; may be repeated."),
     ] = ()
 
-    for_: Annotated[int, BeforeValidator(_time(0)), flag(TIME, "TIME", "Go on at least so long.")] = Field(
+    for_: Annotated[int, BeforeValidator(_time(0)), flag(TIME, "TIME", "Shortest duration.")] = Field(
         default=0, validation_alias="for"
     )
     limit: Annotated[
-        int | None, BeforeValidator(_time(1)), flag(TIME, "TIME", "Go on at most so long.", default="--for + 30s")
+        int | None, BeforeValidator(_time(1)), flag(TIME, "TIME", "Longest duration.", default="--for + 30s")
     ] = None
     tick: Annotated[int, BeforeValidator(_time(SHORTEST_TICK_US)), flag(TIME, "TIME", "How often a robot gossips.")] = (
         100_000
@@ -264,8 +264,12 @@ def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSet
     (here, rank), (there, other_rank) = _origin(one, given, {}), _origin(other, given, {})
     if rank == other_rank < 3:
         raise UsageError(f"{here} and {there}: only one of them is allowed")
+    if rank == other_rank:
+        return settings
     loser = other if rank < other_rank else one
-    return settings.model_copy(update={loser: LabSettings.model_fields[loser].default})
+    kept = settings.model_copy(update={loser: LabSettings.model_fields[loser].default})
+    kept.model_fields_set.discard(loser)
+    return kept
 
 
 def _file_settings() -> dict[str, Any]:

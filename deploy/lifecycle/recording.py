@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -127,21 +126,7 @@ def _was_changed(evidence: Evidence) -> bool:
     )
 
 
-def json_line(value: Mapping[str, Any]) -> str:
-    """One object on one line."""
-    return json.dumps(value, ensure_ascii=False)
-
-
 def shown_folder(folder: Path) -> str:
     """A folder, relative to the current one if it is below it."""
     here = Path.cwd()
     return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
-
-
-def next_lines(settings: LabSettings, run: str) -> Iterable[str]:
-    """Three commands to try after this run."""
-    stem = f"robots run -n {settings.robots} --seed {settings.seed}"
-    harder = f"{stem} --loss .5" if settings.loss is None else f"{stem} --loss .2 --duplicate .5"
-    yield f"next: {harder}"
-    yield f"next: robots simulate -n {settings.robots * 10} --seed {settings.seed}"
-    yield f"next: robots verify {run}"

@@ -1,7 +1,7 @@
 """A whole run in one process and in virtual time: the same robots, relay and fault plan over the memory ports.
 
-One seed gives one history, bit for bit. All differences between live and simulated runs are in this room: the event
-loop, the ports, the fleet (robots/simulation/fleet.py), and the leader of the run (here).
+One seed gives one history, bit for bit. Live and simulated runs differ in the ports (broker/memory) and in what is
+in this room: the event loop, the fleet (robots/simulation/fleet.py), and the leader of the run (here).
 """
 
 from __future__ import annotations

@@ -29,18 +29,17 @@ Here are the names and the formats, and how a record is written and found. What 
                     orders: [{id, order, reason}]}: added = entries-added, the server's own counter; contradictions =
                     copies that the lab put there itself; reason: why to stop, which worker is to crash, or who
                     joined (of that a lost reply may have left a second order)
-    fleet.jsonl     injections and deaths of processes, in one order: {id, row: "injection", verb, target, victim} for a
-                    process fault that is about to be injected (`kill`, `robot`; victim = r03, rq:r03, relay:1,
-                    supervisor, redis or r03/secret_merger), and {id, row: "death", victim, robot, incarnation, how,
+    fleet.jsonl     what happened to the fleet's processes, in one order. {id, row: "injection", verb, target, victim}:
+                    a process fault that is about to be injected (`kill`, `robot`; victim = r03, rq:r03, relay:1,
+                    supervisor, redis or r03/secret_merger). {id, row: "death", victim, robot, incarnation, how,
                     status}: the robot that the victim ran ("": none), its last life that was claimed in its journal (0:
                     none), how = "exit", "signal", "silent" (its loop did not beat: killed) or "lease" (it was not
-                    renewed), and {id, row: "acknowledgement", request_id, request, refusal}: what a person asked for by
-                    the request of that id, when it concerned process faults alone (refusal as in plan.jsonl). It
-                    excuses nothing
+                    renewed). {id, row: "acknowledgement", request_id, request, refusal}: a person's request that
+                    concerned process faults alone (refusal as in plan.jsonl); an acknowledgement excuses nothing
     events.jsonl    telemetry.events.Stamped, one a line
     manifest.json   {file: SHA-256 in hex} of every evidence file (those above, and secret.txt if there is one), written
-                    last: what was changed afterwards is no evidence any more. It guards
-                    against accidents, not against a person who seals it anew
+                    last: what was changed afterwards is no evidence any more. It guards against accidents, not
+                    against a person who seals it anew
     verdict.json    the result, as `--json` prints it
     counters.json   {events: {name: count}, failed_handlers: {handler: count}}, of a live run
     live.json       {url, pid}, readable by its owner alone, and only while the run goes on

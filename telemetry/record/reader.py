@@ -38,9 +38,9 @@ class PlanRow(msgspec.Struct, frozen=True, tag_field="control", tag="plan"):
     shard: int
     id: Id
     faults: tuple[PlannedFault, ...]
-    request_id: str = ""
-    request: str = ""
-    refusal: str = ""
+    request_id: str
+    request: str
+    refusal: str
 
 
 class BornRow(msgspec.Struct, frozen=True, tag_field="control", tag="born"):

@@ -2,12 +2,14 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 
 import pytest
 
 from broker.faults.grammar import parse_line
 from broker.faults.process_faults import PROCESS_FAULTS
-from broker.faults.registry import FAULTS, NETWORK, markdown_rows
+from broker.faults.registry import FAULTS, NETWORK
+from broker.faults.syntax import FaultKind
 from deploy.commands import app
 from telemetry.verdict.judge import PROMISES
 from tests.support.checkout import ROOT
@@ -15,6 +17,15 @@ from tests.support.checkout import ROOT
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^(python3 -m venv .+)$", README, re.MULTILINE)
 EXAMPLES = re.findall(r"^(?:\.venv/bin/)?(robots .+?)(?:\s+#.*)?$", README, re.MULTILINE)
+
+
+def markdown_rows(kinds: Iterable[FaultKind[object]]) -> list[str]:
+    """Rows for the README."""
+    return [f"| {', '.join(f'`{_escaped(example)}`' for example in kind.syntax)} | {kind.help} |" for kind in kinds]
+
+
+def _escaped(example: str) -> str:
+    return example.replace("|", "\\|")
 
 
 def test_two_commands_stand_in_the_first_screen() -> None:

@@ -85,7 +85,7 @@ def test_nothing_in_force_is_printed_as_it_is(lab: Lab, terminal: Terminal) -> N
     terminal.faults("heal")
     terminal.faults("clear", "partition")
 
-    assert "nothing is" in terminal.faults("clear", "loss").complaint
+    assert "there is nothing to clear" in terminal.faults("clear", "loss").complaint
 
 
 # Requests that come into force.

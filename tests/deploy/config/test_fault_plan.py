@@ -217,6 +217,7 @@ def test_a_plan_that_a_person_changed_is_part_of_the_record(
         "faults": faults,
         "request_id": "1-1",
         "request": "set",
+        "refusal": "",
     }
     # and whose end was stored twice, because an answer was lost
     (folder / "plan.jsonl").write_text("\n".join([first, *rows[:-1], json.dumps(row), rows[-1], rows[-1], ""]))

@@ -137,6 +137,14 @@ def test_every_setting_is_a_flag() -> None:
     assert sorted(flags) == sorted(LabSettings.model_fields)
 
 
+def test_the_command_that_repeats_a_run_names_only_what_was_set() -> None:
+    # Given a run of which only the seed was chosen
+    experiment = prepare({"seed": "7"})
+
+    # Then its preset, which was not named, is not in the command
+    assert again("x", "run", experiment) == "robots run -n 6 --seed 7"
+
+
 def test_the_command_that_repeats_a_run_names_every_setting_that_was_set(folder: Path) -> None:
     # Given a file, and a flag that sets a default against it
     (folder / "robots.toml").write_text('tick = "50ms"\nloss = 0.1\nfaults = "plan.toml"\n')
