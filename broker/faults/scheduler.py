@@ -132,14 +132,15 @@ class PlanScheduler:
         return self._give(PlanChange(self._schedule.in_force(now_us), request_id, request))
 
     def is_about_processes(self, request: str, now_us: int) -> bool:
-        """Whether `request` names process faults alone. Relays need not know of it: no message fault can change."""
-        verb, *rest = request.split(None, 1)
-        names = [piece.split()[0] for piece in "".join(rest).split(";") if piece.strip()]
-        if verb == "clear" and len(names) == 1 and _INSTANCE.fullmatch(names[0]):
-            instance = int(names[0][1:])
-            faults = [planned.line.fault for planned in self.remaining(now_us) if planned.instance == instance]
-            return bool(faults) and isinstance(faults[0], ProcessFault)
-        return verb in ("set", "clear") and bool(names) and all(name in _PROCESS_FAULTS for name in names)
+        """Whether `request` concerns process faults alone. Relays need not know of it: no message fault can change.
+        What is no request does not: relays get its refusal."""
+        try:
+            wanted = parse_request(request)
+        except PlanSyntaxError:
+            return False
+        if isinstance(wanted, Set):
+            return all(isinstance(line.fault, ProcessFault) for line in wanted.lines)
+        return isinstance(wanted, Clear) and self._clears_processes(wanted.what, now_us)
 
     def in_force(self, now_us: int) -> tuple[Planned, ...]:
         """What `advance` would put in force at `now_us`, as the plan stands."""
@@ -163,6 +164,14 @@ class PlanScheduler:
         """Whether every dated fault has happened and, if it has a duration, is over. A fault of processes has happened
         when it was handed out; whether a pause is over, robots/run/chaos.py knows."""
         return now_us >= self._schedule.happened_us and not self._due and self._due_faults.is_idle(now_us)
+
+    def _clears_processes(self, what: str | Fault | int, now_us: int) -> bool:
+        if isinstance(what, str):
+            return what in _PROCESS_FAULTS
+        if isinstance(what, int):
+            faults = [planned.line.fault for planned in self.remaining(now_us) if planned.instance == what]
+            return bool(faults) and isinstance(faults[0], ProcessFault)
+        return isinstance(what, ProcessFault)
 
     def _amended(self, request: str, now_us: int) -> list[Timed]:
         """The plan as the request wants it. Raises PlanSyntaxError, and has used no instance number then."""

@@ -27,12 +27,34 @@ def test_process_faults_alone_leave_the_message_faults_as_they_are(request_text:
     assert (answer.faults, answer.refusal) == (lead.first.faults, "")
 
 
-@pytest.mark.parametrize("request_text", ["set kill unknown", "set pause r03 loss", "clear kill unknown"])
-def test_so_does_a_request_that_is_refused(request_text: str) -> None:
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "",
+        " ",
+        "\t\n",
+        "\u2003",
+        ";",
+        "#1",
+        "set",
+        "clear",
+        "clear ;",
+        "clear #",
+        "set kill unknown",
+        "set pause r03 loss",
+        "clear kill unknown",
+        "clear #1 #1",
+        "set \x00",
+        "🦆",
+    ],
+)
+def test_what_is_no_request_is_refused_in_a_plan_change(request_text: str) -> None:
     lead = scheduler()
 
-    assert lead.is_about_processes(request_text, 0)
-    assert lead.answer("1-0", request_text, 0).refusal
+    assert not lead.is_about_processes(request_text, 0)
+    answer = lead.answer("1-0", request_text, 0)
+    assert (answer.faults, answer.request) == (lead.first.faults, request_text)
+    assert answer.refusal
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from broker.control_entries import AppliedChange, PlanChange
 from broker.errors import Fenced, JournalLost, RunGone
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
-from broker.faults.scheduler import scheduler_so_far
+from broker.faults.scheduler import PlanScheduler, scheduler_so_far
 from broker.ports.robot import Death, Injection
 from broker.ports.run import RegisterRow, RunSpec
 from broker.relay.core import Fate
@@ -28,7 +28,7 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.injection import CommandStream, StreamInjection, send_command
-from broker.streams.run.plan_log import answered_requests
+from broker.streams.run.plan_log import answered_requests, changes_so_far
 from broker.streams.run.runs import StreamRuns, read_run_status
 from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.attach.context import metadata_of, read_run_info
@@ -36,6 +36,7 @@ from deploy.attach.discovery import newest_on, newest_unrecorded
 from deploy.errors import NoMetadata
 from robots.journal import Header, encode_entry
 from robots.run.deal import Terms, encode_terms
+from robots.run.leader import PlanPublisher
 from robots.run.record_rows import journal_rows, register, streams
 from tests.support.recorded_settings import settings_of
 
@@ -280,3 +281,20 @@ def test_a_request_whose_control_entry_stands_twice_counts_once() -> None:
     # Then it stands where its predecessor stood
     assert twice.in_force(5_000_000) == once.in_force(5_000_000)
     assert "duplicate 0.3" in [planned.text for planned in twice.in_force(5_000_000)]
+
+
+@pytest.mark.parametrize("garbage", [" ", "\n\t", "\u2003", "\x00", ";", "#", "set", "clear", "set kill unknown"])
+def test_a_garbage_request_is_refused_and_the_next_one_is_answered(client: redis.Redis, garbage: str) -> None:
+    # Given a leader, and garbage among the requests to it
+    run_control, log = deal(client), StreamFleetLog(client, "t")
+    leader = PlanPublisher(PlanScheduler([], 0), run_control, log)
+    entries = [client.xadd(KEYS.requests, {"request": text}).decode() for text in (garbage, "set kill r00 @9s")]
+    # When it publishes
+    leader.publish(1_000)
+    # Then both are answered, for a successor as well
+    answered = answered_requests(changes_so_far(client, "t"), log.rows())
+    assert [(answer.request_id, answer.request) for answer in answered] == [
+        (entries[0], garbage),
+        (entries[1], "set kill r00 @9s"),
+    ]
+    assert [bool(answer.refusal) for answer in answered] == [True, False]
