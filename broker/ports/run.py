@@ -16,10 +16,10 @@ class FleetLog(Protocol):
     """Injections, deaths and acknowledgements, in one order. Evidence, never trimmed.
 
     Synchronous, because it is used by processes without an event loop. Every method raises Unavailable. When the run is
-    gone, nothing is stored, and there are no rows."""
+    gone, nothing is stored, and there are no rows. Only a death is then passed over: the other rows raise RunGone."""
 
     def injection(self, verb: str, target: str, victim: str) -> None:
-        """Record a process fault that is about to be injected."""
+        """Record a process fault that is about to be injected. Raises RunGone."""
         ...
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
@@ -27,7 +27,7 @@ class FleetLog(Protocol):
         ...
 
     def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
-        """Record the answer to a request. Twice does no harm."""
+        """Record the answer to a request. Twice does no harm. Raises RunGone."""
         ...
 
     def rows(self) -> list[FleetRow]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
 import redis.asyncio
 
+from broker.errors import RunGone
 from broker.ports.robot import Acknowledgement, Death, DeathKind, FleetRow, Injection
 from broker.relay.core import parse_id
 from broker.streams import keys
@@ -55,25 +57,30 @@ class StreamFleetLog:
         self._retry_s = retry_s
 
     def injection(self, verb: str, target: str, victim: str) -> None:
-        """Record a process fault that is about to be injected. Raises Unavailable."""
-        self._append(_Injection(verb, target, victim))
+        """Record a process fault that is about to be injected. Raises RunGone, Unavailable."""
+        if not self._append(_Injection(verb, target, victim)):
+            raise RunGone
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
-        """Record a death. Raises Unavailable."""
+        """Record a death; when the run is gone, nothing is stored. Raises Unavailable."""
         self._append(_Death(victim, robot, incarnation, how, status))
 
     def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
-        """Record the answer to a request; of several answers to one request, the first counts. Raises Unavailable."""
-        self._append(_Acknowledgement(request_id, request, refusal), f"request {request_id}")
+        """Record the answer to a request; of several answers to one request, the first counts. Raises RunGone,
+        Unavailable."""
+        if not self._append(_Acknowledgement(request_id, request, refusal), f"request {request_id}"):
+            raise RunGone
 
     def rows(self) -> list[FleetRow]:
         """All rows, in order. Raises Unavailable."""
         entries = retry_blocking("fleet", lambda: read_all_blocking(self._client, self._key), self._retry_s)
         return fleet_rows(entries)
 
-    def _append(self, row: _Row, token: str | None = None) -> None:
+    def _append(self, row: _Row, token: str | None = None) -> bool:
+        """Whether it was stored: not when the stream is gone."""
         fields: dict[Any, Any] = {keys.ROW: _encode(row), keys.TOKEN: token or secrets.token_hex(8)}
-        retry_blocking("fleet", lambda: self._client.xadd(self._key, fields, nomkstream=True), self._retry_s)
+        add = partial(self._client.xadd, self._key, fields, nomkstream=True)
+        return retry_blocking("fleet", add, self._retry_s) is not None
 
 
 class FleetLogWatcher:

@@ -178,7 +178,13 @@ def test_a_death_whose_reply_was_lost_counts_once(server: EmbeddedServer, proxy:
 def test_what_happens_to_the_fleet_of_a_run_that_is_gone_is_not_stored(server: EmbeddedServer) -> None:
     with connect(server.url) as client:
         log = StreamFleetLog(client, "gone")
-        log.injection("kill", "robot", "r00")
+        # When a death is reported, it is passed over: a process that is leaving must not fail at it
+        log.death("r00", "r00", 1, "signal", -9)
+        # But no injection follows that is in no log, and no answer counts as given
+        with pytest.raises(RunGone):
+            log.injection("kill", "robot", "r00")
+        with pytest.raises(RunGone):
+            log.acknowledge("1-0", "set kill r00", "")
         assert log.rows() == []
         assert not client.exists(Keys("gone").fleet)
 
