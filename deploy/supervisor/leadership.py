@@ -80,10 +80,11 @@ class Leadership:
         log = StreamFleetLog(client, info.run, retry_s=0)
         rows = log.rows()
         answered = answered_requests(changes_so_far(client, info.run), rows)
-        run_control = StreamRunControl(client, info.run, last_request=answered[-1].request_id if answered else "0")
+        run_control = StreamRunControl(client, info.run)
         scheduler = scheduler_so_far(info.plan, info.bounds.for_us, answered, go_ms)
         played = [] if go_ms is None else scheduler.due_faults(done_us)  # by earlier leaders
-        self._plan = PlanPublisher(scheduler, run_control, log)
+        # By their ids, each: anybody may write an answer, and one to no request must not stop later ones.
+        self._plan = PlanPublisher(scheduler, run_control, log, (answer.request_id for answer in answered))
         self._job_table = job_table
         self._injector = injector
         self._chaos = Chaos(info.terms.seed, len(info.robots), log, injector, events.emit)

@@ -8,6 +8,7 @@ The caller chooses the clock and the time of each poll.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 
 from broker.control_entries import PlanChange
@@ -18,12 +19,16 @@ from broker.ports.run import FleetLog, RunControl
 
 
 class PlanPublisher:
-    """Publishes what the plan scheduler decides. Times are microseconds since `go`, negative before it."""
+    """Publishes what the plan scheduler decides. Times are microseconds since `go`, negative before it. `answered`: the
+    ids of requests that an earlier leader has answered, and the scheduler knows."""
 
-    def __init__(self, scheduler: PlanScheduler, run_control: RunControl, log: FleetLog) -> None:
+    def __init__(
+        self, scheduler: PlanScheduler, run_control: RunControl, log: FleetLog, answered: Iterable[str] = ()
+    ) -> None:
         self._scheduler = scheduler
         self._run_control = run_control
         self._log = log
+        self._answered = frozenset(answered)
         self._due: deque[tuple[PlanChange, bool]] = deque()  # not known to be stored; True: for the fleet log
 
     def publish(self, now_us: int, is_server_there: bool = True) -> None:
@@ -32,6 +37,8 @@ class PlanPublisher:
         if not is_server_there:
             return
         for request in self._run_control.requests():
+            if request.entry in self._answered:
+                continue
             is_about_processes = self._scheduler.is_about_processes(request.text, now_us)
             answer = self._scheduler.answer(request.entry, request.text, now_us)
             self._due.append((answer, is_about_processes))

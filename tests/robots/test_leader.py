@@ -103,3 +103,16 @@ def test_a_request_for_process_faults_is_acknowledged_and_goes_into_no_outbox() 
     # Then each is answered in its order, in its way
     assert run_control.put == [["1-0", "set kill r00", ""], ["loss 0.5", "delay 5ms"], ["3-0", "clear kill", ""]]
     assert plan.due_faults(9_000_000) == [], "it was cleared before it was due"
+
+
+def test_a_successor_answers_every_request_that_has_no_answer_though_a_later_one_has() -> None:
+    # Given a predecessor that answered the second of three requests, and an answer to none of them
+    run_control = RunControl()
+    run_control.pending = [Request(f"{number}-0", f"set kill r0{number}") for number in (1, 2, 3)]
+    plan = PlanPublisher(PlanScheduler([], 0), run_control, run_control, ["2-0", "9" * 30, "garbage"])
+
+    # When its successor reads them all
+    plan.publish(0)
+
+    # Then it answers the others
+    assert run_control.put == [["1-0", "set kill r01", ""], ["3-0", "set kill r03", ""]]

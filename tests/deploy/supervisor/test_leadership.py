@@ -10,6 +10,7 @@ from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
 from broker.ports.robot import Acknowledgement, Injection
 from broker.streams import keys
+from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import StreamRequests
 from deploy.attach.context import RunContext, RunInfo, context_on
 from deploy.supervisor.leadership import Leadership
@@ -140,3 +141,19 @@ def test_a_successor_knows_the_process_faults_that_were_requested_and_answers_no
     assert lab.connection.xlen("lab:{t.out0}:out") == plan_changes + 1  # what is in force is repeated
     second.run_plan(3_700_000_000, is_server_there=True)
     assert run_control.injection.injected == [("kill", "r00"), ("kill", "r01")]
+
+
+@pytest.mark.parametrize("request_id", ["garbage", "", "9" * 19 + "-1", "-1", "1-1-1"])
+def test_an_answer_to_no_request_stops_no_request_after_a_takeover(lab: Lab, request_id: str) -> None:
+    # Given a run in whose log somebody wrote such an answer by hand
+    run_control = RunControl(lab, "loss .5")
+    StreamFleetLog(lab.connection, "t").acknowledge(request_id, "set kill r01", "no")
+    # When a request comes, and a supervisor takes over
+    asked = StreamRequests(lab.connection, "t").add("set kill r00")
+    leadership = run_control.leadership()
+    for now_us in (1_000_000, 1_030_000):
+        leadership.run_plan(now_us, is_server_there=True)
+    # Then it is answered, and done
+    answers = [row.request_id for row in lab.fleet_rows() if isinstance(row, Acknowledgement)]
+    assert answers == [request_id, asked]
+    assert run_control.injection.injected == [("kill", "r00")]
