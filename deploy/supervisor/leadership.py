@@ -94,7 +94,7 @@ class Leadership:
         self._handled_s = float("-inf")  # which poll of the jobs
         self._is_to_be_repeated = go_ms is not None
         self._note = note
-        self._held: list[Due] = []  # process faults that are due, and wait for the server
+        self._held: list[Due] = []  # process faults that are due, and wait for the server or for an answer
         self.done_us = done_us
         """All process faults that were due by then were handed out."""
 
@@ -104,14 +104,15 @@ class Leadership:
 
     def run_plan(self, now_us: int, is_server_there: bool) -> None:
         """Publish the message faults and inject the process faults that are due or requested now. While the server is
-        away, they wait, except the ends of pauses."""
+        away, or an answer to a request is not stored, they wait, except the ends of pauses."""
         if self._is_to_be_repeated:
             self._plan.repeat(now_us)
             self._is_to_be_repeated = False
         self._plan.publish(now_us, is_server_there)
         self._held += self._plan.due_faults(now_us)
         # Noted before they are injected: the victim may be this process, and nothing is to be done twice.
-        is_free = is_server_there and (not self._held or self._note(now_us))
+        may_inject = is_server_there and self._plan.is_answered
+        is_free = may_inject and (not self._held or self._note(now_us))
         if is_free:
             self.done_us = max(self.done_us, now_us)
         due, self._held = (self._held, []) if is_free else _urgent(self._held)

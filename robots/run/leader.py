@@ -29,7 +29,9 @@ class PlanPublisher:
         self._run_control = run_control
         self._log = log
         self._answered = frozenset(answered)
-        self._due: deque[tuple[PlanChange, bool]] = deque()  # not known to be stored; True: for the fleet log
+        # Not known to be stored. They do not wait for each other: readers merge the answers by their requests' ids.
+        self._changes: deque[PlanChange] = deque()
+        self._acknowledgements: deque[PlanChange] = deque()
 
     def publish(self, now_us: int, is_server_there: bool = True) -> None:
         """Publish what is due or was requested by now, if the server answers. `is_server_there` = False: do not try."""
@@ -41,19 +43,27 @@ class PlanPublisher:
                 continue
             is_about_processes = self._scheduler.is_about_processes(request.text, now_us)
             answer = self._scheduler.answer(request.entry, request.text, now_us)
-            self._due.append((answer, is_about_processes))
+            (self._acknowledgements if is_about_processes else self._changes).append(answer)
         with suppress(Unavailable):
-            self._send(is_retried=False)
+            self._acknowledge()
+        with suppress(Unavailable):
+            self._put(is_retried=False)
 
     def begin(self) -> None:
         """Publish what is dated 0, so that it is in force before the first envelope. Raises Unavailable."""
         self._poll(0)
-        self._send(is_retried=True)
+        self._put(is_retried=True)
 
     def repeat(self, now_us: int) -> None:
         """Queue what is in force now once more: an earlier leader may not have reached every outbox."""
         self._poll(now_us)
-        self._due.append((PlanChange(self._scheduler.in_force(now_us)), False))
+        self._changes.append(PlanChange(self._scheduler.in_force(now_us)))
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answer to every request that was read is stored. Until then, no process fault may be injected: a
+        successor would answer the request again, and inject its faults twice."""
+        return not self._acknowledgements and not any(change.request_id for change in self._changes)
 
     def next_due_us(self, now_us: int) -> int | None:
         """When the next change or process fault is due; None when nothing is known to come."""
@@ -65,18 +75,20 @@ class PlanPublisher:
 
     def is_settled(self, now_us: int) -> bool:
         """Whether every dated fault has happened, is over if it has a duration, and is published."""
-        return not self._due and self._scheduler.is_settled(now_us)
+        return not self._changes and not self._acknowledgements and self._scheduler.is_settled(now_us)
 
     def _poll(self, now_us: int) -> None:
         change = self._scheduler.advance(now_us)
         if change is not None:
-            self._due.append((change, False))
+            self._changes.append(change)
 
-    def _send(self, is_retried: bool) -> None:
-        while self._due:
-            change, is_about_processes = self._due[0]
-            if is_about_processes:
-                self._log.acknowledge(change.request_id, change.request, change.refusal)
-            else:
-                self._run_control.change(change, is_retried)
-            self._due.popleft()
+    def _acknowledge(self) -> None:
+        while self._acknowledgements:
+            answer = self._acknowledgements[0]
+            self._log.acknowledge(answer.request_id, answer.request, answer.refusal)
+            self._acknowledgements.popleft()
+
+    def _put(self, is_retried: bool) -> None:
+        while self._changes:
+            self._run_control.change(self._changes[0], is_retried)
+            self._changes.popleft()

@@ -14,11 +14,12 @@ class RunControl:
 
     def __init__(self) -> None:
         self.is_away = False
+        self.has_outboxes = True
         self.put: list[list[str]] = []
         self.pending: list[Request] = []
 
     def change(self, change: PlanChange, retry: bool = True) -> None:
-        if self.is_away:
+        if self.is_away or not self.has_outboxes:
             raise Unavailable("away")
         self.put.append([planned.text for planned in change.faults])
 
@@ -100,8 +101,8 @@ def test_a_request_for_process_faults_is_acknowledged_and_goes_into_no_outbox() 
     run_control.is_away = False
     plan.publish(2_000_000)
 
-    # Then each is answered in its order, in its way
-    assert run_control.put == [["1-0", "set kill r00", ""], ["loss 0.5", "delay 5ms"], ["3-0", "clear kill", ""]]
+    # Then each is answered in its way, and those of a kind in their order
+    assert run_control.put == [["1-0", "set kill r00", ""], ["3-0", "clear kill", ""], ["loss 0.5", "delay 5ms"]]
     assert plan.due_faults(9_000_000) == [], "it was cleared before it was due"
 
 
@@ -116,3 +117,30 @@ def test_a_successor_answers_every_request_that_has_no_answer_though_a_later_one
 
     # Then it answers the others
     assert run_control.put == [["1-0", "set kill r01", ""], ["3-0", "set kill r03", ""]]
+
+
+def test_an_acknowledgement_does_not_wait_for_a_plan_change_that_cannot_be_stored() -> None:
+    # Given a plan change that no outbox takes
+    run_control = RunControl()
+    run_control.has_outboxes = False
+    plan = publisher("loss .5 @1s", run_control)
+    plan.publish(1_000_000)
+
+    # When a request for a process fault comes
+    run_control.pending.append(Request("1-0", "set kill r00"))
+    plan.publish(1_100_000)
+
+    # Then it is answered, and nothing keeps the fault back
+    assert run_control.put == [["1-0", "set kill r00", ""]]
+    assert plan.is_answered
+    assert not plan.is_settled(9_000_000)
+
+    # When one comes that is answered by a plan change
+    run_control.pending.append(Request("2-0", "set delay 5ms; kill r00"))
+    plan.publish(1_200_000)
+
+    # Then it is not answered before the outboxes take that
+    assert not plan.is_answered
+    run_control.has_outboxes = True
+    plan.publish(1_300_000)
+    assert plan.is_answered

@@ -157,3 +157,24 @@ def test_an_answer_to_no_request_stops_no_request_after_a_takeover(lab: Lab, req
     answers = [row.request_id for row in lab.fleet_rows() if isinstance(row, Acknowledgement)]
     assert answers == [request_id, asked]
     assert run_control.injection.injected == [("kill", "r00")]
+
+
+def test_a_process_fault_waits_until_the_answer_to_its_request_is_stored(lab: Lab) -> None:
+    # Given a pause that has begun, and an outbox that takes nothing
+    run_control = RunControl(lab, "pause r01 @1s+1s")
+    first, outbox = run_control.leadership(), "lab:{t.out0}:out"
+    first.run_plan(1_000_000, is_server_there=True)
+    lab.connection.rename(outbox, "elsewhere")
+    # When a request comes whose answer is a plan change
+    StreamRequests(lab.connection, "t").add("set delay 5ms; kill r00")
+    for now_us in (1_500_000, 1_600_000, 2_100_000):
+        first.run_plan(now_us, is_server_there=True)
+    # Then its process fault waits, and nothing is noted of it; but the pause ends in time
+    assert run_control.injection.injected == [("pause", "r01"), ("resume", "r01")]
+    assert (run_control.noted[-1], first.done_us) == (1_000_000, 1_000_000)
+    # When a successor finds the outbox there, Then it answers the request, and injects the fault once
+    lab.connection.rename("elsewhere", outbox)
+    second = run_control.leadership(lab.connection.time()[0] * 1000 - 2_000, first.done_us)
+    for now_us in (3_000_000, 3_100_000, 3_200_000):
+        second.run_plan(now_us, is_server_there=True)
+    assert run_control.injection.injected[2:] == [("kill", "r00")]
