@@ -108,10 +108,12 @@ class Leadership:
         if self._is_to_be_repeated:
             self._plan.repeat(now_us)
             self._is_to_be_repeated = False
+        was_answered = self._plan.is_answered
         self._plan.publish(now_us, is_server_there)
         self._held += self._plan.due_faults(now_us)
         # Noted before they are injected: the victim may be this process, and nothing is to be done twice.
-        may_inject = is_server_there and self._plan.is_answered
+        # In the step after the answer: a successor counts a request's times from the answer, which is later than now.
+        may_inject = is_server_there and was_answered and self._plan.is_answered
         is_free = may_inject and (not self._held or self._note(now_us))
         if is_free:
             self.done_us = max(self.done_us, now_us)

@@ -10,6 +10,7 @@ from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
 from broker.ports.robot import Acknowledgement, Injection
 from broker.streams import keys
+from broker.streams.keys import Keys
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import StreamRequests
 from deploy.attach.context import RunContext, RunInfo, context_on
@@ -178,3 +179,22 @@ def test_a_process_fault_waits_until_the_answer_to_its_request_is_stored(lab: La
     for now_us in (3_000_000, 3_100_000, 3_200_000):
         second.run_plan(now_us, is_server_there=True)
     assert run_control.injection.injected[2:] == [("kill", "r00")]
+
+
+def test_a_process_fault_whose_answer_was_late_is_noted_as_later_than_the_answer(lab: Lab) -> None:
+    # Given a request whose answer could not be stored
+    run_control = RunControl(lab, "loss .5")
+    first, fleet = run_control.leadership(), Keys("t").fleet
+    lab.connection.rename(fleet, "elsewhere")
+    lab.connection.set(fleet, "no log")
+    StreamRequests(lab.connection, "t").add("set kill r00")
+    first.run_plan(1_000_000, is_server_there=True)
+    # When it can be, in a step that began before
+    lab.connection.rename("elsewhere", fleet)
+    first.run_plan(1_500_000, is_server_there=True)
+    assert [row.request for row in lab.fleet_rows() if isinstance(row, Acknowledgement)] == ["set kill r00"]
+    # Then the fault is injected, and noted, in the next one
+    assert run_control.injection.injected == []
+    first.run_plan(1_530_000, is_server_there=True)
+    assert run_control.injection.injected == [("kill", "r00")]
+    assert run_control.noted == [1_530_000]
