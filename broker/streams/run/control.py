@@ -32,14 +32,13 @@ _encode = msgspec.msgpack.encode
 class StreamRunControl:
     """`ports.RunControl` on streams."""
 
-    def __init__(self, client: redis.Redis, run: str, retry_s: float = RETRY_S, last_request: str = "0") -> None:
-        """`last_request` is the id of the last request that was answered before; `requests` gives later ones."""
+    def __init__(self, client: redis.Redis, run: str, retry_s: float = RETRY_S) -> None:
         self._client = client
         self._run = run
         self._keys = Keys(run)
         self._retry_s = retry_s
         self._shards = 0  # not known yet
-        self._requests = StreamRequests(client, run, after=last_request)
+        self._requests = StreamRequests(client, run)
         self._last_order = "0"
 
     def deal(self, run_spec: RunSpec) -> None:

@@ -110,12 +110,11 @@ _REQUEST_PAGE: Final = 64  # entries of the stream in one read
 class StreamRequests:
     """The run's requests: a person adds them (`add`), and the leader reads them (`read`)."""
 
-    def __init__(self, client: redis.Redis, run: str, retry_s: float = RETRY_S, after: str = "0") -> None:
-        """`after`: the id of the last request that was answered before; later ones are given."""
+    def __init__(self, client: redis.Redis, run: str, retry_s: float = RETRY_S) -> None:
         self._client = client
         self._keys = Keys(run)
         self._retry_s = retry_s
-        self._cursor = after
+        self._cursor = "0"
 
     def add(self, request: str) -> str:
         """Put a request there, exactly once, and give its id. Raises ValueError when it is longer than LONGEST_REQUEST,
