@@ -14,7 +14,8 @@ from telemetry.record.reader import RecordReader, Unreadable
 from telemetry.record.settings import RunSettings, decode_settings, ended_as
 from tests.support.recorded_settings import settings_row
 
-CHANGE = {"shard": 0, "id": "5-0", "control": "plan", "faults": [{"instance": 1, "fault": "loss 0.2"}]}
+ASKED = {"request_id": "", "request": "", "refusal": ""}
+CHANGE = {"shard": 0, "id": "5-0", "control": "plan", "faults": [{"instance": 1, "fault": "loss 0.2"}], **ASKED}
 BIRTH = {"shard": 0, "id": "6-0", "control": "born", "robot": "r00", "incarnation": 1}
 INJECTION = {"id": "7-0", "row": "injection", "verb": "kill", "target": "robot", "victim": "r03"}
 DEATH = {"id": "8-0", "row": "death", "victim": "r03", "robot": "r03", "incarnation": 1, "how": "signal", "status": 9}
