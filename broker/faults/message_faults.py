@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from broker.faults.dice import Draws
-from broker.faults.shaping_faults import Delay, Duplicate, Loss, Reorder, Shaping
+from broker.faults.shaping_faults import ChanceFault, Delay, Duplicate, Loss, Reorder, Shaping
 from broker.faults.syntax import (
     NUMBER,
     FaultKind,
@@ -22,7 +22,6 @@ from broker.faults.syntax import (
     format_number,
     join_words,
     read_number,
-    read_probability,
 )
 from broker.faults.target import EVERYONE, TARGET_HELP, Target, optional_target, read_target
 
@@ -81,27 +80,14 @@ class BurstLoss(msgspec.Struct, frozen=True):
         return cls(share, length, optional_target(words))
 
 
-class Corrupt(msgspec.Struct, frozen=True):
+class Corrupt(ChanceFault, frozen=True):
     """With probability `p` all copies arrive with one bit of the body flipped."""
 
     name: ClassVar[str] = "corrupt"
-    p: float
-    target: Target = EVERYONE
 
     def damage(self, draws: Draws, instance: int) -> float | None:
         """Where in the body the flipped bit stands, as a share of it in [0, 1); None when none is flipped."""
         return draws.number(instance, 0, 1) if draws.number(instance, 0, 0) < self.p else None
-
-    @property
-    def is_noop(self) -> bool:
-        return self.p == 0
-
-    def text(self) -> str:
-        return join_words(self.name, format_number(self.p), self.target.text())
-
-    @classmethod
-    def read(cls, words: Tokens) -> Corrupt:
-        return cls(read_probability(words.take()), optional_target(words))
 
 
 class Throttle(msgspec.Struct, frozen=True):

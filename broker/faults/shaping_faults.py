@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from math import exp
 from statistics import NormalDist
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -38,15 +38,12 @@ _HALF_STEP: Final = 2.0**-33  # a die has 2^32 faces; its middle is never 0 or 1
 _normal = NormalDist().inv_cdf
 
 
-class Loss(msgspec.Struct, frozen=True):
-    """With probability `p` no copy is delivered."""
+class ChanceFault(msgspec.Struct, frozen=True):
+    """What faults have in common that act on an envelope or a copy with probability `p`, and have no other argument."""
 
-    name: ClassVar[str] = "loss"
+    name: ClassVar[str]
     p: float
     target: Target = EVERYONE
-
-    def apply(self, deliveries: Deliveries, draws: Draws, instance: int) -> Deliveries:
-        return () if draws.number(instance, 0, 0) < self.p else deliveries
 
     @property
     def is_noop(self) -> bool:
@@ -56,8 +53,17 @@ class Loss(msgspec.Struct, frozen=True):
         return join_words(self.name, format_number(self.p), self.target.text())
 
     @classmethod
-    def read(cls, words: Tokens) -> Loss:
+    def read(cls, words: Tokens) -> Self:
         return cls(read_probability(words.take()), optional_target(words))
+
+
+class Loss(ChanceFault, frozen=True):
+    """With probability `p` no copy is delivered."""
+
+    name: ClassVar[str] = "loss"
+
+    def apply(self, deliveries: Deliveries, draws: Draws, instance: int) -> Deliveries:
+        return () if draws.number(instance, 0, 0) < self.p else deliveries
 
 
 class Duplicate(msgspec.Struct, frozen=True):
@@ -167,12 +173,10 @@ class LognormalDelay(msgspec.Struct, frozen=True):
         return cls(median_us, _sigma(sigma), optional_target(words))
 
 
-class Reorder(msgspec.Struct, frozen=True):
+class Reorder(ChanceFault, frozen=True):
     """With probability `p` a copy is held back by a further 10..50 ms (uniform), so that later ones overtake it."""
 
     name: ClassVar[str] = "reorder"
-    p: float
-    target: Target = EVERYONE
 
     def apply(self, deliveries: Deliveries, draws: Draws, instance: int) -> Deliveries:
         low, high = REORDER_US
@@ -182,17 +186,6 @@ class Reorder(msgspec.Struct, frozen=True):
             else so_far
             for copy, so_far in enumerate(deliveries)
         )
-
-    @property
-    def is_noop(self) -> bool:
-        return self.p == 0
-
-    def text(self) -> str:
-        return join_words(self.name, format_number(self.p), self.target.text())
-
-    @classmethod
-    def read(cls, words: Tokens) -> Reorder:
-        return cls(read_probability(words.take()), optional_target(words))
 
 
 Shaping = Loss | Duplicate | Delay | LognormalDelay | Reorder
