@@ -30,19 +30,20 @@ def supervised(case: Case) -> Finding:
         yield from gaps(case)
         yield from births_not_in_outboxes(case)
 
-    return worst(findings(), otherwise=held(_summary(case)))
+    return worst(findings(), otherwise=_held(case))
 
 
-def _summary(case: Case) -> str:
+def _held(case: Case) -> Finding:
     deaths = sum(len(downtime.deaths) for downtime in case.downtimes)
     crashes = sum(isinstance(stamped.event, WorkerCrashed) for events in case.testimony.values() for stamped in events)
     if not deaths and not crashes:
-        return "no death of a robot, and no crash of a worker"
+        return held("no death of a robot, and no crash of a worker", 0)
     text = f"{deaths} deaths of robots and {crashes} crashes of workers were followed by restarts within the policy"
     resigned = sorted({downtime.robot for downtime in case.downtimes} & case.given_up)
     waited = sorted({downtime.robot for downtime in case.downtimes if was_waiting(case, downtime)})
     text += f"; gave up, as the policy says: {', '.join(resigned)}" * bool(resigned)
-    return text + f"; waited for an RQ worker: {', '.join(waited)}" * bool(waited)
+    text += f"; waited for an RQ worker: {', '.join(waited)}" * bool(waited)
+    return held(text, deaths + crashes)
 
 
 def _relays(case: Case) -> Iterator[Finding]:
