@@ -14,7 +14,7 @@ from telemetry.verdict.checks.membership import births_not_in_outboxes
 from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, ROBOTS_GRACE_US, longest_us
 from telemetry.verdict.checks.witnesses import gaps
 from telemetry.verdict.finding import Finding, held, unproven, worst
-from telemetry.verdict.promises.supervised_robots import requeued_robots, robot_restarts, was_waiting
+from telemetry.verdict.promises.supervised_robots import missing_lives, requeued_robots, robot_restarts, was_waiting
 from telemetry.verdict.promises.supervised_workers import unnoticed_injections, worker_restarts
 
 
@@ -27,6 +27,7 @@ def supervised(case: Case) -> Finding:
         yield from unnoticed_injections(case)
         yield from _relays(case)
         yield from requeued_robots(case)
+        yield from missing_lives(case)
         yield from gaps(case)
         yield from births_not_in_outboxes(case)
 
