@@ -13,6 +13,7 @@ from telemetry.events import (
     RelayResumed,
     RobotBorn,
     RobotWaiting,
+    RobotYielded,
     Stamped,
     SupervisorBegan,
     event_name,
@@ -66,6 +67,8 @@ def event_line(stamped: Stamped, elapsed_s: float) -> str:
             return f"{elapsed_s:6.1f}s  {_plan_line(stamped.event)}"
         case RobotWaiting(robot, only_here):
             return f"{elapsed_s:6.1f}s  {robot} waits: no RQ worker is free{_rare(only_here)}"
+        case RobotYielded(robot, to):
+            return f"{elapsed_s:6.1f}s  {robot} gives way to {to}, which holds what no living robot does"
         case SupervisorBegan():
             return f"{elapsed_s:6.1f}s  {stamped.source} supervises the run from here on"
         case RelayMissing(shard):

@@ -96,6 +96,15 @@ class RobotWaiting(Event, frozen=True):
     waited_s: int = 0
 
 
+class RobotYielded(Event, frozen=True):
+    """A robot that holds only learnt parts hands back its RQ worker, for one that waits and holds what no living one
+    does."""
+
+    notable = True
+    robot: str
+    to: str
+
+
 class RelayMissing(Event, frozen=True):
     """A shard has no relay: envelopes sent there wait until one comes."""
 
@@ -392,7 +401,7 @@ class RelayDeposed(Event, frozen=True):
 # fmt: off
 AnyEvent = (
     RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | FaultInjected
-    | InjectionFailed | RelayMissing | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted
+    | InjectionFailed | RelayMissing | RobotWaiting | RobotYielded | RobotJoined | RobotLost | RobotBorn | RobotStarted
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
     | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
     | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated

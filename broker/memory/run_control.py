@@ -11,7 +11,17 @@ from typing import Literal
 from broker.control_entries import PlanChange, encode_control
 from broker.errors import RunGone
 from broker.memory.server import MemoryServer, announce
-from broker.ports.robot import Acknowledgement, Death, DeathKind, FleetRow, Injection, JournalRow, Order, OrderName
+from broker.ports.robot import (
+    Acknowledgement,
+    Death,
+    DeathKind,
+    FleetRow,
+    Injection,
+    JournalRow,
+    LeadershipGap,
+    Order,
+    OrderName,
+)
 from broker.ports.run import Evidence, Request, RunSpec, StreamCount
 from broker.relay.core import format_id, parse_id
 
@@ -119,6 +129,10 @@ class MemoryFleetLog:
         answered = [row.request_id for row in self._server.fleet if isinstance(row, Acknowledgement)]
         if request_id not in answered:
             self._server.fleet.append(Acknowledgement(self._next_entry(), request_id, request, refusal))
+
+    def leadership_gap(self, away_us: int) -> None:
+        self._server.answer()
+        self._server.fleet.append(LeadershipGap(self._next_entry(), away_us))
 
     def rows(self) -> list[FleetRow]:
         self._server.answer()

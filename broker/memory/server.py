@@ -200,7 +200,7 @@ class MemoryInbox:
 class MemoryJournal:
     """`ports.Journal` in memory."""
 
-    foreign = 0  # nobody else can write here
+    foreign = 0  # no other client can write here
 
     def __init__(self, server: MemoryServer, robot: str, nonce: str) -> None:
         self._server = server

@@ -187,7 +187,15 @@ class Acknowledgement(msgspec.Struct, frozen=True):
     refusal: str
 
 
-FleetRow = Injection | Death | Acknowledgement
+class LeadershipGap(msgspec.Struct, frozen=True):
+    """Until now, for `away_us`, no supervisor renewed the run's lease: the leader was dead or paused, or the server was
+    away. Recorded by the supervisor that leads from now on; what it knows of leases begins anew."""
+
+    entry: str
+    away_us: int
+
+
+FleetRow = Injection | Death | Acknowledgement | LeadershipGap
 
 
 class FleetReader(Protocol):

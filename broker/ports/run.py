@@ -13,7 +13,7 @@ from broker.relay.core import Fate
 
 
 class FleetLog(Protocol):
-    """Injections, deaths and acknowledgements, in one order. Evidence, never trimmed.
+    """Injections, deaths, acknowledgements and gaps in the leadership, in one order. Evidence, never trimmed.
 
     Synchronous, because it is used by processes without an event loop. Every method raises Unavailable. When the run is
     gone, nothing is stored, and there are no rows. Only a death is then passed over: the other rows raise RunGone."""
@@ -28,6 +28,10 @@ class FleetLog(Protocol):
 
     def acknowledge(self, request_id: str, request: str, refusal: str) -> None:
         """Record the answer to a request. Twice does no harm. Raises RunGone."""
+        ...
+
+    def leadership_gap(self, away_us: int) -> None:
+        """Record that until now, for so long, no supervisor led the run. Raises RunGone."""
         ...
 
     def rows(self) -> list[FleetRow]:

@@ -58,7 +58,7 @@ def decoded_one(reply: Any) -> list[Entry]:
 def is_own(entry: Entry, fields: tuple[bytes, ...]) -> bool:
     """Whether an entry of a journal or a birth stream is its robot's own: it has these `fields`, and its id counts
     lives (one that the server makes from its clock is far above any). Any client may write to a stream; a foreign entry
-    is no evidence, for nobody."""
+    is never evidence."""
     return parse_id(entry[0])[0] < NO_LIFE and all(field in entry[1] for field in fields)
 
 

@@ -112,6 +112,25 @@ def put_back(connection: redis.Redis, job: str, lease: str = "") -> bool:
             return True
 
 
+def move_in_queue(connection: redis.Redis, job: str, *, to_front: bool) -> bool:
+    """Move a job that stands in the queue to its front or its end. False: it does not stand there. Raises redis-py's
+    errors."""
+    key = queue_of_robots(connection).key
+    with connection.pipeline() as pipe:
+        while True:
+            pipe.watch(key)  # type: ignore[no-untyped-call]
+            if pipe.lpos(key, job) is None:
+                return False
+            pipe.multi()
+            pipe.lrem(key, 0, job)
+            (pipe.lpush if to_front else pipe.rpush)(key, job)
+            try:
+                pipe.execute()
+            except WatchError:
+                continue
+            return True
+
+
 def _is_movable(pipe: redis.client.Pipeline, queue: rq.Queue, job: str, lease: str) -> bool:
     if lease:
         return pipe.zscore(_leases(queue), lease) is not None

@@ -14,7 +14,14 @@ import msgspec
 
 from deploy.rq.leases import HEARTBEAT_S, LEASE_S
 
+DOUBT_S: Final = 1.25 * HEARTBEAT_S  # without a renewal
 IDLE_S: Final = 1.0
+"""After which an RQ worker counts as idle."""
+
+JOIN_S: Final = DOUBT_S + 0.75
+"""After which a new robot may join for an idle RQ worker: the replacement of one that has just died is idle for less
+when the lost robot's lease is overdue, though jobs are polled only every half second."""
+
 ALIVE_S: Final = 2.5  # since its last heartbeat: they come every second at the latest
 _KEPT: Final = re.compile(r"[0-9a-f]{6}\.w[0-9]+(\.[0-9]+)?")  # no name that a person gives
 
@@ -44,11 +51,11 @@ class IdleWorkers:
     def __init__(self) -> None:
         self._idle: dict[str, _Idle] = {}
 
-    def among(self, seen: Iterable[WorkerSeen], now_s: float) -> list[str]:
-        """The names of those that have been idle for IDLE_S and are alive, in their order. To be called several times
-        a second, with a monotonic clock's seconds."""
+    def among(self, seen: Iterable[WorkerSeen], now_s: float) -> dict[str, float]:
+        """For how long those have been idle that have been so for IDLE_S and are alive, by name (seconds). To be called
+        several times a second, with a monotonic clock's seconds."""
         before, self._idle = self._idle, {}
-        found = []
+        found: dict[str, float] = {}
         for worker in seen:
             if worker.state != "idle" or _KEPT.fullmatch(worker.name):
                 continue
@@ -58,11 +65,9 @@ class IdleWorkers:
             self._idle[worker.name] = idle
             is_alive = idle.beat_s is not None and now_s - idle.beat_s < ALIVE_S
             if is_alive and now_s - idle.since_s >= IDLE_S:
-                found.append(worker.name)
-        return sorted(found)
+                found[worker.name] = now_s - idle.since_s
+        return found
 
-
-DOUBT_S: Final = 1.25 * HEARTBEAT_S  # without a renewal
 
 State = Literal["queued", "waiting", "taken", "running", "lost", "done"]
 """The state of a robot's job: in the queue for its first life (`queued`) or for another (`waiting`); taken by an RQ
@@ -101,18 +106,23 @@ class LostJobs:
 
     def __init__(self) -> None:
         self._since_s: dict[JobSeen, float] = {}
-        self._polled_s = float("-inf")
-        self.is_in_doubt = False
+        self._begun_s = self._polled_s = float("-inf")
+        self.is_any_overdue = False
         """Whether the lease of any job was overdue for renewal at the last poll."""
+        self.is_watching = False
+        """Whether leases were watched by then for as long as one lasts: any that is a dead RQ worker's was found."""
 
     def among(self, seen: Iterable[JobSeen], now_s: float) -> list[JobSeen]:
         """Those of the jobs that are lost, each given once, because it may look the same after it was handled. To be
         called several times a second, with a monotonic clock's seconds."""
-        before = self._since_s if now_s - self._polled_s <= HEARTBEAT_S else {}
+        before = self._since_s
+        if now_s - self._polled_s > HEARTBEAT_S:
+            before, self._begun_s = {}, now_s
         leased = {msgspec.structs.replace(job, lease_left_s=0.0, state="lost"): job for job in seen if _is_taken(job)}
         self._since_s = {job: before.get(job, now_s) for job in leased}
         self._polled_s = now_s
-        self.is_in_doubt = any(now_s - since_s > DOUBT_S for since_s in self._since_s.values())
+        self.is_watching = now_s - self._begun_s > LEASE_S
+        self.is_any_overdue = any(now_s - since_s > DOUBT_S for since_s in self._since_s.values())
         lost = [job for job, since_s in self._since_s.items() if now_s - since_s >= LEASE_S]
         self._since_s |= dict.fromkeys(lost, now_s)
         return [leased[job] for job in lost]

@@ -23,7 +23,18 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, clea
 from broker.errors import Unavailable
 from broker.streams.retry import TROUBLE
 from deploy.rq.job import ALWAYS, ROBOT_JOB, RobotJob, job_id
-from deploy.rq.leases import HOLDER, HOST, PID, QUEUE, WORKER, leases_of, leases_under, put_back, queue_of_robots
+from deploy.rq.leases import (
+    HOLDER,
+    HOST,
+    PID,
+    QUEUE,
+    WORKER,
+    leases_of,
+    leases_under,
+    move_in_queue,
+    put_back,
+    queue_of_robots,
+)
 from deploy.rq.observed import JobSeen, State, WorkerSeen
 
 FAILURE_KEPT_S: Final = 300
@@ -106,6 +117,14 @@ def requeue(connection: redis.Redis, run: str, seen: JobSeen) -> bool:
     """Queue a lost robot's job again; its lease is gone then. False when the job was no longer as `seen`: it is queued
     again already, or done. Twice does no harm: it never stands in the queue twice. Raises Unavailable."""
     return _put_back(connection, job_id(run, seen.robot), seen.lease)
+
+
+def prefer(connection: redis.Redis, run: str, robot: str) -> bool:
+    """Let a robot that waits be the next that an RQ worker takes. False: it does not wait. Raises Unavailable."""
+    try:
+        return move_in_queue(connection, job_id(run, robot), to_front=True)
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
 
 
 def revoke(connection: redis.Redis, run: str, robots: Sequence[str], worker: str) -> list[str]:

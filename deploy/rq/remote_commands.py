@@ -1,7 +1,7 @@
 """The commands that a supervisor on another host sends to an RQ worker (broker/streams/run/injection.py): signals for
-its horse, or for itself.
+its horse, or for itself; and `yield r05`: hand the robot back, and run one that waits before it.
 
-The injection stands in the fleet log before the command is sent. What is no command is passed over.
+An injection stands in the fleet log before its command is sent. What is no command is passed over.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class RemoteCommands:
     def __init__(
         self, client: redis.Redis, run: str, robot: str, send_signal: Callable[[signal.Signals], object]
     ) -> None:
+        self.is_to_yield = False
+        """Whether the robot is to wait behind all others that do."""
         self._robot = robot
         self._send_signal = send_signal
         self._commands = CommandStream(client, run, robot)
@@ -39,6 +41,8 @@ class RemoteCommands:
                 self._send(*command.partition(" ")[::2])
 
     def _send(self, verb: str, victim: str) -> None:
+        if (verb, victim) == ("yield", self._robot):
+            self.is_to_yield, verb = True, "restart"
         number = _SIGNALS.get(verb)
         if number is None:
             return

@@ -46,7 +46,7 @@ from deploy.processes.forking import signals_held
 from deploy.rq import job as robot_job
 from deploy.rq.heartbeat import Heartbeat, done
 from deploy.rq.job import ROBOT_JOB, RobotJob
-from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, holds_lease, put_back
+from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, holds_lease, move_in_queue, put_back
 from deploy.rq.remote_commands import RemoteCommands
 from robots.restart_budget import FENCED
 
@@ -211,10 +211,16 @@ class RobotWorker(rq.Worker):
         try:
             with suppress_transient():
                 super().monitor_work_horse(job, queue, execution)
+                self._yield_if_asked(job)
                 return
             self._queue_again_when_answered(job, queue, execution)
         finally:
             self._heartbeat.close()
+
+    def _yield_if_asked(self, job: Job) -> None:
+        """The horse has put the job in front of all others: if it is to give way, it goes behind them."""
+        if self._remote_commands is not None and self._remote_commands.is_to_yield:
+            move_in_queue(job.connection, job.id, to_front=False)
 
     def _queue_again_when_answered(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
         """The horse is dead and the server was away: do what RQ would have done, as soon as it can be done.

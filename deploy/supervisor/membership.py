@@ -2,8 +2,10 @@
 
     lost       its lease was not renewed for as long as a lease lasts: the death is recorded, and the robot queued again
     unqueued   dealt, never born, and in no queue, because the dealer died before: it is queued
-    waiting    in the queue, and no RQ worker is free: an event reports it, with the parts that only such robots hold
-    joining    an RQ worker is idle, and no robot waits for one: a new robot joins, without any part
+    waiting    in the queue, and no RQ worker is free: an event reports it, with the parts that only such robots hold;
+               for these a robot that holds only learnt parts gives way
+    joining    an RQ worker is idle, no robot waits for one, and no lease can be that of a dead RQ worker: a new robot
+               joins, without any part
 
 What is lost or idle is decided in deploy/rq/observed.py. No process is touched from here.
 """
@@ -18,13 +20,14 @@ from broker.envelope import robot_name
 from broker.ports.run import FleetLog
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
+from broker.streams.run.injection import send_command
 from broker.streams.run.lives import is_unborn, last_incarnation
 from deploy.attach.context import RunContext
 from deploy.attach.discovery import newest_on
-from deploy.rq.observed import IdleWorkers, JobSeen, LostJobs
-from deploy.rq.queue import enqueue_robot, requeue, rq_workers
-from robots.journal import Header, encode_entry, parts_in, readable
-from telemetry.events import RobotJoined, RobotLost, RobotWaiting
+from deploy.rq.observed import JOIN_S, IdleWorkers, JobSeen, LostJobs
+from deploy.rq.queue import enqueue_robot, prefer, requeue, rq_workers
+from robots.journal import Entry, Header, PartKept, encode_entry, parts_in, readable
+from telemetry.events import RobotJoined, RobotLost, RobotWaiting, RobotYielded
 
 WAIT_S: Final = 1.0
 """How long a robot stands in the queue before it counts as waiting."""
@@ -58,8 +61,10 @@ class Membership:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every robot is run by an RQ worker, or was reported as waiting, or will not live again."""
-        return not any(_is_idle(job) and job.robot not in self._reported for job in self._job_table.jobs.values())
+        """Whether every robot is run by an RQ worker that renews its lease, or was reported as waiting, or will not
+        live again."""
+        is_any_unrun = any(_is_idle(job) and job.robot not in self._reported for job in self._job_table.jobs.values())
+        return not self._lost.is_any_overdue and not is_any_unrun
 
     def find_lost(self, now_s: float) -> None:
         """Record the deaths of lost robots, and queue them again. To be called after each poll of the jobs, with its
@@ -83,9 +88,9 @@ class Membership:
         idle = self._idle_workers(jobs, now_s)
         if is_open:
             self._report_waiting(now_s, bool(idle))
-        is_needed = self._lost.is_in_doubt or any(map(_is_idle, jobs))
-        if is_open and idle and not is_needed:  # by a robot that was dealt, or has joined before
-            self._add_robots(len(idle))
+        is_needed = self._lost.is_any_overdue or not self._lost.is_watching or any(map(_is_idle, jobs))
+        if is_open and not is_needed:  # by a robot that was dealt, or has joined before
+            self._add_robots(sum(idle_s >= JOIN_S for idle_s in idle.values()))
 
     def _give_up(self, job: JobSeen) -> None:
         """The death is recorded first: the next life's restart policy reads it."""
@@ -103,7 +108,7 @@ class Membership:
             enqueue_robot(self._client, self._run, robot)
         self._checked.add(robot)  # once: if its job is done again, there was a reason
 
-    def _idle_workers(self, jobs: Iterable[JobSeen], now_s: float) -> list[str]:
+    def _idle_workers(self, jobs: Iterable[JobSeen], now_s: float) -> dict[str, float]:
         """RQ workers that have been idle for a while. RQ is asked only if it has more of them than run robots."""
         running = sum(job.is_held for job in jobs)
         return self._idle.among(rq_workers(self._client, more_than=running), now_s)
@@ -112,7 +117,7 @@ class Membership:
         if is_any_free:
             return
         waited_s = {robot: now_s - since_s for robot, since_s in self._queued_s.items() if now_s - since_s >= WAIT_S}
-        for robot, last in self._reported.items():
+        for robot, last in list(self._reported.items()):
             if waited_s.get(robot, 0.0) - last.waited_s >= REPORT_AGAIN_S:
                 self._report(RobotWaiting(robot, last.only_here, round(waited_s[robot])))
         fresh = [robot for robot in waited_s if robot not in self._reported]
@@ -124,6 +129,18 @@ class Membership:
     def _report(self, waiting: RobotWaiting) -> None:
         self._reported[waiting.robot] = waiting
         self._emit(waiting)
+        if waiting.only_here:
+            self._make_room_for(waiting.robot)
+
+    def _make_room_for(self, robot: str) -> None:
+        """Have the robot run next, by an RQ worker whose robot holds only learnt parts, if there is one. That one may
+        refuse (it has just died): then it is tried with the next report."""
+        for other in reversed(self._job_table.robots):
+            if self._job_table.worker_of(other) and not self._was_dealt_parts(other):
+                prefer(self._client, self._run, robot)
+                send_command(self._client, self._run, other, f"yield {other}")
+                self._emit(RobotYielded(other, robot))
+                return
 
     def _parts_only_of(self, waiting: list[str]) -> set[int]:
         """The parts that no robot holds but those that wait."""
@@ -132,12 +149,17 @@ class Membership:
         return set[int]().union(*map(self._parts_of, waiting)) - elsewhere
 
     def _parts_of(self, robot: str) -> set[int]:
-        rows = self._evidence.journal(robot)
-        return {part.index for part in parts_in(readable(row.content for row in rows))}
+        return {part.index for part in parts_in(self._journal(robot))}
+
+    def _was_dealt_parts(self, robot: str) -> bool:
+        return any(isinstance(entry, PartKept) and entry.cause is None for entry in self._journal(robot))
+
+    def _journal(self, robot: str) -> list[Entry]:
+        return list(readable(row.content for row in self._evidence.journal(robot)))
 
     def _add_robots(self, count: int) -> None:
         """Of several runs on a server, new robots join the newest."""
-        if newest_on(self._client) != self._run:
+        if not count or newest_on(self._client) != self._run:
             return
         for _ in range(min(count, MOST_ROBOTS - len(self._job_table.robots))):
             number = max(int(robot[1:]) for robot in self._job_table.robots) + 1

@@ -20,8 +20,9 @@ from broker.errors import RunGone, Unavailable
 from broker.ports.robot import Order
 from broker.relay.core import parse_id
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import joined_in
-from broker.streams.run.supervisor_lease import RENEW_S, SupervisorLease
+from broker.streams.run.supervisor_lease import RENEW_S, Held, SupervisorLease
 from deploy import STARTED_S
 from deploy.attach.context import RunContext
 from deploy.processes.signals import ShutdownSignals
@@ -39,6 +40,9 @@ BIRTH_LIMIT_S: Final = 30.0  # for the first robot of a parent's own RQ workers 
 STOP_S: Final = 20.0  # for a server that is away to come back and store the order to stop
 AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives up
 ORDERS_S: Final = 0.1  # between two polls of the orders
+GAP_US: Final = 1_000_000
+"""A lease that was not renewed for longer: a gap in the leadership. Twice the time between two renewals, and as long as
+job leases may go unwatched before their time begins anew (deploy/rq/observed.py)."""
 
 LOST: Final = "lost"
 """How a run ended whose server came back without it."""
@@ -90,6 +94,8 @@ class RunSupervisor:
         self._since_s = dealt_s
         self._is_dealer = dealt_s is not None
         self._leadership: Leadership | None = None
+        self._log = StreamFleetLog(self._client, context.run, retry_s=0)
+        self._gap_us = 0  # in the leadership, that is over and not recorded yet
         self._renew_s = self._orders_s = float("-inf")
         self._is_beginning = False  # we have given the order `go`, or tried to
         self._go_ms: int | None = None
@@ -251,15 +257,29 @@ class RunSupervisor:
             return
         self._renew_s = now_s + RENEW_S
         try:
-            noted_us = self._lease.hold(None if self._leadership is None else self._leadership.done_us)
-            if noted_us is None:
+            held = self._renew(None if self._leadership is None else self._leadership.done_us)
+            if held is None:
                 self._leadership = None
             elif self._leadership is None:
-                self._leadership = self._take_over(noted_us)
+                self._leadership = self._take_over(held.done_us)
+            self._record_gap()
         except Unavailable:
             pass
         except RunGone:
             self._is_lost = True
+
+    def _renew(self, done_us: int | None) -> Held | None:
+        """Take the lease or renew it, and keep in mind for how long it was not renewed. Raises RunGone, Unavailable."""
+        held = self._lease.hold(done_us)
+        if held is not None and held.away_us > GAP_US:
+            self._gap_us = max(self._gap_us, held.away_us)
+        return held
+
+    def _record_gap(self) -> None:
+        """Record a gap in the leadership that is over. Raises RunGone, Unavailable."""
+        if self._gap_us and self._leadership is not None:
+            self._log.leadership_gap(self._gap_us)
+            self._gap_us = 0
 
     def _take_over(self, noted_us: int) -> Leadership:
         """Raises Unavailable."""
@@ -270,7 +290,7 @@ class RunSupervisor:
     def _note_done(self, done_us: int) -> bool:
         """Store it for a successor. Whether the lease is still ours; False when that is not known."""
         with suppress(Unavailable, RunGone):
-            return self._lease.hold(done_us) is not None
+            return self._renew(done_us) is not None
         return False
 
     # Orders and time

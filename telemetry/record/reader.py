@@ -81,7 +81,11 @@ class AcknowledgementRow(msgspec.Struct, frozen=True, tag_field="row", tag="ackn
     refusal: str
 
 
-_FleetRow = InjectionRow | DeathRow | AcknowledgementRow
+class LeadershipGapRow(msgspec.Struct, frozen=True, tag_field="row", tag="leadership_gap"):
+    """fleet.jsonl: until then, no supervisor led the run."""
+
+
+_FleetRow = InjectionRow | DeathRow | AcknowledgementRow | LeadershipGapRow
 
 
 class OrderRow(msgspec.Struct, frozen=True):

@@ -49,7 +49,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     "broker/streams": (
         "relay robot",
         "run embedded.py",
-        "connection.py keys.py retry.py reading.py",
+        "connection.py retry.py reading.py",
+        "keys.py",
     ),
     "telemetry": (
         "verdict handlers",

@@ -565,3 +565,31 @@ def test_a_relay_that_died_is_replaced(longer_files: Files) -> None:
     assert state(longer_files) == "HELD"
     longer_files["fleet"][-1] |= {"id": f"{END_MS - 5_000}-0", "status": 1}
     assert state(longer_files) == "HELD"
+
+
+def gap(files: Files, until_ms: int, away_ms: int) -> None:
+    """Let no supervisor have led the run for so long, until then."""
+    files["fleet"].append({"id": f"{until_ms}-0", "row": "leadership_gap", "away_us": away_ms * 1000})
+
+
+def test_a_time_without_a_leader_is_no_delay(longer_files: Files) -> None:
+    # Given a robot that was born again 8.5 s after its death
+    born_ms = birth_ms(longer_files, "r02", 2)
+    longer_files["fleet"][0]["id"] = f"{born_ms - 8_500}-0"
+    assert finding(longer_files)[0] == "BROKEN"
+    # When no supervisor led the run for 3.5 s of that, then 2.5 s and 2.5 s are left, and the verdict says so
+    gap(longer_files, born_ms - 2_500, 3_500)
+    assert finding(longer_files)[0] == "HELD"
+    assert finding(longer_files)[1].endswith("; no supervisor led for up to 3.5 s of that")
+
+
+def test_a_time_without_a_leader_excuses_no_delay_before_it_or_after_it(longer_files: Files) -> None:
+    # Given a robot that was born again 14 s after its death
+    born_ms = birth_ms(longer_files, "r02", 2)
+    longer_files["fleet"][0]["id"] = f"{born_ms - 14_000}-0"
+    # When none led for 3 s, but one had led for 8 s before, or led for 8 s afterwards, then it is too late
+    for until_ms in (born_ms - 3_000, born_ms - 8_000):
+        altered = longer_files | {"fleet": list(longer_files["fleet"])}
+        gap(altered, until_ms, 3_000)
+        assert finding(altered)[0] == "BROKEN"
+        assert "in 8.00 s" in finding(altered)[1]

@@ -1,4 +1,5 @@
-"""The fleet log on the run's stream of injections, deaths and acknowledgements: evidence, never trimmed.
+"""The fleet log on the run's stream of injections, deaths, acknowledgements and gaps in the leadership: evidence, never
+trimmed.
 
 Only the deal creates the stream. A row whose reply was lost is stored again under the same token, and readers count a
 token once.
@@ -15,7 +16,7 @@ import msgspec
 import redis.asyncio
 
 from broker.errors import RunGone
-from broker.ports.robot import Acknowledgement, Death, DeathKind, FleetRow, Injection
+from broker.ports.robot import Acknowledgement, Death, DeathKind, FleetRow, Injection, LeadershipGap
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded, read_all, read_all_blocking
@@ -42,7 +43,11 @@ class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True, tag="acknow
     refusal: str
 
 
-_Row = _Injection | _Death | _Acknowledgement
+class _LeadershipGap(msgspec.Struct, frozen=True, array_like=True, tag="leadership_gap"):
+    away_us: int
+
+
+_Row = _Injection | _Death | _Acknowledgement | _LeadershipGap
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(_Row)
 
@@ -68,6 +73,11 @@ class StreamFleetLog:
         """Record the answer to a request; of several answers to one request, the first counts. Raises RunGone,
         Unavailable."""
         if not self._append(_Acknowledgement(request_id, request, refusal), f"request {request_id}"):
+            raise RunGone
+
+    def leadership_gap(self, away_us: int) -> None:
+        """Record that until now, for so long, no supervisor led the run. Raises RunGone, Unavailable."""
+        if not self._append(_LeadershipGap(away_us)):
             raise RunGone
 
     def rows(self) -> list[FleetRow]:
@@ -136,5 +146,7 @@ def _row(entry: str, row: _Row) -> FleetRow:
             return Injection(entry, verb, target, victim)
         case _Acknowledgement(request_id, request, refusal):
             return Acknowledgement(entry, request_id, request, refusal)
+        case _LeadershipGap(away_us):
+            return LeadershipGap(entry, away_us)
         case _Death(victim, robot, incarnation, how, status):
             return Death(entry, victim, robot, incarnation, how, status)

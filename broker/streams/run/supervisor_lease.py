@@ -8,7 +8,7 @@ too often.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 
@@ -21,7 +21,17 @@ LEASE_US: Final = 3_000_000
 RENEW_S: Final = 0.5  # how often a holder renews it, and a supervisor that stands by tries to take it
 _HOLDER: Final = "holder"
 _UNTIL: Final = "until_us"  # by the server's clock
+_RENEWED: Final = "renewed_us"  # likewise
 _DONE: Final = "done_us"  # since go
+
+
+class Held(NamedTuple):
+    """What a holder learns when it takes or renews the lease. `done_us` was stored last: all process faults that were
+    due by then, since `go`, were handed out; -1: nothing was. `away_us`: for how long the lease had not been renewed,
+    by the server's clock; 0: it was never held."""
+
+    done_us: int
+    away_us: int
 
 
 class SupervisorLease:
@@ -36,30 +46,27 @@ class SupervisorLease:
         self._holder = holder.encode()
         self._lease_us = lease_us
 
-    def hold(self, done_us: int | None) -> int | None:
-        """Take the lease, or renew it (with `done_us`): None when it is another's. A renewal fails also when it was
-        another's in between, because that one knows more.
-
-        `done_us` is stored for a successor: all process faults that were due by then, in microseconds since `go`, were
-        handed out. Returns the value that was stored last, -1 when there is none.
-        """
+    def hold(self, done_us: int | None) -> Held | None:
+        """Take the lease, or renew it (with `done_us`, which is stored for a successor): None when it is another's. A
+        renewal fails also when it was another's in between, because that one knows more."""
         return retry_blocking("supervisor", lambda: self._hold(done_us), retry_s=0)
 
     def release(self) -> None:
         """Give the lease back, if it is ours; `done_us` stays stored."""
         retry_blocking("supervisor", self._release, retry_s=0)
 
-    def _hold(self, done_us: int | None) -> int | None:
+    def _hold(self, done_us: int | None) -> Held | None:
         with self._client.pipeline() as pipe:
-            holder, until_us, noted_us, now_us = self._read(pipe)
+            holder, until_us, renewed_us, noted_us, now_us = self._read(pipe)
             if holder != self._holder and (until_us > now_us or done_us is not None):
                 return None
             done_us = noted_us if done_us is None else done_us
             pipe.multi()
-            mapping: dict[Any, Any] = {_HOLDER: self._holder, _UNTIL: now_us + self._lease_us, _DONE: done_us}
-            pipe.hset(self._key, mapping=mapping)
+            until_us = now_us + self._lease_us
+            fields: dict[Any, Any] = {_HOLDER: self._holder, _UNTIL: until_us, _RENEWED: now_us, _DONE: done_us}
+            pipe.hset(self._key, mapping=fields)
             pipe.execute()
-            return done_us
+            return Held(done_us, max(0, now_us - renewed_us) if renewed_us else 0)
 
     def _release(self) -> None:
         with self._client.pipeline() as pipe:
@@ -69,12 +76,14 @@ class SupervisorLease:
                 pipe.hset(self._key, _UNTIL, "0")
                 pipe.execute()
 
-    def _read(self, pipe: redis.client.Pipeline) -> tuple[bytes | None, int, int, int]:
-        """Holder, until when, `done_us`, and the time. A change of the key meanwhile makes the rest fail."""
+    def _read(self, pipe: redis.client.Pipeline) -> tuple[bytes | None, int, int, int, int]:
+        """Holder, until when, renewed when, `done_us`, and the time. A change of the key meanwhile makes the rest
+        fail."""
         pipe.watch(self._key, self._orders)  # type: ignore[no-untyped-call]
         if not pipe.exists(self._orders):
             raise RunGone  # a key made now would stay for ever
-        found: Any = pipe.hmget(self._key, _HOLDER, _UNTIL, _DONE)
+        found: Any = pipe.hmget(self._key, _HOLDER, _UNTIL, _RENEWED, _DONE)
         seconds, microseconds = pipe.time()
-        holder, until, done = found
-        return holder, number_in(until, 0), number_in(done, -1), int(seconds) * 1_000_000 + int(microseconds)
+        holder, until, renewed, done = found
+        now_us = int(seconds) * 1_000_000 + int(microseconds)
+        return holder, number_in(until, 0), number_in(renewed, 0), number_in(done, -1), now_us

@@ -10,6 +10,8 @@ A second opinion, so nothing here may be shared with the code that restarts. The
   names a life whose envelopes were sent afterwards; but a robot that lost its lease counts as dead, whatever it sends.
 * How long robots were away counts from the last row about the server, if one came meanwhile: an outage is no delay. A
   failed injection is no outage: then only a death that it caused counts.
+* No delay either is a time in which no supervisor led the run (a gap in the leadership): each stretch of a robot's
+  absence between such times counts for itself, because who leads anew begins anew to wait for leases.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Final, NamedTuple
 
 from telemetry.verdict.evidence.births import Births, LifeBirth
 from telemetry.verdict.evidence.journals import Life
-from telemetry.verdict.evidence.schema import AcknowledgementRow, DeathRow, InjectionRow
+from telemetry.verdict.evidence.schema import AcknowledgementRow, DeathRow, InjectionRow, LeadershipGapRow
 
 FENCED: Final = 75
 SERVER: Final = "redis"
@@ -33,7 +35,7 @@ _RELAY = re.compile(r"relay:([0-9]+)")
 _ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
 
 
-FleetRow = InjectionRow | DeathRow | AcknowledgementRow
+FleetRow = InjectionRow | DeathRow | AcknowledgementRow | LeadershipGapRow
 
 
 class RobotDeath(NamedTuple):
@@ -65,11 +67,15 @@ class Downtime(NamedTuple):
 
 
 class FleetEvidence:
-    """The injections and deaths of a run, in their order; answers to people's requests excuse nothing, and are left
-    out. `failed`: verb and target of the injections that an event reports as failed, each at least once."""
+    """`rows`: the injections and deaths of a run, in their order; answers to people's requests excuse nothing, and are
+    left out. `gaps`: when no supervisor led it, from and until (server's clock, ms). `failed`: verb and target of the
+    injections that an event reports as failed, each at least once."""
 
     def __init__(self, rows: Iterable[FleetRow], failed: Set[tuple[str, str]] = frozenset()) -> None:
-        self.rows = tuple(row for row in rows if not isinstance(row, AcknowledgementRow))
+        rows = list(rows)
+        self.rows = tuple(row for row in rows if isinstance(row, InjectionRow | DeathRow))
+        gaps = ((ms_of(row.id), row.away_us // 1000) for row in rows if isinstance(row, LeadershipGapRow))
+        self.gaps = [(until_ms - away_ms, until_ms) for until_ms, away_ms in gaps]
         self._failed = failed
         self.injections = [row for row in self.rows if isinstance(row, InjectionRow)]
 
@@ -122,9 +128,18 @@ class FleetEvidence:
                 yield Downtime(robot, tuple(several), birth)
 
     def away_ms(self, start_ms: int, end_ms: int) -> int:
-        """How long a robot was away from `start_ms` to `end_ms`, the server's own absence not counted."""
+        """How long a robot was away from `start_ms` to `end_ms`: the longest stretch in which the server was there, and
+        somebody led the run."""
         place = bisect_right(self._server_ms, end_ms)
-        return end_ms - max(start_ms, self._server_ms[place - 1] if place else start_ms)
+        since_ms, longest_ms = max(start_ms, self._server_ms[place - 1] if place else start_ms), 0
+        for from_ms, until_ms in self.gaps:
+            if until_ms > since_ms and from_ms < end_ms:
+                longest_ms, since_ms = max(longest_ms, from_ms - since_ms), until_ms
+        return max(longest_ms, end_ms - since_ms)
+
+    def gap_ms(self, start_ms: int, end_ms: int) -> int:
+        """For how much of that time no supervisor led the run."""
+        return sum(max(0, min(until_ms, end_ms) - max(from_ms, start_ms)) for from_ms, until_ms in self.gaps)
 
     @cached_property
     def _server_ms(self) -> list[int]:

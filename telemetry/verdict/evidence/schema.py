@@ -247,6 +247,13 @@ class AcknowledgementRow(Shape, frozen=True):
     refusal: str
 
 
+class LeadershipGapRow(Shape, frozen=True):
+    """fleet.jsonl: until then, for so long, no supervisor led the run."""
+
+    id: Id
+    away_us: Count
+
+
 _CONTROLS: dict[str, type[Shape]] = {"plan": PlanRow, "born": BornRow}
 
 _ENTRIES: dict[str, type[Shape]] = {
@@ -261,6 +268,7 @@ _FLEET: dict[str, type[Shape]] = {
     "injection": InjectionRow,
     "death": DeathRow,
     "acknowledgement": AcknowledgementRow,
+    "leadership_gap": LeadershipGapRow,
 }
 
 

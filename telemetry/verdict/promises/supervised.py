@@ -13,6 +13,7 @@ from telemetry.verdict.case import Case
 from telemetry.verdict.checks.membership import births_not_in_outboxes
 from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, ROBOTS_GRACE_US, longest_us
 from telemetry.verdict.checks.witnesses import gaps
+from telemetry.verdict.evidence.fleet import Downtime
 from telemetry.verdict.finding import Finding, held, unproven, worst
 from telemetry.verdict.promises.supervised_robots import missing_lives, requeued_robots, robot_restarts, was_waiting
 from telemetry.verdict.promises.supervised_workers import unnoticed_injections, worker_restarts
@@ -39,12 +40,21 @@ def _held(case: Case) -> Finding:
     crashes = sum(isinstance(stamped.event, WorkerCrashed) for events in case.testimony.values() for stamped in events)
     if not deaths and not crashes:
         return held("no death of a robot, and no crash of a worker", 0)
+    unfinished = sorted({downtime.robot for downtime in case.downtimes if downtime.birth is None} - case.given_up)
     text = f"{deaths} deaths of robots and {crashes} crashes of workers were followed by restarts within the policy"
+    text += f"; the run ended before these could be restarted: {', '.join(unfinished)}" * bool(unfinished)
     resigned = sorted({downtime.robot for downtime in case.downtimes} & case.given_up)
     waited = sorted({downtime.robot for downtime in case.downtimes if was_waiting(case, downtime)})
     text += f"; gave up, as the policy says: {', '.join(resigned)}" * bool(resigned)
     text += f"; waited for an RQ worker: {', '.join(waited)}" * bool(waited)
+    unled_ms = max((case.fleet.gap_ms(*_away(case, downtime)) for downtime in case.downtimes), default=0)
+    text += f"; no supervisor led for up to {unled_ms / 1000:.1f} s of that" * bool(unled_ms)
     return held(text, deaths + crashes)
+
+
+def _away(case: Case, downtime: Downtime) -> tuple[int, int]:
+    """From when to when a robot was away (server's clock, ms)."""
+    return downtime.deaths[0].at_ms, case.end_ms if downtime.birth is None else downtime.birth.at_ms
 
 
 def _relays(case: Case) -> Iterator[Finding]:

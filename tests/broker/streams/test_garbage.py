@@ -70,9 +70,12 @@ def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
 def test_a_lease_whose_numbers_are_none_is_nobodys_and_nothing_is_noted(client: redis.Redis, garbage: bytes) -> None:
     # Given a run whose lease holds garbage
     deal(client)
-    client.hset(KEYS.supervisor, mapping=dict[Any, Any]({"holder": "x", "until_us": garbage, "done_us": garbage}))
+    client.hset(
+        KEYS.supervisor,
+        mapping=dict[Any, Any]({"holder": "x", "until_us": garbage, "renewed_us": garbage, "done_us": garbage}),
+    )
     # When somebody wants it / Then it is his, and nothing was noted by anybody before
-    assert SupervisorLease(client, "t", "one").hold(None) == -1
+    assert SupervisorLease(client, "t", "one").hold(None) == (-1, 0)
     assert SupervisorLease(client, "t", "other").hold(None) is None
 
 

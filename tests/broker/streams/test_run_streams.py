@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -19,9 +20,10 @@ from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.injection import CommandStream, send_command
 from broker.streams.run.lives import last_incarnation
 from broker.streams.run.runs import StreamRuns
-from broker.streams.run.supervisor_lease import SupervisorLease
+from broker.streams.run.supervisor_lease import Held, SupervisorLease
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.port_labs import PLAN, StreamsLab, run_numbers, run_spec
+from tests.support.waiting import await_true
 
 
 @pytest.mark.live
@@ -90,32 +92,43 @@ def test_what_a_run_was_dealt_with_is_known_on_every_host_and_a_removed_run_leav
         assert client.keys() == []
 
 
+def done(held: Held | None) -> int | None:
+    return None if held is None else held.done_us
+
+
 @pytest.mark.live
 def test_one_supervisor_holds_a_run_at_a_time_and_its_successor_knows_what_was_done(server: EmbeddedServer) -> None:
     lab = StreamsLab(server.url, "r00")
     one, other = (SupervisorLease(lab.server, lab.run, name) for name in ("one", "other"))
 
     # Given a supervisor that holds it, and has noted up to when the process faults were injected
-    assert one.hold(None) == -1
-    assert one.hold(5_000_000) == 5_000_000
+    assert done(one.hold(None)) == -1
+    assert done(one.hold(5_000_000)) == 5_000_000
     # When another one asks / Then it has to stand by
     assert other.hold(None) is None
     # until the first one gives it back, or its lease runs out; it knows then how far things were
     one.release()
-    assert other.hold(None) == 5_000_000
+    assert done(other.hold(None)) == 5_000_000
     assert one.hold(None) is None
     lab.server.hset(lab.keys.supervisor, "until_us", "1")
-    assert one.hold(None) == 5_000_000
+    assert done(one.hold(None)) == 5_000_000
     # One who had it, and lost it for a while, does not renew it as if nothing had happened
     one.release()
-    assert other.hold(None) == 5_000_000
-    assert other.hold(8_000_000) == 8_000_000
+    assert done(other.hold(None)) == 5_000_000
+    assert done(other.hold(8_000_000)) == 8_000_000
     other.release()
     assert one.hold(6_000_000) is None
-    assert one.hold(None) == 8_000_000
+    assert done(one.hold(None)) == 8_000_000
     # and a supervisor that does not hold it cannot give it back
     other.release()
     assert other.hold(None) is None
+    # Each knows for how long it had not been renewed
+    other_s = time.monotonic()
+    lab.server.hset(lab.keys.supervisor, "until_us", "1")
+    await_true(lambda: time.monotonic() - other_s > 0.1, 1, "a tenth of a second")
+    held = other.hold(None)
+    assert held is not None
+    assert 100_000 < held.away_us < 3_000_000
     lab.server.close()
 
 

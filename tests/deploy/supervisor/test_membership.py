@@ -20,13 +20,13 @@ from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.attach.context import RunInfo, context_on
 from deploy.rq.job import RobotJob
 from deploy.rq.leases import LEASE_S, QUEUE, claim
-from deploy.rq.observed import IDLE_S, kept_name
+from deploy.rq.observed import JOIN_S, kept_name
 from deploy.rq.queue import enqueue_robot, poll_jobs, requeue, rq_workers
 from deploy.rq.worker import RobotWorker
 from deploy.supervisor.membership import WAIT_S, Membership
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
-from telemetry.events import RobotJoined, RobotLost, RobotWaiting
+from telemetry.events import RobotJoined, RobotLost, RobotWaiting, RobotYielded
 from tests.support.rq_lab import Lab, deal
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
@@ -179,7 +179,7 @@ def test_a_robot_is_run_as_long_as_its_lease_is_renewed_whatever_its_hosts_clock
     members.behind_s = 3600.0
     members.let_idle("w2")
     # Then no robot is reported lost, and the idle RQ worker gets a new robot
-    members.handle(4)
+    members.handle(LEASE_S + 1)
     assert members.state("r00") == "lost"
     assert members.members.is_whole is False  # the new one is not run yet
     assert members.events(RobotLost) == []
@@ -241,10 +241,10 @@ def test_a_robot_joins_for_each_rq_worker_that_is_idle_all_at_once(members: Memb
     # Given robots that all run, and RQ workers that come
     members.run("r00", "w0")
     members.run("r01", "w1")
-    members.handle(2)
+    members.handle(LEASE_S + 1)
     members.let_idle("w2", "w3", kept_name("abc123", 0, 1))
-    # When they have been idle for a second
-    members.handle(IDLE_S - 0.5)
+    # When they have been idle for a while
+    members.handle(JOIN_S - 0.5)
     assert members.events(RobotJoined) == []
     members.handle(1)
     # Then so many robots join as came, but none for an RQ worker that a parent keeps for its own
@@ -278,6 +278,63 @@ def test_an_rq_worker_that_replaces_a_dead_one_gets_its_robot_and_no_new_one(mem
     assert members.lab.queued() == ["robot-t-r00"]
 
 
+def test_a_new_leader_waits_out_every_lease_before_a_robot_joins(members: Members) -> None:
+    # Given a run whose supervisor died with an RQ worker, and whose robots' leases were just renewed
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.alive.remove("r00")
+    members.let_idle("w2")
+    # When another one leads from now on / Then the idle RQ worker is for the robot that turns out to be lost
+    members.handle(LEASE_S + JOIN_S)
+    assert members.events(RobotJoined) == []
+    assert members.lab.queued() == ["robot-t-r00"]
+
+
+def commands_to(members: Members, robot: str) -> list[bytes]:
+    return [fields[b"command"] for _, fields in members.lab.connection.xrange(f"lab:{{t}}:commands.{robot}")]
+
+
+def test_a_robot_that_holds_only_learnt_parts_gives_way_to_one_that_holds_what_no_living_one_does(
+    members: Members,
+) -> None:
+    # Given a robot that has joined and runs, one that was dealt parts and runs, and an RQ worker that dies
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.handle(LEASE_S + 1)
+    members.let_idle("w2")
+    members.handle(JOIN_S + 0.5)
+    members.idle = ()
+    members.run("r02", "w2")
+    members.alive.remove("r01")
+    # When its robot waits for a while, behind another one
+    members.handle(LEASE_S + 0.5)
+    members.lab.connection.lpush(f"rq:queue:{QUEUE}", "robot-another-r00")
+    members.handle(WAIT_S + 0.5)
+    # Then the joined one is to hand its RQ worker back, and the robot that waits will be the next
+    assert members.events(RobotYielded) == [RobotYielded("r02", "r01")]
+    assert commands_to(members, "r02") == [b"yield r02"]
+    assert (commands_to(members, "r00"), members.lab.queued()) == ([], ["robot-t-r01", "robot-another-r00"])
+
+
+def test_no_robot_gives_way_to_one_whose_parts_others_hold(members: Members) -> None:
+    # Given a robot that has joined, and one that waits and whose parts another one has learnt
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.handle(LEASE_S + 1)
+    members.let_idle("w2")
+    members.handle(JOIN_S + 0.5)
+    members.idle = ()
+    members.run("r02", "w2")
+    learnt = StreamEvidenceReader(members.lab.connection, "t").journal("r01")[1:]
+    for number, row in enumerate(learnt, start=1):
+        fields: dict[Any, Any] = {"entry": row.content, "nonce": "x"}
+        members.lab.connection.xadd("lab:{t.r02}:journal", fields, id=f"1-{number}")
+    members.alive.remove("r01")
+    members.handle(LEASE_S + WAIT_S + 1)
+    assert members.events(RobotWaiting) == [RobotWaiting("r01", ())]
+    assert members.events(RobotYielded) == []
+
+
 def test_no_robot_joins_a_run_when_a_newer_one_goes_on(members: Members) -> None:
     # Given two runs on a server, and an RQ worker that comes
     members.run("r00", "w0")
@@ -285,7 +342,7 @@ def test_no_robot_joins_a_run_when_a_newer_one_goes_on(members: Members) -> None
     newer = StreamRunControl(members.lab.connection, "newer")
     newer.deal(RunSpec("newer", 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
     members.let_idle("w2")
-    members.handle(4)
+    members.handle(LEASE_S + JOIN_S)
     assert members.events(RobotJoined) == []
     # When the newer one is over / Then a robot joins the older
     newer.order("stop", b"complete")
@@ -298,7 +355,7 @@ def test_no_robot_joins_a_run_that_is_gone(members: Members) -> None:
     members.run("r01", "w1")
     members.let_idle("w2")
     members.lab.connection.delete("lab:{t}:orders")
-    members.handle(3)
+    members.handle(LEASE_S + JOIN_S)
     assert members.events(RobotJoined) == []
     assert members.lab.queued() == []
 
