@@ -1,5 +1,5 @@
-"""Where the command `robots` begins. While the lab is imported, Ctrl-C ends it without a traceback, and an error has an
-exit code that is no verdict.
+"""Where the command `robots` begins. While the lab is imported, Ctrl-C ends it without a traceback. An error that no
+code of ours expects ends it with a traceback and an exit code of its own: Python's is 1, which means BROKEN.
 
 Only that stands here, and only the script and `python -m deploy` import this.
 """
@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import signal
 import sys
-import traceback
+from types import TracebackType
+from typing import NoReturn
 
-from deploy.errors import SOFTWARE
+from deploy.errors import INTERRUPTED, SOFTWARE
 
+
+def _end_by(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> NoReturn:
+    """Python calls this with what was raised and not caught, and ends with the exit code that is raised here."""
+    sys.__excepthook__(kind, error, at)
+    raise SystemExit(INTERRUPTED if issubclass(kind, KeyboardInterrupt) else SOFTWARE)
+
+
+sys.excepthook = _end_by
 _is_handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, and stays so
 if _is_handled:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-try:
-    from deploy.commands import main as _main
-except Exception:
-    traceback.print_exc()
-    sys.exit(SOFTWARE)
+from deploy.commands import main as _main  # noqa: E402
 
 
 def main() -> None:

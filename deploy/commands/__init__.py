@@ -1,14 +1,13 @@
 """The command `robots`: one file per subcommand, and the one place where errors become a line and an exit code.
 
 A subcommand's file is imported only when the command is called: this file names each by an import string. Exit
-codes: 0 all promises HELD; 1 something BROKEN, and nothing else; 2 usage; 3 UNPROVEN; 4 environment; 70 an error of the
-lab itself, with its traceback; 130 interrupted.
+codes: 0 all promises HELD; 1 something BROKEN, and nothing else; 2 usage; 3 UNPROVEN; 4 environment; 130 interrupted.
+Any other error is a bug, and goes up to deploy/entry.py: 70.
 """
 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
@@ -17,7 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from deploy.commands.help import HelpText
 from deploy.commands.output import report
-from deploy.errors import ENVIRONMENT, INTERRUPTED, SOFTWARE, USAGE
+from deploy.errors import ENVIRONMENT, INTERRUPTED, USAGE
 from deploy.version import version
 
 EXIT_CODES: Final = {
@@ -157,8 +156,7 @@ def _code(arguments: list[str], loaded: Callable[[], None]) -> int:
     except Exception as error:
         codes = [EXIT_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in EXIT_CODES]
         if not codes:
-            report(traceback.format_exc())
-            return SOFTWARE
+            raise
         return _complain(str(error), codes[0])
     return result if isinstance(result, int) else 0
 

@@ -65,14 +65,14 @@ def _job_of(queue: rq.Queue, entry: bytes) -> RobotJob | None:
     name = as_text(entry)
     try:
         validate_job_id(name)
-        job = RobotJob(name, connection=queue.connection, serializer=queue.serializer)
-        job.refresh()  # type: ignore[no-untyped-call]
+        job = RobotJob.fetch(name, connection=queue.connection, serializer=queue.serializer)
     except (ValueError, NoSuchJobError):
         return None
     except ResponseError as error:
         if not str(error).startswith("WRONGTYPE"):
             raise
         return None
+    assert isinstance(job, RobotJob)
     job.origin = queue.name  # where its leases are; what the job itself names is not read
     return job
 
@@ -92,12 +92,11 @@ def _stand_in(queue: rq.Queue, entry: bytes) -> Job:
 def _refuse(queue: rq.Queue, entry: bytes, job: Job, reason: str) -> None:
     """Move the entry from the queue to the failed job registry, in one transaction."""
     _LOG.error("%s in the queue %s is refused: %s", _shown(entry), queue.name, reason)
-    kept_s = job.failure_ttl or FAILURE_KEPT_S
     with queue.connection.pipeline() as pipe:
         pipe.lrem(queue.intermediate_queue_key, 0, entry)  # type: ignore[arg-type]  # bytes will do
         job.set_status(JobStatus.FAILED, pipeline=pipe)
-        job.failed_job_registry.add(job, ttl=kept_s, exc_string=reason, pipeline=pipe)
-        Result.create_failure(job, kept_s, exc_string=reason, pipeline=pipe)
+        job.failed_job_registry.add(job, ttl=FAILURE_KEPT_S, exc_string=reason, pipeline=pipe)
+        Result.create_failure(job, FAILURE_KEPT_S, exc_string=reason, pipeline=pipe)
         pipe.execute()
 
 

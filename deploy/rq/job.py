@@ -202,7 +202,7 @@ _READ: Final[Mapping[bytes, Callable[[bytes], object]]] = {
     b"data": bytes,
     **dict.fromkeys((b"origin", b"description", b"worker_name"), bytes.decode),
     **dict.fromkeys((b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"last_heartbeat"), str_to_date),
-    **dict.fromkeys((b"failure_ttl", b"number_of_retries"), int),
+    b"number_of_retries": int,
     b"retry_intervals": json.loads,
     b"status": lambda stored: JobStatus(stored.decode()),
 }
@@ -217,7 +217,7 @@ class RobotJob(Job):
         """Take over what is stored, as far as it can be read: anybody may write there. How RQ is to treat the job is
         the same for every robot, and not read. Raises NoSuchJobError when there is no job's data."""
         super().restore({name: stored for name, stored in raw_data.items() if _is_readable(name, stored)})
-        self.timeout, self.result_ttl, self.retries_left = -1, 0, ALWAYS
+        self.timeout, self.result_ttl, self.failure_ttl, self.retries_left = -1, 0, FAILURE_KEPT_S, ALWAYS
 
     def check(self) -> None:
         """Raises RefusedJob unless the job is, to the letter, what is queued for the robot that its id names."""

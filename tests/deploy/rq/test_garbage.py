@@ -33,7 +33,7 @@ JOB = "rq:job:robot-t-r00"
 GARBAGE_LEASES = dict.fromkeys((b"\xff", b"", b"no-colon", b"a:b:c", b"robot-t-r00", b"robot-t-r00:\xff"), 1e12)
 
 
-def ending(_run, _robot):
+def done_at_once(_run, _robot):
     """A job that is done at once."""
     get_current_job().connection.rpush(STARTS_KEY, os.getpid())
 
@@ -221,7 +221,7 @@ def test_a_robot_is_done_whatever_stands_among_its_executions_and_dependents(lab
     lab.connection.hset("rq:execution:robot-t-r00:b", mapping={"created_at": "1e300", "last_heartbeat": "0"})
     lab.connection.sadd(f"{JOB}:dependents", b"\xff", "a b")
     # When the robot's life ends
-    lab.robot_is(ending)
+    lab.robot_is(done_at_once)
     lab.start_worker()
     worker = lab.fleet.living["rq:r00"]
     enqueue_robot(lab.connection, "t", "r00")
