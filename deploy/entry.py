@@ -9,21 +9,21 @@ from __future__ import annotations
 import signal
 import sys
 from types import TracebackType
-from typing import NoReturn
 
-from deploy.errors import INTERRUPTED, SOFTWARE
+_is_handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, and stays so
+if _is_handled:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from deploy.errors import INTERRUPTED, SOFTWARE  # noqa: E402
 
 
-def _end_by(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> NoReturn:
+def _end_by(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
     """Python calls this with what was raised and not caught, and ends with the exit code that is raised here."""
     sys.__excepthook__(kind, error, at)
     raise SystemExit(INTERRUPTED if issubclass(kind, KeyboardInterrupt) else SOFTWARE)
 
 
 sys.excepthook = _end_by
-_is_handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, and stays so
-if _is_handled:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from deploy.commands import main as _main  # noqa: E402
 
