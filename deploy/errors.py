@@ -6,6 +6,7 @@ from typing import Final
 
 USAGE: Final = 2
 ENVIRONMENT: Final = 4
+SOFTWARE: Final = 70  # an error that no code of ours expects: EX_SOFTWARE of sysexits.h
 INTERRUPTED: Final = 130
 """Exit codes."""
 

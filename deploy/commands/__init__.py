@@ -1,7 +1,8 @@
 """The command `robots`: one file per subcommand, and the one place where errors become a line and an exit code.
 
 A subcommand's file is imported only when the command is called: this file names each by an import string. Exit
-codes: 0 all promises HELD; 1 something BROKEN; 2 usage; 3 UNPROVEN; 4 environment; 130 interrupted.
+codes: 0 all promises HELD; 1 something BROKEN, and nothing else; 2 usage; 3 UNPROVEN; 4 environment; 130 interrupted.
+Any other error is a bug, and goes up to deploy/entry.py: 70.
 """
 
 from __future__ import annotations

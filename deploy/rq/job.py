@@ -19,10 +19,12 @@ function, and nothing is imported by a name from the network.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Any, ClassVar, Final
@@ -30,7 +32,9 @@ from typing import Any, ClassVar, Final
 import redis.asyncio
 import uvloop
 from rq import Retry, get_current_job
-from rq.job import Job
+from rq.exceptions import DeserializationError
+from rq.job import Job, JobStatus
+from rq.utils import str_to_date
 
 from broker.errors import Fenced, JournalLost, RunGone
 from broker.streams.connection import async_twin
@@ -47,6 +51,7 @@ from robots.robot import READ_US, Outside
 from robots.robot import live as live_robot
 from robots.run.deal import decode_terms
 from telemetry.clock import SystemClock
+from telemetry.console import printable
 from telemetry.events import RECALLED
 from telemetry.pipeline import Next
 
@@ -56,11 +61,15 @@ CONNECTIONS: Final = 5
 ALWAYS: Final = 1_000_000
 """How often RQ queues a robot again: always. The restart policy decides when to give up, not a counter."""
 
+FAILURE_KEPT_S: Final = 300
+"""How long RQ keeps a job that failed."""
+
 RECALL_S: Final = 0.7
 """How long a recalled life may take to end in order: longer than its own limit (robots/robot.py), and shorter than its
 RQ worker's (GRACE_S in deploy/rq/worker.py)."""
 
 _PREFIX: Final = "robot-"
+_ID: Final = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]+)-([A-Za-z0-9_]+)")
 _CANCEL_AGAIN_S: Final = 0.05
 
 
@@ -79,10 +88,10 @@ def job_id(run: str, robot: str) -> str:
 
 def names_in(job: str) -> tuple[str, str]:
     """The run and the robot in the id of a robot's job. Raises ValueError when it is none."""
-    run, dash, robot = job.removeprefix(_PREFIX).rpartition("-")
-    if not job.startswith(_PREFIX) or not dash:
+    found = _ID.fullmatch(job)
+    if found is None:
         raise ValueError(f"{job!r} is no robot's job")
-    return run, robot
+    return found[1], found[2]
 
 
 def nonce_of(execution: str) -> str:
@@ -191,7 +200,17 @@ ROBOT_JOB: Final = "deploy.rq.job.live"
 
 
 class RefusedJob(Exception):
-    """The job names a function that is not allowed. Nothing was imported, nothing was run."""
+    """The job is no robot's. Nothing was imported, nothing was run. The message says why, in one line."""
+
+
+_READ: Final[Mapping[bytes, Callable[[bytes], object]]] = {
+    b"data": bytes,
+    **dict.fromkeys((b"origin", b"description", b"worker_name"), bytes.decode),
+    **dict.fromkeys((b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"last_heartbeat"), str_to_date),
+    b"number_of_retries": int,
+    b"retry_intervals": json.loads,
+    b"status": lambda stored: JobStatus(stored.decode()),
+}
 
 
 class RobotJob(Job):
@@ -200,6 +219,31 @@ class RobotJob(Job):
     allowed: ClassVar[dict[str, Callable[..., Any]]] = {ROBOT_JOB: live}
     nonce = ""
     """Of the life that runs the job, in its own process."""
+
+    def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
+        """Take over what is stored, as far as it can be read: anybody may write there. How RQ is to treat the job is
+        the same for every robot, and not read. Raises NoSuchJobError when there is no job's data."""
+        super().restore({name: stored for name, stored in raw_data.items() if _is_readable(name, stored)})
+        self.timeout, self.result_ttl, self.failure_ttl, self.retries_left = -1, 0, FAILURE_KEPT_S, ALWAYS
+
+    def check(self) -> None:
+        """Raises RefusedJob unless the job is, to the letter, what is queued for the robot that its id names."""
+        try:
+            called = (self.func_name, self.instance, self.args, self.kwargs)
+            run, robot = names_in(self.id)
+        except DeserializationError:
+            raise RefusedJob("its data cannot be read") from None
+        except ValueError as error:
+            raise RefusedJob(str(error)) from None
+        if called != (ROBOT_JOB, None, [run, robot], {}):
+            raise RefusedJob(f"it calls {printable(repr(called))}")
+
+    def _fetch_status(self) -> JobStatus:
+        """What is no status counts as `started`: the job is not over."""
+        try:
+            return super()._fetch_status()
+        except ValueError:
+            return JobStatus.STARTED
 
     @property
     def func(self) -> Callable[..., Any]:
@@ -222,3 +266,11 @@ class RobotJob(Job):
 
     def send_webhooks(self, *_status: Any, **_details: Any) -> None:
         """Never any: a job must not choose whom we call."""
+
+
+def _is_readable(name: bytes, stored: bytes) -> bool:
+    try:
+        _READ[name](stored)
+    except (LookupError, ValueError, RecursionError, OverflowError):
+        return False
+    return True

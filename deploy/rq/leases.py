@@ -21,7 +21,8 @@ from redis.exceptions import WatchError
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, Execution, ExecutionRegistry
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
-from rq.utils import as_text, parse_composite_key
+
+from deploy.rq.text import as_text, parse_composite_key
 
 QUEUE: Final = "robots"
 HOLDER: Final = "holder"

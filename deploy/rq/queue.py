@@ -17,12 +17,12 @@ from rq.exceptions import DuplicateJobError
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, ExecutionRegistry
 from rq.job import Job, JobStatus
 from rq.results import Result
-from rq.utils import as_text, parse_composite_key
-from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, clean_worker_registry
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from broker.errors import Unavailable
+from broker.streams.reading import number_in
 from broker.streams.retry import TROUBLE
-from deploy.rq.job import ALWAYS, ROBOT_JOB, RobotJob, job_id
+from deploy.rq.job import ALWAYS, FAILURE_KEPT_S, ROBOT_JOB, RobotJob, job_id
 from deploy.rq.leases import (
     HOLDER,
     HOST,
@@ -36,8 +36,8 @@ from deploy.rq.leases import (
     queue_of_robots,
 )
 from deploy.rq.observed import JobSeen, State, WorkerSeen
+from deploy.rq.text import as_text, parse_composite_key
 
-FAILURE_KEPT_S: Final = 300
 _OVER: Final = (None, JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
 
 
@@ -64,25 +64,23 @@ def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> None:
 
 
 def rq_workers(connection: redis.Redis, more_than: int = 0) -> list[WorkerSeen]:
-    """The RQ workers for robots, if RQ knows of more than so many; stale entries are removed on the way.
+    """The RQ workers for robots, if RQ knows of more than so many; entries without an RQ worker are removed on the way.
     Raises Unavailable."""
-    key = WORKERS_BY_QUEUE_KEY % QUEUE
+    listed = WORKERS_BY_QUEUE_KEY % QUEUE
     try:
-        if connection.scard(key) <= more_than:
+        if connection.scard(listed) <= more_than:
             return []
-        names = sorted(map(as_text, connection.smembers(key)))
+        keys = _living(connection, listed)
         with connection.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.hmget(name, "state", "last_heartbeat")
+            for key in keys:
+                pipe.hmget(key, "state", "last_heartbeat")
             found: list[Any] = pipe.execute()
-        if any(state is None for state, _ in found):
-            clean_worker_registry(queue_of_robots(connection))
     except TROUBLE as error:
         raise Unavailable(f"RQ: {error}") from error
     prefix = rq.Worker.redis_worker_namespace_prefix
     return [
-        WorkerSeen(name.removeprefix(prefix), as_text(state), as_text(beat or b""))
-        for name, (state, beat) in zip(names, found, strict=True)
+        WorkerSeen(as_text(key).removeprefix(prefix), as_text(state), as_text(beat or b""))
+        for key, (state, beat) in zip(keys, found, strict=True)
         if state is not None
     ]
 
@@ -99,7 +97,7 @@ def poll_jobs(connection: redis.Redis, run: str, robots: Sequence[str], *, could
             pipe.lrange(queue.intermediate_queue_key, 0, -1)
             pipe.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
             for job in jobs:
-                pipe.hmget(Job.key_for(job), "status", "started_at", HOLDER, WORKER, PID, HOST)
+                pipe.hmget(Job.key_for(job), "status", "started_at", HOLDER, WORKER, HOST, PID)
             if could_renew:  # a write that changes nothing, and is refused whenever a renewal is
                 pipe.zadd(queue.started_job_registry.key, {"": 0}, xx=True)
             (seconds, _), queued, taken, leases, *hashes = pipe.execute()
@@ -145,7 +143,8 @@ def withdraw_robot(connection: redis.Redis, run: str, robot: str) -> None:
     """
     job, queue = job_id(run, robot), queue_of_robots(connection)
     executions = ExecutionRegistry(job, connection)
-    names = [f"{job}:{name}" for name in executions.get_execution_ids()]
+    listed: list[bytes] = connection.zrange(executions.key, 0, -1)  # type: ignore[assignment]
+    names = [f"{job}:{as_text(name)}" for name in listed]
     leases = leases_of(connection, job)
     with connection.pipeline() as pipe:
         pipe.lrem(queue.key, 0, job)
@@ -173,6 +172,21 @@ def withdraw_workers(connection: redis.Redis, names: Iterable[str]) -> None:
     _forget_idle_queue(connection)
 
 
+def _living(connection: redis.Redis, listed: str) -> list[bytes]:
+    """The members of a set of RQ workers under which RQ keeps one; all others are removed from it. Raises redis-py's
+    errors."""
+    keys: list[bytes] = sorted(connection.smembers(listed))  # type: ignore[arg-type]
+    with connection.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.type(key)
+        kinds: list[bytes] = pipe.execute()
+    stale = {key for key, kind in zip(keys, kinds, strict=True) if kind != b"hash"}
+    if stale:
+        connection.srem(listed, *stale)
+        connection.srem(REDIS_WORKER_KEYS, *stale)
+    return [key for key in keys if key not in stale]
+
+
 def _seen(
     robot: str,
     fields: Sequence[Any],
@@ -181,7 +195,8 @@ def _seen(
     lease: tuple[str, float] | None,
     now_s: int,
 ) -> JobSeen:
-    status, started_at, holder, worker, pid, host = (None if field is None else as_text(field) for field in fields)
+    *texts, pid = fields
+    status, started_at, holder, worker, host = (None if field is None else as_text(field) for field in texts)
     if status in _OVER:
         return JobSeen(robot, "done")
     by = worker or ""
@@ -194,7 +209,7 @@ def _seen(
     state: State = "running" if left_s > 0 else "lost"
     if parse_composite_key(name)[1] != holder:  # not claimed yet: the hash describes the execution before
         return JobSeen(robot, state, "", name, until_s, left_s)
-    return JobSeen(robot, state, by, name, until_s, left_s, int(pid or 0), host or "")
+    return JobSeen(robot, state, by, name, until_s, left_s, number_in(pid, 0), host or "")
 
 
 def _put_back(connection: redis.Redis, job: str, lease: str) -> bool:

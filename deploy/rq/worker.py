@@ -3,7 +3,8 @@
 RQ keeps the queue, forks a horse for each job, and retries a job whose horse died. A job that never ends needs these
 rules beside it:
 
-    one function     a job can name nothing but the robot's; nothing is ever imported by a name from the network
+    one function     a job can name nothing but the robot's; nothing is ever imported by a name from the network, and
+                     what is no robot's job is refused before there is a horse (deploy/rq/dequeue.py)
     a short lease    3 s, renewed every second, and only while the horse's event loop beats
     no third life    an RQ worker that lost its lease, or is fenced, ends (exit 75) and queues nothing; to queue a job
                      again and to give its lease back is one move (deploy/rq/leases.py)
@@ -29,7 +30,7 @@ import rq
 from redis.backoff import NoBackoff
 from redis.connection import PythonRespSerializer
 from redis.retry import Retry as RedisRetry
-from rq.exceptions import DeserializationError, StopRequested
+from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.registry import StartedJobRegistry
@@ -43,9 +44,9 @@ from broker.streams.retry import TROUBLE, suppress_transient
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.lives import incarnation_of, last_incarnation
 from deploy.processes.forking import signals_held
-from deploy.rq import job as robot_job
+from deploy.rq.dequeue import RobotQueue
 from deploy.rq.heartbeat import Heartbeat, done
-from deploy.rq.job import ROBOT_JOB, RobotJob
+from deploy.rq.job import RobotJob, names_in, nonce_of
 from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, holds_lease, move_in_queue, put_back
 from deploy.rq.remote_commands import RemoteCommands
 from robots.restart_budget import FENCED
@@ -81,6 +82,7 @@ class RobotWorker(rq.Worker):
         options.pop("default_worker_ttl", None)
         options |= {
             "job_class": RobotJob,
+            "queue_class": RobotQueue,
             "serializer": JSONSerializer,
             "job_monitoring_interval": HEARTBEAT_S,
             "worker_ttl": 16,  # RQ waits for a job 15 s less than this, and tells between two waits that it lives
@@ -175,7 +177,7 @@ class RobotWorker(rq.Worker):
         self._horse_end: tuple[DeathKind, int] = ("exit", 1)
         self._signal_kind: DeathKind = "signal"
         self._is_death_recorded = False
-        self._remote_commands = self._remote_commands_for(job)
+        self._remote_commands = RemoteCommands(job.connection, *names_in(job.id), self.kill_horse)
         with signals_held():
             super().fork_work_horse(job, queue)
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -183,12 +185,6 @@ class RobotWorker(rq.Worker):
         self._heartbeat.take_read_end()
         if self._stop_requested:  # asked after the job was taken and before there was a horse to tell
             self.kill_horse(signal.SIGTERM)
-
-    def _remote_commands_for(self, job: Job) -> RemoteCommands | None:
-        """The commands for the RQ worker of the job's robot; None for a job that is no robot's."""
-        if not _is_robots(job):
-            return None
-        return RemoteCommands(job.connection, *robot_job.names_in(job.id), self.kill_horse)
 
     def setup_work_horse_signals(self) -> None:
         """The horse's first step. Signals stay blocked until the robot can end in order (deploy/rq/job.py)."""
@@ -202,7 +198,7 @@ class RobotWorker(rq.Worker):
         if not claim(job, execution):
             os._exit(FENCED)
         assert isinstance(job, RobotJob)
-        job.nonce = robot_job.nonce_of(execution.id)
+        job.nonce = nonce_of(execution.id)
         return super().perform_job(job, queue, execution)
 
     def monitor_work_horse(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
@@ -260,8 +256,7 @@ class RobotWorker(rq.Worker):
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Renew the lease of a horse that beats. Kill one that fell silent, or does not end after SIGTERM. End if the
         lease is another's. Remote commands are executed first: one may resume the horse."""
-        if self._remote_commands is not None:
-            self._remote_commands.execute()
+        self._remote_commands.execute()
         if self._stop_requested and time.monotonic() - self._stop_asked_s > GRACE_S:
             self.kill_horse()
             return
@@ -280,18 +275,16 @@ class RobotWorker(rq.Worker):
     def handle_job_failure(
         self,
         job: Job,
-        queue: rq.Queue,
-        started_job_registry: StartedJobRegistry | None = None,
-        exc_string: str = "",
+        queue: rq.Queue,  # noqa: ARG002
+        started_job_registry: StartedJobRegistry | None = None,  # noqa: ARG002
+        exc_string: str = "",  # noqa: ARG002
         execution: Execution | None = None,
     ) -> None:
         """In the horse and in its RQ worker: record the death, and put the job back, if it is still ours.
 
-        RQ handles a job that is no robot's. Raises ConnectionError when the server did not answer.
+        Raises ConnectionError when the server did not answer.
         """
-        if execution is None or not _is_robots(job) or not job.should_retry:
-            super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
-            return
+        assert execution is not None, "only RQ's maintenance knows none"
         if self._was_given_back(job, execution):
             return
         self._demand_lease(job, execution)
@@ -338,7 +331,7 @@ class RobotWorker(rq.Worker):
         die. Raises ConnectionError."""
         if self._is_death_recorded or (self._stop_requested and self._horse_end[1] != -signal.SIGKILL):
             return
-        run, robot = robot_job.names_in(job.id)
+        run, robot = names_in(job.id)
         how, status = self._horse_end
         try:
             incarnation = last_incarnation(job.connection, run, robot, retry_s=0)
@@ -366,11 +359,10 @@ class RobotWorker(rq.Worker):
 
     def _record_fenced_life(self) -> None:
         """Raises Unavailable. The life is found by its execution, because the last one in the journal is the later."""
-        if _is_robots(self._job):
-            run, robot = robot_job.names_in(self._job.id)
-            life = incarnation_of(self.connection, run, robot, robot_job.nonce_of(self._execution.id))
-            if life:
-                StreamFleetLog(self.connection, run, retry_s=0).death(robot, robot, life, "exit", FENCED)
+        run, robot = names_in(self._job.id)
+        life = incarnation_of(self.connection, run, robot, nonce_of(self._execution.id))
+        if life:
+            StreamFleetLog(self.connection, run, retry_s=0).death(robot, robot, life, "exit", FENCED)
 
 
 def _pack_in_python(connection: redis.Redis) -> None:
@@ -389,19 +381,14 @@ def work(connection: redis.Redis, name: str | None = None) -> int:
     return 0 if worker.was_asked_to_stop else 1
 
 
-def _is_robots(job: Job) -> bool:
-    """Whether the job is one that our own lab has made."""
-    with contextlib.suppress(DeserializationError, ValueError):
-        robot_job.names_in(job.id)
-        return bool(job.func_name == ROBOT_JOB)
-    return False
-
-
 def _mend_executions(job: Job, execution: Execution) -> None:
-    """Before RQ reads all executions of a job: it stumbles over one that is listed and whose details ran out, ours in
-    an outage or another's with its RQ worker."""
-    registry = job.execution_registry
-    for name in registry.get_execution_ids():
-        if name != execution.id and not job.connection.exists(f"rq:execution:{job.id}:{name}"):
-            job.connection.zrem(registry.key, name)
+    """Before RQ reads all executions of a job: it stumbles over one that is listed and cannot be read, because its
+    details ran out (ours in an outage, another's with its RQ worker), or are none."""
     execution.save(LEASE_S)
+    listed = job.execution_registry.key
+    names: list[bytes] = job.connection.zrange(listed, 0, -1)  # type: ignore[assignment]
+    for name in names:
+        try:
+            Execution.fetch(name.decode(), job.id, job.connection)
+        except (ValueError, LookupError, OverflowError):
+            job.connection.zrem(listed, name)

@@ -170,7 +170,7 @@ def test_flags_overrule_what_the_environment_switched_on(place: Path) -> None:
 def in_background(place: Path, disposition: signal.Handlers) -> subprocess.Popen[bytes]:
     """`robots verify`, as a terminal or `nohup` starts it, kept at its very first import of the lab."""
     (place / "deploy").mkdir()
-    for name in ("__init__.py", "entry.py"):
+    for name in ("__init__.py", "entry.py", "errors.py"):
         shutil.copy(ROOT / "deploy" / name, place / "deploy")
     (place / "deploy/commands.py").write_text(
         "import pathlib, time\n"
@@ -272,6 +272,35 @@ def test_simulate_prints_one_object_and_verify_finds_the_same_verdict_in_the_fol
     shutil.copy(place / result["record"] / "fates.jsonl", place / "kept")
     register.unlink()
     assert robots("verify", cwd=place).returncode == 3
+
+
+@pytest.mark.parametrize(
+    "error", ["ValueError('a bug')", "asyncio.CancelledError('a bug')", "ExceptionGroup('a bug', [OSError()])"]
+)
+def test_an_error_of_the_lab_itself_keeps_its_traceback_and_is_no_verdict(place: Path, error: str) -> None:
+    # Given a bug in a command
+    (place / "buggy.py").write_text(
+        "import asyncio\nimport deploy.commands.ps as ps\nfrom deploy.entry import main\n"
+        f"def find_live(*_):\n    raise {error}\n"
+        "ps.find_live = find_live\nmain()\n"
+    )
+    # When it is called
+    done = subprocess.run([sys.executable, "buggy.py", "ps"], cwd=place, capture_output=True, timeout=50, check=False)
+    # Then its exit code is none of a verdict's, and the traceback shows where the bug is
+    assert done.returncode == os.EX_SOFTWARE
+    assert b"in find_live" in done.stderr
+    assert b"a bug" in done.stderr
+    assert done.stdout == b""
+
+
+def test_a_lab_that_cannot_be_imported_gives_no_verdict(place: Path) -> None:
+    # Given an installation in which a library of the lab is broken
+    (place / "cyclopts.py").write_text("raise RuntimeError('a broken library')")
+    # When a command is called
+    done = robots("runs", cwd=place)
+    # Then its exit code is none of a verdict's
+    assert done.returncode == os.EX_SOFTWARE
+    assert b"a broken library" in done.stderr
 
 
 def test_verify_names_what_it_cannot_find(place: Path) -> None:
