@@ -183,7 +183,7 @@ def test_the_plan_of_a_run_is_known_on_every_host(cluster: Cluster) -> None:
         (("verify", "--wait", "nosuch"), "no run 'nosuch' is recorded"),
         (
             ("deal", "--kill", "redis@2s", "--redis-url", "unix:///x"),
-            "fault kill redis: no supervisor can reach a redis",
+            "fault 'kill redis @2s': no supervisor can reach it",
         ),
         (("verify", "--forget"), "--forget: goes with --wait"),
     ],
