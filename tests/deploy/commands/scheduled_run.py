@@ -27,6 +27,7 @@ from tests.support.recorded_settings import settings_row
 PLAN = "loss 0.2; duplicate 0.1; partition hold r00|r01 @1h+3s"
 SPLIT = {"instance": 2, "fault": "partition hold r00|r01"}
 FOR_US = 60_000_000
+LIMIT_US = 7_200_000_000
 URL = "unix:///nowhere/redis.sock"
 
 _runs = count()
@@ -38,7 +39,7 @@ def announce(place: Path, run: str, url: str = URL, pid: int | None = None) -> P
     folder.mkdir(parents=True)
     (folder / "live.json").write_text(json.dumps({"url": url, "pid": os.getpid() if pid is None else pid}))
     plan = [line.text() for line in parse_lines(PLAN)]
-    settings = settings_row(run=run, for_us=FOR_US, plan=plan, instances=[*range(len(plan))])
+    settings = settings_row(run=run, for_us=FOR_US, limit_us=LIMIT_US, plan=plan, instances=[*range(len(plan))])
     (folder / "settings.json").write_text(json.dumps(settings))
     return folder
 
