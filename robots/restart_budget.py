@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final
 
-from broker.ports.robot import Acknowledgement, Death, FleetRow, Injection
+from broker.ports.robot import Death, FleetRow, Injection
 from broker.relay.core import parse_id
 from robots.supervision import GiveUp, RestartAfter, RestartPolicy
 
@@ -46,7 +46,7 @@ def charged(rows: Sequence[FleetRow], robot: str) -> list[int]:
     worker, times = f"rq:{robot}", list[int]()
     unused: dict[str, deque[Injection]] = {victim: deque() for victim in (robot, worker, SERVER)}
     for row in rows:
-        if isinstance(row, Acknowledgement) or row.victim not in unused:  # most rows concern other robots
+        if not isinstance(row, Injection | Death) or row.victim not in unused:  # most rows concern other robots
             continue
         if isinstance(row, Injection):
             if row.verb in _EXCUSES:

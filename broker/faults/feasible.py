@@ -91,7 +91,8 @@ def _process_problem(fault: ProcessFault, facts: RunFacts) -> str | None:
     if relay is not None and relay >= facts.relays:
         return f"there is no relay:{relay}; they are relay:0 to relay:{facts.relays - 1}"
     if isinstance(fault, Contradict) and facts.holders is not None and fault.process.robot not in facts.holders:
-        return f"{fault.target_text} was dealt no part that could be contradicted"
+        some = ", ".join(robot_name(number, facts.robots) for number in sorted(facts.holders)[:5])
+        return f"{fault.target_text} is dealt no part that could be contradicted; dealt some are {some}"
     if facts.lab is None:
         return None
     # A resume needs a pause of the same kind of process, so it is possible where that is.

@@ -109,6 +109,7 @@ class PlanScheduler:
         self._due_faults = DueFaults()
         self._due_faults.plan(self._schedule.process_faults)
         self._due: list[Due] = []  # and not handed out yet
+        self._request_ids: dict[int, str] = {}  # of the faults that were requested, by instance
 
     def advance(self, now_us: int) -> PlanChange | None:
         """The change to what is in force now, `now_us` after go; None when that was given last. A fault that began and
@@ -119,7 +120,7 @@ class PlanScheduler:
     def due_faults(self, now_us: int) -> list[Due]:
         """The faults of processes that have come due since the last call, in the order of time: each once."""
         due, self._due = self._due + self._due_faults.due(now_us), []
-        return due
+        return [msgspec.structs.replace(each, request_id=self._request_ids.get(each.instance, "")) for each in due]
 
     def answer(self, request_id: str, request: str, now_us: int, facts: RunFacts | None = None) -> PlanChange:
         """Amend the plan as `request` wants. The change, perhaps to the same faults as before, carries the request and
@@ -133,7 +134,9 @@ class PlanScheduler:
             plan = self._amended(request, now_us, facts)
         except (PlanSyntaxError, _Infeasible) as error:
             return PlanChange(self._faults, request_id, request, str(error))
+        old = self._schedule.process_faults
         self._schedule = Schedule(plan, self._for_us)
+        self._request_ids |= dict.fromkeys(self._schedule.process_faults.keys() - old.keys(), request_id)
         self._due_faults.plan(self._schedule.process_faults)
         return self._give(PlanChange(self._schedule.in_force(now_us), request_id, request))
 

@@ -1,4 +1,4 @@
-"""The fleet log on the run's stream of injections, deaths and acknowledgements: evidence, never trimmed.
+"""The fleet log on the run's stream of injections, failures, deaths and acknowledgements: evidence, never trimmed.
 
 Only the deal creates the stream. A row whose reply was lost is stored again under the same token, and readers count a
 token once.
@@ -15,7 +15,7 @@ import msgspec
 import redis.asyncio
 
 from broker.errors import RunGone
-from broker.ports.robot import Acknowledgement, Death, DeathKind, FleetRow, Injection
+from broker.ports.robot import Acknowledgement, Death, DeathKind, Failure, FleetRow, Injection
 from broker.relay.core import parse_id
 from broker.streams import keys
 from broker.streams.keys import Keys
@@ -27,6 +27,14 @@ class _Injection(msgspec.Struct, frozen=True, array_like=True, tag="injection"):
     verb: str
     target: str
     victim: str
+    request_id: str
+
+
+class _Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
+    verb: str
+    target: str
+    why: str
+    request_id: str
 
 
 class _Death(msgspec.Struct, frozen=True, array_like=True, tag="death"):
@@ -43,7 +51,7 @@ class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True, tag="acknow
     refusal: str
 
 
-_Row = _Injection | _Death | _Acknowledgement
+_Row = _Injection | _Failure | _Death | _Acknowledgement
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(_Row)
 
@@ -56,9 +64,14 @@ class StreamFleetLog:
         self._key = Keys(run).fleet
         self._retry_s = retry_s
 
-    def injection(self, verb: str, target: str, victim: str) -> None:
+    def injection(self, verb: str, target: str, victim: str, request_id: str = "") -> None:
         """Record a process fault that is about to be injected. Raises RunGone, Unavailable."""
-        if not self._append(_Injection(verb, target, victim)):
+        if not self._append(_Injection(verb, target, victim, request_id)):
+            raise RunGone
+
+    def failure(self, verb: str, target: str, why: str, request_id: str = "") -> None:
+        """Record a process fault that was due, and was not injected. Raises RunGone, Unavailable."""
+        if not self._append(_Failure(verb, target, why, request_id)):
             raise RunGone
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
@@ -147,8 +160,10 @@ def is_unborn(client: redis.Redis, run: str, robot: str) -> bool:
 
 def _row(entry: str, row: _Row) -> FleetRow:
     match row:
-        case _Injection(verb, target, victim):
-            return Injection(entry, verb, target, victim)
+        case _Injection(verb, target, victim, request_id):
+            return Injection(entry, verb, target, victim, request_id)
+        case _Failure(verb, target, why, request_id):
+            return Failure(entry, verb, target, why, request_id)
         case _Acknowledgement(request_id, request, refusal):
             return Acknowledgement(entry, request_id, request, refusal)
         case _Death(victim, robot, incarnation, how, status):

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 from telemetry.verdict.evidence.births import Births, LifeBirth
 from telemetry.verdict.evidence.journals import Life
-from telemetry.verdict.evidence.schema import AcknowledgementRow, DeathRow, InjectionRow
+from telemetry.verdict.evidence.schema import AcknowledgementRow, DeathRow, FailureRow, InjectionRow
 
 FENCED: Final = 75
 SERVER: Final = "redis"
@@ -33,7 +33,7 @@ _RELAY = re.compile(r"relay:([0-9]+)")
 _ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
 
 
-FleetRow = InjectionRow | DeathRow | AcknowledgementRow
+FleetRow = InjectionRow | FailureRow | DeathRow | AcknowledgementRow
 
 
 class RobotDeath(NamedTuple):
@@ -65,11 +65,11 @@ class Downtime(NamedTuple):
 
 
 class FleetEvidence:
-    """The injections and deaths of a run, in their order; answers to people's requests excuse nothing, and are left
-    out. `failed`: verb and target of the injections that an event reports as failed, each at least once."""
+    """The injections and deaths of a run, in their order; failures and answers to people's requests excuse nothing, and
+    are left out. `failed`: verb and target of the injections that are known to have failed, each at least once."""
 
     def __init__(self, rows: Iterable[FleetRow], failed: Set[tuple[str, str]] = frozenset()) -> None:
-        self.rows = tuple(row for row in rows if not isinstance(row, AcknowledgementRow))
+        self.rows = tuple(row for row in rows if isinstance(row, InjectionRow | DeathRow))
         self._failed = failed
         self.injections = [row for row in self.rows if isinstance(row, InjectionRow)]
 

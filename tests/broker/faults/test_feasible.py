@@ -28,7 +28,7 @@ def problems(text: str, lab: Lab = "run") -> list[str]:
         ("crash r06/secret_merger", "r06 is none of the robots"),
         ("loss .5 r06", "r06 is none of the robots"),
         ("partition r00|r04..r07", "r07 is none of the robots"),
-        ("contradict r05", "r05 was dealt no part"),
+        ("contradict r05", "r05 is dealt no part that could be contradicted; dealt some are r00, r01"),
         ("loss .5 r03>r03", "no robot sends to itself"),
         ("partition r03|r03 @1s+1s", "no robot sends to itself"),
         ("partition r3,r03..r03|r3|r003 @1s+1s", "no robot sends to itself"),

@@ -132,8 +132,8 @@ SERVER = ("--redis-url", "redis://nowhere.example:1")  # never reached
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (("run", "-n", "3", "--secret", "word", "--seed", "1", "--chaos", "contradict r00 @1s"), "was dealt no part"),
-        (("simulate", "-n", "3", "--secret", "word", "--seed", "1", "--chaos", "contradict r00"), "was dealt no part"),
+        (("run", "-n", "3", "--secret", "word", "--seed", "1", "--chaos", "contradict r00 @1s"), "is dealt no part"),
+        (("simulate", "-n", "3", "--secret", "word", "--seed", "1", "--chaos", "contradict r00"), "is dealt no part"),
         (("run", *SERVER, "--kill", "redis@1s"), "the server is not the lab's own"),
         (("run", *SERVER, "--pause", "redis@1s+1s"), "the server is not the lab's own"),
         (("run", *SERVER, "--restart", "redis@1s"), "the server is not the lab's own"),
@@ -150,7 +150,7 @@ SERVER = ("--redis-url", "redis://nowhere.example:1")  # never reached
         (("deal", *SERVER, "--kill", "redis"), "no supervisor can reach it"),
         (("deal", *SERVER, "--restart", "relay:0"), "no supervisor can reach it"),
         (("deal", *SERVER, "--pause", "rq:r03@1s+1s"), "could not be resumed"),
-        (("deal", *SERVER, "--chaos", "contradict r00", "--secret", "word", "--seed", "1"), "was dealt no part"),
+        (("deal", *SERVER, "--chaos", "contradict r00", "--secret", "word", "--seed", "1"), "is dealt no part"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

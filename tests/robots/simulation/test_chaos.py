@@ -466,7 +466,7 @@ def test_a_recorded_run_is_repeated_with_the_very_processes_that_were_drawn(tmp_
         ({"pause": ("r01@9s+5s",)}, ["pause r01 @9s+5s"]),
         ({"restart": ("redis@6s",)}, ["restart redis @6s"]),
         (
-            {"chaos": ("kill robot; contradict r02 @1s", "loss 0.5 r03")},
+            {"chaos": ("kill robot; contradict r02 @1s", "loss 0.5 r03"), "copies": "6"},
             ["kill robot @0s", "contradict r02 @1s", "loss 0.5 r03"],
         ),
     ],
