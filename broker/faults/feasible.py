@@ -103,8 +103,8 @@ def _process_problem(fault: ProcessFault, facts: RunFacts) -> str | None:
 def _time_problem(line: Line, begin_us: int, facts: RunFacts) -> str | None:
     every_us = line.when.every_us
     if facts.limit_us is not None and begin_us >= facts.limit_us:
-        begin, limit = format_duration(begin_us), format_duration(facts.limit_us)
-        return f"it would begin {begin} after go, when the run is over: --limit is {limit}"
+        limit = format_duration(facts.limit_us)
+        return f"it would begin {begin_us / 1e6:.1f} s after go, when the run is over: --limit is {limit}"
     if every_us is not None and facts.for_us is not None and begin_us >= facts.for_us:
         longer_s = (begin_us + 3 * every_us) // _SECOND_US + 1
         return (

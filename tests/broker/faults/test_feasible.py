@@ -32,7 +32,7 @@ def problems(text: str, lab: Lab = "run") -> list[str]:
         ("loss .5 r03>r03", "no robot sends to itself"),
         ("partition r03|r03 @1s+1s", "no robot sends to itself"),
         ("partition r3,r03..r03|r3|r003 @1s+1s", "no robot sends to itself"),
-        ("kill r01 @30s", "it would begin 30s after go, when the run is over: --limit is 30s"),
+        ("kill r01 @30s", "it would begin 30.0 s after go, when the run is over: --limit is 30s"),
         ("loss .5 @31s+1s", "when the run is over"),
         ("heal @40s", "when the run is over"),
         ("kill robot @20s every 1s", "it would come again only until --for"),
@@ -99,7 +99,7 @@ def test_a_request_that_the_run_can_never_do_is_refused_and_changes_nothing() ->
     late = lead.answer("2-0", "set loss .9 @30s+1s", 60 * SECOND, facts)
     # Then it is refused with the reason, and none of it happens
     assert unable.refusal == "'kill redis @0s': the server is not the lab's own; without --redis-url it is"
-    assert late.refusal.startswith("'loss 0.9 @30s+1s': it would begin 90s after go, when the run is over")
+    assert late.refusal.startswith("'loss 0.9 @30s+1s': it would begin 90.0 s after go, when the run is over")
     assert unable.faults == late.faults == lead.first.faults
     assert lead.due_faults(90 * SECOND) == []
     # And what it can do is done
