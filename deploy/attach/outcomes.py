@@ -26,7 +26,7 @@ _POLL_S: Final = 0.02
 _DEADLY: Final = (Kill.name, Amnesia.name)  # the verbs whose victim's death is recorded, unless it is the supervisor
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class InjectionOutcome(msgspec.Struct, frozen=True):
     """An injection that was done: its victim, and whether the victim's death was recorded within WAIT_S; None when none
     is expected."""
 
@@ -34,7 +34,9 @@ class Outcome(msgspec.Struct, frozen=True):
     died: bool | None
 
 
-def await_outcome(plan: LivePlan, log: FleetLogWatcher, request_id: str, report: Callable[[], None]) -> Outcome:
+def await_outcome(
+    plan: LivePlan, log: FleetLogWatcher, request_id: str, report: Callable[[], None]
+) -> InjectionOutcome:
     """Wait until the injection is in the log, which was watched since before the request, and for the death that
     follows. `report` is called once when that takes a while. Raises EnvironmentFailure when it could not be done, or
     it is not known after WAIT_S whether it was; NoSuchRun when the run was over before; Unavailable."""
@@ -53,7 +55,7 @@ def await_outcome(plan: LivePlan, log: FleetLogWatcher, request_id: str, report:
         WAIT_S if is_deadly else _FAILS_S,
     )
     _require_done(later)
-    return Outcome(victim, isinstance(later, Death) if is_deadly else None)
+    return InjectionOutcome(victim, isinstance(later, Death) if is_deadly else None)
 
 
 def _is_failure(row: FleetRow, request_id: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from broker.faults.syntax import format_duration, parse_duration
-from deploy.attach.outcomes import WAIT_S, Outcome, await_outcome
+from deploy.attach.outcomes import WAIT_S, InjectionOutcome, await_outcome
 from deploy.attach.plan_requests import set_lines, set_request
 from deploy.commands.output import json_line, print_result, report
 from deploy.commands.service import Run, plan_of
@@ -180,7 +180,7 @@ def _inject(text: str, run: str | None, place: PlaceSettings, for_how_long: str 
     return 0
 
 
-def _done_line(run: str, asked: str, outcome: Outcome) -> str:
+def _done_line(run: str, asked: str, outcome: InjectionOutcome) -> str:
     """The line for people."""
     who = "" if outcome.victim in asked else f", which was {outcome.victim}"
     died = {None: "", True: "; it died", False: f"; no death is recorded after {WAIT_S:g} s"}[outcome.died]

@@ -1,4 +1,4 @@
-"""`robots kill`, `pause`, `resume`, `restart`, `crash`, `runs`, `ps`: what they tell, and what they say when they cannot."""
+"""`robots kill`, `pause`, `resume`, `restart`, `crash`, `runs`, `ps`: what they tell, and their errors."""
 
 import json
 import os
