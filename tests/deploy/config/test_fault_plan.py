@@ -294,6 +294,11 @@ def test_a_pause_that_a_person_ended_comes_again_with_its_real_length(
     rows = [json.loads(row) for row in (folder / "plan.jsonl").read_text().splitlines()]
     rows[-1]["request"] = "heal"
     (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # and who also killed the supervisor
+    with (folder / "fleet.jsonl").open("a") as fleet:
+        last = json.loads((folder / "fleet.jsonl").read_text().splitlines()[-1])
+        killed = {"row": "injection", "verb": "kill", "target": "supervisor", "victim": "supervisor"}
+        fleet.write(json.dumps({"id": last["id"], **killed}) + "\n")
 
     # When it is prepared to be run again, then each is as long as it was, and no process has to be resumed
     assert texts(prepare({"again": folder.name}).plan) == [
