@@ -43,6 +43,9 @@ def shard_of(robot: str, shards: int) -> int:
 MAX_BODY: Final = 72 * 1024  # bytes; an honest body is at most 32 KiB of parts beside a bitmap of as many
 MAX_FRAME: Final = MAX_BODY + 512
 MAX_COUNT: Final = 1 << 40  # lives, and envelopes of a pair in one life
+NO_LIFE: Final = 1 << 32
+"""An incarnation that no life ever reaches, and that an envelope may name all the same."""
+
 KINDS: Final = ("summary", "answer", "update")
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]

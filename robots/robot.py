@@ -43,6 +43,7 @@ from telemetry.events import (
     AnyEvent,
     ChannelPressure,
     EvidenceLost,
+    JournalMended,
     RobotBorn,
     RobotFenced,
     RobotLeft,
@@ -177,6 +178,7 @@ class Life:
         self._env = env
         self._emit = env.emit
         self._reason = ""
+        self._foreign = 0  # entries in the journal, as far as was reported
         self._replayed = len(entries)
         self._knowledge = Watch(_remember(entries))
         self._started = Watch(False)
@@ -312,6 +314,7 @@ class Life:
                     self._reason = order.text
                     self._supervisor.stop()
                     return
+            self._report_foreign()
             self._orders = await until_answered(lambda: self._outside.ports.orders.read(READ_US))
 
     async def _follow_recall(self) -> None:
@@ -326,6 +329,12 @@ class Life:
             await asyncio.sleep(POLL_S)
         self._reason = self._reason or RECALLED  # the order `stop` may have come before
         self._supervisor.stop()
+
+    def _report_foreign(self) -> None:
+        foreign = self._outside.ports.journal.foreign
+        if foreign > self._foreign:
+            self._foreign = foreign
+            self._emit(JournalMended(foreign))
 
     def _crash(self, target: str) -> None:
         """Crash the worker that the order names, if it is one of this robot's."""

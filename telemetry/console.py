@@ -112,7 +112,9 @@ def verdict_lines(result: Result) -> Iterator[str]:
     yield f"{result['verdict']}  run {result['run']}  {_headline(result)}"
     width = max(map(len, result["promises"]), default=0)
     for name, finding in result["promises"].items():
-        yield f"  {finding['state']:<8}  {name:<{width}}  {finding['why']}"
+        is_untested = finding["state"] == "HELD" and not finding["tested"]
+        state = "not tested" if is_untested else finding["state"]
+        yield f"  {state:<10}  {name:<{width}}  {finding['why']}"
     yield from _figures(result)
 
 

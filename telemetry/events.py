@@ -322,6 +322,14 @@ class SecretRefused(Event, frozen=True):
     """The register already held a secret."""
 
 
+class JournalMended(Event, frozen=True):
+    """Another client had written into the robot's journal; so many entries were removed, so far. The robot's own are
+    whole."""
+
+    notable = True
+    foreign: int
+
+
 class EvidenceLost(Event, frozen=True):
     """A stream that must never vanish (journal, register) is gone."""
 
@@ -388,8 +396,8 @@ AnyEvent = (
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
     | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
     | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated
-    | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost | RelayResumed | FatesDecided
-    | PlanChanged | RelayCongested | RelayDeposed
+    | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost | JournalMended | RelayResumed
+    | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
 )
 # fmt: on
 

@@ -200,6 +200,8 @@ class MemoryInbox:
 class MemoryJournal:
     """`ports.Journal` in memory."""
 
+    foreign = 0  # nobody else can write here
+
     def __init__(self, server: MemoryServer, robot: str, nonce: str) -> None:
         self._server = server
         self._robot = robot

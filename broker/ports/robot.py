@@ -97,10 +97,16 @@ class Inbox(Protocol):
 
 
 class Journal(Protocol):
-    """A robot's own log, across its lives. Entries are numbered 1, 2, 3 … within an incarnation."""
+    """A robot's own log, across its lives. Entries are numbered 1, 2, 3 … within an incarnation. What other clients put
+    there is passed over."""
+
+    @property
+    def foreign(self) -> int:
+        """How many entries of other clients this life had to remove, so that it could append."""
+        ...
 
     async def replay(self) -> list[JournalRow]:
-        """All entries, in order. Raises JournalLost, Unavailable."""
+        """All entries of the robot, in order. Raises JournalLost, Unavailable."""
         ...
 
     async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:

@@ -1,4 +1,6 @@
-"""Whole streams, read in pages, so that no single reply grows with the run; and what their fields hold."""
+"""Whole streams, read in pages, so that no single reply grows with the run; what their fields hold; and which entries
+of a robot's journal and births are its own.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,17 @@ from typing import Any, Final
 import redis
 import redis.asyncio
 
+from broker.envelope import NO_LIFE
+from broker.ports.robot import JournalRow
+from broker.relay.core import parse_id
+from broker.streams import keys
+
 Fields = dict[bytes, bytes]
 Entry = tuple[str, Fields]
+
+OF_JOURNAL: Final = (keys.ENTRY, keys.NONCE)
+OF_BIRTHS: Final = (keys.NONCE,)
+"""The fields of a robot's own entries in its journal, and in its birth stream."""
 
 _PAGE: Final = 1000
 
@@ -42,6 +53,23 @@ def decoded(reply: Any) -> list[Entry]:
 def decoded_one(reply: Any) -> list[Entry]:
     """The entries in a reply of XREAD or XREADGROUP of a single stream; a trimmed entry has no fields."""
     return [(entry.decode(), fields or {}) for _key, entries in reply for entry, fields in entries]
+
+
+def is_own(entry: Entry, fields: tuple[bytes, ...]) -> bool:
+    """Whether an entry of a journal or a birth stream is its robot's own: it has these `fields`, and its id counts
+    lives (one that the server makes from its clock is far above any). Any client may write to a stream; a foreign entry
+    is no evidence, for nobody."""
+    return parse_id(entry[0])[0] < NO_LIFE and all(field in entry[1] for field in fields)
+
+
+def own(entries: list[Entry], fields: tuple[bytes, ...]) -> list[Entry]:
+    """Those of the entries that are the robot's own."""
+    return [entry for entry in entries if is_own(entry, fields)]
+
+
+def journal_rows(entries: list[Entry]) -> list[JournalRow]:
+    """The rows of a journal, foreign entries left out: the one rule for a robot and for all who read its journal."""
+    return [JournalRow(*parse_id(entry), fields[keys.ENTRY]) for entry, fields in own(entries, OF_JOURNAL)]
 
 
 def number_in(content: bytes | None, otherwise: int) -> int:

@@ -17,7 +17,8 @@ from typing import Final
 
 from broker.errors import Unavailable
 from broker.streams.connection import connect
-from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
+from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.lives import last_incarnation
 from deploy.attach.context import RunContext
 from deploy.errors import EnvironmentFailure
 from deploy.fleet.relay_main import relay

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -86,14 +85,19 @@ def names_in(job: str) -> tuple[str, str]:
     return run, robot
 
 
+def nonce_of(execution: str) -> str:
+    """The nonce of the life that an execution (RQ's id of it, hexadecimal) is: its RQ worker knows it as well."""
+    return execution[:16]
+
+
 def live(run: str, robot: str) -> Retry | None:
     """One life of `robot`. See above for what it returns and raises."""
     job = get_current_job()
-    assert job is not None, "only RQ calls this"
+    assert isinstance(job, RobotJob), "only an RQ worker of ours calls this"
     name_process(f"robot:{robot}")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_end(run, robot, job.connection))
+            runner.run(_until_end(run, robot, job.connection, job.nonce))
     except Recalled:
         return Retry(max=ALWAYS)
     except (JournalLost, RunGone, BudgetSpent):
@@ -106,7 +110,7 @@ def live(run: str, robot: str) -> Retry | None:
     return None
 
 
-async def _until_end(run: str, robot: str, connection: redis.Redis) -> str:
+async def _until_end(run: str, robot: str, connection: redis.Redis, nonce: str) -> str:
     """A life with a heartbeat. SIGTERM recalls it (Recalled). Its last events are stored, whatever ends it."""
     loop = asyncio.get_running_loop()
     keep_beating(loop)
@@ -117,7 +121,7 @@ async def _until_end(run: str, robot: str, connection: redis.Redis) -> str:
     await _connect(client)
     try:
         async with instrumented_async(client, run, robot) as sink:
-            return await _live_until_recalled(_be_robot(run, robot, client, sink, recalled), recalled)
+            return await _live_until_recalled(_be_robot(run, robot, nonce, client, sink, recalled), recalled)
     finally:
         await client.aclose()
 
@@ -145,9 +149,10 @@ async def _connect(client: redis.asyncio.Redis) -> None:
         await asyncio.gather(*(client.ping() for _ in range(CONNECTIONS)))
 
 
-async def _be_robot(run: str, robot: str, client: redis.asyncio.Redis, sink: Next, recalled: Watch[bool]) -> str:
+async def _be_robot(
+    run: str, robot: str, nonce: str, client: redis.asyncio.Redis, sink: Next, recalled: Watch[bool]
+) -> str:
     """One life with ports, clock and chance of its own."""
-    nonce = secrets.token_hex(8)
     shards = await _shards(client, Keys(run).orders)
     outside = Outside(
         ports=ports_for(client, run, robot, nonce, shards),
@@ -193,6 +198,8 @@ class RobotJob(Job):
     """A job that comes from the network: of all that RQ would import or call by name, only the robot is left."""
 
     allowed: ClassVar[dict[str, Callable[..., Any]]] = {ROBOT_JOB: live}
+    nonce = ""
+    """Of the life that runs the job, in its own process."""
 
     @property
     def func(self) -> Callable[..., Any]:

@@ -4,7 +4,8 @@ RQ's leases are members `job:execution` of a sorted set, scored with the time un
 between lists without a check. Here are the two moves with a check: to claim a job that was taken, and to put it back.
 Both are transactions that watch and change the job's own hash, so of two at the same time one fails. All keys are
 RQ's; of the fields of a job's hash three are ours: `holder` is the execution that may run it, `pid` and `host` say
-where its process is, for people.
+where its process is, for people. These, and RQ's `worker_name`, describe that execution and no other: between a new
+lease and its claim, they describe the one before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Final
+from typing import Any, Final
 
 import redis
 import rq
@@ -24,6 +25,7 @@ from rq.utils import as_text, parse_composite_key
 
 QUEUE: Final = "robots"
 HOLDER: Final = "holder"
+WORKER: Final = "worker_name"  # RQ's own: it writes the same, after the claim
 HOST: Final = "host"
 PID: Final = "pid"
 
@@ -56,12 +58,28 @@ def claim(job: Job, execution: Execution) -> bool:
                 if lease is not None and lease > time.time():
                     return False
             pipe.multi()
-            pipe.hset(job.key, mapping={HOLDER: execution.id, HOST: socket.gethostname(), PID: os.getpid()})
+            pipe.hset(job.key, mapping=_description(execution))
             try:
                 pipe.execute()
             except WatchError:
                 continue
             return True
+
+
+def _description(execution: Execution) -> dict[Any, Any]:
+    return {
+        HOLDER: execution.id,
+        WORKER: execution.worker_name,
+        HOST: socket.gethostname(),
+        PID: os.getpid(),
+    }
+
+
+def leases_under(connection: redis.Redis, worker: str) -> list[tuple[str, str]]:
+    """The leases that an RQ worker has taken, by RQ's name of it, each with its job; run out or not. RQ lists a lease
+    there in the transaction that takes it, so it is never another RQ worker's. Raises redis-py's errors."""
+    found: set[bytes] = connection.smembers(WORKER_EXECUTIONS_KEY_TEMPLATE.format(worker))  # type: ignore[assignment]
+    return [(parse_composite_key(lease)[0], lease) for lease in sorted(map(as_text, found))]
 
 
 def put_back(connection: redis.Redis, job: str, lease: str = "") -> bool:
@@ -78,7 +96,7 @@ def put_back(connection: redis.Redis, job: str, lease: str = "") -> bool:
             pipe.watch(key, queue.key)  # type: ignore[no-untyped-call]
             if not pipe.exists(key) or not _is_movable(pipe, queue, job, lease):
                 return False
-            worker = as_text(pipe.hget(key, "worker_name") or b"")
+            worker = as_text(pipe.hget(f"rq:execution:{lease}", WORKER) or b"")
             pipe.multi()
             if lease:
                 _forget_lease(pipe, queue, lease, worker)

@@ -23,8 +23,8 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, clea
 from broker.errors import Unavailable
 from broker.streams.retry import TROUBLE
 from deploy.rq.job import ALWAYS, ROBOT_JOB, RobotJob, job_id
-from deploy.rq.leases import HOST, PID, QUEUE, leases_of, put_back, queue_of_robots
-from deploy.rq.observed import JobSeen, WorkerSeen
+from deploy.rq.leases import HOLDER, HOST, PID, QUEUE, WORKER, leases_of, leases_under, put_back, queue_of_robots
+from deploy.rq.observed import JobSeen, State, WorkerSeen
 
 FAILURE_KEPT_S: Final = 300
 _OVER: Final = (None, JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
@@ -88,7 +88,7 @@ def poll_jobs(connection: redis.Redis, run: str, robots: Sequence[str], *, could
             pipe.lrange(queue.intermediate_queue_key, 0, -1)
             pipe.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
             for job in jobs:
-                pipe.hmget(Job.key_for(job), "status", "started_at", "worker_name", PID, HOST)
+                pipe.hmget(Job.key_for(job), "status", "started_at", HOLDER, WORKER, PID, HOST)
             if could_renew:  # a write that changes nothing, and is refused whenever a renewal is
                 pipe.zadd(queue.started_job_registry.key, {"": 0}, xx=True)
             (seconds, _), queued, taken, leases, *hashes = pipe.execute()
@@ -111,8 +111,12 @@ def requeue(connection: redis.Redis, run: str, seen: JobSeen) -> bool:
 def revoke(connection: redis.Redis, run: str, robots: Sequence[str], worker: str) -> list[str]:
     """End the leases of an RQ worker that is known to be dead, and queue again those of these robots that it ran. A job
     that it had taken and not leased yet is not among them: it shows as `taken`. Raises Unavailable."""
-    seen = poll_jobs(connection, run, robots)
-    return [job.robot for job in seen if job.worker == worker and job.lease and requeue(connection, run, job)]
+    names = {job_id(run, robot): robot for robot in robots}
+    try:
+        held = [(job, lease) for job, lease in leases_under(connection, worker) if job in names]
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+    return [names[job] for job, lease in held if _put_back(connection, job, lease)]
 
 
 def withdraw_robot(connection: redis.Redis, run: str, robot: str) -> None:
@@ -158,7 +162,7 @@ def _seen(
     lease: tuple[str, float] | None,
     now_s: int,
 ) -> JobSeen:
-    status, started_at, worker, pid, host = (None if field is None else as_text(field) for field in fields)
+    status, started_at, holder, worker, pid, host = (None if field is None else as_text(field) for field in fields)
     if status in _OVER:
         return JobSeen(robot, "done")
     by = worker or ""
@@ -168,7 +172,10 @@ def _seen(
         return JobSeen(robot, "taken" if is_taken else "lost", by)
     name, until_s = lease
     left_s = until_s - now_s
-    return JobSeen(robot, "running" if left_s > 0 else "lost", by, name, until_s, left_s, int(pid or 0), host or "")
+    state: State = "running" if left_s > 0 else "lost"
+    if parse_composite_key(name)[1] != holder:  # not claimed yet: the hash describes the execution before
+        return JobSeen(robot, state, "", name, until_s, left_s)
+    return JobSeen(robot, state, by, name, until_s, left_s, int(pid or 0), host or "")
 
 
 def _put_back(connection: redis.Redis, job: str, lease: str) -> bool:
@@ -225,7 +232,7 @@ class JobTable:
         with suppress(Unavailable):
             seen = poll_jobs(self._client, self._run, self.robots, could_renew=True)
             self.jobs = {job.robot: job for job in seen}
-            self._ran = {job.worker: job.robot for job in seen if job.lease}
+            self._ran = {job.worker: job.robot for job in seen if job.lease and job.worker}
             self.polled_s = now_s
             return True
         return False

@@ -40,7 +40,8 @@ from broker.errors import Unavailable
 from broker.parent_death import die_with_parent
 from broker.ports.robot import DeathKind
 from broker.streams.retry import TROUBLE, suppress_transient
-from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
+from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.lives import incarnation_of, last_incarnation
 from deploy.processes.forking import signals_held
 from deploy.rq import job as robot_job
 from deploy.rq.heartbeat import Heartbeat, done
@@ -200,6 +201,8 @@ class RobotWorker(rq.Worker):
         """In the horse: run the job, unless it is run elsewhere."""
         if not claim(job, execution):
             os._exit(FENCED)
+        assert isinstance(job, RobotJob)
+        job.nonce = robot_job.nonce_of(execution.id)
         return super().perform_job(job, queue, execution)
 
     def monitor_work_horse(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
@@ -344,13 +347,24 @@ class RobotWorker(rq.Worker):
 
     def _end_fenced(self) -> NoReturn:
         """End this RQ worker, whose horse is dead. Its execution is removed, and the job is not queued: the robot lives
-        elsewhere, and an execution left behind would count as a lost robot when its lease runs out."""
+        elsewhere, and an execution left behind would count as a lost robot when its lease runs out. If the horse was a
+        life, its death is recorded: nothing else explains why its last events are missing."""
         with contextlib.suppress(redis.exceptions.RedisError):
             with self.connection.pipeline() as pipeline:
                 self._execution.delete(self._job, pipeline)
                 pipeline.execute()
             self.register_death()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(Unavailable):
+            self._record_fenced_life()
         os._exit(FENCED)
+
+    def _record_fenced_life(self) -> None:
+        """Raises Unavailable. The life is found by its execution, because the last one in the journal is the later."""
+        if _is_robots(self._job):
+            run, robot = robot_job.names_in(self._job.id)
+            life = incarnation_of(self.connection, run, robot, robot_job.nonce_of(self._execution.id))
+            if life:
+                StreamFleetLog(self.connection, run, retry_s=0).death(robot, robot, life, "exit", FENCED)
 
 
 def _pack_in_python(connection: redis.Redis) -> None:

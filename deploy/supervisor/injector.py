@@ -180,8 +180,7 @@ class LiveInjector:
 
     def _is_remote(self, robot: str) -> bool:
         """Whether an RQ worker that is none of our children runs the robot."""
-        job = self._job_table.jobs.get(robot)
-        return job is not None and job.is_held and self._children.worker_of(robot) is None
+        return bool(self._job_table.worker_of(robot)) and self._children.worker_of(robot) is None
 
     def _child_of(self, name: str) -> str | None:
         """The child that a name means now; None for a robot."""

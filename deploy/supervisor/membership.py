@@ -18,7 +18,7 @@ from broker.envelope import robot_name
 from broker.ports.run import FleetLog
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
-from broker.streams.run.fleet_log import is_unborn, last_incarnation
+from broker.streams.run.lives import is_unborn, last_incarnation
 from deploy.attach.context import RunContext
 from deploy.attach.discovery import newest_on
 from deploy.rq.observed import IdleWorkers, JobSeen, LostJobs

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Protocol
 
-from broker.envelope import Envelope, encode, is_robot, robot_name
+from broker.envelope import NO_LIFE, Envelope, encode, is_robot, robot_name
 from broker.errors import Unavailable
 from broker.faults.dice import Dice
 from broker.faults.process_faults import Pause, ProcessTarget, Resume
@@ -243,9 +243,6 @@ def _is_listed(name: str) -> bool:
     return any(is_kind(name) for is_kind in _KINDS.values())
 
 
-INCARNATION: Final = 1 << 32
-"""Of the sender of contradictory updates; no life ever has it."""
-
 _CONTRADICTIONS: Final = ("lie ", "another lie ")
 _EXCHANGE: Final = bytes(8)  # of no real exchange
 
@@ -258,6 +255,6 @@ def contradictory_update(run: str, part: Part, robot: str, sender: str, number: 
     word = next(word for word in _CONTRADICTIONS if word != part.word)
     contradictory = Update((Part(part.index, word, part.last),))
     envelope = Envelope(
-        run, sender, INCARNATION, robot, number, _EXCHANGE, kind_of(contradictory), encode_message(contradictory)
+        run, sender, NO_LIFE, robot, number, _EXCHANGE, kind_of(contradictory), encode_message(contradictory)
     )
     return encode(envelope)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 State = Literal["HELD", "BROKEN", "UNPROVEN"]
 
@@ -15,11 +16,15 @@ class EvidenceError(Exception):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One promise's state, with the reason as text. `witness` names the place in the record when it is BROKEN."""
+    """One promise's state, with the reason as text. `witness` names the place in the record when it is BROKEN.
+
+    `tested`: how many things put the promise to the test (each promise tells which); 0 when nothing did, or when it is
+    not known."""
 
     state: State
     why: str
     witness: str = ""
+    tested: int = 0
 
     @property
     def text(self) -> str:
@@ -27,9 +32,9 @@ class Finding(msgspec.Struct, frozen=True):
         return f"{self.why} (witness: {self.witness})" if self.witness else self.why
 
 
-def held(why: str) -> Finding:
-    """The promise was kept."""
-    return Finding("HELD", why)
+def held(why: str, tested: int) -> Finding:
+    """The promise was kept, by all of the `tested` things that put it to the test."""
+    return Finding("HELD", why, tested=tested)
 
 
 def broken(why: str, witness: str) -> Finding:
@@ -43,11 +48,12 @@ def unproven(why: str) -> Finding:
 
 
 def worst(findings: Iterable[Finding], otherwise: Finding) -> Finding:
-    """The first BROKEN of `findings`, else the first UNPROVEN, else `otherwise`. Stops at the first BROKEN."""
+    """The first BROKEN of `findings`, else the first UNPROVEN, else `otherwise`, tested as often as `otherwise`. Stops
+    at the first BROKEN."""
     doubt = None
     for finding in findings:
         if finding.state == "BROKEN":
-            return finding
+            return replace(finding, tested=otherwise.tested)
         if finding.state == "UNPROVEN":
-            doubt = doubt or finding
+            doubt = doubt or replace(finding, tested=otherwise.tested)
     return doubt or otherwise

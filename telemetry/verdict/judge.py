@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from telemetry.verdict import figures
 from telemetry.verdict.case import Case
@@ -49,10 +49,13 @@ EXIT_CODES: Final[dict[State, int]] = {"HELD": 0, "BROKEN": 1, "UNPROVEN": 3}
 
 
 class Promise(msgspec.Struct, frozen=True):
-    """A promise's state, and why, in one line."""
+    """A promise's state, and why, in one line; and how many things put it to the test: attempts to write (once,
+    patient), the write (right), journal entries (monotonic), parts (unique), merges (idempotent), robots (convergent),
+    deaths and crashes (supervised), later lives (fenced), envelopes (honest faults, accounted)."""
 
     state: State
     why: str
+    tested: int
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -108,7 +111,7 @@ def judge(case: Case) -> Result:
         version=settings.get("version"),
         run=settings.get("run"),
         verdict=_overall(findings),
-        promises={name: Promise(finding.state, finding.text) for name, finding in findings.items()},
+        promises={name: Promise(finding.state, finding.text, finding.tested) for name, finding in findings.items()},
         ended=settings.get("ended"),
         robots=settings.get("robots"),
         parts=known(lambda: case.deal.parts),
@@ -146,9 +149,8 @@ def _as_recorded(finding: Finding, case: Case) -> Finding:
     """The finding; HELD becomes UNPROVEN when the record was changed, or its run was lost."""
     if finding.state != "HELD":
         return finding
-    if case.tampering:
-        return unproven(case.tampering)
-    return unproven(f"{LOST} it") if case.is_lost else finding
+    doubt = case.tampering or (f"{LOST} it" if case.is_lost else "")
+    return replace(finding, state="UNPROVEN", why=doubt) if doubt else finding
 
 
 def _overall(findings: dict[str, Finding]) -> State:

@@ -110,6 +110,8 @@ class MortalPorts:
 
     # The journal
 
+    foreign = 0
+
     async def replay(self) -> list[JournalRow]:
         return await self._ports.journal.replay()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from telemetry.console import verdict_lines
 from telemetry.verdict import judge as judging
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import PROMISES, judge
@@ -33,6 +34,25 @@ def test_an_honest_record_is_held(files: Files) -> None:
     assert "refused: 1" in result.promises["once"].why
 
 
+def test_a_promise_counts_what_put_it_to_the_test(files: Files) -> None:
+    # Given two attempts to write, a death and its later life
+    tested = {name: promise.tested for name, promise in verdict_on(files).promises.items()}
+    # Then each promise counts what put it to the test
+    assert (tested["once"], tested["right"], tested["patient"]) == (2, 1, 2)
+    assert (tested["supervised"], tested["fenced"], tested["convergent"]) == (1, 1, 3)
+    assert tested["accounted"] == len(files["fates"])
+
+
+def test_a_promise_that_met_nothing_is_printed_as_not_tested(files: Files) -> None:
+    # Given a result in which no robot died
+    result = verdict_on(files).json
+    result["promises"]["supervised"] = {"state": "HELD", "why": "no death of a robot", "tested": 0}
+    # Then its line says that nothing tried it
+    lines = list(verdict_lines(result))
+    assert "  not tested  supervised     no death of a robot" in lines
+    assert sum(line.startswith("  not tested") for line in lines) == 1
+
+
 def test_a_record_on_disk_and_one_in_memory_are_judged_alike(files: Files, tmp_path: Path) -> None:
     # Given the same evidence as a folder and as values
     folder = put(tmp_path / "abc123", files)
@@ -54,7 +74,7 @@ def test_the_result_has_exactly_the_keys_of_its_schema(files: Files) -> None:
         *("once", "right", "monotonic", "unique", "idempotent", "patient", "convergent", "supervised", "fenced"),
         *("honest faults", "accounted"),
     ]
-    assert list(result["promises"]["once"]) == ["state", "why"]
+    assert list(result["promises"]["once"]) == ["state", "why", "tested"]
     assert list(result["seconds"]) == ["born", "first_complete", "written", "all_complete", "total"]
     assert list(result["rounds"]) == ["first_complete", "all_complete"]
     assert (

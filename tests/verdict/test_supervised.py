@@ -9,9 +9,11 @@ import pytest
 
 from telemetry.events import (
     AnyEvent,
+    EvidenceLost,
     InjectionFailed,
     ProcessStarted,
     RelayResumed,
+    RobotFenced,
     RobotWaiting,
     WorkerCrashed,
     WorkerGaveUp,
@@ -34,7 +36,7 @@ from tests.verdict.alterations import (
     rows,
 )
 from tests.verdict.honest_record import living, stopped
-from tests.verdict.judged import assert_convicted, finding, state
+from tests.verdict.judged import assert_convicted, assert_unproven, finding, state
 from tests.verdict.scribe import END_MS, GO_MS, LATE_MS, ROBOTS, STOP_MS, Files, Scribe, files_of
 
 # Broken promises, each with its witness.
@@ -191,6 +193,40 @@ def test_a_robot_that_was_reported_to_wait_long_before_it_was_born_leaves_a_doub
     # When that was reported again meanwhile, then no promise is broken
     reported(longer_files, RobotWaiting("r02", (), 6), born_ms - 6_000)
     assert finding(longer_files)[0] == "HELD"
+
+
+# A robot that does not live, without a death that says why.
+
+
+def fence_at_last(files: Files) -> None:
+    drop(files, "events", named(files, "robot.left", "r01")[0])
+    insert_event(files, "r01", 1, RobotFenced("journal"), STOP_MS)
+
+
+def die_fenced_at_last(files: Files) -> None:
+    drop(files, "events", named(files, "robot.left", "r01")[0])
+    death(files, "r01", 1, STOP_MS - 500, "exit", 75)
+
+
+def lose_sight_of_the_journal(files: Files) -> None:
+    insert_event(files, "r01", 1, EvidenceLost("journal"), STOP_MS)
+
+
+def never_live(files: Files) -> None:
+    files["journals"] = [row for row in files["journals"] if row["robot"] != "r01" or row["id"].startswith("0-")]
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (fence_at_last, "r01/1 ended because a later life exists"),
+        (die_fenced_at_last, "r01/1 ended because a later life exists"),
+        (lose_sight_of_the_journal, "r01 reports that its journal was lost"),
+        (never_live, "r01 was never born"),
+    ],
+)
+def test_a_robot_that_does_not_live_again_leaves_a_doubt(files: Files, damage: Damage, why: str) -> None:
+    assert_unproven(files, "supervised", damage, why)
 
 
 def test_an_end_because_of_a_later_life_requires_nothing(longer_files: Files) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis.asyncio
+from redis.exceptions import WatchError
 
 from broker.errors import Fenced, JournalLost
 from broker.ports.robot import JournalRow
 from broker.relay.core import parse_id
 from broker.streams import keys
-from broker.streams.reading import Entry, decoded, read_all
+from broker.streams.reading import OF_JOURNAL, Entry, is_own, journal_rows, read_all
 from broker.streams.retry import RETRY_S, retry
+from broker.streams.robot.own_entries import expel, last_entry
 
 
 class StreamJournal:
@@ -24,6 +26,7 @@ class StreamJournal:
     server that came back without its last entries gets them again under the same ids.
 
     An append that raised Unavailable may be repeated with the same contents; another append completes it first.
+    Foreign entries are passed over by `replay`, and expelled by the next append that they would block.
     """
 
     def __init__(self, client: redis.asyncio.Redis, key: str, nonce: str, retry_s: float = RETRY_S) -> None:
@@ -34,19 +37,25 @@ class StreamJournal:
         self._incarnation = 0
         self._contents: list[bytes] = []  # of this life: number n stands at place n - 1
         self._in_doubt: list[bytes] | None = None
+        self._foreign = 0
         self._lock = asyncio.Lock()
 
-    async def replay(self) -> list[JournalRow]:
-        """All entries, in order, those in doubt included. Raises Fenced (if any were), JournalLost, Unavailable.
+    @property
+    def foreign(self) -> int:
+        """How many entries of other clients this life has expelled."""
+        return self._foreign
 
-        A journal into which another client wrote counts as lost: its content cannot be proven any more."""
+    async def replay(self) -> list[JournalRow]:
+        """All entries of this robot, in order, those in doubt included. Raises Fenced (if any were), JournalLost,
+        Unavailable."""
         async with self._lock:
             if self._in_doubt is not None:  # an append was cut short: what it meant to store is stored first
                 await self._settle()
         entries = await retry("journal", lambda: read_all(self._client, self._key), self._retry_s)
-        if not entries or not all(keys.ENTRY in fields for _, fields in entries):
+        rows = journal_rows(entries)
+        if not rows:
             raise JournalLost(self._key)
-        return [JournalRow(*parse_id(entry), fields[keys.ENTRY]) for entry, fields in entries]
+        return rows
 
     async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
         """Store `contents` in order, as this life's next entries. Raises Fenced, JournalLost, Unavailable."""
@@ -74,7 +83,11 @@ class StreamJournal:
         """Write what the stream lacks of this life's contents."""
         async with self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(self._key)
-            stored = self._count_stored(decoded(await pipe.xrevrange(self._key, count=1)))
+            last = await last_entry(pipe, self._key)
+            if last and not is_own(last[0], OF_JOURNAL):
+                await self._expel()
+                raise WatchError("it was written by another client")  # tried again
+            stored = self._count_stored(last)
             if stored == len(self._contents):
                 return
             pipe.multi()  # type: ignore[no-untyped-call]
@@ -82,6 +95,9 @@ class StreamJournal:
                 fields: dict[Any, Any] = {keys.ENTRY: content, keys.NONCE: self._nonce}
                 pipe.xadd(self._key, fields, id=f"{self._incarnation}-{number}", nomkstream=True)
             await pipe.execute()
+
+    async def _expel(self) -> None:
+        self._foreign += await expel(self._client, self._key, OF_JOURNAL)
 
     def _count_stored(self, last: list[Entry]) -> int:
         """How many of this life's contents stand in the stream, given its last entry."""

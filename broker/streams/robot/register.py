@@ -10,15 +10,16 @@ from typing import Any
 
 import redis.asyncio
 from redis.asyncio.client import Pipeline
-from redis.exceptions import ResponseError
+from redis.exceptions import ResponseError, WatchError
 
 from broker.errors import Fenced, RegisterLost
 from broker.relay.core import parse_id
 from broker.streams import keys
 from broker.streams.connection import LONGEST_BLOCK_MS, async_twin
 from broker.streams.keys import Keys
-from broker.streams.reading import Entry, decoded
+from broker.streams.reading import OF_BIRTHS, Entry, decoded, is_own
 from broker.streams.retry import OUTAGE, RETRY_S, retry
+from broker.streams.robot.own_entries import expel, last_entry
 
 
 class StreamRegister:
@@ -63,10 +64,8 @@ class StreamRegister:
         }
 
     async def _be_born(self) -> None:
-        last = decoded(await self._client.xrevrange(self._births, count=1))
-        if not last:
-            raise RegisterLost(self._births)
-        [(entry, fields)] = last
+        await expel(self._client, self._births, OF_BIRTHS)
+        entry, fields = _only(decoded(await self._client.xrevrange(self._births, count=1)), self._births)
         incarnation, _ = parse_id(entry)
         if incarnation >= self._incarnation:
             if incarnation == self._incarnation and fields.get(keys.NONCE) == self._nonce.encode():
@@ -90,6 +89,7 @@ class _Attempt:
 
     async def make(self) -> bool:
         """Whether the register holds our secret now. The attempt is in the birth stream when this returns."""
+        await expel(self._client, self._births, OF_BIRTHS)
         async with self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(self._births)
             known = await self._outcome(pipe)
@@ -119,7 +119,10 @@ class _Attempt:
     async def _outcome(self, pipe: Pipeline) -> bool | None:
         """What is known already; None: the attempt has to be made."""
         mine = self._fields[keys.NONCE]
-        _, birth = _only(decoded(await pipe.xrevrange(self._births, count=1)), self._births)
+        last = _only(await last_entry(pipe, self._births), self._births)
+        if not is_own(last, OF_BIRTHS):
+            raise WatchError("it was written by another client")  # tried again
+        birth = last[1]
         if birth.get(keys.NONCE) != mine:
             raise Fenced(self._births)
         entry, written = _only(decoded(await pipe.xrevrange(self._register, count=1)), self._register)

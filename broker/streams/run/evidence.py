@@ -17,10 +17,18 @@ import redis
 from broker.control_entries import Control, read_control
 from broker.ports.robot import Injection, JournalRow
 from broker.ports.run import BirthRow, Evidence, RegisterRow, StreamCount
-from broker.relay.core import Fate, parse_id
+from broker.relay.core import Fate
 from broker.streams import keys
 from broker.streams.keys import Keys
-from broker.streams.reading import Entry, decoded, number_in, read_all_blocking
+from broker.streams.reading import (
+    OF_BIRTHS,
+    Entry,
+    decoded,
+    journal_rows,
+    number_in,
+    own,
+    read_all_blocking,
+)
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.fleet_log import fleet_rows
 from broker.streams.run.runs import NO_SHAPE, Shape, everybody_in, orders_in, shape_in
@@ -100,13 +108,11 @@ class StreamEvidenceReader:
         return rows
 
     def _journal(self, robot: str) -> list[JournalRow] | None:
-        entries = read_all_blocking(self._client, self._keys.journal(robot))
-        found = ((entry, fields.get(keys.ENTRY)) for entry, fields in entries)
-        return [JournalRow(*parse_id(entry), content) for entry, content in found if content is not None] or None
+        return journal_rows(read_all_blocking(self._client, self._keys.journal(robot))) or None
 
     def _births(self, robot: str) -> list[BirthRow] | None:
         entries = read_all_blocking(self._client, self._keys.birth(robot))
-        rows = [_birth(entry, fields) for entry, fields in entries if entry != keys.FIRST_ID]
+        rows = [_birth(entry, fields) for entry, fields in own(entries, OF_BIRTHS) if entry != keys.FIRST_ID]
         return [row for row in rows if row is not None] if entries else None
 
     def _written(self) -> RegisterRow | None:

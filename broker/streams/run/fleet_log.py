@@ -16,7 +16,6 @@ import redis.asyncio
 
 from broker.errors import RunGone
 from broker.ports.robot import Acknowledgement, Death, DeathKind, Failure, FleetRow, Injection
-from broker.relay.core import parse_id
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded, read_all, read_all_blocking
@@ -142,20 +141,6 @@ def fleet_rows(entries: Iterable[Entry]) -> list[FleetRow]:
             continue
         rows.append(_row(entry, row))
     return rows
-
-
-def last_incarnation(client: redis.Redis, run: str, robot: str, retry_s: float = RETRY_S) -> int:
-    """The last life of `robot` that was claimed in its journal; 0: none, or there is no journal. Raises Unavailable."""
-    key = Keys(run).journal(robot)
-    last = retry_blocking("journal", lambda: decoded(client.xrevrange(key, count=1)), retry_s)
-    return parse_id(last[0][0])[0] if last else 0
-
-
-def is_unborn(client: redis.Redis, run: str, robot: str) -> bool:
-    """Whether the robot has a journal, and no life of it was ever claimed there. Asked once. Raises Unavailable."""
-    key = Keys(run).journal(robot)
-    last = retry_blocking("journal", lambda: decoded(client.xrevrange(key, count=1)), retry_s=0)
-    return bool(last) and parse_id(last[0][0])[0] == 0
 
 
 def _row(entry: str, row: _Row) -> FleetRow:

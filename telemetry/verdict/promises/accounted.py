@@ -28,7 +28,8 @@ def accounted(case: Case) -> Finding:
 
     entries = len(case.traffic.entries)
     copies = case.traffic.copies_by_receiver().total()
-    return worst(findings(), otherwise=held(f"{entries} entries have their fates, and {copies} copies their inboxes"))
+    why = f"{entries} entries have their fates, and {copies} copies their inboxes"
+    return worst(findings(), otherwise=held(why, entries))
 
 
 def _outboxes(case: Case) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ def convergent(case: Case) -> Finding:
         return unproven(f"no robot was in scope at the end{f'; {out}' * bool(out)}")
     if case.register.write is None:
         return unproven(f"all {in_scope} robots in scope are complete, and nothing was written")
-    return held(f"it was written, and all {in_scope} robots in scope are complete{f'; {out}' * bool(out)}")
+    return held(f"it was written, and all {in_scope} robots in scope are complete{f'; {out}' * bool(out)}", in_scope)
 
 
 def _too_late(case: Case) -> set[str]:

@@ -37,9 +37,8 @@ def fenced(case: Case) -> Finding:
 
     later = sum(max(0, len(journal.lives) - 1) for journal in case.journals.values())
     stale = sum(row.fate == "stale" for row in case.traffic.entries.values())
-    return worst(
-        findings(), otherwise=held(f"lives after a robot's first: {later}; stale envelopes of older ones: {stale}")
-    )
+    why = f"lives after a robot's first: {later}; stale envelopes of older ones: {stale}"
+    return worst(findings(), otherwise=held(why, later))
 
 
 def _envelopes(case: Case) -> Iterator[Finding]:

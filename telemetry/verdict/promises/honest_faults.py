@@ -35,7 +35,7 @@ def honest_faults(case: Case) -> Finding:
         if not case.rulings:
             yield unproven("there are no envelopes to check")
 
-    return worst(findings(), otherwise=held(f"{len(case.rulings)} fates equal the recomputed ones"))
+    return worst(findings(), otherwise=held(f"{len(case.rulings)} fates equal the recomputed ones", len(case.rulings)))
 
 
 def _beyond_chance(case: Case) -> Iterator[Finding]:

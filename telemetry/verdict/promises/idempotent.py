@@ -21,7 +21,7 @@ def idempotent(case: Case) -> Finding:
         yield from missing_evidence(case)
 
     merged = sum(part.row.cause is not None for journal in case.journals.values() for part in journal.parts)
-    return worst(findings(), otherwise=held(f"{merged} parts were merged, each once and from a delivered copy"))
+    return worst(findings(), otherwise=held(f"{merged} parts were merged, each once and from a delivered copy", merged))
 
 
 def _merged_again(journal: RobotJournal) -> Iterator[Finding]:

@@ -35,10 +35,11 @@ def monotonic(case: Case) -> Finding:
         yield from _summaries(case)
         yield from gaps(case)
 
-    finding = worst(findings(), otherwise=held("every journal only grew, and holds what its summaries showed"))
+    entries = sum(len(journal.entries) for journal in case.journals.values())
+    finding = worst(findings(), otherwise=held("every journal only grew, and holds what its summaries showed", entries))
     if finding.state == "HELD" and (tails := lost_tails(case)):
         named = ", ".join(f"tail of {robot}/{life}" for robot, life in tails[:3])
-        return held(f"{finding.why}; lost: {named}" + f" and {len(tails) - 3} more" * (len(tails) > 3))
+        return held(f"{finding.why}; lost: {named}" + f" and {len(tails) - 3} more" * (len(tails) > 3), entries)
     return finding
 
 

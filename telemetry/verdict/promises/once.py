@@ -19,7 +19,7 @@ def once(case: Case) -> Finding:
     if register.write is None:
         if case.tries:
             return unproven("a write was attempted, and the register is empty all the same")
-        return worst(_attempts_without_entry(case), otherwise=held("nothing was written"))
+        return worst(_attempts_without_entry(case), otherwise=held("nothing was written", 0))
     writer = (register.write.robot, register.write.incarnation)
     refused = len(case.tries - {writer})
     if not case.attempts:
@@ -35,7 +35,7 @@ def once(case: Case) -> Finding:
 
     return worst(
         findings(),
-        otherwise=held(f"{writer[0]} wrote it; attempts of others that were refused: {refused}"),
+        otherwise=held(f"{writer[0]} wrote it; attempts of others that were refused: {refused}", len(case.tries)),
     )
 
 

@@ -33,7 +33,8 @@ def patient(case: Case) -> Finding:
             elif (robot, life) == writer:
                 yield from _against_writer(case, journal, quiets)
 
-    return worst(findings(), otherwise=held("the writer was complete, then quiet for its period, and only then wrote"))
+    why = "the writer was complete, then quiet for its period, and only then wrote"
+    return worst(findings(), otherwise=held(why, len(case.tries)))
 
 
 def _against_writer(case: Case, journal: RobotJournal, quiets: list[QuietEntry]) -> Iterator[Finding]:

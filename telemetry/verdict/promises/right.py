@@ -22,7 +22,7 @@ def right(case: Case) -> Finding:
         return broken(f"{len(written)} bytes were written, {deal.bytes} were dealt", witness)
     if hashlib.sha256(written).hexdigest() != deal.sha256:
         return broken("what was written is not what was dealt: their SHA-256 differ", witness)
-    return worst(_copy(case.secret, written), otherwise=held(f"{len(written)} bytes, the SHA-256 of the deal"))
+    return worst(_copy(case.secret, written), otherwise=held(f"{len(written)} bytes, the SHA-256 of the deal", 1))
 
 
 def _copy(secret: bytes | None, written: bytes) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from telemetry.verdict.checks.membership import births_not_in_outboxes
 from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, ROBOTS_GRACE_US, longest_us
 from telemetry.verdict.checks.witnesses import gaps
 from telemetry.verdict.finding import Finding, held, unproven, worst
-from telemetry.verdict.promises.supervised_robots import requeued_robots, robot_restarts, was_waiting
+from telemetry.verdict.promises.supervised_robots import missing_lives, requeued_robots, robot_restarts, was_waiting
 from telemetry.verdict.promises.supervised_workers import unnoticed_injections, worker_restarts
 
 
@@ -27,22 +27,24 @@ def supervised(case: Case) -> Finding:
         yield from unnoticed_injections(case)
         yield from _relays(case)
         yield from requeued_robots(case)
+        yield from missing_lives(case)
         yield from gaps(case)
         yield from births_not_in_outboxes(case)
 
-    return worst(findings(), otherwise=held(_summary(case)))
+    return worst(findings(), otherwise=_held(case))
 
 
-def _summary(case: Case) -> str:
+def _held(case: Case) -> Finding:
     deaths = sum(len(downtime.deaths) for downtime in case.downtimes)
     crashes = sum(isinstance(stamped.event, WorkerCrashed) for events in case.testimony.values() for stamped in events)
     if not deaths and not crashes:
-        return "no death of a robot, and no crash of a worker"
+        return held("no death of a robot, and no crash of a worker", 0)
     text = f"{deaths} deaths of robots and {crashes} crashes of workers were followed by restarts within the policy"
     resigned = sorted({downtime.robot for downtime in case.downtimes} & case.given_up)
     waited = sorted({downtime.robot for downtime in case.downtimes if was_waiting(case, downtime)})
     text += f"; gave up, as the policy says: {', '.join(resigned)}" * bool(resigned)
-    return text + f"; waited for an RQ worker: {', '.join(waited)}" * bool(waited)
+    text += f"; waited for an RQ worker: {', '.join(waited)}" * bool(waited)
+    return held(text, deaths + crashes)
 
 
 def _relays(case: Case) -> Iterator[Finding]:

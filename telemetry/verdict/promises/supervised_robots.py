@@ -13,6 +13,9 @@ a charged death, nor when more than 5 were charged within 30 s. Exempt is
 A robot whose RQ worker was ended in order does not die: its last event is that it was recalled, and its job goes back
 to the queue. If it is not born again in the same time, that is UNPROVEN, reported to wait or not: no evidence shows
 which RQ worker should have taken it.
+
+Likewise UNPROVEN is a robot that was never born, and one whose last life was fenced, or lost its journal: a later life
+should be there, and none is.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from telemetry.events import EvidenceLost, RobotFenced, RobotLeft
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.restart_policy import (
     MOST_RESTARTS,
@@ -32,6 +36,7 @@ from telemetry.verdict.checks.restart_policy import (
 )
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, recalls
 from telemetry.verdict.evidence.fleet import Downtime, RobotDeath
+from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.finding import Finding, broken, unproven
 
 WAIT_REPORT_VALID_US: Final = 10_000_000
@@ -77,6 +82,32 @@ def requeued_robots(case: Case) -> Iterator[Finding]:
             yield unproven(f"{robot} waits since it was recalled: no RQ worker is free")
         else:
             yield unproven(f"{robot} was recalled, and not born again in {away_ms / 1000:.2f} s, nor reported to wait")
+
+
+def missing_lives(case: Case) -> Iterator[Finding]:
+    """A doubt for each robot that does not live, though no death of it is recorded that says why."""
+    lost_journals = {
+        (stamped.source, stamped.incarnation) for stamped in case.events if stamped.event == EvidenceLost("journal")
+    }
+    for robot, journal in sorted(case.journals.items()):
+        if not journal.lives:
+            if robot in case.dealt_robots and not journal.lost:
+                yield unproven(f"{robot} was never born")
+            continue
+        last = robot, journal.lives[-1]
+        if _was_fenced(case, last):
+            yield unproven(f"{robot}/{last[1]} ended because a later life exists, and none is on record")
+        elif lost_journals & {last, (robot, 0)}:
+            yield unproven(f"{robot} reports that its journal was lost: it cannot be born again")
+
+
+def _was_fenced(case: Case, life: Life) -> bool:
+    """Whether the life ended because it met a later one."""
+    events = [stamped.event for stamped in case.testimony[life]]
+    if any(isinstance(event, RobotFenced) for event in events):
+        return True
+    deaths = case.fleet.deaths_of_lives.get(life, ())
+    return any(death.is_fenced for death in deaths) and not any(isinstance(event, RobotLeft) for event in events)
 
 
 def was_waiting(case: Case, downtime: Downtime) -> bool:

@@ -34,7 +34,8 @@ def unique(case: Case) -> Finding:
             yield from _ignored(life, events)
         yield from gaps(case)
 
-    return worst(findings(), otherwise=held("every part that a robot ever held is the one that was dealt"))
+    parts = sum(len(journal.parts) for journal in case.journals.values())
+    return worst(findings(), otherwise=held("every part that a robot ever held is the one that was dealt", parts))
 
 
 def _one_end(journal: RobotJournal) -> Iterator[Finding]:

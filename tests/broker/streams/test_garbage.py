@@ -24,6 +24,7 @@ from broker.streams.connection import connect, connect_async
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import GREATEST_ID, Keys
 from broker.streams.robot.journal import StreamJournal
+from broker.streams.robot.register import StreamRegister
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
@@ -82,30 +83,82 @@ def test_what_somebody_else_wrote_into_a_journal_is_passed_over_by_onlookers(cli
     # Given a journal with an entry that is none of ours, and one whose content is none
     deal(client)
     client.xadd(KEYS.journal("r00"), {"what": "is this"}, id="0-2")
-    client.xadd(KEYS.journal("r00"), {"entry": b"\x92\xa6header\xa2\xff\xff"}, id="0-3")
+    client.xadd(KEYS.journal("r00"), {"entry": b"\x92\xa6header\xa2\xff\xff", "nonce": b""}, id="0-3")
+    client.xadd(KEYS.journal("r00"), {"entry": b"a later life's", "nonce": b"forged"})
     # When people look at it, and when it is recorded
     rows = StreamEvidenceReader(client, "t").journal("r00")
     recorded = list(journal_rows(StreamEvidenceReader(client, "t").collect()))
-    # Then the first is not there, and the record holds only what can be read
+    # Then neither that nor what no life can have written is there, and the record holds only what can be read
     assert [(row.incarnation, row.number) for row in rows] == [(0, 1), (0, 3)]
     assert recorded == [{"robot": "r00", "id": "0-1", "entry": "header", "origin": "dealt"}]
 
 
-def test_a_robot_whose_journal_somebody_else_wrote_into_is_reported_that_it_is_lost(server: EmbeddedServer) -> None:
+def test_a_robot_whose_journal_somebody_else_wrote_into_lives_on(server: EmbeddedServer) -> None:
     async def story() -> None:
         with connect(server.url) as client:
             client.flushall()
             deal(client)
             ours = connect_async(server.url)
-            # Given a life that has begun, and an entry of somebody else's
+            # Given a life that has begun, and entries of somebody else's, whose ids are far above its own
             living = StreamJournal(ours, KEYS.journal("r00"), "one")
             await living.append(1, [b"born"])
             client.xadd(KEYS.journal("r00"), {"what": "is this"})
-            # When it goes on / Then it can store nothing, and no later life can be born
+            client.xadd(KEYS.journal("r00"), {"entry": b"a later life's", "nonce": b"forged"})
+            # When it goes on / Then they are expelled, and what it stores stands under its own ids
+            await living.append(1, [b"more"])
+            assert living.foreign == 2
+            assert [entry for entry, _ in client.xrange(KEYS.journal("r00"))] == [b"0-1", b"1-1", b"1-2"]
+            # When there are more of them, and its next life is born / Then that passes them over, and goes on as well
+            client.xadd(KEYS.journal("r00"), {"what": "is this"})
+            successor = StreamJournal(ours, KEYS.journal("r00"), "two")
+            assert [(row.incarnation, row.number) for row in await successor.replay()] == [(0, 1), (1, 1), (1, 2)]
+            await successor.append(2, [b"born"])
+            # and the older one is fenced, whatever stands behind the later one's birth
+            client.xadd(KEYS.journal("r00"), {"what": "is this"})
             with pytest.raises(Fenced):
-                await living.append(1, [b"more"])
+                await living.append(1, [b"zombie"])
+            assert [row.content for row in await successor.replay()][1:] == [b"born", b"more", b"born"]
+            await ours.aclose()
+
+    asyncio.run(story())
+
+
+def test_a_journal_of_which_only_foreign_entries_are_left_is_lost(server: EmbeddedServer) -> None:
+    async def story() -> None:
+        with connect(server.url) as client:
+            client.flushall()
+            deal(client)
+            ours = connect_async(server.url)
+            # Given a journal that was deleted, and an entry of somebody else's in its place
+            client.delete(KEYS.journal("r00"))
+            client.xadd(KEYS.journal("r00"), {"what": "is this"})
+            # When a life wants to be born / Then nothing of it is proven, and nothing can be stored
+            journal = StreamJournal(ours, KEYS.journal("r00"), "one", retry_s=0.2)
             with pytest.raises(JournalLost):
-                await StreamJournal(ours, KEYS.journal("r00"), "two").replay()
+                await journal.replay()
+            with pytest.raises(JournalLost):
+                await journal.append(1, [b"born"])
+            await ours.aclose()
+
+    asyncio.run(story())
+
+
+def test_a_robot_whose_births_somebody_else_wrote_into_is_born_and_writes(server: EmbeddedServer) -> None:
+    async def story() -> None:
+        with connect(server.url) as client:
+            client.flushall()
+            deal(client)
+            ours = connect_async(server.url)
+            register = StreamRegister(ours, KEYS, "r00", "one")
+            # Given a birth stream with an entry of somebody else's, and another one after the birth
+            client.xadd(KEYS.birth("r00"), {"nonce": "x"})
+            await register.announce_birth(1)
+            client.xadd(KEYS.birth("r00"), {"what": "is this"})
+            # When the life writes / Then it is no stale one
+            assert await register.write(b"secret") is not None
+            births = StreamEvidenceReader(client, "t").collect().births["r00"]
+            assert births is not None
+            assert [(row.what, row.nonce) for row in births] == [("born", "one"), ("attempt", "one")]
             await ours.aclose()
 
     asyncio.run(story())
@@ -128,8 +181,9 @@ def test_what_is_no_fate_is_not_collected_as_one(client: redis.Redis) -> None:
 def test_what_is_no_birth_is_not_collected_as_one(client: redis.Redis) -> None:
     deal(client)
     for fields in ({"what": "is this"}, {"nonce": b"\xff"}, {"nonce": "x", "at_us": "soon"}):
-        client.xadd(KEYS.birth("r00"), dict[Any, Any](fields))
-    client.xadd(KEYS.birth("r00"), {"nonce": "ours"})
+        client.xadd(KEYS.birth("r00"), dict[Any, Any](fields), id="1-*")
+    client.xadd(KEYS.birth("r00"), {"nonce": "ours"}, id="1-*")
+    client.xadd(KEYS.birth("r00"), {"nonce": "by the clock"})
     births = StreamEvidenceReader(client, "t").collect().births["r00"]
     assert births is not None
     assert [(row.what, row.nonce, row.at_us) for row in births] == [("born", "ours", None)]

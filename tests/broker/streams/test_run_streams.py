@@ -15,8 +15,9 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
-from broker.streams.run.fleet_log import StreamFleetLog, last_incarnation
+from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.injection import CommandStream, send_command
+from broker.streams.run.lives import last_incarnation
 from broker.streams.run.runs import StreamRuns
 from broker.streams.run.supervisor_lease import SupervisorLease
 from tests.support.cutting_proxy import CuttingProxy

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker.control_entries import Birth, decode_control
+from broker.ports.robot import Death
 from broker.relay.core import Fate, parse_id
 from broker.streams import keys
 from broker.streams.keys import Keys
@@ -96,6 +97,9 @@ def test_nothing_that_a_zombie_does_takes_effect(lab, stopped):
     keep_supervising(lab, "r00", "r01")
     assert (births(lab, "r00"), births(lab, "r01")) == (2, 1)
     assert lab.queued() == []
+    # the end of the old life is on record, as what it is,
+    fenced = [row for row in lab.fleet_rows() if isinstance(row, Death) and row.status == FENCED]
+    assert [(row.robot, row.incarnation, row.how) for row in fenced] == [("r00", 1, "exit")]
     # and nothing of the old life in the journal after the new one's birth
     run_control.order("stop")
     lives = [row.incarnation for row in lab.evidence.collect().journals["r00"]]

@@ -129,6 +129,21 @@ def test_the_leases_of_a_dead_rq_worker_are_over_at_once(lab):
     assert [job.state for job in poll_jobs(lab.connection, "t", ["r00", "r01"])] == ["waiting", "running"]
 
 
+def test_the_lease_of_a_new_rq_worker_is_not_the_dead_ones_though_the_job_still_names_it(lab):
+    # Given a robot whose RQ worker is dead, which was put back, and which another one has leased and not claimed yet
+    lab.run_robot()
+    lab.kill_worker()
+    assert revoke(lab.connection, "t", ["r00"], "rq-r00") == ["r00"]
+    job, execution = lease(lab, "another")
+    assert lab.connection.hget(job.key, "worker_name") == b"rq-r00"
+    # When the dead one's leases are revoked / Then this one stands, and nobody is said to hold it
+    assert revoke(lab.connection, "t", ["r00"], "rq-r00") == []
+    assert (see(lab).state, see(lab).lease, see(lab).worker) == ("running", execution.composite_key, "")
+    # When it is claimed / Then its holder is known
+    assert claim(job, execution)
+    assert (see(lab).worker, see(lab).pid) == ("another", os.getpid())
+
+
 def test_a_server_that_is_away_states_nothing_of_jobs(lab):
     os.kill(lab.server.pid, signal.SIGKILL)
     with pytest.raises(Unavailable):

@@ -19,7 +19,7 @@ from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from deploy.attach.context import RunInfo, context_on
 from deploy.rq.job import RobotJob
-from deploy.rq.leases import LEASE_S, QUEUE
+from deploy.rq.leases import LEASE_S, QUEUE, claim
 from deploy.rq.observed import IDLE_S, kept_name
 from deploy.rq.queue import enqueue_robot, poll_jobs, requeue, rq_workers
 from deploy.rq.worker import RobotWorker
@@ -79,8 +79,9 @@ class Members:
         connection = self.lab.connection
         assert connection.lrem(f"rq:queue:{QUEUE}", 1, f"robot-t-{robot}")
         job = RobotJob.fetch(f"robot-t-{robot}", connection=connection)
-        RobotWorker([QUEUE], name=worker, connection=connection).prepare_execution(job)
-        connection.hset(f"rq:job:robot-t-{robot}", mapping={"worker_name": worker, "status": "started"})
+        execution = RobotWorker([QUEUE], name=worker, connection=connection).prepare_execution(job)
+        assert claim(job, execution)
+        connection.hset(f"rq:job:robot-t-{robot}", "status", "started")
         connection.hset(f"rq:worker:{worker}", "state", "busy")
         connection.sadd("rq:workers:robots", f"rq:worker:{worker}")
         self.alive.append(robot)

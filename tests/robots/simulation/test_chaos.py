@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from broker.envelope import NO_LIFE
 from broker.faults.process_faults import WORKERS
 from broker.ports.robot import Death
 from deploy.config.experiment import prepare
 from robots.robot import Life
-from robots.run.chaos import INCARNATION
 from robots.simulation.simulate import digest_of, simulate
 from telemetry.events import (
     RECALLED,
@@ -368,8 +368,8 @@ def test_a_contradiction_is_refused_reported_and_counted(tmp_path: Path) -> None
 
     violations = ended.happened(InvariantViolated)
     assert [(each.sender, each.sender_incarnation, each.sequence) for each in violations] == [
-        ("r01", INCARNATION, 1),
-        ("r01", INCARNATION, 2),
+        ("r01", NO_LIFE, 1),
+        ("r01", NO_LIFE, 2),
     ]
     assert [crash.worker for crash in ended.happened(WorkerCrashed)] == ["secret_merger"] * 2
     assert ended.simulated.evidence.contradictions == {"r00": 2}
