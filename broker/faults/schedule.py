@@ -196,12 +196,14 @@ def _healed_us(planned: Timed, heals: Iterable[Timed]) -> int:
 
 
 class Due(msgspec.Struct, frozen=True):
-    """An occurrence (from 0) of a fault of processes whose time has come; with `is_end`, the end of its duration."""
+    """An occurrence (from 0) of a fault of processes whose time has come; with `is_end`, the end of its duration.
+    `request_id`: the person's request that it comes from; empty: it was in the plan."""
 
     instance: int
     occurrence: int
     fault: ProcessFault
     is_end: bool = False
+    request_id: str = ""
 
 
 class DueFaults:

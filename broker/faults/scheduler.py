@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from broker.control_entries import PlanChange, Planned
+from broker.faults.feasible import RunFacts, line_problem
 from broker.faults.grammar import MOST_LINES, Line, When, read_any_fault, read_lines
 from broker.faults.process_faults import PROCESS_FAULTS, ProcessFault
 from broker.faults.registry import FAULTS, Fault, Heal
@@ -90,6 +91,10 @@ def is_short(plan: Collection[Timed]) -> bool:
     return len(texts) <= MOST_LINES and sum(map(len, texts)) <= LONGEST_PLAN
 
 
+class _Infeasible(Exception):
+    """The run can never do what is requested; the message is one line."""
+
+
 class PlanScheduler:
     """A run's plan, as it stands after some time and some requests."""
 
@@ -104,6 +109,7 @@ class PlanScheduler:
         self._due_faults = DueFaults()
         self._due_faults.plan(self._schedule.process_faults)
         self._due: list[Due] = []  # and not handed out yet
+        self._request_ids: dict[int, str] = {}  # of the faults that were requested, by instance
 
     def advance(self, now_us: int) -> PlanChange | None:
         """The change to what is in force now, `now_us` after go; None when that was given last. A fault that began and
@@ -114,20 +120,23 @@ class PlanScheduler:
     def due_faults(self, now_us: int) -> list[Due]:
         """The faults of processes that have come due since the last call, in the order of time: each once."""
         due, self._due = self._due + self._due_faults.due(now_us), []
-        return due
+        return [msgspec.structs.replace(each, request_id=self._request_ids.get(each.instance, "")) for each in due]
 
-    def answer(self, request_id: str, request: str, now_us: int) -> PlanChange:
+    def answer(self, request_id: str, request: str, now_us: int, facts: RunFacts | None = None) -> PlanChange:
         """Amend the plan as `request` wants. The change, perhaps to the same faults as before, carries the request and
         its id.
 
-        When it is no request, or the plan would become too long, nothing changes, and `refusal` says why.
+        When it is no request, the plan would become too long, or the run can never do it by its `facts` (None: that was
+        checked before), nothing changes, and `refusal` says why.
         """
         self._due += self._due_faults.due(now_us)
         try:
-            plan = self._amended(request, now_us)
-        except PlanSyntaxError as error:
+            plan = self._amended(request, now_us, facts)
+        except (PlanSyntaxError, _Infeasible) as error:
             return PlanChange(self._faults, request_id, request, str(error))
+        old = self._schedule.process_faults
         self._schedule = Schedule(plan, self._for_us)
+        self._request_ids |= dict.fromkeys(self._schedule.process_faults.keys() - old.keys(), request_id)
         self._due_faults.plan(self._schedule.process_faults)
         return self._give(PlanChange(self._schedule.in_force(now_us), request_id, request))
 
@@ -173,14 +182,17 @@ class PlanScheduler:
             return bool(faults) and isinstance(faults[0], ProcessFault)
         return isinstance(what, ProcessFault)
 
-    def _amended(self, request: str, now_us: int) -> list[Timed]:
-        """The plan as the request wants it. Raises PlanSyntaxError, and has used no instance number then."""
+    def _amended(self, request: str, now_us: int, facts: RunFacts | None) -> list[Timed]:
+        """The plan as the request wants it. Raises PlanSyntaxError and _Infeasible, and has used no instance number
+        then."""
         wanted = parse_request(request)
         if isinstance(wanted, HealNow):
             return self._schedule.to_come(now_us)
         plan = self.remaining(now_us)
         if isinstance(wanted, Clear):
             return [planned for planned in plan if not wanted.means(planned.instance, planned.line.fault)]
+        if facts is not None:
+            _check(wanted.lines, now_us, facts)
         instances = count(self._next_instance)
         plan = amend_timed(plan, [self._later(line, now_us) for line in wanted.lines], instances)
         if not is_short(plan):
@@ -204,6 +216,14 @@ class PlanScheduler:
         if isinstance(line.fault, ProcessFault):
             start_us = max(start_us, self._due_faults.next_free_us)
         return Line(line.fault, When(start_us, when.duration_us, when.every_us))
+
+
+def _check(lines: Iterable[Line], now_us: int, facts: RunFacts) -> None:
+    """Raises _Infeasible when the run can never do one of them, its time counted from `now_us`."""
+    for line in lines:
+        problem = line_problem(line, now_us + (line.when.start_us or 0), facts)
+        if problem is not None:
+            raise _Infeasible(problem)
 
 
 class AnsweredRequest(msgspec.Struct, frozen=True):

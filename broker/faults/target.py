@@ -52,6 +52,13 @@ class Target(msgspec.Struct, frozen=True):
         """The highest number of a robot that is named; None when none is."""
         return max((side[-1][1] for side in self.sides), default=None)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it selects nothing, because all its sides are one and the same robot."""
+        first, *others = self.sides or (((0, 1),),)
+        (low, high), *gaps = first
+        return bool(others) and not gaps and low == high and all(side == first for side in others)
+
     def text(self) -> str:
         """What `parse_target` reads back; empty for everyone."""
         return (">" if self.is_one_way else "|").join(map(_side_text, self.sides))

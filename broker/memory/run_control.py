@@ -15,6 +15,7 @@ from broker.ports.robot import (
     Acknowledgement,
     Death,
     DeathKind,
+    Failure,
     FleetRow,
     Injection,
     JournalRow,
@@ -116,9 +117,13 @@ class MemoryFleetLog:
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
 
-    def injection(self, verb: str, target: str, victim: str) -> None:
+    def injection(self, verb: str, target: str, victim: str, request_id: str = "") -> None:
         self._server.answer()
-        self._server.fleet.append(Injection(self._next_entry(), verb, target, victim))
+        self._server.fleet.append(Injection(self._next_entry(), verb, target, victim, request_id))
+
+    def failure(self, verb: str, target: str, why: str, request_id: str = "") -> None:
+        self._server.answer()
+        self._server.fleet.append(Failure(self._next_entry(), verb, target, why, request_id))
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
         self._server.answer()

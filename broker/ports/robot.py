@@ -147,13 +147,26 @@ class Injection(msgspec.Struct, frozen=True):
 
     `entry` is its id, by the server's clock. `verb` and `target` are the fault's own words (`kill`, `robot`),
     `victim` is the process that was drawn: `r03` (a robot's horse), `rq:r03` (the RQ worker that runs it; an idle
-    one by its own name), `relay:1`, `supervisor`, `redis`, or `r03/secret_merger`.
+    one by its own name), `relay:1`, `supervisor`, `redis`, or `r03/secret_merger`. `request_id`: the person's request
+    that it comes from; empty: it was in the plan, or is the end of a pause.
     """
 
     entry: str
     verb: str
     target: str
     victim: str
+    request_id: str = ""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A process fault that was due, and was not injected: `why`, in one line. It excuses no death. Other fields as of
+    an injection; when that was recorded before, its failure comes right after it."""
+
+    entry: str
+    verb: str
+    target: str
+    why: str
+    request_id: str = ""
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -195,7 +208,7 @@ class LeadershipGap(msgspec.Struct, frozen=True):
     away_us: int
 
 
-FleetRow = Injection | Death | Acknowledgement | LeadershipGap
+FleetRow = Injection | Failure | Death | Acknowledgement | LeadershipGap
 
 
 class FleetReader(Protocol):

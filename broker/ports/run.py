@@ -13,13 +13,18 @@ from broker.relay.core import Fate
 
 
 class FleetLog(Protocol):
-    """Injections, deaths, acknowledgements and gaps in the leadership, in one order. Evidence, never trimmed.
+    """Injections and their failures, deaths, acknowledgements and gaps in the leadership, in one order. Evidence, never
+    trimmed.
 
     Synchronous, because it is used by processes without an event loop. Every method raises Unavailable. When the run is
     gone, nothing is stored, and there are no rows. Only a death is then passed over: the other rows raise RunGone."""
 
-    def injection(self, verb: str, target: str, victim: str) -> None:
+    def injection(self, verb: str, target: str, victim: str, request_id: str = "") -> None:
         """Record a process fault that is about to be injected. Raises RunGone."""
+        ...
+
+    def failure(self, verb: str, target: str, why: str, request_id: str = "") -> None:
+        """Record a process fault that was due, and was not injected. Raises RunGone."""
         ...
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import redis
 
 from broker.errors import RunGone
+from broker.faults.feasible import Lab, RunFacts
 from broker.faults.schedule import Timed
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
@@ -31,13 +32,20 @@ _CHUNK: Final = 1 << 20  # bytes of deal.json in one entry: a server may refuse 
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """A run: the robots that it was dealt with, its terms, its plan, and how long it may and must take."""
+    """A run: the robots that it was dealt with, its terms, its plan, and how long it may and must take. `holders`: the
+    numbers of the robots that were dealt a part (None: not known). `lab`: who leads it from here."""
 
     run: str
     robots: tuple[str, ...]
     terms: Terms
     plan: list[Timed]
     bounds: Bounds
+    holders: frozenset[int] | None = None
+    lab: Lab = "cluster"
+
+    def facts(self, robots: int) -> RunFacts:
+        """What is known of the run when it has so many robots, those that joined included."""
+        return RunFacts(robots, self.terms.shards, self.bounds.for_us, self.bounds.limit_us, self.holders, self.lab)
 
 
 def metadata_of(settings: RunSettings, deal: Mapping[str, Any]) -> tuple[bytes, ...]:
@@ -73,11 +81,20 @@ def read_run_info(client: redis.Redis, run: str) -> RunInfo:
     """A run's info, from its server. Raises RunGone, NoMetadata, Unavailable."""
     evidence, terms = StreamEvidenceReader(client, run), read_terms(client, run)
     _, robots = evidence.shape()
-    settings, _ = read_metadata(evidence, run)
+    settings, deal = read_metadata(evidence, run)
+    bounds = Bounds(settings.for_us, settings.limit_us)
     try:
-        return RunInfo(run, robots, terms, plan_at_start(settings), Bounds(settings.for_us, settings.limit_us))
+        return RunInfo(run, robots, terms, plan_at_start(settings), bounds, _holders_in(deal))
     except ValueError as error:
         raise NoMetadata(f"run {run} was dealt by another version: {error}") from None
+
+
+def _holders_in(deal: Mapping[str, Any]) -> frozenset[int] | None:
+    """The numbers of the robots that `deal.json` names as holders; None when it cannot be read so."""
+    try:
+        return frozenset(int(name[1:]) for part in deal["indices"] for name in part["holders"])
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 class RunContext(NamedTuple):

@@ -88,11 +88,15 @@ class LivePlan:
         """The server's time `at_ms`, counted from go; negative before it, None when it is still to come."""
         return None if self.run_status.go_ms is None else (at_ms - self.run_status.go_ms) * 1000
 
+    def watch_fleet(self) -> FleetLogWatcher:
+        """The rows that come to the run's fleet log from now on. Raises Unavailable."""
+        return FleetLogWatcher(self._client, self.run)
+
     def request(self, text: str) -> RequestOutcome:
         """Request a change, and wait until it is in force at every relay, or acknowledged in the fleet log. Raises
         UsageError when it was refused, NoSuchRun when the run is over, Unavailable, and EnvironmentFailure when there
         was no answer within WAIT_S."""
-        self._require_going_on(self.run_status)
+        self._check_going_on(self.run_status)
         began, old = time.monotonic(), self.in_force
         fleet_log = FleetLogWatcher(self._client, self.run)
         try:
@@ -119,7 +123,11 @@ class LivePlan:
         if refusal:
             raise UsageError(f"run {self.run} refused it: {printable(refusal)}")
 
-    def _require_going_on(self, run_status: RunStatus | None) -> None:
+    def require_going_on(self) -> None:
+        """Read again whether the run goes on. Raises NoSuchRun when it is over, Unavailable."""
+        self._check_going_on(read_run_status(self._client, self.run, retry_s=0))
+
+    def _check_going_on(self, run_status: RunStatus | None) -> None:
         if run_status is None:
             raise self._over("removed from its server")
         if run_status.stop is not None:
@@ -165,7 +173,7 @@ class LivePlan:
 
     def _unanswered(self, silent: list[int]) -> EnvironmentFailure:
         """Why a request is not in force everywhere, as far as that is known. Raises NoSuchRun when the run is over."""
-        self._require_going_on(read_run_status(self._client, self.run, retry_s=0))
+        self.require_going_on()
         shards = self.run_status.shards
         if len(silent) == shards:
             return EnvironmentFailure(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from broker.control_entries import PlanChange
+from broker.faults.feasible import RunFacts, line_problem
 from broker.faults.grammar import Line, parse_fault, parse_lines
 from broker.faults.registry import Fault, Heal
 from broker.faults.schedule import Timed
@@ -15,7 +16,6 @@ from broker.faults.scheduler import Clear, parse_request
 from broker.faults.syntax import PlanSyntaxError
 from broker.streams.run.plan_log import LONGEST_REQUEST
 from deploy.attach.live_plan import LivePlan
-from deploy.config.experiment import line_problem
 from deploy.errors import UsageError
 
 
@@ -122,11 +122,11 @@ def _known(in_force: Iterable[PlanChange], remaining: Iterable[Timed]) -> list[t
 
 
 def _check(lines: Iterable[Line], plan: LivePlan) -> None:
-    """What the grammar does not check. Raises UsageError."""
-    for_us = None if plan.settings is None else plan.settings.for_us
+    """What the grammar does not check, as far as it is known here; the leader checks the rest. Raises UsageError."""
+    for_us, limit_us = (None, None) if plan.settings is None else (plan.settings.for_us, plan.settings.limit_us)
+    facts = RunFacts(len(plan.run_status.robots), plan.run_status.shards, for_us, limit_us)
     for line in lines:
-        begin_us = (plan.now_us or 0) + (line.when.start_us or 0)
-        problem = line_problem(line, len(plan.run_status.robots), plan.run_status.shards, begin_us, for_us)
+        problem = line_problem(line, (plan.now_us or 0) + (line.when.start_us or 0), facts)
         if problem is not None:
             raise UsageError(f"FAULT: {problem}")
 

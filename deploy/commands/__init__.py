@@ -97,7 +97,15 @@ _command(
     "Let a paused process of a live run go on before its time.",
     f"It ends all pauses of that process. {_NEWEST}",
 )
+_command(_HARM_IT, "inject:restart_app", "End a process of a live run in order; it is started again.", _NEWEST)
 _command(_HARM_IT, "inject:crash_app", "Crash one worker of a robot in a live run; its siblings run on.", _NEWEST)
+_command(
+    _HARM_IT,
+    "inject:contradict_app",
+    "Send a robot of a live run another word for a part that it was dealt.",
+    _NEWEST,
+)
+_command(_HARM_IT, "inject:amnesia_app", "Kill a robot of a live run, and delete its journal.", _NEWEST)
 _command(
     _ON_A_CLUSTER,
     "deal",

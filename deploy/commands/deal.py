@@ -9,7 +9,6 @@ from typing import Final
 from cyclopts import App
 
 from broker.errors import Unavailable
-from broker.faults.process_faults import ProcessFault
 from broker.faults.scheduler import PlanScheduler
 from broker.streams.connection import check_server, connect
 from broker.streams.run.control import StreamRunControl
@@ -18,7 +17,7 @@ from deploy.attach.events import RunEvents
 from deploy.commands.output import json_line, print_result
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
-from deploy.config.settings import MOST_LIVE, LabSettings
+from deploy.config.settings import LabSettings
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import remove
 from deploy.lifecycle.recording import run_settings
@@ -48,14 +47,10 @@ app = App(name="deal", help_epilogue=EXAMPLES)
 @takes(LabSettings, but=("output", "force", "ui"))
 def deal(*, given: Given) -> int:
     """Deal a run on a server, and queue its robots."""
-    experiment = prepare(given, most_robots=MOST_LIVE)
+    experiment = prepare(given, "cluster")
     settings = experiment.settings
     if settings.redis_url is None:
         raise UsageError("--redis-url: a server that all hosts can reach is needed; `robots run` has one of its own")
-    for planned in experiment.plan:
-        fault = planned.line.fault
-        if isinstance(fault, ProcessFault) and fault.process.kind in ("relay", "redis"):
-            raise UsageError(f"fault {fault.text()}: no supervisor can reach a {fault.process.kind}; `robots run` can")
     run = secrets.token_hex(3)
     try:
         _deal(run, experiment, settings.redis_url)

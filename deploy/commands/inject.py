@@ -1,17 +1,20 @@
-"""`robots kill`, `pause`, `resume` and `crash`: one process fault at once, in one word.
+"""`robots kill`, `pause`, `resume`, `restart`, `crash`, `contradict` and `amnesia`: one process fault at once, in one
+word, and what became of it.
 
-They are shorthands of `robots faults set`, which also decides what is allowed.
+The request is the one of `robots faults set`; that command changes the plan, and waits for no injection.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
 from broker.faults.syntax import format_duration, parse_duration
+from deploy.attach.outcomes import WAIT_S, InjectionOutcome, await_outcome
 from deploy.attach.plan_requests import set_lines, set_request
-from deploy.commands.output import json_line, print_result
+from deploy.commands.output import json_line, print_result, report
 from deploy.commands.service import Run, plan_of
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
@@ -24,12 +27,17 @@ Examples:
   robots kill relay:0 7b08e1
   robots pause r01 --for 3s
   robots resume r01
+  robots restart rq:r03
   robots crash r03/secret_merger
+  robots contradict r03
 
 TARGET is r03 (a robot's process), rq:r03 (its RQ worker), relay:1 or redis.
 Where it makes sense it is also robot (any), relay (any) or supervisor.
 
-Faults with a time, repeated faults, and the other faults of processes:
+The command waits until it is done, and for the death that follows. What the
+run can never do ends with exit code 2, what it could not do now with 4.
+
+Faults with a time, and repeated faults:
 
   robots faults set "kill robot @2s every 1s; restart r03 @5s"
 """
@@ -42,7 +50,10 @@ def _target(text: str) -> Parameter:
 kill_app = App(name="kill", help_epilogue=EXAMPLES)
 pause_app = App(name="pause", help_epilogue=EXAMPLES)
 resume_app = App(name="resume", help_epilogue=EXAMPLES)
+restart_app = App(name="restart", help_epilogue=EXAMPLES)
 crash_app = App(name="crash", help_epilogue=EXAMPLES)
+contradict_app = App(name="contradict", help_epilogue=EXAMPLES)
+amnesia_app = App(name="amnesia", help_epilogue=EXAMPLES)
 
 
 @kill_app.default
@@ -89,6 +100,19 @@ def resume(
     return _inject(f"resume {_one(target)}", run, load_place(given))
 
 
+@restart_app.default
+@takes(PlaceSettings)
+def restart(
+    target: Annotated[str, _target("r03, robot, rq:r03, relay, relay:1 or redis.")],
+    run: Run = None,
+    /,
+    *,
+    given: Given,
+) -> int:
+    """End a process of a live run in order; it is started again."""
+    return _inject(f"restart {_one(target)}", run, load_place(given))
+
+
 @crash_app.default
 @takes(PlaceSettings)
 def crash(
@@ -102,6 +126,32 @@ def crash(
     return _inject(f"crash {_one(target)}", run, load_place(given))
 
 
+@contradict_app.default
+@takes(PlaceSettings)
+def contradict(
+    target: Annotated[str, _target("A robot that was dealt a part: r03.")],
+    run: Run = None,
+    /,
+    *,
+    given: Given,
+) -> int:
+    """Send a robot of a live run another word for a part that it was dealt."""
+    return _inject(f"contradict {_one(target)}", run, load_place(given))
+
+
+@amnesia_app.default
+@takes(PlaceSettings)
+def amnesia(
+    target: Annotated[str, _target("A robot: r03.")],
+    run: Run = None,
+    /,
+    *,
+    given: Given,
+) -> int:
+    """Kill a robot of a live run, and delete its journal."""
+    return _inject(f"amnesia {_one(target)}", run, load_place(given))
+
+
 def _one(target: str) -> str:
     """TARGET, without further faults or times. Raises UsageError."""
     if ";" in target or len(target.split()) > 1:
@@ -110,10 +160,28 @@ def _one(target: str) -> str:
 
 
 def _inject(text: str, run: str | None, place: PlaceSettings, for_how_long: str = "") -> int:
+    """Request it, and wait for the outcome. Before go it is only accepted: it is done when the run begins. Raises
+    UsageError when the run refuses it, EnvironmentFailure when it was not done."""
     lines = set_lines([text])
+    asked, outcome = lines[0].fault.text() + for_how_long, None
+    began_s = time.monotonic()
     with plan_of(place, run) as plan:
-        answer = plan.request(set_request(lines, plan))
-    asked = lines[0].fault.text() + for_how_long
-    row = {"run": plan.run, "request": answer.request, "asked": asked, "seconds": answer.elapsed_us / 1e6}
-    print_result(json_line(row) if place.json_ else f"asked run {plan.run}: {asked}")
+        log = plan.watch_fleet()
+        request = plan.request(set_request(lines, plan)).request
+        if plan.run_status.go_ms is not None:
+            outcome = await_outcome(plan, log, request, lambda: report(f"accepted: {asked}; waiting until it is done"))
+    row = {"run": plan.run, "request": request, "asked": asked, "seconds": round(time.monotonic() - began_s, 3)}
+    if outcome is not None:
+        row |= {"victim": outcome.victim, "died": outcome.died}
+        line = _done_line(plan.run, asked, outcome)
+    else:
+        line = f"accepted run {plan.run}: {asked}, once the run has begun"
+    print_result(json_line(row) if place.json_ else line)
     return 0
+
+
+def _done_line(run: str, asked: str, outcome: InjectionOutcome) -> str:
+    """The line for people."""
+    who = "" if outcome.victim in asked else f", which was {outcome.victim}"
+    died = {None: "", True: "; it died", False: f"; no death is recorded after {WAIT_S:g} s"}[outcome.died]
+    return f"done run {run}: {asked}{who}{died}"

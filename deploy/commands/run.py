@@ -18,7 +18,7 @@ from deploy.commands.output import deliver, json_line, print_result, report
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux, demand_records
-from deploy.config.settings import MOST_LIVE, LabSettings
+from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import Host, LiveRun, Outcome
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
@@ -56,7 +56,7 @@ app = App(name="run", help_epilogue=EXAMPLES)
 @takes(LabSettings)
 def run(*, given: Given) -> int:
     """Run the lab on this host, and judge it."""
-    experiment = prepare(given, most_robots=MOST_LIVE)
+    experiment = prepare(given, "run")
     demand_linux()
     demand_records(experiment.settings.runs_dir)
     with ShutdownSignals() as shutdown:

@@ -43,7 +43,7 @@ app = App(name="simulate", help_epilogue=EXAMPLES)
 @takes(LabSettings, but=("redis_url", "ui"))
 def simulate(*, given: Given) -> int:
     """Run the lab in virtual time, and judge it."""
-    experiment = prepare(given)
+    experiment = prepare(given, "simulation")
     settings = experiment.settings
     demand_records(settings.runs_dir)
     run = new_run_id(settings.runs_dir)

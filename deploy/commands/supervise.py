@@ -77,7 +77,7 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
                 return
             progress = Progress(report)
             context = context_on(client, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
-            injector = LiveInjector(context, NoChildren(), is_mortal=True)
+            injector = LiveInjector(context, NoChildren())
             supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, _showing(progress))
             report(f"run {where.run}: supervising it, or standing by")
             reason = supervisor.supervise()

@@ -1,8 +1,8 @@
 """An experiment that can be run: settings, fault plan, bounds and deal, all checked. Reads files, starts nothing.
 
 A plan begins with a preset, a file or a recorded run. A fault of a flag that is for everyone and always replaces the
-fault of its name; any other is added. Every line is checked against the run, as later requests are: its robots and
-relays, and the time for which the run goes on.
+fault of its name; any other is added. The plan is checked against the run, as later requests are
+(broker/faults/feasible.py): its robots, relays and deal, how long it goes on, and what its lab can reach.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any, Final
 
 import msgspec
 
-from broker.envelope import robot_name
+from broker.faults.feasible import Lab, RunFacts, plan_problems
 from broker.faults.grammar import MOST_LINES, PRESETS, Line, lines_of, parse_line, parse_lines
-from broker.faults.process_faults import ProcessFault
 from broker.faults.schedule import FOREVER_US, Schedule, Timed, amend, timed
 from broker.faults.scheduler import SHORT_PLAN, is_short
-from broker.faults.syntax import LONGEST_TEXT, PlanSyntaxError, format_duration
+from broker.faults.syntax import PlanSyntaxError, format_duration
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
 from deploy.config.repeat import recorded_plan, recorded_secret
 from deploy.config.settings import (
     DEFAULT_SECRET,
     EXPERIMENT,
     LARGEST_SECRET,
+    MOST_LIVE,
     MOST_ROBOTS,
     LabSettings,
     load_settings,
@@ -35,34 +35,6 @@ from deploy.errors import UsageError
 from robots.run.deal import Deal, Terms
 from robots.run.stop_rule import Bounds
 from robots.secret import BadSecret
-
-_SECOND_US = 1_000_000
-
-
-def line_problem(line: Line, robots: int, relays: int, begin_us: int, for_us: int | None) -> str | None:
-    """Why `line` is not allowed in a run of so many `robots` and `relays`, in one line that begins with the line
-    itself; None when it is allowed.
-
-    `begin_us` is when it begins, counted from `go`; `for_us` is how long the run goes on at least, None when that is
-    not known.
-    """
-    text, last = line.text(), line.fault.target.highest
-    if len(text) > LONGEST_TEXT:  # written shorter it could be read, but what relays get is this
-        return f"'{text[:40]}…': written out it has {len(text)} characters; allowed are {LONGEST_TEXT}"
-    if last is not None and last >= robots:
-        names = f"{robot_name(0, robots)} to {robot_name(robots - 1, robots)}"
-        return f"{text!r}: r{last:02d} is none of the robots; they are {names}"
-    relay = line.fault.process.relay if isinstance(line.fault, ProcessFault) else None
-    if relay is not None and relay >= relays:
-        return f"{text!r}: there is no relay:{relay}; they are relay:0 to relay:{relays - 1}"
-    every_us = line.when.every_us
-    if every_us is not None and for_us is not None and begin_us >= for_us:
-        longer_s = (begin_us + 3 * every_us) // _SECOND_US + 1
-        return (
-            f"{text!r}: it would come again only until --for, which is {format_duration(for_us)};"
-            f" start the run with a longer one, such as --for {longer_s}s"
-        )
-    return None
 
 
 def load_deal(settings: LabSettings) -> Deal:
@@ -105,7 +77,8 @@ _GRACE_US: Final = 30_000_000  # the limit's distance from the end of `--for` an
 
 
 def load_plan(settings: LabSettings) -> list[Timed]:
-    """The plan, each fault with the number of its dice. Raises UsageError."""
+    """The plan, each fault with the number of its dice. Whether the run can do it is not checked here. Raises
+    UsageError."""
     if settings.again is not None:
         plan = recorded_plan(settings.runs_dir, settings.again)
         is_fit = is_short(plan) or _is_short_at_any_time(plan)
@@ -115,11 +88,6 @@ def load_plan(settings: LabSettings) -> list[Timed]:
         is_fit = is_short(plan)
     if not is_fit:
         raise _too_long()
-    for planned in plan:
-        begin_us = planned.line.when.start_us or 0
-        complaint = line_problem(planned.line, settings.robots, settings.relays, begin_us, settings.for_)
-        if complaint is not None:
-            raise UsageError(f"fault {complaint}")
     return plan
 
 
@@ -213,6 +181,7 @@ class Experiment(msgspec.Struct, frozen=True):
     plan: list[Timed]
     bounds: Bounds
     deal: Deal
+    lab: Lab
     is_varied: bool
     """Whether a flag was given that may make the run differ from the one that it repeats."""
 
@@ -222,12 +191,18 @@ class Experiment(msgspec.Struct, frozen=True):
         return self.settings.terms(self.plan)
 
 
-def prepare(given: Mapping[str, Any], most_robots: int = MOST_ROBOTS) -> Experiment:
-    """The experiment of the flags that were `given`, the environment, robots.toml and the defaults.
+def prepare(given: Mapping[str, Any], lab: Lab = "simulation") -> Experiment:
+    """The experiment of the flags that were `given`, the environment, robots.toml and the defaults, for a lab: `run`
+    becomes `guest` with a server that is named.
 
     Raises UsageError, NoSuchRun, Unrepeatable.
     """
-    settings = load_settings(given, most_robots)
+    settings = load_settings(given, MOST_ROBOTS if lab == "simulation" else MOST_LIVE)
+    if lab == "run" and settings.redis_url is not None:
+        lab = "guest"
     plan = load_plan(settings)
-    is_varied = not EXPERIMENT.isdisjoint(given)
-    return Experiment(settings, plan, bounds_of(settings, plan), load_deal(settings), is_varied)
+    bounds, deal = bounds_of(settings, plan), load_deal(settings)
+    facts = RunFacts(settings.robots, settings.relays, bounds.for_us, bounds.limit_us, deal.holders, lab)
+    for problem in plan_problems(plan, facts):
+        raise UsageError(f"fault {problem}")  # the first one: a person mends one after the other
+    return Experiment(settings, plan, bounds, deal, lab, not EXPERIMENT.isdisjoint(given))

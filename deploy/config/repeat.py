@@ -2,7 +2,8 @@
 nothing.
 
 The plan is the recorded one, line for line. When a person changed it during the run, the plan is what was in force,
-each fault from when to when, and every injection with the victim that was drawn.
+each fault from when to when, and every injection with the victim that was drawn, but for supervisors: `robots run` has
+one only, and no other could follow.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def _injections(record: RecordReader) -> Iterator[Line]:
     rows, go_ms = record.injections(), record.order_ms("go") or 0
     end_ms = record.order_ms("stop")
     for place, row in enumerate(rows):
-        if row.verb == Resume.name:
+        if row.verb == Resume.name or row.victim == "supervisor":
             continue
         text = f"{row.verb} {row.victim} @{max(0, ms_of(row.id) - go_ms)}ms"
         if row.verb == Pause.name:

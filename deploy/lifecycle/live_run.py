@@ -81,7 +81,15 @@ class LiveRun:
         self._logs = record.folder / "logs"
         self._client = connect(self._server.url)
         self._run_control = StreamRunControl(self._client, run)
-        info = RunInfo(run, tuple(experiment.deal.robots), experiment.terms, experiment.plan, experiment.bounds)
+        info = RunInfo(
+            run=run,
+            robots=tuple(experiment.deal.robots),
+            terms=experiment.terms,
+            plan=experiment.plan,
+            bounds=experiment.bounds,
+            holders=experiment.deal.holders,
+            lab=experiment.lab,
+        )
         self._context = context_on(self._client, info, "lab", sink, KEPT)
         self._events = self._context.events
 

@@ -66,16 +66,14 @@ class NoChildren:
 
 class LiveInjector:
     """`robots.run.chaos.Injector` for the children of this process, and for the RQ workers that run the other robots.
+    In a cluster this process, the supervisor, may be killed, because another one can follow it."""
 
-    `is_mortal`: this process is the supervisor, and may be killed, because another one can follow it.
-    """
-
-    def __init__(self, context: RunContext, children: ChildProcesses, is_mortal: bool = False) -> None:
+    def __init__(self, context: RunContext, children: ChildProcesses) -> None:
         self._client = context.client
         self._run = context.run
         self._job_table = context.job_table
         self._children = children
-        self._is_mortal = is_mortal
+        self._is_mortal = context.info.lab == "cluster"
         self._injection = StreamInjection(self._client, self._run)
         self._evidence = StreamEvidenceReader(self._client, self._run, retry_s=0)
         self._paused: dict[str, str] = {}  # RQ workers, by the victim's name when they were paused

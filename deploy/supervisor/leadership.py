@@ -84,7 +84,9 @@ class Leadership:
         scheduler = scheduler_so_far(info.plan, info.bounds.for_us, answered, go_ms)
         played = [] if go_ms is None else scheduler.due_faults(done_us)  # by earlier leaders
         # By their ids, each: anybody may write an answer, and one to no request must not stop later ones.
-        self._plan = PlanPublisher(scheduler, run_control, log, (answer.request_id for answer in answered))
+        request_ids = (answer.request_id for answer in answered)
+        facts = lambda: info.facts(len(job_table.robots))  # noqa: E731  robots may join
+        self._plan = PlanPublisher(scheduler, run_control, log, request_ids, facts)
         self._job_table = job_table
         self._injector = injector
         self._chaos = Chaos(info.terms.seed, len(info.robots), log, injector, events.emit)

@@ -1,9 +1,9 @@
 """Chaos: injects the faults of processes that are due, the same live and simulated; only the injector differs.
 
 It draws the victim, writes the injection into the fleet log, and then has it done: a death must not be charged to a
-robot that the lab killed, so while the server is away, injections wait. An injection that cannot be done is not written
-there, because it would excuse a death all the same; so the injector is checked first. Only the end of a pause never
-waits, whether its time is over or a `resume` comes before: the paused process may be the server.
+robot that the lab killed, so while the server is away, injections wait. One that cannot be done is written there as a
+failure only, because an injection would excuse a death all the same; so the injector is checked first. Only the end of
+a pause never waits, whether its time is over or a `resume` comes before: the paused process may be the server.
 
 The contradictory update stands here too: a false word for a part that a robot was dealt, in the name of another robot,
 with an incarnation that no life ever reaches.
@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from broker.envelope import NO_LIFE, Envelope, encode, is_robot, robot_name
 from broker.errors import Unavailable
 from broker.faults.dice import Dice
-from broker.faults.process_faults import Pause, ProcessFault, ProcessTarget, Resume
+from broker.faults.process_faults import Pause, ProcessTarget, Resume
 from broker.faults.schedule import Due
 from broker.ports.robot import FleetRow, Injection
 from broker.ports.run import FleetLog
@@ -114,7 +114,7 @@ class Chaos:
         """End a pause, now or, if the injector cannot reach the process, with the next call."""
         try:
             if isinstance(due.fault, Resume):
-                self._resume(due.fault)
+                self._resume(due, due.fault)
             else:
                 self._end(due)
         except Unavailable:
@@ -123,35 +123,36 @@ class Chaos:
     def _begin(self, due: Due, living: Collection[str]) -> None:
         """Raises Unavailable when the injection could not be recorded, or it is not known whether it was done."""
         if isinstance(due.fault, Resume):
-            self._resume(due.fault)
+            self._resume(due, due.fault)
             return
         name = self._process_for(due, living)
         if name is None:
             return
         victim = due.fault.victim(name)
         if self._recorded is None:
-            self._log.injection(due.fault.name, due.fault.target_text, victim)
+            self._log.injection(due.fault.name, due.fault.target_text, victim, due.request_id)
             self._recorded = due, name
-        is_done = self._injector.inject(due.fault.name, victim)
-        self._recorded = None
-        if not is_done:
-            self._emit(_failed(due.fault, f"it cannot be done to {name} now"))
+        if not self._injector.inject(due.fault.name, victim):
+            self._fail(due, f"it cannot be done to {name} now")
+            self._recorded = None
             return
+        self._recorded = None
         if isinstance(due.fault, Pause):
             self._paused[due.instance, due.occurrence] = name
         self._emit(FaultInjected(due.fault.name, due.fault.target_text, victim))
 
     def _process_for(self, due: Due, living: Collection[str]) -> str | None:
-        """The process that it goes to, the recorded one if it is recorded; None, and an event, when there is none."""
+        """The process that it goes to, the recorded one if it is recorded; None, and a failure, when there is none.
+        Raises Unavailable."""
         if self._recorded is not None and self._recorded[0] is due:
             return self._recorded[1]
         self._recorded = None
         name = self._draw(due, living)
         if name is None or (_is_listed(name) and name not in living):
-            self._emit(_failed(due.fault, f"there is no {name or due.fault.process.kind} now"))
+            self._fail(due, f"there is no {name or due.fault.process.kind} now")
             return None
         if not self._injector.can(due.fault.name, name):
-            self._emit(_failed(due.fault, f"it cannot be done to {name} now"))
+            self._fail(due, f"it cannot be done to {name} now")
             return None
         return name
 
@@ -165,14 +166,21 @@ class Chaos:
             self._continue(name)
             del self._paused[due.instance, due.occurrence]
 
-    def _resume(self, resume: Resume) -> None:
-        """End all pauses of the process; their own ends have no effect any more."""
+    def _fail(self, due: Due, why: str) -> None:
+        """Record and report that it is not done. Raises Unavailable when that could not be recorded: it is tried again
+        then."""
+        verb, target = due.fault.name, due.fault.target_text
+        self._log.failure(verb, target, why, due.request_id)
+        self._emit(InjectionFailed(verb, target, why))
+
+    def _resume(self, due: Due, resume: Resume) -> None:
+        """End all pauses of the process; their own ends have no effect any more. Raises Unavailable."""
         name = self._name(resume.process)
         pauses = self._pauses_of(resume)
         if not pauses:
-            self._emit(_failed(resume, f"no pause of {name} has begun"))
-        elif not self._continue(name):
-            self._emit(_failed(resume, f"it cannot be done to {name} now"))
+            self._fail(due, f"no pause of {name} has begun")
+        elif not self._continue(name, due.request_id):
+            self._fail(due, f"it cannot be done to {name} now")
         for pause in pauses:
             del self._paused[pause]
 
@@ -181,13 +189,13 @@ class Chaos:
         name = self._name(resume.process)
         return [pause for pause, paused in self._paused.items() if paused == name]
 
-    def _continue(self, name: str) -> bool:
+    def _continue(self, name: str, request_id: str = "") -> bool:
         """Let the process continue, and record that. False when there is no such process. Raises Unavailable when it is
         not known whether it was done."""
         if not self._injector.inject(Resume.name, name):
             return False
         with suppress(Unavailable):  # it excuses no death
-            self._log.injection(Resume.name, name, name)
+            self._log.injection(Resume.name, name, name, request_id)
         self._emit(FaultInjected(Resume.name, name, name))
         return True
 
@@ -228,10 +236,6 @@ def _recorded_pauses(fleet_rows_so_far: Iterable[FleetRow]) -> dict[str, list[_P
             for pause in chain.from_iterable(pauses.values()):
                 pause.is_over |= pause.victim == row.victim
     return pauses
-
-
-def _failed(fault: ProcessFault, why: str) -> InjectionFailed:
-    return InjectionFailed(fault.name, fault.target_text, why)
 
 
 def _is_listed(name: str) -> bool:

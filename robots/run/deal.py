@@ -62,6 +62,11 @@ class Deal:
         """The parts that `robot` is dealt."""
         return [part for part, names in zip(self.parts, self._holders, strict=True) if robot in names]
 
+    @property
+    def holders(self) -> frozenset[int]:
+        """The numbers of the robots that are dealt a part."""
+        return frozenset(int(name[1:]) for names in self._holders for name in names)
+
     def run_spec(self, run: str, terms: Terms, plan: PlanChange, metadata: tuple[bytes, ...] = ()) -> RunSpec:
         """Everything that run control stores at the deal."""
         entries: dict[str, list[Entry]] = {name: [Header("dealt")] for name in self._names}

@@ -8,27 +8,37 @@ The caller chooses the clock and the time of each poll.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from broker.control_entries import PlanChange
 from broker.errors import Unavailable
+from broker.faults.feasible import RunFacts
 from broker.faults.schedule import Due
 from broker.faults.scheduler import PlanScheduler
 from broker.ports.run import FleetLog, RunControl
 
 
 class PlanPublisher:
-    """Publishes what the plan scheduler decides. Times are microseconds since `go`, negative before it. `answered`: the
-    ids of requests that an earlier leader has answered, and the scheduler knows."""
+    """Publishes what the plan scheduler decides. Times are microseconds since `go`, negative before it.
+
+    `answered`: the ids of requests that an earlier leader has answered, and the scheduler knows. `facts`: what is known
+    of the run now; a request that it can never do is refused. None: that is not checked.
+    """
 
     def __init__(
-        self, scheduler: PlanScheduler, run_control: RunControl, log: FleetLog, answered: Iterable[str] = ()
+        self,
+        scheduler: PlanScheduler,
+        run_control: RunControl,
+        log: FleetLog,
+        answered: Iterable[str] = (),
+        facts: Callable[[], RunFacts] | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._run_control = run_control
         self._log = log
         self._answered = frozenset(answered)
+        self._facts = facts
         # Not known to be stored. They do not wait for each other: readers merge the answers by their requests' ids.
         self._changes: deque[PlanChange] = deque()
         self._acknowledgements: deque[PlanChange] = deque()
@@ -42,7 +52,8 @@ class PlanPublisher:
             if request.entry in self._answered:
                 continue
             is_about_processes = self._scheduler.is_about_processes(request.text, now_us)
-            answer = self._scheduler.answer(request.entry, request.text, now_us)
+            facts = None if self._facts is None else self._facts()
+            answer = self._scheduler.answer(request.entry, request.text, now_us, facts)
             (self._acknowledgements if is_about_processes else self._changes).append(answer)
         with suppress(Unavailable):
             self._acknowledge()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from broker.control_entries import Birth, Control
-from broker.ports.robot import Acknowledgement, Death, FleetRow, Injection, LeadershipGap
+from broker.ports.robot import Acknowledgement, Death, Failure, FleetRow, Injection, LeadershipGap
 from broker.ports.run import Evidence
 from broker.relay.core import Fate
 from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, readable
@@ -14,6 +14,7 @@ from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, re
 Row = dict[str, Any]
 _FLEET_ROWS: Final[dict[type[FleetRow], str]] = {
     Injection: "injection",
+    Failure: "failure",
     Death: "death",
     Acknowledgement: "acknowledgement",
     LeadershipGap: "leadership_gap",

@@ -61,6 +61,15 @@ class InjectionRow(msgspec.Struct, frozen=True, tag_field="row", tag="injection"
     victim: str
 
 
+class FailureRow(msgspec.Struct, frozen=True, tag_field="row", tag="failure"):
+    """fleet.jsonl: a process fault that was due, and was not injected."""
+
+    id: Id
+    verb: str
+    target: str
+    why: str
+
+
 class DeathRow(msgspec.Struct, frozen=True, tag_field="row", tag="death"):
     """fleet.jsonl: a process died. `robot` is the robot that it ran, empty if none."""
 
@@ -85,7 +94,7 @@ class LeadershipGapRow(msgspec.Struct, frozen=True, tag_field="row", tag="leader
     """fleet.jsonl: until then, no supervisor led the run."""
 
 
-_FleetRow = InjectionRow | DeathRow | AcknowledgementRow | LeadershipGapRow
+_FleetRow = InjectionRow | FailureRow | DeathRow | AcknowledgementRow | LeadershipGapRow
 
 
 class OrderRow(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from telemetry.events import (
     WorkerGaveUp,
 )
 from telemetry.verdict.evidence.births import Births, births_of
-from telemetry.verdict.evidence.fleet import Downtime, FleetEvidence, ms_of
+from telemetry.verdict.evidence.fleet import Downtime, FleetEvidence, FleetRow, ms_of
 from telemetry.verdict.evidence.integrity import lost_evidence, tampering
 from telemetry.verdict.evidence.journals import Life, RobotJournal, read_journals
 from telemetry.verdict.evidence.schema import (
@@ -31,6 +31,7 @@ from telemetry.verdict.evidence.schema import (
     BirthStreamRow,
     BornRow,
     DealFile,
+    FailureRow,
     FateRow,
     PlanRow,
     RedoRow,
@@ -112,10 +113,15 @@ class Case:
 
     @cached_property
     def failed_injections(self) -> frozenset[tuple[str, str]]:
-        """Verb and target of the injections that events report as failed; none when the events are damaged."""
+        """Verb and target of the injections that the fleet log or an event reports as failed; a damaged file reports
+        none."""
         events: list[Stamped] = self.contents.get("events", [])
-        failed = (stamped.event for stamped in events if isinstance(stamped.event, InjectionFailed))
-        return frozenset((event.verb, event.target) for event in failed)
+        rows: list[FleetRow] = self.contents.get("fleet", [])
+        reports = (stamped.event for stamped in events if isinstance(stamped.event, InjectionFailed))
+        failures = (row for row in rows if isinstance(row, FailureRow))
+        return frozenset(
+            [(event.verb, event.target) for event in reports] + [(row.verb, row.target) for row in failures]
+        )
 
     @cached_property
     def births(self) -> dict[str, Births]:

@@ -41,7 +41,7 @@ def test_a_live_run_that_is_seen_and_injected_into_from_other_terminals_is_held(
 
     # Then the list shows that it is live, and the next life is seen, for which no robot is charged
     assert (listed["state"], listed["robots"], listed["seed"], listed["verdict"]) == ("live", 3, 3, None)
-    assert out.decode() == f"asked run {listed['run']}: kill r01\n", err
+    assert out.decode() == f"done run {listed['run']}: kill r01; it died\n", err
     after = await_true(lambda: status_of(place, "r01", life=2))
     assert (before["state"], before["deaths"]) == ("running", 0)
     assert (after["deaths"], after["charged"], after["budget_left"]) == (1, 0, RestartPolicy().max_restarts)
@@ -77,7 +77,7 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
 
     # Then it goes on, and the run ends with every promise kept, without waiting for the pause's own end
     result = json.loads(lab.communicate(timeout=40)[0])
-    assert out.decode() == f"asked run {result['run']}: resume relay:0\n", err
+    assert out.decode() == f"done run {result['run']}: resume relay:0\n", err
     assert (result["verdict"], result["ended"]) == ("HELD", "complete")
 
     # And a repetition of the run pauses the relay for just as long

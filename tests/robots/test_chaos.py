@@ -10,7 +10,7 @@ from broker.faults.schedule import Due, timed
 from broker.faults.scheduler import PlanScheduler
 from broker.memory.run_control import MemoryFleetLog
 from broker.memory.server import MemoryServer
-from broker.ports.robot import FleetRow
+from broker.ports.robot import Death, Failure, FleetRow, Injection
 from robots.restart_budget import charged
 from robots.run.chaos import Chaos
 from telemetry.clock import SystemClock
@@ -42,7 +42,8 @@ class Stage:
     """A Chaos with its log, its injector and its events."""
 
     def __init__(self, injection: FakeInjector, seed: int = 1, robots: int = 100) -> None:
-        self.log = MemoryFleetLog(MemoryServer(SystemClock()))
+        self.server = MemoryServer(SystemClock())
+        self.log = MemoryFleetLog(self.server)
         self.events: list[AnyEvent] = []
         self.chaos = Chaos(seed, robots, self.log, injection, self.events.append)
 
@@ -97,11 +98,13 @@ def test_what_cannot_be_done_is_not_tried_and_excuses_no_death(text: str, victim
     stage.play(text, "r02")
     stage.log.death("r02", "r02", 1, "exit", 1)
 
-    # Then nothing was done, an event says why, and the death is the robot's own
-    assert (injection.done, len(stage.log.rows())) == ([], 1)
-    assert stage.events == [
-        InjectionFailed(*text.partition(" @")[0].split(" ", 1), f"it cannot be done to {victim} now")
-    ]
+    # Then nothing was done, the log and an event say why, and the death is the robot's own
+    verb, target = text.partition(" @")[0].split(" ", 1)
+    why = f"it cannot be done to {victim} now"
+    failure, death = stage.log.rows()
+    assert (injection.done, failure) == ([], Failure(failure.entry, verb, target, why))
+    assert isinstance(death, Death)
+    assert stage.events == [InjectionFailed(verb, target, why)]
     assert len(charged(stage.log.rows(), "r02")) == 1
 
 
@@ -117,6 +120,54 @@ def test_what_can_be_done_stands_in_the_log_before_it_is() -> None:
 
     assert injection.done == [("kill", "r02")]
     assert stage.events == [FaultInjected("kill", "r02", "r02")]
+
+
+def test_an_injection_that_fails_after_it_was_recorded_is_followed_by_its_failure() -> None:
+    # Given a process that goes between the check and the injection
+    class Late(FakeInjector):
+        def can(self, fault: str, name: str) -> bool:
+            return True
+
+    stage = Stage(Late("r02"))
+    # When a person's request for it is due
+    stage.chaos.play([Due(0, 0, parse_line("kill r02").fault, request_id="7-0")], ["r02"])
+    # Then both stand in the log, with the request
+    injection, failure = stage.log.rows()
+    assert injection == Injection(injection.entry, "kill", "r02", "r02", "7-0")
+    assert failure == Failure(failure.entry, "kill", "r02", "it cannot be done to r02 now", "7-0")
+
+
+def test_a_failure_is_recorded_once_the_server_is_there() -> None:
+    # Given a server that is away when a robot is to be resumed that is not paused, and one killed that is dead
+    stage = Stage(FakeInjector())
+    stage.server.is_away = True
+    stage.chaos.play([Due(0, 0, parse_line("resume r02").fault), Due(1, 0, parse_line("kill r03").fault)], ["r02"])
+    assert (stage.events, stage.chaos.is_settled) == ([], False)
+    # When it is back
+    stage.server.is_away = False
+    stage.chaos.play([], ["r02"])
+    # Then both stand in the log, each once
+    assert [(row.verb, row.why) for row in stage.log.rows() if isinstance(row, Failure)] == [
+        ("resume", "no pause of r02 has begun"),
+        ("kill", "there is no r03 now"),
+    ]
+    assert stage.chaos.is_settled
+
+
+def test_only_the_person_s_own_resume_bears_the_request() -> None:
+    # Given a pause that a person requested, another that the plan had, and a requested resume
+    stage = Stage(FakeInjector())
+    pause, planned = parse_line("pause r02 @0s+1s").fault, parse_line("pause r03 @0s+9s").fault
+    stage.chaos.play([Due(0, 0, pause, request_id="7-0"), Due(1, 0, planned)], ["r02", "r03"])
+    # When the one is over by its time, and the other by the request
+    resume = parse_line("resume r03").fault
+    stage.chaos.play([Due(0, 0, pause, True, "7-0"), Due(2, 0, resume, request_id="8-0")], ["r02", "r03"])
+    # Then the rows show which is which
+    rows = [(row.verb, row.victim, row.request_id) for row in stage.log.rows()]
+    assert rows == [
+        *(("pause", "r02", "7-0"), ("pause", "r03", "")),
+        *(("resume", "r02", ""), ("resume", "r03", "8-0")),
+    ]
 
 
 # What a successor takes over.

@@ -35,8 +35,11 @@ class Terminal:
         self._capfd = capfd
 
     def faults(self, *arguments: str) -> Output:
+        return self.do("faults", *arguments)
+
+    def do(self, *arguments: str) -> Output:
         with pytest.raises(SystemExit) as ended:
-            main(["faults", *arguments])
+            main([*arguments])
         printed = self._capfd.readouterr()
         assert isinstance(ended.value.code, int)
         return Output(ended.value.code, printed.out, printed.err)

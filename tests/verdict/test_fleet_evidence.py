@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.verdict.case import load
+from telemetry.verdict.case import case_of, load
 from telemetry.verdict.judge import judge
 from tests.verdict.alterations import birth_ms
-from tests.verdict.honest_record import honest, put
+from tests.verdict.honest_record import SECRET, honest, put
 from tests.verdict.judged import finding, state, verdict_on
 from tests.verdict.scribe import GO_MS, Files
 
@@ -66,3 +66,18 @@ def test_an_acknowledgement_is_evidence_of_nothing_but_the_answer(longer_files: 
     # and one that does not say what was answered is damage
     del acknowledged["request"]
     assert "fleet.jsonl is damaged" in finding(altered, "supervised")[1]
+
+
+def test_a_failure_excuses_no_death_and_is_known_to_the_judge_though_no_event_reports_it(longer_files: Files) -> None:
+    # Given a record with a death, and the same with an injection that failed before it
+    failure = {"id": f"{GO_MS}-0", "row": "failure", "verb": "kill", "target": "r02", "why": "there is no r02 now"}
+    files = longer_files | {"fleet": [failure, *longer_files["fleet"]]}
+    # When they are loaded
+    case, before = (case_of("runs/abc123", content, SECRET) for content in (files, longer_files))
+    # Then the failure is known, and is no injection
+    assert case.failed_injections - before.failed_injections == {("kill", "r02")}
+    assert case.fleet.injections == before.fleet.injections
+    assert case.fleet.deaths == before.fleet.deaths
+    # and one that does not say why is damage
+    del failure["why"]
+    assert "fleet.jsonl is damaged" in finding(files, "supervised")[1]

@@ -1,5 +1,5 @@
-"""The fleet log on the run's stream of injections, deaths, acknowledgements and gaps in the leadership: evidence, never
-trimmed.
+"""The fleet log on the run's stream of injections, failures, deaths, acknowledgements and gaps in the leadership:
+evidence, never trimmed.
 
 Only the deal creates the stream. A row whose reply was lost is stored again under the same token, and readers count a
 token once.
@@ -16,7 +16,7 @@ import msgspec
 import redis.asyncio
 
 from broker.errors import RunGone
-from broker.ports.robot import Acknowledgement, Death, DeathKind, FleetRow, Injection, LeadershipGap
+from broker.ports.robot import Acknowledgement, Death, DeathKind, Failure, FleetRow, Injection, LeadershipGap
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded, read_all, read_all_blocking
@@ -27,6 +27,14 @@ class _Injection(msgspec.Struct, frozen=True, array_like=True, tag="injection"):
     verb: str
     target: str
     victim: str
+    request_id: str
+
+
+class _Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
+    verb: str
+    target: str
+    why: str
+    request_id: str
 
 
 class _Death(msgspec.Struct, frozen=True, array_like=True, tag="death"):
@@ -47,7 +55,7 @@ class _LeadershipGap(msgspec.Struct, frozen=True, array_like=True, tag="leadersh
     away_us: int
 
 
-_Row = _Injection | _Death | _Acknowledgement | _LeadershipGap
+_Row = _Injection | _Failure | _Death | _Acknowledgement | _LeadershipGap
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(_Row)
 
@@ -60,9 +68,14 @@ class StreamFleetLog:
         self._key = Keys(run).fleet
         self._retry_s = retry_s
 
-    def injection(self, verb: str, target: str, victim: str) -> None:
+    def injection(self, verb: str, target: str, victim: str, request_id: str = "") -> None:
         """Record a process fault that is about to be injected. Raises RunGone, Unavailable."""
-        if not self._append(_Injection(verb, target, victim)):
+        if not self._append(_Injection(verb, target, victim, request_id)):
+            raise RunGone
+
+    def failure(self, verb: str, target: str, why: str, request_id: str = "") -> None:
+        """Record a process fault that was due, and was not injected. Raises RunGone, Unavailable."""
+        if not self._append(_Failure(verb, target, why, request_id)):
             raise RunGone
 
     def death(self, victim: str, robot: str, incarnation: int, how: DeathKind, status: int) -> None:
@@ -142,8 +155,10 @@ def fleet_rows(entries: Iterable[Entry]) -> list[FleetRow]:
 
 def _row(entry: str, row: _Row) -> FleetRow:
     match row:
-        case _Injection(verb, target, victim):
-            return Injection(entry, verb, target, victim)
+        case _Injection(verb, target, victim, request_id):
+            return Injection(entry, verb, target, victim, request_id)
+        case _Failure(verb, target, why, request_id):
+            return Failure(entry, verb, target, why, request_id)
         case _Acknowledgement(request_id, request, refusal):
             return Acknowledgement(entry, request_id, request, refusal)
         case _LeadershipGap(away_us):

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 
 from telemetry.verdict.evidence.births import Births, LifeBirth
 from telemetry.verdict.evidence.journals import Life
-from telemetry.verdict.evidence.schema import AcknowledgementRow, DeathRow, InjectionRow, LeadershipGapRow
+from telemetry.verdict.evidence.schema import AcknowledgementRow, DeathRow, FailureRow, InjectionRow, LeadershipGapRow
 
 FENCED: Final = 75
 SERVER: Final = "redis"
@@ -35,7 +35,7 @@ _RELAY = re.compile(r"relay:([0-9]+)")
 _ROBOT = re.compile(r"(?:rq:)?(r[0-9]+)")
 
 
-FleetRow = InjectionRow | DeathRow | AcknowledgementRow | LeadershipGapRow
+FleetRow = InjectionRow | FailureRow | DeathRow | AcknowledgementRow | LeadershipGapRow
 
 
 class RobotDeath(NamedTuple):
@@ -67,9 +67,9 @@ class Downtime(NamedTuple):
 
 
 class FleetEvidence:
-    """`rows`: the injections and deaths of a run, in their order; answers to people's requests excuse nothing, and are
-    left out. `gaps`: when no supervisor led it, from and until (server's clock, ms). `failed`: verb and target of the
-    injections that an event reports as failed, each at least once."""
+    """`rows`: the injections and deaths of a run, in their order; failures and answers to people's requests excuse
+    nothing, and are left out. `gaps`: when no supervisor led it, from and until (server's clock, ms). `failed`: verb
+    and target of the injections that are known to have failed, each at least once."""
 
     def __init__(self, rows: Iterable[FleetRow], failed: Set[tuple[str, str]] = frozenset()) -> None:
         rows = list(rows)

@@ -227,6 +227,15 @@ class InjectionRow(Shape, frozen=True):
     victim: str
 
 
+class FailureRow(Shape, frozen=True):
+    """fleet.jsonl: a process fault that was due was not injected; its injection, if there is one, stands before."""
+
+    id: Id
+    verb: str
+    target: str
+    why: str
+
+
 class DeathRow(Shape, frozen=True):
     """fleet.jsonl: a process died. `robot`: the one that it ran (empty: none); `incarnation`: the last claimed."""
 
@@ -266,6 +275,7 @@ _ENTRIES: dict[str, type[Shape]] = {
 
 _FLEET: dict[str, type[Shape]] = {
     "injection": InjectionRow,
+    "failure": FailureRow,
     "death": DeathRow,
     "acknowledgement": AcknowledgementRow,
     "leadership_gap": LeadershipGapRow,

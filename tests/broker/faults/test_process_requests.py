@@ -86,3 +86,21 @@ def test_a_successor_gets_the_requests_that_were_done_each_once_and_no_refused_o
     # Then the process fault is due once, one second after it was requested
     assert successor.due_faults(1_999_999) == []
     assert [due.fault.text() for due in successor.due_faults(9_000_000)] == ["kill r01"]
+
+
+def test_a_process_fault_bears_the_request_that_it_comes_from() -> None:
+    # Given a plan with a process fault, and requests for others
+    lead = scheduler()
+    lead.answer("1-0", "set kill r01; pause r02 @0s+1s", 1_000_000)
+    lead.answer("2-0", "set loss 0.5", 1_000_000)
+    lead.answer("3-0", "set kill r01 @2s", 1_000_000)
+
+    # When they are due, then each bears its own request, and what was in the plan none
+    dues = lead.due_faults(9_000_000)
+    assert [(due.fault.text(), due.is_end, due.request_id) for due in dues] == [
+        ("kill r01", False, "1-0"),
+        ("pause r02", False, "1-0"),
+        ("pause r02", True, "1-0"),
+        ("kill r01", False, "3-0"),
+        ("kill r03", False, ""),
+    ]

@@ -4,7 +4,7 @@ server.
 
 from __future__ import annotations
 
-from broker.ports.robot import Acknowledgement, Death, Injection, JournalRow, SendResult
+from broker.ports.robot import Acknowledgement, Death, Failure, Injection, JournalRow, SendResult
 from broker.relay.core import parse_id
 from tests.support.port_labs import WAIT_US, MakeLab
 
@@ -69,7 +69,8 @@ def test_injections_deaths_and_acknowledgements_stand_in_one_order_for_all_reade
         parent, worker, life = lab.fleet_log(), lab.fleet_log(), lab.life("r00", "first")
         assert await life.fleet.rows() == parent.rows() == lab.evidence.collect().fleet == []
         # When two processes report an injection and deaths, and requests are acknowledged, one of them twice
-        parent.injection("kill", "robot", "r00")
+        parent.injection("kill", "robot", "r00", "17-0")
+        parent.failure("pause", "r01", "there is no r01 now", "17-1")
         worker.death("r00", "r00", 1, "signal", -9)
         parent.death("relay:1", "", 0, "exit", 3)
         for _ in range(2):
@@ -77,9 +78,10 @@ def test_injections_deaths_and_acknowledgements_stand_in_one_order_for_all_reade
         worker.acknowledge("18-0", "set kill unknown", "there is none")
         # Then a life, both of them and the evidence have the same rows, dated in that order
         rows = await life.fleet.rows()
-        injection, death, other, answer, refusal = rows
+        injection, failure, death, other, answer, refusal = rows
         assert rows == parent.rows() == worker.rows() == lab.evidence.collect().fleet
-        assert injection == Injection(injection.entry, "kill", "robot", "r00")
+        assert injection == Injection(injection.entry, "kill", "robot", "r00", "17-0")
+        assert failure == Failure(failure.entry, "pause", "r01", "there is no r01 now", "17-1")
         assert death == Death(death.entry, "r00", "r00", 1, "signal", -9)
         assert other == Death(other.entry, "relay:1", "", 0, "exit", 3)
         assert answer == Acknowledgement(answer.entry, "17-0", "set kill r00", "")

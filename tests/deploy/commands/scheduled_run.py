@@ -1,4 +1,4 @@
-"""A run that looks live from outside: a thread of the test is its plan scheduler and its relays. No tests here."""
+"""A run that looks live from outside: a thread of the test is its leader and its relays. No tests here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from broker.control_entries import Birth, PlanChange, encode_control
+from broker.faults.feasible import RunFacts
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
 from broker.faults.scheduler import PlanScheduler
@@ -22,11 +23,13 @@ from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import StreamRequests
+from robots.run.chaos import Chaos
 from tests.support.recorded_settings import settings_row
 
 PLAN = "loss 0.2; duplicate 0.1; partition hold r00|r01 @1h+3s"
 SPLIT = {"instance": 2, "fault": "partition hold r00|r01"}
 FOR_US = 60_000_000
+LIMIT_US = 7_200_000_000
 URL = "unix:///nowhere/redis.sock"
 
 _runs = count()
@@ -38,7 +41,7 @@ def announce(place: Path, run: str, url: str = URL, pid: int | None = None) -> P
     folder.mkdir(parents=True)
     (folder / "live.json").write_text(json.dumps({"url": url, "pid": os.getpid() if pid is None else pid}))
     plan = [line.text() for line in parse_lines(PLAN)]
-    settings = settings_row(run=run, for_us=FOR_US, plan=plan, instances=[*range(len(plan))])
+    settings = settings_row(run=run, for_us=FOR_US, limit_us=LIMIT_US, plan=plan, instances=[*range(len(plan))])
     (folder / "settings.json").write_text(json.dumps(settings))
     return folder
 
@@ -50,8 +53,28 @@ def gone() -> int:
     return process.pid
 
 
+class LabInjector:
+    """Does everything at once, but nothing to the processes that are `beyond` reach. What is killed dies, unless it is
+    `immortal`; what is `late` goes between the check and the injection."""
+
+    def __init__(self, log: StreamFleetLog) -> None:
+        self.beyond, self.late, self.immortal = set[str](), set[str](), set[str]()
+        self._log = log
+
+    def can(self, verb: str, name: str) -> bool:
+        return name not in self.beyond
+
+    def inject(self, verb: str, victim: str) -> bool:
+        if verb in ("kill", "amnesia") and victim not in self.immortal | self.late:
+            self._log.death(victim, victim, 1, "signal", -9)
+        return victim not in self.late
+
+
 class Lab:
-    """A run whose scheduler and relays are a thread of this test. Relays of `silent` shards meet nothing."""
+    """A run whose leader and relays are a thread of this test. Relays of `silent` shards meet nothing. With `facts` the
+    leader refuses what the run can never do."""
+
+    facts: RunFacts | None = None
 
     def __init__(self, server: EmbeddedServer, place: Path, shards: int, silent: tuple[int, ...] = ()) -> None:
         self.run = f"f{next(_runs):05d}"
@@ -61,6 +84,9 @@ class Lab:
         self.run_control = StreamRunControl(self.client, self.run)
         self.scheduler = PlanScheduler(timed(parse_lines(PLAN)), FOR_US)
         self.folder = announce(place, self.run, server.url)
+        log = StreamFleetLog(self.client, self.run)
+        self.injector = LabInjector(log)
+        self._chaos = Chaos(1, 4, log, self.injector, lambda _event: None)
         self._shards = shards
         self._silent = silent
         robots = {f"r{number:02d}": [b"header"] for number in range(4)}
@@ -71,9 +97,10 @@ class Lab:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._schedule)
 
-    def start(self) -> None:
+    def start(self, go: bool = True) -> None:
         """Give the order go, and follow the plan from now on."""
-        self.run_control.order("go")
+        if go:
+            self.run_control.order("go")
         self.began = time.monotonic()
         self._thread.start()
 
@@ -101,8 +128,10 @@ class Lab:
             for request in self.run_control.requests():
                 now_us = round((time.monotonic() - self.began) * 1e6)
                 is_about_processes = self.scheduler.is_about_processes(request.text, now_us)
-                answer = self.scheduler.answer(request.entry, request.text, now_us)
+                answer = self.scheduler.answer(request.entry, request.text, now_us, self.facts)
                 if is_about_processes:
                     StreamFleetLog(self.client, self.run).acknowledge(request.entry, request.text, answer.refusal)
                 else:
                     self.put(answer)
+            dues = self.scheduler.due_faults(round((time.monotonic() - self.began) * 1e6))
+            self._chaos.play(dues, ["r00", "r01", "r02", "r03", "relay:0"])

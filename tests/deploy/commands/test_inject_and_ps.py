@@ -1,4 +1,4 @@
-"""`robots kill`, `pause`, `resume`, `crash`, `runs`, `ps`: what they tell, and what they say when they cannot."""
+"""`robots kill`, `pause`, `resume`, `restart`, `crash`, `runs`, `ps`: what they tell, and their errors."""
 
 import json
 import os
@@ -86,6 +86,9 @@ def test_a_robot_whose_deaths_were_not_injected_has_no_budget_left(
         (["resume", "r01"], "no run is live in runs/"),
         (["crash", "r01"], "allowed is r01/ and a worker: inbox_reader"),
         (["crash", "r01/foo"], "allowed is inbox_reader"),
+        (["restart", "supervisor"], "relay:1, redis or robot (any)"),
+        (["contradict", "rq:r01"], "allowed is a robot such as r03"),
+        (["amnesia", "robot"], "allowed is a robot such as r03"),
         (["kill", "r01"], "no run is live in runs/"),
         (["ps"], "no run is live in runs/"),
         (["ps", "abc"], "no run 'abc' is recorded"),

@@ -26,7 +26,7 @@ def texts(plan: list[Timed]) -> list[str]:
 
 
 def plan_of(**given: object) -> list[str]:
-    return texts(load_plan(load_settings(given)))
+    return texts(prepare(given).plan)
 
 
 def test_a_fault_for_everyone_and_always_replaces_the_one_of_its_name_in_the_preset() -> None:
@@ -124,6 +124,52 @@ def test_a_run_s_limit_leaves_time_for_its_plan() -> None:
     settings = load_settings({"fault": ("loss .9 @40s+5s",), "preset": "calm"})
 
     assert bounds_of(settings, load_plan(settings)).limit_us == 75_000_000
+
+
+SERVER = ("--redis-url", "redis://nowhere.example:1")  # never reached
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("run", "-n", "3", "--secret", "word", "--seed", "1", "--chaos", "contradict r00 @1s"), "is dealt no part"),
+        (("simulate", "-n", "3", "--secret", "word", "--seed", "1", "--chaos", "contradict r00"), "is dealt no part"),
+        (("run", *SERVER, "--kill", "redis@1s"), "the server is not the lab's own"),
+        (("run", *SERVER, "--pause", "redis@1s+1s"), "the server is not the lab's own"),
+        (("run", *SERVER, "--restart", "redis@1s"), "the server is not the lab's own"),
+        (("run", "--kill", "r99"), "r99 is none of the robots; they are r00 to r05"),
+        (("run", "--kill", "relay:1"), "there is no relay:1; they are relay:0 to relay:0"),
+        (("run", "--kill", "supervisor"), "no other supervisor could follow"),
+        (("run", "--chaos", "crash r03/merger"), "allowed is inbox_reader"),
+        (("run", "--loss", ".5 r03>r03"), "no robot sends to itself"),
+        (("run", "--for", "5s", "--limit", "9s", "--kill", "r03@9s"), "when the run is over: --limit is 9s"),
+        (("run", "--for", "5s", "--limit", "9s", "--kill", "r03@10s"), "--limit: 9s is too short"),
+        (("simulate", "--kill", "supervisor"), "a simulation has no supervisor"),
+        (("simulate", "--pause", "rq:r03@1s+1s"), "an RQ worker is no process of its own"),
+        (("simulate", "--chaos", "resume r03 @1s"), "no pause of r03 goes on by then"),
+        (("deal", *SERVER, "--kill", "redis"), "no supervisor can reach it"),
+        (("deal", *SERVER, "--restart", "relay:0"), "no supervisor can reach it"),
+        (("deal", *SERVER, "--pause", "rq:r03@1s+1s"), "could not be resumed"),
+        (("deal", *SERVER, "--chaos", "contradict r00", "--secret", "word", "--seed", "1"), "is dealt no part"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_the_run_can_never_do_is_refused_before_the_start_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit) as ended:
+        main(list(command))
+
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out, printed.err.count("\n")) == (2, "", 1)
+    assert words in printed.err
+    assert list(tmp_path.iterdir()) == [], "nothing was started, and nothing recorded"
 
 
 def simulate(*arguments: str, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -248,6 +294,11 @@ def test_a_pause_that_a_person_ended_comes_again_with_its_real_length(
     rows = [json.loads(row) for row in (folder / "plan.jsonl").read_text().splitlines()]
     rows[-1]["request"] = "heal"
     (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # and who also killed the supervisor
+    with (folder / "fleet.jsonl").open("a") as fleet:
+        last = json.loads((folder / "fleet.jsonl").read_text().splitlines()[-1])
+        killed = {"row": "injection", "verb": "kill", "target": "supervisor", "victim": "supervisor"}
+        fleet.write(json.dumps({"id": last["id"], **killed}) + "\n")
 
     # When it is prepared to be run again, then each is as long as it was, and no process has to be resumed
     assert texts(prepare({"again": folder.name}).plan) == [

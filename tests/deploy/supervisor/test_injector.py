@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from broker.faults.feasible import Lab
 from broker.streams.connection import connect
 from deploy.attach.context import RunInfo, context_on
 from deploy.rq.observed import JobSeen
@@ -27,15 +28,15 @@ class Children:
         return self.runs.get(robot)
 
 
-def injector_on(children: Children, runs: dict[str, str], afar: str = "", is_mortal: bool = False) -> LiveInjector:
+def injector_on(children: Children, runs: dict[str, str], afar: str = "", lab: Lab = "run") -> LiveInjector:
     """An injector on children: `runs` says which child runs each robot now, another host runs `afar`."""
     children.runs = runs
     client = connect("unix:///nowhere.sock")  # never asked
-    info = RunInfo("abc123", ("r00", "r01"), Terms(2, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
+    info = RunInfo("abc123", ("r00", "r01"), Terms(2, 1, 1, 100_000, 0, 0), [], Bounds(0, 0), lab=lab)
     context = context_on(client, info, "lab", lambda _stamped: None)
     if afar:
         context.job_table.jobs = {afar: JobSeen(afar, "running", "w", "lease")}
-    return LiveInjector(context, children, is_mortal)
+    return LiveInjector(context, children)
 
 
 @pytest.mark.parametrize("name", ["rq:r01", "relay:0", "redis"])
@@ -84,7 +85,7 @@ OF_NEITHER = ("kill r00", "pause r00", "amnesia r00", "kill relay:1", "kill rq:r
 def test_a_parent_can_inject_into_its_children_and_a_supervisor_of_a_cluster_into_remote_robots_and_itself() -> None:
     # Given a parent whose RQ worker has no horse, and a supervisor without children, of whom others run r01
     parent = injector_on(Children("rq:w00", "relay:0", "redis"), {"r00": "rq:w00"})
-    supervisor = injector_on(Children(), {}, afar="r01", is_mortal=True)
+    supervisor = injector_on(Children(), {}, afar="r01", lab="cluster")
 
     # Then each can do what it can, and says so
     injections = (*CLUSTER, *PARENT, *OF_NEITHER, "pause rq:r01")

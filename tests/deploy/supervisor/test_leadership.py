@@ -44,7 +44,11 @@ class RunControl:
     def __init__(self, lab: Lab, plan: str) -> None:
         self.run_control = deal(lab)
         info = RunInfo(
-            "t", ("r00", "r01"), Terms(2, 1, 7, 50_000, 300_000, 0), timed(parse_lines(plan)), Bounds(60_000_000, 0)
+            "t",
+            ("r00", "r01"),
+            Terms(2, 1, 7, 50_000, 300_000, 0),
+            timed(parse_lines(plan)),
+            Bounds(60_000_000, 7_200_000_000),
         )
         self.context: RunContext = context_on(lab.connection, info, "lab", lambda _stamped: None)
         self.injection = Injector()
