@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis.asyncio
+from redis.asyncio.client import Pipeline
 
 from broker.errors import Fenced, JournalLost
 from broker.ports.robot import JournalRow
@@ -21,7 +22,7 @@ class StreamJournal:
 
     What this life has appended is kept in memory as well. Every append reads the stream's last entry first, and
     writes what is missing from there on, in one transaction. So a lost reply is noticed (nothing is missing), and a
-    server that came back without its last entries gets them again under the same ids.
+    server that came back older gets its last entries again under the same ids.
 
     An append that raised Unavailable may be repeated with the same contents; another append completes it first.
     """
@@ -33,7 +34,9 @@ class StreamJournal:
         self._retry_s = retry_s
         self._incarnation = 0
         self._contents: list[bytes] = []  # of this life: number n stands at place n - 1
+        self._acknowledged = 0  # how many of them the server has had for certain
         self._in_doubt: list[bytes] | None = None
+        self._has_server_forgotten = False
         self._lock = asyncio.Lock()
 
     async def replay(self) -> list[JournalRow]:
@@ -54,6 +57,15 @@ class StreamJournal:
             self._intend(incarnation, list(contents))
             await self._settle()
 
+    async def restore(self) -> bool:
+        """Append again what the server forgot of this life's entries; whether it forgot any since the last call. While
+        an append is in doubt, the one that repeats it does so. Raises Fenced, JournalLost, Unavailable."""
+        async with self._lock:
+            if self._contents and self._in_doubt is None:
+                await retry("journal", self._complete, self._retry_s)
+            has_forgotten, self._has_server_forgotten = self._has_server_forgotten, False
+            return has_forgotten
+
     async def _settle(self) -> None:
         """Bring what is in doubt to a definite end: stored, or never to be."""
         try:
@@ -65,7 +77,7 @@ class StreamJournal:
 
     def _intend(self, incarnation: int, contents: list[bytes]) -> None:
         if incarnation != self._incarnation:
-            self._incarnation, self._contents, self._in_doubt = incarnation, [], None
+            self._incarnation, self._contents, self._acknowledged, self._in_doubt = incarnation, [], 0, None
         if contents != self._in_doubt:
             self._contents += contents
         self._in_doubt = contents
@@ -75,13 +87,17 @@ class StreamJournal:
         async with self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(self._key)
             stored = self._count_stored(decoded(await pipe.xrevrange(self._key, count=1)))
-            if stored == len(self._contents):
-                return
-            pipe.multi()  # type: ignore[no-untyped-call]
-            for number, content in enumerate(self._contents[stored:], start=stored + 1):
-                fields: dict[Any, Any] = {keys.ENTRY: content, keys.NONCE: self._nonce}
-                pipe.xadd(self._key, fields, id=f"{self._incarnation}-{number}", nomkstream=True)
-            await pipe.execute()
+            self._has_server_forgotten |= stored < self._acknowledged
+            if stored < len(self._contents):
+                await self._write(pipe, stored)
+        self._acknowledged = len(self._contents)
+
+    async def _write(self, pipe: Pipeline, stored: int) -> None:
+        pipe.multi()  # type: ignore[no-untyped-call]
+        for number, content in enumerate(self._contents[stored:], start=stored + 1):
+            fields: dict[Any, Any] = {keys.ENTRY: content, keys.NONCE: self._nonce}
+            pipe.xadd(self._key, fields, id=f"{self._incarnation}-{number}", nomkstream=True)
+        await pipe.execute()
 
     def _count_stored(self, last: list[Entry]) -> int:
         """How many of this life's contents stand in the stream, given its last entry."""
