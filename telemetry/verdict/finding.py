@@ -15,11 +15,13 @@ class EvidenceError(Exception):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One promise's state, with the reason as text. `witness` names the place in the record when it is BROKEN."""
+    """One promise's state, with the reason as text. `witness` names the place in the record when it is BROKEN. It is
+    `lasting` when it rests only on what stands there: whatever a server forgot, it convicts."""
 
     state: State
     why: str
     witness: str = ""
+    lasting: bool = False
 
     @property
     def text(self) -> str:
@@ -32,9 +34,9 @@ def held(why: str) -> Finding:
     return Finding("HELD", why)
 
 
-def broken(why: str, witness: str) -> Finding:
+def broken(why: str, witness: str, lasting: bool = False) -> Finding:
     """The promise was not kept, as `witness` shows."""
-    return Finding("BROKEN", why, witness)
+    return Finding("BROKEN", why, witness, lasting)
 
 
 def unproven(why: str) -> Finding:
