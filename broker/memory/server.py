@@ -197,6 +197,10 @@ class MemoryInbox:
         self._done.clear()
 
 
+def _place_of(row: JournalRow) -> Id:
+    return row.incarnation, row.number
+
+
 class MemoryJournal:
     """`ports.Journal` in memory."""
 
@@ -234,11 +238,10 @@ class MemoryJournal:
         last = journal.rows[-1]
         if incarnation < last.incarnation or (incarnation == last.incarnation and journal.nonce != self._nonce):
             raise Fenced("journal")
-        forgotten = [row for row in self._appended if (row.incarnation, row.number) > (last.incarnation, last.number)]
-        if forgotten:
+        if self._appended and _place_of(self._appended[-1]) > _place_of(last):
             self._has_server_forgotten = True
             journal.nonce = self._nonce
-            journal.rows += forgotten
+            journal.rows += [row for row in self._appended if _place_of(row) > _place_of(last)]
 
     def _find(self) -> _Journal:
         journal = self._server.journals.get(self._robot)
