@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from broker.control_entries import Birth
-from broker.errors import Fenced, JournalLost, Unavailable
+from broker.errors import Fenced, JournalLost, RegisterLost, Unavailable
 from broker.ports.robot import FleetRow, Order, Ports
 from robots.channel import Channel, Watch
 from robots.env import Env, LifeId
@@ -49,6 +49,7 @@ from telemetry.events import (
     RobotLeft,
     RobotRecovered,
     RobotStarted,
+    ServerForgot,
     WorkerGaveUp,
 )
 from telemetry.pipeline import Emitter, Next
@@ -316,6 +317,18 @@ class Life:
                     return
             self._report_foreign()
             self._orders = await until_answered(lambda: self._outside.ports.orders.read(READ_US))
+            await self._restore()
+
+    async def _restore(self) -> None:
+        """Store again what the server forgot of this life, and report that it forgot something. Done after each read of
+        the orders: every second, after an outage, and before this life ends by an order."""
+        ports = self._outside.ports
+        with suppress(Unavailable):  # after the next read
+            if await ports.journal.restore():
+                self._emit(ServerForgot("entries"))
+        with suppress(Unavailable, RegisterLost):  # a birth stream that is gone is found by the write, if there is one
+            if await ports.register.restore_birth():
+                self._emit(ServerForgot("birth"))
 
     async def _follow_recall(self) -> None:
         """Once recalled: read nothing new, wait until dispatched entries are acknowledged, but not long, and end the

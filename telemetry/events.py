@@ -7,7 +7,7 @@ record is its class name in lower case, with dots: `RobotBorn` is `robot.born`.
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 import msgspec
 
@@ -39,7 +39,7 @@ class RunStarted(Event, frozen=True):
 
 
 class RunStopped(Event, frozen=True):
-    """The order `stop` was given, and why: complete, limit, stopped or interrupted."""
+    """The order `stop` was given, and why: complete, limit, stopped, interrupted or lost."""
 
     notable = True
     reason: str
@@ -346,6 +346,14 @@ class EvidenceLost(Event, frozen=True):
     stream: str
 
 
+class ServerForgot(Event, frozen=True):
+    """The server came back older: something that it had stored was gone. `what`: `events` that this process had read,
+    `entries` of this life's journal, or its `birth` or attempt in its birth stream."""
+
+    notable = True
+    what: Literal["events", "entries", "birth"]
+
+
 # The relay.
 class RelayResumed(Event, frozen=True):
     """A relay took its shard, with `pending` entries of an earlier owner (or of its own past) to redo."""
@@ -405,8 +413,8 @@ AnyEvent = (
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
     | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
     | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated
-    | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost | JournalMended | RelayResumed
-    | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
+    | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost | JournalMended | ServerForgot
+    | RelayResumed | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
 )
 # fmt: on
 

@@ -25,6 +25,7 @@ from telemetry.events import (
     RunStopped,
     SecretRefused,
     SecretWritten,
+    ServerForgot,
     Stamped,
     WorkerGaveUp,
 )
@@ -48,6 +49,7 @@ class View(msgspec.Struct, frozen=True):
     parts: int = 0
     robots: dict[str, RobotView] = {}
     writer: str | None = None
+    has_server_forgotten: bool = False  # it came back older than some process knew it
     offered: int = 0  # envelopes that the relays decided
     lost: int = 0
     dealt_us: int | None = None  # wall clock, as the next ones
@@ -110,8 +112,15 @@ class View(msgspec.Struct, frozen=True):
 def fold(view: View, stamped: Stamped) -> View:
     """The view after one more event."""
     event = stamped.event
+    if isinstance(event, ServerForgot):
+        return msgspec.structs.replace(view, has_server_forgotten=True)
     if stamped.source in view.robots or isinstance(event, RobotBorn):
         return _fold_robot(view, stamped)
+    return _fold_run(view, stamped)
+
+
+def _fold_run(view: View, stamped: Stamped) -> View:
+    event = stamped.event
     match event:
         case RunDealt(robots, parts):
             return msgspec.structs.replace(view, dealt=robots, parts=parts, dealt_us=stamped.wall_us)

@@ -197,6 +197,10 @@ class MemoryInbox:
         self._done.clear()
 
 
+def _place_of(row: JournalRow) -> Id:
+    return row.incarnation, row.number
+
+
 class MemoryJournal:
     """`ports.Journal` in memory."""
 
@@ -206,6 +210,8 @@ class MemoryJournal:
         self._server = server
         self._robot = robot
         self._nonce = nonce
+        self._appended: list[JournalRow] = []
+        self._has_server_forgotten = False
 
     async def replay(self) -> list[JournalRow]:
         self._server.answer()
@@ -214,14 +220,30 @@ class MemoryJournal:
     async def append(self, incarnation: int, contents: Sequence[bytes]) -> None:
         self._server.answer()
         journal = self._find()
+        self._complete(journal, incarnation)
+        last = journal.rows[-1]
+        number = last.number if incarnation == last.incarnation else 0
+        rows = [JournalRow(incarnation, number + place, content) for place, content in enumerate(contents, start=1)]
+        journal.nonce = self._nonce
+        journal.rows += rows
+        self._appended += rows
+
+    async def restore(self) -> bool:
+        self._server.answer()
+        if self._appended:
+            self._complete(self._find(), self._appended[-1].incarnation)
+        has_forgotten, self._has_server_forgotten = self._has_server_forgotten, False
+        return has_forgotten
+
+    def _complete(self, journal: _Journal, incarnation: int) -> None:
+        """Append again what the server forgot. Raises Fenced."""
         last = journal.rows[-1]
         if incarnation < last.incarnation or (incarnation == last.incarnation and journal.nonce != self._nonce):
             raise Fenced("journal")
-        number = last.number if incarnation == last.incarnation else 0
-        journal.nonce = self._nonce
-        journal.rows.extend(
-            JournalRow(incarnation, number + place, content) for place, content in enumerate(contents, start=1)
-        )
+        if self._appended and _place_of(self._appended[-1]) > _place_of(last):
+            self._has_server_forgotten = True
+            journal.nonce = self._nonce
+            journal.rows += [row for row in self._appended if _place_of(row) > _place_of(last)]
 
     def _find(self) -> _Journal:
         journal = self._server.journals.get(self._robot)
@@ -238,10 +260,13 @@ class MemoryRegister:
         self._robot = robot
         self._nonce = nonce
         self._incarnation = 0
+        self._entered = 0  # this life's entries in its birth stream, as far as known
+        self._has_server_forgotten = False
 
     async def announce_birth(self, incarnation: int) -> None:
         self._server.answer()
         births = self._births()
+        self._count_entered()
         if any(_incarnation_of(row.entry) > incarnation for row in births):
             raise Fenced("birth stream")
         mine = [row for row in births if _incarnation_of(row.entry) == incarnation]
@@ -250,9 +275,12 @@ class MemoryRegister:
         if not mine:
             births.append(BirthRow(f"{incarnation}-1", "born", self._nonce, None))
         self._incarnation = incarnation
+        self._count_entered()
 
     async def write(self, secret: bytes) -> str | None:
         self._server.answer()
+        if self._incarnation:
+            await self.announce_birth(self._incarnation)  # again, if the server came back without this birth
         births = self._births()
         if not births or births[-1].nonce != self._nonce:
             raise Fenced("register")
@@ -260,10 +288,22 @@ class MemoryRegister:
             raise RegisterLost
         number = int(births[-1].entry.partition("-")[2]) + 1
         births.append(BirthRow(f"{self._incarnation}-{number}", "attempt", self._nonce, self._server.clock.wall_us()))
+        self._count_entered()
         if self._server.register:
             return "memory" if self._server.register[0].nonce == self._nonce else None
         self._server.register.append(RegisterRow(self._robot, self._incarnation, self._nonce, secret))
         return "memory"
+
+    async def restore_birth(self) -> bool:
+        if self._incarnation:
+            await self.announce_birth(self._incarnation)
+        has_forgotten, self._has_server_forgotten = self._has_server_forgotten, False
+        return has_forgotten
+
+    def _count_entered(self) -> None:
+        entered = sum(row.nonce == self._nonce for row in self._births())
+        self._has_server_forgotten |= entered < self._entered
+        self._entered = entered
 
     def _births(self) -> list[BirthRow]:
         births = self._server.births.get(self._robot)

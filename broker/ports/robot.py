@@ -114,6 +114,11 @@ class Journal(Protocol):
         Raises Fenced when another life stored that id or a later one; JournalLost; Unavailable."""
         ...
 
+    async def restore(self) -> bool:
+        """Append again what the server forgot of this life's entries. Whether it forgot any since the last call, even
+        if an append has restored them by then. Raises Fenced, JournalLost, Unavailable."""
+        ...
+
 
 class Register(Protocol):
     """The write-once register of the run, and this robot's birth stream, which fences its writes."""
@@ -126,6 +131,11 @@ class Register(Protocol):
         """Write `secret`, if no robot has. How its durability was ensured (`aof`, `replica`, `memory`), or None when
         the register already held a secret. The attempt is recorded either way.
         Raises Fenced, RegisterLost, Unavailable."""
+        ...
+
+    async def restore_birth(self) -> bool:
+        """Announce this life's birth again if the server forgot it. Whether it forgot that, or this life's attempt to
+        write, since the last call. An attempt is not made again. Raises Fenced, RegisterLost, Unavailable."""
         ...
 
 

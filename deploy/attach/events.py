@@ -14,7 +14,7 @@ import redis
 from broker.streams.keys import Keys
 from broker.streams.run.events import StreamEventSource
 from deploy.instrumentation import Telemetry
-from telemetry.events import AnyEvent, Stamped
+from telemetry.events import AnyEvent, ServerForgot, Stamped
 from telemetry.pipeline import Next
 from telemetry.stream.feed import EventFeed
 from telemetry.view import View, fold
@@ -49,6 +49,13 @@ class RunEvents:
         before that."""
         for frames in self._stream.pages(retry_s):
             self.read_frames(frames)
+
+    def has_server_forgotten(self) -> bool:
+        """Whether the server came back older, by what was read here or by the report of another process. What is found
+        here is emitted, once."""
+        if not self.view.has_server_forgotten and self._stream.is_older():
+            self.emit(ServerForgot("events"))
+        return self.view.has_server_forgotten
 
     def read_frames(self, frames: Iterable[bytes]) -> None:
         """Read batches that never came to the stream."""

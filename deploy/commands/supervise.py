@@ -21,7 +21,8 @@ from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
 from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
-from deploy.supervisor.supervisor import LOST, Observe, RunSupervisor
+from deploy.supervisor.supervisor import Observe, RunSupervisor
+from robots.run.stop_rule import LOST
 from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
@@ -101,14 +102,15 @@ def _end(
     client: redis.Redis,
     shutdown: ShutdownSignals,
 ) -> None:
-    """Of several supervisors, the leader ends the run in order."""
-    if reason == LOST:
-        raise _lost(where.run)
-    if supervisor.is_leading:
+    """Of several supervisors, the leader ends the run in order. A lost run is ended by each that finds it lost: the
+    others need not know. Raises RunLost."""
+    if supervisor.is_leading or reason == LOST:
         supervisor.stop(reason)
         with suppress(RunGone):  # another supervisor was faster
             close(client, where.url, where.run, seed, lambda: shutdown.reason is None, report)
             supervisor.leave()
+    if reason == LOST:
+        raise _lost(where.run)
     report(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
 
@@ -124,4 +126,4 @@ def _how_to_judge(where: RunLocation) -> str:
 
 
 def _lost(run: str) -> RunLost:
-    return RunLost(f"the server does not hold run {run} any more; nothing can be proven of it")
+    return RunLost(f"the server lost run {run}, or a part of it; nothing can be proven of it")

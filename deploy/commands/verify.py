@@ -24,7 +24,7 @@ from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageErro
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import shown_folder
 from deploy.processes.signals import ShutdownSignals
-from deploy.supervisor.supervisor import LOST
+from robots.run.stop_rule import LOST
 from telemetry.clock import SystemClock
 from telemetry.console import verdict_lines
 from telemetry.handlers.progress import Progress
@@ -176,11 +176,13 @@ def _see_to_its_end(
 
     metadata = read_metadata(StreamEvidenceReader(client, run), run)
     report(f"run {run}: waiting for its end")
-    ended = _end_of(client, run, shutdown)
+    try:
+        ended = _end_of(client, run, shutdown)
+    except RunGone:
+        report(f"run {run}: the server came back without it")
+        return record_run(client, run, runs, metadata, LOST)
     if ended is None:
         return None
-    if ended == LOST:
-        return record_run(client, run, runs, metadata, ended)
     with succeeding(client, run, is_wanted):
         if is_wanted():
             close(client, where.url, run, read_run_info(client, run).terms.seed, is_wanted, report)
@@ -193,7 +195,7 @@ def _see_to_its_end(
 
 
 def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | None:
-    """How the run ended; None when the command was interrupted before."""
+    """How the run ended; None when the command was interrupted before. Raises RunGone."""
     progress, clock = Progress(report), SystemClock()
     events = RunEvents(client, run, "", Pipeline(progress))
 
@@ -202,11 +204,7 @@ def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | N
         pause(shutdown, 0)
         return shutdown.reason is None
 
-    try:
-        return await_end(events, StreamRunControl(client, run), observe)
-    except RunGone:
-        report(f"run {run}: the server came back without it")
-        return LOST
+    return await_end(events, StreamRunControl(client, run), observe)
 
 
 def _show(result: Result, is_json: bool) -> int:

@@ -16,7 +16,6 @@ import redis
 
 from broker.control_entries import PlanChange
 from broker.errors import RunGone, Unavailable
-from broker.ports.run import Evidence, StreamCount
 from broker.relay.core import parse_id
 from broker.streams.keys import Keys
 from broker.streams.retry import RETRY_S, retry_blocking
@@ -27,7 +26,7 @@ from deploy.attach.events import RunEvents
 from deploy.fleet.relay_main import drain
 from deploy.lifecycle.recording import close_record, open_record, shown_folder
 from deploy.rq.queue import poll_jobs, withdraw_robot
-from robots.run.stop_rule import reason_in
+from robots.run.stop_rule import LOST, reason_in
 from telemetry.console import printable
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.recorder import Recorder
@@ -145,7 +144,7 @@ def _fill(
     record: Record, client: redis.Redis, run: str, metadata: tuple[RunSettings, dict[str, Any]], ended: str
 ) -> Result:
     settings, deal = metadata
-    evidence = _nothing(settings) if ended == "lost" else StreamEvidenceReader(client, run).collect()
+    evidence = StreamEvidenceReader(client, run).collect()
     open_record(record, settings, deal)
     counters = Counters()
     with Recorder(record.folder / "events.jsonl") as recorder:
@@ -153,6 +152,7 @@ def _fill(
         events = RunEvents(client, run, "", pipeline)
         events.read_to_end(RETRY_S)
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
+    ended = LOST if events.view.has_server_forgotten else ended
     return close_record(record, ended_as(settings, ended, events.view.born_s, events.view.total_s), evidence)
 
 
@@ -178,20 +178,3 @@ def _let_orders_be_read(client: redis.Redis, run_control: StreamRunControl) -> N
         seconds, microseconds = retry_blocking("clock", client.time)
         age_s = int(seconds) + int(microseconds) / 1e6 - stops[0] / 1000
         time.sleep(min(max(ORDERS_S - age_s, 0.0), ORDERS_S))
-
-
-def _nothing(settings: RunSettings) -> Evidence:
-    """The evidence of a run of which its server holds nothing any more."""
-    shards = range(settings.shards)
-    return Evidence(
-        controls={},
-        fates={},
-        journals={},
-        births={},
-        register_exists=False,
-        register=None,
-        outboxes={shard: StreamCount(0, "0-0", 0) for shard in shards},
-        inboxes={},
-        orders=[],
-        fleet=[],
-    )

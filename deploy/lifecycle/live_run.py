@@ -35,7 +35,8 @@ from deploy.processes.server import Server
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.supervisor.injector import LiveInjector
-from deploy.supervisor.supervisor import LOST, NoRobotBorn, Observe, RunSupervisor
+from deploy.supervisor.supervisor import NoRobotBorn, Observe, RunSupervisor
+from robots.run.stop_rule import LOST
 from telemetry.events import RunDealt
 from telemetry.pipeline import Next
 from telemetry.record.folder import Record
@@ -119,6 +120,8 @@ class LiveRun:
         self._stop(supervisor, reason)
         born_us = None if supervisor.born_s is None else round(supervisor.born_s * 1_000_000)
         evidence = StreamEvidenceReader(self._client, self._run).collect()
+        if reason != "interrupted" and self._events.has_server_forgotten():  # it may have, until the last read
+            reason = LOST
         return Outcome(evidence, reason, born_us, round((time.monotonic() - STARTED_S) * 1_000_000))
 
     def _deal(self) -> None:

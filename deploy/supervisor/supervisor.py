@@ -29,7 +29,7 @@ from deploy.processes.signals import ShutdownSignals
 from deploy.rq.leases import LEASE_S
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.leadership import Leadership
-from robots.run.stop_rule import reason_in, stop_reason
+from robots.run.stop_rule import LOST, reason_in, stop_reason
 from telemetry.events import RunStarted, RunStopped, SupervisorBegan
 from telemetry.view import View
 
@@ -40,12 +40,10 @@ BIRTH_LIMIT_S: Final = 30.0  # for the first robot of a parent's own RQ workers 
 STOP_S: Final = 20.0  # for a server that is away to come back and store the order to stop
 AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives up
 ORDERS_S: Final = 0.1  # between two polls of the orders
+COMPARE_S: Final = 1.0  # between two checks whether the server still holds what was read from it
 GAP_US: Final = 1_000_000
 """A lease that was not renewed for longer: a gap in the leadership. Twice the time between two renewals, and as long as
 job leases may go unwatched before their time begins anew (deploy/rq/observed.py)."""
-
-LOST: Final = "lost"
-"""How a run ended whose server came back without it."""
 
 Observe = Callable[[View, float], None]
 """Gets the view after each poll, and for how many seconds the server has not answered."""
@@ -96,12 +94,12 @@ class RunSupervisor:
         self._leadership: Leadership | None = None
         self._log = StreamFleetLog(self._client, context.run, retry_s=0)
         self._gap_us = 0  # in the leadership, that is over and not recorded yet
-        self._renew_s = self._orders_s = float("-inf")
+        self._renew_s = self._orders_s = self._compared_s = float("-inf")
         self._is_beginning = False  # we have given the order `go`, or tried to
         self._go_ms: int | None = None
         self._server_is_ahead_us = 0  # of our monotonic clock
         self._ordered: str | None = None  # the reason in the order to stop
-        self._is_lost = False
+        self._is_gone = False  # the server came back without the run
         self._is_server_there = True
         self._answered_s = time.monotonic()
         self.born_s: float | None = None
@@ -118,6 +116,8 @@ class RunSupervisor:
             reason = self._shutdown.reason or self._ended_elsewhere()
             if reason is None and self._leadership is not None and self._is_server_there:
                 reason = self._lead(self._leadership, now_us)
+                if reason is not None and self._events.has_server_forgotten():
+                    reason = LOST
             if reason is not None:
                 return reason
 
@@ -127,12 +127,12 @@ class RunSupervisor:
         return self._leadership is not None
 
     def stop(self, reason: str) -> None:
-        """Give the order, and wait until the robots have left; deaths just before are found and recorded. A lost run
-        gets no order."""
+        """Give the order, and wait until the robots have left; deaths just before are found and recorded. A run that
+        is gone gets no order."""
         self._events.emit(RunStopped(reason))
         self._order_stop(reason)
         deadline = time.monotonic() + LEAVE_S
-        while self._events.view.living and not self._is_lost and time.monotonic() < deadline:
+        while self._events.view.living and not self._is_gone and time.monotonic() < deadline:
             self._step(is_leading=False)
             if self._leadership is not None and self._is_server_there:
                 with suppress(Unavailable):
@@ -144,12 +144,12 @@ class RunSupervisor:
         step). Raises Unavailable when it has not come back after STOP_S, and a signal asks for an end, or this
         process dealt the run."""
         deadline = time.monotonic() + STOP_S
-        while self._ordered is None and not self._is_lost:
+        while self._ordered is None and not self._is_gone:
             try:
                 self._run_control.order("stop", reason.encode())
                 return
             except RunGone:
-                self._is_lost = True
+                self._is_gone = True
             except Unavailable:
                 if time.monotonic() > deadline and (self._shutdown.reason or self._is_dealer):
                     raise
@@ -171,7 +171,7 @@ class RunSupervisor:
         if self._is_server_there:
             self._read(now_s)
         now_us = self._since_go_us()
-        if self._is_server_there and not self._is_lost:
+        if self._is_server_there and not self._is_gone:
             self._hold_lease(now_s)
         if is_leading and not self._is_over and self._leadership is not None:
             self._work(self._leadership, now_us)
@@ -193,6 +193,9 @@ class RunSupervisor:
     def _read(self, now_s: float) -> None:
         """Read events, jobs and orders, and publish own events."""
         self._events.read()
+        if now_s - self._compared_s >= COMPARE_S:
+            self._compared_s = now_s
+            self._events.has_server_forgotten()
         self._events.publish()
         if self._job_table.is_due(now_s):
             self._job_table.poll(now_s)
@@ -207,7 +210,7 @@ class RunSupervisor:
         except Unavailable:
             pass
         except RunGone:
-            self._is_lost = True
+            self._is_gone = True
 
     def _lead(self, leadership: Leadership, now_us: int) -> str | None:
         """Begin the run when it can begin; the reason why it ends now, if it does."""
@@ -244,7 +247,7 @@ class RunSupervisor:
         except Unavailable:
             return
         except RunGone:
-            self._is_lost = True
+            self._is_gone = True
             return
         self._orders_s = float("-inf")
         self._read_orders(time.monotonic())
@@ -266,7 +269,7 @@ class RunSupervisor:
         except Unavailable:
             pass
         except RunGone:
-            self._is_lost = True
+            self._is_gone = True
 
     def _renew(self, done_us: int | None) -> Held | None:
         """Take the lease or renew it, and keep in mind for how long it was not renewed. Raises RunGone, Unavailable."""
@@ -296,6 +299,11 @@ class RunSupervisor:
     # Orders and time
 
     @property
+    def _is_lost(self) -> bool:
+        """Whether the server lost data: the run, or a part of it."""
+        return self._is_gone or self._events.view.has_server_forgotten
+
+    @property
     def _is_over(self) -> bool:
         return self._is_lost or self._ordered is not None
 
@@ -314,7 +322,7 @@ class RunSupervisor:
         except Unavailable:
             pass
         except RunGone:
-            self._is_lost = True
+            self._is_gone = True
 
     def _handle(self, order: Order) -> None:
         match order.order:

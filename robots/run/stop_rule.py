@@ -8,8 +8,11 @@ import msgspec
 
 from telemetry.view import View
 
-REASONS: Final = ("complete", "limit", "stopped", "interrupted")
-"""Why a run ends: by the rule (the first two), or because a person ends it."""
+LOST: Final = "lost"
+"""How a run ends whose server came back older, or without it."""
+
+REASONS: Final = ("complete", "limit", "stopped", "interrupted", LOST)
+"""Why a run ends: by the rule (the first two), because a person ends it, or because its server lost data."""
 
 
 class Bounds(msgspec.Struct, frozen=True):

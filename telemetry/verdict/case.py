@@ -24,7 +24,7 @@ from telemetry.events import (
 )
 from telemetry.verdict.evidence.births import Births, births_of
 from telemetry.verdict.evidence.fleet import Downtime, FleetEvidence, FleetRow, ms_of
-from telemetry.verdict.evidence.integrity import lost_evidence, tampering
+from telemetry.verdict.evidence.integrity import loss, lost_evidence, tampering
 from telemetry.verdict.evidence.journals import Life, RobotJournal, read_journals
 from telemetry.verdict.evidence.schema import (
     AcceptedWrite,
@@ -207,12 +207,17 @@ class Case:
     @property
     def ended_in_order(self) -> bool:
         """Whether the run ended as planned: neither interrupted nor lost."""
-        return self.settings.ended in ("complete", "limit", "stopped")
+        return self.settings.ended in ("complete", "limit", "stopped") and not self.is_lost
+
+    @cached_property
+    def loss(self) -> str:
+        """How the server lost data of the run; empty when nothing shows that it did."""
+        return loss(self.contents)
 
     @property
     def is_lost(self) -> bool:
-        """Whether the server came back without the run."""
-        return "settings" not in self.damage and self.settings.ended == "lost"
+        """Whether the server came back older, or without the run."""
+        return bool(self.loss)
 
     @cached_property
     def abandoned_shards(self) -> frozenset[int]:

@@ -16,7 +16,8 @@ class EvidenceError(Exception):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One promise's state, with the reason as text. `witness` names the place in the record when it is BROKEN.
+    """One promise's state, with the reason as text. `witness` names the place in the record when it is BROKEN. It is
+    `lasting` when it rests only on what stands there: whatever a server forgot, it convicts.
 
     `tested`: how many things put the promise to the test (each promise tells which); 0 when nothing did, or when it is
     not known."""
@@ -24,6 +25,7 @@ class Finding(msgspec.Struct, frozen=True):
     state: State
     why: str
     witness: str = ""
+    lasting: bool = False
     tested: int = 0
 
     @property
@@ -37,9 +39,9 @@ def held(why: str, tested: int) -> Finding:
     return Finding("HELD", why, tested=tested)
 
 
-def broken(why: str, witness: str) -> Finding:
+def broken(why: str, witness: str, lasting: bool = False) -> Finding:
     """The promise was not kept, as `witness` shows."""
-    return Finding("BROKEN", why, witness)
+    return Finding("BROKEN", why, witness, lasting)
 
 
 def unproven(why: str) -> Finding:

@@ -1,7 +1,8 @@
 """The judge: every promise against one case, and the result for people and programs.
 
 A check that cannot be finished makes its promise UNPROVEN: never HELD, and never a traceback. In a record that was
-changed afterwards, or that a lost run left, HELD becomes UNPROVEN, and BROKEN stays.
+changed afterwards HELD becomes UNPROVEN, and BROKEN stays. What a lost run left convicts only by what stands there:
+robots are not guilty of what their server forgot.
 """
 
 from __future__ import annotations
@@ -146,11 +147,13 @@ def _checked(promise: Callable[[Case], Finding], case: Case) -> Finding:
 
 
 def _as_recorded(finding: Finding, case: Case) -> Finding:
-    """The finding; HELD becomes UNPROVEN when the record was changed, or its run was lost."""
-    if finding.state != "HELD":
+    """The finding, or why the record cannot show it: it was changed, or its run was lost."""
+    if finding.state == "HELD" and case.tampering:
+        return replace(finding, state="UNPROVEN", why=case.tampering)
+    if not case.is_lost or finding.lasting or finding.text.startswith(LOST):
         return finding
-    doubt = case.tampering or (f"{LOST} it" if case.is_lost else "")
-    return replace(finding, state="UNPROVEN", why=doubt) if doubt else finding
+    why = case.loss if finding.state == "HELD" else f"{case.loss}; {finding.text}"
+    return replace(finding, state="UNPROVEN", why=why, witness="")
 
 
 def _overall(findings: dict[str, Finding]) -> State:

@@ -22,6 +22,7 @@ from telemetry.events import (
     RobotLeft,
     RobotQuiet,
     SecretWritten,
+    ServerForgot,
     WorkerCrashed,
     WorkerRestarted,
 )
@@ -116,6 +117,64 @@ def test_a_lost_journal_is_reported_and_never_made_anew() -> None:
         assert isinstance(life.exception(), JournalLost)
         assert bench.happened(EvidenceLost) == [EvidenceLost("journal")]
         assert "r00" not in bench.server.journals
+
+    on_the_bench(scenario)
+
+
+def test_an_idle_life_restores_what_the_server_forgot_within_a_second_and_reports_it() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a life that has merged all parts, and a server that forgets its journal's end and its birth
+        bench.give_birth("r00")
+        await bench.eventually(born(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(RobotComplete))
+        before = bench.journal("r00")
+        for rows in (bench.server.journals["r00"].rows, bench.server.births["r00"]):
+            del rows[-1:]
+        # When nothing more happens
+        await bench.eventually(lambda: len(bench.happened(ServerForgot)) == 2, within_s=1.1)
+        # Then all stands there again, and each loss was reported once
+        assert bench.journal("r00") == before
+        assert [row.entry for row in bench.server.births["r00"]] == ["1-1"]
+        await asyncio.sleep(3)
+        assert bench.happened(ServerForgot) == [ServerForgot("entries"), ServerForgot("birth")]
+
+    on_the_bench(scenario)
+
+
+def test_a_writer_whose_write_the_server_forgot_reports_it_and_does_not_write_again() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a robot that wrote the secret, and was told so
+        await bench.begin("r00")
+        peer = asyncio.ensure_future(be_an_equal_peer(bench))
+        bench.put("r00", "r01", Update(missing(bench)))
+        await bench.eventually(lambda: bench.happened(SecretWritten))
+        # When the server forgets the write and the attempt, which stand there together
+        bench.server.register = []
+        del bench.server.births["r00"][-1:]
+        # Then that is reported within a second, and nothing is written
+        await bench.eventually(lambda: bench.happened(ServerForgot), within_s=1.1)
+        await asyncio.sleep(3)
+        assert bench.happened(ServerForgot) == [ServerForgot("birth")]
+        assert bench.server.register == []
+        assert len(bench.server.births["r00"]) == 1
+        peer.cancel()
+
+    on_the_bench(scenario)
+
+
+def test_a_loss_just_before_the_order_to_stop_is_reported() -> None:
+    async def scenario(bench: Bench) -> None:
+        # Given a life, and a server that forgets its birth in the journal
+        life = bench.give_birth("r00")
+        await bench.eventually(born(bench))
+        del bench.server.journals["r00"].rows[-1:]
+        # When the order to stop comes at once
+        bench.run_control.order("stop", b"complete")
+        await life
+        # Then the life has restored and reported it before it left
+        assert bench.happened(ServerForgot) == [ServerForgot("entries")]
+        assert bench.journal("r00")[-1][1] == Born("nonce-0")
 
     on_the_bench(scenario)
 

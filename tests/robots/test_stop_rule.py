@@ -79,4 +79,4 @@ def test_an_order_to_stop_that_gives_no_reason_of_ours_is_a_persons(content: byt
 
 
 def test_the_reasons_that_we_give_are_read_as_they_were_given() -> None:
-    assert [reason_in(reason.encode()) for reason in REASONS] == ["complete", "limit", "stopped", "interrupted"]
+    assert [reason_in(reason.encode()) for reason in REASONS] == list(REASONS)

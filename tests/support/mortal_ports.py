@@ -122,6 +122,9 @@ class MortalPorts:
             await self._ports.journal.append(incarnation, contents)
             self._is_news_unacknowledged = name == "parts"
 
+    async def restore(self) -> bool:
+        return await self._ports.journal.restore()
+
     # The register
 
     async def announce_birth(self, incarnation: int) -> None:
@@ -131,6 +134,9 @@ class MortalPorts:
     async def write(self, secret: bytes) -> str | None:
         with self._act("write"):
             return await self._ports.register.write(secret)
+
+    async def restore_birth(self) -> bool:
+        return await self._ports.register.restore_birth()
 
     # The orders
 

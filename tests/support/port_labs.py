@@ -63,6 +63,12 @@ class MemoryLab:
     def lose_register(self) -> None:
         self._server.register = None
 
+    def forget_in_journal(self, robot: str, number: int) -> None:
+        del self._server.journals[robot].rows[-number:]
+
+    def forget_in_births(self, robot: str, number: int) -> None:
+        del self._server.births[robot][-number:]
+
     def play(self, story: Callable[[], Awaitable[None]]) -> None:
         async def whole() -> None:
             await story()
@@ -133,6 +139,21 @@ class StreamsLab:
 
     def lose_register(self) -> None:
         self.server.delete(self.keys.register)
+
+    def forget_in_journal(self, robot: str, number: int) -> None:
+        self.forget(self.keys.journal(robot), number)
+
+    def forget_in_births(self, robot: str, number: int) -> None:
+        self.forget(self.keys.birth(robot), number)
+
+    def forget(self, key: str, number: int) -> None:
+        """Let a stream be as it was before its last entries."""
+        kept = self.server.xrange(key)[:-number]
+        with self.server.pipeline(transaction=True) as pipe:
+            pipe.delete(key)
+            for entry, fields in kept:
+                pipe.xadd(key, fields, id=entry)
+            pipe.execute()
 
     def play(self, story: Callable[[], Awaitable[None]]) -> None:
         async def whole() -> None:

@@ -2,7 +2,16 @@
 
 import pytest
 
-from telemetry.events import AnyEvent, RobotBorn, RobotComplete, RobotLeft, RunDealt, SecretWritten, Stamped
+from telemetry.events import (
+    AnyEvent,
+    RobotBorn,
+    RobotComplete,
+    RobotLeft,
+    RunDealt,
+    SecretWritten,
+    ServerForgot,
+    Stamped,
+)
 from telemetry.view import View, fold
 
 
@@ -30,3 +39,11 @@ def test_a_run_is_not_done_while_a_robot_that_was_recalled_is_not_complete() -> 
 
     assert not seen(*events).is_done
     assert seen(*events, ("r01", RobotBorn(2, 0)), ("r01", RobotComplete(3))).is_done
+
+
+@pytest.mark.parametrize("source", ["lab", "r00"])
+def test_one_report_that_the_server_forgot_something_is_enough(source: str) -> None:
+    begun = seen(("r00", RobotBorn(1, 0)))
+
+    assert not begun.has_server_forgotten
+    assert seen(("r00", RobotBorn(1, 0)), (source, ServerForgot("events"))).has_server_forgotten

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from telemetry.console import verdict_lines
+from telemetry.events import ServerForgot
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import PROMISES, judge
-from tests.verdict.alterations import death, drop, named
+from tests.verdict.alterations import death, drop, know_two_words, named
 from tests.verdict.honest_record import put
 from tests.verdict.judged import finding, state, verdict_on
 from tests.verdict.scribe import END_MS, LATE_MS, ROBOTS, Files
@@ -133,3 +136,101 @@ def test_a_run_that_was_not_lost_is_not_excused_by_empty_files(grown_files: File
         assert any(promise.state != "HELD" for promise in promises.values())
         assert not any("the run was lost" in promise.why for promise in promises.values())
     assert len(PROMISES) == len(promises)
+
+
+OLDER = "the run was lost: the server came back older: "
+
+
+def came_back_older(files: Files, event: ServerForgot, source: str = "lab", ended: str = "lost") -> Files:
+    """Let a process have reported that the server came back older."""
+    files["settings"]["ended"] = ended
+    row = {**files["events"][0], "source": source, "number": 9, "incarnation": 0, "wall_us": END_MS * 1000}
+    files["events"].append(row | {"event": msgspec.to_builtins(event)})
+    return files
+
+
+@pytest.mark.parametrize("ended", ["lost", "complete"])
+@pytest.mark.parametrize(
+    ("source", "what", "why"),
+    [
+        ("lab", "events", "lab missed events that it had read"),
+        ("r03", "entries", "r03 missed entries of its journal"),
+        ("r03", "birth", "r03 missed its birth, or its attempt to write"),
+    ],
+)
+def test_nothing_is_proven_once_a_process_has_missed_something_that_the_server_had(
+    source: str, what: Literal["events", "entries", "birth"], why: str, ended: str, grown_files: Files
+) -> None:
+    # Given an honest record, in which a process reports a server that came back older
+    came_back_older(grown_files, ServerForgot(what), source, ended)
+    # When it is judged, then every promise is UNPROVEN, and the reason names the server
+    result = verdict_on(grown_files)
+    assert {promise.state for promise in result.promises.values()} == {"UNPROVEN"}
+    assert {promise.why for promise in result.promises.values()} == {OLDER + why}
+
+
+def without_last_entries(files: Files) -> None:
+    """As if the journals had forgotten all that robots have learnt, of which events report."""
+    files["journals"] = [row for row in files["journals"] if row["entry"] in ("header", "born") or row["id"] < "1"]
+
+
+def without_write(files: Files) -> None:
+    files["register"]["write"] = None
+    for births in files["register"]["births"].values():
+        births[:] = [row for row in births if row["entry"] == "born"]
+
+
+def without_fates(files: Files) -> None:
+    files["fates"] = files["fates"][:1]
+
+
+def without_births(files: Files) -> None:
+    files["plan"] = [row for row in files["plan"] if row["control"] != "born"]
+
+
+def without_first_plan(files: Files) -> None:
+    """The relays have decided by a plan that is gone."""
+    for row in files["plan"]:
+        if row["control"] == "plan":
+            row["faults"] = [{"instance": 0, "fault": "loss 1"}]
+
+
+FORGETTING = [without_last_entries, without_write, without_fates, without_births, without_first_plan]
+
+
+@pytest.mark.parametrize("forget", FORGETTING)
+def test_what_a_server_forgot_is_no_robots_guilt(forget: Callable[[Files], None], grown_files: Files) -> None:
+    # Given a record that lacks something, and breaks promises or proves less
+    forget(grown_files)
+    before = verdict_on(grown_files)
+    assert before.verdict != "HELD"
+    # When a process reports that the server came back older
+    result = verdict_on(came_back_older(grown_files, ServerForgot("events")))
+    # Then nothing is BROKEN; and what would be keeps its witness in the reason
+    assert {promise.state for promise in result.promises.values()} == {"UNPROVEN"}
+    for name, promise in result.promises.items():
+        assert promise.why.startswith(OLDER), (name, promise.why)
+        if before.promises[name].state == "BROKEN":
+            assert before.promises[name].why in promise.why or "missed" in promise.why
+
+
+def test_the_forgotten_end_of_journals_would_be_held_against_robots_otherwise(grown_files: Files) -> None:
+    without_last_entries(grown_files)
+
+    assert state(grown_files, "monotonic") == "BROKEN"
+
+
+def other_word(files: Files) -> None:
+    files["register"]["write"]["text"] = "another"
+
+
+@pytest.mark.parametrize(
+    ("promise", "damage"), [("right", other_word), ("unique", know_two_words), ("monotonic", know_two_words)]
+)
+def test_what_stands_in_the_record_convicts_whatever_the_server_forgot(
+    promise: str, damage: Callable[[Files], None], grown_files: Files
+) -> None:
+    came_back_older(grown_files, ServerForgot("events"))
+    damage(grown_files)
+
+    assert state(grown_files, promise) == "BROKEN"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis.asyncio
+from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from broker.errors import Fenced, JournalLost
@@ -23,7 +24,7 @@ class StreamJournal:
 
     What this life has appended is kept in memory as well. Every append reads the stream's last entry first, and
     writes what is missing from there on, in one transaction. So a lost reply is noticed (nothing is missing), and a
-    server that came back without its last entries gets them again under the same ids.
+    server that came back older gets its last entries again under the same ids.
 
     An append that raised Unavailable may be repeated with the same contents; another append completes it first.
     Foreign entries are passed over by `replay`, and expelled by the next append that they would block.
@@ -36,8 +37,10 @@ class StreamJournal:
         self._retry_s = retry_s
         self._incarnation = 0
         self._contents: list[bytes] = []  # of this life: number n stands at place n - 1
+        self._acknowledged = 0  # how many of them the server has had for certain
         self._in_doubt: list[bytes] | None = None
         self._foreign = 0
+        self._has_server_forgotten = False
         self._lock = asyncio.Lock()
 
     @property
@@ -63,6 +66,15 @@ class StreamJournal:
             self._intend(incarnation, list(contents))
             await self._settle()
 
+    async def restore(self) -> bool:
+        """Append again what the server forgot of this life's entries; whether it forgot any since the last call. While
+        an append is in doubt, the one that repeats it does so. Raises Fenced, JournalLost, Unavailable."""
+        async with self._lock:
+            if self._contents and self._in_doubt is None:
+                await retry("journal", self._complete, self._retry_s)
+            has_forgotten, self._has_server_forgotten = self._has_server_forgotten, False
+            return has_forgotten
+
     async def _settle(self) -> None:
         """Bring what is in doubt to a definite end: stored, or never to be."""
         try:
@@ -74,7 +86,7 @@ class StreamJournal:
 
     def _intend(self, incarnation: int, contents: list[bytes]) -> None:
         if incarnation != self._incarnation:
-            self._incarnation, self._contents, self._in_doubt = incarnation, [], None
+            self._incarnation, self._contents, self._acknowledged, self._in_doubt = incarnation, [], 0, None
         if contents != self._in_doubt:
             self._contents += contents
         self._in_doubt = contents
@@ -88,13 +100,17 @@ class StreamJournal:
                 await self._expel()
                 raise WatchError("it was written by another client")  # tried again
             stored = self._count_stored(last)
-            if stored == len(self._contents):
-                return
-            pipe.multi()  # type: ignore[no-untyped-call]
-            for number, content in enumerate(self._contents[stored:], start=stored + 1):
-                fields: dict[Any, Any] = {keys.ENTRY: content, keys.NONCE: self._nonce}
-                pipe.xadd(self._key, fields, id=f"{self._incarnation}-{number}", nomkstream=True)
-            await pipe.execute()
+            self._has_server_forgotten |= stored < self._acknowledged
+            if stored < len(self._contents):
+                await self._write(pipe, stored)
+        self._acknowledged = len(self._contents)
+
+    async def _write(self, pipe: Pipeline, stored: int) -> None:
+        pipe.multi()  # type: ignore[no-untyped-call]
+        for number, content in enumerate(self._contents[stored:], start=stored + 1):
+            fields: dict[Any, Any] = {keys.ENTRY: content, keys.NONCE: self._nonce}
+            pipe.xadd(self._key, fields, id=f"{self._incarnation}-{number}", nomkstream=True)
+        await pipe.execute()
 
     async def _expel(self) -> None:
         self._foreign += await expel(self._client, self._key, OF_JOURNAL)

@@ -13,7 +13,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import ResponseError, WatchError
 
 from broker.errors import Fenced, RegisterLost
-from broker.relay.core import parse_id
+from broker.relay.core import Id, parse_id
 from broker.streams import keys
 from broker.streams.connection import LONGEST_BLOCK_MS, async_twin
 from broker.streams.keys import Keys
@@ -39,6 +39,8 @@ class StreamRegister:
         self._nonce = nonce
         self._retry_s = retry_s
         self._incarnation = 0
+        self._newest: Id = (0, 0)  # of this life's entries in its birth stream, as far as known
+        self._has_server_forgotten = False
 
     async def announce_birth(self, incarnation: int) -> None:
         """Announce this life. Raises Fenced, RegisterLost, Unavailable."""
@@ -51,9 +53,24 @@ class StreamRegister:
         # A wait for durability covers the writes of its own connection only: so there is but one.
         async with async_twin(self._client, connections=1) as alone:
             attempt = _Attempt(alone, self._register, self._births, self._fields(secret))
-            if await retry("register", attempt.make, self._retry_s):
-                return await attempt.durability()
-            return None
+
+            async def make() -> bool:
+                await self._be_born()  # again, if the server came back without this birth
+                return await attempt.make()
+
+            is_accepted = await retry("register", make, self._retry_s)
+            self._newest = max(self._newest, attempt.place)
+            return await attempt.durability() if is_accepted else None
+
+    async def restore_birth(self) -> bool:
+        """Announce this life's birth again if the server forgot it; whether it forgot that, or this life's attempt to
+        write, since the last call. Raises Fenced, RegisterLost, Unavailable.
+
+        An attempt and the write stand there together, so a server that holds the attempt holds the secret."""
+        if self._incarnation:
+            await retry("birth", self._be_born, self._retry_s)
+        has_forgotten, self._has_server_forgotten = self._has_server_forgotten, False
+        return has_forgotten
 
     def _fields(self, secret: bytes) -> dict[bytes, bytes]:
         return {
@@ -64,16 +81,29 @@ class StreamRegister:
         }
 
     async def _be_born(self) -> None:
-        await expel(self._client, self._births, OF_BIRTHS)
-        entry, fields = _only(decoded(await self._client.xrevrange(self._births, count=1)), self._births)
-        incarnation, _ = parse_id(entry)
-        if incarnation >= self._incarnation:
-            if incarnation == self._incarnation and fields.get(keys.NONCE) == self._nonce.encode():
-                return
+        known = self._newest  # before the read: an attempt may be made meanwhile
+        entry, fields = await self._last_birth()
+        place = parse_id(entry)
+        if place[0] > self._incarnation or (
+            place[0] == self._incarnation and fields.get(keys.NONCE) != self._nonce.encode()
+        ):
             raise Fenced(self._births)
-        birth: dict[Any, Any] = {keys.NONCE: self._nonce}
-        if await self._client.xadd(self._births, birth, id=f"{self._incarnation}-1", nomkstream=True) is None:
-            raise RegisterLost(self._births)
+        if place < known:
+            self._has_server_forgotten, self._newest = True, place
+        if place[0] < self._incarnation:
+            birth: dict[Any, Any] = {keys.NONCE: self._nonce}
+            if await self._client.xadd(self._births, birth, id=f"{self._incarnation}-1", nomkstream=True) is None:
+                raise RegisterLost(self._births)
+            place = (self._incarnation, 1)
+        self._newest = max(self._newest, place)
+
+    async def _last_birth(self) -> Entry:
+        """The last entry of the birth stream that is this robot's own. Raises RegisterLost, redis-py's errors."""
+        last = _only(decoded(await self._client.xrevrange(self._births, count=1)), self._births)
+        if is_own(last, OF_BIRTHS):
+            return last
+        await expel(self._client, self._births, OF_BIRTHS)
+        return _only(decoded(await self._client.xrevrange(self._births, count=1)), self._births)
 
 
 class _Attempt:
@@ -86,10 +116,11 @@ class _Attempt:
         self._fields = fields
         self._made_at: set[bytes] = set()
         self._wrote_on: int | None = None  # the server's number of the connection that wrote
+        self.place: Id = (0, 0)
+        """Where the attempt stands in the birth stream, once `make` has returned."""
 
     async def make(self) -> bool:
         """Whether the register holds our secret now. The attempt is in the birth stream when this returns."""
-        await expel(self._client, self._births, OF_BIRTHS)
         async with self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(self._births)
             known = await self._outcome(pipe)
@@ -101,7 +132,7 @@ class _Attempt:
             raise RegisterLost(self._register)
         if isinstance(replies[0], ResponseError):
             raise replies[0]  # refused, most likely: the next attempt reads it
-        self._wrote_on = connection
+        self._wrote_on, self.place = connection, parse_id(replies[1].decode())
         return True
 
     async def _transact(self, pipe: Pipeline) -> list[Any]:
@@ -121,8 +152,10 @@ class _Attempt:
         mine = self._fields[keys.NONCE]
         last = _only(await last_entry(pipe, self._births), self._births)
         if not is_own(last, OF_BIRTHS):
+            await expel(self._client, self._births, OF_BIRTHS)
             raise WatchError("it was written by another client")  # tried again
-        birth = last[1]
+        newest, birth = last
+        self.place = parse_id(newest)
         if birth.get(keys.NONCE) != mine:
             raise Fenced(self._births)
         entry, written = _only(decoded(await pipe.xrevrange(self._register, count=1)), self._register)

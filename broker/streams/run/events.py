@@ -12,8 +12,9 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from broker.errors import Unavailable
+from broker.relay.core import parse_id
 from broker.streams import keys
-from broker.streams.reading import Entry, decoded_one
+from broker.streams.reading import Entry, decoded, decoded_one
 from broker.streams.retry import TROUBLE, retry_blocking
 
 
@@ -49,6 +50,7 @@ class StreamEventSource:
         self._key = key
         self._keep = keep
         self._cursor = "0"
+        self._is_older = False
         self._marks: deque[str] = deque()  # ids that were read, at even distances; the newest `_TRIMS`
         self._unmarked = 0
 
@@ -69,8 +71,28 @@ class StreamEventSource:
             yield [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
             self._forget(len(entries))
 
+    def is_older(self) -> bool:
+        """Whether the server came back older: it has forgotten a batch that was read here. False while that is not
+        known: nothing was read, the server does not answer, or the batch may be trimmed."""
+        with suppress(*TROUBLE):
+            self._compare()
+        return self._is_older
+
     def _page(self) -> list[Entry]:
-        return decoded_one(self._client.xread({self._key: self._cursor}, count=_BATCHES))
+        entries = decoded_one(self._client.xread({self._key: self._cursor}, count=_BATCHES))
+        if entries:  # before the cursor moves on: a server that came back older gets new batches at once
+            self._compare()
+        return entries
+
+    def _compare(self) -> None:
+        """Look whether the last batch that was read is still there. Of a trimmed stream, older ones are gone, too."""
+        if self._cursor == "0" or self._is_older:
+            return
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.xrange(self._key, min=self._cursor, max=self._cursor)
+            pipe.xrange(self._key, count=1)
+            there, first = map(decoded, pipe.execute())
+        self._is_older = not there and bool(first) and parse_id(first[0][0]) < parse_id(self._cursor)
 
     def _forget(self, came: int) -> None:
         """Now and then, trim what lies `keep` behind the cursor. A trim that fails is made up for by the next."""

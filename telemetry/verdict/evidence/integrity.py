@@ -1,8 +1,9 @@
 """What a record cannot show: files that were changed after the recording, and evidence that a lost run has not.
 
-A changed file is found by its SHA-256 in the manifest; its content means nothing for that. A run whose server came back
-without it ended as lost: empty files of its record are gone and convict nothing. A file that is not empty may have been
-begun anew by a process that had not noticed yet: orders without the deal, fates without a plan. Judges nothing.
+A changed file is found by its SHA-256 in the manifest; its content means nothing for that. A run is lost when its
+server came back older, as an event reports, or without it. Empty files of its record are gone and convict nothing. A
+file that is not empty may have been begun anew by a process that had not noticed yet: orders without the deal, fates
+without a plan. Judges nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +15,17 @@ from typing import Any, Final
 
 import msgspec
 
+from telemetry.events import ServerForgot
 from telemetry.record.folder import EVIDENCE
 from telemetry.verdict.evidence.schema import LostRow, PlanRow, RegisterFile
 
-LOST: Final = "the run was lost: the server came back without"
+LOST: Final = "the run was lost: the server came back"
+
+_FORGOTTEN: Final = {
+    "events": "events that it had read",
+    "entries": "entries of its journal",
+    "birth": "its birth, or its attempt to write",
+}
 
 _WHAT: Final = {
     "plan": "its plan",
@@ -52,12 +60,20 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def lost_evidence(contents: Mapping[str, Any]) -> dict[str, str]:
-    """By file (without suffix), what is gone from the record of a lost run. Empty for any other run."""
+def loss(contents: Mapping[str, Any]) -> str:
+    """How the server lost data of the run; empty when nothing shows that it did."""
+    for stamped in contents.get("events", ()):
+        if isinstance(stamped.event, ServerForgot):
+            return f"{LOST} older: {stamped.source} missed {_FORGOTTEN[stamped.event.what]}"
     settings = contents.get("settings")
-    if settings is None or settings.ended != "lost":
-        return {}
-    return {name: f"{LOST} {what}" for name, what in _WHAT.items() if name in contents and _is_gone(name, contents)}
+    return f"{LOST} without it" if settings is not None and settings.ended == "lost" else ""
+
+
+def lost_evidence(contents: Mapping[str, Any]) -> dict[str, str]:
+    """By file (without suffix), why its content is gone from the record of a lost run. Empty for any other run."""
+    how = loss(contents)
+    gone = [name for name in _WHAT if how and name in contents and _is_gone(name, contents)]
+    return {name: f"{LOST} without {_WHAT[name]}" if how == f"{LOST} without it" else how for name in gone}
 
 
 def _is_gone(name: str, contents: Mapping[str, Any]) -> bool:

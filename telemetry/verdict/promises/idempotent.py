@@ -34,7 +34,7 @@ def _merged_again(journal: RobotJournal) -> Iterator[Finding]:
             how = f"copy {part.row.cause[3]} merged part {part.row.index}, which copy {before.row.cause[3]} had merged"
         else:
             how = f"part {part.row.index} was merged although it was known since {before.place}"
-        yield broken(how, journal.witness(part.incarnation, part.number))
+        yield broken(how, journal.witness(part.incarnation, part.number), lasting=True)
 
 
 def _undelivered(case: Case, journal: RobotJournal) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ def monotonic(case: Case) -> Finding:
                 yield broken(
                     f"part {after.row.index} became another one than it was at {before.place}",
                     journal.witness(after.incarnation, after.number),
+                    lasting=True,
                 )
         yield from missing_evidence(case)
         yield from _reports_beyond_journal(case)

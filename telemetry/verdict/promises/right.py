@@ -19,9 +19,9 @@ def right(case: Case) -> Finding:
     written = register.write.text.encode()
     witness = f"register, written by {register.write.robot}/{register.write.incarnation}"
     if len(written) != deal.bytes:
-        return broken(f"{len(written)} bytes were written, {deal.bytes} were dealt", witness)
+        return broken(f"{len(written)} bytes were written, {deal.bytes} were dealt", witness, lasting=True)
     if hashlib.sha256(written).hexdigest() != deal.sha256:
-        return broken("what was written is not what was dealt: their SHA-256 differ", witness)
+        return broken("what was written is not what was dealt: their SHA-256 differ", witness, lasting=True)
     return worst(_copy(case.secret, written), otherwise=held(f"{len(written)} bytes, the SHA-256 of the deal", 1))
 
 
@@ -34,4 +34,4 @@ def _copy(secret: bytes | None, written: bytes) -> Iterator[Finding]:
     elif secret != written:
         pairs = zip(secret, written, strict=False)
         place = next((place for place, (left, right_) in enumerate(pairs) if left != right_), len(written))
-        yield broken("secret.txt is not what the register holds", f"secret.txt, byte {place}")
+        yield broken("secret.txt is not what the register holds", f"secret.txt, byte {place}", lasting=True)

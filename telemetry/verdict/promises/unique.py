@@ -26,6 +26,7 @@ def unique(case: Case) -> Finding:
                 yield broken(
                     f"part {after.row.index} has two words or last marks: see also {before.place}",
                     journal.witness(after.incarnation, after.number),
+                    lasting=True,
                 )
             yield from _one_end(journal)
             yield from _never_dealt(journal, dealt)
@@ -47,6 +48,7 @@ def _one_end(journal: RobotJournal) -> Iterator[Finding]:
             yield broken(
                 f"part {end.row.index} is marked last, and part {behind.row.index} stands behind it",
                 journal.witness(behind.incarnation, behind.number),
+                lasting=True,
             )
 
 
@@ -54,7 +56,9 @@ def _never_dealt(journal: RobotJournal, dealt: DealtParts) -> Iterator[Finding]:
     for part in journal.parts:
         if not dealt.include(part.row):
             yield broken(
-                f"part {part.row.index} is a word that was never dealt", journal.witness(part.incarnation, part.number)
+                f"part {part.row.index} is a word that was never dealt",
+                journal.witness(part.incarnation, part.number),
+                lasting=True,
             )
 
 

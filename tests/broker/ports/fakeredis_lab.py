@@ -20,6 +20,8 @@ UNFAITHFUL: Final = {
     "test_the_register_is_written_once": _NO_INFO,
     "test_of_twenty_concurrent_writers_one_is_accepted": _NO_INFO,
     "test_a_zombie_cannot_write": _NO_INFO,
+    "test_an_attempt_that_the_server_forgot_is_reported_and_never_made_again": _NO_INFO,
+    "test_a_life_whose_birth_the_server_forgot_may_write": _NO_INFO,
 }
 """A contract test, and in which way fakeredis differs from a real server there. The test must end with the error of a
 refused command; when it passes, fakeredis has learned, and the entry goes."""

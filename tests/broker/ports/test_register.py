@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from broker.errors import Fenced, RegisterLost
-from tests.support.port_labs import MakeLab
+from tests.support.port_labs import Lab, MakeLab
 
 
 def test_the_register_is_written_once(make_lab: MakeLab) -> None:
@@ -109,5 +109,80 @@ def test_a_lost_register_is_never_made_anew(make_lab: MakeLab) -> None:
                 await register.write(b"the secret")
         evidence = lab.evidence.collect()
         assert (evidence.register_exists, evidence.register) == (False, None)
+
+    lab.play(story)
+
+
+def births(lab: Lab, robot: str) -> list[str]:
+    return [row.what for row in lab.evidence.collect().births[robot] or ()]
+
+
+def test_a_birth_that_the_server_forgot_is_announced_again(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a life that was announced
+        register = lab.life("r00", "one").register
+        assert not await register.restore_birth()
+        await register.announce_birth(2)
+        assert not await register.restore_birth()
+        # When the server forgets it
+        lab.forget_in_births("r00", 1)
+        # Then it stands there again, and that is reported once
+        assert await register.restore_birth()
+        [row] = lab.evidence.collect().births["r00"] or ()
+        assert (row.entry, row.what, row.nonce) == ("2-1", "born", "one")
+        assert not await register.restore_birth()
+
+    lab.play(story)
+
+
+def test_an_attempt_that_the_server_forgot_is_reported_and_never_made_again(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a life that wrote
+        register = lab.life("r00", "one").register
+        await register.announce_birth(1)
+        assert await register.write(b"the secret")
+        assert not await register.restore_birth()
+        # When the server forgets the attempt, or the birth as well
+        for number in (1, 1):
+            lab.forget_in_births("r00", number)
+            # Then only the birth is there again
+            assert await register.restore_birth()
+            assert births(lab, "r00") == ["born"]
+            assert not await register.restore_birth()
+
+    lab.play(story)
+
+
+def test_a_life_whose_birth_the_server_forgot_may_write(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        # Given a server that forgot a birth
+        register = lab.life("r00", "one").register
+        await register.announce_birth(1)
+        lab.forget_in_births("r00", 1)
+        # When its life writes, then it is not taken for an older one; and the loss is reported
+        assert await register.write(b"the secret")
+        assert births(lab, "r00") == ["born", "attempt"]
+        assert await register.restore_birth()
+
+    lab.play(story)
+
+
+def test_a_life_whose_birth_was_forgotten_and_has_a_successor_is_fenced(make_lab: MakeLab) -> None:
+    lab = make_lab("r00")
+
+    async def story() -> None:
+        old, new = lab.life("r00", "old").register, lab.life("r00", "new").register
+        await old.announce_birth(1)
+        lab.forget_in_births("r00", 1)
+        await new.announce_birth(1)
+        with pytest.raises(Fenced):
+            await old.restore_birth()
+        assert not await new.restore_birth()
 
     lab.play(story)

@@ -72,3 +72,46 @@ def test_events_that_the_recorder_has_not_read_are_never_forgotten(server: Embed
         assert recorder.read() == batches
 
     lab.play(story)
+
+
+@pytest.mark.live
+def test_a_reader_notices_a_server_that_came_back_without_the_last_batch_that_it_read(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        # Given readers, of which one has read all batches, one the first, and one nothing
+        events, reader, early, late = lab.event_log(), lab.event_source(), lab.event_source(), lab.event_source()
+        await events.append(b"one")
+        assert early.read() == [b"one"]
+        await events.append(b"two")
+        assert reader.read() == [b"one", b"two"]
+        assert not any(source.is_older() for source in (reader, early, late))
+        # When the server forgets the last batch, and gets another one, which all read before they are asked
+        lab.forget(lab.keys.events, 1)
+        await events.append(b"three")
+        assert [source.read()[-1:] for source in (reader, early, late)] == [[b"three"]] * 3
+        # Then the one that had read it knows, and only that one can
+        assert [source.is_older() for source in (reader, early, late)] == [True, False, False]
+
+    lab.play(story)
+
+
+@pytest.mark.live
+def test_what_was_trimmed_is_not_taken_for_forgotten(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+
+    async def story() -> None:
+        # Given a reader of two batches
+        events, reader = lab.event_log(), lab.event_source()
+        for batch in (b"one", b"two"):
+            await events.append(batch)
+        assert len(reader.read()) == 2
+        # When others are added, and all before them are trimmed, or the whole stream is removed
+        await events.append(b"three")
+        lab.server.xtrim(lab.keys.events, maxlen=1, approximate=False)
+        assert not reader.is_older()
+        lab.server.delete(lab.keys.events)
+        # Then nothing shows that the server came back older
+        assert not reader.is_older()
+
+    lab.play(story)

@@ -267,26 +267,6 @@ def test_entries_of_an_abandoned_receive_are_received_after_all(server: Embedded
     lab.play(story)
 
 
-@pytest.mark.live
-def test_a_journal_that_came_back_without_its_tail_gets_it_again(server: EmbeddedServer) -> None:
-    lab = StreamsLab(server.url, "r00")
-
-    async def story() -> None:
-        # Given a server that forgot this life's last two entries
-        journal = lab.life("r00", "one").journal
-        await journal.append(1, [b"born"])
-        kept = lab.server.dump(lab.keys.journal("r00"))
-        await journal.append(1, [b"x", b"y"])
-        lab.server.restore(lab.keys.journal("r00"), 0, kept, replace=True)
-        # When it appends
-        await journal.append(1, [b"z"])
-        # Then the missing ones are there again, under their own numbers
-        rows = await journal.replay()
-        assert [(row.number, row.content) for row in rows[2:]] == [(1, b"born"), (2, b"x"), (3, b"y"), (4, b"z")]
-
-    lab.play(story)
-
-
 @pytest.fixture
 def impatient_lab(server: EmbeddedServer, proxy: CuttingProxy) -> StreamsLab:
     """The same, where no port tries twice."""

@@ -35,7 +35,7 @@ from deploy.fleet import relay_main
 from deploy.lifecycle import closing
 from deploy.lifecycle.closing import close, forget_run, record_run, succeeding
 from deploy.processes.signals import ShutdownSignals
-from telemetry.events import RobotBorn, Stamped
+from telemetry.events import RobotBorn, ServerForgot, Stamped
 from telemetry.record.folder import NoSuchRun
 from telemetry.stream.publisher import encode_events
 from tests.support.waiting import await_true
@@ -148,6 +148,20 @@ def test_a_record_that_would_be_short_is_not_made(
     record_run(client, dealt, tmp_path / "runs", metadata, "stopped")
     assert recorded(tmp_path / "runs", dealt) == 301
     assert (tmp_path / "runs" / "latest").resolve().name == dealt
+
+
+def test_a_run_of_which_a_life_reports_that_the_server_forgot_something_is_recorded_as_lost(
+    client: redis.Redis, dealt: str, tmp_path: Path
+) -> None:
+    # Given a run that ended in order, and a life that found only then what its server had forgotten
+    metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
+    found = Stamped(dealt, "r00", 1, 1, 0, 0, ServerForgot("entries"))
+    assert append_events(client, Keys(dealt).events, encode_events([found]))
+    # When it is recorded
+    result = record_run(client, dealt, tmp_path / "runs", metadata, "complete")
+    # Then it ended as lost
+    assert (result.ended, result.verdict) == ("lost", "UNPROVEN")
+    assert result.promises["once"].why.startswith("the run was lost: the server came back older: r00 missed")
 
 
 def test_of_two_who_record_in_one_place_the_later_judges_what_the_first_has_made(

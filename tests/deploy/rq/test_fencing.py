@@ -86,9 +86,9 @@ def test_nothing_that_a_zombie_does_takes_effect(lab, stopped):
     # and then go on, the horse first, which may do what it likes
     if stopped == "both":
         os.kill(horse, signal.SIGCONT)
-    # Then what it sends is stale,
-    await_true(lambda: sent_after(lab, "r00", 2), 3, "something sent by the zombie")
-    assert {fate.state for fate in sent_after(lab, "r00", 2)} == {"stale"}
+    # Then what it sends is stale, or it has read its journal before it could send
+    await_true(lambda: sent_after(lab, "r00", 2) or not is_alive(horse), 3, "something sent, or the horse's end")
+    assert {fate.state for fate in sent_after(lab, "r00", 2)} <= {"stale"}
     # and both end when the RQ worker wakes up
     lab.fleet.signal("rq:r00", signal.SIGCONT)
     assert lab.await_death("rq:r00", 3).status == FENCED
