@@ -332,6 +332,10 @@ class Relay:
         self._owed[entry] = 1
 
 
+NewCore = Callable[[], Relay]
+"""Makes the core for a relay's next session: it knows nothing yet."""
+
+
 def _fate(entry: str, envelope: Envelope, frame: bytes, state: str, deliveries: tuple[int, ...]) -> Fate:
     return Fate(
         entry,

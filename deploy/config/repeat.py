@@ -35,6 +35,7 @@ def recorded_settings(runs: Path, run: str) -> Mapping[str, str]:
         "robots": str(settings.robots),
         "copies": str(settings.copies),
         "seed": str(settings.seed),
+        **({} if settings.exhibit is None else {"exhibit": settings.exhibit}),
         "tick": format_duration(settings.tick_us),
         "quiet_period": format_duration(settings.quiet_period_us),
         "for_": format_duration(settings.for_us),
