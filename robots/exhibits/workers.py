@@ -139,8 +139,8 @@ class Forgets(SecretMerger):
 class AnswersWithAll(SummaryProcessor):
     """Sends all that it knows in every answer."""
 
-    def _answer(self, summary: Summary) -> Answer:
-        answer, mine = super()._answer(summary), self._knowledge.value
+    def _answer(self, summary: Summary, mine: Snapshot) -> Answer:
+        answer = super()._answer(summary, mine)
         return answer if answer.equal else replace(answer, parts=delta(mine, mine.known, 0))
 
 
