@@ -88,6 +88,10 @@ def _choice(*allowed: str) -> Callable[[Any], str]:
     return check
 
 
+def _exhibit(value: Any) -> str | None:
+    return None if value is None else _choice(*EXHIBITS)(value)
+
+
 def _server(value: Any) -> str:
     parse_url(str(value))
     return str(value)
@@ -147,7 +151,7 @@ class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of
 
     exhibit: Annotated[
         str | None,
-        BeforeValidator(_choice(*EXHIBITS)),
+        BeforeValidator(_exhibit),
         flag(ROBOTS, "NAME", "A lab that is broken on purpose, in one place: the judge must convict it."),
     ] = None
 

@@ -47,13 +47,13 @@ EXHIBITS: Final[Mapping[str, Exhibit]] = MappingProxyType(
             help="a contradictory update replaces the word that is known",
             promise="unique",
             components=Components(secret_merger=workers.Overwrites),
-            settings=_calm("contradict r03 @500ms"),
+            settings=_calm("contradict r03 @500ms", robots="6", copies="4"),
         ),
         "swallows": Exhibit(
             help="a contradictory update is dropped without a crash and without an event",
             promise="unique",
             components=Components(secret_merger=workers.SwallowsContradictions),
-            settings=_calm("contradict r03 @500ms"),
+            settings=_calm("contradict r03 @500ms", robots="6", copies="4"),
         ),
         "no-dedup": Exhibit(
             help="a part that is known is merged and journalled again",
@@ -85,7 +85,7 @@ EXHIBITS: Final[Mapping[str, Exhibit]] = MappingProxyType(
             components=Components(supervisor=workers.RestartsNothing),
             settings=_calm("crash r03/outbox_writer @500ms", for_="10s"),
         ),
-        "takes-down": Exhibit(
+        "takes-siblings-down": Exhibit(
             help="a crash of one worker ends all others of the robot in silence",
             promise="supervised",
             components=Components(supervisor=workers.TakesSiblingsDown),
@@ -94,7 +94,7 @@ EXHIBITS: Final[Mapping[str, Exhibit]] = MappingProxyType(
         "no-fencing": Exhibit(
             help="an older life goes on sending after its successor's birth, and relays deliver it",
             promise="fenced",
-            components=Components(outbox_writer=workers.SpeaksAsOlderLife, relay=relays.FencesNobody),
+            components=Components(outbox_writer=workers.SpeaksAsOlderLife, relay=relays.FencesNoLife),
             settings=_calm("kill r03 @500ms"),
         ),
         "full-state": Exhibit(

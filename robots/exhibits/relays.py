@@ -56,7 +56,7 @@ class AcksEarly(Relay):
         super().confirm(*dict.fromkeys(entry for entry in entries if entry in self._owed))
 
 
-class FencesNobody(Relay):
+class FencesNoLife(Relay):
     """Delivers what an older life sends after the birth of a later one."""
 
     def _is_stale(self, at: Id, envelope: Envelope) -> bool:
