@@ -83,13 +83,13 @@ EXHIBITS: Final[Mapping[str, Exhibit]] = MappingProxyType(
             help="a crashed worker is reported as restarted, and is not",
             promise="supervised",
             components=Components(supervisor=workers.RestartsNothing),
-            settings=_calm("crash r03/outbox_writer @500ms", for_="10s"),
+            settings=_calm("crash r03/outbox_writer @1s", for_="10s"),
         ),
         "takes-siblings-down": Exhibit(
             help="a crash of one worker ends all others of the robot in silence",
             promise="supervised",
             components=Components(supervisor=workers.TakesSiblingsDown),
-            settings=_calm("crash r03/secret_merger @500ms", for_="10s"),
+            settings=_calm("crash r03/secret_merger @1s", for_="10s"),
         ),
         "no-fencing": Exhibit(
             help="an older life goes on sending after its successor's birth, and relays deliver it",
@@ -143,7 +143,7 @@ EXHIBITS: Final[Mapping[str, Exhibit]] = MappingProxyType(
             help="the leader records every kill, and kills nothing",
             promise="played",
             components=Components(chaos=leaders.PretendsToKill),
-            settings=_calm("kill r03 @500ms"),
+            settings=_calm("kill r03 @500ms", for_="8s"),
         ),
     }
 )
