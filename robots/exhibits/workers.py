@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 
+from broker.faults.process_faults import WORKERS
 from robots.journal import Cause
 from robots.knowledge import InvariantViolation, Knowledge, Snapshot
 from robots.messages import Answer, Summary, Update, delta
@@ -24,7 +25,6 @@ from robots.workers.secret_merger import SecretMerger
 from robots.workers.summary_processor import SummaryProcessor
 
 _UNUSED: Final = 1 << 20  # sequence numbers from here on, which no life before has used
-_NO_WORKERS: Final = ("orders", "recall")  # children of the supervisor without which a life would never end
 
 
 # What a robot writes, and when.
@@ -178,17 +178,24 @@ class SpeaksAsOlderLife(OutboxWriter):
 class RestartsNothing(Supervisor):
     """Reports that it restarts a crashed child, and does not."""
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child, *more: Any) -> None:
         if child.name not in self._tasks:
-            super()._start(child)
+            super()._start(child, *more)
 
 
 class TakesSiblingsDown(Supervisor):
     """Ends all other workers for good, in silence, when one of them crashes."""
 
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._taken_down: set[str] = set()
+
     def _on_done(self, child: Child, task: asyncio.Task[None]) -> None:
+        if child.name in self._taken_down:
+            return
         super()._on_done(child, task)
-        if child.name not in self._retired and not self._ended.done():
-            for sibling in self._children:
-                if sibling.name not in (child.name, *_NO_WORKERS):
-                    self.retire(sibling.name)
+        if child.name in WORKERS and not self._ended.done():
+            self._taken_down = {*WORKERS} - {child.name}
+            for name in WORKERS:
+                if name != child.name:
+                    self._tasks[name].cancel()
