@@ -53,7 +53,7 @@ EXHIBITS: Final[Mapping[str, Exhibit]] = MappingProxyType(
             help="a contradictory update is dropped without a crash and without an event",
             promise="unique",
             components=Components(secret_merger=workers.SwallowsContradictions),
-            settings=_calm("contradict r03 @500ms", robots="6", copies="4"),
+            settings=_calm("contradict r03 @500ms", robots="6", copies="4", for_="8s"),
         ),
         "no-dedup": Exhibit(
             help="a part that is known is merged and journalled again",
