@@ -1,5 +1,5 @@
-"""What an exhibit is: a name, the promise that must convict it, what a run needs to show it, and the classes that it
-replaces. It knows no exhibit.
+"""What an exhibit is: what is broken, the promise that must convict it, what a run needs to show it, and the classes
+that it replaces. It knows no exhibit.
 """
 
 from __future__ import annotations
