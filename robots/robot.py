@@ -22,13 +22,14 @@ from broker.control_entries import Birth
 from broker.errors import Fenced, JournalLost, RegisterLost, Unavailable
 from broker.ports.robot import FleetRow, Order, Ports
 from robots.channel import Channel, Watch
+from robots.components import STANDARD, Components
 from robots.env import Env, LifeId
 from robots.journal import Born, Entry, PartKept, decode_entry, encode_entry, parts_in
 from robots.knowledge import Knowledge, Snapshot, bitmap_of
 from robots.peers import Peers, contacts
 from robots.restart_budget import BudgetSpent, down_us, may_be_born
 from robots.run.deal import Terms, decode_terms
-from robots.supervision import Child, GiveUp, RestartPolicy, Supervisor, until_answered
+from robots.supervision import Child, GiveUp, RestartPolicy, until_answered
 from robots.workers.convergence_detector import ConvergenceDetector
 from robots.workers.gossip_initiator import GossipInitiator, pace_of
 from robots.workers.inbox_reader import Deduplicator, InboxReader, Unacknowledged
@@ -75,25 +76,9 @@ class Outside(msgspec.Struct, frozen=True):
     recalled: Watch[bool] = msgspec.field(default_factory=lambda: Watch(False))
 
 
-class Workers(msgspec.Struct, frozen=True):
-    """The classes of a robot's five workers and two ports, by name. Replace one, and every life runs the other
-    class."""
-
-    inbox_reader: type[InboxReader] = InboxReader
-    summary_processor: type[SummaryProcessor] = SummaryProcessor
-    secret_merger: type[SecretMerger] = SecretMerger
-    gossip_initiator: type[GossipInitiator] = GossipInitiator
-    quiescence_detector: type[QuiescenceDetector] = QuiescenceDetector
-    convergence_detector: type[ConvergenceDetector] = ConvergenceDetector
-    outbox_writer: type[OutboxWriter] = OutboxWriter
-
-
-STANDARD: Final = Workers()
-
-
-async def live(run: str, robot: str, outside: Outside, workers: Workers = STANDARD) -> str:
-    """One life of `robot`, from its birth to the order `stop`. Returns the order's reason; RECALLED when it was
-    recalled, even before its birth.
+async def live(run: str, robot: str, outside: Outside, components: Components = STANDARD) -> str:
+    """One life of `robot`, made of `components`, from its birth to the order `stop`. Returns the order's reason;
+    RECALLED when it was recalled, even before its birth.
 
     Raises BudgetSpent when it died too often to be born again, Fenced when a later life exists, JournalLost, GaveUp
     when its workers crash too often, Unavailable.
@@ -111,7 +96,7 @@ async def live(run: str, robot: str, outside: Outside, workers: Workers = STANDA
         entries, emitter.incarnation = await _be_born(robot, outside)
         dead_us = down_us(fleet_rows_so_far, robot, emitter.incarnation - 1, outside.clock.wall_us())
         env = Env(outside.clock, outside.chance, emitter.emit)
-        life = Life(LifeId(run, robot, emitter.incarnation), terms, entries, orders, outside, workers, env)
+        life = Life(LifeId(run, robot, emitter.incarnation), terms, entries, orders, outside, components, env)
         if dead_us is not None:
             emitter.emit(RobotRecovered(dead_us))
         reason = await life.run()
@@ -168,14 +153,14 @@ class Life:
         entries: list[Entry],
         orders: list[Order],
         outside: Outside,
-        workers: Workers,
+        components: Components,
         env: Env,
     ) -> None:
         self._life = life
         self._terms = terms
         self._orders = [order for order in orders if order.order != "crash"]  # earlier lives have handled those
         self._outside = outside
-        self._workers = workers
+        self._components = components
         self._env = env
         self._emit = env.emit
         self._reason = ""
@@ -199,7 +184,7 @@ class Life:
         known = contacts(int(life.robot[1:]) % terms.robots, terms.robots, env.chance)
         dealt = bitmap_of(entry.part.index for entry in entries if isinstance(entry, PartKept) and entry.cause is None)
         self._peers = Peers(life.robot, known, dealt, env.chance)
-        self._supervisor = Supervisor(self._children(), outside.policy, env, fatal=(Fenced, JournalLost))
+        self._supervisor = components.supervisor(self._children(), outside.policy, env, fatal=(Fenced, JournalLost))
 
     async def run(self) -> str:
         """Live until the order `stop`, or until recalled. Returns the reason."""
@@ -224,7 +209,7 @@ class Life:
         ]
 
     def _inbox_reader(self) -> InboxReader:
-        return self._workers.inbox_reader(
+        return self._components.inbox_reader(
             me=self._life.robot,
             unacknowledged=self._unacknowledged,
             deduplicator=self._deduplicator,
@@ -236,7 +221,7 @@ class Life:
         )
 
     def _summary_processor(self) -> SummaryProcessor:
-        return self._workers.summary_processor(
+        return self._components.summary_processor(
             summaries=self._summaries,
             knowledge=self._knowledge,
             outgoing=self._outgoing,
@@ -245,7 +230,7 @@ class Life:
         )
 
     def _secret_merger(self) -> SecretMerger:
-        return self._workers.secret_merger(
+        return self._components.secret_merger(
             parts=self._parts,
             knowledge=self._knowledge,
             journal=self._outside.ports.journal,
@@ -256,7 +241,7 @@ class Life:
         )
 
     def _gossip_initiator(self) -> GossipInitiator:
-        return self._workers.gossip_initiator(
+        return self._components.gossip_initiator(
             exchange_ids=self._exchange_ids,
             pace=pace_of(self._terms.tick_us, self._terms.median_delay_us, self._terms.robots),
             peers=self._peers,
@@ -268,7 +253,7 @@ class Life:
         )
 
     def _quiescence_detector(self) -> QuiescenceDetector:
-        return self._workers.quiescence_detector(
+        return self._components.quiescence_detector(
             signals=self._signals,
             knowledge=self._knowledge,
             drained=self._drained,
@@ -278,7 +263,7 @@ class Life:
         )
 
     def _convergence_detector(self) -> ConvergenceDetector:
-        return self._workers.convergence_detector(
+        return self._components.convergence_detector(
             quiet=self._quiet,
             knowledge=self._knowledge,
             journal=self._outside.ports.journal,
@@ -288,7 +273,7 @@ class Life:
         )
 
     def _outbox_writer(self) -> OutboxWriter:
-        return self._workers.outbox_writer(
+        return self._components.outbox_writer(
             life=self._life,
             sequences=self._sequences,
             outgoing=self._outgoing,

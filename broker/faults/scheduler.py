@@ -237,11 +237,15 @@ class AnsweredRequest(msgspec.Struct, frozen=True):
 
 
 def scheduler_so_far(
-    plan: Iterable[Timed], for_us: int, answered: Iterable[AnsweredRequest], go_ms: int | None
+    plan: Iterable[Timed],
+    for_us: int,
+    answered: Iterable[AnsweredRequest],
+    go_ms: int | None,
+    kind: type[PlanScheduler] = PlanScheduler,
 ) -> PlanScheduler:
-    """The scheduler of `plan` after the requests that were `answered`, in their order. `go_ms` is when the order `go`
-    was given, by the server's clock; None: not yet."""
-    scheduler, done = PlanScheduler(plan, for_us), set[str]()
+    """The scheduler of `plan`, of that `kind`, after the requests that were `answered`, in their order. `go_ms` is when
+    the order `go` was given, by the server's clock; None: not yet."""
+    scheduler, done = kind(plan, for_us), set[str]()
     for request in answered:
         if request.request_id not in done and not request.refusal:
             done.add(request.request_id)  # an answer stands twice when a reply was lost

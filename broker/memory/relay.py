@@ -30,21 +30,20 @@ _PAUSE_S: Final = 0.01  # between two polls of a server that is away
 
 
 class MemoryRelay:
-    """One shard's relay. It begins with what an earlier one left pending."""
+    """One shard's relay around a new `core`. It begins with what an earlier one left pending."""
 
     def __init__(
         self,
         server: MemoryServer,
-        run: str,
         shard: int,
-        seed: int,
+        core: Relay,
         emit: Callable[[AnyEvent], None],
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._server = server
         self._shard = shard
         self._outbox = server.outboxes[shard]
-        self._relay = Relay(run, seed)
+        self._relay = core
         self._emit = emit
         self._failpoint = failpoint
         self._is_congested = False

@@ -15,9 +15,9 @@ from contextlib import suppress
 from broker.control_entries import Control, encode_control
 from broker.envelope import shard_of
 from broker.errors import Fenced, JournalLost, RegisterLost, Unavailable
-from broker.ports.robot import Delivery, FleetRow, JournalRow, Order, Ports, SendResult
+from broker.ports.robot import GREATEST_ID, Delivery, FleetRow, JournalRow, Order, Ports, SendResult
 from broker.ports.run import BirthRow, RegisterRow
-from broker.relay.core import Copy, Fate, Id, OutboxEntry, format_id
+from broker.relay.core import Copy, Fate, Id, OutboxEntry, format_id, parse_id
 from telemetry.clock import Clock
 
 
@@ -85,6 +85,7 @@ class MemoryServer:
         self.journals: dict[str, _Journal] = {}
         self.births: dict[str, list[BirthRow]] = {}
         self.register: list[RegisterRow] | None = None
+        self.register_last: Id = (0, 1)  # the dealer's
         self.orders: list[Order] = []
         self.order_arrived = asyncio.Event()
         self.fleet: list[FleetRow] = []
@@ -277,7 +278,7 @@ class MemoryRegister:
         self._incarnation = incarnation
         self._count_entered()
 
-    async def write(self, secret: bytes) -> str | None:
+    async def write(self, secret: bytes, entry: str = GREATEST_ID) -> str | None:
         self._server.answer()
         if self._incarnation:
             await self.announce_birth(self._incarnation)  # again, if the server came back without this birth
@@ -289,8 +290,9 @@ class MemoryRegister:
         number = int(births[-1].entry.partition("-")[2]) + 1
         births.append(BirthRow(f"{self._incarnation}-{number}", "attempt", self._nonce, self._server.clock.wall_us()))
         self._count_entered()
-        if self._server.register:
-            return "memory" if self._server.register[0].nonce == self._nonce else None
+        if parse_id(entry) <= self._server.register_last:
+            return "memory" if self._server.register[-1].nonce == self._nonce else None
+        self._server.register_last = parse_id(entry)
         self._server.register.append(RegisterRow(self._robot, self._incarnation, self._nonce, secret))
         return "memory"
 

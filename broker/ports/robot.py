@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -120,6 +120,10 @@ class Journal(Protocol):
         ...
 
 
+GREATEST_ID: Final = "18446744073709551615-18446744073709551615"
+"""The id of the write in the register: nothing can ever follow it."""
+
+
 class Register(Protocol):
     """The write-once register of the run, and this robot's birth stream, which fences its writes."""
 
@@ -127,9 +131,11 @@ class Register(Protocol):
         """Announce this life. Raises Fenced when a later life was announced, RegisterLost, Unavailable."""
         ...
 
-    async def write(self, secret: bytes) -> str | None:
-        """Write `secret`, if no robot has. How its durability was ensured (`aof`, `replica`, `memory`), or None when
-        the register already held a secret. The attempt is recorded either way.
+    async def write(self, secret: bytes, entry: str = GREATEST_ID) -> str | None:
+        """Write `secret` under the id `entry`, if the register holds no entry with that id or a later one. Under the
+        greatest id that means: if no robot has. After any other id another write may follow; only exhibits use them.
+        How its durability was ensured (`aof`, `replica`, `memory`), or None when it was refused. The attempt is
+        recorded either way.
         Raises Fenced, RegisterLost, Unavailable."""
         ...
 

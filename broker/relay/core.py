@@ -110,7 +110,7 @@ class PlanApplied(NamedTuple):
     change: PlanChange
 
 
-class _Held(NamedTuple):
+class HeldEnvelope(NamedTuple):
     """An envelope that a partition holds back, with its fate but for the delay of that."""
 
     at: Id
@@ -136,7 +136,7 @@ class Relay:
         self._births: dict[str, list[tuple[Id, int]]] = {}
         self._newest: dict[str, int] = {}  # robot → the latest incarnation that was announced
         self._throttles = Throttles()
-        self._held_messages: HeldMessages[_Held] = HeldMessages()
+        self._held_messages: HeldMessages[HeldEnvelope] = HeldMessages()
         self._delay_queue: DelayQueue[Copy] = DelayQueue()
         self._owed: dict[str, int] = {}  # entry → writes still to be confirmed before it may be acknowledged
         self._settled: list[str] = []
@@ -292,7 +292,7 @@ class Relay:
         fate = _fate(entry.id, envelope, frame, state, deliveries)
         trace = entry.trace if entry.trace is None or len(entry.trace) <= MAX_TRACE else None
         if deliveries and decision.is_held:
-            self._hold(_Held(at, fate, carried, trace), sender, receiver)
+            self._hold(HeldEnvelope(at, fate, carried, trace), sender, receiver)
         else:
             self._put(at, fate, carried, trace)
 
@@ -302,7 +302,7 @@ class Relay:
         births = self._births[envelope.sender]
         return any(incarnation > envelope.incarnation and birth < at for birth, incarnation in births)
 
-    def _hold(self, held: _Held, sender: str, receiver: str) -> None:
+    def _hold(self, held: HeldEnvelope, sender: str, receiver: str) -> None:
         """Hold an envelope back, unless the plan that frees it is known already: this is a redo then."""
         for freed, plan in self._plan_history.after(held.at):
             if not plan.holds(sender, receiver):
@@ -330,6 +330,10 @@ class Relay:
     def _refuse(self, entry: str, frame: bytes) -> None:
         self._fates.append(Fate(entry, None, None, None, None, None, None, "refused", (), 0, len(frame)))
         self._owed[entry] = 1
+
+
+NewCore = Callable[[], Relay]
+"""Makes the core for a relay's next session: it knows nothing yet."""
 
 
 def _fate(entry: str, envelope: Envelope, frame: bytes, state: str, deliveries: tuple[int, ...]) -> Fate:

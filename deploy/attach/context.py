@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -17,12 +18,14 @@ import redis
 from broker.errors import RunGone
 from broker.faults.feasible import Lab, RunFacts
 from broker.faults.schedule import Timed
+from broker.relay.core import NewCore
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.events import RunEvents
 from deploy.config.repeat import plan_at_start
 from deploy.errors import NoMetadata
 from deploy.rq.queue import JobTable
+from robots.exhibits.catalogue import components_of
 from robots.run.deal import Terms, decode_terms
 from robots.run.stop_rule import Bounds
 from telemetry.pipeline import Next
@@ -46,6 +49,16 @@ class RunInfo(msgspec.Struct, frozen=True):
     def facts(self, robots: int) -> RunFacts:
         """What is known of the run when it has so many robots, those that joined included."""
         return RunFacts(robots, self.terms.shards, self.bounds.for_us, self.bounds.limit_us, self.holders, self.lab)
+
+    @property
+    def new_core(self) -> NewCore:
+        """Makes the cores of the run's relays."""
+        return new_core_of(self.run, self.terms)
+
+
+def new_core_of(run: str, terms: Terms) -> NewCore:
+    """Makes the cores of the relays of a run with these terms. Raises UnknownExhibit."""
+    return partial(components_of(terms.exhibit).relay, run, terms.seed)
 
 
 def metadata_of(settings: RunSettings, deal: Mapping[str, Any]) -> tuple[bytes, ...]:
@@ -71,7 +84,9 @@ def read_terms(client: redis.Redis, run: str) -> Terms:
     for order in StreamRunControl(client, run).orders():
         if order.order == "dealt":
             try:
-                return decode_terms(order.content)
+                terms = decode_terms(order.content)
+                components_of(terms.exhibit)
+                return terms
             except (ValueError, RecursionError):  # msgspec's errors are such
                 raise NoMetadata(f"run {run} was dealt by another version") from None
     raise RunGone(run)

@@ -9,7 +9,6 @@ from typing import Final
 from cyclopts import App
 
 from broker.errors import Unavailable
-from broker.faults.scheduler import PlanScheduler
 from broker.streams.connection import check_server, connect
 from broker.streams.run.control import StreamRunControl
 from deploy.attach.context import metadata_of
@@ -71,7 +70,7 @@ def _deal(run: str, experiment: Experiment, url: str) -> None:
     """All of the run, or nothing of it when the server fails. Raises UnsupportedServer, Unavailable."""
     deal = experiment.deal
     metadata = metadata_of(run_settings(run, "run", version(), experiment), deal.record())
-    first = PlanScheduler(experiment.plan, experiment.bounds.for_us).first
+    first = experiment.first_plan
     with connect(url) as client:
         check_server(client)
         run_control = StreamRunControl(client, run)

@@ -6,12 +6,14 @@ Plain text, as wide as the terminal. The texts stand with the commands and the s
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
     from rich.console import Console, ConsoleOptions
 
+_NARROW: Final = 80  # columns of a terminal, at least
 _INDENT: Final = "  "
 _WIDEST: Final = 28  # columns of names; a longer one has its text on the next line
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"  # holds together what stands in brackets
@@ -38,6 +40,13 @@ class HelpText:
         _print(console, "", f"{panel.title}:")
         for names, text in rows:
             _print(console, *_row(names, text, width, console.width))
+
+
+def table(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """A table for the end of a command's help: names and texts, for any terminal."""
+    named = list(rows)
+    width = max(len(name) for name, _ in named)
+    return "\n".join([f"{title}:", "", *(line for row in named for line in _row(*row, width, _NARROW))])
 
 
 def _row(names: str, text: str, width: int, columns: int) -> list[str]:

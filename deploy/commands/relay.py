@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
 from broker.streams.run.runs import read_run_status
-from deploy.attach.context import read_terms
+from deploy.attach.context import new_core_of, read_terms
 from deploy.attach.discovery import RunLocation, is_alive
 from deploy.commands.output import report
 from deploy.commands.service import Run, reached, serve
@@ -58,7 +58,8 @@ def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> 
             terms = read_terms(client, where.run)
         wanted = _wanted(where.run, terms.shards, shard)
         report(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
-        standby(where.url, where.run, wanted, terms.seed, lambda: _is_to_leave(where, shutdown), _report)
+        new_core = new_core_of(where.run, terms)
+        standby(where.url, where.run, wanted, new_core, lambda: _is_to_leave(where, shutdown), _report)
     except (RunGone, NoMetadata):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or not by this lab") from None
     except Unavailable as error:

@@ -14,6 +14,7 @@ from broker.faults.schedule import Schedule
 from broker.faults.syntax import format_duration
 from deploy import STARTED_S
 from deploy.attach.context import metadata_of
+from deploy.commands.help import table
 from deploy.commands.output import deliver, json_line, print_result, report
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
@@ -26,6 +27,7 @@ from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server, server_for
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
+from robots.exhibits.catalogue import EXHIBITS
 from telemetry.clock import SystemClock
 from telemetry.console import verdict_lines
 from telemetry.handlers.counters import Counters
@@ -45,11 +47,14 @@ Examples:
   robots run --fault "partition hold r00..r02|r03..r05 @1s+2s"
   robots run --chaos "kill robot every 500ms" --for 20s
   robots run --preset storm --relays 2 --for 60s
+  robots run --exhibit no-kills
   robots run --again 7f3a
 """
 
 
-app = App(name="run", help_epilogue=EXAMPLES)
+_EXHIBITS: Final = table("Exhibits", ((name, exhibit.help) for name, exhibit in EXHIBITS.items()))
+
+app = App(name="run", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 
 
 @app.default

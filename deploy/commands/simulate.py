@@ -7,6 +7,7 @@ from typing import Final
 
 from cyclopts import App
 
+from deploy.commands.help import table
 from deploy.commands.output import deliver, json_line, print_result, report
 from deploy.config.experiment import prepare
 from deploy.config.flags import Given, takes
@@ -16,6 +17,7 @@ from deploy.errors import INTERRUPTED
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
+from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines
@@ -32,11 +34,14 @@ Examples:
   robots simulate -n 100 --loss .3 --json
   robots simulate --preset split --seed 7
   robots simulate --for 20s --chaos "kill robot every 500ms" --restart redis@6s
+  robots simulate --exhibit writes-twice --seed 7
   robots simulate --again 7f3a
 """
 
 
-app = App(name="simulate", help_epilogue=EXAMPLES)
+_EXHIBITS: Final = table("Exhibits", ((name, exhibit.help) for name, exhibit in EXHIBITS.items()))
+
+app = App(name="simulate", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 
 
 @app.default

@@ -10,6 +10,7 @@ import redis
 from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
+from broker.relay.core import NewCore
 from broker.streams.connection import connect
 from deploy.attach.context import context_on, read_run_info
 from deploy.attach.discovery import RunLocation
@@ -87,7 +88,7 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
                     supervisor.leave()
                 report(f"run {where.run}: left; it goes on")
             else:
-                _end(where, supervisor, reason, info.terms.seed, client, shutdown)
+                _end(where, supervisor, reason, info.new_core, client, shutdown)
         except (RunGone, NoMetadata) as error:
             raise _lost(where.run) if isinstance(error, RunGone) else NoSuchRun(str(error)) from None
         except Unavailable as error:
@@ -98,7 +99,7 @@ def _end(
     where: RunLocation,
     supervisor: RunSupervisor,
     reason: str,
-    seed: int,
+    new_core: NewCore,
     client: redis.Redis,
     shutdown: ShutdownSignals,
 ) -> None:
@@ -107,7 +108,7 @@ def _end(
     if supervisor.is_leading or reason == LOST:
         supervisor.stop(reason)
         with suppress(RunGone):  # another supervisor was faster
-            close(client, where.url, where.run, seed, lambda: shutdown.reason is None, report)
+            close(client, where.url, where.run, new_core, lambda: shutdown.reason is None, report)
             supervisor.leave()
     if reason == LOST:
         raise _lost(where.run)

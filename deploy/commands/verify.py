@@ -185,7 +185,7 @@ def _see_to_its_end(
         return None
     with succeeding(client, run, is_wanted):
         if is_wanted():
-            close(client, where.url, run, read_run_info(client, run).terms.seed, is_wanted, report)
+            close(client, where.url, run, read_run_info(client, run).new_core, is_wanted, report)
         if not is_wanted():
             return None
         result = record_run(client, run, runs, metadata, ended)

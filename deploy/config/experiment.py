@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from broker.control_entries import PlanChange
 from broker.faults.feasible import Lab, RunFacts, plan_problems
 from broker.faults.grammar import MOST_LINES, PRESETS, Line, lines_of, parse_line, parse_lines
 from broker.faults.schedule import FOREVER_US, Schedule, Timed, amend, timed
@@ -32,6 +33,7 @@ from deploy.config.settings import (
     read_toml,
 )
 from deploy.errors import UsageError
+from robots.exhibits.catalogue import components_of
 from robots.run.deal import Deal, Terms
 from robots.run.stop_rule import Bounds
 from robots.secret import BadSecret
@@ -189,6 +191,11 @@ class Experiment(msgspec.Struct, frozen=True):
     def terms(self) -> Terms:
         """What every robot gets to know."""
         return self.settings.terms(self.plan)
+
+    @property
+    def first_plan(self) -> PlanChange:
+        """What is in force from the deal on."""
+        return components_of(self.settings.exhibit).plan_scheduler(self.plan, self.bounds.for_us).first
 
 
 def prepare(given: Mapping[str, Any], lab: Lab = "simulation") -> Experiment:

@@ -28,7 +28,7 @@ def recorded_name(runs: Path, run: str) -> str:
     return folder.name if folder.parent == runs.resolve() else str(folder)
 
 
-def recorded_settings(runs: Path, run: str) -> Mapping[str, str]:
+def recorded_settings(runs: Path, run: str) -> Mapping[str, str | None]:
     """The settings of a recorded run, by field name, in the syntax of the command line. Whether they are allowed is
     not checked here. Raises NoSuchRun, Unrepeatable."""
     settings = _settings(RecordReader(find_run(runs, run)))
@@ -36,6 +36,7 @@ def recorded_settings(runs: Path, run: str) -> Mapping[str, str]:
         "robots": str(settings.robots),
         "copies": str(settings.copies),
         "seed": str(settings.seed),
+        "exhibit": settings.exhibit,
         "tick": format_duration(settings.tick_us),
         "quiet_period": format_duration(settings.quiet_period_us),
         "for_": format_duration(settings.for_us),

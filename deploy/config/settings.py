@@ -32,6 +32,7 @@ from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, Fa
 from deploy.config.flags import DEATHS, NETWORK, OUTPUT, PLACE, ROBOTS, TIME, Given, flag, flag_of, name_of
 from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.errors import UsageError
+from robots.exhibits.catalogue import EXHIBITS
 from robots.run.deal import Terms
 
 SETTINGS_FILE: Final = "robots.toml"
@@ -46,7 +47,7 @@ SHORTEST_TICK_US: Final = 10_000
 LARGEST_SEED: Final = 2**63 - 1
 
 EXPERIMENT: Final = frozenset(
-    ("robots", "secret", "secret_file", "copies", "relays", "seed", "tick", "quiet_period", "for_", "limit")
+    ("robots", "secret", "secret_file", "copies", "relays", "seed", "exhibit", "tick", "quiet_period", "for_", "limit")
 )
 """The settings that say what is tried, but for the plan."""
 
@@ -85,6 +86,10 @@ def _choice(*allowed: str) -> Callable[[Any], str]:
         return str(value)
 
     return check
+
+
+def _exhibit(value: Any) -> str | None:
+    return None if value is None else _choice(*EXHIBITS)(value)
 
 
 def _server(value: Any) -> str:
@@ -144,6 +149,12 @@ class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of
         str | None, flag(ROBOTS, "RUN", "Repeat a recorded run: its settings and its plan, as they were.")
     ] = None
 
+    exhibit: Annotated[
+        str | None,
+        BeforeValidator(_exhibit),
+        flag(ROBOTS, "NAME", "A lab that is broken on purpose, in one place: the judge must convict it."),
+    ] = None
+
     preset: Annotated[
         str, BeforeValidator(_choice(*PRESETS)), flag(NETWORK, "NAME", "A fault plan: calm, lossy, storm or split.")
     ] = "lossy"
@@ -191,7 +202,7 @@ class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of
     def terms(self, plan: Iterable[Timed]) -> Terms:
         """What every robot gets to know."""
         median = median_delay_us(planned.line.fault for planned in plan if not planned.line.when.start_us)
-        return Terms(self.robots, self.relays, self.seed, self.tick, self.quiet_period, median)
+        return Terms(self.robots, self.relays, self.seed, self.tick, self.quiet_period, median, self.exhibit)
 
 
 def load_place(given: Given) -> PlaceSettings:
@@ -200,9 +211,11 @@ def load_place(given: Given) -> PlaceSettings:
 
 
 def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
-    """A run's settings: from the flags, the record that is to be repeated, the environment, robots.toml, and the
-    defaults. Raises UsageError, NoSuchRun, Unrepeatable."""
+    """A run's settings: from the flags, the record that is to be repeated or the exhibit that is to be shown, the
+    environment, robots.toml, and the defaults. Raises UsageError, NoSuchRun, Unrepeatable."""
     settings = _settings(LabSettings, given, {})
+    if settings.again is None and settings.exhibit is not None:
+        settings = _settings(LabSettings, {**EXHIBITS[settings.exhibit].settings, **given}, {})
     if settings.again is not None:
         settings = _settings(LabSettings, given, _recorded(settings.again, settings.runs_dir, given))
     else:

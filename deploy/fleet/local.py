@@ -52,7 +52,7 @@ class LocalFleet:
         self.children = Children(janitor)
         self._run = run
         self._job_table = context.job_table
-        self._seed = terms.seed
+        self._new_core = context.info.new_core
         self._server = server
         self._client = context.client
         self._logs = logs
@@ -183,7 +183,8 @@ class LocalFleet:
                 self._unrecorded.popleft()
 
     def _spawn_relay(self, name: str, shard: int, incarnation: int, holder: str, is_last: bool) -> None:
-        self._start(name, partial(relay, self._server.url, self._run, shard, self._seed, incarnation, holder, is_last))
+        arguments = (self._server.url, self._run, shard, self._new_core, incarnation, holder, is_last)
+        self._start(name, partial(relay, *arguments))
 
     def _spawn_worker(self, name: str, rq_name: str) -> None:
         self._start(name, partial(_rq_worker, self._server.url, rq_name))

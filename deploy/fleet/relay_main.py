@@ -18,6 +18,7 @@ from typing import Final
 import redis
 
 from broker.errors import Unavailable
+from broker.relay.core import NewCore
 from broker.streams.connection import connect
 from broker.streams.relay.driver import RelayDriver, Shutdown
 from broker.streams.run.runs import read_run_status
@@ -28,7 +29,9 @@ _POLL_S: Final = 0.25  # of a standby relay, of the run's orders
 Emit = Callable[[AnyEvent], None]
 
 
-def relay(url: str, run: str, shard: int, seed: int, incarnation: int, holder: str, stopping: bool = False) -> int:
+def relay(
+    url: str, run: str, shard: int, new_core: NewCore, incarnation: int, holder: str, stopping: bool = False
+) -> int:
     """Relay until SIGTERM (not even that long if `stopping`), then until nothing is left; the exit status, 0.
 
     `incarnation` numbers the lives of this shard's relay 1, 2, 3 …: its events are known by it. All of them have the
@@ -50,12 +53,12 @@ def relay(url: str, run: str, shard: int, seed: int, incarnation: int, holder: s
             telemetry.publish_if_due()
             return stopping
 
-        RelayDriver(url, run, (shard,), seed, telemetry.emit_and_publish, holder=holder).run(is_over)
+        RelayDriver(url, run, (shard,), new_core, telemetry.emit_and_publish, holder=holder).run(is_over)
     return 0
 
 
 def standby(
-    url: str, run: str, shards: tuple[int, ...], seed: int, stopping: Callable[[], bool], on_event: Emit
+    url: str, run: str, shards: tuple[int, ...], new_core: NewCore, stopping: Callable[[], bool], on_event: Emit
 ) -> None:
     """Relay the first of `shards` that is free, until `stopping()` or the order `stop`; it does not drain.
 
@@ -74,10 +77,10 @@ def standby(
             telemetry.publish_if_due()
             return stopping() or run_is_over()
 
-        RelayDriver(url, run, shards, seed, emit, holder=holder, shutdown=Shutdown(drains=False)).run(is_over)
+        RelayDriver(url, run, shards, new_core, emit, holder=holder, shutdown=Shutdown(drains=False)).run(is_over)
 
 
-def drain(url: str, run: str, shards: Iterable[int], seed: int, may_wait: Callable[[], bool]) -> list[int]:
+def drain(url: str, run: str, shards: Iterable[int], new_core: NewCore, may_wait: Callable[[], bool]) -> list[int]:
     """Empty the outboxes of `shards` when no robot sends any more. A relay that still holds one is waited for as long
     as `may_wait()`. The shards that were held to the end. Raises Unavailable."""
     holder = secrets.token_hex(8)
@@ -87,7 +90,7 @@ def drain(url: str, run: str, shards: Iterable[int], seed: int, may_wait: Callab
         return [
             shard
             for shard in shards
-            if not RelayDriver(url, run, (shard,), seed, emit, holder=holder, shutdown=shutdown).run(lambda: True)
+            if not RelayDriver(url, run, (shard,), new_core, emit, holder=holder, shutdown=shutdown).run(lambda: True)
         ]
 
 

@@ -16,7 +16,7 @@ import redis
 
 from broker.control_entries import PlanChange
 from broker.errors import RunGone, Unavailable
-from broker.relay.core import parse_id
+from broker.relay.core import NewCore, parse_id
 from broker.streams.keys import Keys
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.control import StreamRunControl
@@ -47,7 +47,12 @@ _PAUSE_S: Final = 0.05
 
 
 def close(
-    client: redis.Redis, url: str, run: str, seed: int, is_wanted: Callable[[], bool], report: Callable[[str], None]
+    client: redis.Redis,
+    url: str,
+    run: str,
+    new_core: NewCore,
+    is_wanted: Callable[[], bool],
+    report: Callable[[str], None],
 ) -> None:
     """After the order to stop, when the robots have left: heal the network, so that held messages are released; empty
     every outbox; and withdraw robots that still wait in the queue. A relay that keeps its shard's lease is waited for
@@ -60,7 +65,7 @@ def close(
     try:
         run_control.change(PlanChange(()))
         deadline = time.monotonic() + DRAIN_S
-        held = drain(url, run, range(shards), seed, lambda: is_wanted() and time.monotonic() < deadline)
+        held = drain(url, run, range(shards), new_core, lambda: is_wanted() and time.monotonic() < deadline)
         for shard in held:
             report(f"run {run}: relay {_holder(client, run, shard)} holds shard {shard}; what is left there stays")
     except Unavailable:

@@ -18,7 +18,6 @@ import msgspec
 
 from broker.control_entries import PlanChange
 from broker.errors import Unavailable
-from broker.faults.scheduler import PlanScheduler
 from broker.ports.run import Evidence
 from broker.streams.connection import connect
 from broker.streams.retry import RETRY_S, retry_blocking
@@ -126,7 +125,7 @@ class LiveRun:
 
     def _deal(self) -> None:
         experiment, deal = self._experiment, self._experiment.deal
-        first = PlanScheduler(experiment.plan, experiment.bounds.for_us).first
+        first = experiment.first_plan
         self._run_control.deal(deal.run_spec(self._run, experiment.terms, first, self._metadata))
         self._events.emit(RunDealt(len(deal.robots), len(deal.parts)))
         for robot in deal.robots:

@@ -25,7 +25,7 @@ from telemetry.verdict.judge import Result, judge
 
 _TIMES: Final = ("tick", "quiet_period", "for_", "limit")
 _FAULTS: Final = (*SHORTHANDS, "fault", *PROCESS_FAULT_SHORTHANDS, "chaos")
-_REPEATED: Final = ("secret", "secret_file", "copies", "preset", "faults", *_FAULTS, "relays", *_TIMES)
+_REPEATED: Final = ("secret", "secret_file", "copies", "exhibit", "preset", "faults", *_FAULTS, "relays", *_TIMES)
 
 
 def again(run: str, command: str, experiment: Experiment) -> str:
@@ -67,6 +67,7 @@ def run_settings(run: str, command: Literal["run", "simulate"], version: str, ex
         robots=settings.robots,
         copies=settings.copies,
         seed=settings.seed,
+        exhibit=settings.exhibit,
         preset=settings.preset if settings.faults is None and settings.again is None else None,
         tick_us=settings.tick,
         quiet_period_us=settings.quiet_period,

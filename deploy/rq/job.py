@@ -46,10 +46,11 @@ from deploy.instrumentation import instrumented_async
 from deploy.processes.forking import name_process, release_signals
 from deploy.rq.heartbeat import keep_beating
 from robots.channel import Watch
+from robots.exhibits.catalogue import components_of
 from robots.restart_budget import FENCED, BudgetSpent
 from robots.robot import READ_US, Outside
 from robots.robot import live as live_robot
-from robots.run.deal import decode_terms
+from robots.run.deal import Terms, decode_terms
 from telemetry.clock import SystemClock
 from telemetry.console import printable
 from telemetry.events import RECALLED
@@ -162,20 +163,20 @@ async def _be_robot(
     run: str, robot: str, nonce: str, client: redis.asyncio.Redis, sink: Next, recalled: Watch[bool]
 ) -> str:
     """One life with ports, clock and chance of its own."""
-    shards = await _shards(client, Keys(run).orders)
+    terms = await _terms(client, Keys(run).orders)
     outside = Outside(
-        ports=ports_for(client, run, robot, nonce, shards),
+        ports=ports_for(client, run, robot, nonce, terms.shards),
         clock=SystemClock(),
         chance=Random(nonce),  # noqa: S311 - for spreading, not for hiding
         nonce=nonce,
         sink=sink,
         recalled=recalled,
     )
-    return await live_robot(run, robot, outside)
+    return await live_robot(run, robot, outside, components_of(terms.exhibit))
 
 
-async def _shards(client: redis.asyncio.Redis, key: str) -> int:
-    """How many outboxes the run was dealt with. Raises RunGone, ForeignTerms, Unavailable.
+async def _terms(client: redis.asyncio.Redis, key: str) -> Terms:
+    """The terms that the run was dealt with; its exhibit is known here. Raises RunGone, ForeignTerms, Unavailable.
 
     The restart policy comes later, so an error that the next life would get again is retried here."""
     orders = StreamOrders(client, key)
@@ -183,7 +184,9 @@ async def _shards(client: redis.asyncio.Redis, key: str) -> int:
         dealt = await orders.read(READ_US)
         if dealt:
             try:
-                return decode_terms(dealt[0].content).shards
+                terms = decode_terms(dealt[0].content)
+                components_of(terms.exhibit)
+                return terms
             except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
                 raise ForeignTerms(f"the run was dealt by another version: {error}") from None
     raise RunGone(key)

@@ -25,7 +25,7 @@ from broker.streams.run.plan_log import answered_requests, changes_so_far
 from deploy.attach.context import RunContext
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.membership import Membership
-from robots.run.chaos import Chaos
+from robots.exhibits.catalogue import components_of
 from robots.run.leader import PlanPublisher
 from telemetry.events import AnyEvent, RelayMissing
 
@@ -81,7 +81,8 @@ class Leadership:
         rows = log.rows()
         answered = answered_requests(changes_so_far(client, info.run), rows)
         run_control = StreamRunControl(client, info.run)
-        scheduler = scheduler_so_far(info.plan, info.bounds.for_us, answered, go_ms)
+        components = components_of(info.terms.exhibit)
+        scheduler = scheduler_so_far(info.plan, info.bounds.for_us, answered, go_ms, components.plan_scheduler)
         played = [] if go_ms is None else scheduler.due_faults(done_us)  # by earlier leaders
         # By their ids, each: anybody may write an answer, and one to no request must not stop later ones.
         request_ids = (answer.request_id for answer in answered)
@@ -89,7 +90,7 @@ class Leadership:
         self._plan = PlanPublisher(scheduler, run_control, log, request_ids, facts)
         self._job_table = job_table
         self._injector = injector
-        self._chaos = Chaos(info.terms.seed, len(info.robots), log, injector, events.emit)
+        self._chaos = components.chaos(info.terms.seed, len(info.robots), log, injector, events.emit)
         self._chaos.inherit(played, rows)
         self._robots = Membership(context, run_control, log)
         self._relays = RelayMonitor(client, info.run, info.terms.shards, events.emit)

@@ -30,6 +30,7 @@ class Terms(msgspec.Struct, frozen=True):
     tick_us: Positive
     quiet_period_us: int
     median_delay_us: int
+    exhibit: str | None = None  # that the run shows (robots/exhibits/catalogue.py)
 
     @property
     def quiet_ticks(self) -> int:

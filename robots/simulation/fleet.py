@@ -26,8 +26,9 @@ from broker.memory.server import MemoryServer, memory_ports
 from broker.ports.robot import DeathKind
 from broker.relay.core import Copy
 from robots.channel import Watch
+from robots.components import Components
 from robots.restart_budget import SERVER, BudgetSpent
-from robots.robot import STANDARD, Outside, Workers, live
+from robots.robot import Outside, live
 from robots.run.chaos import contradictory_update
 from robots.run.deal import Deal, Terms
 from robots.simulation.virtual_time import Process, VirtualClock
@@ -132,7 +133,7 @@ class SimulatedFleet:
         clock: VirtualClock,
         emitter: Emitter,
         sink: Next,
-        workers: Workers = STANDARD,
+        components: Components,
     ) -> None:
         self._run = run
         self._deal = deal
@@ -141,7 +142,7 @@ class SimulatedFleet:
         self._clock = clock
         self._emit: Callable[[AnyEvent], None] = emitter.emit
         self._sink = sink
-        self._workers = workers
+        self._components = components
         self._run_control = MemoryRunControl(server)
         self._log = MemoryFleetLog(server)
         self._robots = {robot: ProcessSlot(robot) for robot in deal.robots}
@@ -231,7 +232,7 @@ class SimulatedFleet:
         ports = memory_ports(self._server, robot, nonce)
         outside = Outside(ports, self._clock, chance, nonce, self._sink, recalled=recalled)
         try:
-            if await live(self._run, robot, outside, self._workers) == RECALLED:
+            if await live(self._run, robot, outside, self._components) == RECALLED:
                 return Ended(robot, "exit", 0)
         except (GaveUp, Unavailable):
             return Ended(robot, "exit", 1, self._incarnation(robot))
@@ -260,7 +261,8 @@ class SimulatedFleet:
         emitter = Emitter(self._run, f"relay:{shard}", incarnation, self._clock, self._sink)
         if incarnation:
             emitter.emit(RelayResumed(shard, len(self._server.outboxes[shard].pending)))
-        return MemoryRelay(self._server, self._run, shard, self._terms.seed, emitter.emit)
+        core = self._components.relay(self._run, self._terms.seed)
+        return MemoryRelay(self._server, shard, core, emitter.emit)
 
     async def _report_death(self, ended: Ended, robot: str) -> None:
         self._emit(ProcessDied(ended.victim, 0, ended.status))

@@ -15,12 +15,11 @@ import msgspec
 
 from broker.control_entries import PlanChange
 from broker.faults.schedule import Timed
-from broker.faults.scheduler import PlanScheduler
 from broker.memory.run_control import MemoryEvidenceReader, MemoryFleetLog, MemoryRunControl
 from broker.memory.server import MemoryServer
 from broker.ports.run import Evidence
-from robots.robot import STANDARD, Workers
-from robots.run.chaos import Chaos
+from robots.components import Components
+from robots.exhibits.catalogue import components_of
 from robots.run.deal import Deal, Terms
 from robots.run.leader import PlanPublisher
 from robots.run.record_rows import fate_rows, journal_rows, plan_rows, register
@@ -56,10 +55,12 @@ def simulate(
     plan: Sequence[Timed],
     bounds: Bounds,
     observe: Observe = lambda _view, _now_us: None,
-    workers: Workers = STANDARD,
 ) -> Simulated:
-    """Run to the end, in virtual time. `workers` are the classes of the workers of all robots."""
-    return run_virtually(lambda clock: _SimulatedLeader(run, deal, terms, plan, bounds, observe, workers, clock).run())
+    """Run to the end, in virtual time. Raises UnknownExhibit."""
+    components = components_of(terms.exhibit)
+    return run_virtually(
+        lambda clock: _SimulatedLeader(run, deal, terms, plan, bounds, observe, components, clock).run()
+    )
 
 
 class _SimulatedLeader:
@@ -73,13 +74,13 @@ class _SimulatedLeader:
         plan: Sequence[Timed],
         bounds: Bounds,
         observe: Observe,
-        workers: Workers,
+        components: Components,
         clock: VirtualClock,
     ) -> None:
         self._run = run
         self._deal = deal
         self._terms = terms
-        scheduler = PlanScheduler(plan, bounds.for_us)
+        scheduler = components.plan_scheduler(plan, bounds.for_us)
         self._first_plan = scheduler.first
         self._bounds = bounds
         self._observe = observe
@@ -89,10 +90,10 @@ class _SimulatedLeader:
         self._server = MemoryServer(clock)
         self._run_control = MemoryRunControl(self._server)
         self._emitter = Emitter(run, "lab", 0, clock, self._sink)
-        self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._sink, workers)
+        self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._sink, components)
         log = MemoryFleetLog(self._server)
         self._plan = PlanPublisher(scheduler, self._run_control, log)
-        self._chaos = Chaos(terms.seed, len(deal.robots), log, self._fleet, self._emitter.emit)
+        self._chaos = components.chaos(terms.seed, len(deal.robots), log, self._fleet, self._emitter.emit)
 
     async def run(self) -> Simulated:
         self._run_control.deal(self._deal.run_spec(self._run, self._terms, self._first_plan))

@@ -53,7 +53,7 @@ class ConvergenceDetector:
 
     async def _write(self, secret: bytes) -> None:
         try:
-            durability = await until_answered(lambda: self._register.write(secret))
+            durability = await until_answered(lambda: self._try(secret))
         except RegisterLost:
             self._emit(EvidenceLost("register"))
             return
@@ -61,3 +61,6 @@ class ConvergenceDetector:
             self._emit(SecretRefused())
         else:
             self._emit(SecretWritten(len(secret), durability))
+
+    async def _try(self, secret: bytes) -> str | None:
+        return await self._register.write(secret)

@@ -192,9 +192,13 @@ class GossipInitiator:
             self._signals.offer(PeerEqual(news.exchange, exchange.known))
         want = from_bytes(answer.want)
         if want:
-            parts = delta(self._knowledge.value, want, self._chance.randrange(want.bit_length()))
-            if parts:
-                self._outgoing.offer(OutgoingMessage(news.sender, news.exchange, Update(parts)))
+            update = self._update(want)
+            if update.parts:
+                self._outgoing.offer(OutgoingMessage(news.sender, news.exchange, update))
+
+    def _update(self, want: int) -> Update:
+        """The parts of `want` (a bitmap, not empty) that are known."""
+        return Update(delta(self._knowledge.value, want, self._chance.randrange(want.bit_length())))
 
     def _remember_ended(self, exchange_id: bytes, sent_us: list[int]) -> None:
         self._ended[exchange_id] = sent_us

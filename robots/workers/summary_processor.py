@@ -35,10 +35,13 @@ class SummaryProcessor:
     async def run(self) -> None:
         while True:
             received = await self._summaries.get()
-            answer = answer_to(received.summary, self._knowledge.value, self._chance)
+            answer = self._answer(received.summary, self._knowledge.value)
             self._outgoing.offer(OutgoingMessage(received.sender, received.exchange, answer))
             if received.entry is not None:
                 self._acknowledge(received.entry)
+
+    def _answer(self, summary: Summary, mine: Snapshot) -> Answer:
+        return answer_to(summary, mine, self._chance)
 
 
 def answer_to(summary: Summary, mine: Snapshot, chance: Random) -> Answer:

@@ -23,8 +23,9 @@ class Seconds(msgspec.Struct, frozen=True):
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A run's settings. `plan` holds the lines at the start, each as its own text, and `instances` the number of each
-    line's dice. `preset` is None when the plan came from a file or a record. `ended` (complete, limit, stopped,
-    interrupted or lost) is None while the run goes on. `again` is the command that repeats the run."""
+    line's dice. `exhibit` is the name of what was broken on purpose, None: nothing. `preset` is None when the plan came
+    from a file or a record. `ended` (complete, limit, stopped, interrupted or lost) is None while the run goes on.
+    `again` is the command that repeats the run."""
 
     run: str
     version: str
@@ -32,6 +33,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     robots: Whole
     copies: Whole
     seed: Whole
+    exhibit: str | None = None
     preset: str | None
     tick_us: Whole
     quiet_period_us: Whole

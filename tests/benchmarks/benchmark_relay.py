@@ -24,6 +24,7 @@ import statistics
 import struct
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -31,7 +32,7 @@ from broker.control_entries import PlanChange, Planned
 from broker.envelope import Envelope, decode, encode
 from broker.parent_death import die_with_parent
 from broker.ports.run import RunSpec
-from broker.relay.core import BATCH
+from broker.relay.core import BATCH, Relay
 from broker.streams import keys
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
@@ -143,7 +144,7 @@ def _frame(run: str, number: int, body: bytes = b"b" * BODY) -> bytes:
 
 
 def _relay(url: str, run: str, shard: int) -> None:
-    relay = RelayDriver(url, run, (shard,), SEED, lambda _event: None, holder=secrets.token_hex(8))
+    relay = RelayDriver(url, run, (shard,), partial(Relay, run, SEED), lambda _event: None, holder=secrets.token_hex(8))
     relay.run(lambda: True)
 
 
@@ -210,7 +211,7 @@ def latency(url: str, rate: int, seconds: float = 4.0) -> dict[str, float]:
 
 
 def _relay_on(url: str, run: str) -> None:
-    relay = RelayDriver(url, run, (0,), SEED, lambda _event: None, holder=secrets.token_hex(8))
+    relay = RelayDriver(url, run, (0,), partial(Relay, run, SEED), lambda _event: None, holder=secrets.token_hex(8))
     relay.run(lambda: False)
 
 

@@ -11,6 +11,7 @@ from broker.faults.process_faults import PROCESS_FAULTS
 from broker.faults.registry import FAULTS, NETWORK
 from broker.faults.syntax import FaultKind
 from deploy.commands import app
+from robots.exhibits.catalogue import EXHIBITS
 from telemetry.verdict.judge import PROMISES
 from tests.support.checkout import ROOT
 
@@ -53,6 +54,13 @@ def test_the_promises_listed_are_the_promises_judged() -> None:
     rows = re.findall(r"^\| \*\*([\w ]+)\*\* \|", README, re.MULTILINE)
 
     assert rows == list(PROMISES)
+
+
+def test_the_exhibits_listed_are_those_that_each_promise_must_convict() -> None:
+    rows = re.findall(r"^\| ([\w ]+) \| ((?:`[\w-]+`(?:, )?)+) \|$", README, re.MULTILINE)
+
+    listed = [(promise, name) for promise, names in rows for name in re.findall(r"[\w-]+", names)]
+    assert listed == [(exhibit.promise, name) for name, exhibit in EXHIBITS.items()]
 
 
 def test_the_tables_of_faults_are_the_registry() -> None:

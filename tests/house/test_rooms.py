@@ -33,7 +33,9 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "robots": (
         "simulation",
+        "exhibits",
         "robot.py",
+        "components.py",
         "workers run",
         "restart_budget.py messages.py peers.py",
         "supervision.py channel.py knowledge.py journal.py",

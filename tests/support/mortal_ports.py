@@ -17,7 +17,7 @@ import msgspec
 import redis.asyncio
 
 from broker.control_entries import Control
-from broker.ports.robot import Delivery, JournalRow, Order, Ports, SendResult
+from broker.ports.robot import GREATEST_ID, Delivery, JournalRow, Order, Ports, SendResult
 from broker.relay.core import Failpoint
 from broker.streams.relay.driver import RelayDriver
 from broker.streams.robot.ports import ports_for
@@ -131,9 +131,9 @@ class MortalPorts:
         with self._act("register birth"):
             await self._ports.register.announce_birth(incarnation)
 
-    async def write(self, secret: bytes) -> str | None:
+    async def write(self, secret: bytes, entry: str = GREATEST_ID) -> str | None:
         with self._act("write"):
-            return await self._ports.register.write(secret)
+            return await self._ports.register.write(secret, entry)
 
     async def restore_birth(self) -> bool:
         return await self._ports.register.restore_birth()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import rq
@@ -17,6 +18,7 @@ from rq.serializers import JSONSerializer
 
 from broker.faults.shaping_faults import Loss
 from broker.ports.run import RunSpec
+from broker.relay.core import Relay
 from broker.streams.connection import connect
 from broker.streams.embedded import find_binary
 from broker.streams.keys import Keys
@@ -88,7 +90,8 @@ class Lab:
         """The relay of the run `t`."""
         url = self.server.url
         self.run_control = StreamRunControl(self.connection, "t")
-        return self.fleet.start("relay:0", lambda: relay(url, "t", 0, 7, 1, "lab"), self.folder / "relay.log")
+        new_core = partial(Relay, "t", 7)
+        return self.fleet.start("relay:0", lambda: relay(url, "t", 0, new_core, 1, "lab"), self.folder / "relay.log")
 
     @property
     def evidence(self):

@@ -15,7 +15,7 @@ import redis
 from redis.exceptions import RedisError, ResponseError
 
 from broker.errors import Unavailable
-from broker.relay.core import Failpoint, Relay, no_failpoint
+from broker.relay.core import Failpoint, NewCore, no_failpoint
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
 from broker.streams.relay.lease import POLL_S, Deposed, Lease
@@ -39,8 +39,8 @@ DRAIN: Final = Shutdown()
 class RelayDriver:
     """A relay for one of `shards`: the first whose lease is free. While others hold them all, it stands by.
 
-    `holder` is its own among all relays that may be alive. Nothing is connected before `run`, so it may be made before
-    a fork.
+    Every session gets a core from `new_core`. `holder` is its own among all relays that may be alive. Nothing is
+    connected before `run`, so it may be made before a fork.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RelayDriver:
         url: str,
         run: str,
         shards: tuple[int, ...],
-        seed: int,
+        new_core: NewCore,
         emit: Callable[[AnyEvent], None],
         *,
         holder: str,
@@ -56,10 +56,9 @@ class RelayDriver:
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._url = url
-        self._run = run
         self._names = Keys(run)
         self._shards = shards
-        self._seed = seed
+        self._new_core = new_core
         self._emit = emit
         self._holder = holder
         self._drains = shutdown.drains
@@ -104,8 +103,9 @@ class RelayDriver:
         if lease is None:
             return False
         assert self._served is not None
-        core = Relay(self._run, self._seed)
-        session = RelaySession(client, line, lease, self._names, self._served, core, self._emit, self._failpoint)
+        session = RelaySession(
+            client, line, lease, self._names, self._served, self._new_core(), self._emit, self._failpoint
+        )
         session.take_over()
         session.serve(stopping)
         if self._drains:

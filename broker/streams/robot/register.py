@@ -13,6 +13,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import ResponseError, WatchError
 
 from broker.errors import Fenced, RegisterLost
+from broker.ports.robot import GREATEST_ID
 from broker.relay.core import Id, parse_id
 from broker.streams import keys
 from broker.streams.connection import LONGEST_BLOCK_MS, async_twin
@@ -47,12 +48,12 @@ class StreamRegister:
         self._incarnation = incarnation
         await retry("birth", self._be_born, self._retry_s)
 
-    async def write(self, secret: bytes) -> str | None:
-        """Write `secret`, if no robot has; how its durability was ensured, or None when it was refused.
-        Raises Fenced, RegisterLost, Unavailable."""
+    async def write(self, secret: bytes, entry: str = GREATEST_ID) -> str | None:
+        """Write `secret`, if no entry with the id `entry` or a later one is there; how its durability was ensured, or
+        None when it was refused. Raises Fenced, RegisterLost, Unavailable."""
         # A wait for durability covers the writes of its own connection only: so there is but one.
         async with async_twin(self._client, connections=1) as alone:
-            attempt = _Attempt(alone, self._register, self._births, self._fields(secret))
+            attempt = _Attempt(alone, self._register, self._births, self._fields(secret), entry)
 
             async def make() -> bool:
                 await self._be_born()  # again, if the server came back without this birth
@@ -109,11 +110,14 @@ class StreamRegister:
 class _Attempt:
     """One life's attempt to write, over one connection, made until its outcome is known."""
 
-    def __init__(self, client: redis.asyncio.Redis, register: str, births: str, fields: dict[bytes, bytes]) -> None:
+    def __init__(
+        self, client: redis.asyncio.Redis, register: str, births: str, fields: dict[bytes, bytes], entry: str
+    ) -> None:
         self._client = client
         self._register = register
         self._births = births
         self._fields = fields
+        self._entry = entry
         self._made_at: set[bytes] = set()
         self._wrote_on: int | None = None  # the server's number of the connection that wrote
         self.place: Id = (0, 0)
@@ -143,7 +147,7 @@ class _Attempt:
         attempt: dict[Any, Any] = {keys.NONCE: self._fields[keys.NONCE], keys.AT_US: at}
         incarnation = self._fields[keys.INCARNATION].decode()
         pipe.multi()  # type: ignore[no-untyped-call]
-        pipe.xadd(self._register, write, id=keys.GREATEST_ID, nomkstream=True)
+        pipe.xadd(self._register, write, id=self._entry, nomkstream=True)
         pipe.xadd(self._births, attempt, id=f"{incarnation}-*", nomkstream=True)
         return await pipe.execute(raise_on_error=False)
 
@@ -159,10 +163,10 @@ class _Attempt:
         if birth.get(keys.NONCE) != mine:
             raise Fenced(self._births)
         entry, written = _only(decoded(await pipe.xrevrange(self._register, count=1)), self._register)
-        if entry == keys.GREATEST_ID and written.get(keys.NONCE) == mine:
+        if entry == self._entry and written.get(keys.NONCE) == mine:
             return True
         recorded = birth.get(keys.AT_US) in self._made_at
-        return False if entry == keys.GREATEST_ID and recorded else None
+        return False if parse_id(entry) >= parse_id(self._entry) and recorded else None
 
     async def durability(self) -> str:
         """Wait until the write is safe, as far as this server can say: `aof`, `replica`, or else `memory`."""

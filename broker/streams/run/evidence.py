@@ -15,7 +15,7 @@ import msgspec
 import redis
 
 from broker.control_entries import Control, read_control
-from broker.ports.robot import Injection, JournalRow
+from broker.ports.robot import GREATEST_ID, Injection, JournalRow
 from broker.ports.run import BirthRow, Evidence, RegisterRow, StreamCount
 from broker.relay.core import Fate
 from broker.streams import keys
@@ -117,7 +117,7 @@ class StreamEvidenceReader:
 
     def _written(self) -> RegisterRow | None:
         """What stands in the register, written by any client; the judge knows which may have."""
-        found = decoded(self._client.xrange(self._keys.register, min=keys.GREATEST_ID))
+        found = decoded(self._client.xrange(self._keys.register, min=GREATEST_ID))
         if not found:
             return None
         [(_, fields)] = found

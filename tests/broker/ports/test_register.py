@@ -36,6 +36,23 @@ def test_the_register_is_written_once(make_lab: MakeLab) -> None:
     lab.play(story)
 
 
+def test_a_write_under_a_smaller_id_keeps_out_only_what_is_not_later(make_lab: MakeLab) -> None:
+    lab = make_lab("r00", "r01")
+
+    async def story() -> None:
+        one, two = lab.life("r00", "one").register, lab.life("r01", "two").register
+        await one.announce_birth(1)
+        await two.announce_birth(1)
+        # When a robot writes under an id that is not the greatest
+        assert await one.write(b"the secret", "7-0") is not None
+        # Then one with a smaller id is refused, a later one is accepted, and nothing follows the greatest
+        assert await two.write(b"another", "6-0") is None
+        assert await two.write(b"another") is not None
+        assert await one.write(b"a third", "8-0") is None
+
+    lab.play(story)
+
+
 def test_of_twenty_concurrent_writers_one_is_accepted(make_lab: MakeLab) -> None:
     robots = tuple(f"r{number:02d}" for number in range(20))
     lab = make_lab(*robots)

@@ -14,7 +14,7 @@ from broker.memory.relay import MemoryRelay
 from broker.memory.run_control import MemoryRunControl
 from broker.memory.server import MemoryServer
 from broker.ports.run import RunSpec
-from broker.relay.core import Copy, Fate, parse_id
+from broker.relay.core import Copy, Fate, Relay, parse_id
 from broker.relay.state import LONGEST_WAIT_US
 from telemetry.events import AnyEvent, RelayCongested
 from tests.broker.relay.entries import GARBAGE, NOTHING, RUN, frame, plan
@@ -113,7 +113,7 @@ class Lab(MemoryServer):
         """Let the relay (a new one after a death) take a step. False: it died."""
         try:
             if self.relay is None:
-                self.relay = MemoryRelay(self, RUN, 0, 7, self.events.append, self.failpoint)
+                self.relay = MemoryRelay(self, 0, Relay(RUN, 7), self.events.append, self.failpoint)
             step(self.relay)
         except Death:
             self.relay = None

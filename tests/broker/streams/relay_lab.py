@@ -20,7 +20,7 @@ from broker.control_entries import Control, PlanChange, Planned, encode_control
 from broker.envelope import Envelope, decode, encode
 from broker.parent_death import die_with_parent
 from broker.ports.run import Evidence, RunSpec
-from broker.relay.core import Fate
+from broker.relay.core import Fate, Relay
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
 from broker.streams.relay.driver import RelayDriver
@@ -75,7 +75,8 @@ class Shard:
         **rest: Any,
     ) -> RelayDriver:
         rest = {"holder": "parent"} | rest
-        return RelayDriver(url or self.url, self.run, shards, SEED, emit or self.events.append, **rest)
+        new_core = partial(Relay, self.run, SEED)
+        return RelayDriver(url or self.url, self.run, shards, new_core, emit or self.events.append, **rest)
 
     def drain(self) -> Evidence:
         """Let a relay do what is there, and collect."""

@@ -17,12 +17,12 @@ from broker.errors import Fenced, JournalLost, RunGone
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
 from broker.faults.scheduler import PlanScheduler, scheduler_so_far
-from broker.ports.robot import Death, Injection
+from broker.ports.robot import GREATEST_ID, Death, Injection
 from broker.ports.run import RegisterRow, RunSpec
 from broker.relay.core import Fate
 from broker.streams.connection import connect, connect_async
 from broker.streams.embedded import EmbeddedServer
-from broker.streams.keys import GREATEST_ID, Keys
+from broker.streams.keys import Keys
 from broker.streams.robot.journal import StreamJournal
 from broker.streams.robot.register import StreamRegister
 from broker.streams.run.control import StreamRunControl

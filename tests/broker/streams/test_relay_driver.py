@@ -317,7 +317,8 @@ def test_no_event_of_a_relay_stays_unpublished_while_it_rests(make_shard: Callab
         published.extend(stamped.event for frame in reported.read() for stamped in decode_events(frame))
         return published == received and any(isinstance(each, event) for each in received)
 
-    work = partial(standby, shard.url, shard.run, (0,), SEED, is_over.is_set, received.append)
+    new_core = partial(Relay, shard.run, SEED)
+    work = partial(standby, shard.url, shard.run, (0,), new_core, is_over.is_set, received.append)
     thread = threading.Thread(target=work)
     thread.start()
     try:

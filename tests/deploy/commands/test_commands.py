@@ -77,6 +77,7 @@ BAD = [
     (["--again", "none"], "none", "no run"),
     (["--again", "none", "--loss", ".5"], "--loss", "the plan is the recorded one"),
     (["--relays", "0"], "--relays", "1 to 16"),
+    (["--exhibit", "list"], "--exhibit", "writes-twice, ignores-last"),
     (["--colour", "red"], "--colour", ""),
     (["surplus"], "surplus", ""),
 ]

@@ -198,6 +198,25 @@ def test_a_recorded_run_is_run_again_with_all_that_it_had(
     assert (tmp_path / "runs" / str(again["run"]) / "secret.txt").read_text() == "one two three"
 
 
+def test_an_exhibit_is_shown_again_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given the record of a run that shows an exhibit, and that of one that shows none
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["simulate", "--json", "--exhibit", "ignores-last", "--seed", "7"])
+    shown = json.loads(capsys.readouterr().out)
+    standard = simulate("--seed", "7", capsys=capsys)
+
+    # When they are prepared to be run again, where the environment names another exhibit
+    monkeypatch.setenv("ROBOTS_EXHIBIT", "forgets")
+
+    # Then each shows what it showed
+    assert prepare({"again": shown["run"]}).settings.exhibit == "ignores-last"
+    assert prepare({"again": str(standard["run"])}).settings.exhibit is None
+    assert shown["promises"]["right"]["state"] == "BROKEN"
+
+
 def test_a_plan_comes_again_line_for_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

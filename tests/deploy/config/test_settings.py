@@ -156,3 +156,20 @@ def test_the_command_that_repeats_a_run_names_every_setting_that_was_set(folder:
     assert again("x", "simulate", experiment) == (
         "robots simulate -n 6 --seed 7 --faults plan.toml --loss 0.1 --tick 100ms"
     )
+
+
+def test_an_exhibit_brings_the_settings_that_show_it_and_a_flag_replaces_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an exhibit that needs a delay, an environment that sets other faults, and a flag
+    monkeypatch.setenv("ROBOTS_PRESET", "storm")
+    monkeypatch.setenv("ROBOTS_EXHIBIT", "no-delay")
+    experiment = prepare({"for_": "5s", "seed": "7"})
+
+    # Then the plan is the exhibit's, the duration that of the flag, and all processes are told
+    assert [planned.line.text() for planned in experiment.plan] == ["delay 300ms"]
+    assert experiment.bounds.for_us == 5_000_000
+    assert experiment.terms.exhibit == "no-delay"
+    assert again("x", "run", experiment) == (
+        "robots run -n 6 --seed 7 --exhibit no-delay --preset calm --fault 'delay 300ms' --for 5s"
+    )

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from broker.errors import RunGone, Unavailable
-from broker.relay.core import parse_id
+from broker.relay.core import Relay, parse_id
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
@@ -261,7 +262,7 @@ def test_a_relay_that_keeps_its_shard_does_not_keep_the_end_of_a_run(
     client.set(Keys(dealt).lease(0), "stranger")
     output: list[str] = []
     # When the run is closed
-    close(client, server.url, dealt, 7, lambda: True, output.append)
+    close(client, server.url, dealt, partial(Relay, dealt, 7), lambda: True, output.append)
     # Then it says in one line who holds what
     assert output == [f"run {dealt}: relay stranger holds shard 0; what is left there stays"]
 
@@ -272,7 +273,7 @@ def test_a_person_who_does_not_wait_for_a_relay_is_received(
     client.set(Keys(dealt).lease(0), "stranger")
     began_s = time.monotonic()
 
-    close(client, server.url, dealt, 7, lambda: False, lambda _line: None)
+    close(client, server.url, dealt, partial(Relay, dealt, 7), lambda: False, lambda _line: None)
 
     assert time.monotonic() - began_s < closing.DRAIN_S / 2
 

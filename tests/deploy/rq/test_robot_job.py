@@ -179,6 +179,7 @@ def test_a_robot_of_a_run_that_is_gone_is_not_tried_again(lab):
         b"of another version",
         b"\x91\xa2\xff\xff",
         encode_terms(Terms(robots=2, shards=0, seed=7, tick_us=1, quiet_period_us=0, median_delay_us=0)),
+        encode_terms(Terms(2, 1, seed=7, tick_us=1, quiet_period_us=0, median_delay_us=0, exhibit="unknown")),
     ],
 )
 def test_a_robot_of_a_run_that_another_version_dealt_is_not_tried_again(lab, terms):

@@ -1,6 +1,5 @@
 """A whole run in virtual time: every promise holds under every network, and one seed gives one history."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -17,11 +16,9 @@ from broker.faults.shaping_faults import Delay, Duplicate, Loss, Reorder
 from deploy.config.settings import DEFAULT_SECRET
 from robots.journal import Completed, decode_entry
 from robots.messages import Summary
-from robots.robot import Workers
 from robots.run.deal import Deal, Terms
 from robots.run.stop_rule import Bounds
 from robots.simulation.simulate import Simulated, digest_of, simulate
-from robots.workers.gossip_initiator import GossipInitiator
 from telemetry.events import MessageSent, WorkerCrashed
 
 LOSSY: list[MessageFault] = [Loss(0.2), Duplicate(0.1), Delay(5_000, 20_000), Reorder(0.1)]
@@ -169,24 +166,3 @@ def test_no_robot_is_complete_before_a_partition_heals_and_all_are_soon_after() 
     assert len(rounds) == 6
     assert min(rounds) >= 30
     assert max(rounds) <= 40
-
-
-class SilentInitiator(GossipInitiator):
-    """A gossip initiator that never begins an exchange."""
-
-    async def run(self) -> None:
-        await asyncio.get_running_loop().create_future()
-
-
-def test_one_worker_class_can_be_replaced_and_without_gossip_no_secret_is_written() -> None:
-    # Given robots that differ from the standard in one class
-    workers = Workers(gossip_initiator=SilentInitiator)
-    deal, terms = Deal(DEFAULT_SECRET, 3, 1, 1), Terms(3, 1, 1, 100_000, 1_000_000, 0)
-
-    # When they run until the limit
-    simulated = simulate("sim", deal, terms, [], Bounds(0, 5_000_000), workers=workers)
-
-    # Then no robot has sent or written anything, and nothing else has failed
-    assert simulated.ended == "limit"
-    assert simulated.evidence.register is None
-    assert not [stamped for stamped in simulated.events if isinstance(stamped.event, MessageSent | WorkerCrashed)]
