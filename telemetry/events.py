@@ -198,6 +198,13 @@ class WorkerGaveUp(Event, frozen=True):
     crashes: int
 
 
+class TicksExecuted(Event, frozen=True):
+    """The robot has executed so many ticks since the last such report of its life; one that is slow executes fewer
+    than time would allow."""
+
+    ticks: int
+
+
 class ChannelPressure(Event, frozen=True):
     """A channel dropped items; `dropped` counts all that this channel dropped in this life.
 
@@ -411,7 +418,7 @@ AnyEvent = (
     RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | FaultInjected
     | InjectionFailed | RelayMissing | RobotWaiting | RobotYielded | RobotJoined | RobotLost | RobotBorn | RobotStarted
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
-    | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
+    | WorkerGaveUp | TicksExecuted | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
     | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated
     | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost | JournalMended | ServerForgot
     | RelayResumed | FatesDecided | PlanChanged | RelayCongested | RelayDeposed

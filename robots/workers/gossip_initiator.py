@@ -19,7 +19,7 @@ from robots.knowledge import Snapshot, from_bytes, indices_of, to_bytes
 from robots.messages import Answer, Summary, Update, delta, hot_parts
 from robots.peers import Peers
 from robots.workers.mailbox import OutgoingMessage, PeerEqual, PeerHeard, Ticked
-from telemetry.events import ExchangeFailed, RobotPassive
+from telemetry.events import ExchangeFailed, RobotPassive, TicksExecuted
 
 FANOUT: Final = 2
 FEW_ROBOTS: Final = 3  # up to so many, every robot begins exchanges with all others in every tick
@@ -31,6 +31,7 @@ PASSIVE_TICKS: Final = 10  # one summary in so many ticks
 RTT_SAMPLES: Final = 32
 REMEMBERED: Final = 256  # ended exchanges: a late answer to one of them still counts
 MOST_DOUBLINGS: Final = 4  # of the timeout, while no peer answers
+REPORTED_TICKS: Final = 5  # executed, in one report
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -88,6 +89,7 @@ class GossipInitiator:
         self._seen = 0  # bitmap of what was known at the last tick
         self._hot: deque[int] = deque(maxlen=HOT_TICKS)  # bitmaps of what was new at the last ticks
         self._passive_for: int | None = None
+        self._unreported = 0  # ticks
 
     async def run(self) -> None:
         next_tick = self._clock.monotonic_us() + self._chance.randrange(self._pace.tick_us)
@@ -100,11 +102,18 @@ class GossipInitiator:
             now = self._clock.monotonic_us()
             self._retransmit(now)
             if now >= next_tick:
+                self._count_tick()
                 self._tick(now)
                 next_tick = now + self._jittered_tick()
 
     def _jittered_tick(self) -> int:
         return round(self._pace.tick_us * (1 + JITTER * (2 * self._chance.random() - 1)))
+
+    def _count_tick(self) -> None:
+        self._unreported += 1
+        if self._unreported == REPORTED_TICKS:
+            self._emit(TicksExecuted(REPORTED_TICKS))
+            self._unreported = 0
 
     def _tick(self, now: int) -> None:
         mine = self._knowledge.value

@@ -32,6 +32,7 @@ class Growing(Scribe):
         self.attempt(robot)
 
     def end(self, at_ms: int, *leaving: str) -> None:
+        self.tick_until(at_ms)
         self.order("stop", at_ms, "complete")
         for robot in leaving:
             self.emit(robot, RobotLeft("complete"))

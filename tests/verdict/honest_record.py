@@ -14,12 +14,10 @@ PAIRS = [(sender, receiver) for sender in ROBOTS for receiver in ROBOTS if sende
 
 def after_a_minute() -> Files:
     """The files of an honest record of a run that went on for a minute after all was done."""
-    files = honest()[0]
-    files["streams"]["orders"][-1]["id"] = f"{END_MS}-0"
-    return files
+    return honest(END_MS)[0]
 
 
-def honest() -> tuple[Files, bytes]:
+def honest(stop_ms: int = STOP_MS) -> tuple[Files, bytes]:
     """The files of an honest record, and the secret."""
     scribe = Scribe()
     scribe.deal()
@@ -44,7 +42,8 @@ def honest() -> tuple[Files, bytes]:
     scribe.now_ms += 1
     scribe.journal("r00", "quiet", ticks=11, exchange="00" * 8, at_us=scribe.wall_us())
     scribe.attempt("r00")
-    scribe.order("stop", STOP_MS, "complete")
+    scribe.tick_until(stop_ms)
+    scribe.order("stop", stop_ms, "complete")
     for robot in ROBOTS:
         scribe.emit(robot, RobotLeft("complete"))
     return files_of(scribe), "".join(WORDS).encode()

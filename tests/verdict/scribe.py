@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from telemetry.events import AnyEvent, MessageSent, PartsMerged, RobotBorn, RobotComplete
+from telemetry.events import AnyEvent, MessageSent, PartsMerged, RobotBorn, RobotComplete, TicksExecuted
 from telemetry.pipeline import Emitter
 from telemetry.verdict.evidence.schema import BornRow, FateRow, PlanRow
 from telemetry.verdict.evidence.traffic import key_of
@@ -167,6 +167,16 @@ class Scribe:
     def order(self, order: str, at_ms: int, reason: str | None = None) -> None:
         self.now_ms = at_ms
         self.orders.append({"id": f"{at_ms}-0", "order": order, "reason": reason})
+
+    def tick_until(self, end_ms: int) -> None:
+        """Let all robots that live execute every tick until then, and report each; of a long time only the last."""
+        tick_ms, last_ms = TICK_US // 1000, 3_000
+        first = self.now_ms + tick_ms - (self.now_ms - end_ms) % tick_ms
+        times = range(first, end_ms + 1, tick_ms)
+        skipped = max(0, len(times) - last_ms // tick_ms)
+        for place, self.now_ms in enumerate(times[skipped:]):
+            for robot in filter(self.life.get, self.life):
+                self.emit(robot, TicksExecuted(1 if place else 1 + skipped))
 
     def attempt(self, robot: str) -> None:
         life = self.life[robot]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from telemetry.events import RobotFenced, RobotLeft, RobotStarted
+from telemetry.events import MessageReceived, RobotFenced, RobotLeft, RobotStarted
 from tests.verdict.alterations import (
     Damage,
     death,
     die,
     drop,
     injection,
+    insert_event,
     journal_part,
     named,
     nothing_written,
@@ -227,3 +228,48 @@ def test_a_fleet_that_was_disturbed_just_before_the_end_had_too_little_time(long
     # And an injection after the stop does not count
     injection(longer_files, "kill relay", "relay:0", END_MS + 1)
     assert state(longer_files, "convergent") == "BROKEN"
+
+
+# A robot that is slow is not guilty.
+
+
+def execute_fewer_ticks(files: Files) -> None:
+    """r00 executes one tick in a second."""
+    remain_incomplete(files)
+    reports = named(files, "ticks.executed", "r00")
+    for place, report in enumerate(reports):
+        report["event"]["ticks"] = 1 if place % 10 == 0 else 0
+
+
+def learn_until_the_end(files: Files) -> None:
+    """r00 lacks one part, and learnt another one two seconds before the end."""
+    remain_incomplete(files)
+    [brought] = [row["cause"] for row in rows(files, "journals", robot="r00", index=2)]
+    [fate] = [
+        row
+        for row in files["fates"]
+        if [row["sender"], row["incarnation"], row["sequence"], row["receiver"]] == [*brought[:3], "r00"]
+    ]
+    fate["id"] = f"{STOP_MS - 1_900}-0"
+
+
+def receive_late(files: Files) -> None:
+    """r00 gets a copy two seconds after it was due."""
+    remain_incomplete(files)
+    fate = next(row for row in files["fates"] if row["receiver"] == "r00" and row["deliveries"])
+    came_us = int(fate["id"].partition("-")[0]) * 1000 + fate["deliveries"][0] + 2_100_000
+    copy = MessageReceived(fate["sender"], fate["incarnation"], fate["sequence"], 0, "summary", "00" * 8, 0)
+    insert_event(files, "r00", 1, copy, came_us)
+    named(files, "message.received", "r00")[0]["wall_us"] = came_us
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (execute_fewer_ticks, "r00 executed only 2 of 20 ticks since go"),
+        (learn_until_the_end, "of 20 ticks since it last learnt a part"),
+        (receive_late, "copies came to r00 up to 2.1 s late"),
+    ],
+)
+def test_a_robot_that_is_slow_leaves_a_doubt_and_no_guilt(files: Files, damage: Damage, why: str) -> None:
+    assert_unproven(files, "convergent", damage, why)

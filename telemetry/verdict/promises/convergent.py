@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 from telemetry.events import FatesDecided, RelayMissing, RobotFenced, RobotLeft, WorkerGaveUp
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.fair_network import Network
+from telemetry.verdict.checks.progress import hindrance
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, born_us, died_at_last, recalls
 from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.finding import Finding, broken, held, unproven
 
 SETTLING_TICKS = 20
-"""The ticks without a change of plan or fleet, before an incomplete robot breaks the promise."""
+"""The ticks that a robot must have executed without a change of plan or fleet, and without learning anything, before it
+breaks the promise because it is incomplete."""
 
 
 def convergent(case: Case) -> Finding:
@@ -34,12 +36,16 @@ def convergent(case: Case) -> Finding:
     if doubt := _doubt(case, alive, incomplete):
         return unproven(f"{_lack(case, alive, incomplete)}; {doubt}")
     situations = _situations(case, alive, incomplete)
-    blamed = [journal for journal in incomplete if situations[journal.robot] == "fair"]
+    fair = [journal for journal in incomplete if situations[journal.robot] == "fair"]
+    hindrances = {journal.robot: _hindrance(case, journal) for journal in fair}
+    blamed = [journal for journal in fair if not hindrances[journal.robot]]
     if blamed:
         who = _lack(case, alive, blamed)
         return broken(
             f"{who}, although robots in scope hold every part and had time to send it", f"journal of {blamed[0].robot}"
         )
+    if fair:
+        return unproven(f"{_lack(case, alive, fair)}; {hindrances[fair[0].robot]}")
     doubtful = [journal for journal in incomplete if situations[journal.robot] == "doubtful"]
     if doubtful:
         who = _lack(case, alive, doubtful)
@@ -170,8 +176,7 @@ def _excuse(case: Case, alive: list[RobotJournal]) -> str:
     go_ms, stop_ms = case.order_ms("go"), case.order_ms("stop")
     if go_ms is None or stop_ms is None:
         return f"the order {'go' if go_ms is None else 'stop'} was never given"
-    last_ms = max(go_ms, case.rulebook.last_change_ms(stop_ms), case.fleet.last_change_ms(stop_ms))
-    ticks = (stop_ms - last_ms) * 1000 // case.settings.tick_us
+    ticks = (stop_ms - _last_change_ms(case, go_ms, stop_ms)) * 1000 // case.settings.tick_us
     if ticks < SETTLING_TICKS:
         return f"only {max(0, ticks)} of {SETTLING_TICKS} ticks passed since go and the last change of plan or fleet"
     if missing := _unrelayed(case, stop_ms):
@@ -180,6 +185,19 @@ def _excuse(case: Case, alive: list[RobotJournal]) -> str:
     if rules:
         return f"the faults in force ({', '.join(rule.text for rule in rules)}) are above the budget for convergence"
     return ""
+
+
+def _last_change_ms(case: Case, go_ms: int, stop_ms: int) -> int:
+    """When plan or fleet last changed before the order to stop, if after go (server's clock)."""
+    return max(go_ms, case.rulebook.last_change_ms(stop_ms), case.fleet.last_change_ms(stop_ms))
+
+
+def _hindrance(case: Case, journal: RobotJournal) -> str:
+    """Why a robot with a fair network could not be expected to be complete; empty when it could."""
+    go_ms, stop_ms = case.order_ms("go"), case.order_ms("stop")
+    assert go_ms is not None  # or there would be a doubt
+    assert stop_ms is not None
+    return hindrance(case, journal, _last_change_ms(case, go_ms, stop_ms), stop_ms, SETTLING_TICKS)
 
 
 def _unrelayed(case: Case, stop_ms: int) -> list[int]:
