@@ -15,7 +15,7 @@ from contextlib import suppress
 from broker.control_entries import Control, encode_control
 from broker.envelope import shard_of
 from broker.errors import Fenced, JournalLost, RegisterLost, Unavailable
-from broker.ports.robot import Delivery, FleetRow, JournalRow, Order, Ports, SendResult
+from broker.ports.robot import GREATEST_ID, Delivery, FleetRow, JournalRow, Order, Ports, SendResult
 from broker.ports.run import BirthRow, RegisterRow
 from broker.relay.core import Copy, Fate, Id, OutboxEntry, format_id
 from telemetry.clock import Clock
@@ -260,7 +260,7 @@ class MemoryRegister:
         births.append(BirthRow(f"{self._incarnation}-{number}", "attempt", self._nonce, self._server.clock.wall_us()))
         if self._server.register:
             return "memory" if self._server.register[0].nonce == self._nonce else None
-        self._server.register.append(RegisterRow(self._robot, self._incarnation, self._nonce, secret))
+        self._server.register.append(RegisterRow(GREATEST_ID, self._robot, self._incarnation, self._nonce, secret))
         return "memory"
 
     def _births(self) -> list[BirthRow]:

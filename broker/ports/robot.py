@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -107,6 +107,10 @@ class Journal(Protocol):
         """Store `contents` in order, as this life's next entries. The first append of an incarnation claims it.
         Raises Fenced when another life stored that id or a later one; JournalLost; Unavailable."""
         ...
+
+
+GREATEST_ID: Final = "18446744073709551615-18446744073709551615"
+"""The id of the write in the register: nothing can ever follow it."""
 
 
 class Register(Protocol):

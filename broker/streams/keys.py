@@ -32,7 +32,6 @@ ROW: Final = b"row"  # fleet: an injection, a death or an acknowledgement, as ms
 TOKEN: Final = b"token"  # fleet, requests: equal in what is stored twice because a reply was lost
 RUNS: Final = "lab:runs"  # the runs that were dealt on this server, by time
 FIRST_ID: Final = "0-1"
-GREATEST_ID: Final = "18446744073709551615-18446744073709551615"  # nothing can ever follow it
 
 
 class Keys:

@@ -7,6 +7,8 @@ from typing import Any, Final
 import redis
 import redis.asyncio
 
+from broker.ports.robot import GREATEST_ID
+
 Fields = dict[bytes, bytes]
 Entry = tuple[str, Fields]
 
@@ -19,7 +21,7 @@ async def read_all(client: redis.asyncio.Redis, key: str) -> list[Entry]:
     while True:
         page = decoded(await client.xrange(key, min=_after(entries), count=_PAGE))
         entries += page
-        if len(page) < _PAGE:
+        if len(page) < _PAGE or page[-1][0] == GREATEST_ID:
             return entries
 
 
@@ -30,7 +32,7 @@ def read_all_blocking(client: redis.Redis, key: str, after: str = "") -> list[En
     while True:
         page = decoded(client.xrange(key, min=_after(entries, begin), count=_PAGE))
         entries += page
-        if len(page) < _PAGE:
+        if len(page) < _PAGE or page[-1][0] == GREATEST_ID:
             return entries
 
 

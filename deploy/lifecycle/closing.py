@@ -189,7 +189,7 @@ def _nothing(settings: RunSettings) -> Evidence:
         journals={},
         births={},
         register_exists=False,
-        register=None,
+        writes=[],
         outboxes={shard: StreamCount(0, "0-0", 0) for shard in shards},
         inboxes={},
         orders=[],

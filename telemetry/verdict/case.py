@@ -27,6 +27,7 @@ from telemetry.verdict.evidence.fleet import Downtime, FleetEvidence, ms_of
 from telemetry.verdict.evidence.integrity import lost_evidence, tampering
 from telemetry.verdict.evidence.journals import Life, RobotJournal, read_journals
 from telemetry.verdict.evidence.schema import (
+    WRITE_ID,
     AcceptedWrite,
     BirthStreamRow,
     BornRow,
@@ -246,9 +247,20 @@ class Case:
         """The accepted write. Raises EvidenceError when there is none."""
         if not self.register.exists:
             raise EvidenceError("the register is gone: what was written into it cannot be known")
-        if self.register.write is None:
+        if self.written is None:
             raise EvidenceError("nothing was written")
-        return self.register.write
+        return self.written
+
+    @cached_property
+    def written(self) -> AcceptedWrite | None:
+        """The accepted write, if there is one: the entry that nothing can follow, or else a robot's first one."""
+        last = [write for write in self.register.writes if write.id == WRITE_ID]
+        return next(iter(last or self.robots_writes), None)
+
+    @cached_property
+    def robots_writes(self) -> list[AcceptedWrite]:
+        """What robots of the run wrote into the register, in order."""
+        return [write for write in self.register.writes if write.robot in self.register.births]
 
     @cached_property
     def attempts(self) -> list[BirthStreamRow]:

@@ -57,7 +57,7 @@ def written_by(scribe: Growing, robot: str) -> Files:
     scribe.emit(robot, SecretWritten(len(SECRET), "aof"))
     scribe.end(END_MS, *(each for each in scribe.life if scribe.life[each]))
     files = files_of(scribe)
-    files["register"]["write"] |= {"robot": robot, "nonce": f"{robot}-1"}
+    files["register"]["writes"][0] |= {"robot": robot, "nonce": f"{robot}-1"}
     return files
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from telemetry.events import AnyEvent, MessageSent, PartsMerged, RobotBorn, RobotComplete
 from telemetry.pipeline import Emitter
-from telemetry.verdict.evidence.schema import BornRow, FateRow, PlanRow
+from telemetry.verdict.evidence.schema import WRITE_ID, BornRow, FateRow, PlanRow
 from telemetry.verdict.evidence.traffic import key_of
 from telemetry.verdict.recomputed.fates import Rulebook
 
@@ -201,7 +201,7 @@ def rule(book: Rulebook, row: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
 
 def files_of(scribe: Scribe) -> Files:
     secret = "".join(WORDS)
-    write = {"robot": "r01", "incarnation": 1, "nonce": "r01-1", "text": secret}
+    write = {"id": WRITE_ID, "robot": "r01", "incarnation": 1, "nonce": "r01-1", "text": secret}
     indices = [
         {
             "index": index,
@@ -236,7 +236,7 @@ def files_of(scribe: Scribe) -> Files:
             "salt": SALT.hex(),
             "indices": indices,
         },
-        "register": {"exists": True, "write": write, "births": scribe.births},
+        "register": {"exists": True, "writes": [write], "births": scribe.births},
         "streams": {
             "outboxes": {shard: {"added": added, "last": "0-0"} for shard, added in scribe.outboxes.items()},
             "inboxes": {robot: {"added": added, "left": 0} for robot, added in scribe.inboxes.items()},

@@ -13,6 +13,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import ResponseError
 
 from broker.errors import Fenced, RegisterLost
+from broker.ports.robot import GREATEST_ID
 from broker.relay.core import parse_id
 from broker.streams import keys
 from broker.streams.connection import LONGEST_BLOCK_MS, async_twin
@@ -112,7 +113,7 @@ class _Attempt:
         attempt: dict[Any, Any] = {keys.NONCE: self._fields[keys.NONCE], keys.AT_US: at}
         incarnation = self._fields[keys.INCARNATION].decode()
         pipe.multi()  # type: ignore[no-untyped-call]
-        pipe.xadd(self._register, write, id=keys.GREATEST_ID, nomkstream=True)
+        pipe.xadd(self._register, write, id=GREATEST_ID, nomkstream=True)
         pipe.xadd(self._births, attempt, id=f"{incarnation}-*", nomkstream=True)
         return await pipe.execute(raise_on_error=False)
 
@@ -123,10 +124,10 @@ class _Attempt:
         if birth.get(keys.NONCE) != mine:
             raise Fenced(self._births)
         entry, written = _only(decoded(await pipe.xrevrange(self._register, count=1)), self._register)
-        if entry == keys.GREATEST_ID and written.get(keys.NONCE) == mine:
+        if entry == GREATEST_ID and written.get(keys.NONCE) == mine:
             return True
         recorded = birth.get(keys.AT_US) in self._made_at
-        return False if entry == keys.GREATEST_ID and recorded else None
+        return False if entry == GREATEST_ID and recorded else None
 
     async def durability(self) -> str:
         """Wait until the write is safe, as far as this server can say: `aof`, `replica`, or else `memory`."""

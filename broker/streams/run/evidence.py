@@ -20,7 +20,7 @@ from broker.ports.run import BirthRow, Evidence, RegisterRow, StreamCount
 from broker.relay.core import Fate, parse_id
 from broker.streams import keys
 from broker.streams.keys import Keys
-from broker.streams.reading import Entry, decoded, number_in, read_all_blocking
+from broker.streams.reading import Entry, number_in, read_all_blocking
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.fleet_log import fleet_rows
 from broker.streams.run.runs import NO_SHAPE, Shape, everybody_in, orders_in, shape_in
@@ -74,7 +74,7 @@ class StreamEvidenceReader:
             journals={robot: self._journal(robot) for robot in robots},
             births={robot: self._births(robot) for robot in robots},
             register_exists=bool(self._client.exists(self._keys.register)),
-            register=self._written(),
+            writes=self._writes(),
             outboxes={shard: self._count(self._keys.outbox(shard)) for shard in range(shards)},
             inboxes={robot: self._count(self._keys.inbox(robot)) for robot in robots},
             orders=orders_in(orders),
@@ -109,24 +109,27 @@ class StreamEvidenceReader:
         rows = [_birth(entry, fields) for entry, fields in entries if entry != keys.FIRST_ID]
         return [row for row in rows if row is not None] if entries else None
 
-    def _written(self) -> RegisterRow | None:
-        """What stands in the register, written by any client; the judge knows which may have."""
-        found = decoded(self._client.xrange(self._keys.register, min=keys.GREATEST_ID))
-        if not found:
-            return None
-        [(_, fields)] = found
-        return RegisterRow(
-            robot=fields.get(keys.ROBOT, b"").decode(errors="replace"),
-            incarnation=number_in(fields.get(keys.INCARNATION), 0),
-            nonce=fields.get(keys.NONCE, b"").decode(errors="replace"),
-            secret=fields.get(keys.SECRET, b""),
-        )
+    def _writes(self) -> list[RegisterRow]:
+        """What stands in the register after the dealer's entry, written by any client; the judge knows which may
+        have."""
+        entries = read_all_blocking(self._client, self._keys.register)
+        return [_write(entry, fields) for entry, fields in entries if entry != keys.FIRST_ID]
 
     def _count(self, key: str) -> StreamCount:
         if not self._client.exists(key):
             return _NO_STREAM
         counters: Mapping[str, Any] = self._client.xinfo_stream(key)
         return StreamCount(counters["entries-added"], counters["last-generated-id"].decode(), counters["length"])
+
+
+def _write(entry: str, fields: dict[bytes, bytes]) -> RegisterRow:
+    return RegisterRow(
+        entry=entry,
+        robot=fields.get(keys.ROBOT, b"").decode(errors="replace"),
+        incarnation=number_in(fields.get(keys.INCARNATION), 0),
+        nonce=fields.get(keys.NONCE, b"").decode(errors="replace"),
+        secret=fields.get(keys.SECRET, b""),
+    )
 
 
 def _birth(entry: str, fields: dict[bytes, bytes]) -> BirthRow | None:

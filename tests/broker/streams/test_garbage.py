@@ -17,12 +17,12 @@ from broker.errors import Fenced, JournalLost, RunGone
 from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
 from broker.faults.scheduler import PlanScheduler, scheduler_so_far
-from broker.ports.robot import Death, Injection
+from broker.ports.robot import GREATEST_ID, Death, Injection
 from broker.ports.run import RegisterRow, RunSpec
 from broker.relay.core import Fate
 from broker.streams.connection import connect, connect_async
 from broker.streams.embedded import EmbeddedServer
-from broker.streams.keys import GREATEST_ID, Keys
+from broker.streams.keys import Keys
 from broker.streams.robot.journal import StreamJournal
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
@@ -138,10 +138,14 @@ def test_what_is_no_birth_is_not_collected_as_one(client: redis.Redis) -> None:
 def test_what_somebody_else_wrote_into_the_register_is_collected_as_it_stands(client: redis.Redis) -> None:
     # Given a register into which none of our processes wrote
     deal(client)
+    client.xadd(KEYS.register, {"what": "is this"}, id="5-1")
     client.xadd(KEYS.register, {"robot": b"\xff", "incarnation": "many", "secret": b"\xff"}, id=GREATEST_ID)
     # When the evidence is collected / Then it is there, for the judge to wonder at, and can be recorded
     evidence = StreamEvidenceReader(client, "t").collect()
-    assert evidence.register == RegisterRow("\ufffd", 0, "", b"\xff")
+    assert evidence.writes == [
+        RegisterRow("5-1", "", 0, "", b""),
+        RegisterRow(GREATEST_ID, "\ufffd", 0, "", b"\xff"),
+    ]
     assert json.dumps(register(evidence))
 
 

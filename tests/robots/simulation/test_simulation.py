@@ -53,8 +53,7 @@ def test_the_secret_is_written_once_and_right_whatever_the_network_does(
         evidence = simulated.evidence
 
         assert simulated.ended == "complete", seed
-        assert evidence.register is not None
-        assert evidence.register.secret.decode() == DEFAULT_SECRET
+        assert [write.secret.decode() for write in evidence.writes] == [DEFAULT_SECRET]
         assert len(completed(simulated)) == robots
         assert not [event for event in simulated.events if isinstance(event.event, WorkerCrashed)]
 
@@ -65,8 +64,7 @@ def test_the_secret_is_written_once_and_right_whatever_the_network_does(
 def test_any_secret_comes_back_byte_for_byte(secret: str) -> None:
     simulated = run(4, 1, LOSSY, secret)
 
-    assert simulated.evidence.register is not None
-    assert simulated.evidence.register.secret == secret.encode()
+    assert [write.secret for write in simulated.evidence.writes] == [secret.encode()]
 
 
 def test_one_seed_is_one_history_and_another_seed_another() -> None:
@@ -188,5 +186,5 @@ def test_one_worker_class_can_be_replaced_and_without_gossip_no_secret_is_writte
 
     # Then no robot has sent or written anything, and nothing else has failed
     assert simulated.ended == "limit"
-    assert simulated.evidence.register is None
+    assert simulated.evidence.writes == []
     assert not [stamped for stamped in simulated.events if isinstance(stamped.event, MessageSent | WorkerCrashed)]
