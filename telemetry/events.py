@@ -204,8 +204,8 @@ class ChannelPressure(Event, frozen=True):
 class MessageSent(Event, frozen=True):
     """An envelope became an entry of an outbox, with `parts` parts in a body of `size` bytes.
 
-    A summary also has what it showed as known: how many parts (`held`), and the 16 hex digits of BLAKE2b-64 over
-    the bitmap's little-endian bytes (`digest`), so that the record can prove it against the journal.
+    A summary and an answer also have what their sender knew: how many parts (`held`), and the 16 hex digits of
+    BLAKE2b-64 over the bitmap's little-endian bytes (`digest`), so that the record can prove it against the journal.
     """
 
     receiver: str

@@ -145,7 +145,7 @@ class Scribe:
         self.outboxes[str(row["shard"])] += 1
         self.inboxes[receiver] += len(ruling[1])
         if incarnation is None:
-            held, digest = (len(self.known(sender)), digest_of(self.known(sender))) if kind == "summary" else (0, "")
+            held, digest = (len(self.known(sender)), digest_of(self.known(sender))) if kind != "update" else (0, "")
             self.emit(sender, MessageSent(receiver, sequence, kind, "00" * 8, 0, 10, held, digest))
         return sequence, len(ruling[1])
 
