@@ -233,14 +233,19 @@ class Case:
         return {control.robot: control.shard for control in self.plan if isinstance(control, BornRow)}
 
     @cached_property
+    def attempts_of(self) -> dict[Life, list[BirthStreamRow]]:
+        """The attempts to write, accepted or refused, by life, in order."""
+        attempts: dict[Life, list[BirthStreamRow]] = {}
+        for robot, rows in self.register.births.items():
+            for row in rows:
+                if row.entry == "attempt":
+                    attempts.setdefault((robot, int(row.id.partition("-")[0])), []).append(row)
+        return attempts
+
+    @property
     def tries(self) -> set[Life]:
         """The lives that tried to write, with or without success."""
-        return {
-            (robot, int(row.id.partition("-")[0]))
-            for robot, rows in self.register.births.items()
-            for row in rows
-            if row.entry == "attempt"
-        }
+        return set(self.attempts_of)
 
     @property
     def write(self) -> AcceptedWrite:
@@ -266,13 +271,8 @@ class Case:
     def attempts(self) -> list[BirthStreamRow]:
         """The attempts that the writer's own life made with the accepted write. Raises EvidenceError when none was."""
         write = self.write
-        return [
-            row
-            for row in self.register.births.get(write.robot, ())
-            if row.entry == "attempt"
-            and row.nonce == write.nonce
-            and int(row.id.partition("-")[0]) == write.incarnation
-        ]
+        own = self.attempts_of.get((write.robot, write.incarnation), ())
+        return [row for row in own if row.nonce == write.nonce]
 
     @property
     def attempted_us(self) -> int | None:

@@ -26,16 +26,13 @@ from telemetry.verdict.checks.membership import missing_evidence
 from telemetry.verdict.checks.witnesses import first_missing, gaps
 from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.evidence.schema import FateRow, PartRow
-from telemetry.verdict.evidence.traffic import Key, place_of
+from telemetry.verdict.evidence.traffic import Address, Key, place_of
 from telemetry.verdict.finding import Finding, broken, held, worst
 
 HOT_BYTES: Final = 512
 _FRAME_BYTES: Final = 24  # of a body: its own fields, and the heads of its lists
 _PEERS_BYTES: Final = 8 * 12  # of a summary
 _ALL: Final = 1 << 62  # more parts than any robot holds
-
-Address = tuple[str, int, str, int]
-"""Sender, incarnation, receiver, sequence number."""
 
 
 class _Sent(NamedTuple):
@@ -112,7 +109,7 @@ def _parcels(case: Case, reports: _Reports) -> Iterator[Finding]:
         empty_bytes = _FRAME_BYTES + (want_bytes if row.kind == "answer" else 0)
         if row.kind not in ("answer", "update") or row.sender is None or row.receiver is None:
             continue
-        sent = reports.sent.get((row.sender, row.incarnation or 0, row.receiver, row.sequence or 0), _Sent(0, _ALL))
+        sent = reports.sent.get((row.sender, row.incarnation, row.receiver, row.sequence), _Sent(0, _ALL))
         if sent.parts == 0 and row.body <= empty_bytes:
             continue
         sender, receiver = holdings.get(row.sender), holdings.get(row.receiver)
