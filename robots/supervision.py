@@ -9,6 +9,7 @@ An outage of the server is no crash: `until_answered` repeats a request until th
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -16,7 +17,7 @@ import msgspec
 
 from broker.errors import Unavailable
 from robots.env import Env
-from telemetry.events import WorkerCrashed, WorkerGaveUp, WorkerRestarted
+from telemetry.events import WorkerCrashed, WorkerGaveUp, WorkerLeft, WorkerRestarted, WorkerStarted
 
 T = TypeVar("T")
 RETRY_PAUSE_S: Final = 0.1  # between tries; a port has retried itself before it raises
@@ -147,12 +148,27 @@ class Supervisor:
             task.cancel()
         return task.done()
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child, is_restart: bool = False) -> None:
         if self._ended.done() or child.name in self._retired:
             return
-        task = asyncio.get_running_loop().create_task(_run(child), name=child.name)
+        task = asyncio.get_running_loop().create_task(self._run(child, is_restart), name=child.name)
         self._tasks[child.name] = task
         task.add_done_callback(lambda done: self._on_done(child, done))
+
+    async def _run(self, child: Child, is_restart: bool) -> None:
+        """Run the child as its own task, which shows that it lives: no word of the supervisor's proves it."""
+        if is_restart:
+            self._emit(WorkerStarted(child.name))
+        try:
+            await child.run()
+        finally:
+            is_killed = isinstance(sys.exception(), GeneratorExit)  # then nothing may reach the outside
+            if not is_killed and (child.name in self._retired or self._has_ended_in_order):
+                self._emit(WorkerLeft(child.name))
+
+    @property
+    def _has_ended_in_order(self) -> bool:
+        return self._ended.done() and self._ended.exception() is None
 
     def _on_done(self, child: Child, task: asyncio.Task[None]) -> None:
         if self._ended.done():
@@ -175,7 +191,7 @@ class Supervisor:
             return
         self._emit(WorkerRestarted(child.name, decision.number, decision.delay_us))
         loop = asyncio.get_running_loop()
-        self._alarms.append(loop.call_later(decision.delay_us / 1_000_000, self._start, child))
+        self._alarms.append(loop.call_later(decision.delay_us / 1_000_000, self._start, child, True))
 
     def _decide(self, is_charged: bool) -> RestartAfter | GiveUp:
         now = self._clock.monotonic_us()
@@ -201,7 +217,3 @@ def _error_of(task: asyncio.Task[None]) -> BaseException:
     if task.cancelled():
         return asyncio.CancelledError("cancelled, but not by the supervisor")
     return task.exception() or RuntimeError("returned, which a worker never does")
-
-
-async def _run(child: Child) -> None:
-    await child.run()

@@ -181,6 +181,18 @@ class WorkerRestarted(Event, frozen=True):
     delay_us: int
 
 
+class WorkerStarted(Event, frozen=True):
+    """The worker runs again after a crash. It reports that itself, in its first step."""
+
+    worker: str
+
+
+class WorkerLeft(Event, frozen=True):
+    """The worker lived when its life ended in order. It reports that itself, in its last step."""
+
+    worker: str
+
+
 class WorkerGaveUp(Event, frozen=True):
     """The policy's budget is spent: the failure is escalated."""
 
@@ -386,10 +398,10 @@ AnyEvent = (
     RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | FaultInjected
     | InjectionFailed | RelayMissing | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
-    | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
-    | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated
-    | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost | RelayResumed | FatesDecided
-    | PlanChanged | RelayCongested | RelayDeposed
+    | WorkerStarted | WorkerLeft | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived
+    | MessageRepeated | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged
+    | InvariantViolated | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost | RelayResumed
+    | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
 )
 # fmt: on
 

@@ -11,7 +11,7 @@ from robots.channel import Channel
 from robots.env import Env
 from robots.simulation.virtual_time import VirtualClock, run_virtually
 from robots.supervision import Child, GaveUp, GiveUp, RestartAfter, RestartPolicy, Supervisor
-from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
+from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerLeft, WorkerRestarted, WorkerStarted
 
 SECOND = 1_000_000
 
@@ -71,6 +71,9 @@ class Stage:
                 return
             raise order
 
+    def signs(self) -> list[AnyEvent]:
+        return [event for event in self.events if isinstance(event, WorkerStarted | WorkerLeft)]
+
     def count(self, kind: type[AnyEvent]) -> int:
         return sum(isinstance(event, kind) for event in self.events)
 
@@ -90,6 +93,8 @@ def test_a_crash_restarts_its_child_and_touches_no_sibling() -> None:
     assert stage.starts == {"a": 1, "b": 2, "c": 1}
     assert WorkerCrashed("b", "ValueError: oh") in stage.events
     assert stage.count(WorkerRestarted) == 1
+    # And each child shows itself that it runs again, and that it was there at the end
+    assert stage.signs() == [WorkerStarted("b"), WorkerLeft("a"), WorkerLeft("b"), WorkerLeft("c")]
 
 
 def test_a_child_that_is_retired_ends_without_a_crash_and_never_starts_again() -> None:
@@ -114,6 +119,7 @@ def test_a_child_that_is_retired_ends_without_a_crash_and_never_starts_again() -
 
     assert stage.starts == {"a": 1, "b": 1, "c": 1}
     assert stage.count(WorkerCrashed) == 1
+    assert stage.signs() == [WorkerLeft("a"), WorkerLeft("c")]
 
 
 def test_a_worker_that_returns_has_crashed() -> None:

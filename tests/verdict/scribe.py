@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from telemetry.events import AnyEvent, MessageSent, PartsMerged, RobotBorn, RobotComplete
+from telemetry.events import AnyEvent, MessageSent, PartsMerged, RobotBorn, RobotComplete, RobotLeft, WorkerLeft
 from telemetry.pipeline import Emitter
 from telemetry.verdict.evidence.schema import WRITE_ID, BornRow, FateRow, PlanRow
 from telemetry.verdict.evidence.traffic import key_of
+from telemetry.verdict.promises.supervised_signs import WORKERS
 from telemetry.verdict.recomputed.fates import Rulebook
 
 BASE_MS = 1_700_000_000_000
@@ -64,6 +65,9 @@ class Scribe:
         self.events.append(msgspec.to_builtins(stamped))
 
     def emit(self, source: str, event: AnyEvent) -> None:
+        if isinstance(event, RobotLeft):  # in order, so that all workers lived
+            for worker in WORKERS:
+                self.emitters[source].emit(WorkerLeft(worker))
         self.emitters[source].emit(event)
 
     def die(self, robot: str, how: str = "signal", status: int = -9, victim: str = "") -> None:

@@ -16,6 +16,7 @@ from telemetry.events import (
     WorkerCrashed,
     WorkerGaveUp,
     WorkerRestarted,
+    WorkerStarted,
 )
 from telemetry.pipeline import Emitter
 from telemetry.verdict.case import case_of
@@ -376,9 +377,12 @@ def test_no_robot_is_born_again_sooner_than_the_policy_delays(deaths: int, short
 
 
 def crash(files: Files, *reports: tuple[int, AnyEvent]) -> None:
-    """Let r00/1 have reported this, at milliseconds of its own clock, before it left 4 s after `go`."""
+    """Let r00/1 have reported this, at milliseconds of its own clock, before it left 4 s after `go`; and workers that
+    were restarted, that they ran again."""
     for at_ms, event in reports:
         insert_event(files, "r00", 1, event, at_ms * 1000)
+        if isinstance(event, WorkerRestarted):
+            insert_event(files, "r00", 1, WorkerStarted(event.worker), at_ms * 1000 + event.delay_us)
 
 
 CRASHED = WorkerCrashed("inbox_reader", "KeyError: 3")
