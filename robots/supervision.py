@@ -114,6 +114,7 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._injected: set[str] = set()  # children with an injected crash that have not ended yet
         self._retired: set[str] = set()
+        self._left: set[str] = set()  # children that lived when they were to end
         self._alarms: list[asyncio.TimerHandle] = []
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -164,24 +165,31 @@ class Supervisor:
         finally:
             is_killed = isinstance(sys.exception(), GeneratorExit)  # then nothing may reach the outside
             if not is_killed and (child.name in self._retired or self._has_ended_in_order):
+                self._left.add(child.name)
                 self._emit(WorkerLeft(child.name))
+
+    def _was_ended(self, child: Child, task: asyncio.Task[None], is_injected: bool) -> bool:
+        """Whether it was this supervisor that ended the child: then it has not crashed."""
+        if child.name in self._left:
+            return True
+        return self._ended.done() and (not self._has_ended_in_order or (task.cancelled() and not is_injected))
 
     @property
     def _has_ended_in_order(self) -> bool:
-        return self._ended.done() and self._ended.exception() is None
+        return self._ended.done() and not self._ended.cancelled() and self._ended.exception() is None
 
     def _on_done(self, child: Child, task: asyncio.Task[None]) -> None:
-        if self._ended.done():
-            return
         is_injected = child.name in self._injected and task.cancelled()
         self._injected.discard(child.name)
+        if self._was_ended(child, task, is_injected):
+            return
         error = InjectedCrash("injected") if is_injected else _error_of(task)
-        if isinstance(error, self._fatal):
+        if isinstance(error, self._fatal) and not self._ended.done():
             self._ended.set_exception(error)
             return
-        if child.name in self._retired:
-            return
         self._emit(WorkerCrashed(child.name, f"{type(error).__name__}: {error}"[:500]))
+        if self._ended.done() or child.name in self._retired:
+            return  # it crashed just before, and nothing is to run again
         decision = self._decide(is_charged=not is_injected)
         if isinstance(decision, GiveUp):
             self._emit(WorkerGaveUp(child.name, decision.crashes))

@@ -52,9 +52,9 @@ EXIT_CODES: Final[dict[State, int]] = {"HELD": 0, "BROKEN": 1, "UNPROVEN": 3}
 
 class Promise(msgspec.Struct, frozen=True):
     """A promise's state, and why, in one line; and how many things put it to the test: attempts to write (once,
-    patient), the write (right), journal entries (monotonic), parts (unique), merges (idempotent), robots (convergent),
-    deaths and crashes (supervised), later lives (fenced), answers and updates (frugal), envelopes (honest faults,
-    accounted)."""
+    patient), the write (right), journal entries (monotonic), parts, and contradictory updates that were injected
+    (unique), merges (idempotent), robots (convergent), deaths and crashes (supervised), later lives (fenced), answers
+    and updates (frugal), envelopes (honest faults, accounted)."""
 
     state: State
     why: str

@@ -1,6 +1,7 @@
 """The restart policy, and the supervisor that applies it."""
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -120,6 +121,28 @@ def test_a_child_that_is_retired_ends_without_a_crash_and_never_starts_again() -
     assert stage.starts == {"a": 1, "b": 1, "c": 1}
     assert stage.count(WorkerCrashed) == 1
     assert stage.signs() == [WorkerLeft("a"), WorkerLeft("c")]
+
+
+@pytest.mark.parametrize("end", [lambda supervisor: supervisor.retire("a"), lambda supervisor: supervisor.stop()])
+def test_a_crash_just_before_the_end_is_reported_and_followed_by_nothing(end: Callable[[Supervisor], object]) -> None:
+    async def main(clock: VirtualClock) -> Stage:
+        stage = Stage(clock, ["a", "b"])
+        running = asyncio.ensure_future(stage.supervisor.run())
+        await asyncio.sleep(0.001)
+        # Given a child that has crashed, of which its supervisor has not heard yet
+        stage.supervisor.crash("a")
+        await asyncio.sleep(0)
+        # When it is to end
+        end(stage.supervisor)
+        await asyncio.sleep(1)
+        stage.supervisor.stop()
+        await running
+        return stage
+
+    stage = run_virtually(main)
+
+    # Then its crash is known, and it did not leave in order
+    assert stage.events == [WorkerCrashed("a", "InjectedCrash: injected"), WorkerLeft("b")]
 
 
 def test_a_worker_that_returns_has_crashed() -> None:

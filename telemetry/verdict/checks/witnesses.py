@@ -32,13 +32,13 @@ def gaps(case: Case) -> Iterator[Finding]:
         missing = first_missing(events)
         if missing is not None:
             yield unproven(f"event {missing} of {robot}/{life} is not in the record")
-        elif not _ended_itself(events) and not has_recorded_death(robot, life):
+        elif not ended_itself(events) and not has_recorded_death(robot, life):
             yield unproven(f"the tail of {robot}/{life} is not in the record, and no death of it is recorded")
 
 
 def lost_tails(case: Case) -> list[Life]:
     """The lives without a last event (left, fenced or given up)."""
-    return [life for life, events in case.testimony.items() if not _ended_itself(events)]
+    return [life for life, events in case.testimony.items() if not ended_itself(events)]
 
 
 def died_at_last(case: Case) -> set[str]:
@@ -86,5 +86,6 @@ def _recorded_deaths(case: Case) -> Callable[[str, int], bool]:
     return has_recorded_death
 
 
-def _ended_itself(events: list[Stamped]) -> bool:
+def ended_itself(events: list[Stamped]) -> bool:
+    """Whether the life has a last event (left, fenced or given up)."""
     return any(isinstance(stamped.event, _LAST_EVENTS) for stamped in events)
