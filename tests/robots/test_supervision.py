@@ -72,7 +72,7 @@ class Stage:
                 return
             raise order
 
-    def signs(self) -> list[AnyEvent]:
+    def shown(self) -> list[AnyEvent]:
         return [event for event in self.events if isinstance(event, WorkerStarted | WorkerLeft)]
 
     def count(self, kind: type[AnyEvent]) -> int:
@@ -95,7 +95,7 @@ def test_a_crash_restarts_its_child_and_touches_no_sibling() -> None:
     assert WorkerCrashed("b", "ValueError: oh") in stage.events
     assert stage.count(WorkerRestarted) == 1
     # And each child shows itself that it runs again, and that it was there at the end
-    assert stage.signs() == [WorkerStarted("b"), WorkerLeft("a"), WorkerLeft("b"), WorkerLeft("c")]
+    assert stage.shown() == [WorkerStarted("b"), WorkerLeft("a"), WorkerLeft("b"), WorkerLeft("c")]
 
 
 def test_a_child_that_is_retired_ends_without_a_crash_and_never_starts_again() -> None:
@@ -120,7 +120,7 @@ def test_a_child_that_is_retired_ends_without_a_crash_and_never_starts_again() -
 
     assert stage.starts == {"a": 1, "b": 1, "c": 1}
     assert stage.count(WorkerCrashed) == 1
-    assert stage.signs() == [WorkerLeft("a"), WorkerLeft("c")]
+    assert stage.shown() == [WorkerLeft("a"), WorkerLeft("c")]
 
 
 @pytest.mark.parametrize("end", [lambda supervisor: supervisor.retire("a"), lambda supervisor: supervisor.stop()])

@@ -50,7 +50,7 @@ BREACHES: dict[str, tuple[Damage, str]] = {
     "the write is another life's": (write_as_another_life, "birth stream of r01"),
     "two writes": (write_twice, f"register, entries {WRITE_ID} and 5-1"),
     "a write that another one could follow": (write_where_more_can_follow, f"register, {GO_MS}-0"),
-    "an entry of nobody in the place of the write": (take_the_place_of_the_write, "birth stream of , life 0"),
+    "a foreign entry in the place of the write": (take_the_place_of_the_write, "birth stream of , life 0"),
 }
 
 

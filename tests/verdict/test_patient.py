@@ -80,7 +80,7 @@ def merged_ms(files: Files, robot: str) -> int:
     return max(sent)
 
 
-def lie_about_ticks(files: Files, robot: str = "r01") -> None:
+def count_too_many_ticks(files: Files, robot: str = "r01") -> None:
     """Too early, by the server's clock alone, for the ticks that the journal counts."""
     ticks = rows(files, "journals", robot=robot, entry="quiet")[0]["ticks"]
     try_at(files, robot, merged_ms(files, robot) * 1000 + (ticks - 1) * SHORTEST_US - 1)
@@ -118,8 +118,11 @@ BREACHES: dict[str, tuple[Damage, str]] = {
         "journal of r00",
     ),
     "a try with no quiet tick at all": (lambda f: quiet_of(f).update(ticks=0), "journal of r01"),
-    "a write too soon for its ticks": (lie_about_ticks, "birth stream of r01, entry 1-2"),
-    "a refused try too soon for its ticks": (lambda f: lie_about_ticks(f, "r00"), "birth stream of r00, entry 1-2"),
+    "a write too soon for its ticks": (count_too_many_ticks, "birth stream of r01, entry 1-2"),
+    "a refused try too soon for its ticks": (
+        lambda f: count_too_many_ticks(f, "r00"),
+        "birth stream of r00, entry 1-2",
+    ),
     "a second life that tries at its birth": (try_at_the_second_birth, "birth stream of r02, entry 2-2"),
     "ticks from before the order go": (try_before_go, "birth stream of r00, entry 1-2"),
 }
@@ -156,7 +159,7 @@ def test_what_cannot_be_shown_is_unproven_with_the_reason(doubt: str, files: Fil
 
 
 def test_as_much_time_as_the_ticks_take_is_enough(files: Files) -> None:
-    lie_about_ticks(files)
+    count_too_many_ticks(files)
     try_at(files, "r01", attempt_of(files, "r01")["at_us"] + 1)
     assert verdict_on(files).promises["patient"].state == "HELD"
 
@@ -164,7 +167,7 @@ def test_as_much_time_as_the_ticks_take_is_enough(files: Files) -> None:
 @pytest.mark.parametrize("is_injected", [True, False])
 def test_an_initiator_that_crashed_may_have_begun_a_tick_early(is_injected: bool, files: Files) -> None:
     # Given an attempt that is one tick too early
-    lie_about_ticks(files)
+    count_too_many_ticks(files)
     try_at(files, "r01", attempt_of(files, "r01")["at_us"] + 1 - SHORTEST_US)
     assert verdict_on(files).promises["patient"].state == "BROKEN"
     # When the worker that counts ticks crashed meanwhile, then its next phase began anew

@@ -107,7 +107,7 @@ def test_a_life_that_did_not_end_in_order_need_not_show_its_workers(files: Files
     assert state(files) == "HELD"
 
 
-def test_missing_events_are_a_doubt_and_convict_nobody(crashed_files: Files) -> None:
+def test_missing_events_are_a_doubt_and_convict_no_robot(crashed_files: Files) -> None:
     report(crashed_files, CRASHED_MS + DELAY_MS, STARTED)
     forget(crashed_files, "secret_merger")
     [started] = named(crashed_files, "worker.started", "r00")

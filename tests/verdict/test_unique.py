@@ -62,7 +62,7 @@ def refuse(files: Files, at_ms: int, sequence: int = 1, sender_life: int = FALSE
         WorkerRestarted("secret_merger", 1, 20_000),
         WorkerStarted("secret_merger"),
     ):
-        tell(files, event, at_ms)
+        show(files, event, at_ms)
 
 
 def receive(files: Files, sent_ms: int, at_ms: int) -> None:
@@ -70,10 +70,10 @@ def receive(files: Files, sent_ms: int, at_ms: int) -> None:
     row = rows(files, "fates", sender="r01", receiver="r00")[-1]
     sequence = 500 + len(files["fates"])
     files["fates"].append(row | {"id": f"{sent_ms}-0", "sequence": sequence, "fate": "delivered", "deliveries": [0]})
-    tell(files, MessageReceived("r01", 1, sequence, 0, "answer", "00" * 8, 0), at_ms)
+    show(files, MessageReceived("r01", 1, sequence, 0, "answer", "00" * 8, 0), at_ms)
 
 
-def tell(files: Files, event: AnyEvent, at_ms: int) -> None:
+def show(files: Files, event: AnyEvent, at_ms: int) -> None:
     """Let r00/1 have emitted this then, before it left."""
     insert_event(files, "r00", 1, event, (at_ms - BASE_MS) * 1000)
     own = [row for row in files["events"] if row["source"] == "r00" and row["event"]["name"] != "robot.left"]
@@ -227,6 +227,6 @@ def test_a_life_that_was_dead_before_had_nothing_to_read(contradicted: Files) ->
 
 
 def test_an_inbox_that_lost_entries_may_have_lost_the_contradiction(contradicted: Files) -> None:
-    tell(contradicted, InboxOverflowed(1), PUT_MS + 3)
+    show(contradicted, InboxOverflowed(1), PUT_MS + 3)
     assert finding(contradicted, "unique")[0] == "UNPROVEN"
     assert "nothing shows whether it had read one" in finding(contradicted, "unique")[1]

@@ -74,12 +74,12 @@ def _never_restarted(life: Life, events: list[Stamped]) -> Iterator[Finding]:
         restart = stamped.event
         if not isinstance(restart, WorkerRestarted):
             continue
-        signs = (
+        shown_us = (
             later.monotonic_us
             for later in events[place:]
             if isinstance(later.event, _Sign) and later.event.worker == restart.worker
         )
-        silent_us = next(signs, events[-1].monotonic_us) - stamped.monotonic_us - restart.delay_us
+        silent_us = next(shown_us, events[-1].monotonic_us) - stamped.monotonic_us - restart.delay_us
         if silent_us > START_GRACE_US:
             yield broken(
                 f"{restart.worker} of {life[0]}/{life[1]} was to be restarted after {restart.delay_us / 1e6:.2f} s, "
