@@ -10,6 +10,7 @@ import pytest
 from telemetry.events import (
     AnyEvent,
     InjectionFailed,
+    MessageTrimmed,
     ProcessStarted,
     RelayResumed,
     RobotWaiting,
@@ -388,14 +389,16 @@ def crash(files: Files, *reports: tuple[int, AnyEvent]) -> None:
 CRASHED = WorkerCrashed("inbox_reader", "KeyError: 3")
 INJECTED = WorkerCrashed("inbox_reader", "InjectedCrash: requested")
 RESTARTED = WorkerRestarted("inbox_reader", 1, 20_000)
+WENT_ON = MessageTrimmed("1-1")
 
 
 @pytest.mark.parametrize(
     ("reports", "expected"),
     [
         ([(500, CRASHED), (501, RESTARTED)], "HELD"),
-        ([(500, CRASHED), (1_524, RESTARTED)], "HELD"),
-        ([(500, CRASHED), (1_525, RESTARTED)], "BROKEN"),
+        ([(500, CRASHED), (1_524, WENT_ON), (1_525, RESTARTED)], "HELD"),
+        ([(500, CRASHED), (1_525, WENT_ON), (1_525, RESTARTED)], "BROKEN"),
+        ([(500, CRASHED), (9_000, RESTARTED)], "HELD"),  # it stood still
         ([(500, CRASHED)], "BROKEN"),
         ([(59_000, CRASHED)], "BROKEN"),
         ([(63_999, CRASHED)], "HELD"),  # the life ended

@@ -9,6 +9,7 @@ import pytest
 from telemetry.events import (
     AnyEvent,
     MessageDropped,
+    MessageTrimmed,
     WorkerCrashed,
     WorkerLeft,
     WorkerRestarted,
@@ -23,6 +24,7 @@ CRASHED_MS, DELAY_MS = 1_000, 20
 CRASHED = WorkerCrashed("inbox_reader", "InjectedCrash: injected")
 RESTARTED = WorkerRestarted("inbox_reader", 1, DELAY_MS * 1000)
 STARTED = WorkerStarted("inbox_reader")
+WENT_ON = MessageTrimmed("1-1")
 LEFT_MS = END_MS - BASE_MS
 
 
@@ -58,11 +60,17 @@ def crashed_files(longer_files: Files) -> Files:
     return longer_files
 
 
-@pytest.mark.parametrize(("late_ms", "expected"), [(0, "HELD"), (5_000, "HELD"), (5_001, "BROKEN")])
+@pytest.mark.parametrize(("late_ms", "expected"), [(0, "HELD"), (3_000, "HELD"), (3_001, "BROKEN")])
 def test_a_restarted_worker_reports_soon_that_it_runs(late_ms: int, expected: str, crashed_files: Files) -> None:
+    report(crashed_files, CRASHED_MS + DELAY_MS + late_ms, WENT_ON)
     report(crashed_files, CRASHED_MS + DELAY_MS + late_ms, STARTED)
     assert state(crashed_files) == expected
     assert expected == "HELD" or "inbox_reader of r00/1 was to be restarted after 0.02 s" in finding(crashed_files)[1]
+
+
+def test_a_process_that_stood_still_restarted_its_worker_in_time(crashed_files: Files) -> None:
+    report(crashed_files, CRASHED_MS + DELAY_MS + 9_000, STARTED)
+    assert state(crashed_files) == "HELD"
 
 
 def test_a_restart_that_only_the_supervisor_reports_is_broken(crashed_files: Files) -> None:
@@ -74,13 +82,13 @@ def test_a_restart_that_only_the_supervisor_reports_is_broken(crashed_files: Fil
 
 
 def test_a_worker_that_crashed_again_was_restarted(crashed_files: Files) -> None:
-    report(crashed_files, CRASHED_MS + 4_000, CRASHED)
-    report(crashed_files, CRASHED_MS + 4_000, RESTARTED)
-    report(crashed_files, CRASHED_MS + 4_020, STARTED)
+    report(crashed_files, CRASHED_MS + 2_000, CRASHED)
+    report(crashed_files, CRASHED_MS + 2_000, RESTARTED)
+    report(crashed_files, CRASHED_MS + 2_020, STARTED)
     assert state(crashed_files) == "HELD"
 
 
-@pytest.mark.parametrize(("before_ms", "expected"), [(1_020, "BROKEN"), (1_019, "HELD"), (1, "HELD")])
+@pytest.mark.parametrize(("before_ms", "expected"), [(3_020, "BROKEN"), (3_019, "HELD"), (1, "HELD")])
 def test_a_worker_that_is_not_due_yet_need_not_live_at_the_end(
     before_ms: int, expected: str, longer_files: Files
 ) -> None:
@@ -89,7 +97,7 @@ def test_a_worker_that_is_not_due_yet_need_not_live_at_the_end(
     forget(longer_files, "inbox_reader")
     for event in (CRASHED, RESTARTED):
         report(longer_files, LEFT_MS - before_ms, event)
-    # Then it had to live if its delay and a second were over
+    # Then it had to live if its delay and the longest standstill were over
     assert state(longer_files) == expected
 
 
@@ -143,6 +151,20 @@ def test_a_life_that_goes_on_after_a_crash_answers(
     ask(signed_files, times, answered)
     assert state(signed_files) == expected
     assert expected == "HELD" or "5 summaries came to it in" in finding(signed_files)[1]
+
+
+@pytest.mark.parametrize(("ended_ms", "expected"), [(2_000, "HELD"), (4_000, "BROKEN")])
+def test_a_life_ends_when_it_handles_the_order_however_long_that_takes(
+    ended_ms: int, expected: str, longer_files: Files
+) -> None:
+    # Given a worker that crashed and did not run again, in a life that began to end so long after, and left much later
+    leave_at(longer_files, LEFT_MS)
+    forget(longer_files, "inbox_reader")
+    report(longer_files, CRASHED_MS, CRASHED)
+    report(longer_files, CRASHED_MS, RESTARTED)
+    report(longer_files, CRASHED_MS + ended_ms, WorkerLeft("orders"))
+    # Then only the time until it began to end counts
+    assert state(longer_files) == expected
 
 
 def test_what_did_not_come_undamaged_needs_no_answer(signed_files: Files) -> None:

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from telemetry.events import RECALLED, RobotFenced, RobotLeft, Stamped, WorkerGaveUp
+from telemetry.events import RECALLED, RobotFenced, RobotLeft, Stamped, WorkerGaveUp, WorkerLeft
 from telemetry.verdict.case import Case
 from telemetry.verdict.evidence.births import Births
 from telemetry.verdict.evidence.journals import Life
@@ -21,6 +21,9 @@ REPORT_DELAY_MS: Final = 5_000
 
 CLOCKS_DIFFER_US: Final = 1_000_000
 """The clocks of a robot and of the server may differ by this much."""
+
+_ENDING: Final = ("orders", "recall")
+"""The parts of a robot that end its life, and leave first."""
 
 _LAST_EVENTS = RobotLeft | RobotFenced | WorkerGaveUp
 
@@ -59,6 +62,16 @@ def recalls(case: Case) -> dict[str, int]:
 def born_us(events: list[Stamped]) -> int:
     """The time of a life's first event (its own wall clock, µs); 0 when there is none."""
     return events[0].wall_us if events else 0
+
+
+def lived_until_us(events: list[Stamped], reply: Stamped | None) -> int:
+    """How long a life is known to have gone on before `reply`, one of its events: until the event before it. A process
+    that was stopped, or got no CPU, shows nothing until it goes on. Without a reply: until it began to end in order, or
+    else until its last event."""
+    if reply is not None:
+        return events[events.index(reply) - 1].monotonic_us
+    ending = (each for each in events if isinstance(each.event, WorkerLeft) and each.event.worker in _ENDING)
+    return next(ending, events[-1]).monotonic_us
 
 
 def first_missing(events: list[Stamped]) -> int | None:

@@ -4,9 +4,9 @@
   6 s or more after the crash's longest delay and 5 s before the end, and it sent no answer in all that time, its inbox
   reader, summary processor or outbox writer is gone. No life is judged that was paused or reported envelopes dropped,
   nor one whose relay or server was touched meanwhile.
-* A worker that runs again reports so itself, in its first step. 5 s after its delay it must have.
-* A worker that lives when its life ends in order reports that, too. One that does not was gone, unless it had crashed
-  so shortly before that it was not due yet.
+* A worker that runs again reports so itself, in its first step. 3 s after its delay it must have.
+* A worker that lives when its life ends in order reports that, too. One that does not was gone, unless its life ended
+  less than 3 s after it was to be restarted.
 
 A life whose events are not all there shows nothing here.
 """
@@ -30,8 +30,8 @@ from telemetry.events import (
     WorkerStarted,
 )
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, ROBOTS_GRACE_US, WORKERS_GRACE_US, longest_us
-from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, first_missing
+from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, ROBOTS_GRACE_US, longest_us
+from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, first_missing, lived_until_us
 from telemetry.verdict.evidence.fleet import SERVER, ms_of
 from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.finding import Finding, broken
@@ -47,8 +47,8 @@ WORKERS: Final = (
 )
 """The workers and ports of every robot."""
 
-START_GRACE_US: Final = 5_000_000
-"""A robot may be stopped for two seconds without being killed, so a restart may be later than its delay."""
+STANDSTILL_US: Final = 3_000_000
+"""A robot that stands still for over two seconds is killed, so what is due in a life comes no later than this."""
 
 FEWEST_SUMMARIES: Final = 5
 _SETTLING_MS: Final = (ROBOTS_GRACE_US + CLOCKS_DIFFER_US + longest_us(MOST_RESTARTS)) // 1000
@@ -74,13 +74,11 @@ def _never_restarted(life: Life, events: list[Stamped]) -> Iterator[Finding]:
         restart = stamped.event
         if not isinstance(restart, WorkerRestarted):
             continue
-        shown_us = (
-            later.monotonic_us
-            for later in events[place:]
-            if isinstance(later.event, _Sign) and later.event.worker == restart.worker
+        replies = (
+            later for later in events[place:] if isinstance(later.event, _Sign) and later.event.worker == restart.worker
         )
-        silent_us = next(shown_us, events[-1].monotonic_us) - stamped.monotonic_us - restart.delay_us
-        if silent_us > START_GRACE_US:
+        silent_us = lived_until_us(events, next(replies, None)) - stamped.monotonic_us - restart.delay_us
+        if silent_us > STANDSTILL_US:
             yield broken(
                 f"{restart.worker} of {life[0]}/{life[1]} was to be restarted after {restart.delay_us / 1e6:.2f} s, "
                 f"and showed no sign of life for {silent_us / 1e6:.2f} s more",
@@ -97,7 +95,7 @@ def _missing_at_the_end(life: Life, events: list[Stamped]) -> Iterator[Finding]:
     crashed = {stamped.event.worker: stamped for stamped in events if isinstance(stamped.event, WorkerCrashed)}
     for worker in dict.fromkeys((*WORKERS, *crashed)):
         crash = crashed.get(worker)
-        if worker in there or (crash is not None and _is_not_due(crash, events, left)):
+        if worker in there or (crash is not None and _is_not_due(crash, events)):
             continue
         how = "and no crash of it was reported" if crash is None else "although it crashed and was to be restarted"
         yield broken(
@@ -106,15 +104,15 @@ def _missing_at_the_end(life: Life, events: list[Stamped]) -> Iterator[Finding]:
         )
 
 
-def _is_not_due(crash: Stamped, events: list[Stamped], left: Stamped) -> bool:
+def _is_not_due(crash: Stamped, events: list[Stamped]) -> bool:
     """Whether the life ended before a worker had to live again after its last crash."""
     delays_us = [
         stamped.event.delay_us
         for stamped in events
         if isinstance(stamped.event, WorkerRestarted) and stamped.number > crash.number
     ]
-    due_us = crash.monotonic_us + max(delays_us, default=0) + WORKERS_GRACE_US
-    return left.monotonic_us < due_us
+    due_us = crash.monotonic_us + max(delays_us, default=0) + STANDSTILL_US
+    return lived_until_us(events, None) < due_us
 
 
 class _Conversations:
