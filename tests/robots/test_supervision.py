@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -202,6 +203,30 @@ def test_a_fatal_error_is_no_crash() -> None:
         return stage
 
     assert run_virtually(main).events == []
+
+
+def test_a_child_that_swallows_a_cancellation_crashes_all_the_same() -> None:
+    async def main(clock: VirtualClock) -> list[AnyEvent]:
+        events: list[AnyEvent] = []
+
+        async def stubborn() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+            await asyncio.sleep(3600)
+
+        supervisor = Supervisor([Child("a", stubborn)], RestartPolicy(), Env(clock, Random(1), events.append))
+        running = asyncio.ensure_future(supervisor.run())
+        await asyncio.sleep(1)
+        # When it is made to crash
+        assert supervisor.crash("a")
+        await asyncio.sleep(1)
+        supervisor.stop()
+        await running
+        return events
+
+    # Then it crashed once, and was restarted
+    events = run_virtually(main)
+    assert [type(event) for event in events] == [WorkerCrashed, WorkerRestarted, WorkerStarted, WorkerLeft]
 
 
 def test_a_child_that_swallows_a_cancellation_is_cancelled_again() -> None:
