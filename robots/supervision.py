@@ -21,7 +21,7 @@ from telemetry.events import WorkerCrashed, WorkerGaveUp, WorkerLeft, WorkerRest
 
 T = TypeVar("T")
 RETRY_PAUSE_S: Final = 0.1  # between tries; a port has retried itself before it raises
-PATIENCE_S: Final = 0.05  # for a child that is to crash, to clean up and end
+CLEAN_UP_S: Final = 0.05  # for a child that is to crash, to clean up and end
 PAUSE_S: Final = 0.001  # between two checks whether cancelled children have ended
 
 
@@ -146,7 +146,7 @@ class Supervisor:
         """Cancel a task, and again until it has ended: a timeout inside a client library may swallow one."""
         if not task.done():
             task.cancel()
-            self._alarms.append(asyncio.get_running_loop().call_later(PATIENCE_S, self._cancel, task))
+            self._alarms.append(asyncio.get_running_loop().call_later(CLEAN_UP_S, self._cancel, task))
 
     def retire(self, name: str) -> bool:
         """End the child of that name for good; that is no crash, and its siblings run on. Returns whether it has ended:

@@ -22,7 +22,7 @@ REPORT_DELAY_MS: Final = 5_000
 CLOCKS_DIFFER_US: Final = 1_000_000
 """The clocks of a robot and of the server may differ by this much."""
 
-_ENDING: Final = ("orders", "recall")
+_LEAVE_FIRST: Final = ("orders", "recall")
 """The parts of a robot that end its life, and leave first."""
 
 _LAST_EVENTS = RobotLeft | RobotFenced | WorkerGaveUp
@@ -70,8 +70,8 @@ def lived_until_us(events: list[Stamped], reply: Stamped | None) -> int:
     else until its last event."""
     if reply is not None:
         return events[events.index(reply) - 1].monotonic_us
-    ending = (each for each in events if isinstance(each.event, WorkerLeft) and each.event.worker in _ENDING)
-    return next(ending, events[-1]).monotonic_us
+    leaving = (each for each in events if isinstance(each.event, WorkerLeft) and each.event.worker in _LEAVE_FIRST)
+    return next(leaving, events[-1]).monotonic_us
 
 
 def first_missing(events: list[Stamped]) -> int | None:
