@@ -9,6 +9,7 @@ An outage of the server is no crash: `until_answered` repeats a request until th
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -16,10 +17,11 @@ import msgspec
 
 from broker.errors import Unavailable
 from robots.env import Env
-from telemetry.events import WorkerCrashed, WorkerGaveUp, WorkerRestarted
+from telemetry.events import WorkerCrashed, WorkerGaveUp, WorkerLeft, WorkerRestarted, WorkerStarted
 
 T = TypeVar("T")
 RETRY_PAUSE_S: Final = 0.1  # between tries; a port has retried itself before it raises
+CLEAN_UP_S: Final = 0.05  # for a child that is to crash, to clean up and end
 PAUSE_S: Final = 0.001  # between two checks whether cancelled children have ended
 
 
@@ -113,6 +115,7 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._injected: set[str] = set()  # children with an injected crash that have not ended yet
         self._retired: set[str] = set()
+        self._left: set[str] = set()  # children that lived when they were to end
         self._alarms: list[asyncio.TimerHandle] = []
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -136,7 +139,14 @@ class Supervisor:
         if task is None or task.done() or self._ended.done():
             return False
         self._injected.add(name)
-        return task.cancel()
+        self._cancel(task)
+        return True
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        """Cancel a task, and again until it has ended: a timeout inside a client library may swallow one."""
+        if not task.done():
+            task.cancel()
+            self._alarms.append(asyncio.get_running_loop().call_later(CLEAN_UP_S, self._cancel, task))
 
     def retire(self, name: str) -> bool:
         """End the child of that name for good; that is no crash, and its siblings run on. Returns whether it has ended:
@@ -147,25 +157,47 @@ class Supervisor:
             task.cancel()
         return task.done()
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child, is_restart: bool = False) -> None:
         if self._ended.done() or child.name in self._retired:
             return
-        task = asyncio.get_running_loop().create_task(_run(child), name=child.name)
+        task = asyncio.get_running_loop().create_task(self._run(child, is_restart), name=child.name)
         self._tasks[child.name] = task
         task.add_done_callback(lambda done: self._on_done(child, done))
 
+    async def _run(self, child: Child, is_restart: bool) -> None:
+        """Run the child as its own task, which shows that it lives: no word of the supervisor's proves it."""
+        if is_restart:
+            self._emit(WorkerStarted(child.name))
+        try:
+            await child.run()
+        finally:
+            is_killed = isinstance(sys.exception(), GeneratorExit)  # then nothing may reach the outside
+            if not is_killed and (child.name in self._retired or self._has_ended_in_order):
+                self._left.add(child.name)
+                self._emit(WorkerLeft(child.name))
+
+    def _was_ended(self, child: Child, task: asyncio.Task[None], is_injected: bool) -> bool:
+        """Whether it was this supervisor that ended the child: then it has not crashed."""
+        if child.name in self._left:
+            return True
+        return self._ended.done() and (not self._has_ended_in_order or (task.cancelled() and not is_injected))
+
+    @property
+    def _has_ended_in_order(self) -> bool:
+        return self._ended.done() and not self._ended.cancelled() and self._ended.exception() is None
+
     def _on_done(self, child: Child, task: asyncio.Task[None]) -> None:
-        if self._ended.done():
-            return
         is_injected = child.name in self._injected and task.cancelled()
         self._injected.discard(child.name)
+        if self._was_ended(child, task, is_injected):
+            return
         error = InjectedCrash("injected") if is_injected else _error_of(task)
-        if isinstance(error, self._fatal):
+        if isinstance(error, self._fatal) and not self._ended.done():
             self._ended.set_exception(error)
             return
-        if child.name in self._retired:
-            return
         self._emit(WorkerCrashed(child.name, f"{type(error).__name__}: {error}"[:500]))
+        if self._ended.done() or child.name in self._retired:
+            return  # it crashed just before, and nothing is to run again
         decision = self._decide(is_charged=not is_injected)
         if isinstance(decision, GiveUp):
             self._emit(WorkerGaveUp(child.name, decision.crashes))
@@ -175,7 +207,7 @@ class Supervisor:
             return
         self._emit(WorkerRestarted(child.name, decision.number, decision.delay_us))
         loop = asyncio.get_running_loop()
-        self._alarms.append(loop.call_later(decision.delay_us / 1_000_000, self._start, child))
+        self._alarms.append(loop.call_later(decision.delay_us / 1_000_000, self._start, child, True))
 
     def _decide(self, is_charged: bool) -> RestartAfter | GiveUp:
         now = self._clock.monotonic_us()
@@ -201,7 +233,3 @@ def _error_of(task: asyncio.Task[None]) -> BaseException:
     if task.cancelled():
         return asyncio.CancelledError("cancelled, but not by the supervisor")
     return task.exception() or RuntimeError("returned, which a worker never does")
-
-
-async def _run(child: Child) -> None:
-    await child.run()

@@ -190,6 +190,18 @@ class WorkerRestarted(Event, frozen=True):
     delay_us: int
 
 
+class WorkerStarted(Event, frozen=True):
+    """The worker runs again after a crash. It reports that itself, in its first step."""
+
+    worker: str
+
+
+class WorkerLeft(Event, frozen=True):
+    """The worker lived when its life ended in order. It reports that itself, in its last step."""
+
+    worker: str
+
+
 class WorkerGaveUp(Event, frozen=True):
     """The policy's budget is spent: the failure is escalated."""
 
@@ -220,8 +232,8 @@ class ChannelPressure(Event, frozen=True):
 class MessageSent(Event, frozen=True):
     """An envelope became an entry of an outbox, with `parts` parts in a body of `size` bytes.
 
-    A summary also has what it showed as known: how many parts (`held`), and the 16 hex digits of BLAKE2b-64 over
-    the bitmap's little-endian bytes (`digest`), so that the record can prove it against the journal.
+    A summary and an answer also have what their sender knew: how many parts (`held`), and the 16 hex digits of
+    BLAKE2b-64 over the bitmap's little-endian bytes (`digest`), so that the record can prove it against the journal.
     """
 
     receiver: str
@@ -418,10 +430,10 @@ AnyEvent = (
     RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | FaultInjected
     | InjectionFailed | RelayMissing | RobotWaiting | RobotYielded | RobotJoined | RobotLost | RobotBorn | RobotStarted
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
-    | WorkerGaveUp | TicksExecuted | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
-    | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated
-    | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost | JournalMended | ServerForgot
-    | RelayResumed | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
+    | WorkerStarted | WorkerLeft | WorkerGaveUp | TicksExecuted | ChannelPressure | MessageSent | MessageDropped
+    | MessageReceived | MessageRepeated | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed
+    | PartsMerged | InvariantViolated | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost
+    | JournalMended | ServerForgot | RelayResumed | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
 )
 # fmt: on
 

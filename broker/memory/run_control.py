@@ -96,7 +96,7 @@ class MemoryEvidenceReader:
             },
             births={robot: list(rows) for robot, rows in server.births.items()},
             register_exists=server.register is not None,
-            register=server.register[0] if server.register else None,
+            writes=list(server.register or ()),
             outboxes={
                 shard: StreamCount(box.added, format_id(box.last), len(box.fresh) + len(box.pending))
                 for shard, box in server.outboxes.items()

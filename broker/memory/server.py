@@ -293,7 +293,7 @@ class MemoryRegister:
         if parse_id(entry) <= self._server.register_last:
             return "memory" if self._server.register[-1].nonce == self._nonce else None
         self._server.register_last = parse_id(entry)
-        self._server.register.append(RegisterRow(self._robot, self._incarnation, self._nonce, secret))
+        self._server.register.append(RegisterRow(entry, self._robot, self._incarnation, self._nonce, secret))
         return "memory"
 
     async def restore_birth(self) -> bool:

@@ -54,8 +54,10 @@ class BirthRow(msgspec.Struct, frozen=True):
 
 
 class RegisterRow(msgspec.Struct, frozen=True):
-    """The accepted write."""
+    """An entry that the register accepted after the dealer's. Of an entry that is no write of ours, what cannot be read
+    is empty, 0, or replaced."""
 
+    entry: str
     robot: str
     incarnation: int
     nonce: str
@@ -78,7 +80,7 @@ class Evidence(msgspec.Struct, frozen=True):
     journals: dict[str, list[JournalRow] | None]
     births: dict[str, list[BirthRow] | None]
     register_exists: bool
-    register: RegisterRow | None
+    writes: list[RegisterRow]  # in their order in the register
     outboxes: dict[int, StreamCount]
     inboxes: dict[str, StreamCount]
     orders: list[Order]

@@ -10,7 +10,7 @@ import redis
 import redis.asyncio
 
 from broker.envelope import NO_LIFE
-from broker.ports.robot import JournalRow
+from broker.ports.robot import GREATEST_ID, JournalRow
 from broker.relay.core import parse_id
 from broker.streams import keys
 
@@ -30,7 +30,7 @@ async def read_all(client: redis.asyncio.Redis, key: str) -> list[Entry]:
     while True:
         page = decoded(await client.xrange(key, min=_after(entries), count=_PAGE))
         entries += page
-        if len(page) < _PAGE:
+        if len(page) < _PAGE or page[-1][0] == GREATEST_ID:
             return entries
 
 
@@ -41,7 +41,7 @@ def read_all_blocking(client: redis.Redis, key: str, after: str = "") -> list[En
     while True:
         page = decoded(client.xrange(key, min=_after(entries, begin), count=_PAGE))
         entries += page
-        if len(page) < _PAGE:
+        if len(page) < _PAGE or page[-1][0] == GREATEST_ID:
             return entries
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from broker.control_entries import PlanChange
 from broker.faults.syntax import format_duration
-from broker.ports.robot import Acknowledgement
+from broker.ports.robot import GREATEST_ID, Acknowledgement
 from broker.ports.run import Evidence
 from deploy.config.experiment import Experiment
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
@@ -100,8 +100,10 @@ def _file_evidence(record: Record, evidence: Evidence) -> None:
 
 
 def written_secret(evidence: Evidence) -> bytes | None:
-    """The secret that was written, byte for byte; None when none was."""
-    return None if evidence.register is None else evidence.register.secret
+    """The secret that was written, byte for byte; None when none was. Of several, the one that nothing can follow, or
+    else the first."""
+    last = [write.secret for write in evidence.writes if write.entry == GREATEST_ID]
+    return next(iter(last or [write.secret for write in evidence.writes if write.robot in evidence.births]), None)
 
 
 def close_record(record: Record, settings: RunSettings, evidence: Evidence) -> Result:

@@ -58,17 +58,18 @@ def fleet_rows(evidence: Evidence) -> Iterator[Row]:
 
 def register(evidence: Evidence) -> Row:
     """The content of `register.json`."""
-    write = evidence.register
     return {
         "exists": evidence.register_exists,
-        "write": None
-        if write is None
-        else {
-            "robot": write.robot,
-            "incarnation": write.incarnation,
-            "nonce": write.nonce,
-            "text": write.secret.decode("utf-8", "replace"),
-        },
+        "writes": [
+            {
+                "id": write.entry,
+                "robot": write.robot,
+                "incarnation": write.incarnation,
+                "nonce": write.nonce,
+                "text": write.secret.decode("utf-8", "replace"),
+            }
+            for write in evidence.writes
+        ],
         "births": {
             robot: [{"id": row.entry, "entry": row.what, "nonce": row.nonce, "at_us": row.at_us} for row in rows or ()]
             for robot, rows in sorted(evidence.births.items())

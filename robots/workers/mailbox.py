@@ -42,8 +42,8 @@ class PeerHeard(msgspec.Struct, frozen=True):
 
 
 class OutgoingMessage(msgspec.Struct, frozen=True):
-    """→ outbox_writer: a message to be sent. For a summary, `held` (a count) and `digest` describe what it shows as
-    known."""
+    """→ outbox_writer: a message to be sent. For a summary and an answer, `held` (a count) and `digest` describe what
+    its sender knows."""
 
     receiver: str
     exchange: bytes

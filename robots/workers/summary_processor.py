@@ -35,8 +35,11 @@ class SummaryProcessor:
     async def run(self) -> None:
         while True:
             received = await self._summaries.get()
-            answer = self._answer(received.summary, self._knowledge.value)
-            self._outgoing.offer(OutgoingMessage(received.sender, received.exchange, answer))
+            mine = self._knowledge.value
+            answer = self._answer(received.summary, mine)
+            self._outgoing.offer(
+                OutgoingMessage(received.sender, received.exchange, answer, held=mine.count, digest=mine.digest)
+            )
             if received.entry is not None:
                 self._acknowledge(received.entry)
 

@@ -23,8 +23,9 @@ Here are the names and the formats, and how a record is written and found. What 
     journals.jsonl  every journal entry: {robot, id: "<incarnation>-<n>", entry, …} with entry "header" {origin: dealt |
                     joined}, "part" {index, word, last, cause: [sender, incarnation, sequence, copy] | null}, "born"
                     {nonce}, "complete" {at_us}, "quiet" {ticks, exchange, at_us}; a lost journal: {robot, lost: true}
-    register.json   {exists, write: {robot, incarnation, nonce, text} | null, births: {robot: [{id, entry: "born" |
-                    "attempt", nonce, at_us}]}}: at_us is null where the entry has no time
+    register.json   {exists, writes: [{id, robot, incarnation, nonce, text}], births: {robot: [{id, entry: "born" |
+                    "attempt", nonce, at_us}]}}: writes = every entry that the register accepted after the dealer's, in
+                    order; at_us is null where the entry has no time
     streams.json    {outboxes: {shard: {added, last}}, inboxes: {robot: {added, left}}, contradictions: {robot: n},
                     orders: [{id, order, reason}]}: added = entries-added, the server's own counter; contradictions =
                     copies that the lab put there itself; reason: why to stop, which worker is to crash, or who
@@ -44,7 +45,8 @@ Here are the names and the formats, and how a record is written and found. What 
     counters.json   {events: {name: count}, failed_handlers: {handler: count}}, of a live run
     live.json       {url, pid}, readable by its owner alone, and only while the run goes on
     logs/           what the fleet's processes printed
-    secret.txt      what the register holds, byte for byte; absent when nothing was written
+    secret.txt      the accepted write, byte for byte (of several, the one that nothing can follow, or else the first);
+                    absent when nothing was written
 
 Ids are `<milliseconds>-<n>` of the server's clock, except in journals and births.
 """

@@ -27,6 +27,7 @@ from telemetry.verdict.evidence.fleet import Downtime, FleetEvidence, FleetRow, 
 from telemetry.verdict.evidence.integrity import loss, lost_evidence, tampering
 from telemetry.verdict.evidence.journals import Life, RobotJournal, read_journals
 from telemetry.verdict.evidence.schema import (
+    WRITE_ID,
     AcceptedWrite,
     BirthStreamRow,
     BornRow,
@@ -243,35 +244,46 @@ class Case:
         return {control.robot: control.shard for control in self.plan if isinstance(control, BornRow)}
 
     @cached_property
+    def attempts_of(self) -> dict[Life, list[BirthStreamRow]]:
+        """The attempts to write, accepted or refused, by life, in order."""
+        attempts: dict[Life, list[BirthStreamRow]] = {}
+        for robot, rows in self.register.births.items():
+            for row in rows:
+                if row.entry == "attempt":
+                    attempts.setdefault((robot, int(row.id.partition("-")[0])), []).append(row)
+        return attempts
+
+    @property
     def tries(self) -> set[Life]:
         """The lives that tried to write, with or without success."""
-        return {
-            (robot, int(row.id.partition("-")[0]))
-            for robot, rows in self.register.births.items()
-            for row in rows
-            if row.entry == "attempt"
-        }
+        return set(self.attempts_of)
 
     @property
     def write(self) -> AcceptedWrite:
         """The accepted write. Raises EvidenceError when there is none."""
         if not self.register.exists:
             raise EvidenceError("the register is gone: what was written into it cannot be known")
-        if self.register.write is None:
+        if self.written is None:
             raise EvidenceError("nothing was written")
-        return self.register.write
+        return self.written
+
+    @cached_property
+    def written(self) -> AcceptedWrite | None:
+        """The accepted write, if there is one: the entry that nothing can follow, or else a robot's first one."""
+        last = [write for write in self.register.writes if write.id == WRITE_ID]
+        return next(iter(last or self.robots_writes), None)
+
+    @cached_property
+    def robots_writes(self) -> list[AcceptedWrite]:
+        """What robots of the run wrote into the register, in order."""
+        return [write for write in self.register.writes if write.robot in self.register.births]
 
     @cached_property
     def attempts(self) -> list[BirthStreamRow]:
         """The attempts that the writer's own life made with the accepted write. Raises EvidenceError when none was."""
         write = self.write
-        return [
-            row
-            for row in self.register.births.get(write.robot, ())
-            if row.entry == "attempt"
-            and row.nonce == write.nonce
-            and int(row.id.partition("-")[0]) == write.incarnation
-        ]
+        own = self.attempts_of.get((write.robot, write.incarnation), ())
+        return [row for row in own if row.nonce == write.nonce]
 
     @property
     def attempted_us(self) -> int | None:

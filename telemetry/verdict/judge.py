@@ -21,6 +21,7 @@ from telemetry.verdict.finding import EvidenceError, Finding, State, unproven
 from telemetry.verdict.promises.accounted import accounted
 from telemetry.verdict.promises.convergent import convergent
 from telemetry.verdict.promises.fenced import fenced
+from telemetry.verdict.promises.frugal import frugal
 from telemetry.verdict.promises.honest_faults import honest_faults
 from telemetry.verdict.promises.idempotent import idempotent
 from telemetry.verdict.promises.monotonic import monotonic
@@ -42,6 +43,7 @@ PROMISES: Final[dict[str, Callable[[Case], Finding]]] = {
     "convergent": convergent,
     "supervised": supervised,
     "fenced": fenced,
+    "frugal": frugal,
     "honest faults": honest_faults,
     "accounted": accounted,
 }
@@ -51,8 +53,9 @@ EXIT_CODES: Final[dict[State, int]] = {"HELD": 0, "BROKEN": 1, "UNPROVEN": 3}
 
 class Promise(msgspec.Struct, frozen=True):
     """A promise's state, and why, in one line; and how many things put it to the test: attempts to write (once,
-    patient), the write (right), journal entries (monotonic), parts (unique), merges (idempotent), robots (convergent),
-    deaths and crashes (supervised), later lives (fenced), envelopes (honest faults, accounted)."""
+    patient), the write (right), journal entries (monotonic), parts, and contradictory updates that were injected
+    (unique), merges (idempotent), robots (convergent), deaths and crashes (supervised), later lives (fenced), answers
+    and updates (frugal), envelopes (honest faults, accounted)."""
 
     state: State
     why: str

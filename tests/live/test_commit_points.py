@@ -134,7 +134,7 @@ def assert_nothing_lost(mortals: Mortals) -> None:
     kept = Counter((row["robot"], row["index"]) for row in mortals.rows("journals") if row["entry"] == "part")
     indices = range(len(cut(DEFAULT_SECRET)))
     assert kept == Counter((f"r{robot:02d}", index) for robot in range(4) for index in indices)
-    assert mortals.secret == mortals.read("register")["write"]["text"].encode() == DEFAULT_SECRET.encode()
+    assert mortals.secret == mortals.read("register")["writes"][0]["text"].encode() == DEFAULT_SECRET.encode()
 
 
 @pytest.mark.parametrize(("point", "nth"), POINTS, ids=NAMES)

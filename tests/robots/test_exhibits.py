@@ -14,11 +14,6 @@ from tests.robots.simulation.judged_runs import Ended, run
 
 SEEDS: Final = range(1, 6)
 UNSEEN: Final = {
-    "swallows": "unique does not know which contradictory updates came",
-    "born-quiet": "patient believes the ticks of a robot that was born complete",
-    "restarts-nothing": "supervised believes the report of a restart",
-    "takes-siblings-down": "supervised looks for no signs of life of the siblings",
-    "full-state": "there is no promise frugal",
     "no-delay": "honest faults does not know when a copy came",
     "leaks": "honest faults does not know when a copy came",
     "no-loss": "there is no promise played",

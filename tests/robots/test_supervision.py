@@ -1,6 +1,8 @@
 """The restart policy, and the supervisor that applies it."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -11,7 +13,7 @@ from robots.channel import Channel
 from robots.env import Env
 from robots.simulation.virtual_time import VirtualClock, run_virtually
 from robots.supervision import Child, GaveUp, GiveUp, RestartAfter, RestartPolicy, Supervisor
-from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerRestarted
+from telemetry.events import AnyEvent, WorkerCrashed, WorkerGaveUp, WorkerLeft, WorkerRestarted, WorkerStarted
 
 SECOND = 1_000_000
 
@@ -71,6 +73,9 @@ class Stage:
                 return
             raise order
 
+    def shown(self) -> list[AnyEvent]:
+        return [event for event in self.events if isinstance(event, WorkerStarted | WorkerLeft)]
+
     def count(self, kind: type[AnyEvent]) -> int:
         return sum(isinstance(event, kind) for event in self.events)
 
@@ -90,6 +95,8 @@ def test_a_crash_restarts_its_child_and_touches_no_sibling() -> None:
     assert stage.starts == {"a": 1, "b": 2, "c": 1}
     assert WorkerCrashed("b", "ValueError: oh") in stage.events
     assert stage.count(WorkerRestarted) == 1
+    # And each child shows itself that it runs again, and that it was there at the end
+    assert stage.shown() == [WorkerStarted("b"), WorkerLeft("a"), WorkerLeft("b"), WorkerLeft("c")]
 
 
 def test_a_child_that_is_retired_ends_without_a_crash_and_never_starts_again() -> None:
@@ -114,6 +121,29 @@ def test_a_child_that_is_retired_ends_without_a_crash_and_never_starts_again() -
 
     assert stage.starts == {"a": 1, "b": 1, "c": 1}
     assert stage.count(WorkerCrashed) == 1
+    assert stage.shown() == [WorkerLeft("a"), WorkerLeft("c")]
+
+
+@pytest.mark.parametrize("end", [lambda supervisor: supervisor.retire("a"), lambda supervisor: supervisor.stop()])
+def test_a_crash_just_before_the_end_is_reported_and_followed_by_nothing(end: Callable[[Supervisor], object]) -> None:
+    async def main(clock: VirtualClock) -> Stage:
+        stage = Stage(clock, ["a", "b"])
+        running = asyncio.ensure_future(stage.supervisor.run())
+        await asyncio.sleep(0.001)
+        # Given a child that has crashed, of which its supervisor has not heard yet
+        stage.supervisor.crash("a")
+        await asyncio.sleep(0)
+        # When it is to end
+        end(stage.supervisor)
+        await asyncio.sleep(1)
+        stage.supervisor.stop()
+        await running
+        return stage
+
+    stage = run_virtually(main)
+
+    # Then its crash is known, and it did not leave in order
+    assert stage.events == [WorkerCrashed("a", "InjectedCrash: injected"), WorkerLeft("b")]
 
 
 def test_a_worker_that_returns_has_crashed() -> None:
@@ -173,6 +203,30 @@ def test_a_fatal_error_is_no_crash() -> None:
         return stage
 
     assert run_virtually(main).events == []
+
+
+def test_a_child_that_swallows_a_cancellation_crashes_all_the_same() -> None:
+    async def main(clock: VirtualClock) -> list[AnyEvent]:
+        events: list[AnyEvent] = []
+
+        async def stubborn() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+            await asyncio.sleep(3600)
+
+        supervisor = Supervisor([Child("a", stubborn)], RestartPolicy(), Env(clock, Random(1), events.append))
+        running = asyncio.ensure_future(supervisor.run())
+        await asyncio.sleep(1)
+        # When it is made to crash
+        assert supervisor.crash("a")
+        await asyncio.sleep(1)
+        supervisor.stop()
+        await running
+        return events
+
+    # Then it crashed once, and was restarted
+    events = run_virtually(main)
+    assert [type(event) for event in events] == [WorkerCrashed, WorkerRestarted, WorkerStarted, WorkerLeft]
 
 
 def test_a_child_that_swallows_a_cancellation_is_cancelled_again() -> None:

@@ -88,7 +88,7 @@ def count_one(files: Files, robot: str, more: int) -> None:
 
 
 def nothing_written(files: Files) -> None:
-    files["register"]["write"] = None
+    files["register"]["writes"] = []
     for robot, entries in files["register"]["births"].items():
         files["register"]["births"][robot] = [row for row in entries if row["entry"] == "born"]
 

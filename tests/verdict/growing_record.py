@@ -53,12 +53,13 @@ def begun(faults: Sequence[str] = PLAN) -> Growing:
 
 def written_by(scribe: Growing, robot: str) -> Files:
     """The record of a run that goes on for a minute after `robot` wrote the secret."""
+    scribe.send(robot, next(other for other in ROBOTS if other != robot), "summary")
     scribe.now_ms = GO_MS + 1_500
     scribe.write(robot)
     scribe.emit(robot, SecretWritten(len(SECRET), "aof"))
     scribe.end(END_MS, *(each for each in scribe.life if scribe.life[each]))
     files = files_of(scribe)
-    files["register"]["write"] |= {"robot": robot, "nonce": f"{robot}-1"}
+    files["register"]["writes"][0] |= {"robot": robot, "nonce": f"{robot}-1"}
     return files
 
 

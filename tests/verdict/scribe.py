@@ -9,10 +9,20 @@ from typing import Any
 
 import msgspec
 
-from telemetry.events import AnyEvent, MessageSent, PartsMerged, RobotBorn, RobotComplete, TicksExecuted
+from telemetry.events import (
+    AnyEvent,
+    MessageSent,
+    PartsMerged,
+    RobotBorn,
+    RobotComplete,
+    RobotLeft,
+    TicksExecuted,
+    WorkerLeft,
+)
 from telemetry.pipeline import Emitter
-from telemetry.verdict.evidence.schema import BornRow, FateRow, PlanRow
+from telemetry.verdict.evidence.schema import WRITE_ID, BornRow, FateRow, PlanRow
 from telemetry.verdict.evidence.traffic import key_of
+from telemetry.verdict.promises.supervised_signs import WORKERS
 from telemetry.verdict.recomputed.fates import Rulebook
 
 BASE_MS = 1_700_000_000_000
@@ -64,6 +74,9 @@ class Scribe:
         self.events.append(msgspec.to_builtins(stamped))
 
     def emit(self, source: str, event: AnyEvent) -> None:
+        if isinstance(event, RobotLeft):  # in order, so that all workers lived
+            for worker in WORKERS:
+                self.emitters[source].emit(WorkerLeft(worker))
         self.emitters[source].emit(event)
 
     def die(self, robot: str, how: str = "signal", status: int = -9, victim: str = "") -> None:
@@ -145,7 +158,7 @@ class Scribe:
         self.outboxes[str(row["shard"])] += 1
         self.inboxes[receiver] += len(ruling[1])
         if incarnation is None:
-            held, digest = (len(self.known(sender)), digest_of(self.known(sender))) if kind == "summary" else (0, "")
+            held, digest = (len(self.known(sender)), digest_of(self.known(sender))) if kind != "update" else (0, "")
             self.emit(sender, MessageSent(receiver, sequence, kind, "00" * 8, 0, 10, held, digest))
         return sequence, len(ruling[1])
 
@@ -211,7 +224,7 @@ def rule(book: Rulebook, row: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
 
 def files_of(scribe: Scribe) -> Files:
     secret = "".join(WORDS)
-    write = {"robot": "r01", "incarnation": 1, "nonce": "r01-1", "text": secret}
+    write = {"id": WRITE_ID, "robot": "r01", "incarnation": 1, "nonce": "r01-1", "text": secret}
     indices = [
         {
             "index": index,
@@ -246,7 +259,7 @@ def files_of(scribe: Scribe) -> Files:
             "salt": SALT.hex(),
             "indices": indices,
         },
-        "register": {"exists": True, "write": write, "births": scribe.births},
+        "register": {"exists": True, "writes": [write], "births": scribe.births},
         "streams": {
             "outboxes": {shard: {"added": added, "last": "0-0"} for shard, added in scribe.outboxes.items()},
             "inboxes": {robot: {"added": added, "left": 0} for robot, added in scribe.inboxes.items()},

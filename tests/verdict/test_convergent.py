@@ -266,7 +266,7 @@ def receive_late(files: Files) -> None:
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (execute_fewer_ticks, "r00 executed only 2 of 20 ticks since go"),
+        (execute_fewer_ticks, "r00 executed only 2 of 20 ticks since it last learnt a part"),
         (learn_until_the_end, "of 20 ticks since it last learnt a part"),
         (receive_late, "copies came to r00 up to 2.1 s late"),
     ],

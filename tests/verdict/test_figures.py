@@ -59,7 +59,7 @@ def test_a_robot_that_was_dealt_everything_is_complete_at_once(files: Files) -> 
     dealt = [{"robot": "r00", "id": f"0-{number}", **entry} for number, entry in enumerate(content, start=1)]
     life = [{"entry": "born", "nonce": "r00-1"}, {"entry": "quiet", "ticks": 10, "at_us": (GO_MS + 1500) * 1000}]
     files["journals"] = dealt + [{"robot": "r00", "id": f"1-{n}", **entry} for n, entry in enumerate(life, start=1)]
-    files["register"]["write"] |= {"robot": "r00", "nonce": "r00-1"}
+    files["register"]["writes"][0] |= {"robot": "r00", "nonce": "r00-1"}
     # When it is judged
     result = verdict_on(files)
     # Then it was complete at `go`, and patient

@@ -22,12 +22,12 @@ def test_a_record_without_a_fleet_is_judged_as_far_as_it_goes(tmp_path: Path) ->
     result = judge(load(put(tmp_path / "abc123", files)))
     # Then what only injections and deaths show is UNPROVEN
     unproven = {name for name, promise in result.promises.items() if promise.state != "HELD"}
-    assert unproven == {"monotonic", "unique", "convergent", "supervised"}
+    assert unproven == {"monotonic", "unique", "convergent", "supervised", "frugal"}
     assert {result.promises[name].why for name in unproven} == {"fleet.jsonl is missing"}
     assert (result.verdict, result.recoveries, result.lives) == ("UNPROVEN", None, {"r02": 2})
 
 
-@pytest.mark.parametrize("promise", ["supervised", "monotonic", "unique", "convergent"])
+@pytest.mark.parametrize("promise", ["supervised", "monotonic", "unique", "convergent", "frugal"])
 def test_a_fleet_that_is_damaged_shows_nothing(promise: str, longer_files: Files) -> None:
     longer_files["fleet"][0]["how"] = "old age"
     assert finding(longer_files, promise)[0] == "UNPROVEN"

@@ -72,6 +72,7 @@ def test_the_result_has_exactly_the_keys_of_its_schema(files: Files) -> None:
     )
     assert list(result["promises"]) == [
         *("once", "right", "monotonic", "unique", "idempotent", "patient", "convergent", "supervised", "fenced"),
+        "frugal",
         *("honest faults", "accounted"),
     ]
     assert list(result["promises"]["once"]) == ["state", "why", "tested"]

@@ -27,7 +27,7 @@ def lost(files: Files, *gone: str) -> Files:
         "fates": [],
         "fleet": [],
         "journals": [{"robot": robot, "lost": True} for robot in [*ROBOTS, "r03"]],
-        "register": {"exists": False, "write": None, "births": {robot: [] for robot in ROBOTS}},
+        "register": {"exists": False, "writes": [], "births": {robot: [] for robot in ROBOTS}},
         "streams": {
             "outboxes": {"0": {"added": 0, "last": "0-0"}},
             "inboxes": {robot: {"added": 0, "left": 0} for robot in ROBOTS},
@@ -125,7 +125,7 @@ def test_a_birth_that_only_a_lost_outbox_held_is_not_missed(grown_files: Files) 
 
 def test_what_convicts_in_a_lost_run_still_convicts(grown_files: Files) -> None:
     grown_files = lost(grown_files, "fates", "plan", "journals")
-    grown_files["register"]["write"]["text"] = "another"
+    grown_files["register"]["writes"][0]["text"] = "another"
     assert state(grown_files, "right") == "BROKEN"
 
 
@@ -221,7 +221,7 @@ def test_the_forgotten_end_of_journals_would_be_held_against_robots_otherwise(gr
 
 
 def other_word(files: Files) -> None:
-    files["register"]["write"]["text"] = "another"
+    files["register"]["writes"][0]["text"] = "another"
 
 
 @pytest.mark.parametrize(

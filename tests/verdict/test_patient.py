@@ -1,4 +1,4 @@
-"""Patient: who writes was complete first, then quiet for its period."""
+"""Patient: a life that writes, or tries to, was complete first, then quiet for its period."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from telemetry.events import WorkerCrashed
 from tests.verdict.alterations import (
     Damage,
+    birth_ms,
     drop,
+    injection,
+    insert_event,
     journal_part,
     lose_journal,
     nothing_written,
@@ -17,7 +21,9 @@ from tests.verdict.alterations import (
     wait_incomplete,
 )
 from tests.verdict.judged import assert_convicted, assert_unproven, verdict_on
-from tests.verdict.scribe import ROBOTS, Files
+from tests.verdict.scribe import GO_MS, ROBOTS, STOP_MS, TICK_US, Files
+
+SHORTEST_US = TICK_US * 4 // 5
 
 
 def quiet_of(files: Files) -> dict[str, Any]:
@@ -51,12 +57,74 @@ def rush(files: Files) -> None:
     complete["at_us"] = quiet_of(files)["at_us"] - 100_000
 
 
+def attempt_of(files: Files, robot: str) -> dict[str, Any]:
+    [attempt] = [row for row in files["register"]["births"][robot] if row["entry"] == "attempt"]
+    return dict(attempt)
+
+
+def try_at(files: Files, robot: str, at_us: int) -> None:
+    """Let the robot's attempt have been made then, by the server's clock."""
+    for row in files["register"]["births"][robot]:
+        if row["entry"] == "attempt":
+            row["at_us"] = at_us
+
+
+def merged_ms(files: Files, robot: str) -> int:
+    """When the last part that a robot merged was sent."""
+    sent = []
+    for part in rows(files, "journals", robot=robot, entry="part"):
+        if part["cause"]:
+            sender, life, sequence, _ = part["cause"]
+            fate = rows(files, "fates", sender=sender, incarnation=life, receiver=robot, sequence=sequence)[0]
+            sent.append(int(fate["id"].split("-")[0]))
+    return max(sent)
+
+
+def count_too_many_ticks(files: Files, robot: str = "r01") -> None:
+    """Too early, by the server's clock alone, for the ticks that the journal counts."""
+    ticks = rows(files, "journals", robot=robot, entry="quiet")[0]["ticks"]
+    try_at(files, robot, merged_ms(files, robot) * 1000 + (ticks - 1) * SHORTEST_US - 1)
+
+
+def try_at_the_second_birth(files: Files) -> None:
+    """r02's second life is born complete, counts ticks, and tries at once."""
+    born = rows(files, "journals", robot="r02", id="2-1")[0]
+    own = [row for row in files["journals"] if row["robot"] == "r02" and row["id"].startswith("2-")]
+    place = files["journals"].index(born)
+    for row in own:
+        files["journals"].remove(row)
+    parts = [row for row in own if row["entry"] == "part"]
+    files["journals"][place:place] = [row | {"id": f"1-{n}"} for n, row in enumerate(parts, start=9)] + [born]
+    quiet = {"robot": "r02", "id": "2-2", "entry": "quiet", "ticks": 10, "exchange": "", "at_us": STOP_MS * 1000}
+    files["journals"].insert(files["journals"].index(born) + 1, quiet)
+    renumber(files, "r02")
+    at_us = (birth_ms(files, "r02", 2) + 9 * 80 - 1) * 1000
+    attempt = {"id": "2-2", "entry": "attempt", "nonce": "r02-2", "at_us": at_us}
+    files["register"]["births"]["r02"].append(attempt)
+
+
+def try_before_go(files: Files) -> None:
+    files["streams"]["orders"][1]["id"] = f"{attempt_of(files, 'r01')['at_us'] // 1000 - 9 * 80 + 1}-0"
+
+
 BREACHES: dict[str, tuple[Damage, str]] = {
     "a write without quiet": (write_without_quiet, "journal of r01"),
     "too few quiet ticks": (lambda f: quiet_of(f).update(ticks=9), "journal of r01"),
     "a part while waiting": (merge_while_waiting, "journal of r01"),
     "waiting before being complete": (wait_incomplete, "journal of r01"),
     "a refused try without quiet": (try_without_quiet, "journal of r00, life 1"),
+    "a refused try after too few ticks": (
+        lambda f: rows(f, "journals", robot="r00", entry="quiet")[0].update(ticks=9),
+        "journal of r00",
+    ),
+    "a try with no quiet tick at all": (lambda f: quiet_of(f).update(ticks=0), "journal of r01"),
+    "a write too soon for its ticks": (count_too_many_ticks, "birth stream of r01, entry 1-2"),
+    "a refused try too soon for its ticks": (
+        lambda f: count_too_many_ticks(f, "r00"),
+        "birth stream of r00, entry 1-2",
+    ),
+    "a second life that tries at its birth": (try_at_the_second_birth, "birth stream of r02, entry 2-2"),
+    "ticks from before the order go": (try_before_go, "birth stream of r00, entry 1-2"),
 }
 
 
@@ -73,6 +141,14 @@ DOUBTS: dict[str, tuple[Damage, str]] = {
         "clocks of r01 and of the server disagree",
     ),
     "ticks that had no time": (rush, "clock and the ticks of r01 disagree"),
+    "ticks without a summary": (
+        lambda f: [row.update(kind="update") for row in rows(f, "fates", sender="r01", kind="summary")],
+        "r01/1 counted 10 ticks, and the fates show no summary of it",
+    ),
+    "a loser's clock": (
+        lambda f: rows(f, "journals", robot="r00", entry="complete")[0].update(at_us=(GO_MS + 1_450) * 1000),
+        "clock and the ticks of r00 disagree",
+    ),
     "a loser's lost journal": (lambda f: lose_journal(f, "r00"), "journal of r00, which tried to write"),
 }
 
@@ -80,6 +156,26 @@ DOUBTS: dict[str, tuple[Damage, str]] = {
 @pytest.mark.parametrize("doubt", DOUBTS)
 def test_what_cannot_be_shown_is_unproven_with_the_reason(doubt: str, files: Files) -> None:
     assert_unproven(files, "patient", *DOUBTS[doubt])
+
+
+def test_as_much_time_as_the_ticks_take_is_enough(files: Files) -> None:
+    count_too_many_ticks(files)
+    try_at(files, "r01", attempt_of(files, "r01")["at_us"] + 1)
+    assert verdict_on(files).promises["patient"].state == "HELD"
+
+
+@pytest.mark.parametrize("is_injected", [True, False])
+def test_an_initiator_that_crashed_may_have_begun_a_tick_early(is_injected: bool, files: Files) -> None:
+    # Given an attempt that is one tick too early
+    count_too_many_ticks(files)
+    try_at(files, "r01", attempt_of(files, "r01")["at_us"] + 1 - SHORTEST_US)
+    assert verdict_on(files).promises["patient"].state == "BROKEN"
+    # When the worker that counts ticks crashed meanwhile, then its next phase began anew
+    if is_injected:
+        injection(files, "crash r01/gossip_initiator", "r01/gossip_initiator", GO_MS + 200)
+    else:
+        insert_event(files, "r01", 1, WorkerCrashed("gossip_initiator", "KeyError: 3"), 300_000)
+    assert verdict_on(files).promises["patient"].state == "HELD"
 
 
 @pytest.mark.parametrize("by_us", [-100_000, 100_000, -1_000_000, 1_000_000])

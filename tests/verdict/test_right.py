@@ -10,8 +10,8 @@ from tests.verdict.judged import assert_convicted, assert_unproven, verdict_on
 from tests.verdict.scribe import WORDS, Files
 
 BREACHES: dict[str, tuple[Damage, str]] = {
-    "a wrong text of the right length": (lambda f: f["register"]["write"].update(text="X" * 19), "r01/1"),
-    "a longer text": (lambda f: f["register"]["write"].update(text="".join(WORDS) + "!"), "r01/1"),
+    "a wrong text of the right length": (lambda f: f["register"]["writes"][0].update(text="X" * 19), "r01/1"),
+    "a longer text": (lambda f: f["register"]["writes"][0].update(text="".join(WORDS) + "!"), "r01/1"),
 }
 
 

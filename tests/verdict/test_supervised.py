@@ -11,6 +11,7 @@ from telemetry.events import (
     AnyEvent,
     EvidenceLost,
     InjectionFailed,
+    MessageTrimmed,
     ProcessStarted,
     RelayResumed,
     RobotFenced,
@@ -18,6 +19,7 @@ from telemetry.events import (
     WorkerCrashed,
     WorkerGaveUp,
     WorkerRestarted,
+    WorkerStarted,
 )
 from telemetry.pipeline import Emitter
 from telemetry.verdict.case import case_of
@@ -412,22 +414,27 @@ def test_no_robot_is_born_again_sooner_than_the_policy_delays(deaths: int, short
 
 
 def crash(files: Files, *reports: tuple[int, AnyEvent]) -> None:
-    """Let r00/1 have reported this, at milliseconds of its own clock, before it left 4 s after `go`."""
+    """Let r00/1 have reported this, at milliseconds of its own clock, before it left 4 s after `go`; and workers that
+    were restarted, that they ran again."""
     for at_ms, event in reports:
         insert_event(files, "r00", 1, event, at_ms * 1000)
+        if isinstance(event, WorkerRestarted):
+            insert_event(files, "r00", 1, WorkerStarted(event.worker), at_ms * 1000 + event.delay_us)
 
 
 CRASHED = WorkerCrashed("inbox_reader", "KeyError: 3")
 INJECTED = WorkerCrashed("inbox_reader", "InjectedCrash: requested")
 RESTARTED = WorkerRestarted("inbox_reader", 1, 20_000)
+WENT_ON = MessageTrimmed("1-1")
 
 
 @pytest.mark.parametrize(
     ("reports", "expected"),
     [
         ([(500, CRASHED), (501, RESTARTED)], "HELD"),
-        ([(500, CRASHED), (1_524, RESTARTED)], "HELD"),
-        ([(500, CRASHED), (1_525, RESTARTED)], "BROKEN"),
+        ([(500, CRASHED), (1_524, WENT_ON), (1_525, RESTARTED)], "HELD"),
+        ([(500, CRASHED), (1_525, WENT_ON), (1_525, RESTARTED)], "BROKEN"),
+        ([(500, CRASHED), (9_000, RESTARTED)], "HELD"),  # it stood still
         ([(500, CRASHED)], "BROKEN"),
         ([(59_000, CRASHED)], "BROKEN"),
         ([(63_999, CRASHED)], "HELD"),  # the life ended

@@ -15,7 +15,7 @@ import msgspec
 import redis
 
 from broker.control_entries import Control, read_control
-from broker.ports.robot import GREATEST_ID, Injection, JournalRow
+from broker.ports.robot import Injection, JournalRow
 from broker.ports.run import BirthRow, Evidence, RegisterRow, StreamCount
 from broker.relay.core import Fate
 from broker.streams import keys
@@ -23,7 +23,6 @@ from broker.streams.keys import Keys
 from broker.streams.reading import (
     OF_BIRTHS,
     Entry,
-    decoded,
     journal_rows,
     number_in,
     own,
@@ -82,7 +81,7 @@ class StreamEvidenceReader:
             journals={robot: self._journal(robot) for robot in robots},
             births={robot: self._births(robot) for robot in robots},
             register_exists=bool(self._client.exists(self._keys.register)),
-            register=self._written(),
+            writes=self._writes(),
             outboxes={shard: self._count(self._keys.outbox(shard)) for shard in range(shards)},
             inboxes={robot: self._count(self._keys.inbox(robot)) for robot in robots},
             orders=orders_in(orders),
@@ -115,24 +114,27 @@ class StreamEvidenceReader:
         rows = [_birth(entry, fields) for entry, fields in own(entries, OF_BIRTHS) if entry != keys.FIRST_ID]
         return [row for row in rows if row is not None] if entries else None
 
-    def _written(self) -> RegisterRow | None:
-        """What stands in the register, written by any client; the judge knows which may have."""
-        found = decoded(self._client.xrange(self._keys.register, min=GREATEST_ID))
-        if not found:
-            return None
-        [(_, fields)] = found
-        return RegisterRow(
-            robot=fields.get(keys.ROBOT, b"").decode(errors="replace"),
-            incarnation=number_in(fields.get(keys.INCARNATION), 0),
-            nonce=fields.get(keys.NONCE, b"").decode(errors="replace"),
-            secret=fields.get(keys.SECRET, b""),
-        )
+    def _writes(self) -> list[RegisterRow]:
+        """What stands in the register after the dealer's entry, written by any client; the judge knows which may
+        have."""
+        entries = read_all_blocking(self._client, self._keys.register)
+        return [_write(entry, fields) for entry, fields in entries if entry != keys.FIRST_ID]
 
     def _count(self, key: str) -> StreamCount:
         if not self._client.exists(key):
             return _NO_STREAM
         counters: Mapping[str, Any] = self._client.xinfo_stream(key)
         return StreamCount(counters["entries-added"], counters["last-generated-id"].decode(), counters["length"])
+
+
+def _write(entry: str, fields: dict[bytes, bytes]) -> RegisterRow:
+    return RegisterRow(
+        entry=entry,
+        robot=fields.get(keys.ROBOT, b"").decode(errors="replace"),
+        incarnation=number_in(fields.get(keys.INCARNATION), 0),
+        nonce=fields.get(keys.NONCE, b"").decode(errors="replace"),
+        secret=fields.get(keys.SECRET, b""),
+    )
 
 
 def _birth(entry: str, fields: dict[bytes, bytes]) -> BirthRow | None:

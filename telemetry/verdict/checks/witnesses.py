@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from telemetry.events import RECALLED, RobotFenced, RobotLeft, Stamped, WorkerGaveUp
+from telemetry.events import RECALLED, RobotFenced, RobotLeft, Stamped, WorkerGaveUp, WorkerLeft
 from telemetry.verdict.case import Case
 from telemetry.verdict.evidence.births import Births
 from telemetry.verdict.evidence.journals import Life
@@ -22,6 +22,9 @@ REPORT_DELAY_MS: Final = 5_000
 CLOCKS_DIFFER_US: Final = 1_000_000
 """The clocks of a robot and of the server may differ by this much."""
 
+_LEAVE_FIRST: Final = ("orders", "recall")
+"""The parts of a robot that end its life, and leave first."""
+
 _LAST_EVENTS = RobotLeft | RobotFenced | WorkerGaveUp
 
 
@@ -32,13 +35,13 @@ def gaps(case: Case) -> Iterator[Finding]:
         missing = first_missing(events)
         if missing is not None:
             yield unproven(f"event {missing} of {robot}/{life} is not in the record")
-        elif not _ended_itself(events) and not has_recorded_death(robot, life):
+        elif not ended_itself(events) and not has_recorded_death(robot, life):
             yield unproven(f"the tail of {robot}/{life} is not in the record, and no death of it is recorded")
 
 
 def lost_tails(case: Case) -> list[Life]:
     """The lives without a last event (left, fenced or given up)."""
-    return [life for life, events in case.testimony.items() if not _ended_itself(events)]
+    return [life for life, events in case.testimony.items() if not ended_itself(events)]
 
 
 def died_at_last(case: Case) -> set[str]:
@@ -59,6 +62,16 @@ def recalls(case: Case) -> dict[str, int]:
 def born_us(events: list[Stamped]) -> int:
     """The time of a life's first event (its own wall clock, µs); 0 when there is none."""
     return events[0].wall_us if events else 0
+
+
+def lived_until_us(events: list[Stamped], reply: Stamped | None) -> int:
+    """How long a life is known to have gone on before `reply`, one of its events: until the event before it. A process
+    that was stopped, or got no CPU, shows nothing until it goes on. Without a reply: until it began to end in order, or
+    else until its last event."""
+    if reply is not None:
+        return events[events.index(reply) - 1].monotonic_us
+    leaving = (each for each in events if isinstance(each.event, WorkerLeft) and each.event.worker in _LEAVE_FIRST)
+    return next(leaving, events[-1]).monotonic_us
 
 
 def first_missing(events: list[Stamped]) -> int | None:
@@ -86,5 +99,6 @@ def _recorded_deaths(case: Case) -> Callable[[str, int], bool]:
     return has_recorded_death
 
 
-def _ended_itself(events: list[Stamped]) -> bool:
+def ended_itself(events: list[Stamped]) -> bool:
+    """Whether the life has a last event (left, fenced or given up)."""
     return any(isinstance(stamped.event, _LAST_EVENTS) for stamped in events)

@@ -98,5 +98,5 @@ def _shards(contents: Mapping[str, Any]) -> set[int]:
 
 
 def _knows_no_writer(register: RegisterFile) -> bool:
-    """Whether it holds a write, and its writer's birth stream is empty."""
-    return register.write is not None and not register.births.get(register.write.robot)
+    """Whether it holds a write whose writer's birth stream is empty."""
+    return any(not register.births.get(write.robot) for write in register.writes)

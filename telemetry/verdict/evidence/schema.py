@@ -6,7 +6,7 @@ Content that does not fit is damage, and is never guessed at. Fields that no che
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -63,9 +63,14 @@ class DealFile(Shape, frozen=True):
     indices: tuple[DealtPartRow, ...]
 
 
-class AcceptedWrite(Shape, frozen=True):
-    """The accepted write."""
+WRITE_ID: Final = "18446744073709551615-18446744073709551615"
+"""The id that a write must have: nothing can follow it."""
 
+
+class AcceptedWrite(Shape, frozen=True):
+    """An entry that the register accepted after the dealer's."""
+
+    id: Id
     robot: str
     incarnation: int
     nonce: str
@@ -85,7 +90,7 @@ class RegisterFile(Shape, frozen=True):
     """register.json"""
 
     exists: bool
-    write: AcceptedWrite | None
+    writes: tuple[AcceptedWrite, ...]
     births: dict[str, tuple[BirthStreamRow, ...]]
 
 

@@ -12,6 +12,9 @@ from telemetry.verdict.evidence.schema import FateRow, RedoRow
 Key = tuple[int, int, int]
 """An outbox entry: (shard, milliseconds, number). Keys of different shards must never be compared in time."""
 
+Address = tuple[str | None, int | None, str | None, int | None]
+"""An envelope: its sender, incarnation, receiver and sequence number. Garbage has none."""
+
 
 def key_of(shard: int, entry: str) -> Key:
     """The key of the entry whose id is written as `1700000000000-3`."""
@@ -57,12 +60,30 @@ class Traffic:
         return last
 
     @cached_property
-    def readable_copies(self) -> dict[tuple[str | None, int | None, str | None, int | None], int]:
+    def sent_ms(self) -> dict[Address, int]:
+        """When each envelope was sent (server's clock); of one with several entries, the first."""
+        sent: dict[Address, int] = {}
+        for (_, at_ms, _), row in self.entries.items():
+            address = (row.sender, row.incarnation, row.receiver, row.sequence)
+            sent[address] = min(at_ms, sent.get(address, at_ms))
+        return sent
+
+    @cached_property
+    def initiators(self) -> frozenset[Life]:
+        """The lives that sent a summary."""
+        return frozenset(
+            (row.sender, row.incarnation)
+            for row in self.entries.values()
+            if row.kind == "summary" and row.sender is not None and row.incarnation is not None
+        )
+
+    @cached_property
+    def readable_copies(self) -> dict[Address, int]:
         """How many undamaged copies were delivered of each envelope (sender, incarnation, receiver, sequence).
 
         For an envelope with several entries in its outbox, the most of any entry.
         """
-        copies: dict[tuple[str | None, int | None, str | None, int | None], int] = {}
+        copies: dict[Address, int] = {}
         for row in self.entries.values():
             address = (row.sender, row.incarnation, row.receiver, row.sequence)
             readable = 0 if row.fate == "corrupt" else len(row.deliveries)

@@ -54,7 +54,7 @@ def convergent(case: Case) -> Finding:
     out = _out_of_scope(case, alive, late, incomplete)
     if not in_scope:
         return unproven(f"no robot was in scope at the end{f'; {out}' * bool(out)}")
-    if case.register.write is None:
+    if case.written is None:
         return unproven(f"all {in_scope} robots in scope are complete, and nothing was written")
     return held(f"it was written, and all {in_scope} robots in scope are complete{f'; {out}' * bool(out)}", in_scope)
 

@@ -78,9 +78,9 @@ def _write(case: Case) -> Iterator[Finding]:
     register = case.register
     if not register.exists:
         yield unproven("the register is gone: its writer cannot be known")
-    if register.write is None:
+    if case.written is None:
         return
-    write, latest = register.write, 0
+    write, latest = case.written, 0
     for row in register.births.get(write.robot, ()):
         if row.entry == "born":
             latest = max(latest, int(row.id.partition("-")[0]))

@@ -112,15 +112,19 @@ def _reports_beyond_journal(case: Case) -> Iterator[Finding]:
 
 
 def _summaries(case: Case) -> Iterator[Finding]:
-    """Summaries that showed parts which the journal did not hold in that life."""
+    """Summaries and answers that showed parts which the journal did not hold in that life."""
     shown: dict[str, list[tuple[Stamped, MessageSent]]] = {}
     for stamped in case.events:
-        if isinstance(stamped.event, MessageSent) and stamped.event.kind == "summary":
+        if isinstance(stamped.event, MessageSent) and stamped.event.kind in ("summary", "answer"):
             shown.setdefault(stamped.source, []).append((stamped, stamped.event))
     for robot, summaries in shown.items():
         journal = case.journals.get(robot)
         if journal is not None and not journal.lost:
             yield from _shown_and_not_held(journal, summaries)
+
+
+def _a(event: MessageSent) -> str:
+    return "an answer" if event.kind == "answer" else "a summary"
 
 
 def _shown_and_not_held(journal: RobotJournal, summaries: list[tuple[Stamped, MessageSent]]) -> Iterator[Finding]:
@@ -129,7 +133,7 @@ def _shown_and_not_held(journal: RobotJournal, summaries: list[tuple[Stamped, Me
     for stamped, event in summaries:
         at_birth, at_end = counts.get(stamped.incarnation, (0, -1))
         if not event.digest:
-            yield unproven(f"a summary of {journal.robot} has no digest")
+            yield unproven(f"{_a(event)} of {journal.robot} has no digest")
         elif not at_birth <= event.held <= at_end or digests.get(event.held) != event.digest:
             yield broken(
                 f"{journal.robot} showed {event.held} parts as known that its journal never held in that life",

@@ -1,4 +1,9 @@
-"""Once: at most one write was accepted. Judged by the register and birth streams; events can only convict."""
+"""Once: at most one write was accepted. Judged by the register and birth streams; events can only convict.
+
+A write has the greatest id there is, so that nothing can follow it. With any other id it is BROKEN: only luck kept a
+second one out. An entry that no robot wrote, and that did not take the write's place, is UNPROVEN: its client is not
+known.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from telemetry.events import SecretRefused, SecretWritten
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.membership import missing_evidence
 from telemetry.verdict.evidence.journals import Life
+from telemetry.verdict.evidence.schema import WRITE_ID, AcceptedWrite
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 
@@ -16,19 +22,18 @@ def once(case: Case) -> Finding:
     register = case.register
     if not register.exists:
         return unproven("the register is gone: what was written into it cannot be known")
-    if register.write is None:
+    write = case.written
+    if write is None:
         if case.tries:
             return unproven("a write was attempted, and the register is empty all the same")
-        return worst(_attempts_without_entry(case), otherwise=held("nothing was written", 0))
-    writer = (register.write.robot, register.write.incarnation)
+        doubts = (*_strangers(case), *_attempts_without_entry(case))
+        return worst(doubts, otherwise=held("nothing was written", 0))
+    writer = (write.robot, write.incarnation)
     refused = len(case.tries - {writer})
-    if not case.attempts:
-        return broken(
-            "the register holds a write, and its writer's birth stream has no attempt for it",
-            f"birth stream of {writer[0]}, life {writer[1]}",
-        )
 
     def findings() -> Iterator[Finding]:
+        yield from _writes(case, write)
+        yield from _strangers(case)
         yield from _other_claims(case, writer)
         yield from _attempts_without_entry(case)
         yield from missing_evidence(case)
@@ -37,6 +42,31 @@ def once(case: Case) -> Finding:
         findings(),
         otherwise=held(f"{writer[0]} wrote it; attempts of others that were refused: {refused}", len(case.tries)),
     )
+
+
+def _writes(case: Case, write: AcceptedWrite) -> Iterator[Finding]:
+    """The register holds one write, where nothing can follow it, and its writer attempted it."""
+    for other in case.robots_writes:
+        if other is not write:
+            yield broken(
+                f"{write.robot}/{write.incarnation} wrote it, and a write of {other.robot}/{other.incarnation} was "
+                "accepted too",
+                f"register, entries {write.id} and {other.id}",
+            )
+    if write.id != WRITE_ID:
+        yield broken("the write does not have the greatest id, so that another could follow", f"register, {write.id}")
+    if not case.attempts:
+        yield broken(
+            "the register holds a write, and its writer's birth stream has no attempt for it",
+            f"birth stream of {write.robot}, life {write.incarnation}",
+        )
+
+
+def _strangers(case: Case) -> Iterator[Finding]:
+    """Entries of the register that no robot of the run wrote, beside the write."""
+    for entry in case.register.writes:
+        if entry not in case.robots_writes and entry is not case.written:
+            yield unproven(f"entry {entry.id} of the register was written by no robot of the run")
 
 
 def _other_claims(case: Case, writer: Life) -> Iterator[Finding]:

@@ -14,10 +14,10 @@ def right(case: Case) -> Finding:
     register, deal = case.register, case.deal
     if not register.exists:
         return unproven("the register is gone: what was written into it cannot be known")
-    if register.write is None:
+    if case.written is None:
         return unproven("nothing was written")
-    written = register.write.text.encode()
-    witness = f"register, written by {register.write.robot}/{register.write.incarnation}"
+    written = case.written.text.encode()
+    witness = f"register, written by {case.written.robot}/{case.written.incarnation}"
     if len(written) != deal.bytes:
         return broken(f"{len(written)} bytes were written, {deal.bytes} were dealt", witness, lasting=True)
     if hashlib.sha256(written).hexdigest() != deal.sha256:

@@ -1,6 +1,7 @@
 """Supervised: every crash was followed by a restart within the policy. Judged by deaths, births and injections.
 
-The rules for robots stand in supervised_robots.py, those for workers in supervised_workers.py; events can only convict.
+The rules for robots stand in supervised_robots.py, those for workers in supervised_workers.py, and what shows that a
+worker lives in supervised_signs.py; events can only convict.
 After a relay's death, a later entry of its shard has a fate, or an event reports a later relay; else this is UNPROVEN.
 """
 
@@ -16,6 +17,7 @@ from telemetry.verdict.checks.witnesses import gaps
 from telemetry.verdict.evidence.fleet import Downtime
 from telemetry.verdict.finding import Finding, held, unproven, worst
 from telemetry.verdict.promises.supervised_robots import missing_lives, requeued_robots, robot_restarts, was_waiting
+from telemetry.verdict.promises.supervised_signs import signs_of_life
 from telemetry.verdict.promises.supervised_workers import unnoticed_injections, worker_restarts
 
 
@@ -26,6 +28,7 @@ def supervised(case: Case) -> Finding:
         yield from robot_restarts(case)
         yield from worker_restarts(case)
         yield from unnoticed_injections(case)
+        yield from signs_of_life(case)
         yield from _relays(case)
         yield from requeued_robots(case)
         yield from missing_lives(case)

@@ -1,10 +1,11 @@
 """Supervised, for workers: each was restarted within the policy, by the supervisor in its robot.
 
 After a crash that a life reports, the life reports within the policy's delay (checks/restart_policy.py) and 1 s that
-the same worker is restarted or given up, unless it ended before. Delays are those of the policy. No worker is restarted
-when more than 5 crashed within 30 s, and none is given up before. A life does not end by itself within 1 s after a
-crash without giving up. Injected crashes are not charged and are delayed as a first one; a life that goes on for 6 s
-reports them, unless the worker had just crashed anyway.
+the same worker is restarted or given up, unless it ended before. A time in which its process stood still, right before
+that report, does not count. Delays are those of the policy. No worker is restarted when more than 5 crashed within
+30 s, and none is given up before. A life does not end by itself within 1 s after a crash without giving up. Injected
+crashes are not charged and are delayed as a first one; a life that goes on for 6 s reports them, unless the worker had
+just crashed anyway.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from telemetry.verdict.checks.restart_policy import (
     recent,
     shortest_us,
 )
-from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, first_missing
+from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, first_missing, lived_until_us
 from telemetry.verdict.evidence.births import Births
 from telemetry.verdict.evidence.fleet import ms_of
 from telemetry.verdict.evidence.journals import Life
@@ -43,7 +44,7 @@ def worker_restarts(case: Case) -> Iterator[Finding]:
     for life, events in case.testimony.items():
         reports = [each for each in events if isinstance(each.event, WorkerCrashed | WorkerRestarted | WorkerGaveUp)]
         if reports:
-            yield from _without_restart(life, reports, events[-1])
+            yield from _without_restart(life, reports, events)
             yield from _against_policy(life, reports, is_whole=first_missing(events) is None)
             yield from _took_siblings_down(case, life, reports, events[-1])
 
@@ -86,19 +87,19 @@ def _crashes_us(case: Case) -> dict[tuple[Life, str], list[int]]:
     return {place: sorted(times_us) for place, times_us in crashes.items()}
 
 
-def _without_restart(life: Life, reports: list[Stamped], last: Stamped) -> Iterator[Finding]:
-    """Crashes after which the life went on, until its `last` event, and reported neither restart nor giving up."""
+def _without_restart(life: Life, reports: list[Stamped], events: list[Stamped]) -> Iterator[Finding]:
+    """Crashes after which the life went on, and reported neither restart nor giving up."""
     crashes_us = _charged_us(reports)
     for place, stamped in enumerate(reports, start=1):
         if not isinstance(stamped.event, WorkerCrashed):
             continue
         allowed_us = longest_us(recent(crashes_us, stamped.monotonic_us)) + WORKERS_GRACE_US
         replies = (
-            later.monotonic_us
+            later
             for later in (reports[other] for other in range(place, len(reports)))
             if isinstance(later.event, WorkerRestarted | WorkerGaveUp) and later.event.worker == stamped.event.worker
         )
-        went_on_us = next(replies, last.monotonic_us) - stamped.monotonic_us
+        went_on_us = lived_until_us(events, next(replies, None)) - stamped.monotonic_us
         if went_on_us > allowed_us:
             yield broken(
                 f"{_who(life, stamped.event.worker)} crashed, and was not restarted in {went_on_us / 1e6:.2f} s",

@@ -1,4 +1,7 @@
-"""Unique: no index had two words at a robot; a contradictory update was refused and its worker restarted."""
+"""Unique: no index had two words at a robot; a contradictory update was refused and its worker restarted.
+
+What is asked of contradictory updates that were injected stands in unique_contradictions.py.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from telemetry.verdict.checks.membership import missing_evidence
 from telemetry.verdict.checks.witnesses import gaps
 from telemetry.verdict.evidence.journals import Life, RobotJournal
 from telemetry.verdict.finding import Finding, broken, held, worst
+from telemetry.verdict.promises.unique_contradictions import contradictions, unanswered_contradictions
 
 _GRACE_US = 1_000_000
 """A life that goes on for this long after a violation without a report of a restart has ignored it."""
@@ -33,10 +37,14 @@ def unique(case: Case) -> Finding:
         yield from missing_evidence(case)
         for life, events in case.testimony.items():
             yield from _ignored(life, events)
+        yield from unanswered_contradictions(case)
         yield from gaps(case)
 
     parts = sum(len(journal.parts) for journal in case.journals.values())
-    return worst(findings(), otherwise=held("every part that a robot ever held is the one that was dealt", parts))
+    finding = worst(findings(), otherwise=held("every part that a robot ever held is the one that was dealt", parts))
+    if finding.state == "HELD" and (injected := len(contradictions(case))):
+        return held(f"{finding.why}; contradictory updates that were injected: {injected}", parts + injected)
+    return finding
 
 
 def _one_end(journal: RobotJournal) -> Iterator[Finding]:

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from broker.errors import Fenced, RegisterLost
+from broker.ports.robot import GREATEST_ID
+from broker.ports.run import RegisterRow
 from tests.support.port_labs import Lab, MakeLab
 
 
@@ -22,9 +24,7 @@ def test_the_register_is_written_once(make_lab: MakeLab) -> None:
         assert await two.write(b"another") is None
         # Then the first one's secret stands, and both attempts are recorded with their times
         evidence = lab.evidence.collect()
-        assert evidence.register is not None
-        assert (evidence.register.robot, evidence.register.incarnation) == ("r00", 1)
-        assert (evidence.register.nonce, evidence.register.secret) == ("one", b"the secret")
+        assert evidence.writes == [RegisterRow(GREATEST_ID, "r00", 1, "one", b"the secret")]
         for robot, nonce, born in (("r00", "one", "1-1"), ("r01", "two", "3-1")):
             rows = evidence.births[robot]
             assert rows is not None
@@ -68,8 +68,8 @@ def test_of_twenty_concurrent_writers_one_is_accepted(make_lab: MakeLab) -> None
         evidence = lab.evidence.collect()
         attempts = [row for rows in evidence.births.values() for row in rows or () if row.what == "attempt"]
         assert len(attempts) == 20
-        assert evidence.register is not None
-        assert outcomes[robots.index(evidence.register.robot)] is not None
+        [write] = evidence.writes
+        assert outcomes[robots.index(write.robot)] is not None
 
     lab.play(story)
 
@@ -125,7 +125,7 @@ def test_a_lost_register_is_never_made_anew(make_lab: MakeLab) -> None:
             with pytest.raises(RegisterLost):
                 await register.write(b"the secret")
         evidence = lab.evidence.collect()
-        assert (evidence.register_exists, evidence.register) == (False, None)
+        assert (evidence.register_exists, evidence.writes) == (False, [])
 
     lab.play(story)
 

@@ -99,7 +99,7 @@ def test_a_fresh_deal_is_all_the_evidence_there_is(make_lab: MakeLab) -> None:
         evidence = lab.evidence.collect()
         assert evidence.journals["r01"] == [JournalRow(0, 1, b"header"), JournalRow(0, 2, b"part of r01")]
         assert evidence.births == {"r00": [], "r01": []}
-        assert (evidence.register_exists, evidence.register) == (True, None)
+        assert (evidence.register_exists, evidence.writes) == (True, [])
         assert {shard: outbox.added for shard, outbox in evidence.outboxes.items()} == {0: 1, 1: 1}
         assert evidence.controls == {0: [], 1: []}
         assert evidence.fates == {0: [], 1: []}

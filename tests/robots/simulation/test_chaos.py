@@ -41,8 +41,7 @@ def test_robots_that_are_killed_all_the_time_still_write_the_secret_once(tmp_pat
     assert len(ended.deaths) == 12
     assert len(ended.events(RobotBorn)) == 6 + 12
     assert ended.broken() == {}
-    assert ended.simulated.evidence.register is not None
-    assert ended.simulated.evidence.register.secret.decode() == SECRET
+    assert [write.secret.decode() for write in ended.simulated.evidence.writes] == [SECRET]
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
 

@@ -50,8 +50,7 @@ def test_the_secret_is_written_once_and_right_whatever_the_network_does(
         evidence = simulated.evidence
 
         assert simulated.ended == "complete", seed
-        assert evidence.register is not None
-        assert evidence.register.secret.decode() == DEFAULT_SECRET
+        assert [write.secret.decode() for write in evidence.writes] == [DEFAULT_SECRET]
         assert len(completed(simulated)) == robots
         assert not [event for event in simulated.events if isinstance(event.event, WorkerCrashed)]
 
@@ -62,8 +61,7 @@ def test_the_secret_is_written_once_and_right_whatever_the_network_does(
 def test_any_secret_comes_back_byte_for_byte(secret: str) -> None:
     simulated = run(4, 1, LOSSY, secret)
 
-    assert simulated.evidence.register is not None
-    assert simulated.evidence.register.secret == secret.encode()
+    assert [write.secret for write in simulated.evidence.writes] == [secret.encode()]
 
 
 def test_one_seed_is_one_history_and_another_seed_another() -> None:
