@@ -25,6 +25,7 @@ from telemetry.verdict.promises.idempotent import idempotent
 from telemetry.verdict.promises.monotonic import monotonic
 from telemetry.verdict.promises.once import once
 from telemetry.verdict.promises.patient import patient
+from telemetry.verdict.promises.played import played
 from telemetry.verdict.promises.right import right
 from telemetry.verdict.promises.supervised import supervised
 from telemetry.verdict.promises.unique import unique
@@ -43,6 +44,7 @@ PROMISES: Final[dict[str, Callable[[Case], Finding]]] = {
     "fenced": fenced,
     "honest faults": honest_faults,
     "accounted": accounted,
+    "played": played,
 }
 
 EXIT_CODES: Final[dict[State, int]] = {"HELD": 0, "BROKEN": 1, "UNPROVEN": 3}
@@ -51,7 +53,8 @@ EXIT_CODES: Final[dict[State, int]] = {"HELD": 0, "BROKEN": 1, "UNPROVEN": 3}
 class Promise(msgspec.Struct, frozen=True):
     """A promise's state, and why, in one line; and how many things put it to the test: attempts to write (once,
     patient), the write (right), journal entries (monotonic), parts (unique), merges (idempotent), robots (convergent),
-    deaths and crashes (supervised), later lives (fenced), envelopes (honest faults, accounted)."""
+    deaths and crashes (supervised), later lives (fenced), envelopes (honest faults, accounted), faults and injections
+    that were due (played)."""
 
     state: State
     why: str

@@ -65,10 +65,12 @@ class Downtime(NamedTuple):
 
 
 class FleetEvidence:
-    """The injections and deaths of a run, in their order; answers to people's requests excuse nothing, and are left
-    out. `failed`: verb and target of the injections that an event reports as failed, each at least once."""
+    """The injections and deaths of a run, in their order; answers to people's requests excuse nothing, and stand apart.
+    `failed`: verb and target of the injections that an event reports as failed, each at least once."""
 
     def __init__(self, rows: Iterable[FleetRow], failed: Set[tuple[str, str]] = frozenset()) -> None:
+        rows = list(rows)
+        self.acknowledgements = [row for row in rows if isinstance(row, AcknowledgementRow)]
         self.rows = tuple(row for row in rows if not isinstance(row, AcknowledgementRow))
         self._failed = failed
         self.injections = [row for row in self.rows if isinstance(row, InjectionRow)]
