@@ -227,7 +227,8 @@ class MessageDropped(Event, frozen=True):
 
 
 class MessageReceived(Event, frozen=True):
-    """A copy reached its robot. `late` counts how many numbers behind the newest of that sender's life it came."""
+    """A copy reached its robot, as the `entry` of its inbox, whose id shows when a relay put it there (the server's
+    clock). `late` counts how many numbers behind the newest of that sender's life it came."""
 
     sender: str
     sender_incarnation: int
@@ -236,6 +237,7 @@ class MessageReceived(Event, frozen=True):
     kind: str
     exchange: str
     late: int
+    entry: str
 
 
 class MessageRepeated(Event, frozen=True):

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
-from telemetry.events import RECALLED, InvariantViolated, RobotLeft, Stamped, SupervisorBegan
+from telemetry.events import RECALLED, InvariantViolated, ProcessDied, RobotLeft, Stamped, SupervisorBegan
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.excuses import Excuses
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, first_missing
@@ -105,6 +105,7 @@ class _Effects:
     def _ended_ms(self, row: InjectionRow, since_ms: int) -> int | None:
         """When the process is first known to have ended after the injection; None when nothing shows it."""
         known_ms = [ms for ms in self._deaths_ms.get(row.victim.removeprefix("rq:"), ()) if ms >= since_ms]
+        known_ms += [ms for ms in self._reported_ms.get(row.victim, ()) if ms >= since_ms - self._clocks_ms]
         robot = robot_of(row.victim)
         if robot:
             life = self._life_at(robot, since_ms)
@@ -123,6 +124,16 @@ class _Effects:
             if isinstance(row, DeathRow):
                 deaths[row.robot or robot_of(row.victim) or row.victim].append(ms_of(row.id))
         return deaths
+
+    @cached_property
+    def _reported_ms(self) -> dict[str, list[int]]:
+        """When the parent reported that a process of it ended (its own clock): of relays that end in order, the fleet
+        log has no row."""
+        reported: dict[str, list[int]] = defaultdict(list)
+        for stamped in self._case.events:
+            if isinstance(stamped.event, ProcessDied):
+                reported[stamped.event.process].append(stamped.wall_us // 1000)
+        return reported
 
     @cached_property
     def _supervisors_ms(self) -> list[int]:
