@@ -50,8 +50,9 @@ def wrong_injections(case: Case, due: Iterable[Due], excuses: Excuses, go_ms: in
 
 
 def injected_after_go(case: Case, go_ms: int) -> list[Injected]:
-    """The injections from go on, in order."""
-    rows = (Injected((ms_of(row.id) - go_ms) * 1000, row) for row in case.fleet.injections)
+    """The injections from go on, in order, each once: an id never stands twice in a stream."""
+    unique = {row.id: row for row in case.fleet.injections}
+    rows = (Injected((ms_of(row.id) - go_ms) * 1000, row) for row in unique.values())
     return [injected for injected in rows if injected.at_us >= 0]
 
 
@@ -80,7 +81,7 @@ class _Injections:
                 ends_us = [due.end_us for due in self._due if kind == (due.line.name, due.line.process)]
                 matches = self._matched(wanted[kind], rows[kind])
                 pauses += [(rows[kind][at], ends_us[number]) for number, at in matches.items() if kind[0] == "pause"]
-                yield from self._unmatched(wanted[kind], rows[kind], matches, self._failed_us[kind])
+                yield from self._unmatched(kind, wanted[kind], rows[kind], matches)
         for injected, end_us in pauses:
             victim = _process(injected.row.victim)
             wanted[RESUME, victim].append(self._end_of_pause(injected, end_us, rows[RESUME, victim]))
@@ -88,7 +89,7 @@ class _Injections:
             if kind[0] == RESUME:
                 wanted[kind].sort()
                 matches = self._matched(wanted[kind], rows[kind])
-                yield from self._unmatched(wanted[kind], rows[kind], matches, self._failed_us[kind])
+                yield from self._unmatched(kind, wanted[kind], rows[kind], matches)
         yield from self._failures()
 
     def _wanted(self) -> dict[_Kind, list[_Wanted]]:
@@ -123,24 +124,20 @@ class _Injections:
         return matches
 
     def _unmatched(
-        self, wanted: list[_Wanted], rows: list[Injected], matches: dict[int, int], failed_us: list[int]
+        self, kind: _Kind, wanted: list[_Wanted], rows: list[Injected], matches: dict[int, int]
     ) -> Iterator[Finding]:
-        failed_us = sorted(failed_us)
-        for number, (at_us, text, may_be_missing) in enumerate(wanted):
-            if number in matches or may_be_missing or at_us + self._grace_us >= self._end_us:
-                continue
-            failure = next((us for us in failed_us if at_us - 2 * EARLY_US <= us <= at_us + LATE_US + EARLY_US), None)
-            if failure is not None:
-                failed_us.remove(failure)
-                continue
+        """Findings on what is missing or surplus. Where as many failed, that may be why: no row shows which."""
+        missing = [each for number, each in enumerate(wanted) if number not in matches and self._is_owed(each)]
+        for at_us, text, _ in missing if len(missing) > len(self._failed_us[kind]) else ():
             why = f"{text!r} was due {at_us / 1e6:.2f} s after go, and was not injected"
             yield self._unless_excused(why, f"{text}, due {at_us / 1e6:.2f} s after go", at_us, at_us + LATE_US)
-        for place in sorted(set(range(len(rows))) - set(matches.values())):
-            at_us, row = rows[place]
-            why = (
-                f"{row.verb} {row.victim} was injected {at_us / 1e6:.2f} s after go, and the plan did not want it then"
-            )
+        surplus = [rows[place] for place in sorted(set(range(len(rows))) - set(matches.values()))]
+        for at_us, row in surplus if len(surplus) > len(self._failed_us[kind]) else ():
+            why = f"{row.verb} {row.victim} was injected {at_us / 1e6:.2f} s after go, and was not wanted then"
             yield self._unless_excused(why, _WITNESS.format(row.id), at_us - LATE_US, at_us)
+
+    def _is_owed(self, wanted: _Wanted) -> bool:
+        return not wanted.may_be_missing and wanted.at_us + self._grace_us < self._end_us
 
     def _failures(self) -> Iterator[Finding]:
         for (verb, process), times_us in self._failed_us.items():
