@@ -13,7 +13,7 @@ from telemetry.verdict.recomputed.plan_lines import Interval, meaning_of, read_l
 from telemetry.verdict.recomputed.plan_times import PlanTimes, Request, when_in_force
 
 END_MS = 6_000
-QUICK = settings(max_examples=150, deadline=None)
+QUICK = settings(max_examples=120, deadline=None)
 MESSAGE = (
     "loss 0.2",
     "loss 0.2 r01",

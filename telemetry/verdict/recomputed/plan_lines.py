@@ -95,6 +95,19 @@ class Line:
         """The same with another start."""
         return replace(self, start_us=start_us)
 
+    @property
+    def lasts_us(self) -> int:
+        """How long each of its times lasts, unless it is healed: for good, or no time at all, without a duration."""
+        if self.duration_us is not None:
+            return self.duration_us
+        return 0 if self.process is not None else NEVER_US
+
+    def last_us(self, healed_us: int, for_us: int) -> int:
+        """When the last of its times begins; the first, if none comes again."""
+        if self.every_us is None:
+            return self.start_us
+        return self.start_us + max(0, (min(healed_us, for_us) - 1 - self.start_us) // self.every_us) * self.every_us
+
     def occurrences(self, healed_us: int, for_us: int, until_us: int) -> Iterator[Interval]:
         """Its times in order, up to those that begin at `until_us`. What has no duration ends when it is healed."""
         begin_us, last_us = self.start_us, min(healed_us - 1, until_us)

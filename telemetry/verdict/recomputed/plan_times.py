@@ -123,9 +123,10 @@ class PlanTimes:
         """Whether nothing of the line goes on or is to come after `now_us`."""
         if line.name == "heal":
             return line.start_us <= now_us
-        horizon_us = NEVER_US - 1 if line.every_us is None else max(self._for_us, now_us, line.start_us)
-        later = line.occurrences(version.healed_us(line), self._for_us, horizon_us)
-        return not any(end_us > now_us or begin_us > now_us for begin_us, end_us in later)
+        healed_us = version.healed_us(line)
+        last_us = line.last_us(healed_us, self._for_us)
+        is_never = line.process is None and last_us >= healed_us
+        return is_never or min(healed_us, last_us + line.lasts_us) <= now_us
 
     def _set(self, lines: list[Line], texts: Sequence[str], now_us: int) -> list[Line]:
         for text in texts:
