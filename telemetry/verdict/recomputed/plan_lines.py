@@ -100,7 +100,7 @@ class Line:
         """How long each of its times lasts, unless it is healed: for good, or no time at all, without a duration."""
         if self.duration_us is not None:
             return self.duration_us
-        return 0 if self.process is not None else NEVER_US
+        return 0 if self.process is not None else NEVER_US - ALWAYS_US
 
     def last_us(self, healed_us: int, for_us: int) -> int:
         """When the last of its times begins; the first, if none comes again."""
