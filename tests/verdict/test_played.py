@@ -275,6 +275,11 @@ DOUBTS: dict[str, tuple[Damage, str]] = {
         lambda f: f["settings"]["plan"].__setitem__(0, "gremlins 0.2"),
         "gremlins",
     ),
+    "a line without a number": (lambda f: f["settings"]["plan"].append("loss 0.1 r01"), "7 lines, but 6 instances"),
+    "an outbox without a plan": (
+        lambda f: f.update(plan=[row for row in f["plan"] if row["shard"] == 0 or row["control"] != "plan"]),
+        "no plan is recorded of outbox 1",
+    ),
     "no fleet log": (lambda f: f.pop("fleet"), "fleet.jsonl is missing"),
 }
 

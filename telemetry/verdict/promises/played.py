@@ -15,7 +15,7 @@ from telemetry.verdict.checks.excuses import Excuses
 from telemetry.verdict.evidence.fleet import ms_of
 from telemetry.verdict.evidence.schema import AcknowledgementRow, PlanRow
 from telemetry.verdict.evidence.traffic import Key, key_of
-from telemetry.verdict.finding import Finding, held, unproven, worst
+from telemetry.verdict.finding import EvidenceError, Finding, held, unproven, worst
 from telemetry.verdict.promises.played_changes import wrong_changes
 from telemetry.verdict.promises.played_effects import missing_effects
 from telemetry.verdict.promises.played_injections import injected_after_go, wrong_injections
@@ -43,6 +43,8 @@ def played(case: Case) -> Finding:
 
 def _times(case: Case, go_ms: int) -> PlanTimes:
     settings = case.settings
+    if len(settings.instances) != len(settings.plan):
+        raise EvidenceError(f"settings.json has {len(settings.plan)} lines, but {len(settings.instances)} instances")
     lines = [read_line(text, number) for number, text in zip(settings.instances, settings.plan, strict=True)]
     return PlanTimes(lines, settings.for_us, _requests(case, go_ms), (case.end_ms - go_ms) * 1000)
 

@@ -48,13 +48,16 @@ def wrong_changes(case: Case, times: PlanTimes, excuses: Excuses, go_ms: int) ->
     standing = times.standing()
     wanted = when_in_force(standing, end_us)
     for shard, changes in sorted(_changes(case, go_ms, end_us).items()):
+        if not changes:
+            yield unproven(f"no plan is recorded of outbox {shard}")
+            continue
         judge = _Outbox(case, excuses, go_ms, shard, changes)
         yield from judge.left_out(standing)
         yield from judge.not_as_planned(wanted)
 
 
 def _changes(case: Case, go_ms: int, end_us: int) -> dict[int, list[Change]]:
-    """What stood in each outbox from go to the end, in order."""
+    """What stood in each outbox from go to the end, in order; nothing where no plan is recorded."""
     entries: dict[int, dict[Key, PlanRow]] = {shard: {} for shard in case.streams.outboxes}
     for row in case.plan:
         if isinstance(row, PlanRow):
@@ -63,8 +66,8 @@ def _changes(case: Case, go_ms: int, end_us: int) -> dict[int, list[Change]]:
     for shard, rows in entries.items():
         keys = sorted(rows)
         times_us = [(key[1] - go_ms) * 1000 for key in keys]
-        changes = [Change(ALWAYS_US, min([*times_us, end_us]), frozenset(), (shard, 0, 0))]
-        for key, at_us, until_us in zip(keys, times_us, [*times_us[1:], end_us], strict=True):
+        changes = []
+        for key, at_us, until_us in zip(keys, times_us, [*times_us[1:], end_us], strict=False):
             faults = frozenset((fault.instance, meaning_of(fault.fault)) for fault in rows[key].faults)
             changes.append(Change(at_us, min(until_us, end_us), faults, key))
         found[shard] = [change for change in changes if change.until_us >= 0 and change.at_us <= end_us]
