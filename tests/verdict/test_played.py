@@ -268,7 +268,7 @@ DOUBTS: dict[str, tuple[Damage, str]] = {
     "a server that was away": (server_away, "the server was away"),
     "a takeover": (take_over, "another supervisor took over"),
     "a silence": (be_silent, "the server may have been away"),
-    "an injection that failed": (fail_instead, "an injection failed: kill robot 2"),
+    "an injection that failed": (fail_instead, "an injection failed: kill r02 (there is no r02 now)"),
     "an injection that failed after its row": (lambda f: fail(f, GO_MS + 2_010), "an injection failed"),
     "no order go": (lambda f: f["streams"]["orders"].pop(1), "go was never given"),
     "a fault that the judge does not know": (

@@ -9,7 +9,7 @@ surplus about an outage or a takeover (checks/excuses.py).
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -63,11 +63,12 @@ class _Injections:
         self._excuses = excuses
         self._go_ms = go_ms
         self._end_us = (case.end_ms - go_ms) * 1000
-        self._failed_us: dict[_Kind, list[int]] = defaultdict(list)
-        for stamped in case.events:
-            if isinstance(stamped.event, InjectionFailed):
-                kind = stamped.event.verb, _process(stamped.event.target)
-                self._failed_us[kind].append(stamped.wall_us - go_ms * 1000)
+        self._failed = [
+            stamped.event
+            for stamped in case.events
+            if isinstance(stamped.event, InjectionFailed) and stamped.wall_us // 1000 < case.end_ms
+        ]
+        self._failures = Counter((failed.verb, _process(failed.target)) for failed in self._failed)
         self._grace_us = 0 if case.settings.mode == "simulated" else LONG_US
 
     def findings(self) -> Iterator[Finding]:
@@ -90,7 +91,8 @@ class _Injections:
                 wanted[kind].sort()
                 matches = self._matched(wanted[kind], rows[kind])
                 yield from self._unmatched(kind, wanted[kind], rows[kind], matches)
-        yield from self._failures()
+        for failed in self._failed:
+            yield unproven(f"an injection failed: {failed.verb} {failed.target} ({failed.why})")
 
     def _wanted(self) -> dict[_Kind, list[_Wanted]]:
         wanted: dict[_Kind, list[_Wanted]] = defaultdict(list)
@@ -128,21 +130,16 @@ class _Injections:
     ) -> Iterator[Finding]:
         """Findings on what is missing or surplus. Where as many failed, that may be why: no row shows which."""
         missing = [each for number, each in enumerate(wanted) if number not in matches and self._is_owed(each)]
-        for at_us, text, _ in missing if len(missing) > len(self._failed_us[kind]) else ():
+        for at_us, text, _ in missing if len(missing) > self._failures[kind] else ():
             why = f"{text!r} was due {at_us / 1e6:.2f} s after go, and was not injected"
             yield self._unless_excused(why, f"{text}, due {at_us / 1e6:.2f} s after go", at_us, at_us + LATE_US)
         surplus = [rows[place] for place in sorted(set(range(len(rows))) - set(matches.values()))]
-        for at_us, row in surplus if len(surplus) > len(self._failed_us[kind]) else ():
+        for at_us, row in surplus if len(surplus) > self._failures[kind] else ():
             why = f"{row.verb} {row.victim} was injected {at_us / 1e6:.2f} s after go, and was not wanted then"
             yield self._unless_excused(why, _WITNESS.format(row.id), at_us - LATE_US, at_us)
 
     def _is_owed(self, wanted: _Wanted) -> bool:
         return not wanted.may_be_missing and wanted.at_us + self._grace_us < self._end_us
-
-    def _failures(self) -> Iterator[Finding]:
-        for (verb, process), times_us in self._failed_us.items():
-            if any(at_us < self._end_us for at_us in times_us):
-                yield unproven(f"an injection failed: {verb} {_text(process)}")
 
     def _unless_excused(self, why: str, witness: str, start_us: int, end_us: int) -> Finding:
         excuse = self._excuses.between(*(self._go_ms + at_us // 1000 for at_us in (start_us, end_us)))
@@ -161,8 +158,3 @@ def _process(text: str) -> Process:
         return read_process(text)
     except ValueError:
         return Process(text)
-
-
-def _text(process: Process) -> str:
-    number = "" if process.number is None else f" {process.number}"
-    return f"{process.kind}{number}{'/' * bool(process.worker)}{process.worker}"
