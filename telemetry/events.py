@@ -51,6 +51,12 @@ class SupervisorBegan(Event, frozen=True):
     is_successor: bool
 
 
+class SupervisorStalled(Event, frozen=True):
+    """The leader took no step for `stalled_us`: what the plan wanted meanwhile comes late, or was left out."""
+
+    stalled_us: int
+
+
 class ProcessStarted(Event, frozen=True):
     """The parent started a process of the fleet (`rq:r03`, `relay:0`, `redis`)."""
 
@@ -385,8 +391,8 @@ class RelayDeposed(Event, frozen=True):
 
 # fmt: off
 AnyEvent = (
-    RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | FaultInjected
-    | InjectionFailed | RelayMissing | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted
+    RunDealt | RunStarted | RunStopped | SupervisorBegan | SupervisorStalled | ProcessStarted | ProcessDied
+    | FaultInjected | InjectionFailed | RelayMissing | RobotWaiting | RobotJoined | RobotLost | RobotBorn | RobotStarted
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
     | WorkerGaveUp | ChannelPressure | MessageSent | MessageDropped | MessageReceived | MessageRepeated
     | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed | PartsMerged | InvariantViolated

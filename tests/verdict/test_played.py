@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from telemetry.events import InjectionFailed, SupervisorBegan
+from telemetry.events import InjectionFailed, SupervisorBegan, SupervisorStalled
 from tests.verdict.alterations import Damage, drop, named, rows
 from tests.verdict.judged import assert_convicted, assert_unproven, finding, verdict_on
 from tests.verdict.planned_record import planned
@@ -256,6 +256,12 @@ def take_over(files: Files) -> None:
     event(files, {"name": "supervisor.began", "is_successor": True}, GO_MS + 3_000)
 
 
+def stall(files: Files) -> None:
+    leave_out(files, 1)
+    assert SupervisorStalled(stalled_us=2_100_000)
+    event(files, {"name": "supervisor.stalled", "stalled_us": 2_100_000}, GO_MS + 3_050)
+
+
 def be_silent(files: Files) -> None:
     """Let the server have stamped nothing for two seconds, in which the partition was due."""
     leave_out(files, 1)
@@ -267,6 +273,7 @@ def be_silent(files: Files) -> None:
 DOUBTS: dict[str, tuple[Damage, str]] = {
     "a server that was away": (server_away, "the server was away"),
     "a takeover": (take_over, "another supervisor took over"),
+    "a leader that stalled": (stall, "the leader reports that it stalled"),
     "a silence": (be_silent, "the server may have been away"),
     "an injection that failed": (fail_instead, "an injection failed: kill r02 (there is no r02 now)"),
     "an injection that failed after its row": (lambda f: fail(f, GO_MS + 2_010), "an injection failed"),

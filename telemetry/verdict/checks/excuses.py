@@ -1,8 +1,10 @@
-"""Why a leader may have been late, or may have left something out: what the record shows of outages and takeovers.
+"""Why a leader may have been late, or may have left something out: what the record shows of outages, takeovers and
+stalls.
 
 While the server is away, nothing can be published or recorded. It was away, or the whole host stood still, where the
 server stamped no entry of the run for a second. A supervisor that takes over leaves out what came and went meanwhile,
-and may have repeated what its predecessor had just done. Judges nothing.
+and may have repeated what its predecessor had just done. A leader that got no time from its host reports how long that
+was. Judges nothing.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from telemetry.events import SupervisorBegan
+from telemetry.events import SupervisorBegan, SupervisorStalled
 from telemetry.verdict.case import Case
+from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US
 from telemetry.verdict.evidence.fleet import SERVER, ms_of
 from telemetry.verdict.evidence.schema import InjectionRow
 
@@ -38,6 +41,11 @@ class Excuses:
         pairs = [] if case.settings.mode == "simulated" else pairwise(self.stamps_ms)
         self._silences = [(one, other) for one, other in pairs if other - one >= SILENCE_MS]
         self._server_ms = [ms_of(row.id) for row in case.fleet.rows if row.victim == SERVER]
+        self._stalls_us = [
+            (stamped.wall_us - stamped.event.stalled_us - CLOCKS_DIFFER_US, stamped.wall_us + CLOCKS_DIFFER_US)
+            for stamped in case.events
+            if isinstance(stamped.event, SupervisorStalled)
+        ]
         self._takeovers_ms = [
             stamped.wall_us // 1000
             for stamped in case.events
@@ -56,6 +64,8 @@ class Excuses:
             return "the server was away"
         if any(start_ms <= at_ms <= end_ms + _TAKEOVER_MS for at_ms in self._takeovers_ms):
             return "another supervisor took over"
+        if any(begin_us < end_ms * 1000 and start_ms * 1000 < end_us for begin_us, end_us in self._stalls_us):
+            return "the leader reports that it stalled"
         if any(one < end_ms and start_ms < other for one, other in self._silences):
             return "nothing is recorded of the run for a second or more, so that the server may have been away"
         return ""

@@ -19,7 +19,7 @@ from telemetry.verdict.checks.excuses import Excuses
 from telemetry.verdict.evidence.fleet import ms_of, robot_of
 from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
 from telemetry.verdict.finding import Finding, broken, unproven
-from telemetry.verdict.promises.played_changes import EARLY_US, LATE_US, LONG_US
+from telemetry.verdict.promises.played_changes import EARLY_US, END_US, LATE_US
 from telemetry.verdict.recomputed.plan_lines import Process, read_process
 from telemetry.verdict.recomputed.plan_times import Due
 
@@ -69,7 +69,7 @@ class _Injections:
             if isinstance(stamped.event, InjectionFailed) and stamped.wall_us // 1000 < case.end_ms
         ]
         self._failures = Counter((failed.verb, _process(failed.target)) for failed in self._failed)
-        self._grace_us = 0 if case.settings.mode == "simulated" else LONG_US
+        self._grace_us = 0 if case.settings.mode == "simulated" else END_US
 
     def findings(self) -> Iterator[Finding]:
         rows: dict[_Kind, list[Injected]] = defaultdict(list)
