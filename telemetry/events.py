@@ -51,6 +51,12 @@ class SupervisorBegan(Event, frozen=True):
     is_successor: bool
 
 
+class SupervisorStalled(Event, frozen=True):
+    """The leader took no step for `stalled_us`: what the plan wanted meanwhile comes late, or was left out."""
+
+    stalled_us: int
+
+
 class ProcessStarted(Event, frozen=True):
     """The parent started a process of the fleet (`rq:r03`, `relay:0`, `redis`)."""
 
@@ -255,7 +261,8 @@ class MessageDropped(Event, frozen=True):
 
 
 class MessageReceived(Event, frozen=True):
-    """A copy reached its robot. `late` counts how many numbers behind the newest of that sender's life it came."""
+    """A copy reached its robot, as the `entry` of its inbox, whose id shows when a relay put it there (the server's
+    clock). `late` counts how many numbers behind the newest of that sender's life it came."""
 
     sender: str
     sender_incarnation: int
@@ -264,6 +271,7 @@ class MessageReceived(Event, frozen=True):
     kind: str
     exchange: str
     late: int
+    entry: str
 
 
 class MessageRepeated(Event, frozen=True):
@@ -427,8 +435,9 @@ class RelayDeposed(Event, frozen=True):
 
 # fmt: off
 AnyEvent = (
-    RunDealt | RunStarted | RunStopped | SupervisorBegan | ProcessStarted | ProcessDied | FaultInjected
-    | InjectionFailed | RelayMissing | RobotWaiting | RobotYielded | RobotJoined | RobotLost | RobotBorn | RobotStarted
+    RunDealt | RunStarted | RunStopped | SupervisorBegan | SupervisorStalled | ProcessStarted | ProcessDied
+    | FaultInjected | InjectionFailed | RelayMissing | RobotWaiting | RobotYielded | RobotJoined | RobotLost | RobotBorn
+    | RobotStarted
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
     | WorkerStarted | WorkerLeft | WorkerGaveUp | TicksExecuted | ChannelPressure | MessageSent | MessageDropped
     | MessageReceived | MessageRepeated | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed

@@ -27,9 +27,10 @@ from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.membership import Membership
 from robots.exhibits.catalogue import components_of
 from robots.run.leader import PlanPublisher
-from telemetry.events import AnyEvent, RelayMissing
+from telemetry.events import AnyEvent, RelayMissing, SupervisorStalled
 
 POLL_S: Final = 1.0
+STALLED_US: Final = 250_000  # without a step of the leader, who means to take one every 30 ms
 MISSING_S: Final = 3.0  # in which no relay holds the shard's lease; a successor takes it within one second
 
 
@@ -97,6 +98,8 @@ class Leadership:
         self._handled_s = float("-inf")  # which poll of the jobs
         self._is_to_be_repeated = go_ms is not None
         self._note = note
+        self._emit = events.emit
+        self._stepped_us = -1
         self._held: list[Due] = []  # process faults that are due, and wait for the server or for an answer
         self.done_us = done_us
         """All process faults that were due by then were handed out."""
@@ -108,6 +111,7 @@ class Leadership:
     def run_plan(self, now_us: int, is_server_there: bool) -> None:
         """Publish the message faults and inject the process faults that are due or requested now. While the server is
         away, or an answer to a request is not stored, they wait, except the ends of pauses."""
+        self._report_stall(now_us)
         if self._is_to_be_repeated:
             self._plan.repeat(now_us)
             self._is_to_be_repeated = False
@@ -123,6 +127,14 @@ class Leadership:
         due, self._held = (self._held, []) if is_free else _urgent(self._held)
         if due or (is_free and not self._chaos.is_idle):
             self._chaos.play(due, self._injector.living)
+
+    def _report_stall(self, now_us: int) -> None:
+        """Report a pause between two steps in which a short fault may have come and gone. The time before a takeover is
+        none of ours."""
+        is_first, since_us = self._stepped_us < 0 and self.done_us >= 0, max(0, self._stepped_us)
+        self._stepped_us = now_us
+        if not is_first and now_us - since_us > STALLED_US:
+            self._emit(SupervisorStalled(now_us - since_us))
 
     def manage_robots(self, is_open: bool) -> None:
         """Handle robots' jobs as the last poll saw them, once. New robots join only if the run `is_open`. Raises

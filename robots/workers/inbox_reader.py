@@ -147,23 +147,24 @@ class InboxReader:
             self._emit(MessageRepeated(envelope.sender, envelope.incarnation, envelope.sequence, delivery.copy))
             self._unacknowledged.acknowledge(delivery.entry)
             return
-        self._report(envelope, delivery.copy)
+        self._report(envelope, delivery)
         await self._dispatch(envelope, message, delivery)
 
     def _refuse(self, delivery: Delivery, garbage: Garbage) -> None:
         self._emit(MessageRefused(delivery.entry, garbage.reason))
         self._unacknowledged.acknowledge(delivery.entry)
 
-    def _report(self, envelope: Envelope, copy: int) -> None:
+    def _report(self, envelope: Envelope, delivery: Delivery) -> None:
         self._emit(
             MessageReceived(
                 sender=envelope.sender,
                 sender_incarnation=envelope.incarnation,
                 sequence=envelope.sequence,
-                copy=copy,
+                copy=delivery.copy,
                 kind=envelope.kind,
                 exchange=envelope.exchange.hex(),
                 late=self._deduplicator.late(envelope),
+                entry=delivery.entry,
             )
         )
 

@@ -27,6 +27,7 @@ from telemetry.verdict.promises.idempotent import idempotent
 from telemetry.verdict.promises.monotonic import monotonic
 from telemetry.verdict.promises.once import once
 from telemetry.verdict.promises.patient import patient
+from telemetry.verdict.promises.played import played
 from telemetry.verdict.promises.right import right
 from telemetry.verdict.promises.supervised import supervised
 from telemetry.verdict.promises.unique import unique
@@ -46,6 +47,7 @@ PROMISES: Final[dict[str, Callable[[Case], Finding]]] = {
     "frugal": frugal,
     "honest faults": honest_faults,
     "accounted": accounted,
+    "played": played,
 }
 
 EXIT_CODES: Final[dict[State, int]] = {"HELD": 0, "BROKEN": 1, "UNPROVEN": 3}
@@ -55,7 +57,7 @@ class Promise(msgspec.Struct, frozen=True):
     """A promise's state, and why, in one line; and how many things put it to the test: attempts to write (once,
     patient), the write (right), journal entries (monotonic), parts, and contradictory updates that were injected
     (unique), merges (idempotent), robots (convergent), deaths and crashes (supervised), later lives (fenced), answers
-    and updates (frugal), envelopes (honest faults, accounted)."""
+    and updates (frugal), envelopes (honest faults, accounted), faults and injections that were due (played)."""
 
     state: State
     why: str

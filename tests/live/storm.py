@@ -3,9 +3,9 @@
     python -m tests.live.storm 1..10
     python -m tests.live.storm 3 --seconds 20 --keep /tmp/storms
 
-A storm strikes supervisors, relays, `robots worker`, RQ workers, robots and the server, as its seed draws; what died is
+A storm hits supervisors, relays, `robots worker`, RQ workers, robots and the server, as its seed draws; what died is
 started again a moment later, as an init system would. Then it is calm, and the run has time to end. One line for each
-storm: what was struck, the verdict, and what does not hold. Exit status 1 when a verdict is BROKEN, or there is none:
+storm: what was hit, the verdict, and what does not hold. Exit status 1 when a verdict is BROKEN, or there is none:
 then read the record. Not a part of the suite, because a storm takes a minute and a half.
 """
 
@@ -30,16 +30,16 @@ from tests.support.live_place import Place
 ROBOTS = 6
 COMMANDS = (("supervise",), ("supervise",), ("relay",), ("relay",), ("worker", "-n", "4"), ("worker", "-n", "4"))
 CALM_S = 25  # after the storm, until the run ends
-_STRIKE_S = (0.2, 1.5)  # between two strikes
+_HIT_S = (0.2, 1.5)  # between two of them
 _AGAIN_S = (0.2, 1.5)  # until something that died is started again
 _STOPPED_S = (0.3, 4.5)
 
 
 class Storm:
-    """One storm. `cluster` is what it strikes."""
+    """One storm. `cluster` is what it hits."""
 
     def __init__(self, cluster: Cluster, seed: int, seconds: float) -> None:
-        self.struck: Counter[str] = Counter()
+        self.hits: Counter[str] = Counter()
         self._cluster = cluster
         self._chance = Random(seed)
         self._end_s = time.monotonic() + seconds
@@ -49,28 +49,28 @@ class Storm:
 
     def rage(self) -> None:
         """Until its time is over; then all that was stopped goes on, and all that died is there again."""
-        strike_s = time.monotonic() + 1
+        hit_s = time.monotonic() + 1
         while (now_s := time.monotonic()) < self._end_s:
             self._continue(now_s)
             self._start_again(now_s)
-            if now_s >= strike_s:
-                self._strike(now_s)
-                strike_s = now_s + self._chance.uniform(*_STRIKE_S)
+            if now_s >= hit_s:
+                self._hit(now_s)
+                hit_s = now_s + self._chance.uniform(*_HIT_S)
             time.sleep(0.02)
         self._continue(float("inf"))
         self._start_again(time.monotonic())
         self._start_again(float("inf"))
 
-    def _strike(self, now_s: float) -> None:
+    def _hit(self, now_s: float) -> None:
         what = self._chance.choice(("supervise", "relay", "worker", "RQ worker", "robot", "robot", "robot", "server"))
-        victims = self._processes(what)
-        if not victims:
+        pids = self._processes(what)
+        if not pids:
             return
-        pid = self._chance.choice(sorted(victims))
+        pid = self._chance.choice(sorted(pids))
         is_killed = self._chance.random() < 0.6
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL if is_killed else signal.SIGSTOP)
-            self.struck[f"{'kill' if is_killed else 'stop'} {what}"] += 1
+            self.hits[f"{'kill' if is_killed else 'stop'} {what}"] += 1
         if not is_killed:
             self._stopped.append((now_s + self._chance.uniform(*_STOPPED_S), pid))
 
@@ -126,13 +126,13 @@ def storm(seed: int, seconds: float, folder: Path) -> tuple[str, str]:
             cluster.await_go()
             raging.rage()
             code, out, err = cluster.do("verify", "--wait", "--json", timeout=length_s + 90)
-            struck = ", ".join(f"{what} {count}" for what, count in sorted(raging.struck.items()))
+            hits = ", ".join(f"{what} {count}" for what, count in sorted(raging.hits.items()))
             if not out:
-                return f"exit {code}", f"{err[-300:]!r}  struck: {struck}"
+                return f"exit {code}", f"{err[-300:]!r}  hits: {hits}"
             result = json.loads(out)
             doubts = "; ".join(f"{name}: {promise['why']}" for name, promise in not_held(result).items())
             supervised = result["promises"]["supervised"]["why"]
-            return result["verdict"], f"run {result['run']}  {doubts or supervised}\n      struck: {struck}"
+            return result["verdict"], f"run {result['run']}  {doubts or supervised}\n      hits: {hits}"
         finally:
             for process in place.started:
                 if process.poll() is None:

@@ -106,8 +106,8 @@ def run(seed: int, folder: Path) -> tuple[str, str]:
     except ValueError:
         return f"exit {ended.returncode}", f"{ended.stderr.decode()[-300:]!r} {shlex.join(options)}"
     doubts = {name: promise["why"] for name, promise in result["promises"].items() if promise["state"] != "HELD"}
-    told = "; ".join(f"{name}: {why}" for name, why in doubts.items())
-    return result["verdict"], f"{took_s:5.1f} s  run {result['run']}  {told}\n      {shlex.join(options)}"
+    shown = "; ".join(f"{name}: {why}" for name, why in doubts.items())
+    return result["verdict"], f"{took_s:5.1f} s  run {result['run']}  {shown}\n      {shlex.join(options)}"
 
 
 def main() -> int:

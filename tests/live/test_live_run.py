@@ -30,6 +30,7 @@ PROMISES = [
     "fenced",
     "honest faults",
     "accounted",
+    "played",
 ]
 
 

@@ -13,15 +13,6 @@ from telemetry.verdict.judge import PROMISES
 from tests.robots.simulation.judged_runs import Ended, run
 
 SEEDS: Final = range(1, 6)
-UNSEEN: Final = {
-    "no-delay": "honest faults does not know when a copy came",
-    "leaks": "honest faults does not know when a copy came",
-    "no-loss": "there is no promise played",
-    "no-partition": "there is no promise played",
-    "no-injections": "there is no promise played",
-    "no-kills": "there is no promise played",
-}
-"""Exhibits that the judge does not convict yet, and why."""
 
 
 def simulated(runs: Path, name: str, seed: int, *, is_shown: bool) -> Ended:
@@ -30,13 +21,7 @@ def simulated(runs: Path, name: str, seed: int, *, is_shown: bool) -> Ended:
     return run(runs, **{**settings, "exhibit": name} if is_shown else settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=UNSEEN[name])) if name in UNSEEN else name
-        for name in EXHIBITS
-    ],
-)
+@pytest.mark.parametrize("name", EXHIBITS)
 def test_the_judge_convicts_a_broken_lab_by_the_promise_that_it_breaks(tmp_path: Path, name: str) -> None:
     # Given a lab that is broken in one place
     promise = EXHIBITS[name].promise

@@ -132,7 +132,7 @@ class Scribe:
         self.journals[robot].append({"robot": robot, "id": f"{life}-{number}", "entry": entry, **content})
 
     def known(self, robot: str) -> list[int]:
-        return [row["index"] for row in self.journals[robot] if row["entry"] == "part"]
+        return [row["index"] for row in self.journals[robot] if row.get("entry") == "part"]
 
     def send(self, sender: str, receiver: str, kind: str, incarnation: int | None = None) -> tuple[int, int]:
         """Put one envelope into its outbox; gives its sequence number and how many copies came out."""
@@ -247,7 +247,8 @@ def files_of(scribe: Scribe) -> Files:
             "for_us": 0,
             "limit_us": 30_000_000,
             "shards": 2,
-            "plan": PLAN,
+            "plan": scribe.faults,
+            "instances": list(range(len(scribe.faults))),
             "ended": "complete",
             "again": "robots run --seed 7",
             "seconds": {"born": 0.4, "total": 5.2},

@@ -257,8 +257,9 @@ def receive_late(files: Files) -> None:
     """r00 gets a copy two seconds after it was due."""
     remain_incomplete(files)
     fate = next(row for row in files["fates"] if row["receiver"] == "r00" and row["deliveries"])
-    came_us = int(fate["id"].partition("-")[0]) * 1000 + fate["deliveries"][0] + 2_100_000
-    copy = MessageReceived(fate["sender"], fate["incarnation"], fate["sequence"], 0, "summary", "00" * 8, 0)
+    came_us = int(fate["id"].partition("-")[0]) * 1000 + fate["deliveries"][0] + 2_101_000
+    address = fate["sender"], fate["incarnation"], fate["sequence"], 0
+    copy = MessageReceived(*address, fate["kind"], fate["exchange"], 0, f"{came_us // 1000}-0")
     insert_event(files, "r00", 1, copy, came_us)
     named(files, "message.received", "r00")[0]["wall_us"] = came_us
 

@@ -22,12 +22,12 @@ def test_a_record_without_a_fleet_is_judged_as_far_as_it_goes(tmp_path: Path) ->
     result = judge(load(put(tmp_path / "abc123", files)))
     # Then what only injections and deaths show is UNPROVEN
     unproven = {name for name, promise in result.promises.items() if promise.state != "HELD"}
-    assert unproven == {"monotonic", "unique", "convergent", "supervised", "frugal"}
+    assert unproven == {"monotonic", "unique", "convergent", "supervised", "frugal", "played"}
     assert {result.promises[name].why for name in unproven} == {"fleet.jsonl is missing"}
     assert (result.verdict, result.recoveries, result.lives) == ("UNPROVEN", None, {"r02": 2})
 
 
-@pytest.mark.parametrize("promise", ["supervised", "monotonic", "unique", "convergent", "frugal"])
+@pytest.mark.parametrize("promise", ["supervised", "monotonic", "unique", "convergent", "frugal", "played"])
 def test_a_fleet_that_is_damaged_shows_nothing(promise: str, longer_files: Files) -> None:
     longer_files["fleet"][0]["how"] = "old age"
     assert finding(longer_files, promise)[0] == "UNPROVEN"
@@ -59,10 +59,12 @@ def test_an_acknowledgement_is_evidence_of_nothing_but_the_answer(longer_files: 
     acknowledged = {"id": f"{GO_MS}-0", "row": "acknowledgement", **answer}
     altered = longer_files | {"fleet": [acknowledged, *longer_files["fleet"]]}
     # When it is judged, then every promise is as it was without it
-    without, judged = verdict_on(longer_files), verdict_on(altered)
-    assert {name: promise.state for name, promise in judged.promises.items()} == {
-        name: promise.state for name, promise in without.promises.items()
+    without, judged = verdict_on(longer_files).promises, verdict_on(altered).promises
+    assert {name: promise.state for name, promise in judged.items() if name != "played"} == {
+        name: promise.state for name, promise in without.items() if name != "played"
     }
+    # but for the plan, which now wants that injection
+    assert (judged["played"].state, "'kill r02' was due" in judged["played"].why) == ("UNPROVEN", True)
     # and one that does not say what was answered is damage
     del acknowledged["request"]
     assert "fleet.jsonl is damaged" in finding(altered, "supervised")[1]

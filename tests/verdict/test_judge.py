@@ -41,6 +41,7 @@ def test_a_promise_counts_what_put_it_to_the_test(files: Files) -> None:
     assert (tested["once"], tested["right"], tested["patient"]) == (2, 1, 2)
     assert (tested["supervised"], tested["fenced"], tested["convergent"]) == (1, 1, 3)
     assert tested["accounted"] == len(files["fates"])
+    assert tested["played"] == len(files["settings"]["plan"])
 
 
 def test_a_promise_that_met_nothing_is_printed_as_not_tested(files: Files) -> None:
@@ -72,8 +73,7 @@ def test_the_result_has_exactly_the_keys_of_its_schema(files: Files) -> None:
     )
     assert list(result["promises"]) == [
         *("once", "right", "monotonic", "unique", "idempotent", "patient", "convergent", "supervised", "fenced"),
-        "frugal",
-        *("honest faults", "accounted"),
+        *("frugal", "honest faults", "accounted", "played"),
     ]
     assert list(result["promises"]["once"]) == ["state", "why", "tested"]
     assert list(result["seconds"]) == ["born", "first_complete", "written", "all_complete", "total"]

@@ -70,7 +70,7 @@ def receive(files: Files, sent_ms: int, at_ms: int) -> None:
     row = rows(files, "fates", sender="r01", receiver="r00")[-1]
     sequence = 500 + len(files["fates"])
     files["fates"].append(row | {"id": f"{sent_ms}-0", "sequence": sequence, "fate": "delivered", "deliveries": [0]})
-    show(files, MessageReceived("r01", 1, sequence, 0, "answer", "00" * 8, 0), at_ms)
+    show(files, MessageReceived("r01", 1, sequence, 0, "answer", "00" * 8, 0, f"{at_ms}-0"), at_ms)
 
 
 def show(files: Files, event: AnyEvent, at_ms: int) -> None:

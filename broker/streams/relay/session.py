@@ -300,10 +300,10 @@ class RelaySession:
         return time.monotonic_ns() // 1000 + self._clock_offset_us
 
     def _measure_clock(self) -> None:
-        before_us = time.monotonic_ns() // 1000
+        """The server has read its clock before the reply is here: so ours is never ahead of it, and no copy is early,
+        however slow the reply was."""
         seconds, microseconds = self._client.time()
-        after_us = time.monotonic_ns() // 1000
-        self._clock_offset_us = seconds * 1_000_000 + microseconds - (before_us + after_us) // 2
+        self._clock_offset_us = seconds * 1_000_000 + microseconds - time.monotonic_ns() // 1000
 
     def _tidy_pending(self) -> None:
         """Redo what another consumer took (no relay can, but a person may). Trim the outbox below the oldest pending

@@ -9,13 +9,13 @@ from typing import Final
 
 from telemetry.events import MessageReceived, Stamped, TicksExecuted
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US
+from telemetry.verdict.evidence.fleet import ms_of
 from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.evidence.schema import FateRow
 from telemetry.verdict.evidence.traffic import Key
 
 LATE_US: Final = 1_000_000
-"""Copies that come later than this show that a relay, or the robot itself, could not keep up."""
+"""Copies that come later than this show that a relay could not keep up."""
 
 _Address = tuple[str | None, int | None, int | None]
 
@@ -30,8 +30,8 @@ def hindrance(case: Case, journal: RobotJournal, since_ms: int, until_ms: int, n
         since = "it last learnt a part" if learnt_ms > since_ms else "go and the last change of plan or fleet"
         return f"{robot} executed only {ticks} of {needed} ticks since {since}"
     late_us = _latest_us(case, robot, deliveries, since_ms, until_ms)
-    if late_us > LATE_US + CLOCKS_DIFFER_US:
-        return f"copies came to {robot} up to {late_us / 1e6:.1f} s late: relay or robot could not keep up"
+    if late_us > LATE_US:
+        return f"copies came to {robot} up to {late_us / 1e6:.1f} s late: a relay could not keep up"
     return ""
 
 
@@ -69,7 +69,7 @@ def _learnt_ms(journal: RobotJournal, deliveries: dict[_Address, tuple[Key, Fate
 def _latest_us(
     case: Case, robot: str, deliveries: dict[_Address, tuple[Key, FateRow]], since_ms: int, until_ms: int
 ) -> int:
-    """By how much the latest copy that the robot received in that time was late (robot's clock against server's)."""
+    """By how much the latest copy that the robot received in that time was late, by its inbox (server's clock)."""
     received = (
         stamped
         for life in case.journals[robot].lives
@@ -83,7 +83,7 @@ def _late_us(stamped: Stamped, deliveries: dict[_Address, tuple[Key, FateRow]]) 
     event = stamped.event
     assert isinstance(event, MessageReceived)
     due_us = _due_us(deliveries.get((event.sender, event.sender_incarnation, event.sequence)), event.copy)
-    return stamped.wall_us - due_us if due_us else 0
+    return ms_of(event.entry) * 1000 - due_us if due_us else 0
 
 
 def _due_us(delivery: tuple[Key, FateRow] | None, copy: int) -> int:

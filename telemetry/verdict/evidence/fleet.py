@@ -68,11 +68,13 @@ class Downtime(NamedTuple):
 
 class FleetEvidence:
     """`rows`: the injections and deaths of a run, in their order; failures and answers to people's requests excuse
-    nothing, and are left out. `gaps`: when no supervisor led it, from and until (server's clock, ms). `failed`: verb
+    nothing, and stand apart. `gaps`: when no supervisor led it, from and until (server's clock, ms). `failed`: verb
     and target of the injections that are known to have failed, each at least once."""
 
     def __init__(self, rows: Iterable[FleetRow], failed: Set[tuple[str, str]] = frozenset()) -> None:
         rows = list(rows)
+        self.acknowledgements = [row for row in rows if isinstance(row, AcknowledgementRow)]
+        self.failures = [row for row in rows if isinstance(row, FailureRow)]
         self.rows = tuple(row for row in rows if isinstance(row, InjectionRow | DeathRow))
         gaps = ((ms_of(row.id), row.away_us // 1000) for row in rows if isinstance(row, LeadershipGapRow))
         self.gaps = [(until_ms - away_ms, until_ms) for until_ms, away_ms in gaps]

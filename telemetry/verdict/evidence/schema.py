@@ -34,12 +34,15 @@ class SettingsFile(Shape, frozen=True):
 
     run: str
     version: str
+    mode: Literal["live", "simulated"]
     robots: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     seed: int
     preset: str | None
     tick_us: Positive
     quiet_period_us: Count
+    for_us: Count
     plan: tuple[str, ...]
+    instances: tuple[Count, ...]
     ended: Literal["complete", "limit", "stopped", "interrupted", "lost"] | None
     again: str
     seconds: RunSeconds

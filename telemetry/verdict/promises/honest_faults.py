@@ -1,6 +1,7 @@
-"""Honest faults: every recorded fate equals the recomputed one, and no rate is beyond chance.
+"""Honest faults: every recorded fate equals the recomputed one, no rate is beyond chance, and no copy came too early.
 
-Judged by plan and fates. Which differences are allowed stands in checks/fate_check.py.
+Judged by plan and fates; the robots' events of copies that came can only convict. Which differences are allowed stands
+in checks/fate_check.py, and how early is too early in checks/release_times.py.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from telemetry.verdict.checks.fate_check import (
     unrecorded_counts,
 )
 from telemetry.verdict.checks.fault_rates import IMPOSSIBLE, fault_rates
+from telemetry.verdict.checks.release_times import wrong_releases
 from telemetry.verdict.evidence.traffic import place_of
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 
 
 def honest_faults(case: Case) -> Finding:
-    """Every recorded fate equals the recomputed one, and no fault acted more or less often than chance can explain."""
+    """Every recorded fate equals the recomputed one, no fault acted more or less often than chance can explain, and no
+    copy came before its time."""
 
     def findings() -> Iterator[Finding]:
         yield from contradictory_fates(case)
@@ -32,6 +35,7 @@ def honest_faults(case: Case) -> Finding:
             )
         yield from _beyond_chance(case)
         yield from _taken_for_garbage(case)
+        yield from wrong_releases(case)
         if not case.rulings:
             yield unproven("there are no envelopes to check")
 

@@ -82,6 +82,17 @@ def _span(text: str) -> range:
     return range(low, high + 1)
 
 
+def _merged(side: Side) -> tuple[tuple[int, int], ...]:
+    """The robots of a side as ranges (first and last), in order, with a gap between each and the next."""
+    merged: list[tuple[int, int]] = []
+    for span in sorted(side, key=lambda span: span.start):
+        if merged and span.start <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(merged[-1][1], span.stop - 1)
+        else:
+            merged.append((span.start, span.stop - 1))
+    return tuple(merged)
+
+
 def _holds(side: Side, robot: int | None) -> bool:
     return robot is not None and any(robot in span for span in side)
 
@@ -93,7 +104,8 @@ class Rule:
     `p`: the probability; of burst-loss the share that is lost in the long run. `holds`: a partition that holds
     envelopes instead of losing them. `length`: the mean of a burst, in envelopes. `copies`: how many copies of a
     duplicated envelope arrive.
-    A delay lies between `low_us` and `high_us`, or, with `sigma`, is lognormal about the median `low_us`.
+    A delay lies between `low_us` and `high_us`, or, with `sigma`, is lognormal about the median `low_us`. `per_second`:
+    how many envelopes a throttle lets pass.
     """
 
     instance: int
@@ -107,6 +119,21 @@ class Rule:
     low_us: int = 0
     high_us: int = 0
     sigma: float = 0.0
+    per_second: float = 0.0
+
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """Equal for two texts that mean the same fault, whatever their instances."""
+        target = tuple(map(_merged, self.target.sides)), self.target.one_way
+        chance = self.p, self.holds, self.length, self.copies
+        return self.name, target, *chance, self.low_us, self.high_us, self.sigma, self.per_second
+
+    @property
+    def is_noop(self) -> bool:
+        """Whether it does nothing to any envelope."""
+        if self.name == "delay":
+            return not self.high_us
+        return not self.p and self.name not in ("partition", "throttle")
 
     @property
     def mends(self) -> float:
@@ -150,7 +177,10 @@ def _partition(tokens: Tokens) -> tuple[Fields, Tokens]:
 
 
 def _burst_loss(tokens: Tokens) -> tuple[Fields, Tokens]:
-    share, length = _probability(tokens[0]), float(tokens[1])
+    share = _probability(tokens[0])
+    if share == 0 and (len(tokens) == 1 or tokens[1].startswith("r")):
+        return {}, tokens[1:]  # nothing is lost: a person may leave out how long a burst is
+    length = float(tokens[1])
     if not (length >= 1 and isfinite(length)) or share >= 1:
         raise ValueError(tokens)
     return {"p": share, "length": length}, tokens[2:]
@@ -173,12 +203,12 @@ def _delay(tokens: Tokens) -> tuple[Fields, Tokens]:
     law = tokens[0]
     if "~" in law:
         median, _, sigma = law.partition("~")
-        fields: Fields = {"low_us": _time_us(median), "high_us": _time_us(median), "sigma": float(sigma)}
+        fields: Fields = {"low_us": time_us(median), "high_us": time_us(median), "sigma": float(sigma)}
         if not 0 < fields["sigma"] <= 3:
             raise ValueError(law)
         return fields, tokens[1:]
     shortest, _, longest = law.partition("..")
-    low_us, high_us = _time_us(shortest), _time_us(longest or shortest)
+    low_us, high_us = time_us(shortest), time_us(longest or shortest)
     if high_us < low_us:
         raise ValueError(law)
     return {"low_us": low_us, "high_us": high_us}, tokens[1:]
@@ -188,7 +218,7 @@ def _throttle(tokens: Tokens) -> tuple[Fields, Tokens]:
     rate = float(tokens[0].removesuffix("/s"))
     if not tokens[0].endswith("/s") or rate <= 0 or not isfinite(rate):
         raise ValueError(tokens)
-    return {}, tokens[1:]  # the judge does not use the rate: see fault_effects.py
+    return {"per_second": rate}, tokens[1:]  # fates do not depend on the rate: see fault_effects.py
 
 
 _READERS: Final[dict[str, Callable[[Tokens], tuple[Fields, Tokens]]]] = {
@@ -210,7 +240,8 @@ def _probability(text: str) -> float:
     return p
 
 
-def _time_us(text: str) -> int:
+def time_us(text: str) -> int:
+    """The microseconds that a text such as `20ms` means. Raises ValueError."""
     if text == "0":
         return 0
     match = _TIME.fullmatch(text)

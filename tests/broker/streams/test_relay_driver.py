@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
+import redis
 
 from broker.control_entries import Birth, PlanChange, Planned, encode_control
 from broker.envelope import Envelope, encode
 from broker.errors import Unavailable
 from broker.faults.dice import Dice
 from broker.faults.fate import Plan
-from broker.relay.core import BATCH, Relay
+from broker.relay.core import BATCH, Relay, parse_id
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.relay.wire import GROUP
 from broker.streams.run.events import StreamEventSource
@@ -80,6 +82,30 @@ def test_a_late_copy_waits_for_its_time(make_shard: Callable[..., Shard]) -> Non
     [first, *_] = shard.client.xrange(shard.keys.inbox("r01"))
     sent_ms, came_ms = (int(entry.partition(b"-")[0]) for entry in (last[0], first[0]))
     assert came_ms - sent_ms >= 149
+
+
+def test_a_server_that_is_slow_to_read_its_clock_makes_no_copy_early(
+    make_shard: Callable[..., Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a relay whose server takes 0.3 s before it reads its clock
+    shard = make_shard("delay 150ms")
+    read_clock = redis.Redis.time
+
+    def read_clock_slowly(client: redis.Redis) -> Any:
+        time.sleep(0.3)  # the server is busy
+        return read_clock(client)
+
+    monkeypatch.setattr(redis.Redis, "time", read_clock_slowly)
+    # When it relays what is sent before, while and after it asks
+    with shard.relaying():
+        for _ in range(30):
+            shard.send(1)
+            time.sleep(0.05)
+        await_true(lambda: shard.delivered().total() == 30)
+    # Then by the ids that the server gave, each copy came after its time
+    sent_ms = [parse_id(entry.decode())[0] for entry, _ in shard.client.xrange(shard.keys.outbox(0))][-30:]
+    came_ms = [parse_id(entry.decode())[0] for entry, _ in shard.client.xrange(shard.keys.inbox("r01"))]
+    assert min(came - sent for sent, came in zip(sent_ms, came_ms, strict=True)) >= 150
 
 
 def test_acknowledgements_do_not_wait_for_work(make_shard: Callable[..., Shard]) -> None:

@@ -17,6 +17,7 @@ from deploy.attach.context import RunContext, RunInfo, context_on
 from deploy.supervisor.leadership import Leadership
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
+from telemetry.events import Stamped, SupervisorStalled
 from tests.support.rq_lab import Lab, deal
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
@@ -50,7 +51,8 @@ class RunControl:
             timed(parse_lines(plan)),
             Bounds(60_000_000, 7_200_000_000),
         )
-        self.context: RunContext = context_on(lab.connection, info, "lab", lambda _stamped: None)
+        self.stamped: list[Stamped] = []
+        self.context: RunContext = context_on(lab.connection, info, "lab", self.stamped.append)
         self.injection = Injector()
         self.noted: list[int] = []
         self.is_ours = True
@@ -58,6 +60,13 @@ class RunControl:
 
     def leadership(self, go_ms: int | None = 0, done_us: int = -1) -> Leadership:
         return Leadership(self.context, self.injection, go_ms, done_us, self._note)  # type: ignore[arg-type]
+
+    def stalls(self) -> list[int]:
+        """The stalls that were reported, in milliseconds."""
+        self.context.events.publish()
+        self.context.events.read()
+        events = (stamped.event for stamped in self.stamped)
+        return [event.stalled_us // 1000 for event in events if isinstance(event, SupervisorStalled)]
 
     def _note(self, done_us: int) -> bool:
         self.noted.append(done_us)
@@ -202,3 +211,17 @@ def test_a_process_fault_whose_answer_was_late_is_noted_as_later_than_the_answer
     first.run_plan(1_530_000, is_server_there=True)
     assert run_control.injection.injected == [("kill", "r00")]
     assert run_control.noted == [1_530_000]
+
+
+def test_a_leader_reports_how_long_it_took_no_step(lab: Lab) -> None:
+    # Given a leader that takes steps before go and after it, some of them late
+    run_control = RunControl(lab, "loss .5")
+    leadership = run_control.leadership()
+    for now_us in (-1, -1, 40_000, 70_000, 320_000, 571_000, 600_000, 2_600_000):
+        leadership.run_plan(now_us, is_server_there=True)
+    # Then it reports the pauses of more than a quarter of a second
+    assert run_control.stalls() == [251, 2_000]
+    # and a first step that comes late after go, but not the time that another leader led
+    run_control.leadership().run_plan(900_000, is_server_there=True)
+    run_control.leadership(done_us=1_000_000).run_plan(9_000_000, is_server_there=True)
+    assert run_control.stalls() == [251, 2_000, 900]

@@ -1,0 +1,74 @@
+"""Why a leader may have been late, or may have left something out: what the record shows of outages, takeovers and
+stalls.
+
+While the server is away, nothing can be published or recorded. It was away, or the whole host stood still, where the
+server stamped no entry of the run for a second. A supervisor that takes over leaves out what came and went meanwhile,
+and may have repeated what its predecessor had just done. A leader that got no time from its host reports how long that
+was. Judges nothing.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+from telemetry.events import SupervisorBegan, SupervisorStalled
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US
+from telemetry.verdict.evidence.fleet import SERVER, ms_of
+from telemetry.verdict.evidence.schema import InjectionRow
+
+SILENCE_MS: Final = 1_000
+"""For so long a server that works stamps no entry only when nothing goes on at all."""
+
+_TAKEOVER_MS: Final = 8_000  # a lease of three seconds, and what the successor reads before it leads
+
+
+class Excuses:
+    """What happened to server and leader in a run."""
+
+    def __init__(self, case: Case) -> None:
+        self._is_lost = case.is_lost
+        self.stamps_ms = sorted(
+            {
+                *(sent_ms for _, sent_ms, _ in case.traffic.entries),
+                *(ms_of(row.id) for row in case.plan),
+                *(ms_of(row.id) for row in case.fleet.rows),
+                *(ms_of(order.id) for order in case.streams.orders),
+            }
+        )
+        """When the server stamped an entry of any stream, in order."""
+        pairs = [] if case.settings.mode == "simulated" else pairwise(self.stamps_ms)
+        self._silences = [(one, other) for one, other in pairs if other - one >= SILENCE_MS]
+        self._server_ms = [ms_of(row.id) for row in case.fleet.rows if row.victim == SERVER]
+        self._stalls_us = [
+            (stamped.wall_us - stamped.event.stalled_us - CLOCKS_DIFFER_US, stamped.wall_us + CLOCKS_DIFFER_US)
+            for stamped in case.events
+            if isinstance(stamped.event, SupervisorStalled)
+        ]
+        self._gaps_ms = case.fleet.gaps
+        self._takeovers_ms = [
+            stamped.wall_us // 1000
+            for stamped in case.events
+            if isinstance(stamped.event, SupervisorBegan) and stamped.event.is_successor
+        ] + [
+            ms_of(row.id) + _TAKEOVER_MS
+            for row in case.fleet.rows
+            if isinstance(row, InjectionRow) and row.victim == "supervisor"
+        ]
+
+    def between(self, start_ms: int, end_ms: int) -> str:
+        """What may have kept the leader from its work in that time; empty when nothing shows that anything did."""
+        if self._is_lost:
+            return "the run was lost"
+        if any(start_ms - SILENCE_MS <= at_ms <= end_ms for at_ms in self._server_ms):
+            return "the server was away"
+        if any(from_ms < end_ms and start_ms < until_ms for from_ms, until_ms in self._gaps_ms):
+            return "no supervisor led the run"
+        if any(start_ms <= at_ms <= end_ms + _TAKEOVER_MS for at_ms in self._takeovers_ms):
+            return "another supervisor took over"
+        if any(begin_us < end_ms * 1000 and start_ms * 1000 < end_us for begin_us, end_us in self._stalls_us):
+            return "the leader reports that it stalled"
+        if any(one < end_ms and start_ms < other for one, other in self._silences):
+            return "nothing is recorded of the run for a second or more, so that the server may have been away"
+        return ""

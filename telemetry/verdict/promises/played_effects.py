@@ -1,0 +1,225 @@
+"""Played, for the effects of injections: what was injected into a process, shows in the record.
+
+    kill, amnesia   the process dies: its death is recorded, or a later life follows; an amnesiac's journal is lost
+    restart         the same, or the life reports that it was recalled
+    pause           nothing comes from the process until it is resumed or dead
+    contradict      the life reports within 8 s that an invariant was violated, if it goes on
+
+A sign of life that comes too late convicts: a robot's envelope (the server's clock), a relay's event (its own clock),
+or any entry of the run for a paused server. An RQ worker leaves no sign of its own. Without a sign and without an
+effect this is UNPROVEN. Crashes of workers are judged in supervised_workers.py.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Final
+
+from telemetry.events import RECALLED, InvariantViolated, ProcessDied, RobotLeft, Stamped, SupervisorBegan
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.excuses import Excuses
+from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, first_missing
+from telemetry.verdict.evidence.births import Births
+from telemetry.verdict.evidence.fleet import SERVER, ms_of, robot_of
+from telemetry.verdict.evidence.journals import Life
+from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
+from telemetry.verdict.finding import Finding, broken, unproven
+from telemetry.verdict.promises.played_injections import injected_after_go
+
+EFFECT_MS: Final = 8_000
+"""An effect shows after this time at the latest: the robot of an RQ worker elsewhere is missed after three seconds."""
+
+_GRACES_MS: Final = {"kill": 3_000, "amnesia": 3_000, "restart": 6_000, "pause": 1_500}
+_RESUMING_MS: Final = 500  # before the row that a process was resumed
+_CLOCKS_MS: Final = CLOCKS_DIFFER_US // 1000
+
+
+def missing_effects(case: Case, excuses: Excuses, go_ms: int) -> Iterator[Finding]:
+    """Findings on injections that had no effect. Those that failed are reported elsewhere."""
+    effects = _Effects(case, excuses)
+    for _, row in injected_after_go(case, go_ms):
+        if (row.verb, row.target) not in case.failed_injections and ms_of(row.id) < case.end_ms:
+            yield from effects.findings(row)
+
+
+class _Effects:
+    def __init__(self, case: Case, excuses: Excuses) -> None:
+        self._case = case
+        self._excuses = excuses
+        self._is_simulated = case.settings.mode == "simulated"
+        self._clocks_ms = 0 if self._is_simulated else _CLOCKS_MS
+
+    def findings(self, row: InjectionRow) -> Iterator[Finding]:
+        """Findings on one injection."""
+        match row.verb:
+            case "kill" | "restart" | "amnesia":
+                yield from self._ended(row)
+            case "pause":
+                yield from self._paused(row)
+            case "contradict":
+                yield from self._contradicted(row)
+        if row.verb == "amnesia":
+            journal = self._case.journals.get(row.victim)
+            if journal is not None and not journal.lost:
+                yield broken(f"the journal of {row.victim} was to be deleted, and is there", _witness(row))
+
+    # The effects
+
+    def _ended(self, row: InjectionRow) -> Iterator[Finding]:
+        """A process that was to end, and went on."""
+        at_ms = ms_of(row.id)
+        sign_ms = self._sign_after(row, at_ms + self._grace_ms(row.verb))
+        ended_ms = self._ended_ms(row, at_ms)
+        if sign_ms is not None and (ended_ms is None or sign_ms < ended_ms):
+            yield self._went_on(row, f"{_who(row)}, and went on for {(sign_ms - at_ms) / 1000:.2f} s at least", sign_ms)
+        elif ended_ms is None or ended_ms > at_ms + EFFECT_MS:
+            yield unproven(f"{_who(row)}, and nothing shows that it ended")
+
+    def _paused(self, row: InjectionRow) -> Iterator[Finding]:
+        """A process that was paused, and went on."""
+        at_ms = ms_of(row.id)
+        sign_ms = self._sign_after(row, at_ms + self._grace_ms("pause"))
+        margin_ms = 0 if self._is_simulated else _RESUMING_MS
+        over_ms = min(self._resumed_ms(row) - margin_ms, self._ended_ms(row, at_ms) or self._case.end_ms)
+        if sign_ms is not None and sign_ms < over_ms:
+            yield self._went_on(row, f"{_who(row)}, and went on {(sign_ms - at_ms) / 1000:.2f} s later", sign_ms)
+
+    def _contradicted(self, row: InjectionRow) -> Iterator[Finding]:
+        """A life that went on without a word about the contradictory update."""
+        due_us = ms_of(row.id) * 1000
+        life = self._life_at(row.victim, ms_of(row.id))
+        events = self._case.testimony.get(life, [])
+        end_us = due_us + EFFECT_MS * 1000 + self._clocks_ms * 1000
+        if not events or events[-1].wall_us < end_us or first_missing(events) is not None:
+            return
+        first_us = due_us - self._clocks_ms * 1000
+        refused = (each for each in events if isinstance(each.event, InvariantViolated))
+        if not any(first_us <= each.wall_us <= end_us for each in refused):
+            yield self._went_on(row, f"{row.victim} got a contradictory update, and did not refuse it", end_us // 1000)
+
+    def _went_on(self, row: InjectionRow, why: str, until_ms: int) -> Finding:
+        """An outage may have kept the injection from its process, and a leader may have died before it was done."""
+        excuse = self._excuses.between(ms_of(row.id), until_ms)
+        return unproven(f"{why}: {excuse}") if excuse else broken(why, _witness(row))
+
+    # What is known of a process
+
+    def _ended_ms(self, row: InjectionRow, since_ms: int) -> int | None:
+        """When the process is first known to have ended after the injection; None when nothing shows it."""
+        known_ms = [ms for ms in self._deaths_ms.get(row.victim.removeprefix("rq:"), ()) if ms >= since_ms]
+        known_ms += [ms for ms in self._reported_ms.get(row.victim, ()) if ms >= since_ms - self._clocks_ms]
+        robot = robot_of(row.victim)
+        if robot:
+            life = self._life_at(robot, since_ms)
+            born_ms = self._case.births.get(robot, Births()).any_after_ms(life[1])
+            known_ms += [born_ms] if born_ms is not None else []
+            known_ms += self._recalled_ms(life) if row.verb == "restart" else []
+        elif row.victim == "supervisor":
+            known_ms += [ms for ms in self._supervisors_ms if ms >= since_ms]
+        return min(known_ms, default=None)
+
+    @cached_property
+    def _deaths_ms(self) -> dict[str, list[int]]:
+        """When each process died, by its name, or that of its robot."""
+        deaths: dict[str, list[int]] = defaultdict(list)
+        for row in self._case.fleet.rows:
+            if isinstance(row, DeathRow):
+                deaths[row.robot or robot_of(row.victim) or row.victim].append(ms_of(row.id))
+        return deaths
+
+    @cached_property
+    def _reported_ms(self) -> dict[str, list[int]]:
+        """When the parent reported that a process of it ended (its own clock): of relays that end in order, the fleet
+        log has no row."""
+        reported: dict[str, list[int]] = defaultdict(list)
+        for stamped in self._case.events:
+            if isinstance(stamped.event, ProcessDied):
+                reported[stamped.event.process].append(stamped.wall_us // 1000)
+        return reported
+
+    @cached_property
+    def _supervisors_ms(self) -> list[int]:
+        began = (stamped for stamped in self._case.events if isinstance(stamped.event, SupervisorBegan))
+        return [stamped.wall_us // 1000 for stamped in began]
+
+    def _recalled_ms(self, life: Life) -> list[int]:
+        left = (each for each in self._case.testimony.get(life, ()) if each.event == RobotLeft(RECALLED))
+        return [each.wall_us // 1000 for each in left]
+
+    def _resumed_ms(self, row: InjectionRow) -> int:
+        """When the process was resumed after its pause; the end of the run when it was not."""
+        resumed_ms = (
+            ms_of(other.id)
+            for other in self._case.fleet.injections
+            if (other.verb, other.victim) == ("resume", row.victim) and ms_of(other.id) >= ms_of(row.id)
+        )
+        return min(resumed_ms, default=self._case.end_ms)
+
+    def _life_at(self, robot: str, at_ms: int) -> Life:
+        birth = self._case.births.get(robot, Births()).latest_by(at_ms)
+        return robot, birth.life if birth is not None else 0
+
+    # Signs of life
+
+    def _sign_after(self, row: InjectionRow, after_ms: int) -> int | None:
+        """The first sign of life of the process after that time."""
+        at_ms = ms_of(row.id)
+        if row.victim == SERVER:
+            return _first_after(self._excuses.stamps_ms, after_ms) if row.verb == "pause" else None
+        if robot_of(row.victim):
+            is_worker_alone = row.verb == "pause" and row.victim != robot_of(row.victim)
+            return (
+                None
+                if is_worker_alone
+                else _first_after(self._sent_ms[self._life_at(robot_of(row.victim), at_ms)], after_ms)
+            )
+        return self._relay_sign_after(row.victim, at_ms, after_ms)
+
+    def _relay_sign_after(self, relay: str, at_ms: int, after_ms: int) -> int | None:
+        """Of the relay's life that had emitted something before the injection."""
+        events = self._relays.get(relay, [])
+        lives = {each.incarnation for each in events if each.wall_us // 1000 < at_ms - self._clocks_ms}
+        last = max(lives, default=None)
+        times_ms = (each.wall_us // 1000 for each in events if each.incarnation == last)
+        return min((ms for ms in times_ms if ms > after_ms + self._clocks_ms), default=None)
+
+    @cached_property
+    def _relays(self) -> dict[str, list[Stamped]]:
+        relays: dict[str, list[Stamped]] = defaultdict(list)
+        for stamped in self._case.events:
+            if stamped.source.startswith("relay:"):
+                relays[stamped.source].append(stamped)
+        return relays
+
+    @cached_property
+    def _sent_ms(self) -> dict[Life, list[int]]:
+        """When each life sent envelopes (server's clock), in order."""
+        sent: dict[Life, list[int]] = defaultdict(list)
+        for (_, sent_ms, _), row in self._case.traffic.envelopes():
+            if row.sender is not None and row.incarnation is not None:
+                sent[row.sender, row.incarnation].append(sent_ms)
+        for times_ms in sent.values():
+            times_ms.sort()
+        return sent
+
+    def _grace_ms(self, verb: str) -> int:
+        """How long after its injection a process may still act. A simulated one acts in no later moment, but a recalled
+        robot ends in order."""
+        return 0 if self._is_simulated and verb != "restart" else _GRACES_MS[verb]
+
+
+def _first_after(times_ms: list[int], after_ms: int) -> int | None:
+    place = bisect_right(times_ms, after_ms)
+    return times_ms[place] if place < len(times_ms) else None
+
+
+def _who(row: InjectionRow) -> str:
+    done = {"kill": "killed", "restart": "restarted", "amnesia": "killed", "pause": "paused"}
+    return f"{row.victim} was {done[row.verb]}"
+
+
+def _witness(row: InjectionRow) -> str:
+    return f"fleet log, injection {row.id}"

@@ -1,0 +1,155 @@
+"""Played, for faults of processes: each that was due was injected, in time and into a process that its line means, and
+nothing else was.
+
+An injection is due at its time and has its row in the fleet log within 5 s; the clocks of leader and server may differ
+by 1 s. A pause that was injected ends in time with a row `resume`, unless its process died. What was due just before
+the order to stop may be missing. An injection that failed leaves the promise UNPROVEN; so does one that is missing or
+surplus about an outage or a takeover (checks/excuses.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from telemetry.verdict.case import Case
+from telemetry.verdict.checks.excuses import Excuses
+from telemetry.verdict.evidence.fleet import ms_of, robot_of
+from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
+from telemetry.verdict.finding import Finding, broken, unproven
+from telemetry.verdict.promises.played_changes import EARLY_US, END_US, LATE_US
+from telemetry.verdict.recomputed.plan_lines import Process, read_process
+from telemetry.verdict.recomputed.plan_times import Due
+
+RESUME: Final = "resume"
+_WITNESS: Final = "fleet log, injection {}"
+_Kind = tuple[str, Process]
+"""A verb, and the process that it is for."""
+
+
+class Injected(NamedTuple):
+    """An injection's row, and when it was made, after go."""
+
+    at_us: int
+    row: InjectionRow
+
+
+class _Wanted(NamedTuple):
+    """What must stand in the fleet log. `may_be_missing`: something else explains it if it does not."""
+
+    at_us: int
+    text: str
+    may_be_missing: bool = False
+
+
+def wrong_injections(case: Case, due: Iterable[Due], excuses: Excuses, go_ms: int) -> Iterator[Finding]:
+    """Findings on faults of processes that were due and not injected, or the other way round."""
+    yield from _Injections(case, list(due), excuses, go_ms).findings()
+
+
+def injected_after_go(case: Case, go_ms: int) -> list[Injected]:
+    """The injections from go on, in order, each once: an id never stands twice in a stream."""
+    unique = {row.id: row for row in case.fleet.injections}
+    rows = (Injected((ms_of(row.id) - go_ms) * 1000, row) for row in unique.values())
+    return [injected for injected in rows if injected.at_us >= 0]
+
+
+class _Injections:
+    def __init__(self, case: Case, due: list[Due], excuses: Excuses, go_ms: int) -> None:
+        self._case = case
+        self._due = due
+        self._excuses = excuses
+        self._go_ms = go_ms
+        self._end_us = (case.end_ms - go_ms) * 1000
+        self._failed = [row for row in case.fleet.failures if ms_of(row.id) < case.end_ms]
+        self._failures = Counter((failed.verb, _process(failed.target)) for failed in self._failed)
+        self._grace_us = 0 if case.settings.mode == "simulated" else END_US
+
+    def findings(self) -> Iterator[Finding]:
+        rows: dict[_Kind, list[Injected]] = defaultdict(list)
+        for injected in injected_after_go(self._case, self._go_ms):
+            yield from _not_meant(injected.row)
+            rows[injected.row.verb, _process(injected.row.target)].append(injected)
+        wanted, pauses = self._wanted(), list[tuple[Injected, int]]()
+        for kind in sorted(wanted.keys() | rows.keys(), key=str):
+            if kind[0] != RESUME:
+                ends_us = [due.end_us for due in self._due if kind == (due.line.name, due.line.process)]
+                matches = self._matched(wanted[kind], rows[kind])
+                pauses += [(rows[kind][at], ends_us[number]) for number, at in matches.items() if kind[0] == "pause"]
+                yield from self._unmatched(kind, wanted[kind], rows[kind], matches)
+        for injected, end_us in pauses:
+            victim = _process(injected.row.victim)
+            wanted[RESUME, victim].append(self._end_of_pause(injected, end_us, rows[RESUME, victim]))
+        for kind in sorted(wanted.keys() | rows.keys(), key=str):
+            if kind[0] == RESUME:
+                wanted[kind].sort()
+                matches = self._matched(wanted[kind], rows[kind])
+                yield from self._unmatched(kind, wanted[kind], rows[kind], matches)
+        for failed in self._failed:
+            yield unproven(f"an injection failed: {failed.verb} {failed.target} ({failed.why})")
+
+    def _wanted(self) -> dict[_Kind, list[_Wanted]]:
+        wanted: dict[_Kind, list[_Wanted]] = defaultdict(list)
+        for due in self._due:
+            assert due.line.process is not None
+            wanted[due.line.name, due.line.process].append(_Wanted(due.at_us, due.line.text))
+        return wanted
+
+    def _end_of_pause(self, pause: Injected, end_us: int, resumed: list[Injected]) -> _Wanted:
+        """A pause whose process died is over, and so is one that a line `resume` has ended."""
+        died_us = (
+            (ms_of(row.id) - self._go_ms) * 1000
+            for row in self._case.fleet.rows
+            if isinstance(row, DeathRow) and pause.row.victim in (row.victim, row.robot, robot_of(row.victim))
+        )
+        is_over = any(pause.at_us <= at_us <= end_us + LATE_US for at_us in died_us)
+        is_over |= (pause.row.verb, pause.row.target) in self._case.failed_injections
+        is_over |= any(pause.at_us < early.at_us < end_us for early in resumed)
+        return _Wanted(end_us, f"the end of {pause.row.verb} {pause.row.victim}", is_over)
+
+    def _matched(self, wanted: list[_Wanted], rows: list[Injected]) -> dict[int, int]:
+        """The row of each that is wanted, by their places: the first in time that is left."""
+        matches: dict[int, int] = {}
+        place = 0
+        for number, (at_us, _, _) in enumerate(wanted):
+            while place < len(rows) and rows[place].at_us < at_us - EARLY_US:
+                place += 1
+            if place < len(rows) and rows[place].at_us <= at_us + LATE_US:
+                matches[number] = place
+                place += 1
+        return matches
+
+    def _unmatched(
+        self, kind: _Kind, wanted: list[_Wanted], rows: list[Injected], matches: dict[int, int]
+    ) -> Iterator[Finding]:
+        """Findings on what is missing or surplus. Where as many failed, that may be why: no row shows which."""
+        missing = [each for number, each in enumerate(wanted) if number not in matches and self._is_owed(each)]
+        for at_us, text, _ in missing if len(missing) > self._failures[kind] else ():
+            why = f"{text!r} was due {at_us / 1e6:.2f} s after go, and was not injected"
+            yield self._unless_excused(why, f"{text}, due {at_us / 1e6:.2f} s after go", at_us, at_us + LATE_US)
+        surplus = [rows[place] for place in sorted(set(range(len(rows))) - set(matches.values()))]
+        for at_us, row in surplus if len(surplus) > self._failures[kind] else ():
+            why = f"{row.verb} {row.victim} was injected {at_us / 1e6:.2f} s after go, and was not wanted then"
+            yield self._unless_excused(why, _WITNESS.format(row.id), at_us - LATE_US, at_us)
+
+    def _is_owed(self, wanted: _Wanted) -> bool:
+        return not wanted.may_be_missing and wanted.at_us + self._grace_us < self._end_us
+
+    def _unless_excused(self, why: str, witness: str, start_us: int, end_us: int) -> Finding:
+        excuse = self._excuses.between(*(self._go_ms + at_us // 1000 for at_us in (start_us, end_us)))
+        return unproven(f"{why}: {excuse}") if excuse else broken(why, witness)
+
+
+def _not_meant(row: InjectionRow) -> Iterator[Finding]:
+    """A finding when an injection went to a process that its line does not mean."""
+    if not _process(row.target).includes(_process(row.victim)):
+        yield broken(f"{row.verb} {row.target} was injected into {row.victim}", _WITNESS.format(row.id))
+
+
+def _process(text: str) -> Process:
+    """The process of that name; one that this judge does not know is of a kind of its own."""
+    try:
+        return read_process(text)
+    except ValueError:
+        return Process(text)

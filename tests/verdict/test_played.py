@@ -1,0 +1,305 @@
+"""Played: what the plan wanted happened, in time and with its effect; and nothing else did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from telemetry.events import SupervisorBegan, SupervisorStalled
+from tests.verdict.alterations import Damage, drop, named, rows
+from tests.verdict.judged import assert_convicted, assert_unproven, finding, verdict_on
+from tests.verdict.planned_record import planned
+from tests.verdict.scribe import GO_MS, Files
+
+PLAN = [
+    "loss 0.1",
+    "partition hold r00|r01 @1s+2s",
+    "loss 0.5 r02 @4s+1s",
+    "kill r02 @2s",
+    "pause r01 @6s+2s",
+    "reorder 0.1 @7s+1s",
+]
+KINDS: dict[str, tuple[list[str], int]] = {
+    "nothing": ([], 0),
+    "undated": (["loss 0.1", "delay 5ms..20ms"], 2),
+    "dated": (["loss 0.1 @2s", "partition r00|r01 @1s+500ms"], 2),
+    "recurring": (["partition r00|r01 @1s+300ms every 1s"], 7),
+    "healed": (["loss 0.1", "partition r00|r01 @1s+300ms every 1s", "heal @3500ms"], 4),
+    "after the end": (["loss 0.1 @20s", "kill r00 @30s"], 0),
+    "killed": (["kill r02 @2s", "kill robot @1s every 2s", "kill rq:r00 @3s", "kill redis @4s"], 7),
+    "paused": (["pause r01 @2s+1s", "pause r02 @4s+2s"], 4),
+    "restarted": (["restart r01 @2s", "restart rq:r02 @4s"], 2),
+    "contradicted": (["contradict r01 @1s"], 1),
+    "forgotten": (["amnesia r01 @1s"], 1),
+    "all": (PLAN, 7),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plan_that_is_played_is_held_and_counts_what_was_due(kind: str) -> None:
+    # Given a record of a leader that plays the plan
+    lines, tested = KINDS[kind]
+    files = planned(lines, for_us=8_000_000)
+    # When it is judged
+    found = verdict_on(files).promises["played"]
+    # Then all that was due is counted, and nothing is missed
+    assert (found.state, found.tested) == ("HELD", tested), found.why
+
+
+REQUESTS = {
+    0.5: "set loss .4; delay 10ms @1s+1s every 3s",
+    1.2: "set kill r2 @1s every 2s",
+    2.0: "set loss 0; duplicate .5 x3 r0",
+    3.1: "clear #3",
+    4.0: "clear kill r02",
+    4.4: "set pause r1 @0s+3s; heal @3s",
+    5.0: "clear pause",
+    6.0: "heal",
+    6.5: "set nonsense",
+    7.0: "set corrupt .3 r00,r01|r02 @0s+1s",
+}
+
+
+def test_what_people_request_amends_what_is_due() -> None:
+    # Given a run whose plan people changed: added, replaced, cleared and healed, once in vain
+    files = planned(["loss 0.1", "reorder 0.1 @8s"], requests=REQUESTS, for_us=8_000_000)
+    assert any(row["refusal"] for row in rows(files, "plan", control="plan") if row.get("request"))
+    # When it is judged, then the plan is held as amended
+    assert finding(files, "played")[0] == "HELD", finding(files, "played")
+    # But not, if the leader had forgotten one of the requests
+    for row in files["plan"]:
+        if row.get("request", "").startswith("clear #3"):
+            row.update(request="", request_id="")
+    assert finding(files, "played")[0] == "BROKEN"
+
+
+def standing(files: Files, instance: int) -> list[dict[str, Any]]:
+    found = [row for row in files["plan"] if any(fault["instance"] == instance for fault in row.get("faults", ()))]
+    assert found
+    return found
+
+
+def leave_out(files: Files, instance: int, shard: int | None = None) -> None:
+    for row in standing(files, instance):
+        if shard in (None, row["shard"]):
+            row["faults"] = [fault for fault in row["faults"] if fault["instance"] != instance]
+
+
+def put_another(files: Files) -> None:
+    for row in standing(files, 1):
+        row["faults"] = [fault | {"fault": fault["fault"].replace("r01", "r02")} for fault in row["faults"]]
+
+
+def never_end(files: Files, instance: int) -> None:
+    fault = next(fault for fault in standing(files, instance)[0]["faults"] if fault["instance"] == instance)
+    begun = set[int]()
+    for row in files["plan"]:
+        if fault in row.get("faults", ()):
+            begun.add(row["shard"])
+        elif row["shard"] in begun and "faults" in row:
+            row["faults"] = [*row["faults"], fault]
+
+
+def put_too_late(files: Files) -> None:
+    """Let the lasting loss stand only from six seconds after go on."""
+    for row in standing(files, 0):
+        if int(row["id"].split("-")[0]) < GO_MS + 6_000:
+            row["faults"] = [fault for fault in row["faults"] if fault["instance"] != 0]
+
+
+def begin_too_early(files: Files) -> None:
+    """Let the loss that is due after four seconds stand with the partition, three seconds before."""
+    loss = next(fault for fault in standing(files, 2)[0]["faults"] if fault["instance"] == 2)
+    for row in standing(files, 1):
+        row["faults"] = [*row["faults"], loss]
+
+
+def injections(files: Files, verb: str) -> list[dict[str, Any]]:
+    return rows(files, "fleet", row="injection", verb=verb)
+
+
+def inject_what_was_not_planned(files: Files) -> None:
+    files["fleet"].append({**injections(files, "kill")[0], "id": f"{GO_MS + 8_500}-0"})
+
+
+def inject_too_early(files: Files) -> None:
+    injections(files, "kill")[0]["id"] = f"{GO_MS + 800}-0"
+    files["fleet"].sort(key=lambda row: row["id"])
+
+
+BREACHES: dict[str, tuple[Damage, str]] = {
+    "a fault that never stood": (lambda f: leave_out(f, 1), "fault 1"),
+    "a fault that stood in one outbox only": (lambda f: leave_out(f, 1, shard=1), "fault 1"),
+    "a lasting fault that never stood": (lambda f: leave_out(f, 0), "fault 0"),
+    "another fault under its number": (put_another, "fault 1"),
+    "a fault that never ended": (lambda f: never_end(f, 1), "outbox 0, entry"),
+    "a fault that stood far too late": (put_too_late, "outbox 0, entry"),
+    "a fault that stood far too early": (begin_too_early, "outbox 0, entry"),
+    "a kill that was due and not injected": (
+        lambda f: drop(f, "fleet", injections(f, "kill")[0]),
+        "kill r02, due 2.00 s after go",
+    ),
+    "a kill that was not due": (inject_what_was_not_planned, "fleet log, injection"),
+    "a kill that was injected too early": (inject_too_early, "kill r02, due 2.00 s after go"),
+    "a kill of another robot": (lambda f: injections(f, "kill")[0].update(victim="r01"), "fleet log, injection"),
+    "a pause that did not end": (lambda f: drop(f, "fleet", injections(f, "resume")[0]), "the end of pause r01"),
+    "a pause that ended too early": (
+        lambda f: injections(f, "resume")[0].update(id=f"{GO_MS + 6_300}-0"),
+        "fleet log, injection",
+    ),
+}
+
+
+@pytest.fixture
+def files() -> Files:
+    """The files of an honest record of a run with faults of all sorts."""
+    return planned(PLAN)
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None:
+    assert_convicted(files, "played", *BREACHES[breach])
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [
+        ("kill r02 @1s", 5),
+        ("kill rq:r02 @1s", 5),
+        ("pause r02 @1s+3s", 5),
+        ("restart r02 @1s", 9),
+        ("amnesia r02 @1s", 5),
+        ("contradict r02 @1s", 12),
+    ],
+)
+def test_an_injection_that_is_recorded_and_not_done_is_broken(line: str, seconds: int) -> None:
+    # Given a leader that records an injection, and a robot that goes on all the same
+    files = planned([line], seconds=seconds, fakes=[line.partition(" ")[0]])
+    # When it is judged, then the robot's signs of life convict
+    state, why = finding(files, "played")
+    assert (state, "(witness: fleet log, injection" in why) == ("BROKEN", True), why
+    # But a run that ended at once shows nothing of an effect, and convicts nothing
+    if not line.startswith(("pause", "amnesia", "contradict")):
+        files = planned([line], seconds=1.5, fakes=[line.partition(" ")[0]])
+        assert finding(files, "played")[0] == "UNPROVEN"
+
+
+def test_a_simulated_process_acts_no_more_at_once() -> None:
+    # Given a kill that was not done, half a second before the end
+    files = planned(["kill r02 @1s"], seconds=1.5, fakes=["kill"])
+    # When the run was simulated, then a single envelope convicts
+    files["settings"]["mode"] = "simulated"
+    assert finding(files, "played")[0] == "BROKEN"
+
+
+def test_a_process_that_leaves_no_sign_convicts_no_leader() -> None:
+    # Given a server that was to be killed, and of whose death nothing is recorded
+    files = planned(["kill redis @1s"], fakes=["kill"])
+    # When it is judged
+    assert finding(files, "played") == ("UNPROVEN", "redis was killed, and nothing shows that it ended")
+
+
+def test_short_faults_may_be_left_out_live_but_not_all_of_them_and_none_in_a_simulation() -> None:
+    # Given faults of 0.1 s, of which a leader left one out
+    files = planned(["partition r00|r01 @1s+100ms every 1s"], for_us=8_000_000)
+    first = [row for row in standing(files, 0) if int(row["id"].split("-")[0]) < GO_MS + 1_500]
+    for row in first:
+        row["faults"] = []
+    # Then a live leader may have been too slow, and a simulated one may not
+    assert finding(files, "played")[0] == "HELD"
+    files["settings"]["mode"] = "simulated"
+    assert finding(files, "played")[0] == "BROKEN"
+    # But when no fault stood at all, then nothing shows that the plan was played
+    files["settings"]["mode"] = "live"
+    leave_out(files, 0)
+    assert finding(files, "played")[0] == "UNPROVEN"
+
+
+def test_what_was_due_just_before_the_end_may_be_missing() -> None:
+    # Given a kill and a fault that were due half a second before the order to stop, and did not come
+    files = planned(["kill r02 @8500ms", "partition r00|r01 @8500ms"], seconds=9)
+    drop(files, "fleet", injections(files, "kill")[0])
+    leave_out(files, 1)
+    # When it is judged, then the leader had no time to be late
+    assert finding(files, "played")[0] == "UNPROVEN"
+    files = planned(["kill r02 @8500ms"], seconds=9)
+    drop(files, "fleet", injections(files, "kill")[0])
+    assert finding(files, "played")[0] == "HELD"
+
+
+def server_away(files: Files) -> None:
+    leave_out(files, 1)
+    row = {"victim": "redis", "robot": "", "incarnation": 0, "how": "signal", "status": -9}
+    files["fleet"].append({"id": f"{GO_MS + 2_500}-9", "row": "death", **row})
+
+
+def event(files: Files, event_fields: dict[str, Any], at_ms: int) -> None:
+    row = named(files, "fault.injected")[0]
+    files["events"].append({**row, "number": 99, "wall_us": at_ms * 1000, "event": event_fields})
+
+
+def fail(files: Files, at_ms: int) -> None:
+    failure = {"verb": "kill", "target": "r02", "why": "there is no r02 now"}
+    files["fleet"].append({"id": f"{at_ms}-0", "row": "failure", **failure})
+
+
+def fail_instead(files: Files) -> None:
+    drop(files, "fleet", injections(files, "kill")[0])
+    fail(files, GO_MS + 2_010)
+
+
+def take_over(files: Files) -> None:
+    drop(files, "fleet", injections(files, "kill")[0])
+    assert SupervisorBegan(is_successor=True)
+    event(files, {"name": "supervisor.began", "is_successor": True}, GO_MS + 3_000)
+
+
+def stall(files: Files) -> None:
+    leave_out(files, 1)
+    assert SupervisorStalled(stalled_us=2_100_000)
+    event(files, {"name": "supervisor.stalled", "stalled_us": 2_100_000}, GO_MS + 3_050)
+
+
+def be_silent(files: Files) -> None:
+    """Let the server have stamped nothing for two seconds, in which the partition was due."""
+    leave_out(files, 1)
+    begin, end = GO_MS + 800, GO_MS + 3_200
+    for name in ("fates", "fleet", "plan"):
+        files[name] = [row for row in files[name] if not begin < int(row["id"].split("-")[0]) < end]
+
+
+DOUBTS: dict[str, tuple[Damage, str]] = {
+    "a server that was away": (server_away, "the server was away"),
+    "a takeover": (take_over, "another supervisor took over"),
+    "a leader that stalled": (stall, "the leader reports that it stalled"),
+    "a silence": (be_silent, "the server may have been away"),
+    "an injection that failed": (fail_instead, "an injection failed: kill r02 (there is no r02 now)"),
+    "an injection that failed after its row": (lambda f: fail(f, GO_MS + 2_010), "an injection failed"),
+    "no order go": (lambda f: f["streams"]["orders"].pop(1), "go was never given"),
+    "a fault that the judge does not know": (
+        lambda f: f["settings"]["plan"].__setitem__(0, "gremlins 0.2"),
+        "gremlins",
+    ),
+    "a line without a number": (lambda f: f["settings"]["plan"].append("loss 0.1 r01"), "7 lines, but 6 instances"),
+    "an outbox without a plan": (
+        lambda f: f.update(plan=[row for row in f["plan"] if row["shard"] == 0 or row["control"] != "plan"]),
+        "no plan is recorded of outbox 1",
+    ),
+    "no fleet log": (lambda f: f.pop("fleet"), "fleet.jsonl is missing"),
+}
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_what_cannot_be_shown_is_unproven_with_the_reason(doubt: str, files: Files) -> None:
+    assert_unproven(files, "played", *DOUBTS[doubt])
+
+
+def test_an_outage_excuses_no_leader_that_had_time_afterwards(files: Files) -> None:
+    # Given a server that was away when a lasting fault was due, and a leader that never published it
+    files = planned(["loss 0.1 @1s"])
+    leave_out(files, 0)
+    row = {"victim": "redis", "robot": "", "incarnation": 0, "how": "signal", "status": -9}
+    files["fleet"].append({"id": f"{GO_MS + 1_000}-9", "row": "death", **row})
+    # When it is judged, then the outage was over long before the end
+    assert finding(files, "played")[0] == "BROKEN"
