@@ -110,3 +110,15 @@ def test_answers_and_updates_are_what_puts_it_to_the_test(files: Files) -> None:
     converse(files, "answer", parts=2)
     assert before > 0
     assert verdict_on(files).promises["frugal"].tested == before + 1
+
+
+def test_an_envelope_that_was_sent_in_an_outage_and_is_not_reported_showed_less_than_those_that_are(
+    files: Files,
+) -> None:
+    # Given an answer with parts that its receiver had shown, in a later summary of the exchange
+    answer = converse(files, "answer", parts=2, shown=2)
+    assert finding(files, "frugal")[0] == "BROKEN"
+    # When there was an earlier one, which stands in the outbox, and whose reply was lost: then it showed fewer
+    earlier = {"sender": "r01", "receiver": "r00", "kind": "summary", "id": f"{STOP_MS - 9}-0", "shard": 1}
+    files["fates"].append(answer | earlier | {"sequence": 89, "body": 10})
+    assert finding(files, "frugal")[0] == "HELD", finding(files, "frugal")

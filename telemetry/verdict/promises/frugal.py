@@ -10,7 +10,7 @@ what its receiver had shown. It is BROKEN when
   allowed only where the receiver lacked all of it;
 * the body of a summary is larger than its bitmap, its peers and 512 bytes of hot parts: up to there they are exempt.
 
-Where the receiver's events are missing, it had shown at least what it was dealt; where those of the sender are, it held
+Where the receiver's events are missing, or one of its envelopes is not reported, it had shown at least what it was dealt; where those of the sender are, it held
 at most all that its journal holds.
 """
 
@@ -71,6 +71,9 @@ class _Reports:
         for (robot, life), events in case.testimony.items():
             if first_missing(events) is None:
                 self._read(robot, life, events)
+        for _, row in case.traffic.envelopes():  # one that was sent in an outage is not reported, and showed less
+            if row.kind in ("summary", "answer") and _address(row) not in self.sent:
+                self.shown.pop((row.exchange, row.sender), None)
 
     def _read(self, robot: str, life: int, events: list[Stamped]) -> None:
         now = 0
@@ -109,7 +112,7 @@ def _parcels(case: Case, reports: _Reports) -> Iterator[Finding]:
         empty_bytes = _FRAME_BYTES + (want_bytes if row.kind == "answer" else 0)
         if row.kind not in ("answer", "update") or row.sender is None or row.receiver is None:
             continue
-        sent = reports.sent.get((row.sender, row.incarnation, row.receiver, row.sequence), _Sent(0, _ALL))
+        sent = reports.sent.get(_address(row), _Sent(0, _ALL))
         if sent.parts == 0 and row.body <= empty_bytes:
             continue
         sender, receiver = holdings.get(row.sender), holdings.get(row.receiver)
@@ -121,6 +124,10 @@ def _parcels(case: Case, reports: _Reports) -> Iterator[Finding]:
             yield _carried(key, row, f"{sent.parts} parts", f"{lacked.bit_count()}")
         elif row.body > empty_bytes + sender.bytes_of(lacked):
             yield _carried(key, row, f"{row.body} bytes", f"{empty_bytes + sender.bytes_of(lacked)} bytes")
+
+
+def _address(row: FateRow) -> Address:
+    return row.sender, row.incarnation, row.receiver, row.sequence
 
 
 def _carried(key: Key, row: FateRow, carried: str, lacked: str) -> Finding:
