@@ -66,7 +66,7 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
         return [f"{event['verb']} {event['target']}" for event in events if event["name"] == "fault.injected"]
 
     # Given a live run whose relay is paused for a minute
-    lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "3s")
+    lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "10s")
     await_true(lambda: status_of(place, "r01", life=1))
     place.start("pause", "relay:0", "--for", "1m").communicate(timeout=20)
     await_true(lambda: done() == ["pause relay:0"])
