@@ -76,9 +76,9 @@ worker that has no lease yet (`taken`); run under a lease (`running`), or under 
 
 
 class JobSeen(msgspec.Struct, frozen=True):
-    """A robot's job at one moment. `worker` is RQ's name of the RQ worker that runs it, or ran it last; empty while a
-    new lease is not claimed yet. `until_s` is when its lease runs out, by that worker's clock; `lease_left_s` the rest
-    of it, by the server's. `pid` and `host` are where its process is, or was."""
+    """A robot's job at one moment. `worker` is RQ's name of the RQ worker that runs it, or ran it last. `until_s` is
+    when its lease runs out, by that worker's clock; `lease_left_s` the rest of it, by the server's. `pid` and `host`
+    are where its process is, or was; 0 and empty while a new lease is not claimed yet."""
 
     robot: str
     state: State

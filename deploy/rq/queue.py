@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import redis
 import rq
+from msgspec.structs import replace
 from redis.exceptions import WatchError
 from rq.exceptions import DuplicateJobError
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, ExecutionRegistry
@@ -105,10 +106,29 @@ def poll_jobs(connection: redis.Redis, run: str, robots: Sequence[str], *, could
         raise Unavailable(f"RQ: {error}") from error
     held = {parse_composite_key(as_text(lease))[0]: (as_text(lease), float(until)) for lease, until in leases}
     waiting, taken_ids = set(map(as_text, queued)), set(map(as_text, taken))
-    return [
-        _seen(robot, fields, job in waiting, job in taken_ids, held.get(job), seconds)
-        for robot, job, fields in zip(robots, jobs, hashes[: len(jobs)], strict=True)
-    ]
+    return _with_workers(
+        connection,
+        [
+            _seen(robot, fields, job in waiting, job in taken_ids, held.get(job), seconds)
+            for robot, job, fields in zip(robots, jobs, hashes[: len(jobs)], strict=True)
+        ],
+    )
+
+
+def _with_workers(connection: redis.Redis, seen: list[JobSeen]) -> list[JobSeen]:
+    """The same, with the RQ worker of a lease that was not claimed yet: its execution names it, and never changes.
+    Raises Unavailable."""
+    unclaimed = [job.lease for job in seen if job.lease and not job.worker]
+    if not unclaimed:
+        return seen
+    try:
+        with connection.pipeline(transaction=False) as pipe:
+            for lease in unclaimed:
+                pipe.hget(f"rq:execution:{lease}", WORKER)
+            workers = dict(zip(unclaimed, (as_text(found or b"") for found in pipe.execute()), strict=True))
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+    return [replace(job, worker=workers[job.lease]) if job.lease in workers else job for job in seen]
 
 
 def requeue(connection: redis.Redis, run: str, seen: JobSeen) -> bool:

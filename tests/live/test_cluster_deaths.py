@@ -92,7 +92,7 @@ def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Clu
     parts = begin(cluster, 2, "-n", "2", "--for", "4s")
     waiting = cluster.start("verify", "--wait", "--json")
     assert any(b"waiting for its end" in line for line in waiting.stderr)  # it has found the run
-    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().register, 10, "the secret")
+    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().writes, 10, "the secret")
 
     # When the server is killed, and comes back with all that it held when the time is over
     os.kill(cluster.server.pid, signal.SIGKILL)
@@ -112,7 +112,7 @@ def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Clu
 def test_a_server_that_comes_back_empty_ends_the_run_without_a_second_write(cluster: Cluster) -> None:
     # Given a run in which the secret is written, and somebody who waits for its end
     parts = begin(cluster, 2, "-n", "2", "--for", "30s")
-    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().register, 10, "the secret")
+    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().writes, 10, "the secret")
     waiting = cluster.start("verify", "--wait", "--json")
     assert waiting.stderr is not None
     assert any(b"waiting for its end" in line for line in waiting.stderr)

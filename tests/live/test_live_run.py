@@ -28,6 +28,7 @@ PROMISES = [
     "convergent",
     "supervised",
     "fenced",
+    "frugal",
     "honest faults",
     "accounted",
     "played",

@@ -105,7 +105,7 @@ def begun(cluster: Cluster) -> tuple[Any, Copy]:
     """The processes of a run in which the secret was written, and a copy of its server of before."""
     parts = begin(cluster, 3, "-n", "3", "--for", "60s", "--quiet-period", "2s")
     copy = Copy(cluster.server, cluster.place.folder)
-    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().register, 15, "the secret")
+    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().writes, 15, "the secret")
     return parts, copy
 
 

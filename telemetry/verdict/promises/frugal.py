@@ -10,8 +10,8 @@ what its receiver had shown. It is BROKEN when
   allowed only where the receiver lacked all of it;
 * the body of a summary is larger than its bitmap, its peers and 512 bytes of hot parts: up to there they are exempt.
 
-Where the receiver's events are missing, or one of its envelopes is not reported, it had shown at least what it was dealt; where those of the sender are, it held
-at most all that its journal holds.
+Where the receiver's events are missing, or one of its envelopes is not reported, it had shown at least what it was
+dealt; where those of the sender are, it held at most all that its journal holds.
 """
 
 from __future__ import annotations

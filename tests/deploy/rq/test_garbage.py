@@ -187,7 +187,7 @@ def test_garbage_that_comes_while_a_robot_runs_costs_neither_its_rq_worker_nor_i
     worker = lab.fleet.living["rq:r00"]
     lab.connection.hset(JOB, mapping=dict.fromkeys(FIELDS, b"\xff"))
     [seen] = poll_jobs(lab.connection, "t", ["r00"])
-    assert (seen.state, seen.worker, seen.pid, seen.host) == ("running", "", 0, "")  # that is of no execution
+    assert (seen.state, seen.worker, seen.pid, seen.host) == ("running", "rq-r00", 0, "")
     # When its horse dies, or its RQ worker ends in order
     if how == "dies":
         os.kill(horse, signal.SIGKILL)

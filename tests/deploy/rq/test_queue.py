@@ -136,10 +136,11 @@ def test_the_lease_of_a_new_rq_worker_is_not_the_dead_ones_though_the_job_still_
     assert revoke(lab.connection, "t", ["r00"], "rq-r00") == ["r00"]
     job, execution = lease(lab, "another")
     assert lab.connection.hget(job.key, "worker_name") == b"rq-r00"
-    # When the dead one's leases are revoked / Then this one stands, and no RQ worker is said to hold it
+    # When the dead one's leases are revoked / Then this one stands, and is known as its holder's
     assert revoke(lab.connection, "t", ["r00"], "rq-r00") == []
-    assert (see(lab).state, see(lab).lease, see(lab).worker) == ("running", execution.composite_key, "")
-    # When it is claimed / Then its holder is known
+    assert (see(lab).state, see(lab).lease, see(lab).worker) == ("running", execution.composite_key, "another")
+    assert see(lab).pid == 0
+    # When it is claimed / Then its process is known, too
     assert claim(job, execution)
     assert (see(lab).worker, see(lab).pid) == ("another", os.getpid())
 
