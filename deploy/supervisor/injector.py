@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from broker.envelope import is_robot
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.injection import StreamInjection, send_command
 from deploy.attach.context import RunContext
 from robots.journal import PartKept, readable
+from robots.restart_budget import SERVER
 from robots.run.chaos import contradictory_update
 from robots.secret import Part
 
@@ -64,6 +65,13 @@ class NoChildren:
         return None
 
 
+class _Paused(NamedTuple):
+    """A process that was paused: the child that it is (None: a robot's horse), and its pid then."""
+
+    child: str | None
+    pid: int | None
+
+
 class LiveInjector:
     """`robots.run.chaos.Injector` for the children of this process, and for the RQ workers that run the other robots.
     In a cluster this process, the supervisor, may be killed, because another one can follow it."""
@@ -76,7 +84,7 @@ class LiveInjector:
         self._is_mortal = context.info.lab == "cluster"
         self._injection = StreamInjection(self._client, self._run)
         self._evidence = StreamEvidenceReader(self._client, self._run, retry_s=0)
-        self._paused: dict[str, str] = {}  # RQ workers, by the victim's name when they were paused
+        self._paused: dict[str, _Paused] = {}  # by the victim's name when it was paused
         self._verbs: dict[str, Callable[[str], bool]] = {
             "kill": self.kill,
             "pause": self.pause,
@@ -95,6 +103,12 @@ class LiveInjector:
         ]
         return robots + [name for name in self._children.living if not name.startswith("rq:")]
 
+    @property
+    def has_paused_server(self) -> bool:
+        """Whether the run's own server is paused by us: no request is to be sent then, because it would wait."""
+        paused = self._paused.get(SERVER)
+        return paused is not None and paused.pid == self._pid_of(SERVER, paused.child)
+
     def can(self, fault: str, name: str) -> bool:
         """`crash` can be ordered for any robot. Raises Unavailable when it is not known what the robot was dealt."""
         if fault == "contradict":
@@ -112,14 +126,20 @@ class LiveInjector:
     def pause(self, name: str) -> bool:
         """Likewise."""
         child = self._child_of(name)
-        if child is not None:
-            self._paused[name] = child
+        self._paused[name] = _Paused(child, self._pid_of(name, child))
         return self._send(name, signal.SIGSTOP)
 
     def resume(self, name: str) -> bool:
-        """Likewise. A paused RQ worker may run another robot since: the one that was paused is resumed."""
-        child, number = self._paused.pop(name, None), signal.SIGCONT
-        return _inject(self._injection_of(name, number) if child is None else self._injection_of_child(child, number))
+        """Likewise. A paused RQ worker may run another robot since: the one that was paused is resumed. False when the
+        process that was paused is gone: another one in its place was never paused."""
+        paused, number = self._paused.pop(name, None), signal.SIGCONT
+        if paused is None:  # by an earlier leader
+            return self._send(name, number)
+        if paused.pid != self._pid_of(name, paused.child):
+            return False
+        return _inject(
+            self._injection_of(name, number) if paused.child is None else self._injection_of_child(paused.child, number)
+        )
 
     def restart(self, name: str) -> bool:
         """Likewise. SIGTERM to a robot's own process ends its life in order, and its job is queued again; SIGTERM to
@@ -187,6 +207,13 @@ class LiveInjector:
         if name.startswith("rq:"):
             return self._children.worker_of(name.removeprefix("rq:"))
         return None if is_robot(name) else name
+
+    def _pid_of(self, name: str, child: str | None) -> int | None:
+        """The process that the name means now; `child`: it is that one of our children."""
+        if child is not None:
+            return self._children.living.get(child)
+        job = self._job_table.jobs.get(name)
+        return self._horse_of(name) or (job.pid if job is not None else None)
 
     def _horse_of(self, robot: str) -> int | None:
         """The process that is the robot: the only child of its RQ worker."""

@@ -181,6 +181,9 @@ class RunSupervisor:
     def _ping(self, now_s: float) -> None:
         """Whether the server answers, checked once in a step: each command to one that is away may take seconds."""
         away_s = now_s - self._answered_s
+        if self._injector.has_paused_server:
+            self._is_server_there = False
+            return
         try:
             self._is_server_there = bool(self._client.ping())
         except redis.RedisError as error:
@@ -205,7 +208,7 @@ class RunSupervisor:
         """What the leader does in every step; while the server is away, only what must not wait."""
         try:
             leadership.run_plan(now_us, self._is_server_there)
-            if self._is_server_there:
+            if self._is_server_there and not self._injector.has_paused_server:
                 leadership.manage_robots(is_open=self._go_ms is not None)
         except Unavailable:
             pass

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from telemetry.console import verdict_lines
-from telemetry.events import ProcessStarted
+from telemetry.events import MessageRefused, ProcessStarted
 from telemetry.verdict.figures import Repeated
 from tests.verdict.alterations import (
     REFUSED,
@@ -17,6 +17,7 @@ from tests.verdict.alterations import (
     decide_twice,
     drop,
     fleet_row,
+    insert_event,
     lose_a_copy,
     one,
     relay_death,
@@ -160,3 +161,18 @@ def test_a_relay_whose_death_is_in_the_fleet_log_explains_what_is_missing(longer
         longer_files, END_MS, row="death", victim=f"relay:{shard}", robot="", incarnation=0, how="signal", status=-9
     )
     assert state(longer_files, "accounted") == "UNPROVEN"
+
+
+def test_an_inbox_that_other_clients_wrote_into_leaves_a_doubt(files: Files) -> None:
+    # Given an inbox with one entry more than was decided
+    files["streams"]["inboxes"]["r00"]["added"] += 1
+    assert state(files, "accounted") == "BROKEN"
+    # When the robot reports that it refused one that was no envelope, and that as often as it read it
+    for _ in range(2):
+        insert_event(files, "r00", 1, MessageRefused("1-0", "frame of 0 bytes, allowed are 5 to 74240"), STOP_MS)
+    assert finding(files, "accounted")[0] == "UNPROVEN"
+    assert "other clients wrote there" in finding(files, "accounted")[1]
+    # But one that it refused because its checksum was bad explains nothing
+    files["streams"]["inboxes"]["r00"]["added"] += 1
+    insert_event(files, "r00", 1, MessageRefused("2-0", "bad checksum"), STOP_MS)
+    assert state(files, "accounted") == "BROKEN"

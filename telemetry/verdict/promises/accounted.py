@@ -6,7 +6,9 @@ A held partition, a dead relay or a lost run may explain a gap: then the promise
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
+from telemetry.events import MessageRefused
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.fate_check import (
     SentEnvelope,
@@ -16,6 +18,9 @@ from telemetry.verdict.checks.fate_check import (
     unrecorded_counts,
 )
 from telemetry.verdict.finding import Finding, broken, held, unproven, worst
+
+_NO_FRAME: Final = "frame of "
+"""How the reason begins why an entry is refused that is too short or too long for any envelope."""
 
 
 def accounted(case: Case) -> Finding:
@@ -72,9 +77,27 @@ def _inboxes(case: Case) -> Iterator[Finding]:
             why = f"{-surplus} of {copies[robot]} copies for {robot} never came"
             held_back = case.traffic.copies_by_receiver(case.abandoned_shards)[robot]
             yield _vanished(case, why, f"inbox of {robot}", -surplus <= held_back)
+        elif 0 < surplus - redone[robot] <= (foreign := _foreign(case, robot)):
+            yield unproven(
+                f"{robot} reports {foreign} entries of its inbox that were no envelopes: other clients wrote there"
+            )
         elif surplus > redone[robot]:
             may_be = f"and {redone[robot]} may come from redone entries"
             yield _invented(case, f"{robot} got {surplus} more copies than were decided, {may_be}", f"inbox of {robot}")
+
+
+def _foreign(case: Case, robot: str) -> int:
+    """How many entries of the robot's inbox held no frame that a relay could have put there, as its lives report."""
+    if "events" in case.damage or "journals" in case.damage:
+        return 0
+    refused = {
+        stamped.event.entry
+        for (source, _), events in case.testimony.items()
+        if source == robot
+        for stamped in events
+        if isinstance(stamped.event, MessageRefused) and stamped.event.reason.startswith(_NO_FRAME)
+    }
+    return len(refused)
 
 
 def _vanished(case: Case, why: str, witness: str, abandoned: bool) -> Finding:

@@ -64,6 +64,37 @@ def test_the_rq_worker_that_was_paused_goes_on_whichever_robot_it_runs_by_then()
     assert not injector.resume("rq:r01")
 
 
+@pytest.mark.parametrize(("name", "child"), [("rq:r01", "rq:w01"), ("relay:0", "relay:0"), ("redis", "redis")])
+def test_a_process_in_the_place_of_one_that_was_paused_was_never_paused(name: str, child: str) -> None:
+    # Given a process that was paused, died, and was replaced
+    children = Children("rq:w01", "relay:0", "redis")
+    injector = injector_on(children, {"r01": "rq:w01"})
+    assert injector.pause(name)
+    children.living[child] = 4711
+
+    # When it is resumed / Then that cannot be done, and no signal is sent
+    assert not injector.resume(name)
+    assert children.received == [(child, signal.SIGSTOP)]
+
+
+def test_no_request_is_to_be_sent_to_a_server_that_is_paused() -> None:
+    children = Children("redis", "relay:0")
+    injector = injector_on(children, {})
+    assert injector.pause("relay:0")
+    assert not injector.has_paused_server
+
+    # Given a server that is paused / Then that is known until it is resumed,
+    assert injector.pause("redis")
+    assert injector.has_paused_server
+    assert injector.resume("redis")
+    assert not injector.has_paused_server
+
+    # or was replaced
+    assert injector.pause("redis")
+    children.living["redis"] = 4711
+    assert not injector.has_paused_server
+
+
 def test_no_fault_can_be_injected_into_a_robot_that_no_worker_runs() -> None:
     injector = injector_on(Children("rq:w00"), {})
 
