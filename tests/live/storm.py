@@ -29,6 +29,7 @@ from tests.support.live_place import Place
 
 ROBOTS = 6
 COMMANDS = (("supervise",), ("supervise",), ("relay",), ("relay",), ("worker", "-n", "4"), ("worker", "-n", "4"))
+SPARE = 6  # RQ workers that come after the storm
 CALM_S = 25  # after the storm, until the run ends
 _HIT_S = (0.2, 1.5)  # between two of them
 _AGAIN_S = (0.2, 1.5)  # until something that died is started again
@@ -125,6 +126,7 @@ def storm(seed: int, seconds: float, folder: Path) -> tuple[str, str]:
             raging = Storm(cluster, seed, seconds)
             cluster.await_go()
             raging.rage()
+            cluster.start("worker", "-n", str(SPARE))  # killed RQ workers are not replaced
             code, out, err = cluster.do("verify", "--wait", "--json", timeout=length_s + 90)
             hits = ", ".join(f"{what} {count}" for what, count in sorted(raging.hits.items()))
             if not out:
