@@ -100,7 +100,7 @@ def test_an_injection_reaches_a_process_of_another_host_through_its_rq_worker(cl
     refused, _, why = cluster.do("pause", "rq:r02", "--for", "1s")
     assert (refused, "an RQ worker of another host could not be resumed" in why) == (2, True), why
     cluster.start("worker")
-    cluster.await_states(10, r01="running")
+    cluster.await_states(20, r01="running")
     code, result = cluster.verify()
     assert code == 0, not_held(result)
     assert cluster.events("injection.failed") == []

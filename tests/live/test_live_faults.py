@@ -70,7 +70,7 @@ def test_a_live_run_is_changed_from_another_process_and_still_judged(
     shown = terminal.faults("show", "--json").row
     answers.append(terminal.faults("clear", "loss", "--json").row)
     answers.append(terminal.faults("set", "corrupt .2; throttle 50/s r03", "--json").row)
-    answers.append(terminal.faults("set", "partition hold r00|r01 @100ms+300ms", "--json").row)
+    answers.append(terminal.faults("set", "partition hold r00|r01 @100ms+1s", "--json").row)
     answers.append(terminal.faults("heal", "--json").row)
 
     # Then each change is in force at both relays, mostly within 200 ms
@@ -90,7 +90,7 @@ def test_a_live_run_is_changed_from_another_process_and_still_judged(
         "set loss 0.9",
         "clear loss",
         "set corrupt 0.2; throttle 50/s r03",
-        "set partition hold r00|r01 @100ms+300ms",
+        "set partition hold r00|r01 @100ms+1s",
         "heal",
     ]
     assert [row["request_id"] for row in asked[0]] == [answer["request"] for answer in answers]
