@@ -25,7 +25,7 @@ from tests.verdict.scribe import BASE_MS, END_MS, Files
 
 CRASHED_MS, DELAY_MS = 1_000, 20
 CRASHED = WorkerCrashed("inbox_reader", "InjectedCrash: injected")
-RESTARTED = WorkerRestarted("inbox_reader", 1, DELAY_MS * 1000)
+RESTARTED = WorkerRestarted("inbox_reader", 0, DELAY_MS * 1000)
 STARTED = WorkerStarted("inbox_reader")
 WENT_ON = MessageTrimmed("1-1")
 LEFT_MS = END_MS - BASE_MS
