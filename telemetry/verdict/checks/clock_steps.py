@@ -6,12 +6,12 @@ nobody.
 * The server's ids never fall in one stream, whatever its clock does. So a copy that came into its inbox before it was
   sent shows that the clock was set back meanwhile. By how much is not known.
 
-A record without events shows no step.
+A record without events, or without the journals that name its lives, shows no step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -33,17 +33,13 @@ class ClockStep(NamedTuple):
 
 def clock_steps(case: Case) -> Iterator[ClockStep]:
     """What each life saw of its host's clock, life by life; several lives may have seen the same step."""
-    if "events" not in case.damage:
-        for events in case.testimony.values():
-            yield from _steps(events)
+    for events in _lives(case):
+        yield from _steps(events)
 
 
 def set_back_us(case: Case) -> int:
     """By how much the clock of a host was set back in all, as far as one life saw it."""
-    if "events" in case.damage:
-        return 0
-    lives = (sum(min(0, step.by_us) for step in _steps(events)) for events in case.testimony.values())
-    return -min(lives, default=0)
+    return -min((sum(min(0, step.by_us) for step in _steps(events)) for events in _lives(case)), default=0)
 
 
 def was_server_set_back(case: Case) -> bool:
@@ -56,6 +52,11 @@ def was_server_set_back(case: Case) -> bool:
         ms_of(event.entry) < sent_ms.get((event.sender, event.sender_incarnation, receiver, event.sequence), 0)
         for receiver, event in copies
     )
+
+
+def _lives(case: Case) -> Iterable[list[Stamped]]:
+    """The events of each life, in order."""
+    return () if case.damage.keys() & {"events", "journals"} else case.testimony.values()
 
 
 def _steps(events: list[Stamped]) -> Iterator[ClockStep]:
