@@ -1,5 +1,5 @@
-"""Whether clocks of the record jumped: what compares two times of one clock holds only while it runs on. Convicts
-nobody.
+"""Whether clocks of the record jumped: what compares two times of one clock holds only while it runs on. Judges
+nothing.
 
 * Every event has the wall clock and the monotonic clock of its process. A life is one process, so where their
   difference changes from one of its events to the next, the wall clock of its host was set.

@@ -212,7 +212,7 @@ def _reports_answers(events: list[Stamped], crash: Stamped) -> bool:
 
 
 def _touched(case: Case, since_ms: int) -> set[str]:
-    """The victims of injections and deaths since then."""
+    """The processes that injections and deaths since then concern."""
     return {row.victim for row in case.fleet.rows if ms_of(row.id) >= since_ms - CLOCKS_DIFFER_US // 1000}
 
 
