@@ -3,7 +3,7 @@
 Anybody may write to the server, so anything may stand in the queue. An entry that is no robot's job is refused: one
 line of the log shows it with the reason, and it moves to RQ's failed job registry. What RQ cannot keep as a job (bytes
 that are no id, an id without a job) is kept there as a job that shows the entry. No entry is executed, and none ends an
-RQ worker.
+RQ worker. The id of a robot that runs is dropped with a line of the log: its job belongs to the RQ worker that runs it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rq.job import Job, JobStatus, validate_job_id
 from rq.results import Result
 
 from deploy.rq.job import FAILURE_KEPT_S, RefusedJob, RobotJob
+from deploy.rq.leases import drop_if_held
 from deploy.rq.text import as_text
 from telemetry.console import printable
 
@@ -36,8 +37,8 @@ class RobotQueue(rq.Queue):
     ) -> tuple[Job, rq.Queue] | None:
         """The next robot's job; None when `timeout` is None and the queues are empty.
 
-        Raises DequeueTimeout when none came in `timeout` seconds, or an entry was refused: RQ waits again then, and
-        reports between two waits that its RQ worker lives. Raises redis-py's errors, too.
+        Raises DequeueTimeout when none came in `timeout` seconds, or an entry was refused or dropped: RQ waits again
+        then, and reports between two waits that its RQ worker lives. Raises redis-py's errors, too.
         """
         by_key = {queue.key: queue for queue in queues}
         keys = list(by_key)
@@ -53,6 +54,9 @@ class RobotQueue(rq.Queue):
         except RefusedJob as refusal:
             _refuse(queue, entry, job or _stand_in(queue, entry), str(refusal))
             raise DequeueTimeout(timeout, queue.key) from None
+        if drop_if_held(job, queue):
+            _LOG.warning("%s in the queue %s is dropped: the robot runs already", _shown(entry), queue.name)
+            raise DequeueTimeout(timeout, queue.key)
         return job, queue
 
     def move_dependents_to_ready(self, *_job: Any, **_named: Any) -> dict[str, list[str]]:

@@ -1,8 +1,9 @@
 """Leases of robots' jobs: one RQ worker at most runs a job, and its id stands in the queue once at most.
 
 RQ's leases are members `job:execution` of a sorted set, scored with the time until which they are good; RQ moves ids
-between lists without a check. Here are the two moves with a check: to claim a job that was taken, and to put it back.
-Both are transactions that watch and change the job's own hash, so of two at the same time one fails. All keys are
+between lists without a check. Here are the moves with a check: to claim a job that was taken, to put it back, and to
+drop its id when it was taken although it runs. All are transactions that watch the job's own hash, and the first two
+change it, so of two at the same time one fails. All keys are
 RQ's; of the fields of a job's hash three are ours: `holder` is the execution that may run it, `pid` and `host` say
 where its process is, for people. These, and RQ's `worker_name`, describe that execution and no other: between a new
 lease and its claim, they describe the one before.
@@ -49,15 +50,12 @@ def leases_of(connection: redis.Redis, job: str) -> list[str]:
 
 def claim(job: Job, execution: Execution) -> bool:
     """Become the one execution that may run the job; False when another one is, and its lease has not run out."""
-    leases = job.started_job_registry.key
     with job.connection.pipeline() as pipe:
         while True:
             pipe.watch(job.key)  # type: ignore[no-untyped-call]
-            holder = pipe.hget(job.key, HOLDER)
-            if holder not in (None, execution.id.encode()):
-                lease = pipe.zscore(leases, f"{job.id}:{as_text(holder)}")
-                if lease is not None and lease > time.time():
-                    return False
+            holder = _holder(pipe, job)
+            if holder is not None and holder != execution.id:
+                return False
             pipe.multi()
             pipe.hset(job.key, mapping=_description(execution))
             try:
@@ -65,6 +63,35 @@ def claim(job: Job, execution: Execution) -> bool:
             except WatchError:
                 continue
             return True
+
+
+def drop_if_held(job: Job, queue: rq.Queue) -> bool:
+    """Forget that the job was taken from the queue, if an execution may run it whose lease has not run out: its id
+    stood there once too often. False, and nothing has changed: none may. Raises redis-py's errors.
+
+    No robot is lost: who holds the lease puts the job back, or else the supervisor does when the lease has run out.
+    """
+    with job.connection.pipeline() as pipe:
+        while True:
+            pipe.watch(job.key)  # type: ignore[no-untyped-call]
+            if _holder(pipe, job) is None:
+                return False
+            pipe.multi()
+            pipe.lrem(queue.intermediate_queue_key, 0, job.id)
+            try:
+                pipe.execute()
+            except WatchError:  # the lease may just have been given back
+                continue
+            return True
+
+
+def _holder(pipe: redis.client.Pipeline, job: Job) -> str | None:
+    """The execution that may run the job; None when there is none, or its lease has run out."""
+    holder = pipe.hget(job.key, HOLDER)
+    if holder is None:
+        return None
+    lease = pipe.zscore(job.started_job_registry.key, f"{job.id}:{as_text(holder)}")
+    return as_text(holder) if lease is not None and lease > time.time() else None
 
 
 def _description(execution: Execution) -> dict[Any, Any]:

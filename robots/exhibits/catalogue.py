@@ -17,6 +17,10 @@ class UnknownExhibit(ValueError):
     """No exhibit has that name here: another version of the lab knows it."""
 
 
+_LONG: Final = " ".join(f"word-{number:03}-of-many" for number in range(150))
+"""A secret of which summaries alone, with 512 bytes of parts each, spread only a little."""
+
+
 def _calm(*faults: str, **more: str) -> Mapping[str, Value]:
     """The settings of a run with these faults and no others, which lasts for three seconds unless `more` says
     otherwise."""
@@ -91,6 +95,18 @@ EXHIBITS: Final[Mapping[str, Exhibit]] = MappingProxyType(
             components=Components(supervisor=workers.TakesSiblingsDown),
             settings=_calm("crash r03/secret_merger @1s", for_="10s"),
         ),
+        "no-backoff": Exhibit(
+            help="every crash of a worker is taken for the first one",
+            promise="supervised",
+            components=Components(supervisor=workers.BacksOffNever),
+            settings=_calm("contradict r03 @500ms every 1s", robots="6", copies="4"),
+        ),
+        "no-restart-delay": Exhibit(
+            help="a crashed worker is restarted at once, and reported to be after a delay",
+            promise="supervised",
+            components=Components(supervisor=workers.RestartsAtOnce),
+            settings=_calm("crash r03/secret_merger @1s"),
+        ),
         "no-fencing": Exhibit(
             help="an older life goes on sending after its successor's birth, and relays deliver it",
             promise="fenced",
@@ -101,7 +117,7 @@ EXHIBITS: Final[Mapping[str, Exhibit]] = MappingProxyType(
             help="every answer and every update carries all that its sender knows",
             promise="frugal",
             components=Components(summary_processor=workers.AnswersWithAll, gossip_initiator=workers.UpdatesWithAll),
-            settings=_calm(),
+            settings=_calm(secret=_LONG),
         ),
         "no-delay": Exhibit(
             help="relays put every copy out at once, and record that it was delayed",

@@ -15,7 +15,7 @@ from robots.journal import Cause
 from robots.knowledge import InvariantViolation, Knowledge, Snapshot
 from robots.messages import Answer, Summary, Update, delta
 from robots.secret import Part, join
-from robots.supervision import Child, Supervisor
+from robots.supervision import Child, GiveUp, RestartAfter, Supervisor
 from robots.workers.convergence_detector import ConvergenceDetector
 from robots.workers.gossip_initiator import GossipInitiator
 from robots.workers.mailbox import OutgoingMessage
@@ -199,3 +199,22 @@ class TakesSiblingsDown(Supervisor):
             for name in WORKERS:
                 if name != child.name:
                     self._tasks[name].cancel()
+
+
+class BacksOffNever(Supervisor):
+    """Takes every crash for the first one, and restarts after the shortest delay."""
+
+    def _decide(self, is_charged: bool) -> RestartAfter | GiveUp:
+        decision = super()._decide(is_charged)
+        return decision if isinstance(decision, GiveUp) else RestartAfter(1, self._policy.first_delay_us)
+
+
+class RestartsAtOnce(Supervisor):
+    """Restarts a crashed child at once, and reports a delay."""
+
+    def _on_done(self, child: Child, task: asyncio.Task[None]) -> None:
+        before = len(self._alarms)
+        super()._on_done(child, task)
+        if len(self._alarms) > before:
+            self._alarms.pop().cancel()
+            self._start(child, is_restart=True)

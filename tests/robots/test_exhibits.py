@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
-from robots.components import STANDARD
+from robots.components import STANDARD, Components
+from robots.exhibits import catalogue
 from robots.exhibits.catalogue import EXHIBITS, UnknownExhibit, components_of
 from telemetry.verdict.judge import PROMISES
 from tests.robots.simulation.judged_runs import Ended, run
@@ -38,6 +40,20 @@ def test_the_judge_convicts_a_broken_lab_by_the_promise_that_it_breaks(tmp_path:
 def test_the_same_run_without_the_exhibit_holds_every_promise(tmp_path: Path, name: str) -> None:
     for seed in SEEDS:
         assert simulated(tmp_path, name, seed, is_shown=False).broken() == {}, seed
+
+
+@pytest.mark.parametrize("worker", ["summary_processor", "gossip_initiator"])
+def test_each_of_two_broken_workers_is_convicted_alone(
+    tmp_path: Path, worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the exhibit `full-state`, of which only the answers or only the updates carry too much
+    exhibit = EXHIBITS["full-state"]
+    alone = Components(**{worker: getattr(exhibit.components, worker)})
+    monkeypatch.setattr(catalogue, "EXHIBITS", {"full-state": replace(exhibit, components=alone)})
+    # When it runs / Then a message of that kind is the reason
+    kind = "an answer" if worker == "summary_processor" else "an update"
+    frugal = simulated(tmp_path, "full-state", 1, is_shown=True).result.promises["frugal"]
+    assert (frugal.state, frugal.why.startswith(f"{kind} of ")) == ("BROKEN", True), frugal.why
 
 
 def test_every_promise_is_tested_by_an_exhibit() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from telemetry.events import WorkerCrashed
+from telemetry.events import MessageReceived, WorkerCrashed
 from tests.verdict.alterations import (
     Damage,
     birth_ms,
@@ -189,3 +189,57 @@ def test_clocks_alone_never_convict(files: Files) -> None:
     for by_us in (-3_600_000_000, 3_600_000_000):
         shift_clock(files, "r01", by_us)
         assert verdict_on(files).promises["patient"].state != "BROKEN"
+
+
+def set_back(files: Files, by_us: int, *clocks: str) -> None:
+    """Let these clocks have been set back by so much before all attempts, and after all robots were complete."""
+    at_us = (GO_MS + 1_400) * 1000
+    if "server" in clocks:
+        for robot in ROBOTS:
+            for row in files["register"]["births"][robot]:
+                if row["entry"] == "attempt":
+                    row["at_us"] -= by_us
+    if "robots" in clocks:
+        for row in files["journals"]:
+            row.update({"at_us": row["at_us"] - by_us} if row.get("at_us", 0) > at_us else {})
+        for row in files["events"]:
+            row["wall_us"] -= by_us * (row["wall_us"] > at_us)
+
+
+@pytest.mark.parametrize("by_us", [1_200_000, 5_000_000])
+def test_a_host_whose_clock_is_set_back_convicts_no_robot(by_us: int, files: Files) -> None:
+    set_back(files, by_us, "server", "robots")
+    assert verdict_on(files).promises["patient"].state == "UNPROVEN"
+
+
+def test_a_server_that_seems_to_have_been_asked_before_its_order_was_set_back(files: Files) -> None:
+    # Given robots of other hosts, of which the clocks run on
+    set_back(files, 5_000_000, "server")
+    found = verdict_on(files).promises["patient"]
+    assert (found.state, "the server's clock was set back" in found.why) == ("UNPROVEN", True)
+
+
+def test_a_server_that_stored_a_copy_before_it_was_sent_was_set_back(files: Files) -> None:
+    count_too_many_ticks(files)
+    assert verdict_on(files).promises["patient"].state == "BROKEN"
+    # When an inbox shows a copy that came a second before its envelope was sent
+    sent = rows(files, "fates", sender="r00", receiver="r01", fate="delivered")[-1]
+    came = f"{int(sent['id'].split('-')[0]) - 1_000}-0"
+    insert_event(files, "r01", 1, MessageReceived("r00", 1, sent["sequence"], 0, sent["kind"], "00" * 8, 0, came), 900)
+    assert verdict_on(files).promises["patient"].state == "UNPROVEN"
+
+
+def test_a_clock_that_was_set_back_by_less_than_what_is_missing_explains_nothing(files: Files) -> None:
+    # Given an attempt half a second too early, and clocks of robots that were set back by a fifth of one
+    set_back(files, 200_000, "robots")
+    at_us = attempt_of(files, "r01")["at_us"]
+    try_at(files, "r01", merged_ms(files, "r01") * 1000 + 9 * SHORTEST_US - 500_000)
+    assert at_us > attempt_of(files, "r01")["at_us"]
+    assert verdict_on(files).promises["patient"].state == "BROKEN"
+
+
+def test_a_clock_that_was_set_forward_explains_no_attempt_that_is_too_early(files: Files) -> None:
+    count_too_many_ticks(files)
+    for row in files["events"]:
+        row["wall_us"] += 9_000_000 * (row["wall_us"] > (GO_MS + 1_400) * 1000)
+    assert verdict_on(files).promises["patient"].state == "BROKEN"

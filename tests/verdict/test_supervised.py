@@ -425,6 +425,7 @@ def crash(files: Files, *reports: tuple[int, AnyEvent]) -> None:
 CRASHED = WorkerCrashed("inbox_reader", "KeyError: 3")
 INJECTED = WorkerCrashed("inbox_reader", "InjectedCrash: requested")
 RESTARTED = WorkerRestarted("inbox_reader", 1, 20_000)
+EXCUSED = WorkerRestarted("inbox_reader", 0, 20_000)  # no crash is charged
 WENT_ON = MessageTrimmed("1-1")
 
 
@@ -444,14 +445,22 @@ WENT_ON = MessageTrimmed("1-1")
         ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 16_000))], "HELD"),
         ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 24_000))], "HELD"),
         ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 1, 24_001))], "BROKEN"),
-        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 5, 320_000))], "HELD"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 0, 20_000))], "BROKEN"),
+        ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 2, 40_000))], "BROKEN"),
         ([(500, CRASHED), (501, WorkerRestarted("inbox_reader", 6, 640_000))], "BROKEN"),
         ([(500, CRASHED), (501, WorkerGaveUp("inbox_reader", 1))], "BROKEN"),
-        ([(500, INJECTED), (501, WorkerRestarted("inbox_reader", 4, 20_000))], "HELD"),
-        ([(500, INJECTED), (501, WorkerRestarted("inbox_reader", 4, 160_000))], "BROKEN"),
-        ([(500, INJECTED), (501, RESTARTED), (600, CRASHED), (601, WorkerRestarted("inbox_reader", 1, 9))], "BROKEN"),
+        ([(500, INJECTED), (501, EXCUSED)], "HELD"),
+        ([(500, INJECTED), (501, RESTARTED)], "BROKEN"),
+        ([(500, INJECTED), (501, WorkerRestarted("inbox_reader", 0, 160_000))], "BROKEN"),
+        ([(500, INJECTED), (501, EXCUSED), (600, CRASHED), (601, WorkerRestarted("inbox_reader", 1, 9))], "BROKEN"),
+        ([(500, INJECTED), (501, EXCUSED), (600, CRASHED), (601, RESTARTED)], "HELD"),
+        ([(500, CRASHED), (501, RESTARTED), (600, CRASHED), (601, RESTARTED)], "BROKEN"),
         (
-            [(500, INJECTED), (501, RESTARTED), (600, CRASHED), (601, WorkerRestarted("inbox_reader", 3, 80_000))],
+            [(500, CRASHED), (501, RESTARTED), (600, CRASHED), (601, WorkerRestarted("inbox_reader", 2, 40_000))],
+            "HELD",
+        ),
+        (
+            [(500, CRASHED), (501, RESTARTED), (600, INJECTED), (601, WorkerRestarted("inbox_reader", 1, 20_000))],
             "HELD",
         ),
         ([(500, INJECTED)], "BROKEN"),
@@ -465,14 +474,48 @@ def test_a_crash_is_followed_by_what_the_policy_demands(
     assert state(longer_files) == expected, finding(longer_files)
 
 
-@pytest.mark.parametrize(("apart_ms", "expected"), [(100, "BROKEN"), (5_980, "HELD")])
+def restart_number(number: int) -> WorkerRestarted:
+    return WorkerRestarted("inbox_reader", number, 20_000 * 2 ** (number - 1))
+
+
+@pytest.mark.parametrize(("apart_ms", "expected"), [(1_000, "BROKEN"), (5_980, "HELD")])
 def test_no_worker_is_restarted_beyond_its_budget(apart_ms: int, expected: str, longer_files: Files) -> None:
-    # Given six crashes, each followed by a restart that calls itself the first
+    # Given six crashes, each followed by a restart, of which the last calls itself the fifth
     named(longer_files, "robot.left", "r00")[0]["monotonic_us"] = 64_000_000
     for number in range(6):
-        crash(longer_files, (500 + number * apart_ms, CRASHED), (501 + number * apart_ms, RESTARTED))
+        at_ms = 500 + number * apart_ms
+        crash(longer_files, (at_ms, CRASHED), (at_ms + 1, restart_number(min(5, number + 1))))
     # Then the sixth within 30 s should have been given up
+    assert state(longer_files) == expected, finding(longer_files)
+
+
+@pytest.mark.parametrize(("later_ms", "number", "expected"), [(29_800, 1, "BROKEN"), (30_000, 1, "HELD")])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_crash_counts_for_thirty_seconds(
+    later_ms: int, number: int, expected: str, is_whole: bool, longer_files: Files
+) -> None:
+    # Given two crashes so long after one another, and a second restart that calls itself the first
+    named(longer_files, "robot.left", "r00")[0]["monotonic_us"] = 64_000_000
+    crash(longer_files, (500, CRASHED), (501, restart_number(1)))
+    crash(longer_files, (500 + later_ms, CRASHED), (501 + later_ms, restart_number(number)))
+    if not is_whole:
+        drop(longer_files, "events", named(longer_files, "worker.started", "r00")[0])
+    assert state(longer_files) == (expected if is_whole or expected == "BROKEN" else "UNPROVEN")
+
+
+def test_crashes_that_are_not_recorded_may_explain_a_higher_number(longer_files: Files) -> None:
+    named(longer_files, "robot.left", "r00")[0]["monotonic_us"] = 64_000_000
+    crash(longer_files, (500, CRASHED), (501, restart_number(1)), (600, CRASHED), (641, restart_number(2)))
+    drop(longer_files, "events", named(longer_files, "worker.crashed", "r00")[0])
+    assert state(longer_files) == "UNPROVEN"
+
+
+@pytest.mark.parametrize(("after_us", "expected"), [(0, "BROKEN"), (14_999, "BROKEN"), (15_000, "HELD")])
+def test_a_worker_runs_again_no_sooner_than_its_delay(after_us: int, expected: str, longer_files: Files) -> None:
+    crash(longer_files, (500, CRASHED), (501, RESTARTED))
+    named(longer_files, "worker.started", "r00")[0]["monotonic_us"] = 501_000 + after_us
     assert state(longer_files) == expected
+    assert expected == "HELD" or "and ran again after" in finding(longer_files)[1]
 
 
 def test_a_worker_is_given_up_when_its_budget_is_spent(longer_files: Files) -> None:
@@ -482,7 +525,9 @@ def test_a_worker_is_given_up_when_its_budget_is_spent(longer_files: Files) -> N
     crash(longer_files, (600, CRASHED), (601, WorkerGaveUp("inbox_reader", 6)))
     assert state(longer_files) == "HELD"
     # But an injected crash is not charged
-    named(longer_files, "worker.crashed")[0]["event"]["error"] = "InjectedCrash: requested"
+    named(longer_files, "worker.crashed")[4]["event"]["error"] = "InjectedCrash: requested"
+    named(longer_files, "worker.restarted")[4]["event"] |= {"restart": 4, "delay_us": 20_000}
+    named(longer_files, "worker.started")[4]["monotonic_us"] = 561_000
     assert "given up although only 5 crashes" in finding(longer_files)[1]
 
 
@@ -537,7 +582,7 @@ def test_an_injected_crash_is_noticed(noticed_ms: int, worker: str, expected: st
     crash(
         longer_files,
         (63_000, WorkerCrashed(worker, "InjectedCrash: requested")),
-        (63_001, WorkerRestarted(worker, 1, 20_000)),
+        (63_001, WorkerRestarted(worker, 0, 20_000)),
     )
     named(longer_files, "worker.crashed")[0]["wall_us"] = (due_ms + noticed_ms) * 1000
     assert state(longer_files) == expected

@@ -8,7 +8,10 @@ import pytest
 
 from telemetry.events import (
     AnyEvent,
+    InboxOverflowed,
     MessageDropped,
+    MessageReceived,
+    MessageSent,
     MessageTrimmed,
     WorkerCrashed,
     WorkerLeft,
@@ -22,10 +25,11 @@ from tests.verdict.scribe import BASE_MS, END_MS, Files
 
 CRASHED_MS, DELAY_MS = 1_000, 20
 CRASHED = WorkerCrashed("inbox_reader", "InjectedCrash: injected")
-RESTARTED = WorkerRestarted("inbox_reader", 1, DELAY_MS * 1000)
+RESTARTED = WorkerRestarted("inbox_reader", 0, DELAY_MS * 1000)
 STARTED = WorkerStarted("inbox_reader")
 WENT_ON = MessageTrimmed("1-1")
 LEFT_MS = END_MS - BASE_MS
+ASKED_MS = BASE_MS + CRASHED_MS + 10_000
 
 
 def report(files: Files, at_ms: int, event: AnyEvent) -> None:
@@ -128,13 +132,20 @@ def test_missing_events_are_a_doubt_and_convict_no_robot(crashed_files: Files) -
 
 def ask(files: Files, times: int, answered: int = 0) -> None:
     """Let r01 have sent r00 so many summaries from 10 s after the crash on, and r00 so many answers."""
-    at_ms = BASE_MS + CRASHED_MS + 10_000
     one = {**rows(files, "fates", sender="r01", receiver="r00")[-1], "kind": "summary", "fate": "delivered"}
     for number in range(times):
-        files["fates"].append(one | {"id": f"{at_ms + number}-0", "sequence": 900 + number, "deliveries": [5_000]})
+        files["fates"].append(one | {"id": f"{ASKED_MS + number}-0", "sequence": 900 + number, "deliveries": [5_000]})
     reply = {**rows(files, "fates", sender="r00", receiver="r01")[-1], "kind": "answer"}
     for number in range(answered):
-        files["fates"].append(reply | {"id": f"{at_ms + number}-1", "sequence": 900 + number})
+        files["fates"].append(reply | {"id": f"{ASKED_MS + number}-1", "sequence": 900 + number})
+
+
+def receive(files: Files, sent_ms: int, put_ms: int) -> None:
+    """Let r02 have received an update that r01 sent then, and that r01's relay put into the inbox so late."""
+    one = {**rows(files, "fates", sender="r01", receiver="r02")[-1], "kind": "update", "fate": "delivered"}
+    files["fates"].append(one | {"id": f"{sent_ms}-0", "sequence": 950, "deliveries": [0]})
+    event = MessageReceived("r01", 1, 950, 0, "update", "00" * 8, 0, f"{put_ms}-0")
+    insert_event(files, "r02", 2, event, (put_ms - BASE_MS) * 1000)
 
 
 @pytest.fixture
@@ -144,11 +155,20 @@ def signed_files(crashed_files: Files) -> Files:
     return crashed_files
 
 
+@pytest.fixture
+def asked_files(signed_files: Files) -> Files:
+    """Five summaries came to r00/1, which a later envelope of their outbox proves, and it answered none."""
+    ask(signed_files, 5)
+    receive(signed_files, ASKED_MS + 100, ASKED_MS + 100)
+    return signed_files
+
+
 @pytest.mark.parametrize(("times", "answered", "expected"), [(5, 0, "BROKEN"), (4, 0, "HELD"), (5, 1, "HELD")])
 def test_a_life_that_goes_on_after_a_crash_answers(
     times: int, answered: int, expected: str, signed_files: Files
 ) -> None:
     ask(signed_files, times, answered)
+    receive(signed_files, ASKED_MS + 100, ASKED_MS + 100)
     assert state(signed_files) == expected
     assert expected == "HELD" or "5 summaries came to it in" in finding(signed_files)[1]
 
@@ -167,33 +187,53 @@ def test_a_life_ends_when_it_handles_the_order_however_long_that_takes(
     assert state(longer_files) == expected
 
 
-def test_what_did_not_come_undamaged_needs_no_answer(signed_files: Files) -> None:
+def test_what_did_not_come_undamaged_needs_no_answer(asked_files: Files) -> None:
+    assert state(asked_files) == "BROKEN"
+    last = rows(asked_files, "fates", sender="r01", sequence=904)[0]
+    last["deliveries"] = []
+    assert state(asked_files) == "HELD"
+    last |= {"deliveries": [5_000], "fate": "corrupt"}
+    assert state(asked_files) == "HELD"
+
+
+def test_summaries_that_were_due_and_may_not_have_come_need_no_answer(signed_files: Files) -> None:
+    # Given five summaries with fates, and no later envelope of their outbox that came anywhere
     ask(signed_files, 5)
-    assert state(signed_files) == "BROKEN"
-    signed_files["fates"][-1]["deliveries"] = []
     assert state(signed_files) == "HELD"
-    signed_files["fates"][-1] |= {"deliveries": [5_000], "fate": "corrupt"}
+    # And one that came, but was sent before the last of them was due
+    receive(signed_files, ASKED_MS + 8, ASKED_MS + 8)
     assert state(signed_files) == "HELD"
 
 
-@pytest.mark.parametrize("victim", ["r00", "rq:r00", "redis", "relay:0"])
-def test_a_life_that_was_disturbed_is_not_judged_by_its_answers(victim: str, signed_files: Files) -> None:
+def test_a_relay_that_lags_until_the_end_is_no_fault_of_a_robot(signed_files: Files) -> None:
     ask(signed_files, 5)
-    injection(signed_files, f"pause {victim}", victim, BASE_MS + CRASHED_MS + 9_000)
+    receive(signed_files, ASKED_MS + 100, END_MS - 3_000)
     assert state(signed_files) == "HELD"
 
 
-def test_a_death_of_its_relay_explains_missing_answers(signed_files: Files) -> None:
-    ask(signed_files, 5)
+def test_answers_that_only_the_life_reports_are_answers(asked_files: Files) -> None:
+    # Given an answer that the relay of r00 has not decided
+    report(asked_files, CRASHED_MS + 12_000, MessageSent("r01", 99, "answer", "00" * 8, 0, 10, 0, ""))
+    assert state(asked_files) == "HELD"
+
+
+@pytest.mark.parametrize("victim", ["r00", "rq:r00", "redis", "relay:0", "relay:1"])
+def test_a_life_that_was_disturbed_is_not_judged_by_its_answers(victim: str, asked_files: Files) -> None:
+    # Also not when it was the relay of those who ask
+    injection(asked_files, f"pause {victim}", victim, BASE_MS + CRASHED_MS + 9_000)
+    assert state(asked_files) == "HELD"
+
+
+def test_a_death_of_its_relay_explains_missing_answers(asked_files: Files) -> None:
     at_ms = BASE_MS + CRASHED_MS + 9_000
-    fleet_row(signed_files, at_ms, row="death", victim="relay:0", robot="", incarnation=0, how="exit", status=0)
-    assert state(signed_files) == "HELD"
+    fleet_row(asked_files, at_ms, row="death", victim="relay:0", robot="", incarnation=0, how="exit", status=0)
+    assert state(asked_files) == "HELD"
 
 
-def test_a_life_whose_outbox_refused_envelopes_is_not_judged_by_its_answers(signed_files: Files) -> None:
-    ask(signed_files, 5)
-    report(signed_files, CRASHED_MS + 9_000, MessageDropped("r01", "answer", "the outbox is full"))
-    assert state(signed_files) == "HELD"
+@pytest.mark.parametrize("lost", [MessageDropped("r01", "answer", "the outbox is full"), InboxOverflowed(5)])
+def test_a_life_that_lost_envelopes_is_not_judged_by_its_answers(lost: AnyEvent, asked_files: Files) -> None:
+    report(asked_files, CRASHED_MS + 9_000, lost)
+    assert state(asked_files) == "HELD"
 
 
 def test_a_worker_that_left_is_no_proof_that_another_did(longer_files: Files) -> None:

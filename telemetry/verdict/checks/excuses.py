@@ -4,7 +4,7 @@ stalls.
 While the server is away, nothing can be published or recorded. It was away, or the whole host stood still, where the
 server stamped no entry of the run for a second. A supervisor that takes over leaves out what came and went meanwhile,
 and may have repeated what its predecessor had just done. A leader that got no time from its host reports how long that
-was. Judges nothing.
+was. After a host's clock was set (clock_steps.py), times since `go` are not known. Judges nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 from telemetry.events import SupervisorBegan, SupervisorStalled
 from telemetry.verdict.case import Case
+from telemetry.verdict.checks.clock_steps import clock_steps
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US
 from telemetry.verdict.evidence.fleet import SERVER, ms_of
 from telemetry.verdict.evidence.schema import InjectionRow
@@ -46,6 +47,8 @@ class Excuses:
             for stamped in case.events
             if isinstance(stamped.event, SupervisorStalled)
         ]
+        steps = (step for step in clock_steps(case) if abs(step.by_us) >= CLOCKS_DIFFER_US)
+        self._first_step_ms = min((step.from_us // 1000 for step in steps), default=None)
         self._gaps_ms = case.fleet.gaps
         self._takeovers_ms = [
             stamped.wall_us // 1000
@@ -61,6 +64,8 @@ class Excuses:
         """What may have kept the leader from its work in that time; empty when nothing shows that anything did."""
         if self._is_lost:
             return "the run was lost"
+        if self._first_step_ms is not None and self._first_step_ms <= end_ms:
+            return "a host's clock was set, or stood still while it slept, so that times since go are not known"
         if any(start_ms - SILENCE_MS <= at_ms <= end_ms for at_ms in self._server_ms):
             return "the server was away"
         if any(from_ms < end_ms and start_ms < until_ms for from_ms, until_ms in self._gaps_ms):

@@ -14,7 +14,7 @@ from telemetry.verdict.evidence.journals import RobotJournal
 from telemetry.verdict.evidence.schema import FateRow
 from telemetry.verdict.evidence.traffic import Key
 
-LATE_US: Final = 1_000_000
+LATE_COPY_US: Final = 1_000_000
 """Copies that come later than this show that a relay could not keep up."""
 
 _Address = tuple[str | None, int | None, int | None]
@@ -30,7 +30,7 @@ def hindrance(case: Case, journal: RobotJournal, since_ms: int, until_ms: int, n
         since = "it last learnt a part" if learnt_ms > since_ms else "go and the last change of plan or fleet"
         return f"{robot} executed only {ticks} of {needed} ticks since {since}"
     late_us = _latest_us(case, robot, deliveries, since_ms, until_ms)
-    if late_us > LATE_US:
+    if late_us > LATE_COPY_US:
         return f"copies came to {robot} up to {late_us / 1e6:.1f} s late: a relay could not keep up"
     return ""
 

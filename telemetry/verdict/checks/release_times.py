@@ -8,9 +8,8 @@ own, and on a busy machine may be wrong by some milliseconds for a while. Too ea
 * what an outbox delayed by 20 ms or more, if of at least twenty such copies more than half came 10 ms before their
   time: errors of a clock that is measured again every second do not all point the same way.
 
-A copy that came before it was sent shows that the server's clock was set back: then nothing is certain. A relay that is
-ended in order releases what it holds: what came about then, or after the order to stop, shows nothing. Events can only
-convict.
+If the server's clock was set back (clock_steps.py), nothing is certain. A relay that is ended in order releases what it
+holds: what came about then, or after the order to stop, shows nothing. Events can only convict.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Final, NamedTuple
 
 from telemetry.events import MessageReceived, ProcessDied
 from telemetry.verdict.case import Case
+from telemetry.verdict.checks.clock_steps import was_server_set_back
 from telemetry.verdict.evidence.fleet import ms_of
 from telemetry.verdict.evidence.schema import FateRow
 from telemetry.verdict.finding import Finding, broken, unproven
@@ -43,7 +43,6 @@ class Arrival(NamedTuple):
     text: str
     delay_us: int
     early_us: int
-    sent_ms: int
 
     @property
     def at_ms(self) -> int:
@@ -115,7 +114,7 @@ def _arrival(rows: list[FateRow], copy: _Copy) -> Arrival | None:
     due_us, row = min(due, key=lambda pair: pair[0])
     early_us = due_us - ms_of(copy.entry) * 1000 - _STAMP_US
     delay_us = row.deliveries[copy.number]
-    return Arrival(row.shard, copy.entry, _text(copy), delay_us, early_us, ms_of(row.id))
+    return Arrival(row.shard, copy.entry, _text(copy), delay_us, early_us)
 
 
 def _too_early(case: Case, arrivals: list[Arrival]) -> Iterator[Finding]:
@@ -132,7 +131,7 @@ def _too_early(case: Case, arrivals: list[Arrival]) -> Iterator[Finding]:
         why = f"{len(early)} of {len(delayed)} delayed copies came before their time, such as {most.text}"
     else:
         return
-    if any(arrival.at_ms < arrival.sent_ms for arrival in arrivals):
+    if was_server_set_back(case):
         yield unproven(f"{why}; but others came before they were sent, so that the server's clock was set back")
     else:
         yield broken(why, f"outbox {most.shard}, inbox entry {most.entry}")

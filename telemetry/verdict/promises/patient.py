@@ -17,6 +17,7 @@ from typing import Final
 
 from telemetry.events import WorkerCrashed
 from telemetry.verdict.case import Case
+from telemetry.verdict.checks.clock_steps import set_back_us, was_server_set_back
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US
 from telemetry.verdict.evidence.births import Births
 from telemetry.verdict.evidence.journals import Life, PartEntry, QuietEntry, RobotJournal, is_whole
@@ -95,12 +96,18 @@ def _too_soon(case: Case, journal: RobotJournal, quiet: QuietEntry, attempt: Bir
     life = (journal.robot, quiet.incarnation)
     had_us = _time_of(attempt) - 1000 * _waits_since_ms(case, journal, quiet)
     shortest_us = _shortest_us(case, life, quiet.row.ticks)
-    if had_us < shortest_us:
-        yield broken(
-            f"{life[0]}/{life[1]} counted {quiet.row.ticks} quiet ticks, which take {shortest_us // 1000} ms at least, "
-            f"and tried to write after {max(0, had_us) // 1000} ms",
-            f"birth stream of {journal.robot}, entry {attempt.id}",
-        )
+    if had_us >= shortest_us:
+        return
+    why = (
+        f"{life[0]}/{life[1]} counted {quiet.row.ticks} quiet ticks, which take {shortest_us // 1000} ms at least, "
+        f"and tried to write after {max(0, had_us) // 1000} ms"
+    )
+    if had_us < 0 or was_server_set_back(case):  # no attempt comes before what it follows
+        yield unproven(f"{why}; but the server's clock was set back")
+    elif set_back_us(case) >= shortest_us - had_us:
+        yield unproven(f"{why}; but the clock of a robot was set back by {set_back_us(case) / 1e6:.1f} s")
+    else:
+        yield broken(why, f"birth stream of {journal.robot}, entry {attempt.id}")
 
 
 def _waits_since_ms(case: Case, journal: RobotJournal, quiet: QuietEntry) -> int:

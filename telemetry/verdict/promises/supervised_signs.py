@@ -1,9 +1,11 @@
 """Supervised, by signs of life: a supervisor's report of a restart proves nothing, what workers do themselves does.
 
-* Fates: a life that goes on after a crash of any of its workers answers summaries. If five or more came undamaged, each
-  6 s or more after the crash's longest delay and 5 s before the end, and it sent no answer in all that time, its inbox
-  reader, summary processor or outbox writer is gone. No life is judged that was paused or reported envelopes dropped,
-  nor one whose relay or server was touched meanwhile.
+* A life that goes on after a crash of any of its workers answers summaries. If five or more came undamaged, each 6 s or
+  more after the crash's longest delay and 5 s before the end, and neither a fate nor the life itself shows an answer in
+  all that time, its inbox reader, summary processor or outbox writer is gone. A fate says when a copy is due, not that
+  it came: it certainly did when an envelope came to any robot that was sent through the same outbox after that, because
+  a relay keeps the order. No summary counts of an outbox whose relay was touched meanwhile, and no life is judged that
+  was paused, reported envelopes dropped or trimmed, or whose own relay or server was touched.
 * A worker that runs again reports so itself, in its first step. 3 s after its delay it must have.
 * A worker that lives when its life ends in order reports that, too. One that does not was gone, unless its life ended
   less than 3 s after it was to be restarted.
@@ -15,12 +17,17 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import cached_property
+from itertools import accumulate
 from typing import Final
 
 from telemetry.events import (
+    InboxOverflowed,
     MessageDropped,
+    MessageReceived,
+    MessageSent,
+    MessageTrimmed,
     RobotLeft,
     Stamped,
     WorkerCrashed,
@@ -116,18 +123,18 @@ def _is_not_due(crash: Stamped, events: list[Stamped]) -> bool:
 
 
 class _Conversations:
-    """When summaries came to each robot undamaged, and when each life sent answers (server's clock, ms, in order)."""
+    """Which summaries certainly came to each robot undamaged, and when each life sent answers (server's clock, ms)."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
 
-    @cached_property
-    def asked_ms(self) -> dict[str, list[int]]:
-        asked: dict[str, list[int]] = defaultdict(list)
-        for (_, sent_ms, _), row in self._case.traffic.envelopes():
-            if row.kind == "summary" and row.fate == "delivered" and row.deliveries and row.receiver is not None:
-                asked[row.receiver].append(sent_ms + min(row.deliveries) // 1000)
-        return {robot: sorted(times) for robot, times in asked.items()}
+    def asked(self, robot: str, start_ms: int, end_ms: int, disturbed: Container[int]) -> int:
+        """How many summaries came to it in that time, without those of the `disturbed` shards."""
+        return sum(
+            _between(times, start_ms, min(end_ms, self._passed_ms(shard, end_ms)))
+            for shard, times in self._due_ms.get(robot, {}).items()
+            if shard not in disturbed
+        )
 
     @cached_property
     def answered_ms(self) -> dict[Life, list[int]]:
@@ -137,6 +144,39 @@ class _Conversations:
                 answered[row.sender, row.incarnation].append(sent_ms)
         return {life: sorted(times) for life, times in answered.items()}
 
+    @cached_property
+    def _due_ms(self) -> dict[str, dict[int, list[int]]]:
+        """When the summaries to each robot were due, by shard of the sender, in order."""
+        due: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for (shard, sent_ms, _), row in self._case.traffic.envelopes():
+            if row.kind == "summary" and row.fate == "delivered" and row.deliveries and row.receiver is not None:
+                due[row.receiver][shard].append(sent_ms + min(row.deliveries) // 1000)
+        return {robot: {shard: sorted(times) for shard, times in of.items()} for robot, of in due.items()}
+
+    @cached_property
+    def _passages_ms(self) -> dict[int, tuple[list[int], list[int]]]:
+        """By shard, when copies that robots report were put into inboxes, in order, and up to each of these the latest
+        time at which one had been sent."""
+        passages: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for stamped in self._case.events:
+            event = stamped.event
+            if isinstance(event, MessageReceived):
+                address = event.sender, event.sender_incarnation, stamped.source, event.sequence
+                sent_ms, shard = self._case.traffic.sent_ms.get(address), self._case.shards.get(event.sender)
+                if sent_ms is not None and shard is not None:
+                    passages[shard].append((ms_of(event.entry), sent_ms))
+        ordered = {shard: sorted(pairs) for shard, pairs in passages.items()}
+        return {
+            shard: ([put_ms for put_ms, _ in pairs], list(accumulate((sent_ms for _, sent_ms in pairs), max)))
+            for shard, pairs in ordered.items()
+        }
+
+    def _passed_ms(self, shard: int, by_ms: int) -> int:
+        """What was due up to then in that shard had certainly come by `by_ms`."""
+        put_ms, latest_ms = self._passages_ms.get(shard, ([], []))
+        place = bisect_right(put_ms, by_ms)
+        return latest_ms[place - 1] if place else 0
+
 
 def _mute(case: Case, life: Life, events: list[Stamped], conversations: _Conversations) -> Iterator[Finding]:
     """A life that went on for long after a crash, and answered nothing of what came."""
@@ -145,9 +185,12 @@ def _mute(case: Case, life: Life, events: list[Stamped], conversations: _Convers
         if not isinstance(stamped.event, WorkerCrashed):
             continue
         start_ms = stamped.wall_us // 1000 + _SETTLING_MS
-        asked = _between(conversations.asked_ms.get(life[0], []), start_ms, end_ms - _ANSWER_MS)
-        answered = _between(conversations.answered_ms.get(life, []), start_ms, end_ms)
-        if asked < FEWEST_SUMMARIES or answered or _was_disturbed(case, life, events, stamped.wall_us // 1000):
+        if _between(conversations.answered_ms.get(life, []), start_ms, end_ms) or _reports_answers(events, stamped):
+            continue
+        touched = _touched(case, stamped.wall_us // 1000)
+        disturbed = {shard for shard in case.shards.values() if f"relay:{shard}" in touched}
+        asked = conversations.asked(life[0], start_ms, end_ms - _ANSWER_MS, disturbed)
+        if asked < FEWEST_SUMMARIES or _was_disturbed(case, life, events, touched):
             continue
         yield broken(
             f"after {stamped.event.worker} of {life[0]}/{life[1]} had crashed, {asked} summaries came to it in "
@@ -160,11 +203,21 @@ def _between(times: list[int], start: int, end: int) -> int:
     return max(0, bisect_right(times, end) - bisect_left(times, start))
 
 
-def _was_disturbed(case: Case, life: Life, events: list[Stamped], since_ms: int) -> bool:
-    """Whether anything but a dead worker may explain that the life sent no answers since then."""
-    if any(isinstance(stamped.event, MessageDropped) for stamped in events):
+def _reports_answers(events: list[Stamped], crash: Stamped) -> bool:
+    """Whether the life reports an answer after the crash and its delay. Its relay may not have decided it: it lags, or
+    a partition holds it."""
+    since_us = crash.monotonic_us + longest_us(MOST_RESTARTS)
+    sent = (each for each in events if isinstance(each.event, MessageSent) and each.event.kind == "answer")
+    return any(each.monotonic_us >= since_us for each in sent)
+
+
+def _touched(case: Case, since_ms: int) -> set[str]:
+    """The processes that injections and deaths since then concern."""
+    return {row.victim for row in case.fleet.rows if ms_of(row.id) >= since_ms - CLOCKS_DIFFER_US // 1000}
+
+
+def _was_disturbed(case: Case, life: Life, events: list[Stamped], touched: set[str]) -> bool:
+    """Whether anything but a dead worker may explain that the life sent no answers."""
+    if any(isinstance(stamped.event, MessageDropped | MessageTrimmed | InboxOverflowed) for stamped in events):
         return True
-    touched = {life[0], f"rq:{life[0]}", SERVER, f"relay:{case.shards.get(life[0])}"}
-    return any(
-        row.victim in touched and ms_of(row.id) >= since_ms - CLOCKS_DIFFER_US // 1000 for row in case.fleet.rows
-    )
+    return not touched.isdisjoint({life[0], f"rq:{life[0]}", SERVER, f"relay:{case.shards.get(life[0])}"})

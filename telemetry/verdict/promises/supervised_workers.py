@@ -2,10 +2,11 @@
 
 After a crash that a life reports, the life reports within the policy's delay (checks/restart_policy.py) and 1 s that
 the same worker is restarted or given up, unless it ended before. A time in which its process stood still, right before
-that report, does not count. Delays are those of the policy. No worker is restarted when more than 5 crashed within
-30 s, and none is given up before. A life does not end by itself within 1 s after a crash without giving up. Injected
-crashes are not charged and are delayed as a first one; a life that goes on for 6 s reports them, unless the worker had
-just crashed anyway.
+that report, does not count. A report of a restart counts the charged crashes within 30 s as the life's own events do,
+and its delay is the policy's for that count; the worker reports that it runs again no sooner. No worker is restarted
+when more than 5 crashed within 30 s, and none is given up before. A life does not end by itself within 1 s after a
+crash without giving up. Injected crashes are not charged and are delayed as a first one; a life that goes on for 6 s
+reports them, unless the worker had just crashed anyway.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-from telemetry.events import Stamped, WorkerCrashed, WorkerGaveUp, WorkerRestarted
+from telemetry.events import Stamped, WorkerCrashed, WorkerGaveUp, WorkerRestarted, WorkerStarted
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.restart_policy import (
     MOST_RESTARTS,
@@ -36,16 +37,20 @@ INJECTION_DELAY_US: Final = 5_000_000
 """The longest time for an injected crash to reach its worker: it travels as an order."""
 
 _FUZZ_US: Final = 100_000  # between a supervisor's reading of its clock and the stamp of its event
+_EARLY_US: Final = 5_000  # a timer of an event loop counts whole milliseconds, and may be early by some
 _INJECTED: Final = "InjectedCrash"
+
+_Report = WorkerCrashed | WorkerRestarted | WorkerGaveUp
 
 
 def worker_restarts(case: Case) -> Iterator[Finding]:
     """Findings on the restarts that lives reported after crashes of their workers."""
     for life, events in case.testimony.items():
-        reports = [each for each in events if isinstance(each.event, WorkerCrashed | WorkerRestarted | WorkerGaveUp)]
+        reports = [each for each in events if isinstance(each.event, _Report)]
         if reports:
             yield from _without_restart(life, reports, events)
             yield from _against_policy(life, reports, is_whole=first_missing(events) is None)
+            yield from _too_soon(life, events)
             yield from _took_siblings_down(case, life, reports, events[-1])
 
 
@@ -109,26 +114,50 @@ def _without_restart(life: Life, reports: list[Stamped], events: list[Stamped]) 
 
 def _against_policy(life: Life, reports: list[Stamped], is_whole: bool) -> Iterator[Finding]:
     """Restarts and givings-up against the policy. `is_whole`: the life's events are all there."""
-    crashes_us = _charged_us(reports)
+    crashes_us: list[int] = []  # those that are charged, so far
     injected: dict[str, bool] = {}  # whether a worker's last crash was
     for stamped in reports:
+        at_us = stamped.monotonic_us
+        fewest, most = (recent(crashes_us, at_us, WINDOW_US + fuzz_us) for fuzz_us in (-_FUZZ_US, _FUZZ_US))
         match stamped.event:
             case WorkerCrashed(worker):
                 injected[worker] = _is_injected(stamped.event)
-            case WorkerRestarted(worker, restart, delay_us):
-                crashes = recent(crashes_us, stamped.monotonic_us, WINDOW_US - _FUZZ_US)
-                if max(crashes, restart) > MOST_RESTARTS:
-                    why = f"was restarted although {max(crashes, restart)} crashes lie within 30 s"
-                    yield broken(f"{_who(life, worker)} {why}", _place(life, stamped))
-                nth = 1 if injected.get(worker) else restart
-                if not shortest_us(nth) <= delay_us <= longest_us(nth):
-                    why = f"was restarted after {delay_us} us, as the {nth}. within 30 s"
-                    yield broken(f"{_who(life, worker)} {why}", _place(life, stamped))
-            case WorkerGaveUp(worker) if is_whole:
-                crashes = recent(crashes_us, stamped.monotonic_us, WINDOW_US + _FUZZ_US)
-                if crashes <= MOST_RESTARTS:
-                    why = f"was given up although only {crashes} crashes lie within 30 s"
-                    yield broken(f"{_who(life, worker)} {why}", _place(life, stamped))
+                crashes_us += [at_us] * (not injected[worker])
+            case WorkerRestarted(worker, number, delay_us):
+                why = _not_allowed(number, delay_us, bool(injected.get(worker)), fewest, most if is_whole else None)
+                if why:
+                    yield broken(f"{_who(life, worker)} was restarted {why}", _place(life, stamped))
+            case WorkerGaveUp(worker) if is_whole and most <= MOST_RESTARTS:
+                why = f"was given up although only {most} crashes lie within 30 s"
+                yield broken(f"{_who(life, worker)} {why}", _place(life, stamped))
+
+
+def _not_allowed(number: int, delay_us: int, is_injected: bool, fewest: int, most: int | None) -> str:
+    """What the policy forbids about a restart that calls itself the `number`-th; empty when nothing. At least `fewest`
+    charged crashes lie within its window, and no more than `most`; None: no one knows."""
+    if max(fewest, number) > MOST_RESTARTS:
+        return f"although {max(fewest, number)} crashes lie within 30 s"
+    if number < fewest or (most is not None and number > most):
+        return f"as the {number}. within 30 s, in which {fewest if number < fewest else most} crashes lie"
+    nth = 1 if is_injected else number
+    if not shortest_us(nth) <= delay_us <= longest_us(nth):
+        return f"after {delay_us} us, as the {nth}. within 30 s"
+    return ""
+
+
+def _too_soon(life: Life, events: list[Stamped]) -> Iterator[Finding]:
+    """Workers that ran again before their delay was over."""
+    restarts: dict[str, Stamped] = {}
+    for stamped in events:
+        match stamped.event:
+            case WorkerRestarted(worker):
+                restarts[worker] = stamped
+            case WorkerStarted(worker) if (restart := restarts.pop(worker, None)) is not None:
+                delay_us = restart.event.delay_us  # type: ignore[union-attr]  # only restarts are kept
+                had_us = stamped.monotonic_us - restart.monotonic_us
+                if had_us < delay_us - _EARLY_US:
+                    why = f"was to be restarted after {delay_us / 1000:.0f} ms, and ran again after {had_us / 1000:.0f}"
+                    yield broken(f"{_who(life, worker)} {why} ms", _place(life, stamped))
 
 
 def _took_siblings_down(case: Case, life: Life, reports: list[Stamped], last: Stamped) -> Iterator[Finding]:

@@ -11,13 +11,11 @@ from telemetry.events import InvariantViolated, Stamped, WorkerGaveUp, WorkerRes
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.dealt_parts import DealtParts, changed_parts
 from telemetry.verdict.checks.membership import missing_evidence
+from telemetry.verdict.checks.restart_policy import WORKERS_GRACE_US
 from telemetry.verdict.checks.witnesses import gaps
 from telemetry.verdict.evidence.journals import Life, RobotJournal
 from telemetry.verdict.finding import Finding, broken, held, worst
 from telemetry.verdict.promises.unique_contradictions import contradictions, unanswered_contradictions
-
-_GRACE_US = 1_000_000
-"""A life that goes on for this long after a violation without a report of a restart has ignored it."""
 
 
 def unique(case: Case) -> Finding:
@@ -82,9 +80,10 @@ def _ignored(life: Life, events: list[Stamped]) -> Iterator[Finding]:
 
 
 def _went_on(violation: Stamped, later: list[Stamped]) -> bool:
+    """Whether the life went on for longer than a restart takes, and reported none."""
     for stamped in later:
         if isinstance(stamped.event, WorkerRestarted | WorkerGaveUp) and stamped.event.worker.endswith("secret_merger"):
             return False
-        if stamped.monotonic_us - violation.monotonic_us > _GRACE_US:
+        if stamped.monotonic_us - violation.monotonic_us > WORKERS_GRACE_US:
             return True
     return False

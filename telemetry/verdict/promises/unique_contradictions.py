@@ -28,7 +28,8 @@ VERB: Final = "contradict"
 REACTION_US: Final = 2_000_000
 """The longest time in which a secret merger, with restarts, reaches an update that its inbox reader has read."""
 
-_GRACE_US: Final = 1_000_000
+_UNREAD_US: Final = 1_000_000
+"""A life that ends sooner after its birth and a contradictory update may not have read it."""
 
 
 class Contradiction(NamedTuple):
@@ -121,7 +122,7 @@ def _unreported(case: Case, contradiction: Contradiction) -> Iterator[Finding]:
             yield unproven(f"{who} was killed after a contradictory update; whether it had refused it is not known")
             return
         lost = any(isinstance(stamped.event, InboxOverflowed | MessageTrimmed) for stamped in events)
-        if lost or events[-1].wall_us - max(put_us, birth.at_ms * 1000) > _GRACE_US:
+        if lost or events[-1].wall_us - max(put_us, birth.at_ms * 1000) > _UNREAD_US:
             yield unproven(f"{who} reported no contradictory update, and nothing shows whether it had read one")
             return
 

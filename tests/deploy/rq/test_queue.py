@@ -7,8 +7,12 @@ import signal
 import sys
 
 import pytest
+from rq.exceptions import DequeueTimeout
+from rq.serializers import JSONSerializer
 
 from broker.errors import Unavailable
+from deploy.rq import leases
+from deploy.rq.dequeue import RobotQueue
 from deploy.rq.job import RobotJob, job_id, names_in
 from deploy.rq.leases import LEASE_S, QUEUE, claim, put_back
 from deploy.rq.observed import JobSeen
@@ -211,6 +215,51 @@ def test_two_rq_workers_that_take_a_job_at_the_same_moment_bear_one_life(lab):
     assert len(lab.lives()) == 1
     assert len(lab.leases()) == 1
     assert lab.queued() == []
+
+
+def dequeue(lab):
+    """What an RQ worker of ours takes; None when it took nothing."""
+    queue = RobotQueue(QUEUE, connection=lab.connection, job_class=RobotJob, serializer=JSONSerializer)
+    try:
+        return RobotQueue.dequeue_any([queue], 1, lab.connection)[0].id
+    except DequeueTimeout:
+        return None
+
+
+def test_a_job_is_dropped_only_while_an_execution_that_may_run_it_has_its_lease(lab, caplog):
+    # Given a job that is run, and whose id stands in the queue once more
+    enqueue_robot(lab.connection, "t", "r00")
+    job, execution = lease(lab)
+    assert claim(job, execution)
+    lab.connection.lrem(INTERMEDIATE, 0, job.id)
+    lab.connection.rpush(f"rq:queue:{QUEUE}", job.id)
+    # When it is taken / Then it is dropped, with a line of the log that says why
+    assert dequeue(lab) is None
+    assert caplog.messages == ['"robot-t-r00" in the queue robots is dropped: the robot runs already']
+    assert (lab.queued(), lab.connection.llen(INTERMEDIATE), len(lab.leases())) == ([], 0, 1)
+    # When the lease has run out / Then it is taken
+    lab.connection.rpush(f"rq:queue:{QUEUE}", job.id)
+    run_out(lab, execution)
+    assert dequeue(lab) == job.id
+
+
+def test_a_job_that_is_given_back_while_its_id_is_being_dropped_is_not_lost(lab, monkeypatch):
+    # Given a job that is run, and whose id stands in the queue once more
+    enqueue_robot(lab.connection, "t", "r00")
+    job, execution = lease(lab)
+    assert claim(job, execution)
+    lab.connection.rpush(f"rq:queue:{QUEUE}", job.id)
+    # When its RQ worker gives it back just after the other has seen its lease
+    clock = leases.time.time
+
+    def given_back():
+        monkeypatch.setattr(leases.time, "time", clock)
+        assert put_back(lab.connection, job.id, execution.composite_key)
+        return clock()
+
+    monkeypatch.setattr(leases.time, "time", given_back)
+    # Then the other has it, or it stands in the queue
+    assert dequeue(lab) == job.id or lab.queued() == [job.id]
 
 
 def test_a_lease_given_back_twice_moves_nothing(lab):

@@ -175,17 +175,32 @@ def test_a_horse_that_ends_after_its_lease_was_lost_is_not_queued_again(lab, how
     assert lab.queued() == []
 
 
-def test_a_second_execution_of_a_living_robot_ends_before_its_job(lab):
-    # Given a robot that runs
+def test_the_id_of_a_robot_that_runs_is_dropped_and_ends_no_rq_worker(lab):
+    # Given a robot that runs, and an RQ worker that is idle
     horse = lab.run_robot()
-    # When its job is queued a second time, and another RQ worker takes it
-    lab.connection.rpush(f"rq:queue:{QUEUE}", "robot-t-r00")
     lab.start_worker("rq:r01")
-    # Then the other ends, and the first goes on undisturbed
-    assert lab.await_death("rq:r01", 3).status == FENCED
-    assert lab.lives() == [horse]
+    await_true(lambda: lab.connection.scard("rq:workers") == 2, 3, "both RQ workers")
+    workers = dict(lab.fleet.living)
+    # When the robot's job is queued a second time, and another robot behind it
+    lab.connection.rpush(f"rq:queue:{QUEUE}", "robot-t-r00")
+    enqueue_robot(lab.connection, "t", "r01")
+    # Then the idle RQ worker runs that one, and the first robot goes on undisturbed
+    lab.await_life(2)
+    assert (lab.fleet.poll(0), lab.fleet.living) == ([], workers)
     assert is_alive(horse)
-    assert len(lab.leases()) == 1
+    assert len(lab.leases()) == 2
+    assert (lab.queued(), lab.connection.llen(f"rq:queue:{QUEUE}:intermediate")) == ([], 0)
+
+
+def test_the_job_that_was_dropped_is_queued_again_when_its_robot_dies(lab):
+    # Given a robot whose id was queued twice, and dropped once
+    horse = lab.run_robot()
+    lab.start_worker("rq:r01")
+    lab.connection.rpush(f"rq:queue:{QUEUE}", "robot-t-r00")
+    await_true(lambda: lab.queued() == [], 3, "the drop")
+    # When its horse is killed / Then it lives again
+    os.kill(horse, signal.SIGKILL)
+    lab.await_life(2)
 
 
 def test_a_killed_rq_worker_leaves_no_horse_and_its_robot_can_run_elsewhere_at_once(lab):

@@ -356,6 +356,16 @@ def test_a_crashed_worker_is_restarted_alone_and_not_charged(tmp_path: Path, wor
     assert_nothing_was_lost_nor_learnt_twice(ended)
 
 
+@pytest.mark.parametrize(
+    "way", ["pause relay:0 @1s+19s", "partition hold r00>r01 @1s+19s", "partition hold r01>r00 @1s+19s"]
+)
+def test_a_robot_is_not_guilty_of_what_does_not_come_to_it_or_from_it(tmp_path: Path, way: str) -> None:
+    # Given a robot of which a worker crashes, and a way to it or from it that is closed for nearly the whole run
+    ended = run(tmp_path, "crash r01/secret_merger @500ms", way, robots=2, relays=2, for_="20s")
+    # Then nothing proves that it was asked and was silent
+    assert ended.result.promises["supervised"].state == "HELD"
+
+
 def test_an_old_crash_does_not_reach_a_later_life(tmp_path: Path) -> None:
     ended = run(tmp_path, "crash r00/inbox_reader @100ms", "kill r00 @200ms")
 
