@@ -303,3 +303,34 @@ def test_an_outage_excuses_no_leader_that_had_time_afterwards(files: Files) -> N
     files["fleet"].append({"id": f"{GO_MS + 1_000}-9", "row": "death", **row})
     # When it is judged, then the outage was over long before the end
     assert finding(files, "played")[0] == "BROKEN"
+
+
+def die(files: Files, victim: str, at_ms: int) -> None:
+    row = {"victim": victim, "robot": "", "incarnation": 0, "how": "signal", "status": -9}
+    files["fleet"].append({"id": f"{at_ms}-9", "row": "death", **row})
+    files["fleet"].sort(key=lambda row: row["id"])
+
+
+def test_what_may_be_missing_takes_no_row_from_what_must_not() -> None:
+    # Given two pauses, the second soon after the first, in which the robot was killed
+    files = planned(["pause r01 @1s+2500ms", "pause r01 @4s+1s"], seconds=6.5)
+    drop(files, "fleet", injections(files, "resume")[0])
+    die(files, "r01", GO_MS + 2_000)
+    # When it is judged, then the only resume is that of the second
+    assert finding(files, "played")[0] == "HELD", finding(files, "played")
+    # But without it, the second did not end
+    drop(files, "fleet", injections(files, "resume")[0])
+    assert finding(files, "played")[0] == "BROKEN"
+
+
+def test_a_resume_in_the_millisecond_of_the_pause_ends_it_if_it_comes_behind() -> None:
+    # Given a pause that a line `resume` ended in the same millisecond
+    files = planned(["pause r01 @1s+1s", "resume r01 @1s"])
+    pause, (early, end) = injections(files, "pause")[0], injections(files, "resume")
+    early["id"] = pause["id"].replace("-0", "-1")
+    drop(files, "fleet", end)
+    # When it is judged, then it was over
+    assert finding(files, "played")[0] == "HELD", finding(files, "played")
+    # But a resume that came first ended nothing
+    early["id"], pause["id"] = pause["id"], early["id"]
+    assert finding(files, "played")[0] == "BROKEN"
