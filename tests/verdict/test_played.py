@@ -334,3 +334,29 @@ def test_a_resume_in_the_millisecond_of_the_pause_ends_it_if_it_comes_behind() -
     # But a resume that came first ended nothing
     early["id"], pause["id"] = pause["id"], early["id"]
     assert finding(files, "played")[0] == "BROKEN"
+
+
+def silence(files: Files, begin_ms: int, end_ms: int) -> None:
+    """Let the server have stamped nothing in between."""
+    for name in ("fates", "fleet", "plan"):
+        files[name] = [row for row in files[name] if not begin_ms < int(row["id"].split("-")[0]) < end_ms]
+
+
+@pytest.mark.parametrize("mode", ["live", "simulated"])
+def test_a_paused_server_is_away_until_it_is_resumed(mode: str) -> None:
+    # Given a kill that was due while the server was paused, and that was not injected
+    files = planned(["kill r02 @3s", "pause redis @1s+8s"], seconds=11)
+    files["settings"]["mode"] = mode
+    silence(files, int(injections(files, "pause")[0]["id"].split("-")[0]), GO_MS + 8_999)
+    # When it is judged, then the leader could not
+    state, why = finding(files, "played")
+    assert (state, why.rpartition(": ")[2]) == ("UNPROVEN", "the server was away"), why
+
+
+def test_a_server_that_was_not_paused_excuses_nothing() -> None:
+    # Given a pause of the server that was recorded only, and a kill that was due meanwhile
+    files = planned(["kill r02 @5s", "pause redis @1s+8s"], seconds=11)
+    drop(files, "fleet", injections(files, "kill")[0])
+    # When it is judged, then the entries of the run show that the server was there
+    state, why = finding(files, "played")
+    assert (state, "kill r02" in why or "redis was paused" in why) == ("BROKEN", True), why

@@ -1,14 +1,15 @@
 """Why a leader may have been late, or may have left something out: what the record shows of outages, takeovers and
 stalls.
 
-While the server is away, nothing can be published or recorded. It was away, or the whole host stood still, where the
-server stamped no entry of the run for a second. A supervisor that takes over leaves out what came and went meanwhile,
-and may have repeated what its predecessor had just done. A leader that got no time from its host reports how long that
-was. Judges nothing.
+While the server is away, nothing can be published or recorded: from an injection on it, or its death, until it stamps an
+entry again. It was away as well, or the whole host stood still, where the server of a live run stamped no entry of the
+run for a second. A supervisor that takes over leaves out what came and went meanwhile, and may have repeated what its
+predecessor had just done. A leader that got no time from its host reports how long that was. Judges nothing.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from typing import Final
 
@@ -21,6 +22,7 @@ from telemetry.verdict.evidence.schema import InjectionRow
 SILENCE_MS: Final = 1_000
 """For so long a server that works stamps no entry only when nothing goes on at all."""
 
+_LEAVING_MS: Final = 1_500  # from the row of an injection on the server until it works no more; live
 _TAKEOVER_MS: Final = 8_000  # a lease of three seconds, and what the successor reads before it leads
 
 
@@ -38,9 +40,16 @@ class Excuses:
             }
         )
         """When the server stamped an entry of any stream, in order."""
-        pairs = [] if case.settings.mode == "simulated" else pairwise(self.stamps_ms)
+        is_simulated = case.settings.mode == "simulated"
+        pairs = [] if is_simulated else pairwise(self.stamps_ms)
         self._silences = [(one, other) for one, other in pairs if other - one >= SILENCE_MS]
-        self._server_ms = [ms_of(row.id) for row in case.fleet.rows if row.victim == SERVER]
+        self._leaving_ms = 0 if is_simulated else _LEAVING_MS
+        self._end_ms = case.end_ms
+        self._outages_ms = [
+            self._outage_ms(ms_of(row.id))
+            for row in case.fleet.rows
+            if row.victim == SERVER and not (isinstance(row, InjectionRow) and row.verb == "resume")
+        ]
         self._stalls_us = [
             (stamped.wall_us - stamped.event.stalled_us - CLOCKS_DIFFER_US, stamped.wall_us + CLOCKS_DIFFER_US)
             for stamped in case.events
@@ -61,7 +70,7 @@ class Excuses:
         """What may have kept the leader from its work in that time; empty when nothing shows that anything did."""
         if self._is_lost:
             return "the run was lost"
-        if any(start_ms - SILENCE_MS <= at_ms <= end_ms for at_ms in self._server_ms):
+        if any(from_ms <= end_ms and start_ms <= until_ms + SILENCE_MS for from_ms, until_ms in self._outages_ms):
             return "the server was away"
         if any(from_ms < end_ms and start_ms < until_ms for from_ms, until_ms in self._gaps_ms):
             return "no supervisor led the run"
@@ -72,3 +81,10 @@ class Excuses:
         if any(one < end_ms and start_ms < other for one, other in self._silences):
             return "nothing is recorded of the run for a second or more, so that the server may have been away"
         return ""
+
+    def _outage_ms(self, at_ms: int) -> tuple[int, int]:
+        """From a row about the server until the end of the longest silence that begins soon after it."""
+        first, end = bisect_left(self.stamps_ms, at_ms), bisect_right(self.stamps_ms, at_ms + self._leaving_ms)
+        stamps_ms = [*self.stamps_ms[first : end + 1], *([self._end_ms] if end >= len(self.stamps_ms) else [])]
+        longest = max(pairwise(stamps_ms), key=lambda pair: pair[1] - pair[0], default=(at_ms, at_ms))
+        return at_ms, longest[1]
