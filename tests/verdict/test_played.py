@@ -165,12 +165,11 @@ def test_a_breach_is_convicted_with_a_witness(breach: str, files: Files) -> None
 @pytest.mark.parametrize(
     ("line", "seconds"),
     [
-        ("kill r02 @1s", 5),
-        ("kill rq:r02 @1s", 5),
-        ("pause r02 @1s+3s", 5),
-        ("restart r02 @1s", 9),
-        ("amnesia r02 @1s", 5),
-        ("contradict r02 @1s", 12),
+        ("kill r02 @1s", 11),
+        ("kill rq:r02 @1s", 11),
+        ("pause r02 @1s+8s", 10),
+        ("restart r02 @1s", 11),
+        ("amnesia r02 @1s", 11),
     ],
 )
 def test_an_injection_that_is_recorded_and_not_done_is_broken(line: str, seconds: int) -> None:
@@ -180,9 +179,33 @@ def test_an_injection_that_is_recorded_and_not_done_is_broken(line: str, seconds
     state, why = finding(files, "played")
     assert (state, "(witness: fleet log, injection" in why) == ("BROKEN", True), why
     # But a run that ended at once shows nothing of an effect, and convicts nothing
-    if not line.startswith(("pause", "amnesia", "contradict")):
+    if not line.startswith(("pause", "amnesia")):
         files = planned([line], seconds=1.5, fakes=[line.partition(" ")[0]])
         assert finding(files, "played")[0] == "UNPROVEN"
+
+
+@pytest.mark.parametrize("line", ["kill r02 @1s", "restart r02 @1s", "pause r02 @1s+4s", "pause r02 @1s+9s"])
+def test_an_injection_that_a_host_without_time_did_late_is_unproven(line: str) -> None:
+    # Given a host that did what it was told only after some seconds
+    files = planned([line], seconds=11, fakes=[line.partition(" ")[0]])
+    begin_ms, end_ms = GO_MS + (5_500 if line.endswith("+9s") else 7_400), GO_MS + 10_050
+    for name in ("fates", "events"):
+        files[name] = [
+            row
+            for row in files[name]
+            if not (is_of(row, "r02") and begin_ms < time_ms(row) and ("pause" not in line or time_ms(row) < end_ms))
+        ]
+    # When it is judged, then slow is not guilty
+    state, why = finding(files, "played")
+    assert (state, "its host may have had no time" in why) == ("UNPROVEN", True), why
+
+
+def is_of(row: dict[str, Any], robot: str) -> bool:
+    return robot in (row.get("sender"), row.get("source"))
+
+
+def time_ms(row: dict[str, Any]) -> int:
+    return row["wall_us"] // 1000 if "wall_us" in row else int(row["id"].split("-")[0])
 
 
 def test_a_simulated_process_acts_no_more_at_once() -> None:

@@ -1,10 +1,10 @@
 """Why a leader may have been late, or may have left something out: what the record shows of outages, takeovers and
 stalls.
 
-While the server is away, nothing can be published or recorded: from an injection on it, or its death, until it stamps an
-entry again. It was away as well, or the whole host stood still, where the server of a live run stamped no entry of the
-run for a second. A supervisor that takes over leaves out what came and went meanwhile, and may have repeated what its
-predecessor had just done. A leader that got no time from its host reports how long that was. Judges nothing.
+While the server is away, nothing can be published or recorded: from an injection on it, or its death, until it stamps
+an entry again. It was away as well, or the whole host stood still, where the server of a live run stamped no entry of
+the run for a second. A supervisor that takes over leaves out what came and went meanwhile, and may have repeated what
+its predecessor had just done. A leader that got no time from its host reports how long that was. Judges nothing.
 """
 
 from __future__ import annotations
