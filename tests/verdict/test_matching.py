@@ -7,10 +7,14 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.verdict.checks.matching import distance, matched
+from telemetry.verdict.checks.matching import Wanted, distance, matched
 
 EARLY, LATE = 1, 4
 times = st.lists(st.integers(0, 20), max_size=6).map(sorted)
+
+
+def windows(wanted_us: list[int], late_us: int = LATE) -> list[Wanted]:
+    return [Wanted(at_us, at_us - EARLY, at_us + late_us) for at_us in wanted_us]
 
 
 def can_all_be_paired(wanted: list[int], came: list[int]) -> bool:
@@ -31,7 +35,7 @@ def test_as_many_are_paired_as_can_be_and_the_first_in_order_before_all_others(
     # Given what was wanted, what came, and who goes first
     order = data.draw(st.permutations(range(len(wanted))))
     # When they are paired
-    pairs = matched(wanted, came, order, EARLY, LATE)
+    pairs = matched(windows(wanted), came, order)
     # Then each has a partner of its own, in its time
     assert len(set(pairs.values())) == len(pairs)
     assert all(wanted[place] - EARLY <= came[other] <= wanted[place] + LATE for place, other in pairs.items())
@@ -50,7 +54,7 @@ def test_as_many_are_paired_as_can_be_and_the_first_in_order_before_all_others(
 
 
 def test_each_gets_the_nearest_that_is_left() -> None:
-    assert matched([10, 40], [10, 39, 41, 70], range(2), 30, 30) == {0: 0, 1: 1}
+    assert matched(windows([10, 40], 30), [10, 39, 41, 70], range(2)) == {0: 0, 1: 1}
     assert [distance(12, [10, 15]), distance(12, [])] == [2, 0]
 
 
@@ -58,4 +62,4 @@ def test_a_long_row_in_which_each_is_late_is_paired_at_once() -> None:
     # Given much more than a recursion could hold, of which the first is missing
     wanted = list(range(20_000))
     # When all are paired with what came, then exactly one is left
-    assert len(matched(wanted, wanted[1:], wanted, 1, 5)) == 19_999
+    assert len(matched(windows(wanted), wanted[1:], wanted)) == 19_999

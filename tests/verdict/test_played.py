@@ -134,7 +134,7 @@ BREACHES: dict[str, tuple[Damage, str]] = {
     "a lasting fault that never stood": (lambda f: leave_out(f, 0), "fault 0"),
     "another fault under its number": (put_another, "fault 1"),
     "a fault that never ended": (lambda f: never_end(f, 1), "outbox 0, entry"),
-    "a fault that stood far too late": (put_too_late, "outbox 0, entry"),
+    "a fault that stood far too late": (put_too_late, "fault 0"),
     "a fault that stood far too early": (begin_too_early, "outbox 0, entry"),
     "a kill that was due and not injected": (
         lambda f: drop(f, "fleet", injections(f, "kill")[0]),
@@ -237,6 +237,45 @@ def test_short_faults_may_be_left_out_live_but_not_all_of_them_and_none_in_a_sim
     files["settings"]["mode"] = "live"
     leave_out(files, 0)
     assert finding(files, "played")[0] == "UNPROVEN"
+
+
+def stand_for(files: Files, ms: int) -> None:
+    """Let the partition have stood for so long only: in each outbox, in its first entry."""
+    shards = set[int]()
+    for row in standing(files, 0):
+        if row["shard"] in shards:
+            row["faults"] = []
+        else:
+            shards.add(row["shard"])
+            number = 5_000 + row["shard"]
+            entry = f"{int(row['id'].split('-')[0]) + ms}-{number}"
+            files["plan"].append({**row, "id": entry, "faults": [], "request": "", "request_id": ""})
+
+
+@pytest.mark.parametrize(
+    ("ms", "live", "simulated"), [(2_900, "HELD", "BROKEN"), (1_500, "UNPROVEN", "BROKEN"), (1, "BROKEN", "BROKEN")]
+)
+def test_a_fault_stands_for_as_long_as_it_was_due(ms: int, live: str, simulated: str) -> None:
+    # Given a partition of three seconds that stood for less time
+    files = planned(["partition r00|r01 @1s+3s"])
+    assert finding(files, "played")[0] == "HELD"
+    stand_for(files, ms)
+    # When it is judged, then a live leader may have been slow, and a simulated one may not
+    assert finding(files, "played")[0] == live, finding(files, "played")
+    files["settings"]["mode"] = "simulated"
+    assert finding(files, "played")[0] == simulated, finding(files, "played")
+
+
+def test_a_simulated_leader_is_late_only_while_the_server_is_away() -> None:
+    # Given a leader that does all things a second late
+    files = planned(["partition r00|r01 @1s+1s"])
+    for row in [*standing(files, 0), *rows(files, "plan", control="plan", faults=[])]:
+        at_ms, number = map(int, row["id"].split("-"))
+        row["id"] = f"{at_ms + 1_000 if at_ms > GO_MS else at_ms}-{number}"
+    # When it is judged, then it may be so if the run is live, and may not if it is simulated
+    assert finding(files, "played")[0] == "HELD", finding(files, "played")
+    files["settings"]["mode"] = "simulated"
+    assert finding(files, "played")[0] == "BROKEN"
 
 
 def test_what_was_due_just_before_the_end_may_be_missing() -> None:

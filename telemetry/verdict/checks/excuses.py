@@ -1,5 +1,8 @@
-"""Why a leader may have been late, or may have left something out: what the record shows of outages, takeovers and
-stalls.
+"""How late a leader may be, and why it may have been later, or may have left something out: what the record shows of
+outages, takeovers and stalls.
+
+What is due may happen up to 5 s late, and 1 s early by the server's clock. A simulated leader has one clock with all
+others, and takes a step every 10 ms: it is late by some steps only, counted from when the server is back.
 
 While the server is away, nothing can be published or recorded: from an injection on it, or its death, until it stamps
 an entry again. It was away as well, or the whole host stood still, where the server of a live run stamped no entry of
@@ -17,17 +20,27 @@ from telemetry.events import SupervisorBegan, SupervisorStalled
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US
 from telemetry.verdict.evidence.fleet import SERVER, ms_of
-from telemetry.verdict.evidence.schema import InjectionRow
+from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
+
+LATE_MS: Final = 5_000
+"""So much later than planned may something happen."""
+
+EARLY_MS: Final = 1_000
+"""So much earlier: the leader's clock and the server's may differ."""
+
+STEPS_MS: Final = 50
+"""Some steps of a simulated leader."""
 
 SILENCE_MS: Final = 1_000
 """For so long a server that works stamps no entry only when nothing goes on at all."""
 
+_ROUNDING_MS: Final = 2  # entries are stamped in milliseconds
 _LEAVING_MS: Final = 1_500  # from the row of an injection on the server until it works no more; live
 _TAKEOVER_MS: Final = 8_000  # a lease of three seconds, and what the successor reads before it leads
 
 
 class Excuses:
-    """What happened to server and leader in a run."""
+    """What happened to server and leader in a run, and how much that excuses."""
 
     def __init__(self, case: Case) -> None:
         self._is_lost = case.is_lost
@@ -40,13 +53,15 @@ class Excuses:
             }
         )
         """When the server stamped an entry of any stream, in order."""
-        is_simulated = case.settings.mode == "simulated"
-        pairs = [] if is_simulated else pairwise(self.stamps_ms)
+        self.is_simulated = case.settings.mode == "simulated"
+        self.early_ms = _ROUNDING_MS if self.is_simulated else EARLY_MS
+        """How much too early something may happen."""
+        pairs = [] if self.is_simulated else pairwise(self.stamps_ms)
         self._silences = [(one, other) for one, other in pairs if other - one >= SILENCE_MS]
-        self._leaving_ms = 0 if is_simulated else _LEAVING_MS
+        self._leaving_ms = 0 if self.is_simulated else _LEAVING_MS
         self._end_ms = case.end_ms
         self._outages_ms = [
-            self._outage_ms(ms_of(row.id))
+            self._outage_ms(row)
             for row in case.fleet.rows
             if row.victim == SERVER and not (isinstance(row, InjectionRow) and row.verb == "resume")
         ]
@@ -82,8 +97,30 @@ class Excuses:
             return "nothing is recorded of the run for a second or more, so that the server may have been away"
         return ""
 
-    def _outage_ms(self, at_ms: int) -> tuple[int, int]:
-        """From a row about the server until the end of the longest silence that begins soon after it."""
+    def latest_ms(self, due_ms: int) -> int:
+        """When something that is due happens at the latest."""
+        if not self.is_simulated:
+            return due_ms + LATE_MS
+        for from_ms, until_ms in self._outages_ms:
+            if from_ms <= due_ms + STEPS_MS and due_ms < until_ms:
+                due_ms = until_ms
+        return due_ms + STEPS_MS
+
+    def away_ms(self, start_ms: int, end_ms: int) -> int:
+        """For how much of that time the server was away."""
+        away_ms, since_ms = 0, start_ms
+        for from_ms, until_ms in self._outages_ms:
+            begin_ms, stop_ms = max(from_ms, since_ms), min(until_ms, end_ms)
+            if begin_ms < stop_ms:
+                away_ms, since_ms = away_ms + stop_ms - begin_ms, stop_ms
+        return away_ms
+
+    def _outage_ms(self, row: InjectionRow | DeathRow) -> tuple[int, int]:
+        """From an injection on the server until the end of the longest silence that begins soon after it. A death is
+        recorded when the server is back."""
+        at_ms = ms_of(row.id)
+        if isinstance(row, DeathRow):
+            return at_ms, at_ms
         first, end = bisect_left(self.stamps_ms, at_ms), bisect_right(self.stamps_ms, at_ms + self._leaving_ms)
         stamps_ms = [*self.stamps_ms[first : end + 1], *([self._end_ms] if end >= len(self.stamps_ms) else [])]
         longest = max(pairwise(stamps_ms), key=lambda pair: pair[1] - pair[0], default=(at_ms, at_ms))

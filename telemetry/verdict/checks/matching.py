@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import NamedTuple
 
 
 def distance(at_us: int, came_us: Sequence[int]) -> int:
@@ -16,16 +17,22 @@ def distance(at_us: int, came_us: Sequence[int]) -> int:
     return min((abs(came - at_us) for came in came_us[max(0, place - 1) : place + 1]), default=0)
 
 
-def matched(
-    wanted_us: Sequence[int], came_us: Sequence[int], order: Iterable[int], early_us: int, late_us: int
-) -> dict[int, int]:
+class Wanted(NamedTuple):
+    """Something is wanted at `at_us`, and may come from `first_us` to `last_us`."""
+
+    at_us: int
+    first_us: int
+    last_us: int
+
+
+def matched(wanted: Sequence[Wanted], came_us: Sequence[int], order: Iterable[int]) -> dict[int, int]:
     """The partner of each that is wanted and has one, by their places. `came_us` is in order, and `order` holds the
-    places of all that is wanted. What comes may be `early_us` too early and `late_us` too late."""
+    places of all that is wanted."""
 
     def near(place: int) -> list[int]:
-        at_us = wanted_us[place]
-        first, end = bisect_left(came_us, at_us - early_us), bisect_right(came_us, at_us + late_us)
-        return sorted(range(first, end), key=lambda came: abs(came_us[came] - at_us))
+        at_us, first_us, last_us = wanted[place]
+        places = range(bisect_left(came_us, first_us), bisect_right(came_us, last_us))
+        return sorted(places, key=lambda came: abs(came_us[came] - at_us))
 
     pairs: dict[int, int] = {}
     takers: dict[int, int] = {}  # the pairs, the other way round

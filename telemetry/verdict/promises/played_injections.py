@@ -1,10 +1,10 @@
 """Played, for faults of processes: each that was due was injected, in time and into a process that its line means, and
 nothing else was.
 
-An injection is due at its time and has its row in the fleet log within 5 s; the clocks of leader and server may differ
-by 1 s. A pause that was injected ends in time with a row `resume`, unless its process died. What was due just before
+An injection is due at its time and has its row in the fleet log soon (checks/excuses.py). A pause that was injected
+ends in time with a row `resume`, unless its process died, or a line `resume` ended it before. What was due just before
 the order to stop may be missing. An injection that failed leaves the promise UNPROVEN; so does one that is missing or
-surplus about an outage or a takeover (checks/excuses.py).
+surplus about an outage or a takeover.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.excuses import Excuses
-from telemetry.verdict.checks.matching import distance, matched
+from telemetry.verdict.checks.excuses import LATE_MS, Excuses
+from telemetry.verdict.checks.matching import Wanted, distance, matched
 from telemetry.verdict.evidence.fleet import ms_of, robot_of
 from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
 from telemetry.verdict.evidence.traffic import Key, key_of
 from telemetry.verdict.finding import Finding, broken, unproven
-from telemetry.verdict.promises.played_changes import EARLY_US, END_US, LATE_US
+from telemetry.verdict.promises.played_changes import END_US
 from telemetry.verdict.recomputed.plan_lines import NEVER_US, Process, read_process
 from telemetry.verdict.recomputed.plan_times import Due
 
 RESUME: Final = "resume"
 _WITNESS: Final = "fleet log, injection {}"
+_DEATH_US: Final = LATE_MS * 1000  # after the end of a pause, for the death of its process to be recorded
 _Kind = tuple[str, Process]
 """A verb, and the process that it is for."""
 
@@ -71,7 +72,8 @@ class _Injections:
         self._end_us = (case.end_ms - go_ms) * 1000
         self._failed = [row for row in case.fleet.failures if ms_of(row.id) < case.end_ms]
         self._failures = Counter((failed.verb, _process(failed.target)) for failed in self._failed)
-        self._grace_us = 0 if case.settings.mode == "simulated" else END_US
+        self._early_us = excuses.early_ms * 1000
+        self._grace_us = 0 if excuses.is_simulated else END_US
 
     def findings(self) -> Iterator[Finding]:
         rows: dict[_Kind, list[Injected]] = defaultdict(list)
@@ -113,21 +115,22 @@ class _Injections:
             for row in self._case.fleet.rows
             if isinstance(row, DeathRow) and pause.row.victim in (row.victim, row.robot, robot_of(row.victim))
         )
-        is_over = is_ended_before or any(pause.at_us <= at_us <= end_us + LATE_US for at_us in died_us)
+        is_over = is_ended_before or any(pause.at_us <= at_us <= end_us + _DEATH_US for at_us in died_us)
         is_over |= (pause.row.verb, pause.row.target) in self._case.failed_injections
         return _Wanted(end_us, f"the end of {pause.row.verb} {pause.row.victim}", is_over)
 
     def _matched(self, wanted: list[_Wanted], rows: list[Injected]) -> dict[int, int]:
         """The row of each that is wanted, by their places. What must have come goes before what something excuses, and
         that before what may be missing; then what has a row nearby goes first."""
-        wanted_us, came_us = [each.at_us for each in wanted], [row.at_us for row in rows]
+        came_us = [row.at_us for row in rows]
+        windows = [Wanted(each.at_us, each.at_us - self._early_us, self._latest_us(each.at_us)) for each in wanted]
 
         def rank(number: int) -> tuple[bool, bool, int]:
             each = wanted[number]
-            is_excused = bool(self._excuse(each.at_us, each.at_us + LATE_US))
+            is_excused = bool(self._excuse(each.at_us, windows[number].last_us))
             return not self._is_owed(each), is_excused, distance(each.at_us, came_us)
 
-        return matched(wanted_us, came_us, sorted(range(len(wanted)), key=rank), EARLY_US, LATE_US)
+        return matched(windows, came_us, sorted(range(len(wanted)), key=rank))
 
     def _unmatched(
         self, kind: _Kind, wanted: list[_Wanted], rows: list[Injected], matches: dict[int, int]
@@ -136,11 +139,11 @@ class _Injections:
         missing = [each for number, each in enumerate(wanted) if number not in matches and self._is_owed(each)]
         for at_us, text, _ in missing if len(missing) > self._failures[kind] else ():
             why = f"{text!r} was due {at_us / 1e6:.2f} s after go, and was not injected"
-            yield self._unless_excused(why, f"{text}, due {at_us / 1e6:.2f} s after go", at_us, at_us + LATE_US)
+            yield self._unless_excused(why, f"{text}, due {at_us / 1e6:.2f} s after go", at_us, self._latest_us(at_us))
         surplus = [rows[place] for place in sorted(set(range(len(rows))) - set(matches.values()))]
         for at_us, row in surplus if len(surplus) > self._failures[kind] else ():
             why = f"{row.verb} {row.victim} was injected {at_us / 1e6:.2f} s after go, and was not wanted then"
-            yield self._unless_excused(why, _WITNESS.format(row.id), at_us - LATE_US, at_us)
+            yield self._unless_excused(why, _WITNESS.format(row.id), at_us - LATE_MS * 1000, at_us)
 
     def _is_owed(self, wanted: _Wanted) -> bool:
         return not wanted.may_be_missing and wanted.at_us + self._grace_us < self._end_us
@@ -148,6 +151,9 @@ class _Injections:
     def _unless_excused(self, why: str, witness: str, start_us: int, end_us: int) -> Finding:
         excuse = self._excuse(start_us, end_us)
         return unproven(f"{why}: {excuse}") if excuse else broken(why, witness)
+
+    def _latest_us(self, due_us: int) -> int:
+        return (self._excuses.latest_ms(self._go_ms + due_us // 1000) - self._go_ms) * 1000
 
     def _excuse(self, start_us: int, end_us: int) -> str:
         return self._excuses.between(self._go_ms + start_us // 1000, self._go_ms + end_us // 1000)
