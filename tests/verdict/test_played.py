@@ -317,6 +317,12 @@ def take_over(files: Files) -> None:
     event(files, {"name": "supervisor.began", "is_successor": True}, GO_MS + 3_000)
 
 
+def be_without_a_leader(files: Files) -> None:
+    drop(files, "fleet", injections(files, "kill")[0])
+    row = {"id": f"{GO_MS + 4_500}-0", "row": "leadership_gap", "away_us": 3_200_000}
+    files["fleet"].append(row)
+
+
 def stall(files: Files) -> None:
     leave_out(files, 1)
     assert SupervisorStalled(stalled_us=2_100_000)
@@ -334,6 +340,7 @@ def be_silent(files: Files) -> None:
 DOUBTS: dict[str, tuple[Damage, str]] = {
     "a server that was away": (server_away, "the server was away"),
     "a takeover": (take_over, "another supervisor took over"),
+    "a time without a leader": (be_without_a_leader, "no supervisor led the run"),
     "a leader that stalled": (stall, "the leader reports that it stalled"),
     "a silence": (be_silent, "the server may have been away"),
     "an injection that failed": (fail_instead, "an injection failed: kill r02 (there is no r02 now)"),

@@ -6,8 +6,9 @@ others, and takes a step every 10 ms: it is late by some steps only, counted fro
 
 While the server is away, nothing can be published or recorded: from an injection on it, or its death, until it stamps
 an entry again. It was away as well, or the whole host stood still, where the server of a live run stamped no entry of
-the run for a second. A supervisor that takes over leaves out what came and went meanwhile, and may have repeated what
-its predecessor had just done. A leader that got no time from its host reports how long that was. Judges nothing.
+the run for a second. The fleet log records for how long no supervisor led the run, if that was more than a second. A
+supervisor that takes over leaves out what came and went meanwhile, and may have repeated what its predecessor had just
+done. A leader that got no time from its host reports how long that was. Judges nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ SILENCE_MS: Final = 1_000
 
 _ROUNDING_MS: Final = 2  # entries are stamped in milliseconds
 _LEAVING_MS: Final = 1_500  # from the row of an injection on the server until it works no more; live
-_TAKEOVER_MS: Final = 8_000  # a lease of three seconds, and what the successor reads before it leads
+_CLOCKS_MS: Final = CLOCKS_DIFFER_US // 1000
+_TAKEOVER_MS: Final = _CLOCKS_MS + 1_000  # until a successor begins; after more than a second, a gap is recorded
 
 
 class Excuses:
@@ -75,10 +77,6 @@ class Excuses:
             stamped.wall_us // 1000
             for stamped in case.events
             if isinstance(stamped.event, SupervisorBegan) and stamped.event.is_successor
-        ] + [
-            ms_of(row.id) + _TAKEOVER_MS
-            for row in case.fleet.rows
-            if isinstance(row, InjectionRow) and row.victim == "supervisor"
         ]
 
     def between(self, start_ms: int, end_ms: int) -> str:
@@ -89,7 +87,7 @@ class Excuses:
             return "the server was away"
         if any(from_ms < end_ms and start_ms < until_ms for from_ms, until_ms in self._gaps_ms):
             return "no supervisor led the run"
-        if any(start_ms <= at_ms <= end_ms + _TAKEOVER_MS for at_ms in self._takeovers_ms):
+        if any(start_ms - _CLOCKS_MS <= at_ms <= end_ms + _TAKEOVER_MS for at_ms in self._takeovers_ms):
             return "another supervisor took over"
         if any(begin_us < end_ms * 1000 and start_ms * 1000 < end_us for begin_us, end_us in self._stalls_us):
             return "the leader reports that it stalled"
