@@ -429,3 +429,22 @@ def test_a_server_that_was_not_paused_excuses_nothing() -> None:
     # When it is judged, then the entries of the run show that the server was there
     state, why = finding(files, "played")
     assert (state, "kill r02" in why or "redis was paused" in why) == ("BROKEN", True), why
+
+
+def mute(files: Files, robot: str, begin_ms: int, end_ms: int) -> None:
+    """Let a robot have sent nothing in between."""
+    files["fates"] = [
+        row for row in files["fates"] if row["sender"] != robot or not begin_ms < int(row["id"].split("-")[0]) < end_ms
+    ]
+
+
+def test_a_process_that_was_resumed_goes_on_or_ends() -> None:
+    # Given a pause of which only the end was recorded
+    files = planned(["pause r01 @1s+2s"], seconds=12.5)
+    assert finding(files, "played")[0] == "HELD", finding(files, "played")
+    mute(files, "r01", GO_MS + 3_000, GO_MS + 11_500)
+    # When it is judged, then nothing shows that the robot went on
+    assert finding(files, "played") == ("UNPROVEN", "r01 was resumed, and nothing shows that it went on")
+    # But if it died, then it could not
+    die(files, "r01", GO_MS + 5_000)
+    assert finding(files, "played")[0] == "HELD", finding(files, "played")

@@ -3,6 +3,7 @@
     kill, amnesia   the process dies: its death is recorded, or a later life follows; an amnesiac's journal is lost
     restart         the same, or the life reports that it was recalled
     pause           nothing comes from the process until it is resumed or dead
+    resume          within 8 s (simulated: 3 s) a robot sends something, or the shard of a relay delivers; or it ends
 
 A sign of life that comes too late convicts: a robot's envelope (the server's clock), a relay's event (its own clock),
 or any entry of the run for a paused server. A simulated process acts no more at once. A live one may be reached late,
@@ -20,7 +21,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
-from telemetry.events import RECALLED, ProcessDied, RobotLeft, Stamped, SupervisorBegan
+from telemetry.events import RECALLED, MessageReceived, ProcessDied, RobotLeft, Stamped, SupervisorBegan
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.excuses import SILENCE_MS, Excuses
 from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US
@@ -37,6 +38,7 @@ EFFECT_MS: Final = 8_000
 
 _GRACES_MS: Final = {"kill": 3_000, "amnesia": 3_000, "restart": 6_000, "pause": 1_500}
 _PAUSED_MS: Final = 5_000  # of a live pause in which a process may go on, before it is told of it
+_SIMULATED_MS: Final = 3_000  # after which a simulated process shows that it goes on
 _RESUMING_MS: Final = 500  # before the row that a process was resumed
 _CLOCKS_MS: Final = CLOCKS_DIFFER_US // 1000
 
@@ -63,6 +65,8 @@ class _Effects:
                 yield from self._ended(row)
             case "pause":
                 yield from self._paused(row)
+            case "resume":
+                yield from self._resumed(row)
         if row.verb == "amnesia":
             journal = self._case.journals.get(row.victim)
             if journal is not None and not journal.lost:
@@ -96,6 +100,24 @@ class _Effects:
             why = f"{_who(row)}, and went on {(late_ms[-1] - at_ms) / 1000:.2f} s later"
             is_late = not self._is_simulated and (late_ms[-1] <= at_ms + _PAUSED_MS or stood_ms >= SILENCE_MS)
             yield unproven(f"{why}: its host may have had no time") if is_late else self._went_on(row, why, late_ms[0])
+
+    def _resumed(self, row: InjectionRow) -> Iterator[Finding]:
+        """A process that was resumed, and shows nothing afterwards. What came next may be why."""
+        at_ms = ms_of(row.id)
+        until_ms = at_ms + (_SIMULATED_MS if self._is_simulated else EFFECT_MS)
+        others = [other for other in self._case.fleet.injections if other.victim in (row.victim, SERVER)]
+        if any(at_ms <= ms_of(other.id) <= until_ms for other in others if other.id != row.id):
+            return
+        paused_ms = (ms_of(other.id) for other in others if (other.verb, other.victim) == ("pause", row.victim))
+        ended_ms = self._ended_ms(row, max((ms for ms in paused_ms if ms <= at_ms), default=at_ms))
+        is_ended = ended_ms is not None and ended_ms <= until_ms and not self._fell_silent(row.victim, at_ms, until_ms)
+        if until_ms >= self._case.end_ms or is_ended:
+            return
+        signs_ms = self._signs_of_going_on(row.victim, at_ms)
+        if signs_ms is not None and not _between(signs_ms, at_ms, until_ms):
+            why = f"{row.victim} was resumed, and nothing shows that it went on"
+            excuse = self._excuses.between(at_ms, until_ms)
+            yield unproven(f"{why}: {excuse}" if excuse else why)
 
     def _went_on(self, row: InjectionRow, why: str, until_ms: int) -> Finding:
         """An outage may have kept the injection from its process, and a leader may have died before it was done."""
@@ -171,6 +193,35 @@ class _Effects:
         is_worker_alone = row.verb == "pause" and row.victim != robot
         signs_ms = [] if is_worker_alone else self._sent_ms[self._life_at(robot, ms_of(row.id))]
         return _between(signs_ms, after_ms, until_ms)
+
+    def _fell_silent(self, robot: str, after_ms: int, until_ms: int) -> bool:
+        """Whether a simulated robot was killed for its silence in that time: one that was resumed is not."""
+        deaths = self._case.fleet.deaths.get(robot, ()) if self._is_simulated else ()
+        return any(death.how == "silent" and after_ms <= death.at_ms <= until_ms for death in deaths)
+
+    def _signs_of_going_on(self, victim: str, at_ms: int) -> list[int] | None:
+        """When a robot sent something, or something reached a robot from the shard of a relay that was sent after
+        `at_ms`; None for a process that leaves no such sign."""
+        if victim == robot_of(victim):
+            return self._sent_ms[self._life_at(victim, at_ms)]
+        shard = victim.removeprefix("relay:")
+        if victim == SERVER or not shard.isdecimal():
+            return None
+        return sorted(sent_ms for sent_ms in self._received_sent_ms.get(int(shard), ()) if sent_ms >= at_ms)
+
+    @cached_property
+    def _received_sent_ms(self) -> dict[int, list[int]]:
+        """Of each shard, when that was sent which robots received before the run ended."""
+        found: dict[int, list[int]] = defaultdict(list)
+        end_us = (self._case.end_ms + self._clocks_ms) * 1000
+        for (receiver, _), events in self._case.testimony.items():
+            for stamped in events:
+                if isinstance(event := stamped.event, MessageReceived) and stamped.wall_us < end_us:
+                    place = event.sender, event.sender_incarnation, receiver, event.sequence
+                    sent_ms = self._case.traffic.sent_ms.get(place)
+                    if sent_ms is not None and event.sender in self._case.shards:
+                        found[self._case.shards[event.sender]].append(sent_ms)
+        return found
 
     def _relay_signs_ms(self, relay: str, at_ms: int) -> list[int]:
         """Of the relay's life that had emitted something before that time."""
