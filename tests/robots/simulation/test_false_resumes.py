@@ -11,7 +11,7 @@ from tests.robots.simulation.judged_runs import run
 
 
 @pytest.mark.parametrize("process", ["relay:0", "r03"])
-def test_a_process_that_is_said_to_be_resumed_must_go_on(
+def test_a_process_whose_resume_is_recorded_must_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: str
 ) -> None:
     # Given a run with a pause
