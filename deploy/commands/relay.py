@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
@@ -30,6 +31,9 @@ Examples:
   robots relay --stay --redis-url redis://lab.example:6379
 """
 
+
+REMOVAL_S: Final = 2.0  # for another process to remove a run
+_PAUSE_S: Final = 0.05
 
 app = App(name="relay", help_epilogue=EXAMPLES)
 
@@ -63,7 +67,7 @@ def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> 
     except (RunGone, NoMetadata):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or not by this lab") from None
     except Unavailable as error:
-        if _is_held(where):
+        if not _is_removed(where):
             raise EnvironmentFailure(f"run {where.run} cannot be relayed any more: {error}") from None
         report(f"run {where.run} is over, its server does not hold it any more")
         return
@@ -74,11 +78,17 @@ def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> 
         report(f"run {where.run} is over; judge it with: robots verify {wait}{where.run}")
 
 
-def _is_held(where: RunLocation) -> bool:
-    """Whether the server still holds the run. Raises EnvironmentFailure."""
+def _is_removed(where: RunLocation) -> bool:
+    """Whether the server does not hold the run any more, or not in a moment: a run that is being removed loses its
+    orders last. Raises EnvironmentFailure."""
+    deadline = time.monotonic() + REMOVAL_S
     try:
         with connect(where.url) as client:
-            return read_run_status(client, where.run) is not None
+            while read_run_status(client, where.run) is not None:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(_PAUSE_S)
+            return True
     except Unavailable as error:
         raise EnvironmentFailure(f"the run's server is gone: {error}") from None
 

@@ -21,7 +21,8 @@ from broker.streams.keys import Keys
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
-from broker.streams.run.supervisor_lease import SupervisorLease
+from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.supervisor_lease import GAP_US, SupervisorLease
 from deploy.attach.events import RunEvents
 from deploy.fleet.relay_main import drain
 from deploy.lifecycle.recording import close_record, open_record, shown_folder
@@ -105,12 +106,16 @@ def await_end(events: RunEvents, run_control: StreamRunControl, observe: Callabl
 @contextmanager
 def succeeding(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> Iterator[None]:
     """After the order to stop: wait until the leader has released its lease, or is dead, and hold the lease within the
-    block. Waits at most SUCCEED_S, and only while `is_wanted()`. Raises RunGone."""
+    block. A leader that had died before the order has no other successor: the gap in the leadership is recorded. Waits
+    at most SUCCEED_S, and only while `is_wanted()`. Raises RunGone."""
     lease = SupervisorLease(client, run, secrets.token_hex(8), CLOSING_US)
-    deadline = time.monotonic() + SUCCEED_S
+    deadline, away_us = time.monotonic() + SUCCEED_S, 0
     while is_wanted() and time.monotonic() < deadline:
         with suppress(Unavailable):
-            if lease.hold(None) is not None:
+            held = lease.hold(None)
+            if held is not None:
+                away_us = max(away_us, held.away_us)
+                _record_gap(client, run, away_us)
                 break
         time.sleep(_PAUSE_S)
     try:
@@ -118,6 +123,14 @@ def succeeding(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> 
     finally:
         with suppress(RunGone, Unavailable):  # it runs out by itself
             lease.release()
+
+
+def _record_gap(client: redis.Redis, run: str, away_us: int) -> None:
+    """Record that the lease had not been renewed for so long, if it ran out before the order to stop. Raises RunGone,
+    Unavailable."""
+    stopped_us = _stopped_us(StreamRunControl(client, run))
+    if stopped_us is not None and stopped_us - (_now_us(client) - away_us) > GAP_US:
+        StreamFleetLog(client, run).leadership_gap(away_us)
 
 
 def record_run(
@@ -178,8 +191,19 @@ def remove(client: redis.Redis, run_control: StreamRunControl, run: str, robots:
 
 def _let_orders_be_read(client: redis.Redis, run_control: StreamRunControl) -> None:
     """Until ORDERS_S after the order to stop, by the server's clock."""
-    stops = [parse_id(order.entry)[0] for order in run_control.orders() if order.order == "stop"]
-    if stops:
-        seconds, microseconds = retry_blocking("clock", client.time)
-        age_s = int(seconds) + int(microseconds) / 1e6 - stops[0] / 1000
+    stopped_us = _stopped_us(run_control)
+    if stopped_us is not None:
+        age_s = (_now_us(client) - stopped_us) / 1e6
         time.sleep(min(max(ORDERS_S - age_s, 0.0), ORDERS_S))
+
+
+def _stopped_us(run_control: StreamRunControl) -> int | None:
+    """When the order to stop was first given, by the server's clock. Raises RunGone, Unavailable."""
+    stops = [parse_id(order.entry)[0] * 1000 for order in run_control.orders() if order.order == "stop"]
+    return stops[0] if stops else None
+
+
+def _now_us(client: redis.Redis) -> int:
+    """By the server's clock. Raises Unavailable."""
+    seconds, microseconds = retry_blocking("clock", client.time)
+    return int(seconds) * 1_000_000 + int(microseconds)

@@ -22,7 +22,7 @@ from broker.relay.core import parse_id
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import joined_in
-from broker.streams.run.supervisor_lease import RENEW_S, Held, SupervisorLease
+from broker.streams.run.supervisor_lease import GAP_US, RENEW_S, Held, SupervisorLease
 from deploy import STARTED_S
 from deploy.attach.context import RunContext
 from deploy.processes.signals import ShutdownSignals
@@ -41,9 +41,6 @@ STOP_S: Final = 20.0  # for a server that is away to come back and store the ord
 AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives up
 ORDERS_S: Final = 0.1  # between two polls of the orders
 COMPARE_S: Final = 1.0  # between two checks whether the server still holds what was read from it
-GAP_US: Final = 1_000_000
-"""A lease that was not renewed for longer: a gap in the leadership. Twice the time between two renewals, and as long as
-job leases may go unwatched before their time begins anew (deploy/rq/observed.py)."""
 
 Observe = Callable[[View, float], None]
 """Gets the view after each poll, and for how many seconds the server has not answered."""

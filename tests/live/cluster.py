@@ -46,7 +46,7 @@ class Cluster:
         return self.run
 
     def verify(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        code, out, err = self.do("verify", "--wait", "--json", *arguments)
+        code, out, err = self.do("verify", "--wait", "--json", *arguments, timeout=90)
         assert out, err
         return code, json.loads(out)
 

@@ -19,6 +19,9 @@ from broker.streams.retry import retry_blocking
 
 LEASE_US: Final = 3_000_000
 RENEW_S: Final = 0.5  # how often a holder renews it, and a supervisor that stands by tries to take it
+GAP_US: Final = 1_000_000
+"""A lease that was not renewed for longer: a gap in the leadership. Twice the time between two renewals, and as long as
+the leases of RQ jobs may go unwatched before their time begins anew."""
 _HOLDER: Final = "holder"
 _UNTIL: Final = "until_us"  # by the server's clock
 _RENEWED: Final = "renewed_us"  # likewise

@@ -3,36 +3,42 @@
     kill, amnesia   the process dies: its death is recorded, or a later life follows; an amnesiac's journal is lost
     restart         the same, or the life reports that it was recalled
     pause           nothing comes from the process until it is resumed or dead
-    contradict      the life reports within 8 s that an invariant was violated, if it goes on
+    resume          within 8 s (simulated: 3 s) a robot sends something, or the shard of a relay delivers; or it ends
 
 A sign of life that comes too late convicts: a robot's envelope (the server's clock), a relay's event (its own clock),
-or any entry of the run for a paused server. An RQ worker leaves no sign of its own. Without a sign and without an
-effect this is UNPROVEN. Crashes of workers are judged in supervised_workers.py.
+or any entry of the run for a paused server. A simulated process acts no more at once. A live one may be reached late,
+by a host that has no time: what ended within 8 s, or went on in its pause for less than 5 s or stood still for a
+second, is UNPROVEN. An RQ worker leaves no sign of its own. Without a sign and without an effect this is UNPROVEN.
+Crashes of workers are judged in supervised_workers.py, and contradictory updates in unique_contradictions.py.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
-from telemetry.events import RECALLED, InvariantViolated, ProcessDied, RobotLeft, Stamped, SupervisorBegan
+from telemetry.events import RECALLED, MessageReceived, ProcessDied, RobotLeft, Stamped, SupervisorBegan
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.excuses import Excuses
-from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US, first_missing
+from telemetry.verdict.checks.excuses import SILENCE_MS, Excuses
+from telemetry.verdict.checks.witnesses import CLOCKS_DIFFER_US
 from telemetry.verdict.evidence.births import Births
 from telemetry.verdict.evidence.fleet import SERVER, ms_of, robot_of
 from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
 from telemetry.verdict.finding import Finding, broken, unproven
 from telemetry.verdict.promises.played_injections import injected_after_go
+from telemetry.verdict.recomputed.plan_lines import NEVER_US
 
 EFFECT_MS: Final = 8_000
 """An effect shows after this time at the latest: the robot of an RQ worker elsewhere is missed after three seconds."""
 
 _GRACES_MS: Final = {"kill": 3_000, "amnesia": 3_000, "restart": 6_000, "pause": 1_500}
+_PAUSED_MS: Final = 5_000  # of a live pause in which a process may go on, before it is told of it
+_SIMULATED_MS: Final = 3_000  # after which a simulated process shows that it goes on
 _RESUMING_MS: Final = 500  # before the row that a process was resumed
 _CLOCKS_MS: Final = CLOCKS_DIFFER_US // 1000
 
@@ -59,8 +65,8 @@ class _Effects:
                 yield from self._ended(row)
             case "pause":
                 yield from self._paused(row)
-            case "contradict":
-                yield from self._contradicted(row)
+            case "resume":
+                yield from self._resumed(row)
         if row.verb == "amnesia":
             journal = self._case.journals.get(row.victim)
             if journal is not None and not journal.lost:
@@ -71,34 +77,47 @@ class _Effects:
     def _ended(self, row: InjectionRow) -> Iterator[Finding]:
         """A process that was to end, and went on."""
         at_ms = ms_of(row.id)
-        sign_ms = self._sign_after(row, at_ms + self._grace_ms(row.verb))
         ended_ms = self._ended_ms(row, at_ms)
-        if sign_ms is not None and (ended_ms is None or sign_ms < ended_ms):
-            yield self._went_on(row, f"{_who(row)}, and went on for {(sign_ms - at_ms) / 1000:.2f} s at least", sign_ms)
+        grace_ms = self._grace_ms(row.verb)
+        signs_ms = self._signs_between(row, at_ms + grace_ms, NEVER_US if ended_ms is None else ended_ms)
+        if signs_ms:
+            lasted_ms = signs_ms[-1] - at_ms
+            why = f"{_who(row)}, and went on for {lasted_ms / 1000:.2f} s at least"
+            is_late = not self._is_simulated and lasted_ms <= EFFECT_MS
+            yield unproven(f"{why}: its host may have had no time") if is_late else self._went_on(row, why, signs_ms[0])
         elif ended_ms is None or ended_ms > at_ms + EFFECT_MS:
             yield unproven(f"{_who(row)}, and nothing shows that it ended")
 
     def _paused(self, row: InjectionRow) -> Iterator[Finding]:
         """A process that was paused, and went on."""
         at_ms = ms_of(row.id)
-        sign_ms = self._sign_after(row, at_ms + self._grace_ms("pause"))
         margin_ms = 0 if self._is_simulated else _RESUMING_MS
         over_ms = min(self._resumed_ms(row) - margin_ms, self._ended_ms(row, at_ms) or self._case.end_ms)
-        if sign_ms is not None and sign_ms < over_ms:
-            yield self._went_on(row, f"{_who(row)}, and went on {(sign_ms - at_ms) / 1000:.2f} s later", sign_ms)
+        late_ms = self._signs_between(row, at_ms + self._grace_ms("pause"), over_ms)
+        if late_ms:
+            signs_ms = [at_ms, *self._signs_between(row, at_ms, over_ms), over_ms]
+            stood_ms = max(later - sooner for sooner, later in pairwise(signs_ms))
+            why = f"{_who(row)}, and went on {(late_ms[-1] - at_ms) / 1000:.2f} s later"
+            is_late = not self._is_simulated and (late_ms[-1] <= at_ms + _PAUSED_MS or stood_ms >= SILENCE_MS)
+            yield unproven(f"{why}: its host may have had no time") if is_late else self._went_on(row, why, late_ms[0])
 
-    def _contradicted(self, row: InjectionRow) -> Iterator[Finding]:
-        """A life that went on without a word about the contradictory update."""
-        due_us = ms_of(row.id) * 1000
-        life = self._life_at(row.victim, ms_of(row.id))
-        events = self._case.testimony.get(life, [])
-        end_us = due_us + EFFECT_MS * 1000 + self._clocks_ms * 1000
-        if not events or events[-1].wall_us < end_us or first_missing(events) is not None:
+    def _resumed(self, row: InjectionRow) -> Iterator[Finding]:
+        """A process that was resumed, and shows nothing afterwards. What came next may be why."""
+        at_ms = ms_of(row.id)
+        until_ms = at_ms + (_SIMULATED_MS if self._is_simulated else EFFECT_MS)
+        others = [other for other in self._case.fleet.injections if other.victim in (row.victim, SERVER)]
+        if any(at_ms <= ms_of(other.id) <= until_ms for other in others if other.id != row.id):
             return
-        first_us = due_us - self._clocks_ms * 1000
-        refused = (each for each in events if isinstance(each.event, InvariantViolated))
-        if not any(first_us <= each.wall_us <= end_us for each in refused):
-            yield self._went_on(row, f"{row.victim} got a contradictory update, and did not refuse it", end_us // 1000)
+        paused_ms = (ms_of(other.id) for other in others if (other.verb, other.victim) == ("pause", row.victim))
+        ended_ms = self._ended_ms(row, max((ms for ms in paused_ms if ms <= at_ms), default=at_ms))
+        is_ended = ended_ms is not None and ended_ms <= until_ms and not self._fell_silent(row.victim, at_ms, until_ms)
+        if until_ms >= self._case.end_ms or is_ended:
+            return
+        signs_ms = self._signs_of_going_on(row.victim, at_ms)
+        if signs_ms is not None and not _between(signs_ms, at_ms, until_ms):
+            why = f"{row.victim} was resumed, and nothing shows that it went on"
+            excuse = self._excuses.between(at_ms, until_ms)
+            yield unproven(f"{why}: {excuse}" if excuse else why)
 
     def _went_on(self, row: InjectionRow, why: str, until_ms: int) -> Finding:
         """An outage may have kept the injection from its process, and a leader may have died before it was done."""
@@ -164,27 +183,52 @@ class _Effects:
 
     # Signs of life
 
-    def _sign_after(self, row: InjectionRow, after_ms: int) -> int | None:
-        """The first sign of life of the process after that time."""
-        at_ms = ms_of(row.id)
+    def _signs_between(self, row: InjectionRow, after_ms: int, until_ms: int) -> list[int]:
+        """When the process of then showed that it went on, in order, in that time by any clock."""
         if row.victim == SERVER:
-            return _first_after(self._excuses.stamps_ms, after_ms) if row.verb == "pause" else None
-        if robot_of(row.victim):
-            is_worker_alone = row.verb == "pause" and row.victim != robot_of(row.victim)
-            return (
-                None
-                if is_worker_alone
-                else _first_after(self._sent_ms[self._life_at(robot_of(row.victim), at_ms)], after_ms)
-            )
-        return self._relay_sign_after(row.victim, at_ms, after_ms)
+            return _between(self._excuses.stamps_ms, after_ms, until_ms) if row.verb == "pause" else []
+        if not (robot := robot_of(row.victim)):
+            signs_ms = self._relay_signs_ms(row.victim, ms_of(row.id))
+            return _between(signs_ms, after_ms + self._clocks_ms, until_ms - self._clocks_ms)
+        is_worker_alone = row.verb == "pause" and row.victim != robot
+        signs_ms = [] if is_worker_alone else self._sent_ms[self._life_at(robot, ms_of(row.id))]
+        return _between(signs_ms, after_ms, until_ms)
 
-    def _relay_sign_after(self, relay: str, at_ms: int, after_ms: int) -> int | None:
-        """Of the relay's life that had emitted something before the injection."""
+    def _fell_silent(self, robot: str, after_ms: int, until_ms: int) -> bool:
+        """Whether a simulated robot was killed for its silence in that time: one that was resumed is not."""
+        deaths = self._case.fleet.deaths.get(robot, ()) if self._is_simulated else ()
+        return any(death.how == "silent" and after_ms <= death.at_ms <= until_ms for death in deaths)
+
+    def _signs_of_going_on(self, victim: str, at_ms: int) -> list[int] | None:
+        """When a robot sent something, or something reached a robot from the shard of a relay that was sent after
+        `at_ms`; None for a process that leaves no such sign."""
+        if victim == robot_of(victim):
+            return self._sent_ms[self._life_at(victim, at_ms)]
+        shard = victim.removeprefix("relay:")
+        if victim == SERVER or not shard.isdecimal():
+            return None
+        return sorted(sent_ms for sent_ms in self._received_sent_ms.get(int(shard), ()) if sent_ms >= at_ms)
+
+    @cached_property
+    def _received_sent_ms(self) -> dict[int, list[int]]:
+        """Of each shard, when that was sent which robots received before the run ended."""
+        found: dict[int, list[int]] = defaultdict(list)
+        end_us = (self._case.end_ms + self._clocks_ms) * 1000
+        for (receiver, _), events in self._case.testimony.items():
+            for stamped in events:
+                if isinstance(event := stamped.event, MessageReceived) and stamped.wall_us < end_us:
+                    place = event.sender, event.sender_incarnation, receiver, event.sequence
+                    sent_ms = self._case.traffic.sent_ms.get(place)
+                    if sent_ms is not None and event.sender in self._case.shards:
+                        found[self._case.shards[event.sender]].append(sent_ms)
+        return found
+
+    def _relay_signs_ms(self, relay: str, at_ms: int) -> list[int]:
+        """Of the relay's life that had emitted something before that time."""
         events = self._relays.get(relay, [])
         lives = {each.incarnation for each in events if each.wall_us // 1000 < at_ms - self._clocks_ms}
         last = max(lives, default=None)
-        times_ms = (each.wall_us // 1000 for each in events if each.incarnation == last)
-        return min((ms for ms in times_ms if ms > after_ms + self._clocks_ms), default=None)
+        return sorted(each.wall_us // 1000 for each in events if each.incarnation == last)
 
     @cached_property
     def _relays(self) -> dict[str, list[Stamped]]:
@@ -211,9 +255,9 @@ class _Effects:
         return 0 if self._is_simulated and verb != "restart" else _GRACES_MS[verb]
 
 
-def _first_after(times_ms: list[int], after_ms: int) -> int | None:
-    place = bisect_right(times_ms, after_ms)
-    return times_ms[place] if place < len(times_ms) else None
+def _between(times_ms: list[int], after_ms: int, until_ms: int) -> list[int]:
+    """Those after the one and before the other."""
+    return times_ms[bisect_right(times_ms, after_ms) : bisect_left(times_ms, until_ms)]
 
 
 def _who(row: InjectionRow) -> str:

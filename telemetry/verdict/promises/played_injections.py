@@ -1,10 +1,10 @@
 """Played, for faults of processes: each that was due was injected, in time and into a process that its line means, and
 nothing else was.
 
-An injection is due at its time and has its row in the fleet log within 5 s; the clocks of leader and server may differ
-by 1 s. A pause that was injected ends in time with a row `resume`, unless its process died. What was due just before
+An injection is due at its time and has its row in the fleet log soon (checks/excuses.py). A pause that was injected
+ends in time with a row `resume`, unless its process died, or a line `resume` ended it before. What was due just before
 the order to stop may be missing. An injection that failed leaves the promise UNPROVEN; so does one that is missing or
-surplus about an outage or a takeover (checks/excuses.py).
+surplus about an outage or a takeover.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from telemetry.verdict.case import Case
-from telemetry.verdict.checks.excuses import Excuses
+from telemetry.verdict.checks.excuses import LATE_MS, Excuses
+from telemetry.verdict.checks.matching import Wanted, distance, matched
 from telemetry.verdict.evidence.fleet import ms_of, robot_of
 from telemetry.verdict.evidence.schema import DeathRow, InjectionRow
+from telemetry.verdict.evidence.traffic import Key, key_of
 from telemetry.verdict.finding import Finding, broken, unproven
-from telemetry.verdict.promises.played_changes import EARLY_US, END_US, LATE_US
-from telemetry.verdict.recomputed.plan_lines import Process, read_process
+from telemetry.verdict.promises.played_changes import END_US
+from telemetry.verdict.recomputed.plan_lines import NEVER_US, Process, read_process
 from telemetry.verdict.recomputed.plan_times import Due
 
 RESUME: Final = "resume"
 _WITNESS: Final = "fleet log, injection {}"
+_DEATH_US: Final = LATE_MS * 1000  # after the end of a pause, for the death of its process to be recorded
 _Kind = tuple[str, Process]
 """A verb, and the process that it is for."""
 
@@ -33,6 +36,11 @@ class Injected(NamedTuple):
 
     at_us: int
     row: InjectionRow
+
+    @property
+    def key(self) -> Key:
+        """Its place in the fleet log: several may be made in one millisecond."""
+        return key_of(0, self.row.id)
 
 
 class _Wanted(NamedTuple):
@@ -64,7 +72,8 @@ class _Injections:
         self._end_us = (case.end_ms - go_ms) * 1000
         self._failed = [row for row in case.fleet.failures if ms_of(row.id) < case.end_ms]
         self._failures = Counter((failed.verb, _process(failed.target)) for failed in self._failed)
-        self._grace_us = 0 if case.settings.mode == "simulated" else END_US
+        self._early_us = excuses.early_ms * 1000
+        self._grace_us = 0 if excuses.is_simulated else END_US
 
     def findings(self) -> Iterator[Finding]:
         rows: dict[_Kind, list[Injected]] = defaultdict(list)
@@ -78,9 +87,12 @@ class _Injections:
                 matches = self._matched(wanted[kind], rows[kind])
                 pauses += [(rows[kind][at], ends_us[number]) for number, at in matches.items() if kind[0] == "pause"]
                 yield from self._unmatched(kind, wanted[kind], rows[kind], matches)
-        for injected, end_us in pauses:
-            victim = _process(injected.row.victim)
-            wanted[RESUME, victim].append(self._end_of_pause(injected, end_us, rows[RESUME, victim]))
+        next_keys = _next_keys([pause for pause, _ in pauses])
+        for pause, end_us in pauses:
+            victim = _process(pause.row.victim)
+            early = (each for each in rows[RESUME, victim] if pause.key < each.key < next_keys[pause.row.id])
+            is_ended_before = any(each.at_us < end_us for each in early)
+            wanted[RESUME, victim].append(self._end_of_pause(pause, end_us, is_ended_before))
         for kind in sorted(wanted.keys() | rows.keys(), key=str):
             if kind[0] == RESUME:
                 wanted[kind].sort()
@@ -96,29 +108,29 @@ class _Injections:
             wanted[due.line.name, due.line.process].append(_Wanted(due.at_us, due.line.text))
         return wanted
 
-    def _end_of_pause(self, pause: Injected, end_us: int, resumed: list[Injected]) -> _Wanted:
+    def _end_of_pause(self, pause: Injected, end_us: int, is_ended_before: bool) -> _Wanted:
         """A pause whose process died is over, and so is one that a line `resume` has ended."""
         died_us = (
             (ms_of(row.id) - self._go_ms) * 1000
             for row in self._case.fleet.rows
             if isinstance(row, DeathRow) and pause.row.victim in (row.victim, row.robot, robot_of(row.victim))
         )
-        is_over = any(pause.at_us <= at_us <= end_us + LATE_US for at_us in died_us)
+        is_over = is_ended_before or any(pause.at_us <= at_us <= end_us + _DEATH_US for at_us in died_us)
         is_over |= (pause.row.verb, pause.row.target) in self._case.failed_injections
-        is_over |= any(pause.at_us < early.at_us < end_us for early in resumed)
         return _Wanted(end_us, f"the end of {pause.row.verb} {pause.row.victim}", is_over)
 
     def _matched(self, wanted: list[_Wanted], rows: list[Injected]) -> dict[int, int]:
-        """The row of each that is wanted, by their places: the first in time that is left."""
-        matches: dict[int, int] = {}
-        place = 0
-        for number, (at_us, _, _) in enumerate(wanted):
-            while place < len(rows) and rows[place].at_us < at_us - EARLY_US:
-                place += 1
-            if place < len(rows) and rows[place].at_us <= at_us + LATE_US:
-                matches[number] = place
-                place += 1
-        return matches
+        """The row of each that is wanted, by their places. What must have come goes before what something excuses, and
+        that before what may be missing; then what has a row nearby goes first."""
+        came_us = [row.at_us for row in rows]
+        windows = [Wanted(each.at_us, each.at_us - self._early_us, self._latest_us(each.at_us)) for each in wanted]
+
+        def rank(number: int) -> tuple[bool, bool, int]:
+            each = wanted[number]
+            is_excused = bool(self._excuse(each.at_us, windows[number].last_us))
+            return not self._is_owed(each), is_excused, distance(each.at_us, came_us)
+
+        return matched(windows, came_us, sorted(range(len(wanted)), key=rank))
 
     def _unmatched(
         self, kind: _Kind, wanted: list[_Wanted], rows: list[Injected], matches: dict[int, int]
@@ -127,18 +139,34 @@ class _Injections:
         missing = [each for number, each in enumerate(wanted) if number not in matches and self._is_owed(each)]
         for at_us, text, _ in missing if len(missing) > self._failures[kind] else ():
             why = f"{text!r} was due {at_us / 1e6:.2f} s after go, and was not injected"
-            yield self._unless_excused(why, f"{text}, due {at_us / 1e6:.2f} s after go", at_us, at_us + LATE_US)
+            yield self._unless_excused(why, f"{text}, due {at_us / 1e6:.2f} s after go", at_us, self._latest_us(at_us))
         surplus = [rows[place] for place in sorted(set(range(len(rows))) - set(matches.values()))]
         for at_us, row in surplus if len(surplus) > self._failures[kind] else ():
             why = f"{row.verb} {row.victim} was injected {at_us / 1e6:.2f} s after go, and was not wanted then"
-            yield self._unless_excused(why, _WITNESS.format(row.id), at_us - LATE_US, at_us)
+            yield self._unless_excused(why, _WITNESS.format(row.id), at_us - LATE_MS * 1000, at_us)
 
     def _is_owed(self, wanted: _Wanted) -> bool:
         return not wanted.may_be_missing and wanted.at_us + self._grace_us < self._end_us
 
     def _unless_excused(self, why: str, witness: str, start_us: int, end_us: int) -> Finding:
-        excuse = self._excuses.between(*(self._go_ms + at_us // 1000 for at_us in (start_us, end_us)))
+        excuse = self._excuse(start_us, end_us)
         return unproven(f"{why}: {excuse}") if excuse else broken(why, witness)
+
+    def _latest_us(self, due_us: int) -> int:
+        return (self._excuses.latest_ms(self._go_ms + due_us // 1000) - self._go_ms) * 1000
+
+    def _excuse(self, start_us: int, end_us: int) -> str:
+        return self._excuses.between(self._go_ms + start_us // 1000, self._go_ms + end_us // 1000)
+
+
+def _next_keys(pauses: list[Injected]) -> dict[str, Key]:
+    """By the id of each pause, the place of the next pause of its victim: a resume in between belongs to the former."""
+    found: dict[str, Key] = {}
+    following: dict[str, Key] = {}
+    for pause in sorted(pauses, key=lambda pause: pause.key, reverse=True):
+        found[pause.row.id] = following.get(pause.row.victim, (0, NEVER_US, 0))
+        following[pause.row.victim] = pause.key
+    return found
 
 
 def _not_meant(row: InjectionRow) -> Iterator[Finding]:

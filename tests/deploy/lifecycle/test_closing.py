@@ -16,6 +16,7 @@ import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from broker.errors import RunGone, Unavailable
+from broker.ports.robot import LeadershipGap
 from broker.relay.core import Relay, parse_id
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
@@ -215,6 +216,25 @@ def test_a_process_that_has_closed_a_run_gives_its_lease_back(client: redis.Redi
     with succeeding(client, dealt, lambda: True):
         assert SupervisorLease(client, dealt, "next").hold(None) is None
     assert SupervisorLease(client, dealt, "next").hold(None) is not None
+
+
+@pytest.mark.parametrize("died_before_s", [30, 0])
+def test_the_gap_that_a_dead_leader_left_is_recorded_if_it_began_before_the_order_to_stop(
+    client: redis.Redis, dealt: str, died_before_s: int
+) -> None:
+    # Given the lease of a leader that was last renewed some time before the order to stop, or just then
+    SupervisorLease(client, dealt, "leader", lease_us=0).hold(None)
+    seconds, microseconds = client.time()
+    renewed_us = (int(seconds) - died_before_s) * 1_000_000 + int(microseconds)
+    client.hset(Keys(dealt).supervisor, "renewed_us", str(renewed_us))
+    StreamRunControl(client, dealt).order("stop", b"stopped")
+    # When the run is closed, twice
+    for _ in range(2):
+        with succeeding(client, dealt, lambda: True):
+            pass
+    # Then the record has a gap, and only one, if there was one before the order
+    gaps = [row for row in StreamEvidenceReader(client, dealt).collect().fleet if isinstance(row, LeadershipGap)]
+    assert [row.away_us // 10_000_000 for row in gaps] == ([3] if died_before_s else [])
 
 
 def test_a_run_is_removed_only_after_its_supervisor_has_ended(
