@@ -200,6 +200,15 @@ def test_an_injection_that_a_host_without_time_did_late_is_unproven(line: str) -
     assert (state, "its host may have had no time" in why) == ("UNPROVEN", True), why
 
 
+@pytest.mark.parametrize(("stalled_us", "state"), [(300_000, "BROKEN"), (9_000_000, "UNPROVEN")])
+def test_a_stall_of_the_leader_excuses_no_more_than_its_own_time(stalled_us: int, state: str) -> None:
+    # Given a kill that was not done, and a leader that stalled just after its row
+    files = planned(["kill r02 @1s"], seconds=11, fakes=["kill"])
+    event(files, {"name": "supervisor.stalled", "stalled_us": stalled_us}, GO_MS + 1_500)
+    # When it is judged
+    assert finding(files, "played")[0] == state, finding(files, "played")
+
+
 def is_of(row: dict[str, Any], robot: str) -> bool:
     return robot in (row.get("sender"), row.get("source"))
 
