@@ -186,9 +186,9 @@ def test_an_injection_that_is_recorded_and_not_done_is_broken(line: str, seconds
 
 @pytest.mark.parametrize("line", ["kill r02 @1s", "restart r02 @1s", "pause r02 @1s+4s", "pause r02 @1s+9s"])
 def test_an_injection_that_a_host_without_time_did_late_is_unproven(line: str) -> None:
-    # Given a host that did what it was told only after some seconds
+    # Given a host that did late what it was to do
     files = planned([line], seconds=11, fakes=[line.partition(" ")[0]])
-    begin_ms, end_ms = GO_MS + (5_500 if line.endswith("+9s") else 7_400), GO_MS + 10_050
+    begin_ms, end_ms = GO_MS + (7_400 if "restart" in line else 5_500), GO_MS + 10_050
     for name in ("fates", "events"):
         files[name] = [
             row
@@ -198,6 +198,15 @@ def test_an_injection_that_a_host_without_time_did_late_is_unproven(line: str) -
     # When it is judged, then slow is not guilty
     state, why = finding(files, "played")
     assert (state, "its host may have had no time" in why) == ("UNPROVEN", True), why
+
+
+@pytest.mark.parametrize(("stalled_us", "state"), [(300_000, "BROKEN"), (9_000_000, "UNPROVEN")])
+def test_a_stall_of_the_leader_excuses_no_more_than_its_own_time(stalled_us: int, state: str) -> None:
+    # Given a kill that was not done, and a leader that stalled just after its row
+    files = planned(["kill r02 @1s"], seconds=11, fakes=["kill"])
+    event(files, {"name": "supervisor.stalled", "stalled_us": stalled_us}, GO_MS + 1_500)
+    # When it is judged
+    assert finding(files, "played")[0] == state, finding(files, "played")
 
 
 def is_of(row: dict[str, Any], robot: str) -> bool:

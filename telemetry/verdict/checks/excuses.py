@@ -85,6 +85,16 @@ class Excuses:
 
     def between(self, start_ms: int, end_ms: int) -> str:
         """What may have kept the leader from its work in that time; empty when nothing shows that anything did."""
+        excuse = self.apart_from_stalls(start_ms, end_ms)
+        return excuse or ("the leader reports that it stalled" if self.stalled_ms(start_ms, end_ms) else "")
+
+    def stalled_ms(self, start_ms: int, end_ms: int) -> int:
+        """For how long the leader reports that it stalled, in all stalls that may have touched that time."""
+        touching = (stall for stall in self._stalls_us if stall[0] < end_ms * 1000 and start_ms * 1000 < stall[1])
+        return sum(end_us - begin_us - 2 * CLOCKS_DIFFER_US for begin_us, end_us in touching) // 1000
+
+    def apart_from_stalls(self, start_ms: int, end_ms: int) -> str:
+        """What else than a stall may have kept it from that; empty when nothing shows that anything did."""
         if self._is_lost:
             return "the run was lost"
         if self._first_step_ms is not None and self._first_step_ms <= end_ms:
@@ -95,8 +105,6 @@ class Excuses:
             return "no supervisor led the run"
         if any(start_ms - _CLOCKS_MS <= at_ms <= end_ms + _TAKEOVER_MS for at_ms in self._takeovers_ms):
             return "another supervisor took over"
-        if any(begin_us < end_ms * 1000 and start_ms * 1000 < end_us for begin_us, end_us in self._stalls_us):
-            return "the leader reports that it stalled"
         if any(one < end_ms and start_ms < other for one, other in self._silences):
             return "nothing is recorded of the run for a second or more, so that the server may have been away"
         return ""

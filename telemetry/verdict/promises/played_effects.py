@@ -7,8 +7,8 @@
 
 A sign of life that comes too late convicts: a robot's envelope (the server's clock), a relay's event (its own clock),
 or any entry of the run for a paused server. A simulated process acts no more at once. A live one may be reached late,
-by a host that has no time: what ended within 8 s, or went on in its pause for less than 5 s or stood still for a
-second, is UNPROVEN. An RQ worker leaves no sign of its own. Without a sign and without an effect this is UNPROVEN.
+by a host that has no time: what went on for less than 5 s (8 s before a restart), or stood still for a second in its
+pause, is UNPROVEN. An RQ worker leaves no sign of its own. Without a sign and without an effect this is UNPROVEN.
 Crashes of workers are judged in supervised_workers.py, and contradictory updates in unique_contradictions.py.
 """
 
@@ -37,7 +37,7 @@ EFFECT_MS: Final = 8_000
 """An effect shows after this time at the latest: the robot of an RQ worker elsewhere is missed after three seconds."""
 
 _GRACES_MS: Final = {"kill": 3_000, "amnesia": 3_000, "restart": 6_000, "pause": 1_500}
-_PAUSED_MS: Final = 5_000  # of a live pause in which a process may go on, before it is told of it
+_LATE_MS: Final = {"kill": 5_000, "amnesia": 5_000, "restart": 8_000, "pause": 5_000}
 _SIMULATED_MS: Final = 3_000  # after which a simulated process shows that it goes on
 _RESUMING_MS: Final = 500  # before the row that a process was resumed
 _CLOCKS_MS: Final = CLOCKS_DIFFER_US // 1000
@@ -83,7 +83,7 @@ class _Effects:
         if signs_ms:
             lasted_ms = signs_ms[-1] - at_ms
             why = f"{_who(row)}, and went on for {lasted_ms / 1000:.2f} s at least"
-            is_late = not self._is_simulated and lasted_ms <= EFFECT_MS
+            is_late = not self._is_simulated and lasted_ms <= self._late_ms(row, signs_ms[-1])
             yield unproven(f"{why}: its host may have had no time") if is_late else self._went_on(row, why, signs_ms[0])
         elif ended_ms is None or ended_ms > at_ms + EFFECT_MS:
             yield unproven(f"{_who(row)}, and nothing shows that it ended")
@@ -98,7 +98,9 @@ class _Effects:
             signs_ms = [at_ms, *self._signs_between(row, at_ms, over_ms), over_ms]
             stood_ms = max(later - sooner for sooner, later in pairwise(signs_ms))
             why = f"{_who(row)}, and went on {(late_ms[-1] - at_ms) / 1000:.2f} s later"
-            is_late = not self._is_simulated and (late_ms[-1] <= at_ms + _PAUSED_MS or stood_ms >= SILENCE_MS)
+            is_late = not self._is_simulated and (
+                late_ms[-1] <= at_ms + self._late_ms(row, late_ms[-1]) or stood_ms >= SILENCE_MS
+            )
             yield unproven(f"{why}: its host may have had no time") if is_late else self._went_on(row, why, late_ms[0])
 
     def _resumed(self, row: InjectionRow) -> Iterator[Finding]:
@@ -121,7 +123,7 @@ class _Effects:
 
     def _went_on(self, row: InjectionRow, why: str, until_ms: int) -> Finding:
         """An outage may have kept the injection from its process, and a leader may have died before it was done."""
-        excuse = self._excuses.between(ms_of(row.id), until_ms)
+        excuse = self._excuses.apart_from_stalls(ms_of(row.id), until_ms)
         return unproven(f"{why}: {excuse}") if excuse else broken(why, _witness(row))
 
     # What is known of a process
@@ -248,6 +250,10 @@ class _Effects:
         for times_ms in sent.values():
             times_ms.sort()
         return sent
+
+    def _late_ms(self, row: InjectionRow, until_ms: int) -> int:
+        """For how long a live process may go on: longer, if the leader stalled meanwhile."""
+        return _LATE_MS[row.verb] + self._excuses.stalled_ms(ms_of(row.id), until_ms)
 
     def _grace_ms(self, verb: str) -> int:
         """How long after its injection a process may still act. A simulated one acts in no later moment, but a recalled
