@@ -35,7 +35,7 @@ _IDLE_MS: Final = 100  # the longest wait for work; the lease is renewed after i
 _ACKS_WAIT_MS: Final = 5  # without work, before acknowledgements travel alone
 _CHORES_EVERY_US: Final = 1_000_000
 _CHORES_EVERY: Final = 8192  # entries; below what one XTRIM may remove
-_PAGE: Final = 64  # control entries in one read: the lease is renewed after it
+_PAGE: Final = 64  # control entries in one read
 _CONSUMER: Final = b"relay-"  # with a suffix of the session's own
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -248,6 +248,7 @@ class RelaySession:
             [page] = self._lease.transact(("XRANGE", self._control, after, "+", "COUNT", _PAGE))
             for entry in _entries(page):
                 self._relay.remember(entry.id, read_control(entry.control))
+                self._lease.keep()  # a plan of many faults takes a while to read
                 after = f"({entry.id}"
 
     def _redo(self) -> int:
