@@ -9,6 +9,7 @@ from telemetry.events import RobotStarted, Stamped
 from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import encode_events
 from tests.support.port_labs import StreamsLab
+from tests.support.waiting import await_true
 
 
 @pytest.mark.live
@@ -86,8 +87,11 @@ def test_a_reader_notices_a_server_that_came_back_without_the_last_batch_that_it
         await events.append(b"two")
         assert reader.read() == [b"one", b"two"]
         assert not any(source.is_older() for source in (reader, early, late))
-        # When the server forgets the last batch, and gets another one, which all read before they are asked
+        # When the server forgets the last batch, and gets another one, which all read before they are asked; in a later
+        # millisecond, because no server starts again within one
         lab.forget(lab.keys.events, 1)
+        stored_s, stored_us = lab.server.time()
+        await_true(lambda: lab.server.time() > (stored_s, stored_us + 1_000), 1, "the next millisecond")
         await events.append(b"three")
         assert [source.read()[-1:] for source in (reader, early, late)] == [[b"three"]] * 3
         # Then the one that had read it knows, and only that one can
