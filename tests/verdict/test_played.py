@@ -457,3 +457,15 @@ def test_a_process_that_was_resumed_goes_on_or_ends() -> None:
     # But if it died, then it could not
     die(files, "r01", GO_MS + 5_000)
     assert finding(files, "played")[0] == "HELD", finding(files, "played")
+
+
+def test_a_failure_explains_what_is_missing_though_an_outage_explains_more() -> None:
+    # Given two kills that are missing, of which one fell into a time without a leader
+    files = planned(["kill r02 @2s", "kill r02 @5s"], for_us=8_000_000)
+    for row in injections(files, "kill"):
+        drop(files, "fleet", row)
+    files["fleet"].append({"id": f"{GO_MS + 4_000}-0", "row": "leadership_gap", "away_us": 3_000_000})
+    assert finding(files, "played")[0] == "BROKEN", finding(files, "played")
+    # When the other one failed, then nothing is left to convict
+    fail(files, GO_MS + 5_010)
+    assert finding(files, "played")[0] == "UNPROVEN", finding(files, "played")

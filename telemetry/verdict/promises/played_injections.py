@@ -137,7 +137,10 @@ class _Injections:
     ) -> Iterator[Finding]:
         """Findings on what is missing or surplus. Where as many failed, that may be why: no row shows which."""
         missing = [each for number, each in enumerate(wanted) if number not in matches and self._is_owed(each)]
-        for at_us, text, _ in missing if len(missing) > self._failures[kind] else ():
+        unexcused = [each for each in missing if not self._excuse(each.at_us, self._latest_us(each.at_us))]
+        if len(unexcused) <= self._failures[kind]:  # what an outage excuses used up none of them
+            missing = [each for each in missing if each not in unexcused]
+        for at_us, text, _ in missing:
             why = f"{text!r} was due {at_us / 1e6:.2f} s after go, and was not injected"
             yield self._unless_excused(why, f"{text}, due {at_us / 1e6:.2f} s after go", at_us, self._latest_us(at_us))
         surplus = [rows[place] for place in sorted(set(range(len(rows))) - set(matches.values()))]
