@@ -29,10 +29,9 @@ from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server
 from deploy.rq.queue import revoke
 from deploy.rq.worker import work
-from robots.restart_budget import FENCED
+from robots.restart_budget import FENCED, SERVER
 from telemetry.events import ProcessDied, ProcessStarted
 
-SERVER: Final = "redis"  # the fleet's name for a server of our own
 MOST_SERVER_DEATHS: Final = 20  # of a server that lives again each time
 END_S: Final = 5.0  # for processes to end, before they are killed
 _INJECTED: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)

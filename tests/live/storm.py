@@ -11,12 +11,10 @@ then read the record. Not a part of the suite, because a storm takes a minute an
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
@@ -26,6 +24,7 @@ from random import Random
 from broker.streams.embedded import EmbeddedServer
 from tests.live.cluster import Cluster, not_held
 from tests.support.live_place import Place
+from tests.support.sweep import parser_of, sweep
 
 ROBOTS = 6
 COMMANDS = (("supervise",), ("supervise",), ("relay",), ("relay",), ("worker", "-n", "4"), ("worker", "-n", "4"))
@@ -144,20 +143,10 @@ def storm(seed: int, seconds: float, folder: Path) -> tuple[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("seeds", help="one seed, or first..last")
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="of each storm [default: 60]")
-    parser.add_argument("--keep", type=Path, help="a folder for the records; without it they are removed")
     given = parser.parse_args()
-    first, _, last = given.seeds.partition("..")
-    verdicts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as temporary:
-        for seed in range(int(first), int(last or first) + 1):
-            ended, line = storm(seed, given.seconds, (given.keep or Path(temporary)) / f"storm-{seed}")
-            verdicts[ended] += 1
-            print(f"{seed:5}  {ended:<8}  {line}", flush=True)
-    print("  ".join(f"{ended} {count}" for ended, count in verdicts.most_common()))
-    return int(not verdicts.keys() <= {"HELD", "UNPROVEN"})
+    return sweep(given, lambda seed, folder: storm(seed, given.seconds, folder / f"storm-{seed}"))
 
 
 if __name__ == "__main__":

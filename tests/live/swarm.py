@@ -10,20 +10,18 @@ because a hundred runs take a quarter of an hour.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 from broker.envelope import robot_name
 from broker.faults.process_faults import WORKERS
+from tests.support.sweep import parser_of, sweep
 
 LIMIT_S = 120  # of one run, before it counts as stuck
 REFUSED = 2  # the exit code of a plan that the run can never play
@@ -111,20 +109,7 @@ def run(seed: int, folder: Path) -> tuple[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("seeds", help="one seed, or first..last")
-    parser.add_argument("--keep", type=Path, help="a folder for the records; without it they are removed")
-    given = parser.parse_args()
-    first, _, last = given.seeds.partition("..")
-    verdicts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = given.keep or Path(temporary)
-        for seed in range(int(first), int(last or first) + 1):
-            ended, line = run(seed, folder)
-            verdicts[ended] += 1
-            print(f"{seed:5}  {ended:<8}  {line}", flush=True)
-    print("  ".join(f"{ended} {count}" for ended, count in verdicts.most_common()))
-    return int(not verdicts.keys() <= {"HELD", "UNPROVEN"})
+    return sweep(parser_of(__doc__).parse_args(), run)
 
 
 if __name__ == "__main__":

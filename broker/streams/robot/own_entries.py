@@ -13,9 +13,9 @@ import redis.asyncio
 from broker.streams.reading import Entry, decoded, own, read_all
 
 
-async def last_entry(pipe: redis.asyncio.client.Pipeline, key: str) -> list[Entry]:
+async def last_entry(client: redis.asyncio.Redis, key: str) -> list[Entry]:
     """The stream's last entry, foreign or not; none when there is no such stream."""
-    return decoded(await pipe.xrevrange(key, count=1))
+    return decoded(await client.xrevrange(key, count=1))
 
 
 async def expel(client: redis.asyncio.Redis, key: str, fields: tuple[bytes, ...]) -> int:

@@ -100,11 +100,11 @@ class StreamRegister:
 
     async def _last_birth(self) -> Entry:
         """The last entry of the birth stream that is this robot's own. Raises RegisterLost, redis-py's errors."""
-        last = _only(decoded(await self._client.xrevrange(self._births, count=1)), self._births)
+        last = _only(await last_entry(self._client, self._births), self._births)
         if is_own(last, OF_BIRTHS):
             return last
         await expel(self._client, self._births, OF_BIRTHS)
-        return _only(decoded(await self._client.xrevrange(self._births, count=1)), self._births)
+        return _only(await last_entry(self._client, self._births), self._births)
 
 
 class _Attempt:

@@ -290,6 +290,17 @@ def test_a_new_leader_waits_out_every_lease_before_a_robot_joins(members: Member
     assert members.lab.queued() == ["robot-t-r00"]
 
 
+def run_two_and_a_joiner(members: Members) -> None:
+    """Let r00 and r01 run, who were dealt parts, and r02, who joined."""
+    members.run("r00", "w0")
+    members.run("r01", "w1")
+    members.handle(LEASE_S + 1)
+    members.let_idle("w2")
+    members.handle(JOIN_S + 0.5)
+    members.idle = ()
+    members.run("r02", "w2")
+
+
 def commands_to(members: Members, robot: str) -> list[bytes]:
     return [fields[b"command"] for _, fields in members.lab.connection.xrange(f"lab:{{t}}:commands.{robot}")]
 
@@ -298,13 +309,7 @@ def test_a_robot_that_holds_only_learnt_parts_gives_way_to_one_that_holds_what_n
     members: Members,
 ) -> None:
     # Given a robot that has joined and runs, one that was dealt parts and runs, and an RQ worker that dies
-    members.run("r00", "w0")
-    members.run("r01", "w1")
-    members.handle(LEASE_S + 1)
-    members.let_idle("w2")
-    members.handle(JOIN_S + 0.5)
-    members.idle = ()
-    members.run("r02", "w2")
+    run_two_and_a_joiner(members)
     members.alive.remove("r01")
     # When its robot waits for a while, behind another one
     members.handle(LEASE_S + 0.5)
@@ -318,13 +323,7 @@ def test_a_robot_that_holds_only_learnt_parts_gives_way_to_one_that_holds_what_n
 
 def test_no_robot_gives_way_to_one_whose_parts_others_hold(members: Members) -> None:
     # Given a robot that has joined, and one that waits and whose parts another one has learnt
-    members.run("r00", "w0")
-    members.run("r01", "w1")
-    members.handle(LEASE_S + 1)
-    members.let_idle("w2")
-    members.handle(JOIN_S + 0.5)
-    members.idle = ()
-    members.run("r02", "w2")
+    run_two_and_a_joiner(members)
     learnt = StreamEvidenceReader(members.lab.connection, "t").journal("r01")[1:]
     for number, row in enumerate(learnt, start=1):
         fields: dict[Any, Any] = {"entry": row.content, "nonce": "x"}
