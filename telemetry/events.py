@@ -240,6 +240,10 @@ class MessageSent(Event, frozen=True):
 
     A summary and an answer also have what their sender knew: how many parts (`held`), and the 16 hex digits of
     BLAKE2b-64 over the bitmap's little-endian bytes (`digest`), so that the record can prove it against the journal.
+
+    `waited_us`: from when a worker offered it until the outbox had it, by the robot's monotonic clock. `attempt`: of a
+    summary, 0 for the first of its exchange. `cause`: the incarnation, sequence and copy of the receiver's message that
+    an answer or an update replies to.
     """
 
     receiver: str
@@ -248,16 +252,25 @@ class MessageSent(Event, frozen=True):
     exchange: str
     parts: int
     size: int
+    waited_us: int
     held: int = 0
     digest: str = ""
+    attempt: int = 0
+    cause: tuple[int, int, int] | None = None
 
 
 class MessageDropped(Event, frozen=True):
-    """An envelope was not sent: `the outbox is full` or `the outbox is away` (then it may be sent after all)."""
+    """An envelope was not sent: `the outbox is full` or `the outbox is away` (then it may be sent after all). All else
+    as of a sent one."""
 
     receiver: str
+    sequence: int
     kind: str
+    exchange: str
     reason: str
+    waited_us: int
+    attempt: int = 0
+    cause: tuple[int, int, int] | None = None
 
 
 class MessageReceived(Event, frozen=True):
@@ -284,10 +297,20 @@ class MessageRepeated(Event, frozen=True):
 
 
 class MessageRefused(Event, frozen=True):
-    """Garbage from the network: undecodable, bad checksum, unknown kind, or above a limit. Dropped."""
+    """Garbage from the network: undecodable, bad checksum, unknown kind, or above a limit. Dropped.
+
+    With a bad checksum, all but `entry` and `reason` is what the frame claims, if it can still be decoded. Nothing
+    proves that it is true; a fate `corrupt` of that very envelope makes it likely.
+    """
 
     entry: str
     reason: str
+    sender: str = ""
+    sender_incarnation: int = 0
+    sequence: int = 0
+    copy: int = 0
+    kind: str = ""
+    exchange: str = ""
 
 
 class MessageTrimmed(Event, frozen=True):
@@ -303,23 +326,27 @@ class InboxOverflowed(Event, frozen=True):
     lost: int
 
 
-class ExchangeFailed(Event, frozen=True):
-    """An exchange got no answer in time, after its retransmissions."""
+class ExchangeEnded(Event, frozen=True):
+    """An exchange that this robot began is over: its peer is `equal`, has `answered` and requested `wanted` parts, or
+    sent no answer in time (`timeout`). It took `attempts` summaries, and `took_us` by the robot's monotonic clock."""
 
     peer: str
     exchange: str
+    outcome: Literal["equal", "answered", "timeout"]
     attempts: int
+    took_us: int
+    wanted: int = 0
 
 
 # Knowledge and completion.
 class PartsMerged(Event, frozen=True):
-    """Parts were new, journalled and published. `held` is the count afterwards."""
+    """The parts `indices` of one copy were new, journalled and published. `held` is the count afterwards."""
 
     sender: str
     sender_incarnation: int
     sequence: int
     copy: int
-    merged: int
+    indices: tuple[int, ...]
     held: int
 
 
@@ -390,7 +417,12 @@ class RelayResumed(Event, frozen=True):
 
 
 class FatesDecided(Event, frozen=True):
-    """What a relay decided for one batch, in envelopes; `copies` were put into inboxes or are held."""
+    """What a relay decided for one batch, in envelopes; `copies` were put into inboxes or wait for their time.
+
+    `offered` have their fate now, and `freed` of them a partition had held back until now. `kept` came with this batch,
+    and a partition holds them back: they have no fate yet. `lag_us`: the age of the batch's oldest entry when it was
+    decided (server's clock); freed ones do not count.
+    """
 
     shard: int
     offered: int
@@ -401,6 +433,9 @@ class FatesDecided(Event, frozen=True):
     stale: int
     refused: int
     copies: int
+    kept: int
+    freed: int
+    lag_us: int
 
 
 class PlanChanged(Event, frozen=True):
@@ -440,7 +475,7 @@ AnyEvent = (
     | RobotStarted
     | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
     | WorkerStarted | WorkerLeft | WorkerGaveUp | TicksExecuted | ChannelPressure | MessageSent | MessageDropped
-    | MessageReceived | MessageRepeated | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeFailed
+    | MessageReceived | MessageRepeated | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeEnded
     | PartsMerged | InvariantViolated | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost
     | JournalMended | ServerForgot | RelayResumed | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
 )

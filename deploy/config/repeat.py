@@ -18,7 +18,8 @@ from broker.faults.schedule import Timed
 from broker.faults.syntax import PlanSyntaxError, format_duration
 from deploy.errors import Unrepeatable
 from telemetry.record.folder import find_run
-from telemetry.record.reader import PlanRow, RecordReader, Unreadable, ms_of
+from telemetry.record.reader import RecordReader, Unreadable
+from telemetry.record.rows import PlanRow, ms_of
 from telemetry.record.settings import RunSettings
 
 
