@@ -57,7 +57,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry": (
         "verdict handlers",
-        "tracing",
+        "tracing tail",
         "stream record console.py",
         "view.py pipeline.py",
         "events.py clock.py",
