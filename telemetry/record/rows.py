@@ -1,6 +1,6 @@
 """The rows of a record's files, typed: for reports, traces and questions about a run. The judge has shapes of its own.
 
-Only shapes live here; how a file is read stands in reader.py, and what the fields mean in folder.py.
+Only shapes live here; how a file is read stands in reader.py, and what the fields mean in telemetry/schema.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class HeaderRow(msgspec.Struct, frozen=True, tag_field="entry", tag="header"):
 
 
 class PartRow(msgspec.Struct, frozen=True, tag_field="entry", tag="part"):
-    """journals.jsonl: a part, and the copy (sender, incarnation, sequence, copy) that brought it; None: it was dealt."""
+    """journals.jsonl: a part, and the copy (sender, incarnation, sequence, copy) that brought it (None: dealt)."""
 
     robot: str
     id: Id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, get_args
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import inspect
 
 from telemetry.events import AnyEvent, Event
-from telemetry.schema.meanings import meaning_of
+from telemetry.schema.meanings import MEANINGS, meaning_of
 from telemetry.schema.table import FILES, RecordFile
 from telemetry.schema.types import in_words, structs_in
 
@@ -42,6 +43,8 @@ def _file_section(file: RecordFile) -> str:
     structs = [struct for struct in structs_in(file.content) if not issubclass(struct, Event)]
     blocks = [f"## {file.name}", *(_struct_block(struct, file) for struct in structs)]
     if structs_in(file.content) != structs:
+        blocks.append("A notable event is one that a person should see at once. Many events share these fields:")
+        blocks.append("\n".join(_table(("field", "meaning"), _shared_fields())))
         blocks.append("\n".join(_table(("event", "what happened", "fields"), map(_event_row, EVENTS))))
     return "\n\n".join(blocks)
 
@@ -51,24 +54,25 @@ def _struct_block(struct: type[msgspec.Struct], file: RecordFile) -> str:
     tag = f'`"{config.tag_field}": "{config.tag}"` — ' if config.tag_field else ""
     name = "" if tag or struct is file.content else f"**{struct.__name__}** — "
     rows = [(f"`{field.encode_name}`", in_words(field.type), _shown(struct, field.name)) for field in _fields(struct)]
-    return "\n".join([f"{tag}{name}{_text(struct)}", "", *_table(("field", "type", "meaning"), rows)])
+    text = _text(struct).removeprefix(f"{file.name}: ")
+    return "\n".join([f"{tag}{name}{text[:1].upper()}{text[1:]}", "", *_table(("field", "type", "meaning"), rows)])
 
 
 def _event_row(event: type[Event]) -> tuple[str, ...]:
     notable = " (notable)" if event.notable else ""
-    return (
-        f"`{event.__struct_config__.tag}`{notable}",
-        _text(event),
-        "; ".join(map(_event_field(event), _fields(event))),
-    )
+    fields = (f"`{field.encode_name}` {in_words(field.type)}{_own(event, field.name)}" for field in _fields(event))
+    return f"`{event.__struct_config__.tag}`{notable}", _text(event), "; ".join(fields)
 
 
-def _event_field(event: type[Event]) -> Any:
-    def shown(field: inspect.Field) -> str:
-        meaning = meaning_of(event, field.name)
-        return f"`{field.encode_name}` {in_words(field.type)}" + (f": {meaning}" if meaning else "")
+def _own(event: type[Event], field: str) -> str:
+    """What the field means in this event, if that is more than in others."""
+    meaning = meaning_of(event, field)
+    return f": {meaning}" if meaning and meaning != MEANINGS.get(field) else ""
 
-    return shown
+
+def _shared_fields() -> Iterator[tuple[str, str]]:
+    names = {field for event in EVENTS for field in event.__struct_fields__ if meaning_of(event, field)}
+    return ((f"`{name}`", MEANINGS[name]) for name in sorted(names & MEANINGS.keys()))
 
 
 def _fields(struct: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
@@ -82,7 +86,7 @@ def _shown(struct: type[msgspec.Struct], field: str) -> str:
 
 
 def _text(struct: type[msgspec.Struct]) -> str:
-    return " ".join((struct.__doc__ or "").split())
+    return re.sub(r"\bNone\b", "null", " ".join((struct.__doc__ or "").split()))
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

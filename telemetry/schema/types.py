@@ -8,6 +8,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
+from telemetry.events import Event
+
 _WORDS: Final[dict[type[inspect.Type], str]] = {
     inspect.StrType: "text",
     inspect.IntType: "whole number",
@@ -29,7 +31,7 @@ def in_words(field_type: inspect.Type) -> str:
         case inspect.Metadata(type=inner):
             return in_words(inner)
         case inspect.UnionType(types=types):
-            return " or ".join(map(in_words, types))
+            return " or ".join(dict.fromkeys(map(in_words, types)))
         case inspect.LiteralType(values=values):
             return ", ".join(f'"{value}"' for value in values)
         case inspect.TupleType(item_types=items):
@@ -39,7 +41,7 @@ def in_words(field_type: inspect.Type) -> str:
         case inspect.DictType(value_type=value):
             return f"object: {in_words(value)} by name"
         case inspect.StructType(cls=cls):
-            return cls.__name__
+            return "any of the events below" if issubclass(cls, Event) else cls.__name__
     return _WORDS[type(field_type)]
 
 
