@@ -121,7 +121,7 @@ def test_a_reorder_is_counted_by_first_copies_and_shown_by_any() -> None:
 def test_copies_that_came_once_more_are_counted_whatever_is_missing_elsewhere(files: Files) -> None:
     count_one(files, "r01", 2)
     count_one(files, "r00", -1)
-    assert verdict_on(files).repeated == Repeated(redone=0, copies=2)
+    assert verdict_on(files).whole_run.repeated == Repeated(redone=0, copies=2)
 
 
 def test_recoveries_and_lives_are_those_of_the_record(longer_files: Files) -> None:
@@ -135,7 +135,7 @@ def test_recoveries_and_lives_are_those_of_the_record(longer_files: Files) -> No
     assert f"  recoveries 1 (median {down_s:.2f} s, longest {down_s:.2f} s)" in list(verdict_lines(result.json))
     # When its process had died once more before that birth, then it is still one, from the first death on
     death(longer_files, "r02", 1, fell_ms + 20, "exit", 1)
-    assert verdict_on(longer_files).recoveries == Recoveries(1, down_s, down_s)
+    assert verdict_on(longer_files).whole_run.recoveries == Recoveries(1, down_s, down_s)
 
 
 def test_a_run_without_deaths_had_no_recoveries() -> None:
@@ -153,5 +153,5 @@ def test_the_median_of_recoveries_is_shown_and_the_longest() -> None:
     scribe = living(3, pause_ms=100)
     scribe.now_ms += 900
     scribe.born("r02")
-    recoveries = verdict_on(files_of(scribe)).recoveries
+    recoveries = verdict_on(files_of(scribe)).whole_run.recoveries
     assert recoveries == Recoveries(3, 0.101, 0.901)

@@ -43,7 +43,7 @@ def test_an_honest_network_is_held_whatever_the_faults(kind: str) -> None:
     assert any(len(row["deliveries"]) < 2 for row in files["fates"])
     # When they are judged, then they are HELD, and every fault was offered some
     assert states(files) == ("HELD", "HELD")
-    for figure in verdict_on(files).faults:
+    for figure in verdict_on(files).whole_run.faults:
         assert figure.state == "HELD"
         assert figure.injected > 0 or figure.name == "throttle"
 

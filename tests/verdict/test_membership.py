@@ -53,7 +53,7 @@ def test_a_run_that_a_robot_joins_is_held_and_names_it(grown_files: Files) -> No
     assert "  joined: r03" in list(verdict_lines(result.json))
     # And a run that no robot joined names none
     alone = verdict_on(written_by(begun(), "r01"))
-    assert (alone.verdict, alone.joined) == ("HELD", [])
+    assert (alone.verdict, alone.whole_run.joined) == ("HELD", [])
     assert not any("joined" in line for line in verdict_lines(alone.json))
 
 
