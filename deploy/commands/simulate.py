@@ -6,6 +6,7 @@ import time
 from typing import Final
 
 from cyclopts import App
+from msgspec.structs import asdict
 
 from deploy.commands.help import table
 from deploy.commands.output import deliver, json_line, print_result, report
@@ -27,6 +28,7 @@ from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
 from telemetry.record.settings import ended_as
+from telemetry.verdict.judge import Result
 from telemetry.view import View
 
 EXAMPLES: Final = """\
@@ -42,6 +44,13 @@ Examples:
 
 
 _EXHIBITS: Final = table("Exhibits", ((name, exhibit.help) for name, exhibit in EXHIBITS.items()))
+
+
+class SimulationResult(Result, frozen=True):
+    """The result of a simulated run. `digest` covers all that happened: equal runs have equal ones."""
+
+    digest: str
+
 
 app = App(name="simulate", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 
@@ -77,7 +86,7 @@ def _simulate(experiment: Experiment, handlers: Handling) -> int:
     result = close_record(record, ended, outcome.evidence)
     digest = digest_of(outcome)
     if settings.json_:
-        print_result(json_line({**result.json, "digest": digest}))
+        print_result(json_line(SimulationResult(**asdict(result), digest=digest)))
     else:
         print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
     deliver(written_secret(outcome.evidence), settings.output)

@@ -42,7 +42,6 @@ MEANINGS: Final[dict[str, str]] = {
     "error": "the type and the text of what was raised",
     "pid": "the process id on its host",
     "process": "its name in the fleet: rq:r03, relay:0 or redis",
-    "lost": "how many were lost",
     "holders": "the robots that were dealt it",
     # settings.json
     "RunSettings.version": "of the laboratory",

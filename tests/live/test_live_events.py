@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from telemetry.schema.json_schema import schema_of
+from telemetry.schema.table import FILES
 from tests.support.live_place import Place
 from tests.support.waiting import await_true
 
@@ -70,6 +73,24 @@ def test_a_live_run_is_followed_from_its_history_to_its_last_event(place: Place)
     assert (a_part.returncode, err) == (0, b"")
     names = [line.split()[1:3] for line in out.decode().splitlines()]
     assert names == [["lab", "run.dealt"], ["lab", "run.started"], ["r02/2", "robot.born"], ["lab", "run.stopped"]]
+
+
+def test_the_record_of_a_live_run_fits_its_schemas(place: Place) -> None:
+    # Given a run with deaths, requests, and two shards
+    code, result, progress = place.run(
+        *("-n", "4", "--relays", "2", "--for", "3s", "--preset", "storm"),
+        *("--chaos", "kill robot @1s", "--kill", "relay@1500ms", "--chaos", "crash r01/secret_merger @700ms"),
+    )
+    assert code == 0, (result, progress)
+
+    # Then every line of every file is as its schema says
+    for file in FILES:
+        if file.content is None or file.name == "live.json":
+            continue
+        validator = Draft202012Validator(schema_of(file.content, file.name, file.meaning))
+        text = (place.folder / result["record"] / file.name).read_text()
+        for value in map(json.loads, text.splitlines() if file.has_rows else [text]):
+            assert [error.message for error in validator.iter_errors(value)] == [], (file.name, value)
 
 
 def test_ctrl_c_ends_the_log_and_not_the_run(place: Place) -> None:
