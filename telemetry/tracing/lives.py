@@ -1,5 +1,5 @@
-"""What became of robots' lives and of the fault plan, as far as an exchange depends on it: deaths, ends in order, crashes
-of an initiator, and the plan change that freed what a partition held.
+"""What became of robots' lives and of the fault plan, as far as an exchange depends on it: deaths, ends in order,
+crashes of an initiator, and the plan change that freed what a partition held.
 """
 
 from __future__ import annotations

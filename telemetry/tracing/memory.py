@@ -63,8 +63,8 @@ class Memory:
                 yield Trace(new)
 
     def forget(self, now_us: int) -> Iterator[Pieces]:
-        """Forget what was given out long ago; what is forgotten is returned. Something that a partition holds back keeps
-        its exchange known for as long as there is room."""
+        """Forget what was given out long ago; what is forgotten is returned. What a partition holds back keeps its
+        exchange known for as long as there is room."""
         for exchange, known in list(self._given_out.items()):
             is_too_much = len(self._given_out) > MOST_REMEMBERED
             if not is_too_much and now_us - known.at_us <= REMEMBERED_US:
