@@ -129,7 +129,7 @@ def in_ranges(indices: Iterable[int]) -> str:
 
 def chosen(*attributes: tuple[str, Value | None]) -> Attributes:
     """The first MOST that have a value."""
-    return tuple((name, value) for name, value in attributes if value is not None)[:MOST]
+    return tuple([(name, value) for name, value in attributes if value is not None][:MOST])
 
 
 def _ms(time_us: int) -> float:

@@ -1,4 +1,4 @@
-"""The exchanges of a run as a list: which were slow, which failed, what the network did to them. Values out, no text."""
+"""The exchanges of a run as a list: which were slow, which failed, what the network did to them. Values, no text."""
 
 from __future__ import annotations
 

@@ -56,9 +56,8 @@ def note_of(span: Span) -> str:
     facts = [f"ERROR {span.error}"] if span.error else []
     if operation == "exchange" and not span.error:
         facts.append(str(about.get("outcome", "")))
-    for name in _TOLD.get(operation, tuple(about)):
-        if name in about and about[name] not in _USUAL.get(name, ()):
-            facts.append(_fact(name, about[name]))
+    told = [name for name in _TOLD.get(operation, tuple(about)) if name in about]
+    facts += [_fact(name, about[name]) for name in told if about[name] not in _USUAL.get(name, ())]
     if span.events and operation == "process":
         facts.append(f"came again {len(span.events)}x")
     text = ", ".join(facts)
