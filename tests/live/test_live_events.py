@@ -5,9 +5,12 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
+from telemetry.events import event_name
+from telemetry.handlers.log import LogLine
 from telemetry.schema.json_schema import schema_of
 from telemetry.schema.table import FILES
 from tests.support.live_place import Place
@@ -162,3 +165,29 @@ def test_a_handler_that_cannot_be_imported_is_refused_before_the_start(place: Pl
     )
     assert err.count(b"\n") == 1
     assert not any(Path(place.folder).iterdir())
+
+
+def test_no_log_and_no_event_holds_a_word_of_the_secret(place: Place) -> None:
+    # Given a secret of words that stand nowhere else
+    words = [f"zq{number:02d}xw" for number in range(40)]
+    (place.folder / "secret").write_text(" ".join(words))
+
+    # When a run deals it, with garbage, a crash, a kill and a contradiction
+    code, result, progress = place.run(
+        *("--secret-file", "secret", "-n", "5", "--for", "3s", "--preset", "storm", "--kill", "robot@1s"),
+        *("--chaos", "crash r01/secret_merger @700ms", "--chaos", "contradict r02 @1200ms"),
+    )
+    assert code == 0, (result, progress)
+
+    # Then none of them stands in a log, in the progress, in the result, or in any event
+    record = place.folder / result["record"]
+    logs = {path.name: path.read_text() for path in (record / "logs").iterdir()}
+    told = {**logs, "progress": progress, "result": json.dumps(result), "events": (record / "events.jsonl").read_text()}
+    assert [(name, word) for name, text in told.items() for word in words if word in text] == []
+    # And the lines of the logs that tell of events lead to a trace
+    lines = [line for text in logs.values() for line in text.splitlines() if line.startswith("{")]
+    rows = [msgspec.json.decode(line, type=LogLine) for line in lines]
+    assert {"invariant.violated", "worker.crashed"} <= {event_name(row.event) for row in rows}
+    assert {row.level for row in rows} == {"INFO"}
+    assert all(len(row.trace_id) == 32 and len(row.span_id) == 16 for row in rows)
+    assert {row.run for row in rows} == {result["run"]}
