@@ -28,7 +28,7 @@ from deploy.attach.live_plan import (
     still_to_come,
 )
 from deploy.attach.plan_requests import check_clear, clear_request, set_lines, set_request, unquoted_clear
-from deploy.commands.output import json_line, print_result
+from deploy.commands.output import print_result
 from deploy.commands.outputs import (
     ChangeToCome,
     FaultInForce,
@@ -36,6 +36,7 @@ from deploy.commands.outputs import (
     FaultPlanStatus,
     FaultToCome,
     StandingFault,
+    answer_line,
 )
 from deploy.commands.service import Run, plan_of
 from deploy.config.flags import Given, takes
@@ -93,7 +94,7 @@ def show(run: Run = None, /, *, given: Given) -> int:
     place = load_place(given)
     with plan_of(place, run) as plan:
         seen = plan_status(plan)
-    print_result(json_line(_plan_status_row(seen)) if place.json_ else "\n".join(_plan_status_lines(seen)))
+    print_result(answer_line(_plan_status_row(seen)) if place.json_ else "\n".join(_plan_status_lines(seen)))
     return 0
 
 
@@ -133,7 +134,7 @@ def heal(run: Run = None, /, *, given: Given) -> int:
         answer = plan.request("heal")
         left = still_to_come(plan)
     row = _answer_row(plan, answer, None if left is None else [_later_row(later) for later in left])
-    print_result(json_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
+    print_result(answer_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
     return 0
 
 
@@ -148,7 +149,7 @@ def _print_answer(plan: LivePlan, answer: RequestOutcome, place: PlaceSettings, 
     dated = [(line.when.start_us, line.text()) for line in lines if line.when.start_us]
     row = _answer_row(plan, answer, [FaultToCome(text, in_us / 1e6) for in_us, text in dated])
     begin = (f"begins in {format_duration(in_us)}: {text}" for in_us, text in dated)
-    print_result(json_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *begin]))
+    print_result(answer_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *begin]))
 
 
 def _answer_lines(answer: RequestOutcome) -> Iterator[str]:

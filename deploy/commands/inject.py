@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from broker.faults.syntax import format_duration, parse_duration
 from deploy.attach.outcomes import WAIT_S, InjectionOutcome, await_outcome
 from deploy.attach.plan_requests import set_lines, set_request
-from deploy.commands.output import json_line, print_result, report
-from deploy.commands.outputs import InjectionAnswer
+from deploy.commands.output import print_result, report
+from deploy.commands.outputs import InjectionAnswer, answer_line
 from deploy.commands.service import Run, plan_of
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
@@ -178,7 +178,7 @@ def _inject(text: str, run: str | None, place: PlaceSettings, for_how_long: str 
         line = _done_line(plan.run, asked, outcome)
     else:
         line = f"accepted run {plan.run}: {asked}, once the run has begun"
-    print_result(json_line(answer) if place.json_ else line)
+    print_result(answer_line(answer) if place.json_ else line)
     return 0
 
 

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-import msgspec
-
 from deploy.errors import EnvironmentFailure
 
 
@@ -68,6 +66,6 @@ def deliver(secret: bytes | None, output: Path | None) -> None:
         raise EnvironmentFailure(f"--output: {output}: {error.strerror or error}") from None
 
 
-def json_line(value: Mapping[str, Any] | msgspec.Struct) -> str:
+def json_line(value: Mapping[str, Any]) -> str:
     """One object on one line."""
-    return json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)

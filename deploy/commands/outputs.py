@@ -1,4 +1,4 @@
-"""What the commands print with `--json`, typed: one object on one line. Only shapes live here.
+"""What the commands print with `--json`, typed: one object on one line. Little but shapes lives here.
 
 The result of a run has its shape where it is judged (telemetry/verdict/judge.py), an event in telemetry/events.py.
 """
@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import msgspec
 
+from deploy.commands.output import json_line
 from deploy.rq.observed import State
+
+
+def answer_line(answer: msgspec.Struct) -> str:
+    """One object on one line."""
+    return json_line(msgspec.to_builtins(answer))
 
 
 class DealtRun(msgspec.Struct, frozen=True):

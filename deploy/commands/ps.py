@@ -18,8 +18,8 @@ from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import RunLocation, find_live
-from deploy.commands.output import in_columns, json_line, print_result
-from deploy.commands.outputs import RobotStatus, RunningRobots
+from deploy.commands.output import in_columns, print_result
+from deploy.commands.outputs import RobotStatus, RunningRobots, answer_line
 from deploy.commands.service import Run
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
@@ -63,7 +63,7 @@ def ps(run: Run = None, /, *, given: Given) -> int:
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {location.run} went away: {error}") from None
     if place.json_:
-        print_result(json_line(RunningRobots(location.run, robots)))
+        print_result(answer_line(RunningRobots(location.run, robots)))
     else:
         print_result("\n".join(in_columns(_HEAD, [_cells(robot) for robot in robots])))
     return 0

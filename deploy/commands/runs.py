@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 from cyclopts import App
 
 from deploy.attach.discovery import LIVE, find_live
-from deploy.commands.output import in_columns, json_line, print_result
-from deploy.commands.outputs import RecordedRun, RecordedRuns
+from deploy.commands.output import in_columns, print_result
+from deploy.commands.outputs import RecordedRun, RecordedRuns, answer_line
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure
@@ -46,7 +46,7 @@ def runs(*, given: Given) -> int:
     place = load_place(given)
     recorded = _recorded(place.runs_dir, time.time())
     if place.json_:
-        print_result(json_line(RecordedRuns(recorded)))
+        print_result(answer_line(RecordedRuns(recorded)))
     elif recorded:
         print_result("\n".join(in_columns(_HEAD, [_cells(run) for run in recorded])))
     else:

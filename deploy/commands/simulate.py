@@ -9,7 +9,8 @@ from cyclopts import App
 from msgspec.structs import asdict
 
 from deploy.commands.help import table
-from deploy.commands.output import deliver, json_line, print_result, report
+from deploy.commands.output import deliver, print_result, report
+from deploy.commands.outputs import answer_line
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
@@ -86,7 +87,7 @@ def _simulate(experiment: Experiment, handlers: Handling) -> int:
     result = close_record(record, ended, outcome.evidence)
     digest = digest_of(outcome)
     if settings.json_:
-        print_result(json_line(SimulationResult(**asdict(result), digest=digest)))
+        print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))
     else:
         print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
     deliver(written_secret(outcome.evidence), settings.output)

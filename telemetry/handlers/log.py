@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from telemetry.events import AnyEvent, Stamped
+from telemetry.handlers.log_context import LogContext
 from telemetry.pipeline import Next
-from telemetry.tracing.log_context import LogContext
 
 _encode = msgspec.json.Encoder().encode
 

@@ -11,10 +11,10 @@ import pytest
 
 from telemetry.events import ExchangeEnded, RunStopped, Stamped, WorkerCrashed
 from telemetry.handlers.log import StructuredLog
+from telemetry.handlers.log_context import LogContext
 from telemetry.pipeline import Pipeline
 from telemetry.record.reader import RecordReader
 from telemetry.tracing.exchanges import traces_of
-from telemetry.tracing.log_context import LogContext
 from telemetry.tracing.run_trace import run_trace
 from tests.support.terminal import Terminal
 

@@ -14,7 +14,7 @@ from deploy.commands.schema import OUTPUTS
 from telemetry.schema.table import FILES
 from tests.support.terminal import Terminal
 
-FILLED = [file for file in FILES if file.content is not None and file.name != "live.json"]
+FILLED = [file for file in FILES if file.content is not None and file.name not in ("live.json", "logs/")]
 PLAN = (
     *("--seed", "7", "-n", "5", "--for", "4s", "--chaos", "kill robot every 900ms", "--kill", "relay@2s"),
     *("--chaos", "crash r03/secret_merger @500ms", "--chaos", "contradict r02 @700ms", "--preset", "storm"),
@@ -57,7 +57,7 @@ def test_the_schema_of_all_names_each_file_and_each_command_with_json(terminal: 
     schema = json.loads(terminal.do("schema").out)
 
     Draft202012Validator.check_schema(schema)
-    assert set(schema["properties"]) == {file.name for file in FILLED} | {"live.json"} | set(OUTPUTS)
+    assert set(schema["properties"]) == {file.name for file in FILLED} | {"live.json", "logs/"} | set(OUTPUTS)
     assert all(each["description"] for each in schema["properties"].values())
 
 
@@ -69,7 +69,7 @@ def test_a_value_of_another_shape_does_not_fit(terminal: Terminal) -> None:
     assert not runs.is_valid({"runs": [{"run": "7b08e1"}]})
 
 
-def test_the_result_says_what_counts_until_completion_and_what_for_the_whole_run(terminal: Terminal) -> None:
+def test_the_result_labels_what_counts_until_completion_and_what_for_the_whole_run(terminal: Terminal) -> None:
     schema = json.loads(terminal.do("schema", "run").out)
 
     described = {name: schema["$defs"][name]["description"] for name in ("UntilComplete", "WholeRun")}
