@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Final
 
 from cyclopts import App
@@ -15,9 +16,8 @@ from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
-from deploy.errors import INTERRUPTED
-from deploy.lifecycle.recording import close_record, count_events, open_record, run_settings, written_secret
-from deploy.observing.handler_process import Handling, handling
+from deploy.errors import INTERRUPTED, UsageError
+from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
@@ -25,6 +25,7 @@ from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines
 from telemetry.handlers.counters import Counters
+from telemetry.handlers.external import UnknownHandler, UserHandlers, report_lines
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
@@ -63,11 +64,14 @@ def simulate(*, given: Given) -> int:
     experiment = prepare(given, "simulation")
     settings = experiment.settings
     demand_records(settings.runs_dir)
-    with handling(settings.handlers, report) as handlers:
-        return _simulate(experiment, handlers)
+    try:
+        handlers = UserHandlers(settings.handlers, Path.cwd(), lambda line: report(f"robots: {line}"))
+    except UnknownHandler as error:
+        raise UsageError(f"--handlers: {error}") from None
+    return _simulate(experiment, handlers)
 
 
-def _simulate(experiment: Experiment, handlers: Handling) -> int:
+def _simulate(experiment: Experiment, handlers: UserHandlers) -> int:
     settings = experiment.settings
     run = new_run_id(settings.runs_dir)
     with ShutdownSignals() as shutdown:
@@ -77,14 +81,18 @@ def _simulate(experiment: Experiment, handlers: Handling) -> int:
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
     open_record(record, ended, experiment.deal.record())
-    events, counters = record.folder / "events.jsonl", Counters()
-    handlers.follow(events)
-    with Recorder(events) as recorder:
+    counters = Counters()
+    with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(counters, recorder)
         for stamped in outcome.events:
             pipeline(stamped)
-    count_events(record, counters, pipeline.failures, handlers)
     result = close_record(record, ended, outcome.evidence)
+    for stamped in outcome.events:
+        handlers(stamped)
+    handled = handlers.close()
+    for line in report_lines(handled, len(outcome.events)):
+        report(line)
+    record_counters(record, counters, pipeline.failures, handled)
     digest = digest_of(outcome)
     if settings.json_:
         print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))

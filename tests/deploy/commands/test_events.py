@@ -93,7 +93,7 @@ def test_handlers_of_a_user_stand_before_the_log(run: str, here: Path, terminal:
     )
 
 
-def test_events_that_the_record_lacks_are_told(run: str, here: Path, terminal: Terminal) -> None:
+def test_events_that_the_record_lacks_are_counted(run: str, here: Path, terminal: Terminal) -> None:
     path = here / "runs" / run / "events.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:20] + lines[22:25] + ["garbage\n"] + lines[25:]))
@@ -133,3 +133,31 @@ def test_a_log_that_cannot_be_read_is_a_failure_of_the_environment(run: str, her
     refused = terminal.do("events")
 
     assert (refused.code, refused.complaint) == (4, "robots: events.jsonl: Is a directory\n")
+
+
+def test_a_simulation_gives_its_events_to_handlers_and_counts_failures(here: Path, terminal: Terminal) -> None:
+    # Given handlers in robots.toml, of which one fails
+    (here / "mine_for_simulation.py").write_text(MINE)
+    names = ["mine_for_simulation:FailsTwice", "mine_for_simulation:OnlyRobots"]
+    (here / "robots.toml").write_text(f"handlers = {names}\n")
+
+    # When a run is simulated
+    done = terminal.do("simulate", "--json", "--seed", "7", "-n", "3")
+
+    # Then it is held, the failures are reported, and counted beside all events
+    result = json.loads(done.out)
+    counters = json.loads((here / result["record"] / "counters.json").read_text())
+    total = sum(counters["events"].values())
+    assert (done.code, counters["failed_handlers"], counters["missed_by_handlers"]) == (0, {names[0]: 2}, 0)
+    assert done.err.splitlines() == [
+        f"robots: handler {names[0]} failed, and goes on: ValueError: not yet",
+        f"handler {names[0]} failed with 2 of {total} events",
+    ]
+
+
+def test_a_simulation_with_an_unknown_handler_is_refused(here: Path, terminal: Terminal) -> None:
+    refused = terminal.do("simulate", "--handler", "no_such_module_:X")
+
+    assert refused.code == 2
+    assert refused.complaint.startswith("robots: --handlers: no_such_module_:X cannot be imported")
+    assert not (here / "runs").exists()
