@@ -6,7 +6,7 @@ span. What belongs to no exchange belongs to its robot's life, or else to the ru
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from typing import Final, NamedTuple
 
 from telemetry.events import (
@@ -24,8 +24,6 @@ from telemetry.tracing.ids import exchange_trace_id, run_trace_id, span_id
 
 _REMEMBERED: Final = 512  # copies that came last: what is merged or refused of them names no exchange itself
 
-_Copy = tuple[str, int, int, int, str]  # sender, its incarnation, sequence, copy; and the receiver
-
 
 class Context(NamedTuple):
     """The ids, in hexadecimal as OpenTelemetry has them in logs."""
@@ -35,19 +33,17 @@ class Context(NamedTuple):
 
 
 class LogContext:
-    """Of the events of one process, in their order: it observes each, and computes the ids of those that are logged.
+    """Of one life's events, in their order: it observes each, and computes the ids of those that are logged.
     `seed` is the run's."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._exchanges: OrderedDict[_Copy, str] = OrderedDict()
+        self._received: deque[MessageReceived] = deque(maxlen=_REMEMBERED)
 
     def observe(self, stamped: Stamped) -> None:
-        """Remember the exchange of a copy that came. Cheap: it is called for every event."""
-        if isinstance(stamped.event, MessageReceived) and _is_exchange(stamped.event.exchange):
-            self._exchanges[_copy_of(stamped, stamped.event)] = stamped.event.exchange
-            if len(self._exchanges) > _REMEMBERED:
-                self._exchanges.popitem(last=False)
+        """Remember a copy that came. Cheap: it is called for every event."""
+        if isinstance(stamped.event, MessageReceived):
+            self._received.append(stamped.event)
 
     def of(self, stamped: Stamped) -> Context:
         """The span of an event; the exchange's own where the event is about no single message."""
@@ -62,11 +58,19 @@ class LogContext:
             case MessageRefused(exchange=exchange) if _is_exchange(exchange):
                 return self._of_copy(stamped, event, exchange, "refuse", event.entry)
             case MessageRepeated() | PartsMerged() | InvariantViolated():
-                exchange = self._exchanges.get(_copy_of(stamped, event), "")
-                if exchange:
+                exchange = self._exchange_of(event)
+                if _is_exchange(exchange):
                     operation = "process" if isinstance(event, MessageRepeated) else "merge"
                     return self._of_copy(stamped, event, exchange, operation)
         return self._in_run(stamped)
+
+    def _exchange_of(self, event: MessageRepeated | PartsMerged | InvariantViolated) -> str:
+        """The exchange of a copy that came before; empty when it is not remembered."""
+        copy = (event.sender, event.sender_incarnation, event.sequence, event.copy)
+        for came in reversed(self._received):
+            if (came.sender, came.sender_incarnation, came.sequence, came.copy) == copy:
+                return came.exchange
+        return ""
 
     def _of_copy(
         self,
@@ -87,10 +91,6 @@ class LogContext:
         if ":" in stamped.source or stamped.incarnation == 0:  # a relay, or who leads the run: no robot's life
             return _context(trace, "run")
         return _context(trace, "life", stamped.source, stamped.incarnation, 0)
-
-
-def _copy_of(stamped: Stamped, event: MessageReceived | MessageRepeated | PartsMerged | InvariantViolated) -> _Copy:
-    return event.sender, event.sender_incarnation, event.sequence, event.copy, stamped.source
 
 
 def _is_exchange(exchange: str) -> bool:
