@@ -1,1 +1,1 @@
-"""Tests of what observes a run: which run is meant, its events, and handlers beside it."""
+"""Tests of how a run is observed that another process leads, or that is over."""
