@@ -94,16 +94,15 @@ _command(_WATCH_IT, "ps", "Show the robots of a live run.", _NEWEST)
 _command(_WATCH_IT, "runs", "List the runs that are recorded here, live ones too, the newest first.")
 _command(
     _WATCH_IT,
-<<<<<<< HEAD
     "events",
     "Show the events of a run, as a log that can be followed.",
-    "RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live, or else the latest"
-    " record.",
-=======
+    _ANY,
+)
+_command(
+    _WATCH_IT,
     "traces",
     "List the exchanges of a run, the slowest first, or draw one of them.",
     f"EXCHANGE is an id from the list, or a unique prefix; `run` draws the run itself. {_ANY}",
->>>>>>> derive
 )
 _command(_HARM_IT, "faults", "See and change the fault plan of a live run.", _NEWEST)
 _command(_HARM_IT, "inject:kill_app", "Kill a process of a live run; its successor takes over.", _NEWEST)
