@@ -131,6 +131,7 @@ def _show_live(
             screen.go_us = live.go_us
             screen.show(batch, sink)
             screen.report_missed(live.missed)
+            screen.report_away(live.is_away)
 
 
 class _Screen:
@@ -143,6 +144,7 @@ class _Screen:
         self._is_json = is_json
         self._lines: list[str] = []
         self._missed = 0
+        self._is_away = False
 
     def handle(self, stamped: Stamped, following: Next) -> None:
         self._lines.append(_encode(stamped).decode() if self._is_json else tail_line(stamped, self.go_us))
@@ -164,6 +166,12 @@ class _Screen:
         if missed > self._missed:
             self._missed = missed
             report(f"robots: {missed_line(missed)}")
+
+    def report_away(self, is_away: bool) -> None:
+        """Report once that the server does not answer, and once that it answers again."""
+        if is_away != self._is_away:
+            self._is_away = is_away
+            report(f"robots: the server {'does not answer; waiting for it' if is_away else 'answers again'}")
 
     def _write(self) -> None:
         if self._lines:

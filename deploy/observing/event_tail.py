@@ -83,7 +83,7 @@ class LiveEvents:
         """All events so far. Raises Unavailable, OSError."""
         self._observe_status()
         return self._seen(
-            self._written() + [stamped for page in self._stream.pages() for stamped in self._receive(page)]
+            self._written() + [stamped for page in self._stream.pages() for stamped in self._feed.receive(page)]
         )
 
     def coming(self, pause: Pause) -> Iterator[list[Stamped]]:
@@ -97,9 +97,6 @@ class LiveEvents:
 
     def _written(self) -> list[Stamped]:
         return [] if self._file is None else list(filter(self._feed.is_new, self._file.read()))
-
-    def _receive(self, page: list[bytes]) -> Iterator[Stamped]:
-        return self._feed.receive(page)
 
     def _seen(self, events: list[Stamped]) -> list[Stamped]:
         for stamped in events:
@@ -136,7 +133,7 @@ class LiveEvents:
 
 
 def in_time(events: Iterator[Stamped] | list[Stamped]) -> list[Stamped]:
-    """The events by their wall clocks; of one source and life in their order."""
+    """The events by their wall clocks; at the same time, in the order of their source."""
     return sorted(events, key=lambda stamped: (stamped.wall_us, stamped.source, stamped.incarnation, stamped.number))
 
 

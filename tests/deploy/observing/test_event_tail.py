@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from broker.control_entries import PlanChange
+from broker.errors import Unavailable
 from broker.ports.run import RunSpec
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
@@ -18,6 +19,7 @@ from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import append_events
 from deploy.attach.discovery import RunLocation
+from deploy.observing import event_tail
 from deploy.observing.event_tail import LiveEvents, RecordedEvents
 from telemetry.events import AnyEvent, RobotBorn, RobotLeft, RobotStarted, Stamped
 from telemetry.stream.publisher import encode_events
@@ -99,6 +101,29 @@ def test_a_run_that_is_removed_from_its_server_is_over(cluster: Cluster) -> None
     cluster.control.forget()
 
     assert list(cluster.events.coming(lambda _seconds: True)) == [[]]
+
+
+@pytest.mark.live
+def test_an_outage_of_the_server_is_waited_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a server that does not answer when the run was just stopped
+    cluster.events.past()
+    cluster.control.order("stop", b"complete")
+    answers = event_tail.read_run_status
+
+    def is_away(*_arguments: object, **_named: object) -> None:
+        raise Unavailable("status")
+
+    monkeypatch.setattr(event_tail, "read_run_status", is_away)
+    coming = cluster.events.coming(lambda _seconds: True)
+    assert (next(coming), next(coming), cluster.events.is_away) == ([], [], True)
+
+    # When it answers again, and an event came meanwhile
+    cluster.emit(1, RobotLeft("complete"))
+    monkeypatch.setattr(event_tail, "read_run_status", answers)
+
+    # Then the log goes on to its end
+    assert [numbers(batch) for batch in coming] == [[("r00", 1)]]
+    assert not cluster.events.is_away
 
 
 def test_damaged_lines_and_missing_numbers_of_a_record_are_counted(tmp_path: Path) -> None:
