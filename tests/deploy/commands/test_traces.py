@@ -106,7 +106,7 @@ def test_what_cannot_be_shown_is_complained_of_in_one_line(
     assert words in shown.complaint
 
 
-def test_a_list_that_nothing_is_wanted_of_says_so(run: str, terminal: Terminal) -> None:
+def test_a_list_without_a_wanted_exchange_is_no_error(run: str, terminal: Terminal) -> None:
     shown = terminal.do("traces", "--robot", "r99")
 
     assert shown.code == 0
