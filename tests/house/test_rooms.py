@@ -57,6 +57,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "telemetry": (
         "verdict handlers",
         "stream record console.py",
+        "anomalies",
         "view.py pipeline.py",
         "events.py clock.py",
     ),
