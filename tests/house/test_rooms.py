@@ -59,6 +59,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "verdict handlers",
         "tracing",
         "stream record console.py",
+        "anomalies",
         "view.py pipeline.py",
         "events.py clock.py",
     ),
