@@ -6,10 +6,13 @@ different sources may come in any: a copy may be taken before its envelope was s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
 from telemetry.events import (
+    AnomalyBegan,
+    AnomalyEnded,
     ChannelPressure,
     Event,
     ExchangeEnded,
@@ -30,12 +33,13 @@ from telemetry.events import (
 )
 from telemetry.metrics import table
 from telemetry.metrics.robots import Robots
-from telemetry.metrics.series import Counts, Histograms, IdsOf, Recent
+from telemetry.metrics.series import Counts, Histograms, IdsOf, Recent, attributes_of
 from telemetry.metrics.table import METRICS, Instrument, Metric
 from telemetry.metrics.values import Family, Number, Snapshot
 
 MOST_IN_FLIGHT: Final = 20_000  # envelopes, and messages that may still have a reply, that are remembered
 _MOST_CHANNELS: Final = 10_000
+_MOST_ANOMALIES: Final = 10_000
 _MOST_COPIES: Final = 64  # of one envelope, that were taken before it was seen to be sent
 _KINDS: Final = ("summary", "answer", "update")
 _REPLIED_TO: Final = ("summary", "answer")
@@ -73,6 +77,7 @@ class MetricsFold:
         self._flights: Recent[tuple[str, int, str, int], _Flight] = Recent(MOST_IN_FLIGHT)
         self._taken: Recent[tuple[str, int, str, int, int, int], tuple[int, str]] = Recent(MOST_IN_FLIGHT)
         self._dropped: Recent[tuple[str, str], tuple[int, int]] = Recent(_MOST_CHANNELS)
+        self._anomalies: Recent[tuple[str, str], bool] = Recent(_MOST_ANOMALIES)  # rule and about: whether it goes on
         self._handlers: dict[type[Event], Callable[[Stamped, Any], None]] = {
             RunDealt: self._dealt,
             MessageSent: self._sent,
@@ -89,6 +94,8 @@ class MetricsFold:
             RobotDisturbed: self._disturbed,
             WorkerRestarted: self._restarted,
             ChannelPressure: self._overflowed,
+            AnomalyBegan: self._began,
+            AnomalyEnded: self._ended,
         }
 
     def add(self, stamped: Stamped) -> None:
@@ -115,6 +122,8 @@ class MetricsFold:
             return self._counts[metric].family()
         if metric in self._histograms:
             return self._histograms[metric].family(self._ids_of)
+        if metric is table.ANOMALIES:
+            return self._active_anomalies()
         return self._robots.family(metric)
 
     def _join_robots(self) -> None:
@@ -229,6 +238,20 @@ class MetricsFold:
         is_relay = source.startswith("relay:")
         robot = "" if is_relay else self._robots.label(source)
         self._counts[table.OVERFLOWED].add((robot, source if is_relay else "", channel), max(0, new))
+
+    # Anomalies
+
+    def _began(self, _stamped: Stamped, event: AnomalyBegan) -> None:
+        self._anomalies[event.rule, event.about] = True
+
+    def _ended(self, _stamped: Stamped, event: AnomalyEnded) -> None:
+        self._anomalies[event.rule, event.about] = False
+
+    def _active_anomalies(self) -> Family:
+        counts = Counter({rule: 0 for rule, _ in self._anomalies})
+        counts.update(rule for (rule, _), is_active in self._anomalies.items() if is_active)
+        numbers = [Number(attributes_of(table.ANOMALIES, (rule,)), count) for rule, count in sorted(counts.items())]
+        return Family(table.ANOMALIES, numbers=tuple(numbers))
 
 
 class _Flight:

@@ -12,6 +12,8 @@ from typing import Final
 import msgspec
 
 from telemetry.events import (
+    AnomalyBegan,
+    AnomalyEnded,
     ChannelPressure,
     Event,
     ExchangeEnded,
@@ -202,6 +204,14 @@ OVERFLOWED: Final = Metric(
     (ChannelPressure,),
     "items that a full channel dropped, as reported: at 1, 2, 4, 8 …",
 )
+ANOMALIES: Final = Metric(
+    "gossip.anomalies",
+    Instrument.UP_DOWN_COUNTER,
+    "{anomaly}",
+    ("gossip.rule",),
+    (AnomalyBegan, AnomalyEnded),
+    "anomalies that go on",
+)
 MISSED: Final = Metric(
     "gossip.events.missed",
     _COUNTER,
@@ -213,6 +223,6 @@ MISSED: Final = Metric(
 
 METRICS: Final = (
     *(SENT, CONSUMED, PROCESS, TRANSIT, EXCHANGE, ATTEMPTS, RELAYED, COPIES, DUPLICATED, DELAYED, LAG),
-    *(PARTS, COMPLETE, QUIET, INCARNATION, MERGED, BIRTHS, RESTARTS, OVERFLOWED, MISSED),
+    *(PARTS, COMPLETE, QUIET, INCARNATION, MERGED, BIRTHS, RESTARTS, OVERFLOWED, ANOMALIES, MISSED),
 )
 """All metrics, in the order in which they are shown."""
