@@ -25,10 +25,14 @@ class Handler(Protocol):
 
 
 class Pipeline:
-    """The chain itself; calling it sends an event through. `failures` counts raised errors by handler class."""
+    """The chain itself; calling it sends an event through. `failures` counts raised errors by handler class, and
+    `on_failure` gets each with its handler."""
 
-    def __init__(self, *handlers: Handler) -> None:
+    def __init__(
+        self, *handlers: Handler, on_failure: Callable[[Handler, Exception], None] = lambda _handler, _error: None
+    ) -> None:
         self.failures: Counter[str] = Counter()
+        self._on_failure = on_failure
         entry: Next = _end
         for handler in reversed(handlers):
             entry = self._link(handler, entry)
@@ -48,8 +52,9 @@ class Pipeline:
 
             try:
                 handler.handle(stamped, guarded)
-            except Exception:  # a handler's error stays out of the code that emits
+            except Exception as error:  # a handler's error stays out of the code that emits
                 self.failures[type(handler).__name__] += 1
+                self._on_failure(handler, error)
                 if not passed_on:
                     following(stamped)
 

@@ -88,6 +88,13 @@ _command(
 )
 _command(_WATCH_IT, "ps", "Show the robots of a live run.", _NEWEST)
 _command(_WATCH_IT, "runs", "List the runs that are recorded here, live ones too, the newest first.")
+_command(
+    _WATCH_IT,
+    "events",
+    "Show the events of a run, as a log that can be followed.",
+    "RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live, or else the latest"
+    " record.",
+)
 _command(_HARM_IT, "faults", "See and change the fault plan of a live run.", _NEWEST)
 _command(_HARM_IT, "inject:kill_app", "Kill a process of a live run; its successor takes over.", _NEWEST)
 _command(_HARM_IT, "inject:pause_app", "Stop a process of a live run, and let it go on later.", _NEWEST)

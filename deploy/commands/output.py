@@ -32,17 +32,20 @@ def report(line: str) -> None:
         _silence(sys.stderr)
 
 
-def print_result(text: str) -> None:
-    """Write the result. Raises EnvironmentFailure when it cannot be written, but not when its reader has gone."""
+def print_result(text: str) -> bool:
+    """Write the result; False: its reader has gone, which is no error. Raises EnvironmentFailure when it cannot be
+    written."""
     if sys.stdout is None:
-        return
+        return False
     try:
         print(text, flush=True)
     except BrokenPipeError:
         _silence(sys.stdout)
+        return False
     except OSError as error:
         _silence(sys.stdout)
         raise EnvironmentFailure(f"standard output: {error.strerror or error}") from None
+    return True
 
 
 def _silence(stream: TextIO) -> None:

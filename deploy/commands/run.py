@@ -22,9 +22,10 @@ from deploy.config.host import demand_linux, demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import Host, LiveRun, Outcome
-from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
+from deploy.lifecycle.recording import close_record, count_events, open_record, run_settings, written_secret
+from deploy.observing.handler_process import Handling, handling
 from deploy.processes.janitor import Janitor
-from deploy.processes.server import Server, server_for
+from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
@@ -67,15 +68,18 @@ def run(*, given: Given) -> int:
     with ShutdownSignals() as shutdown:
         janitor = Janitor.hire()
         try:
-            with server_for(experiment.settings.redis_url, janitor) as server:
-                return _run(experiment, server, janitor, shutdown)
+            with (
+                handling(experiment.settings.handlers, report, janitor) as handlers,
+                server_for(experiment.settings.redis_url, janitor) as server,
+            ):
+                return _run(experiment, Host(server, janitor, shutdown), handlers)
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
             janitor.dismiss()
 
 
-def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: ShutdownSignals) -> int:
+def _run(experiment: Experiment, host: Host, handlers: Handling) -> int:
     settings, deal = experiment.settings, experiment.deal
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
@@ -92,7 +96,9 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
     settled_us = Schedule(experiment.plan, settings.for_).settled_us
     if settled_us > settings.for_:
         progress.write_line(f"goes on until {format_duration(settled_us)} after go at least: its plan is that long")
-    with Recorder(record.folder / "events.jsonl") as recorder:
+    events = record.folder / "events.jsonl"
+    handlers.follow(events)
+    with Recorder(events) as recorder:
 
         def observe(view: View, away_s: float) -> None:
             recorder.flush()
@@ -100,9 +106,8 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(begun, dealt)
-        host = Host(server, janitor, shutdown)
         outcome = LiveRun(run_id, experiment, metadata, host, record, pipeline, observe).run()
-    record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
+    count_events(record, counters, pipeline.failures, handlers)
     return _close(settings, record, begun, outcome)
 
 

@@ -9,18 +9,20 @@ from cyclopts import App
 
 from deploy.commands.help import table
 from deploy.commands.output import deliver, json_line, print_result, report
-from deploy.config.experiment import prepare
+from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED
-from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
+from deploy.lifecycle.recording import close_record, count_events, open_record, run_settings, written_secret
+from deploy.observing.handler_process import Handling, handling
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines
+from telemetry.handlers.counters import Counters
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
@@ -51,6 +53,12 @@ def simulate(*, given: Given) -> int:
     experiment = prepare(given, "simulation")
     settings = experiment.settings
     demand_records(settings.runs_dir)
+    with handling(settings.handlers, report) as handlers:
+        return _simulate(experiment, handlers)
+
+
+def _simulate(experiment: Experiment, handlers: Handling) -> int:
+    settings = experiment.settings
     run = new_run_id(settings.runs_dir)
     with ShutdownSignals() as shutdown:
         observe = _progress(shutdown)
@@ -59,10 +67,13 @@ def simulate(*, given: Given) -> int:
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
     open_record(record, ended, experiment.deal.record())
-    with Recorder(record.folder / "events.jsonl") as recorder:
-        pipeline = Pipeline(recorder)
+    events, counters = record.folder / "events.jsonl", Counters()
+    handlers.follow(events)
+    with Recorder(events) as recorder:
+        pipeline = Pipeline(counters, recorder)
         for stamped in outcome.events:
             pipeline(stamped)
+    count_events(record, counters, pipeline.failures, handlers)
     result = close_record(record, ended, outcome.evidence)
     digest = digest_of(outcome)
     if settings.json_:

@@ -34,6 +34,7 @@ from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.errors import UsageError
 from robots.exhibits.catalogue import EXHIBITS
 from robots.run.deal import Terms
+from telemetry.handlers.external import check_handler_name
 
 SETTINGS_FILE: Final = "robots.toml"
 LARGEST_FILE: Final = 256 * 1024  # bytes
@@ -90,6 +91,16 @@ def _choice(*allowed: str) -> Callable[[Any], str]:
 
 def _exhibit(value: Any) -> str | None:
     return None if value is None else _choice(*EXHIBITS)(value)
+
+
+def _handlers(value: Any) -> tuple[str, ...]:
+    texts = value.split(";") if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple):
+        raise ValueError(f"{value!r} is no list; allowed is ['my_module:MyHandler']")
+    names = tuple(str(text).strip() for text in texts)
+    for name in names:
+        check_handler_name(name)
+    return names
 
 
 def _server(value: Any) -> str:
@@ -198,6 +209,13 @@ class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of
         BeforeValidator(_choice("auto", "plain", "none")),
         flag(OUTPUT, "NAME", "Progress on standard error: auto, plain or none."),
     ] = "auto"
+
+    handlers: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_handlers),
+        flag(OUTPUT, "MODULE:CLASS", "Your own handler of events; may be repeated.", short="--handler"),
+    ] = ()  # in the environment with ; between them
 
     def terms(self, plan: Iterable[Timed]) -> Terms:
         """What every robot gets to know."""

@@ -17,7 +17,10 @@ from broker.ports.run import Evidence
 from deploy.config.experiment import Experiment
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
 from deploy.config.settings import LabSettings
+from deploy.observing.handler_process import Handling
 from robots.run.record_rows import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
+from telemetry.handlers.counters import Counters
+from telemetry.record.files import CountersFile
 from telemetry.record.folder import Record
 from telemetry.record.settings import RunSettings
 from telemetry.verdict.case import load
@@ -119,6 +122,13 @@ def close_record(record: Record, settings: RunSettings, evidence: Evidence) -> R
     result = judge(load(record.folder, shown_folder(record.place.resolve())))
     record.write("verdict", result.json)
     return result
+
+
+def count_events(record: Record, counters: Counters, failures: Mapping[str, int], handlers: Handling) -> None:
+    """Write `counters.json`, when all events are recorded: the user's handlers get what is left of them."""
+    handled = handlers.end(sum(counters.counts.values()))
+    failed = {name: times for name, times in {**failures, **handled.failed}.items() if times}
+    record.write("counters", to_builtins(CountersFile(dict(counters.counts), failed, handled.missed)))
 
 
 def _was_changed(evidence: Evidence) -> bool:

@@ -57,7 +57,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry": (
         "verdict handlers",
-        "tracing",
+        "metrics",
+        "tracing tail",
         "stream record console.py",
         "anomalies",
         "view.py pipeline.py",

@@ -1,0 +1,221 @@
+"""A user's handlers beside a run: one process that reads the run's `events.jsonl` as it grows, and nothing else.
+
+No robot, relay or supervisor imports a user's code or waits for it. The file is the queue: it is written anyway, so a
+slow handler costs no memory, and lags behind. What is still unread END_S after the run's end is missed, which is
+counted; so is all that comes after a crash of the process.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from deploy.errors import UsageError
+from deploy.processes.children import Children
+from deploy.processes.janitor import Janitor
+from telemetry.handlers.external import HandlerFailures, UnknownHandler, close_handlers, load_handlers
+from telemetry.pipeline import Pipeline
+from telemetry.record.growing import GrowingEvents
+
+END_S: Final = 5.0  # for handlers to handle what is left, when the run is over
+LOAD_S: Final = 30.0  # for a user's modules to be imported
+_POLL_S: Final = 0.1
+_NAME: Final = "handlers"
+_LONGEST: Final = 4096  # bytes of a line on a pipe
+_READY: Final = b"ready\n"
+_END: Final = "end"
+
+
+class HandlerCounts(msgspec.Struct, frozen=True):
+    """What became of a run's events: how often each handler raised, by its name, and how many never got to one."""
+
+    failed: dict[str, int]
+    missed: int
+
+
+class HandlerProcess:
+    """The parent's end of it. The process dies with its parent."""
+
+    def __init__(self, names: Sequence[str], janitor: Janitor | None = None) -> None:
+        """Start it: the handlers of these names are imported and made there. Raises UsageError when one cannot be."""
+        self._names = names
+        self._counts = _SharedCounts(len(names))
+        answers, answer = os.pipe()
+        orders, self._order = os.pipe()
+        self._children = Children(janitor)
+        body = partial(_serve, names, Path.cwd(), self._counts, answer, orders)
+        self._children.start(_NAME, body, None)  # what handlers print is the user's to see
+        os.close(answer)
+        os.close(orders)
+        try:
+            self._await_ready(answers)
+        except BaseException:
+            self._leave(0.0)
+            raise
+        finally:
+            os.close(answers)
+
+    def follow(self, events: Path) -> None:
+        """Let the handlers have the events of this file, from now on and to its end."""
+        self._send(f"{events.absolute()}\n")
+
+    def end(self, recorded: int) -> HandlerCounts:
+        """The run is over, and the file is whole, with so many events: wait until all are read, at most END_S."""
+        self._send(f"{_END}\n")
+        self._leave(END_S)
+        handled, *failed = self._counts.values()
+        return HandlerCounts(dict(zip(self._names, failed, strict=True)), recorded - handled)
+
+    def kill(self) -> None:
+        """End it without more ado, if it is still there."""
+        self._leave(0.0)
+
+    def _await_ready(self, answers: int) -> None:
+        answer = b""
+        while not answer.endswith(b"\n"):
+            readable, _, _ = select.select([answers], [], [], LOAD_S)
+            piece = os.read(answers, _LONGEST) if readable else b""
+            if not piece:
+                why = f"not made after {LOAD_S:g} s" if not readable else "its process ended while they were made"
+                raise UsageError(f"--handlers: {', '.join(self._names)}: {why}")
+            answer += piece
+        if answer != _READY:
+            raise UsageError(f"--handlers: {answer.decode(errors='replace').strip()}")
+
+    def _send(self, line: str) -> None:
+        try:
+            os.write(self._order, os.fsencode(line))
+        except OSError:  # it has ended: what it missed is counted
+            return
+
+    def _leave(self, grace_s: float) -> None:
+        if self._order < 0:
+            return
+        if _NAME in self._children.living:
+            self._children.end([_NAME], grace_s, is_asked=False)
+        os.close(self._order)
+        self._order = -1
+
+
+class Handling:
+    """A user's handlers of one run, if there are any."""
+
+    def __init__(self, process: HandlerProcess | None, report: Callable[[str], None]) -> None:
+        self._process = process
+        self._report = report
+
+    def follow(self, events: Path) -> None:
+        """Let the handlers have the events of this file."""
+        if self._process is not None:
+            self._process.follow(events)
+
+    def end(self, recorded: int) -> HandlerCounts:
+        """The file is whole, with so many events: what became of them. What failed or was missed is reported."""
+        if self._process is None:
+            return HandlerCounts({}, 0)
+        counts = self._process.end(recorded)
+        for name, times in counts.failed.items():
+            if times:
+                self._report(f"handler {name} failed with {times} of {recorded} events")
+        if counts.missed:
+            self._report(
+                f"handlers missed {counts.missed} of {recorded} events: they were too slow, or their process died"
+            )
+        return counts
+
+
+NO_HANDLERS: Final = Handling(None, lambda _line: None)
+
+
+@contextmanager
+def handling(names: Sequence[str], report: Callable[[str], None], janitor: Janitor | None = None) -> Iterator[Handling]:
+    """Within, handlers of these names are ready to follow a run. Raises UsageError when one cannot be made."""
+    process = HandlerProcess(names, janitor) if names else None
+    try:
+        yield Handling(process, report)
+    finally:
+        if process is not None:
+            process.kill()
+
+
+class _SharedCounts:
+    """Numbers in memory that a fork shares: how many events were handled, and how often each handler raised."""
+
+    def __init__(self, handlers: int) -> None:
+        self._numbers = memoryview(mmap.mmap(-1, 8 * (1 + handlers))).cast("Q")
+
+    def put(self, handled: int, failed: Sequence[int]) -> None:
+        self._numbers[0] = handled
+        for number, count in enumerate(failed, 1):
+            self._numbers[number] = count
+
+    def values(self) -> list[int]:
+        return self._numbers.tolist()
+
+
+def _serve(names: Sequence[str], folder: Path, counts: _SharedCounts, answer: int, orders: int) -> int:
+    """The life of the process; its exit status."""
+    try:
+        handlers = load_handlers(names, folder)
+    except UnknownHandler as error:
+        os.write(answer, f"{error}\n".encode()[:_LONGEST])
+        return 0
+    os.write(answer, _READY)
+    os.close(answer)
+    failures = HandlerFailures(names, handlers, lambda line: print(f"robots: {line}", flush=True))
+    pipeline = Pipeline(*handlers, on_failure=failures)
+    lines = _Lines(orders)
+    path = lines.take(None)
+    if path is not None and path != _END:
+        _follow(
+            GrowingEvents(Path(path)),
+            pipeline,
+            lambda handled: counts.put(handled, failures.counts),
+            lambda: lines.take(_POLL_S) is not None,
+        )
+    close_handlers(handlers, failures)
+    counts.put(counts.values()[0], failures.counts)
+    return 0
+
+
+class _Lines:
+    """What the parent sends on a pipe, line by line."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = b""
+
+    def take(self, timeout_s: float | None) -> str | None:
+        """The next line; None when none comes in time, or the pipe has ended."""
+        while b"\n" not in self._rest:
+            if not select.select([self._descriptor], [], [], timeout_s)[0]:
+                return None
+            piece = os.read(self._descriptor, _LONGEST)
+            if not piece:
+                return None
+            self._rest += piece
+        line, _, self._rest = self._rest.partition(b"\n")
+        return os.fsdecode(line)
+
+
+def _follow(
+    events: GrowingEvents, pipeline: Pipeline, count: Callable[[int], None], is_over: Callable[[], bool]
+) -> None:
+    """Send all events through the pipeline, until none is left after `is_over()`."""
+    handled, was_over = 0, False
+    while True:
+        for stamped in events.read():
+            pipeline(stamped)
+            handled += 1
+            count(handled)
+        if was_over:
+            return
+        was_over = is_over()

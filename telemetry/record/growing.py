@@ -1,0 +1,43 @@
+"""Reads a record's `events.jsonl` while its run goes on and the file grows. Nothing is written, and nothing judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from telemetry.events import Stamped
+
+_CHUNK: Final = 1 << 20  # bytes in one read
+
+
+class GrowingEvents:
+    """The events of one file, each once. `damaged` counts whole lines that are no event."""
+
+    def __init__(self, path: Path) -> None:
+        self.damaged = 0
+        self._path = path
+        self._position = 0
+        self._decode = msgspec.json.Decoder(Stamped).decode
+
+    def read(self) -> Iterator[Stamped]:
+        """What has come since the last call, up to the last whole line; nothing while there is no file. Raises OSError
+        when it cannot be read."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._position)
+            rest = b""
+            while chunk := file.read(_CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._position += len(line) + 1
+                    yield from self._event_in(line)
+
+    def _event_in(self, line: bytes) -> Iterator[Stamped]:
+        try:
+            yield self._decode(line)
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+            self.damaged += 1
