@@ -95,6 +95,13 @@ _command(
     "RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live, or else the latest"
     " record.",
 )
+_command(
+    _WATCH_IT,
+    "metrics",
+    "Show the metrics of a run, or serve them to Prometheus.",
+    "RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live, or else the latest"
+    " record. With OTEL_EXPORTER_OTLP_ENDPOINT they are pushed to that collector, too.",
+)
 _command(_HARM_IT, "faults", "See and change the fault plan of a live run.", _NEWEST)
 _command(_HARM_IT, "inject:kill_app", "Kill a process of a live run; its successor takes over.", _NEWEST)
 _command(_HARM_IT, "inject:pause_app", "Stop a process of a live run, and let it go on later.", _NEWEST)

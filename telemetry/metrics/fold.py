@@ -33,9 +33,10 @@ from telemetry.events import (
 )
 from telemetry.metrics import table
 from telemetry.metrics.robots import Robots
-from telemetry.metrics.series import Counts, Histograms, IdsOf, Recent, attributes_of
+from telemetry.metrics.series import Counts, Histograms, Recent, attributes_of
 from telemetry.metrics.table import METRICS, Instrument, Metric
 from telemetry.metrics.values import Family, Number, Snapshot
+from telemetry.tracing.ids import exchange_trace_id, span_id
 
 MOST_IN_FLIGHT: Final = 20_000  # envelopes, and messages that may still have a reply, that are remembered
 _MOST_CHANNELS: Final = 10_000
@@ -62,11 +63,12 @@ _ERRORS: Final = {
 
 
 class MetricsFold:
-    """Fed with `add`; `snapshot` gives the values. `missed`: the events that its reader knows to be lost."""
+    """Fed with `add`; `snapshot` gives the values. `missed`: the events that its reader knows to be lost. `seed`: the
+    run's, on which the ids of its traces depend."""
 
-    def __init__(self, ids_of: IdsOf) -> None:
+    def __init__(self, seed: int) -> None:
         self.missed = 0
-        self._ids_of = ids_of
+        self._seed = seed
         self._run = ""
         self._times_us: tuple[int, int] | None = None  # of the earliest and the latest event
         self._counts = {metric: Counts(metric) for metric in METRICS if metric.instrument is Instrument.COUNTER}
@@ -121,7 +123,7 @@ class MetricsFold:
         if metric in self._counts:
             return self._counts[metric].family()
         if metric in self._histograms:
-            return self._histograms[metric].family(self._ids_of)
+            return self._histograms[metric].family(self._root_of)
         if metric is table.ANOMALIES:
             return self._active_anomalies()
         return self._robots.family(metric)
@@ -183,6 +185,12 @@ class MetricsFold:
         key = (event.outcome,)
         self._histograms[table.EXCHANGE].observe(key, event.took_us, stamped)
         self._counts[table.ATTEMPTS].add(key, event.attempts)
+
+    def _root_of(self, ended: Stamped) -> tuple[int, int]:
+        """The ids of an exchange's trace and of its root span."""
+        assert isinstance(ended.event, ExchangeEnded)
+        trace = exchange_trace_id(ended.run, self._seed, ended.event.exchange)
+        return trace, span_id(trace, "exchange")
 
     # Relays
 
