@@ -17,7 +17,7 @@ from deploy.attach.discovery import RunLocation
 from deploy.version import version
 from telemetry.events import Stamped
 from telemetry.metrics.fold import MetricsFold
-from telemetry.metrics.values import Snapshot
+from telemetry.metrics.values import MetricsSnapshot
 from telemetry.record.reader import RecordReader, Unreadable
 
 NAMESPACE: Final = "robots-lab"
@@ -49,7 +49,7 @@ class RunMetrics:
                 self._fold.add(stamped)
             self._fold.missed = missed
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> MetricsSnapshot:
         """The values now."""
         with self._lock:
             return self._fold.snapshot()

@@ -35,7 +35,7 @@ from telemetry.metrics import table
 from telemetry.metrics.robots import Robots
 from telemetry.metrics.series import Counts, Histograms, Recent, attributes_of
 from telemetry.metrics.table import METRICS, Instrument, Metric
-from telemetry.metrics.values import Family, Number, Snapshot
+from telemetry.metrics.values import Family, MetricsSnapshot, Number
 from telemetry.tracing.ids import exchange_trace_id, span_id
 
 MOST_IN_FLIGHT: Final = 20_000  # envelopes, and messages that may still have a reply, that are remembered
@@ -111,11 +111,11 @@ class MetricsFold:
         if handler is not None:
             handler(stamped, stamped.event)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> MetricsSnapshot:
         """The values of all metrics that have one."""
         families = map(self._family, METRICS)
         kept = tuple(family for family in families if family.numbers or family.distributions)
-        return Snapshot(self._run, self._times_us, kept)
+        return MetricsSnapshot(self._run, self._times_us, kept)
 
     def _family(self, metric: Metric) -> Family:
         if metric is table.MISSED:

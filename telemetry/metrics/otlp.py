@@ -26,14 +26,14 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from telemetry.metrics import values
 from telemetry.metrics.table import BOUNDS_S, Instrument
-from telemetry.metrics.values import Distribution, Family, Number, Snapshot
+from telemetry.metrics.values import Distribution, Family, MetricsSnapshot, Number
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 _SCOPE: Final = InstrumentationScope("robots.lab")
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 
 
-def metrics_data(snapshot: Snapshot, resource: Mapping[str, str], now_us: int) -> MetricsData:
+def metrics_data(snapshot: MetricsSnapshot, resource: Mapping[str, str], now_us: int) -> MetricsData:
     """All metrics of a snapshot, of the time `now_us` (microseconds since 1970). `resource`: its attributes."""
     first_us = now_us if snapshot.times_us is None else snapshot.times_us[0]
     times = _Times(min(first_us, now_us) * 1000, now_us * 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from telemetry.metrics.table import BOUNDS_S
-from telemetry.metrics.values import Distribution, Family, Number, Snapshot
+from telemetry.metrics.values import Distribution, Family, MetricsSnapshot, Number
 
 
 class NumberShown(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ class MetricsShown(msgspec.Struct, frozen=True):
     metrics: tuple[MetricShown, ...]
 
 
-def shown(snapshot: Snapshot, run: str) -> MetricsShown:
+def shown(snapshot: MetricsSnapshot, run: str) -> MetricsShown:
     """All metrics of a snapshot."""
     return MetricsShown(run, tuple(map(_metric, snapshot.families)))
 

@@ -24,12 +24,12 @@ from prometheus_client.samples import Timestamp
 
 from telemetry.metrics import values
 from telemetry.metrics.table import BOUNDS_S, Instrument, Metric
-from telemetry.metrics.values import Attributes, Distribution, Family, Snapshot
+from telemetry.metrics.values import Attributes, Distribution, Family, MetricsSnapshot
 
 _UNITS: Final = {"s": "seconds"}  # words in braces are no unit
 _BOUNDS: Final = (*map(str, BOUNDS_S), "+Inf")
 
-Observe = Callable[[], Snapshot]
+Observe = Callable[[], MetricsSnapshot]
 """The values now; called by any thread."""
 
 

@@ -54,7 +54,7 @@ class Family(msgspec.Struct, frozen=True):
     distributions: tuple[Distribution, ...] = ()
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class MetricsSnapshot(msgspec.Struct, frozen=True):
     """All metrics of a run that have a value. `times_us`: of the earliest and the latest event, by the wall clock; None
     before any event came."""
 

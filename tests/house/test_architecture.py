@@ -30,6 +30,7 @@ HOMES = {  # a library, and where alone it may be imported
     "cyclopts": ("deploy/commands/", "deploy/config/"),
     "uvloop": ("deploy/rq/", "deploy/processes/"),
     "opentelemetry": ("telemetry/tracing/", "telemetry/metrics/"),
+    "prometheus_client": ("telemetry/metrics/",),
     "textual": ("telemetry/watch/",),
 }
 LONGEST_FILE = 420
