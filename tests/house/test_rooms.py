@@ -57,6 +57,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry": (
         "verdict handlers",
+        "otlp",
         "tracing",
         "stream record console.py",
         "view.py pipeline.py",
