@@ -32,12 +32,10 @@ _UNSET: Final = Status(StatusCode.UNSET)
 
 
 class TracedRun(msgspec.Struct, frozen=True):
-    """The run whose spans these are: its id, and the version of the lab. `shift_us` is added to every time: simulated
-    runs happen in the year 2000, where no viewer searches."""
+    """The run whose spans these are: its id, and the version of the lab."""
 
     run: str
     version: str
-    shift_us: int = 0
 
 
 class ReadableSpans:
@@ -65,17 +63,14 @@ class ReadableSpans:
             parent=parent,
             resource=self._resource(span.service, span.host),
             attributes=attributes,
-            events=[Event(event.name, dict(event.attributes), self._nanoseconds(event.at_us)) for event in span.events],
+            events=[Event(event.name, dict(event.attributes), event.at_us * 1000) for event in span.events],
             links=[Link(SpanContext(link.trace, link.span, True, _SAMPLED)) for link in span.links],
             kind=_KINDS[span.kind],
             status=Status(StatusCode.ERROR, span.error) if span.error else _UNSET,
-            start_time=self._nanoseconds(span.start_us),
-            end_time=self._nanoseconds(span.end_us),
+            start_time=span.start_us * 1000,
+            end_time=span.end_us * 1000,
             instrumentation_scope=self._scope,
         )
-
-    def _nanoseconds(self, at_us: int) -> int:
-        return (at_us + self._run.shift_us) * 1000
 
     def _make_resource(self, service: str, host: str) -> Resource:
         run = self._run.run

@@ -21,7 +21,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 
 from telemetry.otlp.json_encoder import EMPTY_REQUEST, encode_request
-from telemetry.otlp.readable import ReadableSpans, TracedRun
 from telemetry.tracing.spans import Link as OurLink
 from telemetry.tracing.spans import Span, SpanEvent, Trace
 from telemetry.tracing.spans import SpanKind as OurKind
@@ -135,14 +134,6 @@ def test_a_span_tells_where_it_comes_from() -> None:
     assert attributes_of(send)["gossip.sequence"] == str(2**53 + 1)
     # A parent in another process is remote
     assert (root["flags"], send["flags"], relay["flags"]) == (0x100, 0x100, 0x300)
-
-
-def test_simulated_time_is_shifted_to_when_the_run_was_made() -> None:
-    shifted = ReadableSpans(TracedRun("7b08e1", "0.1.0", shift_us=7)).of(trace())
-
-    for before, after in zip(readable_spans().of(trace()), shifted, strict=True):
-        assert after.start_time == (before.start_time or 0) + 7000
-        assert [event.timestamp - 7000 for event in after.events] == [event.timestamp for event in before.events]
 
 
 def test_the_same_trace_makes_the_same_bytes() -> None:
