@@ -21,11 +21,12 @@ from typing import Final, NamedTuple
 from telemetry.events import InvariantViolated, MessageDropped
 from telemetry.record.rows import FateRow
 from telemetry.tracing import attributes
+from telemetry.tracing.builder import Placed, TraceBuilder
 from telemetry.tracing.clocks import Clocks, Envelope
 from telemetry.tracing.ids import exchange_trace_id, run_trace_id, span_id
 from telemetry.tracing.lives import Lives, Plans
 from telemetry.tracing.pieces import CopyTaken, Pieces
-from telemetry.tracing.spans import Attributes, Link, Span, SpanEvent, SpanKind, Trace
+from telemetry.tracing.spans import Link, Span, SpanEvent, SpanKind, Trace
 
 KILLED: Final = "killed"
 ABANDONED: Final = "abandoned"
@@ -62,11 +63,6 @@ def plan_span_id(run: str, seed: int, shard: int, entry: str) -> int:
     return span_id(run_trace_id(run, seed), "plan", shard, entry)
 
 
-class _Parent(NamedTuple):
-    span: int
-    start_us: int
-
-
 class _Derivation:
     """Of one exchange: spans are added in an order in which every parent comes before its children."""
 
@@ -75,6 +71,7 @@ class _Derivation:
         self._evidence = evidence
         self._clocks = evidence.clocks
         self._trace = exchange_trace_id(evidence.run, evidence.seed, pieces.exchange)
+        self._builder = TraceBuilder(self._trace)
         self._initiator = pieces.initiator()
         self._taken: dict[Envelope, list[CopyTaken]] = defaultdict(list)
         for taken in sorted({*pieces.received, *pieces.refused, *pieces.merged}):
@@ -82,16 +79,15 @@ class _Derivation:
         self._envelopes: dict[str, list[Envelope]] = {kind: [] for kind in _KINDS}
         for envelope in sorted({*pieces.sent, *pieces.fates, *(taken.envelope for taken in pieces.received)}):
             self._envelopes.setdefault(pieces.kind_of(envelope), []).append(envelope)
-        self._root = _Parent(span_id(self._trace, "exchange"), self._begin_us())
+        self._root = Placed(span_id(self._trace, "exchange"), self._begin_us())
         self._outcome, self._end_us = self._end()
-        self._processes: dict[CopyTaken, _Parent] = {}
-        self._spans: list[Span] = []
+        self._processes: dict[CopyTaken, Placed] = {}
 
     def trace(self) -> Trace:
         for kind, envelopes in self._envelopes.items():
             for envelope in envelopes:
                 self._draw(kind, envelope)
-        return Trace((self._exchange(), *self._spans))
+        return Trace((self._exchange(), *self._builder.spans))
 
     def _draw(self, kind: str, envelope: Envelope) -> None:
         """All spans of one message."""
@@ -136,7 +132,7 @@ class _Derivation:
     def _exchange(self) -> Span:
         end_us = self._end_us
         if end_us is None:
-            end_us = max((span.end_us for span in self._spans), default=self._root.start_us)
+            end_us = max((span.end_us for span in self._builder.spans), default=self._root.start_us)
         ended = None if self._pieces.ended is None else self._pieces.ended[1]
         summaries, answers = self._envelopes["summary"], self._envelopes["answer"]
         if ended is not None:
@@ -145,25 +141,14 @@ class _Derivation:
             peers = [*(envelope[2] for envelope in summaries), *(envelope[0] for envelope in answers)]
             peer = peers[0] if peers else ""
         robot, incarnation = self._initiator
-        return Span(
-            trace=self._trace,
-            span=self._root.span,
-            parent=None,
-            name="exchange",
-            kind=SpanKind.INTERNAL,
-            service=robot,
-            host="",
-            start_us=self._root.start_us,
-            end_us=max(end_us, self._root.start_us),
-            error=self._outcome if self._outcome in ERRORS else "",
-            attributes=attributes.of_exchange(
-                self._pieces.exchange, peer, incarnation, self._outcome, len(summaries), ended
-            ),
-        )
+        outcome, exchange = self._outcome, self._pieces.exchange
+        carried = attributes.of_exchange(exchange, peer, incarnation, outcome, len(summaries), ended)
+        error = outcome if outcome in ERRORS else ""
+        return self._builder.root(self._root, "exchange", robot, end_us, error, carried)
 
     # Its messages
 
-    def _send(self, kind: str, envelope: Envelope, row: FateRow | None) -> _Parent:
+    def _send(self, kind: str, envelope: Envelope, row: FateRow | None) -> Placed:
         sender, _, receiver, sequence = envelope
         sent = self._pieces.sent.get(envelope)
         parent = self._cause_of(kind, envelope)
@@ -181,9 +166,9 @@ class _Derivation:
         )
         span = span_id(self._trace, "send", *envelope)
         times = (start_us, end_us)
-        return self._add(span, parent, operation, SpanKind.PRODUCER, sender, times, error, carried)
+        return self._builder.add(span, parent, operation, SpanKind.PRODUCER, sender, times, error, carried)
 
-    def _cause_of(self, kind: str, envelope: Envelope) -> _Parent:
+    def _cause_of(self, kind: str, envelope: Envelope) -> Placed:
         """The span that a message is sent in: of an answer, the copy that it answers, if that is known."""
         sent = self._pieces.sent.get(envelope)
         if kind != "answer" or sent is None or sent[1].cause is None:
@@ -192,7 +177,7 @@ class _Derivation:
         answered = CopyTaken((envelope[2], incarnation, envelope[0], sequence), copy, envelope[1])
         return self._processes.get(answered, self._root)
 
-    def _relay(self, kind: str, envelope: Envelope, row: FateRow, parent: _Parent) -> _Parent:
+    def _relay(self, kind: str, envelope: Envelope, row: FateRow, parent: Placed) -> Placed:
         operation = f"relay {kind}"
         entry_us = self._clocks.of_entry(row.id)
         put_out_us, lag_us = self._put_out(envelope, row, entry_us)
@@ -205,7 +190,7 @@ class _Derivation:
             links = (Link(run_trace_id(run, seed), plan_span_id(run, seed, row.shard, freed)),)
         span, service = span_id(self._trace, "relay", *envelope), f"relay:{row.shard}"
         times = (entry_us, put_out_us)
-        return self._add(span, parent, operation, SpanKind.CONSUMER, service, times, error, carried, links)
+        return self._builder.add(span, parent, operation, SpanKind.CONSUMER, service, times, error, carried, links)
 
     def _put_out(self, envelope: Envelope, row: FateRow, entry_us: int) -> tuple[int, int]:
         """When the relay had put out the last copy, and how much later that was than it should have been."""
@@ -229,7 +214,7 @@ class _Derivation:
 
     # Its copies
 
-    def _process(self, kind: str, taken: CopyTaken, parent: _Parent) -> _Parent:
+    def _process(self, kind: str, taken: CopyTaken, parent: Placed) -> Placed:
         stamped, event = self._pieces.received[taken]
         operation = f"process {kind}"
         start_us = max(self._clocks.of_event(stamped), parent.start_us)
@@ -243,7 +228,9 @@ class _Derivation:
         )
         span, receiver = span_id(self._trace, "process", *taken.envelope, taken.copy, taken.incarnation), stamped.source
         times = (start_us, end_us)
-        return self._add(span, parent, operation, SpanKind.CONSUMER, receiver, times, error, carried, (), events)
+        return self._builder.add(
+            span, parent, operation, SpanKind.CONSUMER, receiver, times, error, carried, (), events
+        )
 
     def _concluded(self, kind: str, taken: CopyTaken, start_us: int) -> tuple[int, str]:
         """When the copy's receiver was done with it, and the error if its life ended before."""
@@ -275,40 +262,20 @@ class _Derivation:
         )
         return first == taken and self._outcome in ("equal", "answered")
 
-    def _merge(self, taken: CopyTaken, parent: _Parent) -> None:
+    def _merge(self, taken: CopyTaken, parent: Placed) -> None:
         stamped, event = self._pieces.merged[taken]
         error = "contradiction" if isinstance(event, InvariantViolated) else ""
         span, times = merge_span_id(self._trace, taken), (parent.start_us, self._clocks.of_event(stamped))
         if taken not in self._pieces.received:  # when the copy was taken is not known
             times = (times[1], times[1])
-        self._add(span, parent, "merge", SpanKind.INTERNAL, stamped.source, times, error, attributes.of_merge(event))
+        self._builder.add(
+            span, parent, "merge", SpanKind.INTERNAL, stamped.source, times, error, attributes.of_merge(event)
+        )
 
-    def _refuse(self, kind: str, taken: CopyTaken, parent: _Parent) -> None:
+    def _refuse(self, kind: str, taken: CopyTaken, parent: Placed) -> None:
         for stamped, event in self._pieces.refused[taken]:
             operation, at_us = f"refuse {kind}", self._clocks.of_event(stamped)
             span = span_id(self._trace, "refuse", *taken.envelope, taken.copy, taken.incarnation, event.entry)
             carried = attributes.of_refusal(operation, event, taken.incarnation)
             times = (at_us, at_us)
-            self._add(span, parent, operation, SpanKind.CONSUMER, stamped.source, times, event.reason, carried)
-
-    def _add(
-        self,
-        span: int,
-        parent: _Parent,
-        name: str,
-        kind: SpanKind,
-        service: str,
-        times: tuple[int, int],
-        error: str,
-        carried: Attributes,
-        links: tuple[Link, ...] = (),
-        events: tuple[SpanEvent, ...] = (),
-    ) -> _Parent:
-        start_us = max(times[0], parent.start_us)
-        end_us = max(times[1], start_us)
-        self._spans.append(
-            Span(
-                self._trace, span, parent.span, name, kind, service, "", start_us, end_us, error, carried, links, events
-            )
-        )
-        return _Parent(span, start_us)
+            self._builder.add(span, parent, operation, SpanKind.CONSUMER, stamped.source, times, event.reason, carried)

@@ -17,11 +17,13 @@ HOLD: Final = "partition hold"  # how the text of a fault begins that keeps enve
 
 
 class Lives:
-    """How each life ended, so far. `latest_us`: the newest stamp of every life that goes on."""
+    """How each life began and ended, so far. `latest_us`: the newest stamp of every life that goes on."""
 
     def __init__(self) -> None:
         self.latest_us: dict[Life, int] = {}
-        self._deaths: dict[Life, str] = {}  # the row's id
+        self._births: dict[Life, Stamped] = {}
+        self._deaths: dict[Life, DeathRow] = {}
+        self._unnamed: dict[str, list[DeathRow]] = {}  # deaths of a robot whose journal was gone
         self._left: set[Life] = set()
         self._crashes: dict[Life, list[Stamped]] = {}
         self._newest: dict[str, int] = {}
@@ -33,10 +35,11 @@ class Lives:
             self.latest_us[life] = max(stamped.wall_us, self.latest_us[life])
         match stamped.event:
             case RobotBorn():
+                self._births[life] = stamped
                 self._newest[stamped.source] = max(stamped.incarnation, self._newest.get(stamped.source, 0))
-                if not self.is_over(life):
-                    self.latest_us[life] = stamped.wall_us
-                self._drop_ended()
+                self.latest_us[life] = stamped.wall_us
+                for other in [other for other in self.latest_us if self.is_over(other)]:
+                    del self.latest_us[other]
             case RobotLeft() | RobotFenced():
                 self._left.add(life)
                 self.latest_us.pop(life, None)
@@ -45,15 +48,37 @@ class Lives:
 
     def death(self, row: DeathRow) -> None:
         """A death of a robot; other processes' play no part here."""
+        if not row.robot:
+            return
+        if not row.incarnation:
+            unnamed = self._unnamed.setdefault(row.robot, [])
+            if row not in unnamed:
+                unnamed.append(row)
+            return
         life = (row.robot, row.incarnation)
-        if row.robot and row.incarnation:
-            self._deaths.setdefault(life, row.id)
-            self.latest_us.pop(life, None)
+        known = self._deaths.get(life)
+        if known is None or entry_id(row.id) < entry_id(known.id):
+            self._deaths[life] = row
+        self.latest_us.pop(life, None)
+
+    def death_of(self, life: Life, clocks: Clocks) -> DeathRow | None:
+        """How the life died; None: it did not, or that is not known. A death of a robot whose journal was gone is that
+        of the life that was there then."""
+        if life in self._deaths or life not in self._births:
+            return self._deaths.get(life)
+        next_life = self._births.get((life[0], life[1] + 1))
+        born_us = clocks.of_event(self._births[life])
+        until_us = None if next_life is None else clocks.of_event(next_life)
+        for row in self._unnamed.get(life[0], ()):
+            at_us = clocks.of_entry(row.id)
+            if at_us >= born_us and (until_us is None or at_us <= until_us):
+                return row
+        return None
 
     def died_us(self, life: Life, clocks: Clocks) -> int | None:
         """When the life died; None: it did not, or that is not known."""
-        entry = self._deaths.get(life)
-        return None if entry is None else clocks.of_entry(entry)
+        row = self.death_of(life, clocks)
+        return None if row is None else clocks.of_entry(row.id)
 
     def crashed_us(self, life: Life, since_us: int, clocks: Clocks) -> int | None:
         """When the life's initiator crashed first, not before `since_us`."""
@@ -63,10 +88,6 @@ class Lives:
     def is_over(self, life: Life) -> bool:
         """Whether the life has ended, in any way."""
         return life in self._deaths or life in self._left or self._newest.get(life[0], 0) > life[1]
-
-    def _drop_ended(self) -> None:
-        for life in [life for life in self.latest_us if self.is_over(life)]:
-            del self.latest_us[life]
 
 
 class Plans:
