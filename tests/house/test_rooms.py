@@ -58,6 +58,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "telemetry": (
         "verdict handlers",
         "metrics",
+        "otlp",
         "tracing tail",
         "stream record console.py",
         "anomalies",
