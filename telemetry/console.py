@@ -136,7 +136,7 @@ def _seconds(result: Result, name: str) -> str:
 
 
 def _figures(result: Result) -> Iterator[str]:
-    messages = result["messages"]
+    messages, whole = result["until_complete"]["messages"], result["whole_run"]
     yield (
         f"  born {_seconds(result, 'born')}  first complete {_seconds(result, 'first_complete')}"
         f"  all complete {_seconds(result, 'all_complete')}  total {_seconds(result, 'total')}"
@@ -147,22 +147,22 @@ def _figures(result: Result) -> Iterator[str]:
             f" lost {messages['lost']}, duplicated {messages['duplicated']}, delayed {messages['delayed']},"
             f" reordered {messages['reordered']}, corrupted {messages['corrupted']}"
         )
-    if result["joined"]:
-        yield f"  joined: {', '.join(result['joined'])}"
-    if result["restarts"]:
-        yield f"  restarts {result['restarts']}"
-    recoveries = result["recoveries"]
+    if whole["joined"]:
+        yield f"  joined: {', '.join(whole['joined'])}"
+    if whole["restarts"]:
+        yield f"  restarts {whole['restarts']}"
+    recoveries = whole["recoveries"]
     if recoveries and recoveries["count"]:
         yield (
             f"  recoveries {recoveries['count']}"
             f" (median {recoveries['p50_s']:.2f} s, longest {recoveries['max_s']:.2f} s)"
         )
-    repeated = result["repeated"]
+    repeated = whole["repeated"]
     if repeated and repeated["redone"]:
         yield f"  takeovers of relays: entries redone {repeated['redone']}, copies that came again {repeated['copies']}"
-    if result["messages"]["refused"]:
-        yield f"  entries of outboxes that were no envelopes, and were refused: {result['messages']['refused']}"
-    for fault in result["faults"]:
+    if whole["refused"]:
+        yield f"  entries of outboxes that were no envelopes, and were refused: {whole['refused']}"
+    for fault in whole["faults"]:
         band = fault["band"] and f", 95% band {fault['band'][0]:.1%}..{fault['band'][1]:.1%}"
         rate = "-" if fault["rate"] is None else f"{fault['rate']:.1%}{band or ''}"
         yield f"  whole run: {fault['name']} {fault['set']} acted on {fault['injected']} of {fault['offered']} ({rate})"

@@ -35,9 +35,10 @@ Examples:
   robots events 7b08e1 -n 20
   robots events --follow --filter "r03 parts.*"
   robots events --filter worker.crashed --filter "*=r03 !r03"
-  robots events latest --filter "exchange.ended outcome=timeout took_us>200000" --json
+  robots events --filter "exchange.ended outcome=timeout took_us>200000"
+  robots events latest --json
 
-A filter is words, and an event is shown when all of them match; with several filters, when one does:
+An event is shown when all words of a filter match; of several filters, one:
 
   r03  r0*  relay:*  r03/2      its source (and life)
   parts.merged  worker.*        its name
@@ -55,15 +56,16 @@ RunOf = Annotated[
     str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one, or latest]")
 ]
 Last = Annotated[
-    int | None, Parameter(name=("--last", "-n"), help="Only so many of those that are there.", show_default=False)
+    int | None, Parameter(name=("--last", "-n"), metavar="N", help="Only so many of those that are there already.")
 ]
 Follow = Annotated[bool, Parameter(name=("--follow", "-f"), help="Then show what comes, until the run is over.")]
 Filters = Annotated[
-    tuple[str, ...], Parameter(name="--filter", help="Which events; may be repeated.", show_default=False)
+    tuple[str, ...],
+    Parameter(name="--filter", metavar="WORDS", help="Which events; may be repeated.", show_default=False),
 ]
 Handlers = Annotated[
     tuple[str, ...],
-    Parameter(name="--handler", help="Your own handler MODULE:CLASS; may be repeated.", show_default=False),
+    Parameter(name="--handler", metavar="MODULE:CLASS", help="Your own handler; may be repeated.", show_default=False),
 ]
 
 

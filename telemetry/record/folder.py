@@ -1,56 +1,7 @@
 """The record: one folder per run, from which the verdict is judged, and nothing else.
 
-Here are the names and the formats, and how a record is written and found. What stands in a record:
-
-    settings.json   run, version, mode (live, simulated), robots, copies, seed, exhibit (what was broken on purpose, or
-                    null), preset, tick_us, quiet_period_us, for_us, limit_us, shards, plan (the lines' own text at the
-                    start), instances (the number of each line's dice), ended (complete, limit, stopped, interrupted,
-                    lost), again (the command that runs it again), seconds {born, total} since the command's start (of a
-                    run without a parent: since the deal)
-    deal.json       sha256 of the secret's bytes, bytes, parts (how many), salt (hex), indices: [{index, holders,
-                    digest}] with digest = BLAKE2b-128 keyed with the salt over "<index>:<1 if last else 0>:<word>", hex
-    plan.jsonl      every control entry, in the order of its outbox: {shard, id, control: "plan", faults: [{instance,
-                    fault}], request_id, request, refusal} (fault = its own text, without times: `loss 0.2 r00..r02`;
-                    request = what a person asked for by the request of that id, both empty when it was in the plan;
-                    refusal = why that was not done, empty when it was) or {shard, id, control: "born", robot,
-                    incarnation}
-    fates.jsonl     what the relays decided: {row: "fate", shard, id, stored, sender, incarnation, receiver, sequence,
-                    exchange, kind, fate, faults: [{instance, fault}], deliveries, body, wire} with fate "delivered"
-                    (deliveries = microseconds of delay, one per copy, from the entry's id on), "corrupt" (likewise,
-                    each copy damaged), "lost", "stale" (an older life) or "refused" (garbage: then sender … kind are
-                    null); faults = those that changed something of it, in their order; stored = when the fate was
-                    recorded; body and wire are sizes in bytes. What a partition keeps back has no fate before its
-                    release. And {row: "redo", shard, stored, redo: [ids]} when a relay began to redo pending entries
-    journals.jsonl  every journal entry: {robot, id: "<incarnation>-<n>", entry, …} with entry "header" {origin: dealt |
-                    joined}, "part" {index, word, last, cause: [sender, incarnation, sequence, copy] | null}, "born"
-                    {nonce}, "complete" {at_us}, "quiet" {ticks, exchange, at_us}; a lost journal: {robot, entry:
-                    "lost"}
-    register.json   {exists, writes: [{id, robot, incarnation, nonce, text}], births: {robot: [{id, entry: "born" |
-                    "attempt", nonce, at_us}]}}: writes = every entry that the register accepted after the dealer's, in
-                    order; at_us is null where the entry has no time
-    streams.json    {outboxes: {shard: {added, last}}, inboxes: {robot: {added, left}}, contradictions: {robot: n},
-                    orders: [{id, order, reason}]}: added = entries-added, the server's own counter; contradictions =
-                    copies that the lab put there itself; reason: why to stop, which worker is to crash, or who
-                    joined (of that a lost reply may have left a second order)
-    fleet.jsonl     what happened to the fleet's processes, in one order. {id, row: "injection", verb, target, victim}:
-                    a process fault that is about to be injected (`kill`, `robot`; victim = r03, rq:r03, relay:1,
-                    supervisor, redis or r03/secret_merger). {id, row: "death", victim, robot, incarnation, how,
-                    status}: the robot that the victim ran ("": none), its last life that was claimed in its journal (0:
-                    none), how = "exit", "signal", "silent" (its loop did not beat: killed) or "lease" (it was not
-                    renewed). {id, row: "acknowledgement", request_id, request, refusal}: a person's request that
-                    concerned process faults alone (refusal as in plan.jsonl); an acknowledgement excuses nothing
-    events.jsonl    telemetry.events.Stamped, one a line
-    manifest.json   {file: SHA-256 in hex} of every evidence file (those above, and secret.txt if there is one), written
-                    last: what was changed afterwards is no evidence any more. It guards against accidents, not
-                    against a person who seals it anew
-    verdict.json    the result, as `--json` prints it
-    counters.json   {events: {name: count}, failed_handlers: {handler: count}}, of a live run
-    live.json       {url, pid}, readable by its owner alone, and only while the run goes on
-    logs/           what the fleet's processes printed
-    secret.txt      the accepted write, byte for byte (of several, the one that nothing can follow, or else the first);
-                    absent when nothing was written
-
-Ids are `<milliseconds>-<n>` of the server's clock, except in journals and births.
+Here is how a record is written, sealed and found. What stands in it: telemetry/record/RECORD.md, which is made of the
+types of its files (telemetry/schema).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The rows of a record's files, typed: for reports, traces and questions about a run. The judge has shapes of its own.
 
-Only shapes live here; how a file is read stands in reader.py, and what the fields mean in folder.py.
+Only shapes live here; how a file is read stands in reader.py, and what the fields mean in telemetry/schema.
 """
 
 from __future__ import annotations

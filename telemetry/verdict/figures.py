@@ -41,11 +41,8 @@ class Rounds(msgspec.Struct, frozen=True):
 
 
 class Messages(msgspec.Struct, frozen=True):
-    """Envelopes sent from `go` until all robots were complete (or the end), by their fates.
-
-    `delivered`: a copy came undamaged; `reordered`: any copy was put back; `refused`: entries of the whole run that
-    were no envelopes.
-    """
+    """Envelopes by their fates. `delivered`: a copy came undamaged; `reordered`: any copy was put back; `per_robot`:
+    sent ones, for each robot that was dealt."""
 
     sent: int | None = None
     delivered: int | None = None
@@ -55,7 +52,15 @@ class Messages(msgspec.Struct, frozen=True):
     reordered: int | None = None
     corrupted: int | None = None
     per_robot: float | None = None
-    refused: int | None = None
+
+
+class UntilComplete(msgspec.Struct, frozen=True):
+    """What was sent from `go` until all robots were complete, or to the end of a run where they never were. The bytes
+    of each robot: by the model of notes and benchmarks, and as they were sent."""
+
+    messages: Messages = Messages()
+    model_bytes_per_robot: float | None = None
+    wire_bytes_per_robot: float | None = None
 
 
 class FaultFigure(msgspec.Struct, frozen=True):
@@ -86,6 +91,20 @@ class Recoveries(msgspec.Struct, frozen=True):
     count: int
     p50_s: float | None
     max_s: float | None
+
+
+class WholeRun(msgspec.Struct, frozen=True):
+    """What counts from the deal to the end. `refused`: entries of outboxes that were no envelopes; `restarts`: of
+    workers, and lives after the first of their robot; `lives`: of each robot with more than one; `joined`: the robots
+    that were not dealt."""
+
+    faults: list[FaultFigure]
+    refused: int | None
+    repeated: Repeated | None
+    restarts: int | None
+    recoveries: Recoveries | None
+    lives: dict[str, int] | None
+    joined: list[str] | None
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -139,9 +158,8 @@ def rounds(case: Case) -> Rounds:
     return Rounds(_rounds(since_go.first_complete, tick_us), _rounds(since_go.all_complete, tick_us))
 
 
-def messages(case: Case) -> tuple[Messages, float, float]:
-    """The envelopes, and the bytes per robot of the model and of the wire, until all were complete.
-    Raises EvidenceError."""
+def until_complete(case: Case) -> UntilComplete:
+    """The envelopes and bytes until all were complete. Raises EvidenceError."""
     counted = _until_complete(case)
     robots = case.settings.robots
     rulings = [ruling for _, ruling in counted]
@@ -155,11 +173,23 @@ def messages(case: Case) -> tuple[Messages, float, float]:
         reordered=sum(any(rule.name == "reorder" for rule in ruling.changed) for ruling in rulings),
         corrupted=sum(row.fate == "corrupt" for row in rows),
         per_robot=round(len(rows) / robots, 1),
-        refused=sum(row.fate == "refused" for row in case.traffic.entries.values()),
     )
     model = sum(ENVELOPE_BYTES + row.body for row in rows)
     wire = sum(row.wire for row in rows)
-    return sent, round(model / robots, 1), round(wire / robots, 1)
+    return UntilComplete(sent, round(model / robots, 1), round(wire / robots, 1))
+
+
+def whole_run(case: Case) -> WholeRun:
+    """What counts for the whole run."""
+    return WholeRun(
+        faults=known(lambda: faults(case)) or [],
+        refused=known(lambda: sum(row.fate == "refused" for row in case.traffic.entries.values())),
+        repeated=known(lambda: repeated(case)),
+        restarts=known(lambda: restarts(case)),
+        recoveries=known(lambda: recoveries(case)),
+        lives=known(lambda: lives(case)),
+        joined=known(lambda: case.joined_robots),
+    )
 
 
 def faults(case: Case) -> list[FaultFigure]:

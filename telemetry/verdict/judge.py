@@ -16,7 +16,7 @@ from msgspec.structs import asdict, replace
 from telemetry.verdict import figures
 from telemetry.verdict.case import Case
 from telemetry.verdict.evidence.integrity import LOST
-from telemetry.verdict.figures import FaultFigure, Messages, Recoveries, Repeated, Rounds, Seconds, known
+from telemetry.verdict.figures import Rounds, Seconds, UntilComplete, WholeRun, known
 from telemetry.verdict.finding import EvidenceError, Finding, State, unproven
 from telemetry.verdict.promises.accounted import accounted
 from telemetry.verdict.promises.convergent import convergent
@@ -32,7 +32,7 @@ from telemetry.verdict.promises.right import right
 from telemetry.verdict.promises.supervised import supervised
 from telemetry.verdict.promises.unique import unique
 
-SCHEMA: Final = "robots.result/2"
+SCHEMA: Final = "robots.result/3"
 
 PROMISES: Final[dict[str, Callable[[Case], Finding]]] = {
     "once": once,
@@ -65,7 +65,8 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The result of a run, as `--json` prints it."""
+    """The result of a run, as `--json` prints it. `until_complete` counts what it took until all robots were complete,
+    `whole_run` what happened from the deal to the end; None: the record does not say it."""
 
     schema: str
     version: str | None
@@ -82,15 +83,8 @@ class Result(msgspec.Struct, frozen=True):
     winner_incarnation: int | None
     seconds: Seconds
     rounds: Rounds
-    messages: Messages
-    model_bytes_per_robot: float | None
-    wire_bytes_per_robot: float | None
-    faults: list[FaultFigure]
-    repeated: Repeated | None
-    restarts: int | None
-    recoveries: Recoveries | None
-    lives: dict[str, int] | None
-    joined: list[str] | None
+    until_complete: UntilComplete
+    whole_run: WholeRun
     record: str
     again: str | None
 
@@ -111,7 +105,6 @@ def judge(case: Case) -> Result:
     findings = {name: _as_recorded(_checked(promise, case), case) for name, promise in PROMISES.items()}
     settings: dict[str, Any] = known(lambda: asdict(case.settings)) or {}
     write: dict[str, Any] = known(lambda: asdict(case.write)) or {}
-    messages, model_bytes, wire_bytes = known(lambda: figures.messages(case)) or (Messages(), None, None)
     return Result(
         schema=SCHEMA,
         version=settings.get("version"),
@@ -128,15 +121,8 @@ def judge(case: Case) -> Result:
         winner_incarnation=write.get("incarnation"),
         seconds=figures.seconds(case),
         rounds=figures.rounds(case),
-        messages=messages,
-        model_bytes_per_robot=model_bytes,
-        wire_bytes_per_robot=wire_bytes,
-        faults=known(lambda: figures.faults(case)) or [],
-        repeated=known(lambda: figures.repeated(case)),
-        restarts=known(lambda: figures.restarts(case)),
-        recoveries=known(lambda: figures.recoveries(case)),
-        lives=known(lambda: figures.lives(case)),
-        joined=known(lambda: case.joined_robots),
+        until_complete=known(lambda: figures.until_complete(case)) or UntilComplete(),
+        whole_run=figures.whole_run(case),
         record=case.record,
         again=settings.get("again"),
     )

@@ -48,7 +48,7 @@ def test_a_run_without_a_parent_is_held_in_whatever_order_its_parts_come(
     # Then it is judged from its record, made here, and all promises hold
     result = json.loads(out)
     assert parts["verify"].returncode == 0, (not_held(result), err.decode())
-    assert (result["run"], result["ended"], result["joined"]) == (cluster.run, "complete", [])
+    assert (result["run"], result["ended"], result["whole_run"]["joined"]) == (cluster.run, "complete", [])
     [secret] = cluster.place.folder.glob(f"runs/{cluster.run}/secret.txt")
     assert secret.read_text().startswith("Hidden beneath")
     # and who served it leaves, but for the RQ workers, which wait for the next run
@@ -104,7 +104,7 @@ def test_an_injection_reaches_a_process_of_another_host_through_its_rq_worker(cl
     code, result = cluster.verify()
     assert code == 0, not_held(result)
     assert cluster.events("injection.failed") == []
-    assert result["lives"] == {"r00": 2, "r01": 2}
+    assert result["whole_run"]["lives"] == {"r00": 2, "r01": 2}
 
 
 def test_rqs_own_command_runs_robots_too_and_one_more_lets_a_robot_join(cluster: Cluster) -> None:
@@ -123,7 +123,7 @@ def test_rqs_own_command_runs_robots_too_and_one_more_lets_a_robot_join(cluster:
     # When the run has ended / Then the third has run a robot of its own, and all promises hold
     code, result = cluster.verify(cluster.run)
     assert code == 0, not_held(result)
-    assert result["joined"] == ["r02"]
+    assert result["whole_run"]["joined"] == ["r02"]
     for process in several:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(timeout=5) for process in several] == [0, 0, 0]

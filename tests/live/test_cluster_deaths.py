@@ -50,7 +50,7 @@ def test_a_supervisor_that_is_killed_is_followed_by_one_that_stands_by(cluster: 
     assert "kill robot" in before
     assert "kill robot" in after
     assert ("pause r01" in before, after.count("resume r01")) == (True, 1)
-    assert next(fault["injected"] for fault in result["faults"] if fault["name"] == "partition") > 0
+    assert next(fault["injected"] for fault in result["whole_run"]["faults"] if fault["name"] == "partition") > 0
     survivor = standby if died[0] is parts["supervise"] else parts["supervise"]
     assert survivor.wait(timeout=10) == 0
 
@@ -83,8 +83,8 @@ def test_a_host_that_dies_is_missed_within_seconds_and_its_robots_live_elsewhere
     cluster.start("worker", "-n", "4")
     code, result = cluster.verify()
     assert code == 0, not_held(result)
-    assert result["joined"] == ["r02", "r03"]
-    assert result["recoveries"]["count"] == 2
+    assert result["whole_run"]["joined"] == ["r02", "r03"]
+    assert result["whole_run"]["recoveries"]["count"] == 2
 
 
 def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Cluster) -> None:
@@ -105,7 +105,7 @@ def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Clu
     out, err = waiting.communicate(timeout=30)
     result = json.loads(out)
     assert waiting.returncode == 0, (not_held(result), err.decode())
-    assert (result["ended"], result["lives"]) == ("complete", {})
+    assert (result["ended"], result["whole_run"]["lives"]) == ("complete", {})
     assert parts["supervise"].wait(timeout=10) == 0
 
 

@@ -53,7 +53,7 @@ def test_a_robot_that_is_lost_just_before_its_supervisor_is_found_by_the_next_on
     # Then the robot lives again, no promise is broken, and the time without a leader is on record
     code, result = cluster.verify()
     assert code == 0, not_held(result)
-    assert result["lives"] == {robot: 2}
+    assert result["whole_run"]["lives"] == {robot: 2}
     rows = StreamFleetLog(cluster.client, cluster.run).rows()
     [gap] = [row for row in rows if isinstance(row, LeadershipGap)]
     assert 2_000_000 < gap.away_us < 6_000_000
@@ -88,8 +88,8 @@ def test_supervisor_and_rq_workers_that_start_anew_together_go_on_with_the_same_
     # Then the robots get the RQ workers, and no robot joins in their place
     code, result = cluster.verify()
     assert code == 0, not_held(result)
-    assert (result["ended"], result["joined"]) == ("complete", [])
-    assert set(result["lives"]) == {"r00", "r01", "r02", "r03"}
+    assert (result["ended"], result["whole_run"]["joined"]) == ("complete", [])
+    assert set(result["whole_run"]["lives"]) == {"r00", "r01", "r02", "r03"}
 
 
 def test_robots_that_hold_only_learnt_parts_give_way_to_those_that_hold_the_secret(cluster: Cluster) -> None:

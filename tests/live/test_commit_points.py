@@ -125,7 +125,7 @@ def assert_all_died(mortals: Mortals) -> None:
     ended = Counter(
         victim for point, victim in injector.items() if point not in LIFELESS and "relay" not in str(victim)
     )
-    assert mortals.read("verdict")["lives"] == {robot: 1 + deaths for robot, deaths in ended.items()}
+    assert mortals.read("verdict")["whole_run"]["lives"] == {robot: 1 + deaths for robot, deaths in ended.items()}
 
 
 def assert_nothing_lost(mortals: Mortals) -> None:

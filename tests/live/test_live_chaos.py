@@ -38,8 +38,8 @@ def test_a_run_under_every_kind_of_death_is_held(place: Place) -> None:
     assert code == 0, (result.get("promises"), err)
     injected = {row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"}
     assert {"relay:0", "redis", "r01", "rq:r02"} <= injected
-    assert result["recoveries"]["count"] >= 10
-    assert result["lives"]["r02"] >= 2
+    assert result["whole_run"]["recoveries"]["count"] >= 10
+    assert result["whole_run"]["lives"]["r02"] >= 2
     assert place.is_clean()
 
 
@@ -66,7 +66,7 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(pla
     # and each recall was followed by another life, if that was not at the very end
     recalled = [event for event in events(place, "robot.left") if event["reason"] == "recalled"]
     assert len(recalled) >= 6
-    assert len(recalled) - (sum(result["lives"].values()) - len(result["lives"])) in (0, 1)
+    assert len(recalled) - (sum(result["whole_run"]["lives"].values()) - len(result["whole_run"]["lives"])) in (0, 1)
     # the RQ worker that ended was replaced by another one
     started = [event["process"] for event in events(place, "process.started")]
     assert len([name for name in started if name.startswith("rq:")]) == 7
@@ -88,7 +88,7 @@ def test_a_worker_that_is_crashed_is_restarted_and_its_siblings_live_on(place: P
 
     assert code == 0, (result.get("promises"), err)
     assert [event["worker"] for event in events(place, "worker.crashed")] == ["secret_merger"]
-    assert result["lives"] == {}
+    assert result["whole_run"]["lives"] == {}
 
 
 def test_a_contradiction_is_refused_reported_and_counted(place: Place) -> None:
@@ -119,5 +119,5 @@ def test_what_the_lab_injects_is_charged_to_no_process(place: Place) -> None:
     injected = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"]
     assert (injected.count("rq:r01"), injected.count("relay:0")) == (10, 10)
     assert events(place, "worker.gave.up") == []
-    assert result["lives"]["r01"] >= 8  # a kill between two lives of a robot has no effect
-    assert result["recoveries"]["max_s"] < 2
+    assert result["whole_run"]["lives"]["r01"] >= 8  # a kill between two lives of a robot has no effect
+    assert result["whole_run"]["recoveries"]["max_s"] < 2

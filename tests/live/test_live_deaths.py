@@ -60,7 +60,7 @@ def test_a_robot_killed_in_the_middle_is_born_again_with_all_it_knew(place: Plac
     assert process.returncode == 0, (result["promises"], err.decode())
     born = [row for row in place.events() if row["event"]["name"] == "robot.born" and row["incarnation"] == 2]
     assert len(born) == 2
-    assert result["restarts"] == 2
+    assert result["whole_run"]["restarts"] == 2
     assert place.is_clean()
 
 
@@ -125,7 +125,7 @@ def test_the_death_of_an_rq_worker_names_its_robot_even_while_the_server_is_away
     # and it lives on as soon as the server is back, long before the run's limit
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 0, json.loads(out)["promises"]
-    assert json.loads(out)["lives"] == {victim.removeprefix("rq:"): 2}
+    assert json.loads(out)["whole_run"]["lives"] == {victim.removeprefix("rq:"): 2}
     assert place.is_clean()
 
 

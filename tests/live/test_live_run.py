@@ -42,7 +42,7 @@ def test_the_default_run_is_held_and_leaves_only_its_record(place: Place) -> Non
     assert (result["verdict"], result["ended"], result["robots"], result["parts"]) == ("HELD", "complete", 6, 11)
     assert {name: finding["state"] for name, finding in result["promises"].items()} == dict.fromkeys(PROMISES, "HELD")
     assert result["winner"] in {f"r{n:02d}" for n in range(6)}
-    assert result["messages"]["lost"] > 0
+    assert result["until_complete"]["messages"]["lost"] > 0
     assert (place.folder / "out.txt").read_text() == DEFAULT_SECRET
     assert (place.folder / result["record"] / "secret.txt").read_text() == DEFAULT_SECRET
     assert f"seed {result['seed']}" in progress

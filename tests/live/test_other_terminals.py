@@ -51,7 +51,7 @@ def test_a_live_run_that_is_seen_and_injected_into_from_other_terminals_is_held(
     # And the run ends with every promise kept, as the list tells from then on
     result = json.loads(lab.communicate(timeout=40)[0])
     [listed] = ask(place, "runs")["runs"]
-    assert (result["verdict"], result["lives"]) == ("HELD", {"r01": 2})
+    assert (result["verdict"], result["whole_run"]["lives"]) == ("HELD", {"r01": 2})
     assert (listed["state"], listed["verdict"]) == (result["ended"], "HELD")
     assert place.is_clean()
 

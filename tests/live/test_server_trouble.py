@@ -70,8 +70,8 @@ def running(place: Place, seconds: int) -> Iterator[Running]:
     with run.client:
         yield run
     result = run.end()
-    assert result["lives"] == {}, "a robot that lives is not queued again"
-    assert result["restarts"] == 0
+    assert result["whole_run"]["lives"] == {}, "a robot that lives is not queued again"
+    assert result["whole_run"]["restarts"] == 0
     assert [row["event"] for row in place.events() if row["event"]["name"] in ("process.died", "worker.gave.up")] == []
 
 
@@ -159,7 +159,7 @@ def test_what_a_robot_spilled_before_it_was_killed_in_an_outage_is_in_the_record
     os.kill(run.server, signal.SIGCONT)
     run.client.close()
     # Then it lives again, and what it had left is heard, once and in order
-    assert run.end()["lives"] == {robot: 2}
+    assert run.end()["whole_run"]["lives"] == {robot: 2}
     reported = [row["number"] for row in place.events() if (row["source"], row["incarnation"]) == (robot, 1)]
     assert left
     assert reported == list(range(1, left[-1] + 1))

@@ -141,7 +141,7 @@ def test_entries_that_were_redone_may_have_more_copies(files: Files) -> None:
         assert result.promises["accounted"].state == expected
         count_one(files, "r01", -surplus)
         # And they are counted apart
-        assert result.repeated == Repeated(redone=1, copies=surplus)
+        assert result.whole_run.repeated == Repeated(redone=1, copies=surplus)
         shown = [line for line in verdict_lines(result.json) if "entries redone 1," in line]
         assert [line.endswith(f"copies that came again {surplus}") for line in shown] == [True]
 

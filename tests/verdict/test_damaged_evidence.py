@@ -55,7 +55,7 @@ def test_an_empty_folder_is_unproven_throughout(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         result = judge(load(folder))
         assert {promise.state for promise in result.promises.values()} == {"UNPROVEN"}
-        assert (result.verdict, result.run, result.seconds.total, result.messages.sent) == (
+        assert (result.verdict, result.run, result.seconds.total, result.until_complete.messages.sent) == (
             "UNPROVEN",
             None,
             None,

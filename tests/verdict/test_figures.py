@@ -26,18 +26,19 @@ def test_the_figures_are_those_of_the_record(files: Files) -> None:
         "total": 5.2,
     }
     assert result["rounds"]["all_complete"] == round((max(completed) - GO_MS * 1000) / TICK_US, 1)
-    assert result["messages"]["sent"] == len(until)
-    assert result["messages"]["delivered"] == sum(bool(row["deliveries"]) for row in until)
-    assert result["messages"]["lost"] == sum(row["fate"] == "lost" for row in until)
-    assert result["messages"]["duplicated"] == sum(len(row["deliveries"]) > 1 for row in until)
-    assert result["messages"]["reordered"] == sum(
+    until_complete, whole = result["until_complete"], result["whole_run"]
+    assert until_complete["messages"]["sent"] == len(until)
+    assert until_complete["messages"]["delivered"] == sum(bool(row["deliveries"]) for row in until)
+    assert until_complete["messages"]["lost"] == sum(row["fate"] == "lost" for row in until)
+    assert until_complete["messages"]["duplicated"] == sum(len(row["deliveries"]) > 1 for row in until)
+    assert until_complete["messages"]["reordered"] == sum(
         any(us >= 15_000 + 10_000 for us in row["deliveries"]) for row in until
     )
-    assert result["messages"]["per_robot"] == round(len(until) / 3, 1)
-    assert result["model_bytes_per_robot"] == round(len(until) * 58 / 3, 1)
-    assert result["wire_bytes_per_robot"] == round(len(until) * 60 / 3, 1)
-    assert (result["winner"], result["winner_incarnation"], result["restarts"]) == ("r01", 1, 1)
-    loss = result["faults"][0]
+    assert until_complete["messages"]["per_robot"] == round(len(until) / 3, 1)
+    assert until_complete["model_bytes_per_robot"] == round(len(until) * 58 / 3, 1)
+    assert until_complete["wire_bytes_per_robot"] == round(len(until) * 60 / 3, 1)
+    assert (result["winner"], result["winner_incarnation"], whole["restarts"]) == ("r01", 1, 1)
+    loss = whole["faults"][0]
     ruled = [row for row in files["fates"] if row["fate"] in ("delivered", "lost")]
     assert (loss["name"], loss["set"], loss["offered"]) == ("loss", "0.2", len(ruled))
     assert loss["injected"] == sum(not row["deliveries"] for row in ruled)
@@ -75,7 +76,7 @@ def test_the_figures_show_rates_with_their_bands() -> None:
     )
     # When it is judged
     result = verdict_on(files)
-    figures = {figure.name: figure for figure in result.faults}
+    figures = {figure.name: figure for figure in result.whole_run.faults}
     # Then each fault was offered what its target selects and the ones before it left
     lost_in_bursts = figures["burst-loss"].injected
     assert figures["burst-loss"].offered == 300
@@ -95,9 +96,13 @@ def test_the_figures_show_rates_with_their_bands() -> None:
     # And so people read it
     lines = list(verdict_lines(result.json))
     came = [row for row in files["fates"] if row["deliveries"]]
-    assert result.messages.corrupted == figures["corrupt"].injected == sum(row["fate"] == "corrupt" for row in came)
-    assert result.messages.delivered == len(came) - figures["corrupt"].injected
-    assert any(f"corrupted {result.messages.corrupted}" in line for line in lines)
+    assert (
+        result.until_complete.messages.corrupted
+        == figures["corrupt"].injected
+        == sum(row["fate"] == "corrupt" for row in came)
+    )
+    assert result.until_complete.messages.delivered == len(came) - figures["corrupt"].injected
+    assert any(f"corrupted {result.until_complete.messages.corrupted}" in line for line in lines)
     low, high = figures["corrupt"].band or (0, 0)
     shown = f"corrupt 0.2 acted on {figures['corrupt'].injected} of {figures['corrupt'].offered}"
     assert any(shown in line and f"95% band {low:.1%}..{high:.1%})" in line for line in lines)
@@ -108,15 +113,15 @@ def test_a_reorder_is_counted_by_first_copies_and_shown_by_any() -> None:
     files = sent_under(["duplicate 1", "reorder 0.3"], envelopes=120)
     result = verdict_on(files)
     # Then the rate is that of the first copies, and messages count all that overtook each other
-    assert result.faults[1].injected == sum(row["deliveries"][0] > 0 for row in files["fates"])
-    assert result.messages.reordered == sum(any(row["deliveries"]) for row in files["fates"])
-    assert (result.messages.reordered or 0) > result.faults[1].injected
+    assert result.whole_run.faults[1].injected == sum(row["deliveries"][0] > 0 for row in files["fates"])
+    assert result.until_complete.messages.reordered == sum(any(row["deliveries"]) for row in files["fates"])
+    assert (result.until_complete.messages.reordered or 0) > result.whole_run.faults[1].injected
 
 
 def test_copies_that_came_once_more_are_counted_whatever_is_missing_elsewhere(files: Files) -> None:
     count_one(files, "r01", 2)
     count_one(files, "r00", -1)
-    assert verdict_on(files).repeated == Repeated(redone=0, copies=2)
+    assert verdict_on(files).whole_run.repeated == Repeated(redone=0, copies=2)
 
 
 def test_recoveries_and_lives_are_those_of_the_record(longer_files: Files) -> None:
@@ -126,11 +131,11 @@ def test_recoveries_and_lives_are_those_of_the_record(longer_files: Files) -> No
     # When it is judged, then that is one recovery of so long, and people read of it
     result = verdict_on(longer_files)
     assert result.verdict == "HELD"
-    assert (result.recoveries, result.lives) == (Recoveries(1, down_s, down_s), {"r02": 2})
+    assert (result.whole_run.recoveries, result.whole_run.lives) == (Recoveries(1, down_s, down_s), {"r02": 2})
     assert f"  recoveries 1 (median {down_s:.2f} s, longest {down_s:.2f} s)" in list(verdict_lines(result.json))
     # When its process had died once more before that birth, then it is still one, from the first death on
     death(longer_files, "r02", 1, fell_ms + 20, "exit", 1)
-    assert verdict_on(longer_files).recoveries == Recoveries(1, down_s, down_s)
+    assert verdict_on(longer_files).whole_run.recoveries == Recoveries(1, down_s, down_s)
 
 
 def test_a_run_without_deaths_had_no_recoveries() -> None:
@@ -140,7 +145,7 @@ def test_a_run_without_deaths_had_no_recoveries() -> None:
         scribe.born(robot)
     result = verdict_on(stopped(scribe, *ROBOTS))
     assert result.promises["supervised"].why == "no death of a robot, and no crash of a worker"
-    assert (result.recoveries, result.lives) == (Recoveries(0, None, None), {})
+    assert (result.whole_run.recoveries, result.whole_run.lives) == (Recoveries(0, None, None), {})
     assert not any("recoveries" in line for line in verdict_lines(result.json))
 
 
@@ -148,5 +153,5 @@ def test_the_median_of_recoveries_is_shown_and_the_longest() -> None:
     scribe = living(3, pause_ms=100)
     scribe.now_ms += 900
     scribe.born("r02")
-    recoveries = verdict_on(files_of(scribe)).recoveries
+    recoveries = verdict_on(files_of(scribe)).whole_run.recoveries
     assert recoveries == Recoveries(3, 0.101, 0.901)

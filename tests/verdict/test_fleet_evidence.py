@@ -24,7 +24,7 @@ def test_a_record_without_a_fleet_is_judged_as_far_as_it_goes(tmp_path: Path) ->
     unproven = {name for name, promise in result.promises.items() if promise.state != "HELD"}
     assert unproven == {"monotonic", "unique", "convergent", "supervised", "frugal", "played"}
     assert {result.promises[name].why for name in unproven} == {"fleet.jsonl is missing"}
-    assert (result.verdict, result.recoveries, result.lives) == ("UNPROVEN", None, {"r02": 2})
+    assert (result.verdict, result.whole_run.recoveries, result.whole_run.lives) == ("UNPROVEN", None, {"r02": 2})
 
 
 @pytest.mark.parametrize("promise", ["supervised", "monotonic", "unique", "convergent", "frugal", "played"])

@@ -43,7 +43,7 @@ def test_an_honest_network_is_held_whatever_the_faults(kind: str) -> None:
     assert any(len(row["deliveries"]) < 2 for row in files["fates"])
     # When they are judged, then they are HELD, and every fault was offered some
     assert states(files) == ("HELD", "HELD")
-    for figure in verdict_on(files).faults:
+    for figure in verdict_on(files).whole_run.faults:
         assert figure.state == "HELD"
         assert figure.injected > 0 or figure.name == "throttle"
 
@@ -108,7 +108,7 @@ def test_a_fate_that_is_altered_by_one_detail_is_broken(kind: str, alter: Callab
             # Then it is BROKEN, and so is a fault that met it
             result = verdict_on(altered)
             assert result.promises["honest faults"].state == "BROKEN", (copies, row)
-            assert "BROKEN" in {figure.state for figure in result.faults}
+            assert "BROKEN" in {figure.state for figure in result.whole_run.faults}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -121,7 +121,9 @@ def test_only_a_throttle_may_delay_all_copies_further(kind: str) -> None:
     result = verdict_on(files)
     assert result.promises["honest faults"].state == ("HELD" if "throttle" in kind else "BROKEN")
     if "throttle" in kind:
-        assert [(fault.injected, fault.band) for fault in result.faults if fault.name == "throttle"] == [(1, None)]
+        assert [(fault.injected, fault.band) for fault in result.whole_run.faults if fault.name == "throttle"] == [
+            (1, None)
+        ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,7 +180,7 @@ def test_a_rate_beyond_chance_is_broken_although_every_fate_is_right(fault: str)
     assert finding.state == "BROKEN"
     assert f"{fault!r} acted on {len(chosen)} of {len(chosen)} envelopes" in finding.why
     assert "(witness: fault 0)" in finding.why
-    assert result.faults[0].state == "BROKEN"
+    assert result.whole_run.faults[0].state == "BROKEN"
     # But a single envelope that is put there again and again shows nothing
     files["fates"] = [{**chosen[0], "id": f"{GO_MS + 1000 + number}-0"} for number in range(400)]
     assert verdict_on(files).promises["honest faults"].state == "HELD"

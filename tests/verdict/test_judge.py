@@ -68,8 +68,7 @@ def test_the_result_has_exactly_the_keys_of_its_schema(files: Files) -> None:
     result = verdict_on(files).json
     assert " ".join(result) == (
         "schema version run verdict promises ended robots parts seed preset plan winner winner_incarnation seconds "
-        "rounds messages model_bytes_per_robot wire_bytes_per_robot faults repeated restarts recoveries lives joined "
-        "record again"
+        "rounds until_complete whole_run record again"
     )
     assert list(result["promises"]) == [
         *("once", "right", "monotonic", "unique", "idempotent", "patient", "convergent", "supervised", "fenced"),
@@ -78,12 +77,14 @@ def test_the_result_has_exactly_the_keys_of_its_schema(files: Files) -> None:
     assert list(result["promises"]["once"]) == ["state", "why", "tested"]
     assert list(result["seconds"]) == ["born", "first_complete", "written", "all_complete", "total"]
     assert list(result["rounds"]) == ["first_complete", "all_complete"]
-    assert (
-        " ".join(result["messages"]) == "sent delivered lost duplicated delayed reordered corrupted per_robot refused"
+    assert list(result["until_complete"]) == ["messages", "model_bytes_per_robot", "wire_bytes_per_robot"]
+    assert " ".join(result["until_complete"]["messages"]) == (
+        "sent delivered lost duplicated delayed reordered corrupted per_robot"
     )
-    assert " ".join(result["faults"][0]) == "name set offered injected rate band state"
-    assert " ".join(result["repeated"]) == "redone copies"
-    assert " ".join(result["recoveries"]) == "count p50_s max_s"
+    assert " ".join(result["whole_run"]) == "faults refused repeated restarts recoveries lives joined"
+    assert " ".join(result["whole_run"]["faults"][0]) == "name set offered injected rate band state"
+    assert " ".join(result["whole_run"]["repeated"]) == "redone copies"
+    assert " ".join(result["whole_run"]["recoveries"]) == "count p50_s max_s"
     assert json.dumps(json.loads(json.dumps(result))) == json.dumps(result)
 
 

@@ -49,11 +49,11 @@ def test_a_run_that_a_robot_joins_is_held_and_names_it(grown_files: Files) -> No
     # Then all is HELD, the joiner was in scope as well, and it is named
     assert {name: promise.why for name, promise in result.promises.items() if promise.state != "HELD"} == {}
     assert "all 4 robots in scope are complete" in result.promises["convergent"].why
-    assert (result.robots, result.joined) == (3, ["r03"])
+    assert (result.robots, result.whole_run.joined) == (3, ["r03"])
     assert "  joined: r03" in list(verdict_lines(result.json))
     # And a run that no robot joined names none
     alone = verdict_on(written_by(begun(), "r01"))
-    assert (alone.verdict, alone.joined) == ("HELD", [])
+    assert (alone.verdict, alone.whole_run.joined) == ("HELD", [])
     assert not any("joined" in line for line in verdict_lines(alone.json))
 
 
@@ -62,7 +62,7 @@ def test_joiners_are_named_by_their_numbers() -> None:
     for robot in ("r11", "r04", "r100"):
         scribe.join(robot)
     result = verdict_on(written_by(scribe, "r01"))
-    assert result.joined == ["r04", "r11", "r100"]
+    assert result.whole_run.joined == ["r04", "r11", "r100"]
     assert "  joined: r04, r11, r100" in list(verdict_lines(result.json))
 
 
@@ -81,7 +81,7 @@ def test_the_times_of_a_run_are_those_of_the_dealt_robots_and_lives_those_of_all
     # Then it changes the lives, and not the times
     result = verdict_on(grown_files)
     assert result.seconds.all_complete == (max(completed) - GO_MS * 1000) / 1e6
-    assert result.lives == {"r03": 2}
+    assert result.whole_run.lives == {"r03": 2}
 
 
 def have_no_order(files: Files) -> None:

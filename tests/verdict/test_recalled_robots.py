@@ -33,7 +33,7 @@ def test_a_robot_that_was_recalled_and_born_again_is_held(reborn_ms: int) -> Non
     files = recalled(30_000, reborn_ms)
     assert verdict_on(files).verdict == "HELD"
     assert "all 3 robots in scope" in finding(files, "convergent")[1]
-    assert verdict_on(files).lives == {"r02": 2}
+    assert verdict_on(files).whole_run.lives == {"r02": 2}
 
 
 @pytest.mark.parametrize(("by_ms", "expected"), [(LATE_MS + 1, "UNPROVEN"), (LATE_MS, "HELD")])

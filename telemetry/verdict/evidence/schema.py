@@ -1,4 +1,4 @@
-"""The shapes that a record's files must have (telemetry/record/folder.py). Only shapes live here.
+"""The shapes that a record's files must have (telemetry/record/RECORD.md). Only shapes live here.
 
 Content that does not fit is damage, and is never guessed at. Fields that no check reads are left out.
 """

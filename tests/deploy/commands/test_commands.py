@@ -254,7 +254,7 @@ def test_simulate_prints_one_object_and_verify_finds_the_same_verdict_in_the_fol
     )
     result = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert result["schema"] == "robots.result/2"
+    assert result["schema"] == "robots.result/3"
     assert result["verdict"] == "HELD"
     assert (place / "out.txt").read_bytes() == b" a\nb  c "
     assert (place / result["record"] / "secret.txt").read_bytes() == b" a\nb  c "

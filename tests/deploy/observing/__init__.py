@@ -1,0 +1,1 @@
+"""Tests of what observes a run: which run is meant, its events, and handlers beside it."""

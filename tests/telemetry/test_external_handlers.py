@@ -1,0 +1,134 @@
+"""Handlers of a user: which names are handlers, what failing ones change, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from telemetry.events import RobotStarted, Stamped
+from telemetry.handlers.external import HandlerFailures, UnknownHandler, close_handlers, load_handlers
+from telemetry.pipeline import Pipeline
+
+EVENT = Stamped("7b08e1", "r03", 1, 1, 0, 0, RobotStarted())
+
+MODULE = '''
+"""Handlers of a user, and what is none."""
+
+handled, closed = [], []
+
+class Good:
+    def handle(self, stamped, following):
+        handled.append(stamped.number)
+        following(stamped)
+
+    def close(self):
+        closed.append("good")
+
+class Bad:
+    def handle(self, stamped, following):
+        raise ValueError("two\\nlines")
+
+    def close(self):
+        raise OSError("no")
+
+class Raises:
+    def __init__(self):
+        raise KeyError("x")
+
+class Needs:
+    def __init__(self, argument):
+        pass
+
+class OneArgument:
+    def handle(self, stamped):
+        pass
+
+class None_:
+    pass
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    path, modules = list(sys.path), set(sys.modules)
+    (tmp_path / "user_handlers.py").write_text(MODULE)
+    (tmp_path / "user_broken.py").write_text("raise SystemExit('no\\nway')")
+    yield tmp_path
+    sys.path[:] = path
+    for name in sys.modules.keys() - modules:
+        del sys.modules[name]
+
+
+def test_handlers_get_every_event_in_their_order(folder: Path) -> None:
+    # Given two handlers of a module in the folder
+    [good, again] = load_handlers(["user_handlers:Good", "user_handlers:Good"], folder)
+    passed: list[Stamped] = []
+
+    class Last:
+        def handle(self, stamped: Stamped, following: object) -> None:
+            passed.append(stamped)
+
+    # When an event comes
+    Pipeline(good, again, Last())(EVENT)
+
+    # Then each has had it, and it was passed on
+    assert (sys.modules["user_handlers"].handled, passed) == ([1, 1], [EVENT])
+
+
+def test_a_failing_handler_is_counted_reported_once_and_stops_nothing(folder: Path) -> None:
+    # Given a handler that always raises, before one that does not
+    names = ["user_handlers:Bad", "user_handlers:Good"]
+    handlers, lines = load_handlers(names, folder), list[str]()
+    failures = HandlerFailures(names, handlers, lines.append)
+    pipeline = Pipeline(*handlers, on_failure=failures)
+
+    # When events come, and the handlers end
+    for _ in range(3):
+        pipeline(EVENT)
+    close_handlers(handlers, failures)
+
+    # Then the other one has had all, and has ended
+    module = sys.modules["user_handlers"]
+    assert (module.handled, module.closed) == ([1, 1, 1], ["good"])
+    assert failures.counts == [4, 0]
+    assert lines == ["handler user_handlers:Bad failed, and goes on: ValueError: two lines"]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("user_handlers", "names no handler; allowed is MODULE:CLASS"),
+        ("user_handlers:Good()", "names no handler"),
+        ("../x:Good", "names no handler"),
+        ("no_such_module_:Good", "cannot be imported: ModuleNotFoundError"),
+        ("user_broken:Good", "cannot be imported: SystemExit: no way"),
+        ("user_handlers:Better", "module user_handlers has no Better"),
+        ("user_handlers:Raises", "cannot be made: KeyError"),
+        ("user_handlers:Needs", "cannot be made: TypeError"),
+        ("user_handlers:OneArgument", "is no handler: it must have handle(stamped, following)"),
+        ("user_handlers:None_", "is no handler"),
+        ("user_handlers:handled", "cannot be made: TypeError"),
+    ],
+)
+def test_a_name_that_means_no_handler_is_refused_in_one_line(folder: Path, name: str, complaint: str) -> None:
+    with pytest.raises(UnknownHandler) as refused:
+        load_handlers([name], folder)
+
+    assert complaint in str(refused.value)
+    assert name in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_module_of_the_folder_never_takes_the_place_of_another(folder: Path) -> None:
+    # Given a file in the folder that is named like a module of Python
+    (folder / "fractions.py").write_text("raise SystemExit")
+    sys.modules.pop("fractions", None)
+
+    # When a handler is loaded, and a module of Python after it
+    load_handlers(["user_handlers:Good"], folder)
+
+    # Then that one is Python's
+    assert __import__("fractions").Fraction(1, 2) == 0.5
