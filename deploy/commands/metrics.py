@@ -5,6 +5,7 @@ With a collector in the environment they are pushed there, too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ from deploy.processes.signals import ShutdownSignals
 from telemetry.events import Stamped
 from telemetry.metrics.plain import shown
 from telemetry.metrics.prometheus import served, text
+from telemetry.metrics.push import MetricsPusher, pusher_of
+from telemetry.otlp.endpoint import BadEndpoint
 from telemetry.record.folder import NoSuchRun
 from telemetry.record.reader import Unreadable
 
@@ -73,11 +76,16 @@ def metrics(
     place = load_place(given)
     if port is not None and not 0 <= port <= _LARGEST_PORT:
         raise UsageError(f"--port: {port} is outside of what is allowed: 0 to {_LARGEST_PORT}")
-    with ShutdownSignals() as shutdown:
+    with ShutdownSignals() as shutdown, _collector() as pusher:
         where = _awaited(place, run, shutdown) if wait else locate_run(place, run)
         if where is not None:
             with _observed(where) as observed:
-                _show(observed, place.json_, None if port is None else (host, port), shutdown)
+                if port is None:
+                    _print(observed.metrics, place.json_)
+                else:
+                    _serve(observed, host, port, shutdown, pusher)
+                if pusher is not None:
+                    pusher.push(observed.metrics.snapshot(), observed.metrics.resource)
         return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
@@ -107,17 +115,14 @@ class _Observed:
         self.metrics.take(events, self._source.missed)
 
 
-def _show(observed: _Observed, is_json: bool, at: tuple[str, int] | None, shutdown: ShutdownSignals) -> None:
-    metrics = observed.metrics
-    if at is not None:
-        _serve(observed, *at, shutdown)
-    elif is_json:
+def _print(metrics: RunMetrics, is_json: bool) -> None:
+    if is_json:
         print_result(json_line(msgspec.to_builtins(shown(metrics.snapshot(), metrics.run))))
     else:
         print_result(text(metrics.snapshot, metrics.resource).rstrip())
 
 
-def _serve(observed: _Observed, host: str, port: int, shutdown: ShutdownSignals) -> None:
+def _serve(observed: _Observed, host: str, port: int, shutdown: ShutdownSignals, pusher: MetricsPusher | None) -> None:
     """Raises EnvironmentFailure."""
     metrics = observed.metrics
     with ExitStack() as stack:
@@ -127,9 +132,22 @@ def _serve(observed: _Observed, host: str, port: int, shutdown: ShutdownSignals)
             raise EnvironmentFailure(f"--port: {host}:{port}: {error.strerror or error}") from None
         report(f"run {metrics.run}: metrics at http://{f'[{host}]' if ':' in host else host}:{taken}/metrics")
         for _ in observed.follow(shutdown):
-            pass
+            if pusher is not None:
+                pusher.push_if_due(metrics.snapshot, metrics.resource)
     if shutdown.reason is None:
         report(f"run {metrics.run} is over")
+
+
+@contextmanager
+def _collector() -> Iterator[MetricsPusher | None]:
+    """Within, the pusher to the collector that the environment names, if it does. Raises UsageError."""
+    try:
+        pusher = pusher_of(os.environ, lambda line: report(f"robots: {line}"))
+    except BadEndpoint as error:
+        raise UsageError(str(error)) from None
+    yield pusher
+    if pusher is not None:
+        pusher.close()
 
 
 @contextmanager

@@ -27,9 +27,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from telemetry.metrics import values
 from telemetry.metrics.table import BOUNDS_S, Instrument
 from telemetry.metrics.values import Distribution, Family, MetricsSnapshot, Number
+from telemetry.otlp.readable import SCHEMA, SCOPE
 
-SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
-_SCOPE: Final = InstrumentationScope("robots.lab")
+_SCOPE: Final = InstrumentationScope(SCOPE, schema_url=SCHEMA)
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 
 
@@ -38,8 +38,8 @@ def metrics_data(snapshot: MetricsSnapshot, resource: Mapping[str, str], now_us:
     first_us = now_us if snapshot.times_us is None else snapshot.times_us[0]
     times = _Times(min(first_us, now_us) * 1000, now_us * 1000)
     metrics = [times.metric(family) for family in snapshot.families]
-    scope = ScopeMetrics(_SCOPE, metrics, SCHEMA_URL)
-    return MetricsData([ResourceMetrics(Resource(dict(resource)), [scope], SCHEMA_URL)])
+    scope = ScopeMetrics(_SCOPE, metrics, SCHEMA)
+    return MetricsData([ResourceMetrics(Resource(dict(resource), SCHEMA), [scope], SCHEMA)])
 
 
 class _Times:

@@ -1,5 +1,5 @@
-"""Where a collector is, and how it is spoken to: the settings of OpenTelemetry's OTLP exporter for traces, with the
-meaning that its specification gives them (`OTEL_EXPORTER_OTLP_TRACES_…` wins over `OTEL_EXPORTER_OTLP_…`).
+"""Where a collector is, and how it is spoken to: the settings of OpenTelemetry's OTLP exporters, with the meaning that
+its specification gives them (`OTEL_EXPORTER_OTLP_TRACES_…` wins over `OTEL_EXPORTER_OTLP_…`, for metrics likewise).
 
 Two things differ: the protocol is `http/json` unless another one is set, and what cannot be used is an error and not
 passed over. Headers, and user and password in a URL, are secrets: nothing here shows them.
@@ -16,12 +16,12 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 import msgspec
 
 Protocol = Literal["http/json", "http/protobuf"]
+Signal = Literal["traces", "metrics"]
 
 DEFAULT_TIMEOUT_MS: Final = 10_000
 LONGEST_TIMEOUT_MS: Final = 3_600_000
 JAEGER_UI_PORT: Final = 16686
 _OTLP_PORT: Final = 4318
-_PATH: Final = "v1/traces"
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of a header (RFC 9110)
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -31,7 +31,7 @@ class BadEndpoint(Exception):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A collector. `url` is whole, with the path for traces; its user and password stand in `headers`. The paths of
+    """A collector. `url` is whole, with the path for the signal; its user and password stand in `headers`. The paths of
     certificates are empty where none is set."""
 
     url: str
@@ -63,18 +63,19 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"http://{host}:{JAEGER_UI_PORT}"
 
 
-def endpoint_of(environment: Mapping[str, str]) -> Endpoint | None:
-    """The collector that the environment names; None when it names none, or switches traces off. Raises
-    BadEndpoint."""
-    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or environment.get("OTEL_TRACES_EXPORTER") == "none":
+def endpoint_of(environment: Mapping[str, str], signal: Signal = "traces") -> Endpoint | None:
+    """The collector that the environment names for a signal; None when it names none, or switches the signal off.
+    Raises BadEndpoint."""
+    is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if is_off or environment.get(f"OTEL_{signal.upper()}_EXPORTER") == "none":
         return None
-    variables = _Variables(environment)
+    variables = _Variables(environment, signal)
     name, url = variables.find("ENDPOINT")
     if not url:
         return None
     parts = _parts(name, url)
-    if "TRACES" not in name:  # a base: the path for traces comes behind its own
-        parts = parts._replace(path=f"{parts.path.rstrip('/')}/{_PATH}")
+    if signal.upper() not in name:  # a base: the path for the signal comes behind its own
+        parts = parts._replace(path=f"{parts.path.rstrip('/')}/v1/{signal}")
     return Endpoint(
         url=urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path or "/", parts.query, "")),
         headers=_headers(variables, parts),
@@ -88,14 +89,15 @@ def endpoint_of(environment: Mapping[str, str]) -> Endpoint | None:
 
 
 class _Variables:
-    """The variables of the exporter. An empty one is as good as none."""
+    """The variables of a signal's exporter. An empty one is as good as none."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], signal: Signal) -> None:
         self._environment = environment
+        self._signal = signal
 
     def find(self, option: str) -> tuple[str, str]:
-        """The name and the value of the variable that counts for traces; the value is empty when none is set."""
-        names = f"OTEL_EXPORTER_OTLP_TRACES_{option}", f"OTEL_EXPORTER_OTLP_{option}"
+        """The name and the value of the variable that counts for the signal; the value is empty when none is set."""
+        names = f"OTEL_EXPORTER_OTLP_{self._signal.upper()}_{option}", f"OTEL_EXPORTER_OTLP_{option}"
         name = next((name for name in names if self._environment.get(name, "").strip()), names[1])
         return name, self._environment.get(name, "").strip()
 
@@ -143,7 +145,9 @@ def _protocol(variables: _Variables) -> Protocol:
             return "http/json"
         case "http/protobuf":
             return "http/protobuf"
-    raise BadEndpoint(f"{name}: allowed are http/json and http/protobuf; OTEL_SDK_DISABLED=true switches traces off")
+    raise BadEndpoint(
+        f"{name}: allowed are http/json and http/protobuf; OTEL_SDK_DISABLED=true switches the export off"
+    )
 
 
 def _is_compressed(variables: _Variables) -> bool:
