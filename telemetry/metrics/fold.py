@@ -196,16 +196,18 @@ class MetricsFold:
 
     def _decided(self, _stamped: Stamped, event: FatesDecided) -> None:
         relay = f"relay:{event.shard}"
-        counts = self._counts
-        marked = event.lost + event.corrupted + event.stale + event.refused
+        relayed, counts = self._counts[table.RELAYED], self._counts
+        marked = 0
         for fate, count in (
-            ("delivered", event.offered - marked),
             ("lost", event.lost),
             ("corrupt", event.corrupted),
             ("stale", event.stale),
             ("refused", event.refused),
         ):
-            counts[table.RELAYED].add((relay, fate), count)
+            if count:
+                marked += count
+                relayed.add((relay, fate), count)
+        relayed.add((relay, "delivered"), event.offered - marked)
         counts[table.COPIES].add((relay,), event.copies)
         counts[table.DUPLICATED].add((relay,), event.duplicated)
         counts[table.DELAYED].add((relay,), event.delayed)

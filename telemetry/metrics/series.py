@@ -71,13 +71,16 @@ class Histograms:
         """Count one observation. A negative one counts as 0: the clocks of two robots differ a little. `origin`: the
         event that an exemplar leads to."""
         histogram = self._series.get(key) or self._begin(key)
-        microseconds = max(0, microseconds)
+        if microseconds < 0:
+            microseconds = 0
         seconds = microseconds / 1e6
         bucket = bisect_left(BOUNDS_S, seconds)
         histogram.counts[bucket] += 1
         histogram.total_us += microseconds
-        histogram.least = min(histogram.least, seconds)
-        histogram.greatest = max(histogram.greatest, seconds)
+        if seconds < histogram.least:
+            histogram.least = seconds
+        if seconds > histogram.greatest:
+            histogram.greatest = seconds
         if origin is not None:
             histogram.origins[bucket] = (seconds, origin)
 
