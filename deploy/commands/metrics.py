@@ -41,9 +41,6 @@ Examples:
   robots metrics 7b08e1 --json
   robots metrics --port 9464
   robots metrics --port 9464 --wait
-
-Prometheus reads the served metrics with `scrape_interval: 1s` and the target `127.0.0.1:9464`; with
---enable-feature=exemplar-storage it also keeps the exemplars, which name traces.
 """
 
 _LARGEST_PORT: Final = 65_535

@@ -6,9 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.live_place import Place
+from tests.support.metrics_collector import metrics_collector
 from tests.support.terminal import Terminal
 from tests.support.waiting import await_true
 
@@ -93,7 +91,7 @@ def test_what_cannot_be_is_one_line(
     assert all(word in output.complaint for word in words)
 
 
-def test_without_any_run_it_says_so(here: Path, terminal: Terminal) -> None:
+def test_without_any_run_it_is_one_line(here: Path, terminal: Terminal) -> None:
     output = terminal.do("metrics")
 
     assert (output.code, "no run is recorded" in output.complaint) == (2, True)
@@ -117,39 +115,14 @@ def test_a_collector_that_the_environment_names_wrongly_is_one_line(
     assert (output.code, "OTEL_EXPORTER_OTLP_ENDPOINT" in output.complaint) == (2, True)
 
 
-@pytest.fixture
-def collector() -> Iterator[tuple[str, list[Any]]]:
-    """The URL of a collector, and the requests that came."""
-    came: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            came.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", came
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 def test_what_is_printed_goes_to_the_collector_of_the_environment_too(
-    recorded: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, collector: tuple[str, list[Any]]
+    recorded: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, came = collector
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    with metrics_collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        shown = terminal.do("metrics", "--json").row
 
-    shown = terminal.do("metrics", "--json").row
-
-    [request] = came
+    [(_, request)] = collector.came
     [resource] = request["resourceMetrics"]
     attributes = {pair["key"]: pair["value"]["stringValue"] for pair in resource["resource"]["attributes"]}
     assert (attributes["gossip.run"], attributes["service.name"]) == (recorded.name, "lab")

@@ -42,7 +42,7 @@ from tests.telemetry.metrics.story import (
 )
 
 
-def test_every_event_moves_what_the_table_says_and_nothing_else() -> None:
+def test_every_event_moves_what_the_table_names_and_nothing_else() -> None:
     # Given a story in which each metric has a part
     events = whole_story()
     for at, stamped in enumerate(events):
@@ -206,7 +206,7 @@ def test_relays_count_each_fate_once() -> None:
     ]
 
 
-def test_a_batch_that_a_partition_freed_says_nothing_of_a_relays_lag() -> None:
+def test_a_batch_that_a_partition_freed_is_no_sign_of_a_relays_lag() -> None:
     story = Story().happened(0, "relay:0", decided(offered=5, copies=5, freed=5))
     assert distributions(folded(story.events), table.LAG) == {}
 
@@ -214,7 +214,7 @@ def test_a_batch_that_a_partition_freed_says_nothing_of_a_relays_lag() -> None:
     assert distributions(folded(story.events), table.LAG)["relay:0",].count == 1
 
 
-def test_gauges_show_the_newest_life_and_not_what_an_older_one_says_late() -> None:
+def test_gauges_show_the_newest_life_and_not_what_an_older_one_reports_late() -> None:
     # Given a robot that was complete and quiet, and lives again with less
     story = Story().happened(0, "lab", RunDealt(2, 3), life=0)
     story.happened(1, "r00", RobotBorn(3, 0)).happened(2, "r00", RobotQuiet(9))

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
-from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics as official_encode
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExportResult
 
 from telemetry.metrics.otlp import metrics_data
@@ -22,26 +16,14 @@ from telemetry.metrics.push import pusher_of
 from telemetry.metrics.table import METRICS
 from telemetry.otlp.endpoint import BadEndpoint
 from telemetry.tracing.ids import exchange_trace_id, span_id
+from tests.support.metrics_collector import MetricsCollector, as_json, metrics_collector
+from tests.support.waiting import await_true
 from tests.telemetry.metrics.story import EXCHANGE, RUN, SEED, ZERO_US, folded, whole_story
 
 RESOURCE = {"service.name": "lab", "gossip.run": RUN}
 NOW_US = ZERO_US + 1_000_000
 SNAPSHOT = folded(whole_story(), missed=2)
 DATA = metrics_data(SNAPSHOT, RESOURCE, NOW_US)
-_IDS = ("traceId", "spanId")
-
-
-def canonical(value: Any) -> Any:
-    """Protobuf's own JSON mapping as OTLP's: ids in hex."""
-    if isinstance(value, list):
-        return [canonical(one) for one in value]
-    if isinstance(value, dict):
-        return {key: base64.b64decode(one).hex() if key in _IDS else canonical(one) for key, one in value.items()}
-    return value
-
-
-def as_json(request: ExportMetricsServiceRequest) -> Any:
-    return canonical(MessageToDict(request, use_integers_for_enums=True))
 
 
 def test_our_json_equals_the_official_encoders_request_field_by_field() -> None:
@@ -91,63 +73,33 @@ def test_values_of_a_run_whose_clock_is_ahead_do_not_begin_after_they_end() -> N
     assert all(point.start_time_unix_nano <= point.time_unix_nano for point in points)
 
 
-class Sink:
-    """A collector under test: what came, and how it answers."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.came: list[tuple[str, Any]] = []
-        self.url = ""
-
-
 @pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["content-length"]))
-            kind = self.headers["content-type"]
-            is_json = kind == "application/json"
-            request = json.loads(content) if is_json else as_json(ExportMetricsServiceRequest.FromString(content))
-            sink.came.append((self.path, request))
-            self.send_response(sink.status)
-            self.send_header("content-type", kind)
-            self.end_headers()
-            self.wfile.write(b"{}" if is_json else b"")
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    sink.url = f"http://127.0.0.1:{server.server_port}"
-    yield sink
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def collector() -> Iterator[MetricsCollector]:
+    with metrics_collector() as collector:
+        yield collector
 
 
 @pytest.mark.parametrize("protocol", ["http/json", "http/protobuf"])
-def test_a_push_brings_them_to_the_collector_that_the_environment_names(sink: Sink, protocol: str) -> None:
+def test_a_push_brings_them_to_the_collector_that_the_environment_names(
+    collector: MetricsCollector, protocol: str
+) -> None:
     lines: list[str] = []
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     pusher = pusher_of(environment, lines.append)
     assert pusher is not None
 
     pusher.push(SNAPSHOT, RESOURCE)
     pusher.close()
 
-    [(path, request)] = sink.came
+    [(path, request)] = collector.came
     metrics = request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
     assert (path, [one["name"] for one in metrics], lines) == ("/v1/metrics", [one.name for one in METRICS], [])
 
 
-def test_an_endpoint_for_metrics_alone_is_taken_as_it_is(sink: Sink) -> None:
+def test_an_endpoint_for_metrics_alone_is_taken_as_it_is(collector: MetricsCollector) -> None:
     environment = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
-        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{sink.url}/mine",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{collector.url}/mine",
     }
     pusher = pusher_of(environment, lambda _line: None)
     assert pusher is not None
@@ -155,23 +107,23 @@ def test_an_endpoint_for_metrics_alone_is_taken_as_it_is(sink: Sink) -> None:
     pusher.push(SNAPSHOT, RESOURCE)
     pusher.close()
 
-    assert [path for path, _ in sink.came] == ["/mine"]
+    assert [path for path, _ in collector.came] == ["/mine"]
 
 
-def test_a_collector_in_trouble_is_reported_in_one_line_and_no_more(sink: Sink) -> None:
+def test_a_collector_in_trouble_is_reported_in_one_line_and_no_more(collector: MetricsCollector) -> None:
     lines: list[str] = []
-    sink.status = 503
-    pusher = pusher_of({"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}, lines.append)
+    collector.status = "503 Service Unavailable"
+    pusher = pusher_of({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}, lines.append)
     assert pusher is not None
 
     pusher.push(SNAPSHOT, RESOURCE)
     pusher.push(SNAPSHOT, RESOURCE)
     pusher.close()
 
-    assert lines == [f"metrics: the collector at {sink.url} is in trouble: it answers 503 Service Unavailable"]
+    assert lines == [f"metrics: the collector at {collector.url} is in trouble: it answers 503 Service Unavailable"]
 
 
-def test_a_dead_collector_is_reported_and_raises_nothing(sink: Sink) -> None:
+def test_a_dead_collector_is_reported_and_raises_nothing(collector: MetricsCollector) -> None:
     lines: list[str] = []
     pusher = pusher_of({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, lines.append)
     assert pusher is not None
@@ -182,19 +134,27 @@ def test_a_dead_collector_is_reported_and_raises_nothing(sink: Sink) -> None:
     assert lines == ["metrics: the collector at http://127.0.0.1:1 is in trouble: connection refused"]
 
 
-def test_pushes_come_at_the_interval_of_the_environment(sink: Sink) -> None:
-    # Given an interval of a minute, and one that is over at once
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
-    for interval, expected in ({}, 0), ({"OTEL_METRIC_EXPORT_INTERVAL": "1"}, 1):
-        sink.came.clear()
-        pusher = pusher_of(environment | interval, lambda _line: None)
-        assert pusher is not None
-        # When it is asked whether one is due, after more than a millisecond
-        threading.Event().wait(0.01)
-        pusher.push_if_due(lambda: SNAPSHOT, RESOURCE)
-        pusher.close()
-        # Then only the second has pushed
-        assert len(sink.came) == expected
+def test_pushes_come_at_the_interval_of_the_environment(collector: MetricsCollector) -> None:
+    # Given one pusher with the interval of OpenTelemetry, and one with a millisecond
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    slow = pusher_of(environment, lambda _line: None)
+    fast = pusher_of(environment | {"OTEL_METRIC_EXPORT_INTERVAL": "1"}, lambda _line: None)
+    assert slow is not None
+    assert fast is not None
+
+    # When both are asked again and again whether a push is due
+    def pushes() -> int:
+        slow.push_if_due(lambda: SNAPSHOT, {"from": "slow"})
+        fast.push_if_due(lambda: SNAPSHOT, {"from": "fast"})
+        return len(collector.came)
+
+    await_true(lambda: pushes() >= 3)
+    slow.close()
+    fast.close()
+
+    # Then only the fast one has pushed
+    resources = [request["resourceMetrics"][0]["resource"]["attributes"][0] for _, request in collector.came]
+    assert {resource["value"]["stringValue"] for resource in resources} == {"fast"}
 
 
 @pytest.mark.parametrize(
