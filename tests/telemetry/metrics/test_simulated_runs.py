@@ -11,8 +11,11 @@ from broker.relay.core import Fate
 from robots.journal import PartKept, decode_entry
 from telemetry.events import ExchangeEnded
 from telemetry.metrics import table
+from telemetry.metrics.fold import MetricsFold
 from telemetry.metrics.table import Metric
 from telemetry.metrics.values import MetricsSnapshot
+from telemetry.record.reader import RecordReader
+from telemetry.tracing.exchanges import traces_of
 from tests.robots.simulation.judged_runs import Ended, parts_learnt, run
 from tests.telemetry.metrics.story import distributions, folded, numbers
 
@@ -95,3 +98,28 @@ def test_lives_and_restarts_are_counted_under_kills_and_crashes(tmp_path: Path) 
     parts = len(set(parts_learnt(ended, "r00")))
     assert set(numbers(snapshot, table.PARTS).values()) == {parts}
     assert set(numbers(snapshot, table.COMPLETE).values()) == {1}
+
+
+def test_every_exemplar_leads_to_the_root_of_an_exchanges_trace(tmp_path: Path) -> None:
+    # Given a recorded run, and the traces that are derived from it
+    ended = run(tmp_path, *STORM, robots=6, seed=2, for_="3s")
+    history = RecordReader(tmp_path / "latest").history()
+    roots = {(trace.spans[0].trace, trace.spans[0].span): trace.spans[0] for trace in traces_of(history)}
+    # When its events are folded with its seed
+    fold = MetricsFold(history.settings.seed)
+    for stamped in ended.simulated.events:
+        fold.add(stamped)
+    # Then each exemplar of its exchanges has the ids of one of their roots, which took as long
+    exemplars = [
+        exemplar
+        for distribution in distributions(fold.snapshot(), table.EXCHANGE).values()
+        for exemplar in distribution.exemplars
+        if exemplar is not None
+    ]
+    assert len(exemplars) > 3
+    for exemplar in exemplars:
+        root = roots[exemplar.trace, exemplar.span]
+        assert (root.name, (root.end_us - root.start_us) / 1e6) == (
+            "exchange",
+            pytest.approx(exemplar.value, abs=0.002),
+        )
