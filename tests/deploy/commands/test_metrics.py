@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from broker.streams.keys import EVENTS
+from telemetry.stream.publisher import encode_events
+from tests.deploy.commands.scheduled_run import Lab
 from tests.support.live_place import Place
 from tests.support.metrics_collector import metrics_collector
 from tests.support.terminal import Terminal
 from tests.support.waiting import await_true
+from tests.telemetry.metrics.story import whole_story
 
 REPORTING = """
 import os, pkgutil
@@ -138,6 +143,31 @@ def test_a_collector_in_trouble_changes_neither_the_result_nor_the_exit_code(
 
     assert (output.code, json.loads(output.out)["run"]) == (0, recorded.name)
     assert output.err == "robots: metrics: the collector at http://127.0.0.1:1 is in trouble: connection refused\n"
+
+
+def test_a_live_run_is_read_from_its_server(lab: Lab, terminal: Terminal) -> None:
+    # Given a live run whose stream has lost its oldest batch
+    for stamped in whole_story()[3:6]:
+        lab.client.xadd(lab.keys.events, {EVENTS: encode_events([stamped])})
+    before = lab.client.xinfo_stream(lab.keys.events)
+
+    # When its metrics are read twice
+    first, second = (terminal.do("metrics", lab.run, "--json").row for _ in range(2))
+
+    # Then they are those of what is there, what is missing is counted, and nothing was taken away
+    values = {metric["name"]: metric.get("series") for metric in first["metrics"]}
+    assert first == second
+    assert values["gossip.relay.copies"] == [{"attributes": {"gossip.relay": "relay:0"}, "value": 3}]
+    assert [series["value"] for series in values["gossip.events.missed"]] == [2]
+    assert lab.client.xinfo_stream(lab.keys.events) == before
+
+
+def test_a_run_on_a_server_that_another_version_dealt_is_one_line(lab: Lab, terminal: Terminal, here: Path) -> None:
+    shutil.rmtree(lab.folder)
+
+    output = terminal.do("metrics", lab.run, "--redis-url", lab.url)
+
+    assert (output.code, "another version" in output.complaint) == (2, True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
