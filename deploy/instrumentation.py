@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import redis
 import redis.asyncio
@@ -80,28 +80,37 @@ class Telemetry:
 
 @contextmanager
 def instrumented(
-    client: redis.Redis, run: str, source: str, incarnation: int = 1, *, is_logged: bool = False
+    client: redis.Redis, run: str, source: str, incarnation: int = 1, *, logged_seed: int | None = None
 ) -> Iterator[Telemetry]:
     """The telemetry of this process within the block. At the end all events are stored, or spilled.
 
-    With `is_logged`, notable events are written to standard error, too."""
-    telemetry = Telemetry(client, run, source, incarnation, *_log(is_logged), spills=True)
+    With the run's seed as `logged_seed`, notable events are written to standard error, too."""
+    handlers = () if logged_seed is None else (_log(logged_seed),)
+    telemetry = Telemetry(client, run, source, incarnation, *handlers, spills=True)
     try:
         yield telemetry
     finally:
         telemetry.close()
 
 
+class Instruments(NamedTuple):
+    """Of a process with an event loop: the sink of its stamped events, and how its log learns the run's seed."""
+
+    sink: Next
+    identify: Callable[[int], None]
+
+
 @asynccontextmanager
-async def instrumented_async(client: redis.asyncio.Redis, run: str, source: str) -> AsyncIterator[Next]:
-    """The telemetry of this process, which has an event loop: the sink of its stamped events, within the block.
+async def instrumented_async(client: redis.asyncio.Redis, run: str, source: str) -> AsyncIterator[Instruments]:
+    """The telemetry of this process, which has an event loop, within the block.
 
     Notable events are written to standard error. At the end all events are stored, or spilled."""
     publisher, over = Publisher(spill_for(run, source)), asyncio.Event()
     events = StreamEventLog(client, Keys(run).events)
     publishing = asyncio.get_running_loop().create_task(publish_until(publisher, events, over))
     try:
-        yield Pipeline(*_log(True), publisher)
+        log = _log()
+        yield Instruments(Pipeline(log, publisher), log.identify)
     finally:
         over.set()
         await publishing
@@ -116,8 +125,6 @@ async def publish_until(publisher: Publisher, events: EventLog, over: asyncio.Ev
     publisher.spill()
 
 
-def _log(is_logged: bool) -> tuple[Handler, ...]:
-    if not is_logged:
-        return ()
+def _log(seed: int | None = None) -> StructuredLog:
     log_to_stderr()
-    return (StructuredLog(),)
+    return StructuredLog(seed)

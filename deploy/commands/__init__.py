@@ -169,6 +169,14 @@ _command(
 )
 
 
+_command(
+    _JUDGE_IT,
+    "schema",
+    "Print the JSON Schema of a record's files and of what --json prints.",
+    "NAME is a file (plan.jsonl: of each of its lines) or a command (ps); by default all of them.",
+)
+
+
 def main(arguments: list[str] | None = None, loaded: Callable[[], None] = lambda: None) -> None:
     """Run one command and exit with its code. `loaded` is called once everything is imported, before the command
     begins."""

@@ -13,7 +13,8 @@ from broker.streams.connection import check_server, connect
 from broker.streams.run.control import StreamRunControl
 from deploy.attach.context import metadata_of
 from deploy.attach.events import RunEvents
-from deploy.commands.output import json_line, print_result
+from deploy.commands.output import print_result
+from deploy.commands.outputs import DealtRun, answer_line
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.settings import LabSettings
@@ -56,11 +57,7 @@ def deal(*, given: Given) -> int:
     except Unavailable as error:
         raise EnvironmentFailure(f"run {run} could not be dealt, the server went away: {error}") from None
     if settings.json_:
-        print_result(
-            json_line(
-                {"run": run, "robots": settings.robots, "parts": len(experiment.deal.parts), "seed": settings.seed}
-            )
-        )
+        print_result(answer_line(DealtRun(run, settings.robots, len(experiment.deal.parts), settings.seed)))
     else:
         print_result("\n".join(_lines(run, experiment)))
     return 0

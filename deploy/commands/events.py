@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,8 +23,8 @@ from deploy.observing.event_tail import LiveEvents, RecordedEvents
 from deploy.observing.source import locate_run
 from deploy.processes.signals import ShutdownSignals
 from telemetry.events import Stamped
-from telemetry.handlers.external import HandlerFailures, UnknownHandler, close_handlers, load_handlers
-from telemetry.pipeline import Next, Pipeline
+from telemetry.handlers.external import UnknownHandler, UserHandlers
+from telemetry.pipeline import Next
 from telemetry.tail.filter import FilterSyntaxError, Wanted, filter_of
 from telemetry.tail.line import missed_line, tail_line
 
@@ -174,16 +174,13 @@ class _Screen:
 @contextmanager
 def _handled(names: tuple[str, ...], screen: _Screen) -> Iterator[Next]:
     """Within, the way of an event through the handlers of a user to the screen. Raises UsageError."""
-    complain: Callable[[str], None] = lambda line: report(f"robots: {line}")  # noqa: E731
     try:
-        handlers = load_handlers(names, Path.cwd())
+        handlers = UserHandlers(names, Path.cwd(), lambda line: report(f"robots: {line}"), screen)
     except UnknownHandler as error:
         raise UsageError(f"--handler: {error}") from None
-    failures = HandlerFailures(names, handlers, complain)
     try:
-        yield Pipeline(*handlers, screen, on_failure=failures)
+        yield handlers
     finally:
-        close_handlers(handlers, failures)
-        for name, times in zip(names, failures.counts, strict=True):
+        for name, times in handlers.close().failed.items():
             if times > 1:
-                complain(f"handler {name} failed {times} times")
+                report(f"robots: handler {name} failed {times} times")

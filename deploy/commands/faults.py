@@ -6,7 +6,7 @@ A request is checked here before the run gets it; its effect is decided by the r
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
@@ -28,7 +28,16 @@ from deploy.attach.live_plan import (
     still_to_come,
 )
 from deploy.attach.plan_requests import check_clear, clear_request, set_lines, set_request, unquoted_clear
-from deploy.commands.output import json_line, print_result
+from deploy.commands.output import print_result
+from deploy.commands.outputs import (
+    ChangeToCome,
+    FaultInForce,
+    FaultPlanAnswer,
+    FaultPlanStatus,
+    FaultToCome,
+    StandingFault,
+    answer_line,
+)
 from deploy.commands.service import Run, plan_of
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
@@ -85,7 +94,7 @@ def show(run: Run = None, /, *, given: Given) -> int:
     place = load_place(given)
     with plan_of(place, run) as plan:
         seen = plan_status(plan)
-    print_result(json_line(_plan_status_row(seen)) if place.json_ else "\n".join(_plan_status_lines(seen)))
+    print_result(answer_line(_plan_status_row(seen)) if place.json_ else "\n".join(_plan_status_lines(seen)))
     return 0
 
 
@@ -125,7 +134,7 @@ def heal(run: Run = None, /, *, given: Given) -> int:
         answer = plan.request("heal")
         left = still_to_come(plan)
     row = _answer_row(plan, answer, None if left is None else [_later_row(later) for later in left])
-    print_result(json_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
+    print_result(answer_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
     return 0
 
 
@@ -138,9 +147,9 @@ def _texts_of(what: str, run: str | None, surplus: Iterable[str]) -> list[str]:
 
 def _print_answer(plan: LivePlan, answer: RequestOutcome, place: PlaceSettings, lines: Iterable[Line] = ()) -> None:
     dated = [(line.when.start_us, line.text()) for line in lines if line.when.start_us]
-    row = _answer_row(plan, answer, [{"fault": text, "in_s": in_us / 1e6} for in_us, text in dated])
+    row = _answer_row(plan, answer, [FaultToCome(text, in_us / 1e6) for in_us, text in dated])
     begin = (f"begins in {format_duration(in_us)}: {text}" for in_us, text in dated)
-    print_result(json_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *begin]))
+    print_result(answer_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *begin]))
 
 
 def _answer_lines(answer: RequestOutcome) -> Iterator[str]:
@@ -152,16 +161,16 @@ def _answer_lines(answer: RequestOutcome) -> Iterator[str]:
     yield f"in force at {_relays(answer.relays)} {after}"
 
 
-def _answer_row(plan: LivePlan, answer: RequestOutcome, to_come: list[dict[str, Any]] | None) -> dict[str, Any]:
-    return {
-        "run": plan.run,
-        "request": answer.request,
-        "old": [_planned_row(planned) for planned in answer.old.faults],
-        "new": [_planned_row(planned) for planned in answer.new.faults],
-        "relays": answer.relays,
-        "seconds": answer.elapsed_us / 1e6,
-        "to_come": to_come,
-    }
+def _answer_row(plan: LivePlan, answer: RequestOutcome, to_come: list[FaultToCome] | None) -> FaultPlanAnswer:
+    return FaultPlanAnswer(
+        run=plan.run,
+        request=answer.request,
+        old=list(map(_planned_row, answer.old.faults)),
+        new=list(map(_planned_row, answer.new.faults)),
+        relays=answer.relays,
+        seconds=answer.elapsed_us / 1e6,
+        to_come=to_come,
+    )
 
 
 def _left_lines(plan: LivePlan, left: Sequence[Later] | None) -> Iterator[str]:
@@ -177,8 +186,8 @@ def _left_lines(plan: LivePlan, left: Sequence[Later] | None) -> Iterator[str]:
         yield f"cancel one with: robots faults clear '#{left[0].planned.instance}' {plan.run}"
 
 
-def _later_row(later: Later) -> dict[str, Any]:
-    return {**_planned_row(later.planned), "in_s": later.in_us / 1e6}
+def _later_row(later: Later) -> FaultToCome:
+    return FaultToCome(later.planned.text, later.in_us / 1e6, later.planned.instance)
 
 
 def _texts(faults: Iterable[Planned]) -> str:
@@ -189,8 +198,8 @@ def _named(planned: Planned) -> str:
     return f"#{planned.instance} {printable(planned.text)}"
 
 
-def _planned_row(planned: Planned) -> dict[str, Any]:
-    return {"instance": planned.instance, "fault": planned.text}
+def _planned_row(planned: Planned) -> FaultInForce:
+    return FaultInForce(planned.instance, planned.text)
 
 
 def _relays(number: int) -> str:
@@ -236,33 +245,18 @@ def _seconds(microseconds: int) -> str:
     return f"{microseconds / 1e6:.1f} s"
 
 
-def _plan_status_row(seen: PlanStatus) -> dict[str, Any]:
-    """Times are seconds after go. A fault that is in force from the deal on is so since null."""
-    return {
-        "run": seen.run,
-        "now_s": _or_null(seen.now_us),
-        "relays": seen.shards,
-        "stop": seen.stop,
-        "in_force": [
-            {
-                "instance": fault.instance,
-                "fault": fault.text,
-                "since_s": _or_null(fault.since_us),
-                "relays": list(fault.relays),
-            }
-            for fault in seen.standing
-        ],
-        "to_come": None
-        if seen.to_come is None
-        else [
-            {
-                "at_s": change.at_us / 1e6,
-                "begin": [_planned_row(planned) for planned in change.begin],
-                "end": [_planned_row(planned) for planned in change.end],
-            }
-            for change in seen.to_come
-        ],
-    }
+def _plan_status_row(seen: PlanStatus) -> FaultPlanStatus:
+    standing = [
+        StandingFault(fault.instance, fault.text, _or_null(fault.since_us), list(fault.relays))
+        for fault in seen.standing
+    ]
+    to_come = None if seen.to_come is None else list(map(_change_row, seen.to_come))
+    return FaultPlanStatus(seen.run, _or_null(seen.now_us), seen.shards, seen.stop, standing, to_come)
+
+
+def _change_row(change: Coming) -> ChangeToCome:
+    begin, end = map(_planned_row, change.begin), map(_planned_row, change.end)
+    return ChangeToCome(change.at_us / 1e6, list(begin), list(end))
 
 
 def _or_null(microseconds: int | None) -> float | None:

@@ -10,11 +10,13 @@ import time
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
+from msgspec.structs import replace
 
 from broker.faults.syntax import format_duration, parse_duration
 from deploy.attach.outcomes import WAIT_S, InjectionOutcome, await_outcome
 from deploy.attach.plan_requests import set_lines, set_request
-from deploy.commands.output import json_line, print_result, report
+from deploy.commands.output import print_result, report
+from deploy.commands.outputs import InjectionAnswer, answer_line
 from deploy.commands.service import Run, plan_of
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
@@ -170,13 +172,13 @@ def _inject(text: str, run: str | None, place: PlaceSettings, for_how_long: str 
         request = plan.request(set_request(lines, plan)).request
         if plan.run_status.go_ms is not None:
             outcome = await_outcome(plan, log, request, lambda: report(f"accepted: {asked}; waiting until it is done"))
-    row = {"run": plan.run, "request": request, "asked": asked, "seconds": round(time.monotonic() - began_s, 3)}
+    answer = InjectionAnswer(plan.run, request, asked, round(time.monotonic() - began_s, 3))
     if outcome is not None:
-        row |= {"victim": outcome.victim, "died": outcome.died}
+        answer = replace(answer, victim=outcome.victim, died=outcome.died)
         line = _done_line(plan.run, asked, outcome)
     else:
         line = f"accepted run {plan.run}: {asked}, once the run has begun"
-    print_result(json_line(row) if place.json_ else line)
+    print_result(answer_line(answer) if place.json_ else line)
     return 0
 
 

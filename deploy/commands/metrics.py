@@ -11,13 +11,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import check_server, connect
 from deploy.attach.discovery import RunLocation, find_live
-from deploy.commands.output import json_line, print_result, report
+from deploy.commands.output import print_result, report
+from deploy.commands.outputs import answer_line
 from deploy.commands.service import await_live, pause
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
@@ -114,7 +114,7 @@ class _Observed:
 
 def _print(metrics: RunMetrics, is_json: bool) -> None:
     if is_json:
-        print_result(json_line(msgspec.to_builtins(shown(metrics.snapshot(), metrics.run))))
+        print_result(answer_line(shown(metrics.snapshot(), metrics.run)))
     else:
         print_result(text(metrics.snapshot, metrics.resource).rstrip())
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
 import redis
 from cyclopts import App
 
@@ -19,13 +18,14 @@ from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import RunLocation, find_live
-from deploy.commands.output import in_columns, json_line, print_result
+from deploy.commands.output import in_columns, print_result
+from deploy.commands.outputs import RobotStatus, RunningRobots, answer_line
 from deploy.commands.service import Run
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure
 from deploy.rq.leases import LEASE_S
-from deploy.rq.observed import JobSeen, State
+from deploy.rq.observed import JobSeen
 from deploy.rq.queue import poll_jobs
 from robots.journal import parts_in, readable
 from robots.restart_budget import charged, deaths_of
@@ -47,26 +47,6 @@ _HEAD: Final = (
 _POLICY: Final = RestartPolicy()  # of every robot
 
 
-class RobotStatus(msgspec.Struct, frozen=True):
-    """A robot. `incarnation` is its last life, and so the number of its lives (0: none yet); `parts` counts those
-    in its journal. `worker` (RQ's name), `pid` and `host` are of the process that runs it, which last beat `beat_s`
-    ago. Of its `deaths` those that the lab did not inject are `charged`; `budget_left` counts the deaths that the
-    policy allows in its window from now on."""
-
-    robot: str
-    state: State
-    incarnation: int
-    parts: int
-    worker: str
-    pid: int | None
-    host: str
-    beat_s: float | None
-    lease_left_s: float | None
-    deaths: int
-    charged: int
-    budget_left: int
-
-
 app = App(name="ps", help_epilogue=EXAMPLES)
 
 
@@ -83,7 +63,7 @@ def ps(run: Run = None, /, *, given: Given) -> int:
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {location.run} went away: {error}") from None
     if place.json_:
-        print_result(json_line({"run": location.run, "robots": [msgspec.structs.asdict(robot) for robot in robots]}))
+        print_result(answer_line(RunningRobots(location.run, robots)))
     else:
         print_result("\n".join(in_columns(_HEAD, [_cells(robot) for robot in robots])))
     return 0

@@ -22,7 +22,7 @@ from deploy.config.host import demand_linux, demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import Host, LiveRun, Outcome
-from deploy.lifecycle.recording import close_record, count_events, open_record, run_settings, written_secret
+from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.observing.handler_process import Handling, handling
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
@@ -32,6 +32,7 @@ from robots.exhibits.catalogue import EXHIBITS
 from telemetry.clock import SystemClock
 from telemetry.console import verdict_lines
 from telemetry.handlers.counters import Counters
+from telemetry.handlers.external import report_lines
 from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
@@ -69,7 +70,7 @@ def run(*, given: Given) -> int:
         janitor = Janitor.hire()
         try:
             with (
-                handling(experiment.settings.handlers, report, janitor) as handlers,
+                handling(experiment.settings.handlers, janitor) as handlers,
                 server_for(experiment.settings.redis_url, janitor) as server,
             ):
                 return _run(experiment, Host(server, janitor, shutdown), handlers)
@@ -107,7 +108,11 @@ def _run(experiment: Experiment, host: Host, handlers: Handling) -> int:
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(begun, dealt)
         outcome = LiveRun(run_id, experiment, metadata, host, record, pipeline, observe).run()
-    count_events(record, counters, pipeline.failures, handlers)
+    recorded = sum(counters.counts.values())
+    handled = handlers.end(recorded)
+    for line in report_lines(handled, recorded):
+        report(line)
+    record_counters(record, counters, pipeline.failures, handled)
     return _close(settings, record, begun, outcome)
 
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
 from cyclopts import App
 
 from deploy.attach.discovery import LIVE, find_live
-from deploy.commands.output import in_columns, json_line, print_result
+from deploy.commands.output import in_columns, print_result
+from deploy.commands.outputs import RecordedRun, RecordedRuns, answer_line
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure
@@ -36,19 +36,6 @@ _UNKNOWN: Final = "-"
 T = TypeVar("T")
 
 
-class _Recorded(msgspec.Struct, frozen=True):
-    """A run. `state` is live, unreachable (its live.json cannot be used), unfinished (it neither ended nor goes on), or
-    how it ended; `age_s` counts from the deal."""
-
-    run: str
-    mode: str | None
-    state: str
-    robots: int | None
-    seed: int | None
-    verdict: str | None
-    age_s: float
-
-
 app = App(name="runs", help_epilogue=EXAMPLES)
 
 
@@ -59,7 +46,7 @@ def runs(*, given: Given) -> int:
     place = load_place(given)
     recorded = _recorded(place.runs_dir, time.time())
     if place.json_:
-        print_result(json_line({"runs": [msgspec.structs.asdict(run) for run in recorded]}))
+        print_result(answer_line(RecordedRuns(recorded)))
     elif recorded:
         print_result("\n".join(in_columns(_HEAD, [_cells(run) for run in recorded])))
     else:
@@ -67,7 +54,7 @@ def runs(*, given: Given) -> int:
     return 0
 
 
-def _recorded(folder: Path, now_s: float) -> list[_Recorded]:
+def _recorded(folder: Path, now_s: float) -> list[RecordedRun]:
     paths = folder.iterdir() if folder.is_dir() else ()
     found = [_read(path, now_s) for path in paths if _is_record(path)]
     return sorted(found, key=lambda run: (run.age_s, run.run))
@@ -82,11 +69,11 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, now_s: float) -> _Recorded:
+def _read(path: Path, now_s: float) -> RecordedRun:
     record = RecordReader(path)
     settings, verdict = _or_none(record.settings), _or_none(record.verdict)
     ended = settings.ended if settings else None
-    return _Recorded(
+    return RecordedRun(
         path.name,
         settings.mode if settings else None,
         _live_state(path) or ended or "unfinished",
@@ -125,7 +112,7 @@ def _or_none(read: Callable[[], T]) -> T | None:
         return None
 
 
-def _cells(run: _Recorded) -> tuple[str, ...]:
+def _cells(run: RecordedRun) -> tuple[str, ...]:
     cells = (run.run, run.mode, run.state, run.robots, run.seed, run.verdict)
     return (*(_UNKNOWN if word is None else printable(str(word)) for word in cells), _age(run.age_s))
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Final
 
 from cyclopts import App
+from msgspec.structs import asdict
 
 from deploy.commands.help import table
-from deploy.commands.output import deliver, json_line, print_result, report
+from deploy.commands.output import deliver, print_result, report
+from deploy.commands.outputs import answer_line
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
-from deploy.errors import INTERRUPTED
-from deploy.lifecycle.recording import close_record, count_events, open_record, run_settings, written_secret
-from deploy.observing.handler_process import Handling, handling
+from deploy.errors import INTERRUPTED, UsageError
+from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
@@ -23,10 +25,12 @@ from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines
 from telemetry.handlers.counters import Counters
+from telemetry.handlers.external import UnknownHandler, UserHandlers, report_lines
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
 from telemetry.record.settings import ended_as
+from telemetry.verdict.judge import Result
 from telemetry.view import View
 
 EXAMPLES: Final = """\
@@ -43,6 +47,13 @@ Examples:
 
 _EXHIBITS: Final = table("Exhibits", ((name, exhibit.help) for name, exhibit in EXHIBITS.items()))
 
+
+class SimulationResult(Result, frozen=True):
+    """The result of a simulated run. `digest` covers all that happened: equal runs have equal ones."""
+
+    digest: str
+
+
 app = App(name="simulate", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 
 
@@ -53,11 +64,14 @@ def simulate(*, given: Given) -> int:
     experiment = prepare(given, "simulation")
     settings = experiment.settings
     demand_records(settings.runs_dir)
-    with handling(settings.handlers, report) as handlers:
-        return _simulate(experiment, handlers)
+    try:
+        handlers = UserHandlers(settings.handlers, Path.cwd(), lambda line: report(f"robots: {line}"))
+    except UnknownHandler as error:
+        raise UsageError(f"--handlers: {error}") from None
+    return _simulate(experiment, handlers)
 
 
-def _simulate(experiment: Experiment, handlers: Handling) -> int:
+def _simulate(experiment: Experiment, handlers: UserHandlers) -> int:
     settings = experiment.settings
     run = new_run_id(settings.runs_dir)
     with ShutdownSignals() as shutdown:
@@ -67,17 +81,21 @@ def _simulate(experiment: Experiment, handlers: Handling) -> int:
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
     open_record(record, ended, experiment.deal.record())
-    events, counters = record.folder / "events.jsonl", Counters()
-    handlers.follow(events)
-    with Recorder(events) as recorder:
+    counters = Counters()
+    with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(counters, recorder)
         for stamped in outcome.events:
             pipeline(stamped)
-    count_events(record, counters, pipeline.failures, handlers)
     result = close_record(record, ended, outcome.evidence)
+    for stamped in outcome.events:
+        handlers(stamped)
+    handled = handlers.close()
+    for line in report_lines(handled, len(outcome.events)):
+        report(line)
+    record_counters(record, counters, pipeline.failures, handled)
     digest = digest_of(outcome)
     if settings.json_:
-        print_result(json_line({**result.json, "digest": digest}))
+        print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))
     else:
         print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
     deliver(written_secret(outcome.evidence), settings.output)

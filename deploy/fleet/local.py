@@ -52,6 +52,7 @@ class LocalFleet:
         self._run = run
         self._job_table = context.job_table
         self._new_core = context.info.new_core
+        self._seed = terms.seed
         self._server = server
         self._client = context.client
         self._logs = logs
@@ -182,7 +183,8 @@ class LocalFleet:
                 self._unrecorded.popleft()
 
     def _spawn_relay(self, name: str, shard: int, incarnation: int, holder: str, is_last: bool) -> None:
-        arguments = (self._server.url, self._run, shard, self._new_core, incarnation, holder, is_last)
+        about_run = (self._server.url, self._run, shard, self._new_core)
+        arguments = (*about_run, incarnation, holder, self._seed, is_last)
         self._start(name, partial(relay, *arguments))
 
     def _spawn_worker(self, name: str, rq_name: str) -> None:

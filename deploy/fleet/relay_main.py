@@ -30,13 +30,13 @@ Emit = Callable[[AnyEvent], None]
 
 
 def relay(
-    url: str, run: str, shard: int, new_core: NewCore, incarnation: int, holder: str, stopping: bool = False
+    url: str, run: str, shard: int, new_core: NewCore, incarnation: int, holder: str, seed: int, stopping: bool = False
 ) -> int:
     """Relay until SIGTERM (not even that long if `stopping`), then until nothing is left; the exit status, 0.
 
     `incarnation` numbers the lives of this shard's relay 1, 2, 3 …: its events are known by it. All of them have the
-    same `holder`, so that each takes the shard over from the one before at once. Raises Unavailable when the server is
-    away at the end.
+    same `holder`, so that each takes the shard over from the one before at once. `seed` is the run's, for the log.
+    Raises Unavailable when the server is away at the end.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -46,7 +46,7 @@ def relay(
     signal.signal(signal.SIGTERM, stop)
     with (
         connect(url) as client,
-        instrumented(client, run, f"relay:{shard}", incarnation, is_logged=True) as telemetry,
+        instrumented(client, run, f"relay:{shard}", incarnation, logged_seed=seed) as telemetry,
     ):
 
         def is_over() -> bool:

@@ -25,8 +25,7 @@ from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.supervisor_lease import GAP_US, SupervisorLease
 from deploy.attach.events import RunEvents
 from deploy.fleet.relay_main import drain
-from deploy.lifecycle.recording import close_record, count_events, open_record, shown_folder
-from deploy.observing.handler_process import NO_HANDLERS
+from deploy.lifecycle.recording import close_record, open_record, record_counters, shown_folder
 from deploy.rq.queue import poll_jobs, withdraw_robot
 from robots.run.stop_rule import LOST, reason_in
 from telemetry.console import printable
@@ -170,7 +169,7 @@ def _fill(
         pipeline = Pipeline(counters, recorder)
         events = RunEvents(client, run, "", pipeline)
         events.read_to_end(RETRY_S)
-    count_events(record, counters, pipeline.failures, NO_HANDLERS)
+    record_counters(record, counters, pipeline.failures)
     ended = LOST if events.view.has_server_forgotten else ended
     return close_record(record, ended_as(settings, ended, events.view.born_s, events.view.total_s), evidence)
 

@@ -17,9 +17,9 @@ from broker.ports.run import Evidence
 from deploy.config.experiment import Experiment
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
 from deploy.config.settings import LabSettings
-from deploy.observing.handler_process import Handling
 from robots.run.record_rows import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
 from telemetry.handlers.counters import Counters
+from telemetry.handlers.external import HandlerCounts
 from telemetry.record.files import CountersFile
 from telemetry.record.folder import Record
 from telemetry.record.settings import RunSettings
@@ -28,6 +28,7 @@ from telemetry.verdict.judge import Result, judge
 
 _TIMES: Final = ("tick", "quiet_period", "for_", "limit")
 _FAULTS: Final = (*SHORTHANDS, "fault", *PROCESS_FAULT_SHORTHANDS, "chaos")
+_NO_HANDLERS: Final = HandlerCounts()
 _REPEATED: Final = ("secret", "secret_file", "copies", "exhibit", "preset", "faults", *_FAULTS, "relays", *_TIMES)
 
 
@@ -124,9 +125,10 @@ def close_record(record: Record, settings: RunSettings, evidence: Evidence) -> R
     return result
 
 
-def count_events(record: Record, counters: Counters, failures: Mapping[str, int], handlers: Handling) -> None:
-    """Write `counters.json`, when all events are recorded: the user's handlers get what is left of them."""
-    handled = handlers.end(sum(counters.counts.values()))
+def record_counters(
+    record: Record, counters: Counters, failures: Mapping[str, int], handled: HandlerCounts = _NO_HANDLERS
+) -> None:
+    """Write `counters.json`; `handled`: what became of the events in a user's handlers."""
     failed = {name: times for name, times in {**failures, **handled.failed}.items() if times}
     record.write("counters", to_builtins(CountersFile(dict(counters.counts), failed, handled.missed)))
 

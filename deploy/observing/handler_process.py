@@ -16,13 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from deploy.errors import UsageError
 from deploy.processes.children import Children
 from deploy.processes.janitor import Janitor
-from telemetry.handlers.external import HandlerFailures, UnknownHandler, close_handlers, load_handlers
-from telemetry.pipeline import Pipeline
+from telemetry.handlers.external import HandlerCounts, UnknownHandler, UserHandlers
 from telemetry.record.growing import GrowingEvents
 
 END_S: Final = 5.0  # for handlers to handle what is left, when the run is over
@@ -32,13 +29,6 @@ _NAME: Final = "handlers"
 _LONGEST: Final = 4096  # bytes of a line on a pipe
 _READY: Final = b"ready\n"
 _END: Final = "end"
-
-
-class HandlerCounts(msgspec.Struct, frozen=True):
-    """What became of a run's events: how often each handler raised, by its name, and how many never got to one."""
-
-    failed: dict[str, int]
-    missed: int
 
 
 class HandlerProcess:
@@ -108,9 +98,8 @@ class HandlerProcess:
 class Handling:
     """A user's handlers of one run, if there are any."""
 
-    def __init__(self, process: HandlerProcess | None, report: Callable[[str], None]) -> None:
+    def __init__(self, process: HandlerProcess | None) -> None:
         self._process = process
-        self._report = report
 
     def follow(self, events: Path) -> None:
         """Let the handlers have the events of this file."""
@@ -118,29 +107,16 @@ class Handling:
             self._process.follow(events)
 
     def end(self, recorded: int) -> HandlerCounts:
-        """The file is whole, with so many events: what became of them. What failed or was missed is reported."""
-        if self._process is None:
-            return HandlerCounts({}, 0)
-        counts = self._process.end(recorded)
-        for name, times in counts.failed.items():
-            if times:
-                self._report(f"handler {name} failed with {times} of {recorded} events")
-        if counts.missed:
-            self._report(
-                f"handlers missed {counts.missed} of {recorded} events: they were too slow, or their process died"
-            )
-        return counts
-
-
-NO_HANDLERS: Final = Handling(None, lambda _line: None)
+        """The file is whole, with so many events: what became of them."""
+        return HandlerCounts() if self._process is None else self._process.end(recorded)
 
 
 @contextmanager
-def handling(names: Sequence[str], report: Callable[[str], None], janitor: Janitor | None = None) -> Iterator[Handling]:
+def handling(names: Sequence[str], janitor: Janitor | None = None) -> Iterator[Handling]:
     """Within, handlers of these names are ready to follow a run. Raises UsageError when one cannot be made."""
     process = HandlerProcess(names, janitor) if names else None
     try:
-        yield Handling(process, report)
+        yield Handling(process)
     finally:
         if process is not None:
             process.kill()
@@ -164,25 +140,18 @@ class _SharedCounts:
 def _serve(names: Sequence[str], folder: Path, counts: _SharedCounts, answer: int, orders: int) -> int:
     """The life of the process; its exit status."""
     try:
-        handlers = load_handlers(names, folder)
+        handlers = UserHandlers(names, folder, lambda line: print(f"robots: {line}", flush=True))
     except UnknownHandler as error:
         os.write(answer, f"{error}\n".encode()[:_LONGEST])
         return 0
     os.write(answer, _READY)
     os.close(answer)
-    failures = HandlerFailures(names, handlers, lambda line: print(f"robots: {line}", flush=True))
-    pipeline = Pipeline(*handlers, on_failure=failures)
     lines = _Lines(orders)
     path = lines.take(None)
     if path is not None and path != _END:
-        _follow(
-            GrowingEvents(Path(path)),
-            pipeline,
-            lambda handled: counts.put(handled, failures.counts),
-            lambda: lines.take(_POLL_S) is not None,
-        )
-    close_handlers(handlers, failures)
-    counts.put(counts.values()[0], failures.counts)
+        _follow(GrowingEvents(Path(path)), handlers, counts, lambda: lines.take(_POLL_S) is not None)
+    handlers.close()
+    counts.put(counts.values()[0], handlers.failures)
     return 0
 
 
@@ -206,16 +175,14 @@ class _Lines:
         return os.fsdecode(line)
 
 
-def _follow(
-    events: GrowingEvents, pipeline: Pipeline, count: Callable[[int], None], is_over: Callable[[], bool]
-) -> None:
-    """Send all events through the pipeline, until none is left after `is_over()`."""
+def _follow(events: GrowingEvents, handlers: UserHandlers, counts: _SharedCounts, is_over: Callable[[], bool]) -> None:
+    """Give the handlers all events, until none is left after `is_over()`."""
     handled, was_over = 0, False
     while True:
         for stamped in events.read():
-            pipeline(stamped)
+            handlers(stamped)
             handled += 1
-            count(handled)
+            counts.put(handled, handlers.failures)
         if was_over:
             return
         was_over = is_over()

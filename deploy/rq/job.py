@@ -42,7 +42,7 @@ from broker.streams.keys import Keys
 from broker.streams.retry import retry
 from broker.streams.robot.ports import ports_for
 from broker.streams.run.runs import StreamOrders
-from deploy.instrumentation import instrumented_async
+from deploy.instrumentation import Instruments, instrumented_async
 from deploy.processes.forking import name_process, release_signals
 from deploy.rq.heartbeat import keep_beating
 from robots.channel import Watch
@@ -54,7 +54,6 @@ from robots.run.deal import Terms, decode_terms
 from telemetry.clock import SystemClock
 from telemetry.console import printable
 from telemetry.events import RECALLED
-from telemetry.pipeline import Next
 
 CONNECTIONS: Final = 5
 """How many ports wait for the server at the same time: inbox, outbox, journal, orders, events."""
@@ -130,8 +129,8 @@ async def _until_end(run: str, robot: str, connection: redis.Redis, nonce: str) 
     client = async_twin(connection)
     await _connect(client)
     try:
-        async with instrumented_async(client, run, robot) as sink:
-            return await _live_until_recalled(_be_robot(run, robot, nonce, client, sink, recalled), recalled)
+        async with instrumented_async(client, run, robot) as instruments:
+            return await _live_until_recalled(_be_robot(run, robot, nonce, client, instruments, recalled), recalled)
     finally:
         await client.aclose()
 
@@ -160,16 +159,17 @@ async def _connect(client: redis.asyncio.Redis) -> None:
 
 
 async def _be_robot(
-    run: str, robot: str, nonce: str, client: redis.asyncio.Redis, sink: Next, recalled: Watch[bool]
+    run: str, robot: str, nonce: str, client: redis.asyncio.Redis, instruments: Instruments, recalled: Watch[bool]
 ) -> str:
     """One life with ports, clock and chance of its own."""
     terms = await _terms(client, Keys(run).orders)
+    instruments.identify(terms.seed)
     outside = Outside(
         ports=ports_for(client, run, robot, nonce, terms.shards),
         clock=SystemClock(),
         chance=Random(nonce),  # noqa: S311 - for spreading, not for hiding
         nonce=nonce,
-        sink=sink,
+        sink=instruments.sink,
         recalled=recalled,
     )
     return await live_robot(run, robot, outside, components_of(terms.exhibit))

@@ -11,12 +11,15 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from telemetry.pipeline import Handler
+import msgspec
+
+from telemetry.events import Stamped
+from telemetry.pipeline import Handler, Pipeline
 
 _NAME: Final = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
@@ -31,21 +34,61 @@ def check_handler_name(name: str) -> None:
         raise UnknownHandler(f"{name!r} names no handler; allowed is MODULE:CLASS, such as my_module:MyHandler")
 
 
-def load_handlers(names: Iterable[str], folder: Path) -> list[Handler]:
-    """The handlers of these names, in their order. A module may lie in `folder`, unless one of its name is elsewhere.
-    Raises UnknownHandler."""
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-    return [_load(name) for name in names]
+class HandlerCounts(msgspec.Struct, frozen=True):
+    """What became of a run's events: how often each handler raised, by its name, and how many never got to one."""
+
+    failed: dict[str, int] = {}
+    missed: int = 0
 
 
-def close_handlers(handlers: Iterable[Handler], on_failure: Callable[[Handler, Exception], None]) -> None:
-    """Let each handler end: `close()`, if it has one."""
-    for handler in handlers:
-        try:
-            getattr(handler, "close", lambda: None)()
-        except Exception as error:  # it must not keep the others from their end
-            on_failure(handler, error)
+class UserHandlers:
+    """The handlers of these names in one chain, with `last` behind them; calling it sends an event through.
+
+    A module may lie in `folder`, unless one of its name is elsewhere. The first failure of each handler is reported in
+    one line. Raises UnknownHandler.
+    """
+
+    def __init__(self, names: Sequence[str], folder: Path, report: Callable[[str], None], *last: Handler) -> None:
+        if names and str(folder) not in sys.path:
+            sys.path.append(str(folder))
+        self.names = names
+        self.failures = [0] * len(names)
+        """How often each has raised, in the order of the names."""
+        self._handlers = [_load(name) for name in names]
+        self._report = report
+        self._pipeline = Pipeline(*self._handlers, *last, on_failure=self._count)
+
+    def __call__(self, stamped: Stamped) -> None:
+        self._pipeline(stamped)
+
+    def close(self) -> HandlerCounts:
+        """Let each handler end, by its `close()` if it has one; what failed in all."""
+        for handler in self._handlers:
+            try:
+                getattr(handler, "close", lambda: None)()
+            except Exception as error:  # it must not keep the others from their end
+                self._count(handler, error)
+        return HandlerCounts(dict(zip(self.names, self.failures, strict=True)))
+
+    def _count(self, handler: Handler, error: Exception) -> None:
+        number = next((number for number, known in enumerate(self._handlers) if known is handler), None)
+        if number is None:
+            return
+        self.failures[number] += 1
+        if self.failures[number] == 1:
+            with suppress(Exception):  # an error whose text cannot be made
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                self._report(f"handler {self.names[number]} failed, and goes on: {reason}")
+
+
+def report_lines(counts: HandlerCounts, recorded: int) -> Iterator[str]:
+    """What a person must know, when the last of so many events is recorded."""
+    for name, times in counts.failed.items():
+        if times:
+            yield f"handler {name} failed with {times} of {recorded} events"
+    if counts.missed:
+        why = "they were too slow, or their process died"
+        yield f"handlers missed {counts.missed} of {recorded} events: {why}"
 
 
 def _load(name: str) -> Handler:
@@ -70,22 +113,3 @@ def _refusing(name: str, what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UnknownHandler(f"{name} {what}: {reason}") from None
-
-
-class HandlerFailures:
-    """How often each handler raised, in the order of `names`; the first time of each is reported in one line."""
-
-    def __init__(self, names: Sequence[str], handlers: Sequence[Handler], report: Callable[[str], None]) -> None:
-        self.counts = [0] * len(names)
-        self._names = names
-        self._handlers = handlers
-        self._report = report
-
-    def __call__(self, handler: Handler, error: Exception) -> None:
-        """Count one; for `Pipeline(on_failure=…)`."""
-        number = next(number for number, known in enumerate(self._handlers) if known is handler)
-        self.counts[number] += 1
-        if self.counts[number] == 1:
-            with suppress(Exception):  # an error whose text cannot be made
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                self._report(f"handler {self._names[number]} failed, and goes on: {reason}")

@@ -9,14 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from telemetry.record.rows import Count, Id, OrderRow
+from telemetry.record.rows import Count, DealtPart, Id, OrderRow
 
 
-class DealtPartRow(msgspec.Struct, frozen=True):
+class DealtPartRow(DealtPart, frozen=True):
     """A part of the secret, as it was dealt."""
 
-    index: Count
-    holders: tuple[str, ...]
     digest: str
 
 

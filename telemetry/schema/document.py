@@ -9,7 +9,7 @@ from typing import Final, get_args
 import msgspec
 from msgspec import inspect
 
-from telemetry.events import AnyEvent, Event
+from telemetry.events import AnyEvent, Event, Stamped
 from telemetry.schema.meanings import MEANINGS, meaning_of
 from telemetry.schema.table import FILES, RecordFile
 from telemetry.schema.types import in_words, structs_in
@@ -42,7 +42,7 @@ def _file_row(file: RecordFile) -> tuple[str, ...]:
 def _file_section(file: RecordFile) -> str:
     structs = [struct for struct in structs_in(file.content) if not issubclass(struct, Event)]
     blocks = [f"## {file.name}", *(_struct_block(struct, file) for struct in structs)]
-    if structs_in(file.content) != structs:
+    if file.content is Stamped:
         blocks.append("A notable event is one that a person should see at once. Many events share these fields:")
         blocks.append("\n".join(_table(("field", "meaning"), _shared_fields())))
         blocks.append("\n".join(_table(("event", "what happened", "fields"), map(_event_row, EVENTS))))

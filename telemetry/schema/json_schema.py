@@ -39,8 +39,7 @@ def _components(kinds: list[Any]) -> tuple[tuple[Schema, ...], Schema]:
 
 def _component(components: Schema, struct: type[msgspec.Struct]) -> Schema:
     """The struct's own schema: msgspec takes the full name where two types share the short one."""
-    full = f"{struct.__module__}.{struct.__qualname__}".replace(".", "_")
-    found: Schema = components.get(struct.__name__) or components[full]
+    found: Schema = components.get(struct.__name__) or components[f"{struct.__module__}.{struct.__qualname__}"]
     return found
 
 

@@ -42,7 +42,6 @@ MEANINGS: Final[dict[str, str]] = {
     "error": "the type and the text of what was raised",
     "pid": "the process id on its host",
     "process": "its name in the fleet: rq:r03, relay:0 or redis",
-    "lost": "how many were lost",
     "holders": "the robots that were dealt it",
     # settings.json
     "RunSettings.version": "of the laboratory",
@@ -112,6 +111,11 @@ MEANINGS: Final[dict[str, str]] = {
     "CountersFile.missed_by_handlers": "how many events a user's handlers never got, too slow or dead",
     "LiveFile.url": "of the run's server; it may hold a password",
     "LiveFile.pid": "of the run's parent",
+    # logs/
+    "LogLine.level": "INFO for notable events, DEBUG for all others",
+    "LogLine.incarnation": "the life of the source; 0 where lives are not counted",
+    "LogLine.number": "as in events.jsonl",
+    "LogLine.event": "as in events.jsonl",
     # events.jsonl
     "Stamped.source": "who reports it: a robot, relay:0, lab, supervisor:…, standby:… or drainer:…",
     "Stamped.incarnation": "the life of the source; 0 where lives are not counted",

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from telemetry.events import Stamped
+from telemetry.handlers.log import LogLine
 from telemetry.record.files import CountersFile, DealFile, LiveFile, RegisterFile, StreamsFile
 from telemetry.record.rows import ControlRow, FateRow, FleetRow, JournalRow, RedoRow
 from telemetry.record.settings import RunSettings
@@ -14,7 +15,7 @@ from telemetry.verdict.judge import Result
 
 
 class RecordFile(msgspec.Struct, frozen=True):
-    """A file. `content` is the type of its value, or of each line of a `.jsonl`; None: it is not JSON, or a folder.
+    """A file. `content` is the type of its value, or of each line of a `.jsonl`; None: it is not JSON.
     `is_evidence`: the manifest holds its digest, and the verdict rests on it."""
 
     name: str
@@ -62,6 +63,11 @@ FILES: Final = (
     RecordFile(
         "live.json", LiveFile, "Where the run goes on: only while it does, and readable by its owner alone.", False
     ),
-    RecordFile("logs/", None, "What the processes of the run printed, one file each.", False),
+    RecordFile(
+        "logs/",
+        LogLine,
+        "What the processes of the run printed, one file each. A line that begins with { is a notable event.",
+        False,
+    ),
 )
 """In the order in which a person reads them."""

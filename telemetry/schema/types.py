@@ -41,7 +41,7 @@ def in_words(field_type: inspect.Type) -> str:
         case inspect.DictType(value_type=value):
             return f"object: {in_words(value)} by name"
         case inspect.StructType(cls=cls):
-            return "any of the events below" if issubclass(cls, Event) else cls.__name__
+            return "an event" if issubclass(cls, Event) else cls.__name__
     return _WORDS[type(field_type)]
 
 

@@ -56,6 +56,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "keys.py",
     ),
     "telemetry": (
+        "schema",
         "verdict handlers",
         "metrics",
         "otlp",

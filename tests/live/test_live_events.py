@@ -5,8 +5,14 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 
+from telemetry.events import event_name
+from telemetry.handlers.log import LogLine
+from telemetry.schema.json_schema import schema_of
+from telemetry.schema.table import FILES
 from tests.support.live_place import Place
 from tests.support.waiting import await_true
 
@@ -72,6 +78,24 @@ def test_a_live_run_is_followed_from_its_history_to_its_last_event(place: Place)
     assert names == [["lab", "run.dealt"], ["lab", "run.started"], ["r02/2", "robot.born"], ["lab", "run.stopped"]]
 
 
+def test_the_record_of_a_live_run_fits_its_schemas(place: Place) -> None:
+    # Given a run with deaths, requests, and two shards
+    code, result, progress = place.run(
+        *("-n", "4", "--relays", "2", "--for", "3s", "--preset", "storm"),
+        *("--chaos", "kill robot @1s", "--kill", "relay@1500ms", "--chaos", "crash r01/secret_merger @700ms"),
+    )
+    assert code == 0, (result, progress)
+
+    # Then every line of every file is as its schema says
+    for file in FILES:
+        if file.content is None or file.name in ("live.json", "logs/"):
+            continue
+        validator = Draft202012Validator(schema_of(file.content, file.name, file.meaning))
+        text = (place.folder / result["record"] / file.name).read_text()
+        for value in map(json.loads, text.splitlines() if file.has_rows else [text]):
+            assert [error.message for error in validator.iter_errors(value)] == [], (file.name, value)
+
+
 def test_ctrl_c_ends_the_log_and_not_the_run(place: Place) -> None:
     # Given a run, and a terminal that follows it
     run = place.start("run", "--json", "-n", "3", "--for", "4s")
@@ -105,7 +129,7 @@ def test_handlers_of_a_user_run_beside_the_run_and_a_bad_one_does_not_harm_it(pl
     assert {line[3] for line in noted} == {"handlers"}
     rows = place.events()
     assert [(source, int(life), int(number)) for source, life, number, _ in noted] == identities(rows)
-    # And the failures of the other are counted, and were told twice: at the first, and at the end
+    # And the failures of the other are counted, and were printed twice: at the first, and at the end
     counters = json.loads((place.folder / result["record"] / "counters.json").read_text())
     assert counters["failed_handlers"] == {"my_handlers:Fails": len(rows)}
     assert counters["missed_by_handlers"] == 0
@@ -114,7 +138,7 @@ def test_handlers_of_a_user_run_beside_the_run_and_a_bad_one_does_not_harm_it(pl
     assert place.is_clean(), place.processes()
 
 
-def test_a_slow_handler_is_late_and_what_it_missed_is_counted_and_told(place: Place) -> None:
+def test_a_slow_handler_is_late_and_what_it_missed_is_counted_and_reported(place: Place) -> None:
     # Given a handler that takes a second for each event
     (place.folder / "my_handlers.py").write_text(HANDLERS)
 
@@ -141,3 +165,34 @@ def test_a_handler_that_cannot_be_imported_is_refused_before_the_start(place: Pl
     )
     assert err.count(b"\n") == 1
     assert not any(Path(place.folder).iterdir())
+
+
+def test_no_log_and_no_event_holds_a_word_of_the_secret(place: Place) -> None:
+    # Given a secret of words that stand nowhere else
+    words = [f"zq{number:02d}xw" for number in range(40)]
+    (place.folder / "secret").write_text(" ".join(words))
+
+    # When a run deals it, with garbage, a crash, a kill and a contradiction
+    code, result, progress = place.run(
+        *("--secret-file", "secret", "-n", "5", "--for", "3s", "--preset", "storm", "--kill", "robot@1s"),
+        *("--chaos", "crash r01/secret_merger @700ms", "--chaos", "contradict r02 @1200ms"),
+    )
+    assert code == 0, (result, progress)
+
+    # Then none of them stands in a log, in the progress, in the result, or in any event
+    record = place.folder / result["record"]
+    logs = {path.name: path.read_text() for path in (record / "logs").iterdir()}
+    printed = {
+        **logs,
+        "progress": progress,
+        "result": json.dumps(result),
+        "events": (record / "events.jsonl").read_text(),
+    }
+    assert [(name, word) for name, text in printed.items() for word in words if word in text] == []
+    # And the lines of the logs that tell of events lead to a trace
+    lines = [line for text in logs.values() for line in text.splitlines() if line.startswith("{")]
+    rows = [msgspec.json.decode(line, type=LogLine) for line in lines]
+    assert {"invariant.violated", "worker.crashed"} <= {event_name(row.event) for row in rows}
+    assert {row.level for row in rows} == {"INFO"}
+    assert all(len(row.trace_id) == 32 and len(row.span_id) == 16 for row in rows)
+    assert {row.run for row in rows} == {result["run"]}

@@ -91,7 +91,7 @@ class Lab:
         url = self.server.url
         self.run_control = StreamRunControl(self.connection, "t")
         new_core = partial(Relay, "t", 7)
-        return self.fleet.start("relay:0", lambda: relay(url, "t", 0, new_core, 1, "lab"), self.folder / "relay.log")
+        return self.fleet.start("relay:0", lambda: relay(url, "t", 0, new_core, 1, "lab", 7), self.folder / "relay.log")
 
     @property
     def evidence(self):

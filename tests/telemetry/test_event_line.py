@@ -1,4 +1,4 @@
-"""A line of the event log: its time, its source, its name, its fields, and nothing that a terminal would obey."""
+"""A line of the event log: its time, its source, its name, its fields, and nothing that would change a terminal."""
 
 from __future__ import annotations
 

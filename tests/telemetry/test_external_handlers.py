@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from telemetry.events import RobotStarted, Stamped
-from telemetry.handlers.external import HandlerFailures, UnknownHandler, close_handlers, load_handlers
-from telemetry.pipeline import Pipeline
+from telemetry.handlers.external import HandlerCounts, UnknownHandler, UserHandlers, report_lines
 
 EVENT = Stamped("7b08e1", "r03", 1, 1, 0, 0, RobotStarted())
 
@@ -63,8 +62,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_handlers_get_every_event_in_their_order(folder: Path) -> None:
-    # Given two handlers of a module in the folder
-    [good, again] = load_handlers(["user_handlers:Good", "user_handlers:Good"], folder)
+    # Given two handlers of a module in the folder, and one of the lab behind them
     passed: list[Stamped] = []
 
     class Last:
@@ -72,7 +70,7 @@ def test_handlers_get_every_event_in_their_order(folder: Path) -> None:
             passed.append(stamped)
 
     # When an event comes
-    Pipeline(good, again, Last())(EVENT)
+    UserHandlers(["user_handlers:Good", "user_handlers:Good"], folder, print, Last())(EVENT)
 
     # Then each has had it, and it was passed on
     assert (sys.modules["user_handlers"].handled, passed) == ([1, 1], [EVENT])
@@ -81,19 +79,19 @@ def test_handlers_get_every_event_in_their_order(folder: Path) -> None:
 def test_a_failing_handler_is_counted_reported_once_and_stops_nothing(folder: Path) -> None:
     # Given a handler that always raises, before one that does not
     names = ["user_handlers:Bad", "user_handlers:Good"]
-    handlers, lines = load_handlers(names, folder), list[str]()
-    failures = HandlerFailures(names, handlers, lines.append)
-    pipeline = Pipeline(*handlers, on_failure=failures)
+    lines: list[str] = []
+    handlers = UserHandlers(names, folder, lines.append)
 
     # When events come, and the handlers end
     for _ in range(3):
-        pipeline(EVENT)
-    close_handlers(handlers, failures)
+        handlers(EVENT)
+    counts = handlers.close()
 
     # Then the other one has had all, and has ended
     module = sys.modules["user_handlers"]
     assert (module.handled, module.closed) == ([1, 1, 1], ["good"])
-    assert failures.counts == [4, 0]
+    assert counts == HandlerCounts({"user_handlers:Bad": 4, "user_handlers:Good": 0})
+    assert list(report_lines(counts, 9)) == ["handler user_handlers:Bad failed with 4 of 9 events"]
     assert lines == ["handler user_handlers:Bad failed, and goes on: ValueError: two lines"]
 
 
@@ -115,7 +113,7 @@ def test_a_failing_handler_is_counted_reported_once_and_stops_nothing(folder: Pa
 )
 def test_a_name_that_means_no_handler_is_refused_in_one_line(folder: Path, name: str, complaint: str) -> None:
     with pytest.raises(UnknownHandler) as refused:
-        load_handlers([name], folder)
+        UserHandlers([name], folder, print)
 
     assert complaint in str(refused.value)
     assert name in str(refused.value)
@@ -128,7 +126,7 @@ def test_a_module_of_the_folder_never_takes_the_place_of_another(folder: Path) -
     sys.modules.pop("fractions", None)
 
     # When a handler is loaded, and a module of Python after it
-    load_handlers(["user_handlers:Good"], folder)
+    UserHandlers(["user_handlers:Good"], folder, print)
 
     # Then that one is Python's
     assert __import__("fractions").Fraction(1, 2) == 0.5

@@ -173,3 +173,37 @@ def test_an_exhibit_brings_the_settings_that_show_it_and_a_flag_replaces_them(
     assert again("x", "run", experiment) == (
         "robots run -n 6 --seed 7 --exhibit no-delay --preset calm --fault 'delay 300ms' --for 5s"
     )
+
+
+def test_handlers_of_a_user_are_named_by_flag_environment_or_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "robots.toml").write_text('handlers = ["mine:One", "pack.age:Two"]\n')
+    assert load_settings({}).handlers == ("mine:One", "pack.age:Two")
+
+    monkeypatch.setenv("ROBOTS_HANDLERS", "mine:Three; mine:Four")
+    assert load_settings({}).handlers == ("mine:Three", "mine:Four")
+    assert load_settings({"handlers": ("mine:Five",)}).handlers == ("mine:Five",)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ('handlers = "os"', "robots.toml: handlers: 'os' names no handler; allowed is MODULE:CLASS"),
+        ('handlers = ["os:system()"]', "robots.toml: handlers: 'os:system()' names no handler"),
+        ("handlers = 3", "robots.toml: handlers: 3 is no list"),
+    ],
+)
+def test_what_names_no_handler_is_refused_and_nothing_is_imported(folder: Path, content: str, complaint: str) -> None:
+    (folder / "robots.toml").write_text(content)
+
+    with pytest.raises(UsageError) as refused:
+        load_settings({})
+
+    assert str(refused.value).startswith(complaint)
+
+
+def test_handlers_are_no_part_of_an_experiment_that_is_repeated(folder: Path) -> None:
+    experiment = prepare({"handlers": ("mine:One",), "seed": "7"}, "simulation")
+
+    assert "mine" not in again("7b08e1", "simulate", experiment)

@@ -12,8 +12,9 @@ import pytest
 
 from deploy.errors import UsageError
 from deploy.observing import handler_process
-from deploy.observing.handler_process import HandlerCounts, HandlerProcess, handling
+from deploy.observing.handler_process import HandlerProcess, handling
 from telemetry.events import RobotStarted, Stamped
+from telemetry.handlers.external import HandlerCounts, report_lines
 from tests.support.waiting import await_true
 
 MODULE = """
@@ -84,20 +85,18 @@ def test_handlers_get_each_event_once_as_the_file_grows_and_are_closed_after_the
     assert handled(folder) == ["1", "2", "3", "4", "closed"]
 
 
-def test_failures_are_counted_and_told_once_and_the_next_handler_gets_all(
+def test_failures_are_counted_and_reported_once_and_the_next_handler_gets_all(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "events.jsonl").write_bytes(lines(*range(1, 6)))
-    reports: list[str] = []
 
-    with handling(["my_handlers:FailsOnOdd", "my_handlers:Writes"], reports.append) as handlers:
+    with handling(["my_handlers:FailsOnOdd", "my_handlers:Writes"]) as handlers:
         handlers.follow(folder / "events.jsonl")
         counts = handlers.end(5)
 
     assert counts == HandlerCounts({"my_handlers:FailsOnOdd": 3, "my_handlers:Writes": 0}, missed=0)
     assert handled(folder) == ["1", "2", "3", "4", "5", "closed"]
     assert capfd.readouterr().err == "robots: handler my_handlers:FailsOnOdd failed, and goes on: ValueError: 1\n"
-    assert reports == ["handler my_handlers:FailsOnOdd failed with 3 of 5 events"]
 
 
 @pytest.mark.parametrize("name", ["Hangs", "Exits"])
@@ -107,8 +106,7 @@ def test_what_a_handler_that_hangs_or_ends_its_process_missed_is_counted(
     # Given a handler that never comes back from the third event
     monkeypatch.setattr(handler_process, "END_S", 0.5)
     (folder / "events.jsonl").write_bytes(lines(*range(1, 11)))
-    reports: list[str] = []
-    with handling([f"my_handlers:{name}", "my_handlers:Writes"], reports.append) as handlers:
+    with handling([f"my_handlers:{name}", "my_handlers:Writes"]) as handlers:
         handlers.follow(folder / "events.jsonl")
         await_true(lambda: (folder / "handled").exists() and len(handled(folder)) == 2)
 
@@ -119,7 +117,9 @@ def test_what_a_handler_that_hangs_or_ends_its_process_missed_is_counted(
     # Then nothing waits for it any longer
     assert time.monotonic() - began < 5
     assert counts.missed == 8
-    assert reports == ["handlers missed 8 of 10 events: they were too slow, or their process died"]
+    assert list(report_lines(counts, 10)) == [
+        "handlers missed 8 of 10 events: they were too slow, or their process died"
+    ]
     with pytest.raises(ChildProcessError):  # none is left
         os.waitpid(-1, os.WNOHANG)
 
@@ -140,7 +140,7 @@ def test_a_module_that_ends_its_process_is_refused(folder: Path) -> None:
 
 
 def test_without_handlers_there_is_no_process(folder: Path) -> None:
-    with handling([], print) as handlers:
+    with handling([]) as handlers:
         handlers.follow(folder / "events.jsonl")
         assert handlers.end(4) == HandlerCounts({}, 0)
         with pytest.raises(ChildProcessError):

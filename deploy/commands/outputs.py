@@ -1,0 +1,143 @@
+"""What the commands print with `--json`, typed: one object on one line. Little but shapes lives here.
+
+The result of a run has its shape where it is judged (telemetry/verdict/judge.py), an event in telemetry/events.py.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from deploy.commands.output import json_line
+from deploy.rq.observed import State
+
+
+def answer_line(answer: msgspec.Struct) -> str:
+    """One object on one line."""
+    return json_line(msgspec.to_builtins(answer))
+
+
+class DealtRun(msgspec.Struct, frozen=True):
+    """`robots deal`: a run that was dealt, with so many `robots` and `parts`."""
+
+    run: str
+    robots: int
+    parts: int
+    seed: int
+
+
+class RobotStatus(msgspec.Struct, frozen=True):
+    """A `robot`, and its `state`. `incarnation` is its last life, and so the number of its lives (0: none yet); `parts`
+    counts those in its journal. `worker` (RQ's name), `pid` and `host` are of the process that runs it, which last beat
+    `beat_s` ago; its lease goes on for `lease_left_s`. Of its `deaths` those that the lab did not inject are `charged`;
+    `budget_left` counts the deaths that the policy allows in its window from now on."""
+
+    robot: str
+    state: State
+    incarnation: int
+    parts: int
+    worker: str
+    pid: int | None
+    host: str
+    beat_s: float | None
+    lease_left_s: float | None
+    deaths: int
+    charged: int
+    budget_left: int
+
+
+class RunningRobots(msgspec.Struct, frozen=True):
+    """`robots ps`: the `robots` of a live run."""
+
+    run: str
+    robots: list[RobotStatus]
+
+
+class RecordedRun(msgspec.Struct, frozen=True):
+    """A run. `state` is live, unreachable (its live.json cannot be used), unfinished (it neither ended nor goes on), or
+    how it ended; `age_s` counts from the deal. Null is what cannot be read: `mode`, `robots`, `seed`, `verdict`."""
+
+    run: str
+    mode: str | None
+    state: str
+    robots: int | None
+    seed: int | None
+    verdict: str | None
+    age_s: float
+
+
+class RecordedRuns(msgspec.Struct, frozen=True):
+    """`robots runs`: the recorded `runs`, the newest first."""
+
+    runs: list[RecordedRun]
+
+
+class FaultInForce(msgspec.Struct, frozen=True):
+    """A `fault`, as its text, and the number of its dice (`instance`)."""
+
+    instance: int
+    fault: str
+
+
+class StandingFault(msgspec.Struct, frozen=True):
+    """A `fault` that is in force: the number of its dice (`instance`), since when, in seconds after go (`since_s`, null
+    is the deal), and at which `relays`."""
+
+    instance: int
+    fault: str
+    since_s: float | None
+    relays: list[int]
+
+
+class ChangeToCome(msgspec.Struct, frozen=True):
+    """What the plan will change `at_s` seconds after go: faults that `begin`, and faults that `end`."""
+
+    at_s: float
+    begin: list[FaultInForce]
+    end: list[FaultInForce]
+
+
+class FaultPlanStatus(msgspec.Struct, frozen=True):
+    """`robots faults show`: `now_s` seconds after go (null: before it), the number of `relays`, why the run was stopped
+    (`stop`), the faults that are `in_force`, and the changes `to_come` (null: not known on this host)."""
+
+    run: str
+    now_s: float | None
+    relays: int
+    stop: str | None
+    in_force: list[StandingFault]
+    to_come: list[ChangeToCome] | None
+
+
+class FaultToCome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A `fault` that begins `in_s` seconds from now; `instance` is the number of its dice, where it has one already."""
+
+    fault: str
+    in_s: float
+    instance: int | None = None
+
+
+class FaultPlanAnswer(msgspec.Struct, frozen=True):
+    """`robots faults set`, `clear` and `heal`: the answer to the `request` of that id. The faults of before (`old`) and
+    of now (`new`), in force at so many `relays` (0: it concerned process faults alone) after so many `seconds`; and
+    what is dated `to_come` (null: not known on this host)."""
+
+    run: str
+    request: str
+    old: list[FaultInForce]
+    new: list[FaultInForce]
+    relays: int
+    seconds: float
+    to_come: list[FaultToCome] | None
+
+
+class InjectionAnswer(msgspec.Struct, frozen=True):
+    """`robots kill`, `pause` and the like: what was `asked` for by the `request` of that id, and how many `seconds` it
+    took. Once it is done: its `victim`, and whether it `died` (null: no death follows). Before go it is only accepted,
+    and these two are absent."""
+
+    run: str
+    request: str
+    asked: str
+    seconds: float
+    victim: str | msgspec.UnsetType = msgspec.UNSET
+    died: bool | msgspec.UnsetType | None = msgspec.UNSET

@@ -1,0 +1,79 @@
+"""`robots schema`: the JSON Schema of every file of a record, and of what the commands print with `--json`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from cyclopts import App, Parameter
+
+from deploy.commands.output import print_result
+from deploy.commands.outputs import (
+    DealtRun,
+    FaultPlanAnswer,
+    FaultPlanStatus,
+    InjectionAnswer,
+    RecordedRuns,
+    RunningRobots,
+)
+from deploy.commands.simulate import SimulationResult
+from deploy.errors import UsageError
+from telemetry.events import Stamped
+from telemetry.metrics.plain import MetricsShown
+from telemetry.schema.json_schema import Schema, schema_of, schema_of_all
+from telemetry.schema.table import FILES
+from telemetry.verdict.judge import Result
+
+EXAMPLES: Final = """\
+Examples:
+
+  robots schema fates.jsonl
+  robots schema verify
+  robots schema
+"""
+
+OUTPUTS: Final[dict[str, tuple[Any, str]]] = {
+    **dict.fromkeys(("run", "verify"), (Result, "The result of a run.")),
+    "simulate": (SimulationResult, "The result of a simulated run."),
+    "deal": (DealtRun, "A run that was dealt."),
+    "ps": (RunningRobots, "The robots of a live run."),
+    "runs": (RecordedRuns, "The recorded runs."),
+    "events": (Stamped, "An event, one a line."),
+    "metrics": (MetricsShown, "The metrics of a run."),
+    "faults show": (FaultPlanStatus, "The fault plan of a live run."),
+    **dict.fromkeys(
+        ("faults set", "faults clear", "faults heal"), (FaultPlanAnswer, "How a request changed the fault plan.")
+    ),
+    **dict.fromkeys(
+        ("kill", "pause", "resume", "restart", "crash", "contradict", "amnesia"),
+        (InjectionAnswer, "What became of a process fault."),
+    ),
+}
+"""The commands that have `--json`, each with the type of what it prints, and what that is."""
+
+_KINDS: Final = {
+    **{file.name: (file.content, file.meaning) for file in FILES if file.content is not None},
+    **{command: (kind, f"robots {command} --json: {what}") for command, (kind, what) in OUTPUTS.items()},
+}
+
+app = App(name="schema", help_epilogue=EXAMPLES)
+
+
+@app.default
+def schema(
+    name: Annotated[str | None, Parameter(allow_leading_hyphen=False, help="What of. [default: all]")] = None, /
+) -> int:
+    """Print a JSON Schema."""
+    print_result(msgspec.json.format(msgspec.json.encode(_schema(name)), indent=1).decode())
+    return 0
+
+
+def _schema(name: str | None) -> Schema:
+    """Raises UsageError."""
+    if name is None:
+        kinds = {each: kind for each, (kind, _) in _KINDS.items()}
+        return schema_of_all(kinds, {each: what for each, (_, what) in _KINDS.items()})
+    if name not in _KINDS:
+        raise UsageError(f"NAME: {name!r} has no schema; allowed are {', '.join(_KINDS)}")
+    kind, what = _KINDS[name]
+    return schema_of(kind, name, what)
