@@ -468,6 +468,25 @@ class RelayDeposed(Event, frozen=True):
     shard: int
 
 
+# What the run's leader finds unusual.
+class AnomalyBegan(Event, frozen=True):
+    """From here on something is unusual (telemetry/anomalies). `rule`: which one found it; `about`: a robot (`r03`), a
+    worker or a channel of one (`r03/outbox`), a relay (`relay:0`), or the `network`; `detail`: a text for people."""
+
+    notable = True
+    rule: str
+    about: str
+    detail: str
+
+
+class AnomalyEnded(Event, frozen=True):
+    """It is over, after `lasted_us` by the leader's monotonic clock. What stands at the order to stop has no end."""
+
+    rule: str
+    about: str
+    lasted_us: int
+
+
 # fmt: off
 AnyEvent = (
     RunDealt | RunStarted | RunStopped | SupervisorBegan | SupervisorStalled | ProcessStarted | ProcessDied
@@ -478,6 +497,7 @@ AnyEvent = (
     | MessageReceived | MessageRepeated | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeEnded
     | PartsMerged | InvariantViolated | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost
     | JournalMended | ServerForgot | RelayResumed | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
+    | AnomalyBegan | AnomalyEnded
 )
 # fmt: on
 

@@ -100,6 +100,12 @@ _command(
 )
 _command(
     _WATCH_IT,
+    "metrics",
+    "Show the metrics of a run, or serve them to Prometheus.",
+    f"{_ANY} With OTEL_EXPORTER_OTLP_ENDPOINT they are pushed to that collector, too.",
+)
+_command(
+    _WATCH_IT,
     "traces",
     "List the exchanges of a run, the slowest first, or draw one of them.",
     f"EXCHANGE is an id from the list, or a unique prefix; `run` draws the run itself. {_ANY}",

@@ -19,6 +19,7 @@ from deploy.commands.outputs import (
 from deploy.commands.simulate import SimulationResult
 from deploy.errors import UsageError
 from telemetry.events import Stamped
+from telemetry.metrics.plain import MetricsShown
 from telemetry.schema.json_schema import Schema, schema_of, schema_of_all
 from telemetry.schema.table import FILES
 from telemetry.verdict.judge import Result
@@ -38,6 +39,7 @@ OUTPUTS: Final[dict[str, tuple[Any, str]]] = {
     "ps": (RunningRobots, "The robots of a live run."),
     "runs": (RecordedRuns, "The recorded runs."),
     "events": (Stamped, "An event, one a line."),
+    "metrics": (MetricsShown, "The metrics of a run."),
     "faults show": (FaultPlanStatus, "The fault plan of a live run."),
     **dict.fromkeys(
         ("faults set", "faults clear", "faults heal"), (FaultPlanAnswer, "How a request changed the fault plan.")

@@ -12,6 +12,8 @@ from broker.faults.registry import FAULTS, NETWORK
 from broker.faults.syntax import FaultKind
 from deploy.commands import app
 from robots.exhibits.catalogue import EXHIBITS
+from telemetry.events import Event
+from telemetry.metrics.table import METRICS, Metric
 from telemetry.verdict.judge import PROMISES
 from tests.support.checkout import ROOT
 
@@ -23,6 +25,18 @@ EXAMPLES = re.findall(r"^(?:\.venv/bin/)?(robots .+?)(?:\s+#.*)?$", README, re.M
 def markdown_rows(kinds: Iterable[FaultKind[object]]) -> list[str]:
     """Rows for the README."""
     return [f"| {', '.join(f'`{_escaped(example)}`' for example in kind.syntax)} | {kind.help} |" for kind in kinds]
+
+
+def metric_row(metric: Metric) -> str:
+    """A row for the README."""
+    attributes = ", ".join(f"`{name}`" for name in metric.attributes)
+    events = ", ".join(f"`{_event_name(event)}`" for event in metric.events) or "the reader itself"
+    instrument = f"{metric.instrument.value} {metric.unit}"
+    return f"| `{metric.name}` | {instrument} | {attributes} | {events} | {metric.meaning} |"
+
+
+def _event_name(event: type[Event]) -> str:
+    return str(event.__struct_config__.tag)
 
 
 def _escaped(example: str) -> str:
@@ -67,6 +81,12 @@ def test_the_tables_of_faults_are_the_registry() -> None:
     tables = re.findall(r"^\| (?:process )?fault \| what it does \|\n\|---\|---\|\n((?:\|.+\n)+)", README, re.MULTILINE)
 
     assert [table.splitlines() for table in tables] == [markdown_rows(NETWORK), markdown_rows(PROCESS_FAULTS)]
+
+
+def test_the_table_of_metrics_is_the_codes_own() -> None:
+    [table] = re.findall(r"^\| metric \| .+\n\|[-|]+\|\n((?:\|.+\n)+)", README, re.MULTILINE)
+
+    assert table.splitlines() == [metric_row(metric) for metric in METRICS]
 
 
 @pytest.mark.parametrize("example", [example for kind in FAULTS.values() for example in kind.syntax])

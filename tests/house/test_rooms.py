@@ -58,8 +58,11 @@ ORDER: dict[str, tuple[str, ...]] = {
     "telemetry": (
         "schema",
         "verdict handlers",
+        "metrics",
+        "otlp",
         "tracing tail",
         "stream record console.py",
+        "anomalies",
         "view.py pipeline.py",
         "events.py clock.py",
     ),

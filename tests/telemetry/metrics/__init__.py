@@ -1,0 +1,1 @@
+"""Tests of metrics: the table, the fold from events, and each rendering."""
