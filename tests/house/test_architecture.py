@@ -29,7 +29,7 @@ HOMES = {  # a library, and where alone it may be imported
     "pydantic_settings": ("deploy/config/",),
     "cyclopts": ("deploy/commands/", "deploy/config/"),
     "uvloop": ("deploy/rq/", "deploy/processes/"),
-    "opentelemetry": ("telemetry/tracing/", "telemetry/metrics/"),
+    "opentelemetry": ("telemetry/otlp/", "telemetry/metrics/"),
     "textual": ("telemetry/watch/",),
 }
 LONGEST_FILE = 420

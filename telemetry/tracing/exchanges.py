@@ -1,0 +1,207 @@
+"""The fold over all that happens in a run, live or recorded, into traces of its exchanges.
+
+A trace is given out once, when its exchange is complete: it has ended, every message that was sent has its fate, every
+copy was taken, and every summary that was taken is answered. What stays incomplete (a life was killed, events were
+lost) is given out when the run's own time is a second past its last piece. That time is the least of what the living
+robots have reported, not the time of the process that reads: a reader that is slow must not take what it has not read
+yet for lost. What comes later still is given out as spans without a root, below the same parents.
+
+The order in which pieces come plays no part, but for events of one life, which come in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from telemetry.events import (
+    ExchangeEnded,
+    InvariantViolated,
+    MessageDropped,
+    MessageReceived,
+    MessageRefused,
+    MessageRepeated,
+    MessageSent,
+    PartsMerged,
+    Stamped,
+)
+from telemetry.record.history import History
+from telemetry.record.rows import ControlRow, DeathRow, FateRow, PlanRow
+from telemetry.tracing.clocks import Clocks, Envelope, clocks_of, envelope_of
+from telemetry.tracing.exchange_spans import RunEvidence
+from telemetry.tracing.lives import Lives, Plans
+from telemetry.tracing.memory import Memory
+from telemetry.tracing.pieces import CopyTaken, Pieces
+from telemetry.tracing.readiness import RunTime, is_ready
+from telemetry.tracing.spans import Trace
+
+MOST_OPEN: Final = 50_000  # exchanges; above that the oldest are given out as they are
+MOST_EARLY: Final = 10_000  # envelopes that are known by what followed from them alone
+
+_Add = Callable[[Pieces], None]
+
+
+def traces_of(history: History, shift_us: int = 0) -> Iterator[Trace]:
+    """The traces of all exchanges of a run so far, by when they began. `shift_us` is added to all times
+    (`clocks.shift_us_of`)."""
+    fold = ExchangeFold(history.settings.run, history.settings.seed, clocks_of(history, shift_us))
+    for control in history.controls:
+        fold.control(control)
+    for row in history.fates:
+        if isinstance(row, FateRow):
+            fold.fate(row)
+    for fleet_row in history.fleet:
+        if isinstance(fleet_row, DeathRow):
+            fold.death(fleet_row)
+    for stamped in history.events:
+        fold.event(stamped)
+    return iter(fold.finish())
+
+
+class ExchangeFold:
+    """Of the run `run`, which was dealt with `seed`. With `clocks` the clocks of all lives are known; without, they
+    become known on the way. `late` counts pieces of exchanges that were forgotten already."""
+
+    def __init__(self, run: str, seed: int, clocks: Clocks | None = None) -> None:
+        self.late = 0
+        self._is_learning_clocks = clocks is None
+        self._evidence = RunEvidence(run, seed, clocks or Clocks(), Lives(), Plans())
+        self._time = RunTime(self._evidence.lives)
+        self._open: dict[str, Pieces] = {}  # the oldest first
+        self._memory = Memory()
+        self._exchanges: dict[Envelope, str] = {}
+        self._early: dict[Envelope, list[_Add]] = {}
+        self._handlers: dict[type, Callable[[Stamped, Any], None]] = {
+            MessageSent: self._on_sent,
+            MessageDropped: self._on_sent,
+            MessageReceived: self._on_received,
+            MessageRefused: self._on_refused,
+            MessageRepeated: self._on_repeated,
+            PartsMerged: self._on_merged,
+            InvariantViolated: self._on_merged,
+            ExchangeEnded: self._on_ended,
+        }
+
+    # What happens
+
+    def event(self, stamped: Stamped) -> None:
+        """An event, each once; of one life in their order."""
+        self._evidence.lives.event(stamped)
+        self._time.event(stamped)
+        handler = self._handlers.get(type(stamped.event))
+        if handler is not None:
+            handler(stamped, stamped.event)
+
+    def fate(self, row: FateRow) -> None:
+        """A fate; the same twice does no harm."""
+        envelope = envelope_of(row)
+        if envelope is None or row.exchange is None:
+            return
+        pieces = self._pieces(row.exchange)
+        if pieces is not None:
+            pieces.add_fate(envelope, row)
+            self._know(envelope, pieces)
+
+    def control(self, row: ControlRow) -> None:
+        """An entry of plan.jsonl; the same twice does no harm."""
+        if isinstance(row, PlanRow):
+            self._evidence.plans.control(row)
+
+    def death(self, row: DeathRow) -> None:
+        """A death of any process; the same twice does no harm."""
+        self._evidence.lives.death(row)
+
+    # What is ready
+
+    def complete(self) -> list[Trace]:
+        """Since the last call: the traces that are complete, or that nothing more is expected of; and, as traces
+        without a root, what came late for others."""
+        late = list(self._memory.late(self._evidence))
+        now_us, lives = self._time.now_us(), self._evidence.lives
+        ready = [pieces for pieces in self._open.values() if is_ready(pieces, lives, self._time, now_us)]
+        if len(self._open) - len(ready) > MOST_OPEN:
+            ready = list(self._open.values())[: len(self._open) - MOST_OPEN]
+        traces = self._give_out(ready, now_us)
+        for pieces in list(self._memory.forget(now_us)):
+            for envelope in (*pieces.sent, *pieces.fates, *(taken.envelope for taken in pieces.received)):
+                self._exchanges.pop(envelope, None)
+        return [*late, *traces]
+
+    def finish(self) -> list[Trace]:
+        """All that was not given out yet, by when it began. Nothing more will come."""
+        late = list(self._memory.late(self._evidence))
+        traces = self._give_out(list(self._open.values()), self._time.now_us())
+        return [*late, *sorted(traces, key=lambda trace: (trace.spans[0].start_us, trace.spans[0].trace))]
+
+    def _give_out(self, ready: list[Pieces], now_us: int) -> list[Trace]:
+        for pieces in ready:
+            del self._open[pieces.exchange]
+        known = [pieces for pieces in ready if pieces.is_of_the_run]
+        return [self._memory.give_out(pieces, self._evidence, now_us) for pieces in known]
+
+    # Where a piece belongs
+
+    def _pieces(self, exchange: str) -> Pieces | None:
+        """The pieces that one more is to be added to; None when it comes too late."""
+        pieces = self._open.get(exchange) or self._memory.changing(exchange)
+        if pieces is not None:
+            return pieces
+        if self._memory.has_forgotten(exchange):
+            self.late += 1
+            return None
+        pieces = self._open[exchange] = Pieces(exchange)
+        return pieces
+
+    def _know(self, envelope: Envelope, pieces: Pieces) -> None:
+        """From now on it is known to which exchange an envelope belongs."""
+        self._exchanges[envelope] = pieces.exchange
+        for add in self._early.pop(envelope, ()):
+            add(pieces)
+        sent, row = pieces.sent.get(envelope), pieces.fates.get(envelope)
+        if self._is_learning_clocks and sent is not None and row is not None and isinstance(sent[1], MessageSent):
+            self._evidence.clocks.observe(envelope[:2], sent[0].wall_us, row.id)
+
+    def _add_to(self, envelope: Envelope, add: _Add) -> None:
+        """Add to the exchange of an envelope, as soon as that is known."""
+        exchange = self._exchanges.get(envelope)
+        if exchange is not None:
+            pieces = self._pieces(exchange)
+            if pieces is not None:
+                add(pieces)
+            return
+        self._early.setdefault(envelope, []).append(add)
+        if len(self._early) > MOST_EARLY:
+            del self._early[next(iter(self._early))]
+
+    def _on_sent(self, stamped: Stamped, event: MessageSent | MessageDropped) -> None:
+        pieces = self._pieces(event.exchange)
+        if pieces is not None:
+            self._know(pieces.add_sent(stamped, event), pieces)
+
+    def _on_received(self, stamped: Stamped, event: MessageReceived) -> None:
+        pieces = self._pieces(event.exchange)
+        if pieces is not None:
+            self._know(pieces.add_received(stamped, event), pieces)
+
+    def _on_refused(self, stamped: Stamped, event: MessageRefused) -> None:
+        pieces = self._pieces(event.exchange) if event.exchange else None
+        if pieces is not None:
+            pieces.add_refused(stamped, event)
+
+    def _on_repeated(self, stamped: Stamped, event: MessageRepeated) -> None:
+        taken = _taken(stamped, event)
+        self._add_to(taken.envelope, lambda pieces: pieces.add_repeated(taken, stamped))
+
+    def _on_merged(self, stamped: Stamped, event: PartsMerged | InvariantViolated) -> None:
+        taken = _taken(stamped, event)
+        self._add_to(taken.envelope, lambda pieces: pieces.add_merged(taken, stamped, event))
+
+    def _on_ended(self, stamped: Stamped, event: ExchangeEnded) -> None:
+        pieces = self._pieces(event.exchange)
+        if pieces is not None:
+            pieces.add_ended(stamped, event)
+
+
+def _taken(stamped: Stamped, event: MessageRepeated | PartsMerged | InvariantViolated) -> CopyTaken:
+    envelope = (event.sender, event.sender_incarnation, stamped.source, event.sequence)
+    return CopyTaken(envelope, event.copy, stamped.incarnation)
