@@ -245,17 +245,8 @@ def test_the_files_of_a_simulated_record_can_be_uploaded_to_the_letter(
 
         # Then they are the same traces, each with one root and no orphan, and no span is lost
         assert {trace["traceID"] for trace in singly} == {trace["traceID"] for trace in merged}
-        traces = [ShownTrace(with_processes(trace)) for trace in merged]
+        traces = [ShownTrace(trace) for trace in merged]
         assert {len(trace.roots) for trace in traces} == {1}
         assert [span for trace in traces for span in (*trace.orphans(), *trace.early())] == []
         written = sum(len(scope["spans"]) for resource in spans for scope in resource["scopeSpans"])
         assert sum(len(trace.spans) for trace in traces) == written
-
-
-def with_processes(trace: dict[str, Any]) -> dict[str, Any]:
-    """A trace whose spans name their processes; an upload's answer may carry a process in each span instead."""
-    for number, span in enumerate(trace["spans"]):
-        if not span.get("processID"):
-            span["processID"] = f"own-{number}"
-            trace["processes"] = (trace.get("processes") or {}) | {f"own-{number}": span["process"]}
-    return trace
