@@ -15,6 +15,7 @@ from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
+from deploy.lifecycle.tracing import named_endpoint, trace_lines
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
@@ -48,7 +49,7 @@ app = App(name="simulate", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 @takes(LabSettings, but=("redis_url", "ui"))
 def simulate(*, given: Given) -> int:
     """Run the lab in virtual time, and judge it."""
-    experiment = prepare(given, "simulation")
+    experiment, endpoint = prepare(given, "simulation"), named_endpoint()
     settings = experiment.settings
     demand_records(settings.runs_dir)
     run = new_run_id(settings.runs_dir)
@@ -69,6 +70,8 @@ def simulate(*, given: Given) -> int:
         print_result(json_line({**result.json, "digest": digest}))
     else:
         print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
+    for line in trace_lines(record.folder, ended, endpoint, settings.jaeger_url, report):
+        (report if settings.json_ else print_result)(line)
     deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 

@@ -26,7 +26,12 @@ def plan_rows(evidence: Evidence) -> Iterator[Row]:
     """The rows of `plan.jsonl`."""
     for shard, controls in sorted(evidence.controls.items()):
         for entry, control in controls:
-            yield {"shard": shard, "id": entry, **_control(control)}
+            yield control_row(shard, entry, control)
+
+
+def control_row(shard: int, entry: str, control: Control) -> Row:
+    """The row of one entry of a shard's control stream."""
+    return {"shard": shard, "id": entry, **_control(control)}
 
 
 def fate_rows(evidence: Evidence) -> Iterator[Row]:
@@ -80,12 +85,16 @@ def journal_rows(evidence: Evidence) -> Iterator[Row]:
 
 def fleet_rows(evidence: Evidence) -> Iterator[Row]:
     """The rows of `fleet.jsonl`."""
-    for row in evidence.fleet:
-        yield {
-            "id": row.entry,
-            "row": _FLEET_ROWS[type(row)],
-            **{name: getattr(row, name) for name in row.__struct_fields__[1:]},
-        }
+    return map(fleet_row, evidence.fleet)
+
+
+def fleet_row(row: FleetRow) -> Row:
+    """The row of one entry of the fleet log."""
+    return {
+        "id": row.entry,
+        "row": _FLEET_ROWS[type(row)],
+        **{name: getattr(row, name) for name in row.__struct_fields__[1:]},
+    }
 
 
 def register(evidence: Evidence) -> Row:

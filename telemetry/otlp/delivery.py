@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from telemetry.otlp.delivered import Delivered
 from telemetry.otlp.http_exporters import ABORT_S, Destination
 from telemetry.otlp.readable import ReadableSpans
 from telemetry.tracing.spans import Trace
@@ -23,21 +23,6 @@ from telemetry.tracing.spans import Trace
 ROOM: Final = 50_000  # spans that wait; some 50 MB
 BATCH: Final = 512  # spans in one request, about
 HOPELESS_S: Final = 0.3  # for what is left at the end, when nothing was accepted lately
-
-
-class Delivered(msgspec.Struct, frozen=True):
-    """Spans that were accepted, and that were dropped; `trouble` is why, as far as is known."""
-
-    accepted: int
-    dropped: int
-    trouble: str
-
-    def line(self, where: str) -> str:
-        """For people."""
-        if not self.dropped:
-            return f"traces: {self.accepted} spans accepted at {where}"
-        why = f" ({self.trouble})" if self.trouble else ""
-        return f"traces: {self.accepted} spans accepted at {where}, {self.dropped} dropped{why}"
 
 
 class Delivery:

@@ -32,7 +32,7 @@ def of_exchange(
     exchange: str, peer: str, incarnation: int, outcome: str, summaries: int, ended: ExchangeEnded | None
 ) -> Attributes:
     """Of a root. `summaries`: how many are known; its initiator's own report counts more."""
-    return _chosen(
+    return chosen(
         ("gossip.exchange", exchange),
         ("gossip.peer", peer),
         ("gossip.outcome", outcome),
@@ -47,7 +47,7 @@ def of_send(
 ) -> Attributes:
     """Of a message that was sent, or was not. `sent` is None when only its fate is known, and `entry` when that is not
     known."""
-    return _chosen(
+    return chosen(
         ("gossip.attempt", sent.attempt or None if sent is not None else None),
         ("gossip.parts", sent.parts or None if isinstance(sent, MessageSent) else None),
         ("gossip.witness", "fate" if sent is None else None),
@@ -62,7 +62,7 @@ def of_send(
 def of_relay(operation: str, row: FateRow, lag_ms: float, outcome: str) -> Attributes:
     """Of a message at its relay. `lag_ms`: by how much a copy came after its time. `outcome` is that of the whole
     exchange: so one search among the relays' spans finds all that is wanted."""
-    return _chosen(
+    return chosen(
         ("gossip.fate", row.fate),
         ("gossip.outcome", outcome),
         ("gossip.faults", ", ".join(fault.fault for fault in row.faults) or None),
@@ -80,7 +80,7 @@ def of_process(
     operation: str, received: MessageReceived, incarnation: int, inbox_us: int, *, is_equal: bool
 ) -> Attributes:
     """Of a copy that its receiver took, in its life `incarnation`, `inbox_us` after it had come."""
-    return _chosen(
+    return chosen(
         ("gossip.copy", received.copy or None),
         ("gossip.equal", is_equal or None),
         ("gossip.incarnation", incarnation),
@@ -95,7 +95,7 @@ def of_process(
 
 def of_refusal(operation: str, refused: MessageRefused, incarnation: int) -> Attributes:
     """Of a damaged copy."""
-    return _chosen(
+    return chosen(
         ("gossip.copy", refused.copy or None),
         ("gossip.incarnation", incarnation),
         ("messaging.message.id", refused.entry),
@@ -108,8 +108,8 @@ def of_refusal(operation: str, refused: MessageRefused, incarnation: int) -> Att
 def of_merge(event: PartsMerged | InvariantViolated) -> Attributes:
     """Of what a copy taught, or of the part that it contradicted."""
     if isinstance(event, InvariantViolated):
-        return _chosen(("gossip.invariant", event.invariant), ("gossip.parts.indices", str(event.index)))
-    return _chosen(
+        return chosen(("gossip.invariant", event.invariant), ("gossip.parts.indices", str(event.index)))
+    return chosen(
         ("gossip.parts.merged", len(event.indices)),
         ("gossip.parts.held", event.held),
         ("gossip.parts.indices", in_ranges(event.indices)),
@@ -127,9 +127,9 @@ def in_ranges(indices: Iterable[int]) -> str:
     return ", ".join(str(first) if first == last else f"{first}..{last}" for first, last in ranges)
 
 
-def _chosen(*attributes: tuple[str, Value | None]) -> Attributes:
+def chosen(*attributes: tuple[str, Value | None]) -> Attributes:
     """The first MOST that have a value."""
-    return tuple((name, value) for name, value in attributes if value is not None)[:MOST]
+    return tuple([(name, value) for name, value in attributes if value is not None][:MOST])
 
 
 def _ms(time_us: int) -> float:

@@ -32,22 +32,29 @@ class Clocks:
     def __init__(self, shift_us: int = 0) -> None:
         self.shift_us = shift_us
         self._ahead_us: dict[Life, int] = {}
+        self._offsets_us: dict[Life, int] = {}  # those of them that are no accident
 
     def observe(self, life: Life, stamp_us: int, entry: str) -> None:
         """The life's own clock showed `stamp_us` when it knew that it had stored `entry`."""
         ahead_us = stamp_us - ms_of(entry) * MS_US
         known_us = self._ahead_us.get(life)
-        if known_us is None or ahead_us < known_us:
-            self._ahead_us[life] = ahead_us
+        if known_us is not None and ahead_us >= known_us:
+            return
+        self._ahead_us[life] = ahead_us
+        if abs(ahead_us) > LEAST_OFFSET_US:
+            self._offsets_us[life] = ahead_us
+        else:
+            self._offsets_us.pop(life, None)
 
     def offset_us(self, life: Life) -> int:
         """How far the life's clock is ahead of the server's; 0 when that is too little, or not known."""
-        ahead_us = self._ahead_us.get(life, 0)
-        return ahead_us if abs(ahead_us) > LEAST_OFFSET_US else 0
+        return self._offsets_us.get(life, 0)
 
     def of_event(self, stamped: Stamped) -> int:
         """When an event happened."""
-        return stamped.wall_us - self.offset_us((stamped.source, stamped.incarnation)) + self.shift_us
+        if not self._offsets_us:
+            return stamped.wall_us + self.shift_us
+        return self.of_stamp((stamped.source, stamped.incarnation), stamped.wall_us)
 
     def of_stamp(self, life: Life, stamp_us: int) -> int:
         """When the life's own clock showed `stamp_us`."""

@@ -22,7 +22,7 @@ from telemetry.events import InvariantViolated, MessageDropped
 from telemetry.record.rows import FateRow
 from telemetry.tracing import attributes
 from telemetry.tracing.builder import Placed, TraceBuilder
-from telemetry.tracing.clocks import Clocks, Envelope
+from telemetry.tracing.clocks import MS_US, Clocks, Envelope
 from telemetry.tracing.ids import exchange_trace_id, run_trace_id, span_id
 from telemetry.tracing.lives import Lives, Plans
 from telemetry.tracing.pieces import CopyTaken, Pieces
@@ -196,15 +196,17 @@ class _Derivation:
         """When the relay had put out the last copy, and how much later that was than it should have been."""
         if not row.deliveries:
             return self._clocks.of_entry(row.stored), 0
-        came_us: dict[int, int] = {}  # copy → when it came into the inbox
+        came_us: dict[int, int] = {}  # copy → the millisecond in which it came into the inbox
         for taken in self._taken.get(envelope, ()):
             for entry in self._inbox_entries(taken):
                 at_us = self._clocks.of_entry(entry)
                 came_us[taken.copy] = min(at_us, came_us.get(taken.copy, at_us))
-        due_us = [entry_us + delay_us for delay_us in row.deliveries]
-        put_us = [came_us.get(copy, at_us) for copy, at_us in enumerate(due_us)]
-        lag_us = max((put - due for put, due in zip(put_us, due_us, strict=True)), default=0)
-        return max(put_us), max(lag_us, 0)
+        put_out_us = lag_us = 0
+        for copy, delay_us in enumerate(row.deliveries):
+            due_us = entry_us + delay_us
+            put_us = min(max(due_us, came_us.get(copy, due_us)), came_us.get(copy, due_us) + MS_US - 1)
+            put_out_us, lag_us = max(put_us, put_out_us), max(put_us - due_us, lag_us)
+        return put_out_us, lag_us
 
     def _inbox_entries(self, taken: CopyTaken) -> list[str]:
         entries = [event.entry for _, event in self._pieces.refused.get(taken, ())]

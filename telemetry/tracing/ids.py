@@ -23,7 +23,7 @@ def run_trace_id(run: str, seed: int) -> int:
 
 def span_id(trace: int, operation: str, *about: str | int) -> int:
     """The 64 bits of a span: its operation, and what tells it from others of its trace."""
-    return _hash(8, trace, operation, *about)
+    return _hash(8, f"{trace:032x}", operation, *about)
 
 
 def _hash(size: int, *about: str | int) -> int:

@@ -19,14 +19,14 @@ class SpanKind(Enum):
     CONSUMER = "consumer"
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, gc=False):
     """A span of another trace that this one is about."""
 
     trace: int
     span: int
 
 
-class SpanEvent(msgspec.Struct, frozen=True):
+class SpanEvent(msgspec.Struct, frozen=True, gc=False):
     """Something that happened within a span, at a time of the server's clock."""
 
     name: str
@@ -34,7 +34,7 @@ class SpanEvent(msgspec.Struct, frozen=True):
     attributes: Attributes = ()
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """One operation. `trace` has 128 bits, `span` and `parent` 64; a root has no parent. `service`: a robot, `relay:K`
     or `lab`; `host`: where it lived, empty when that is not known. Times are microseconds since 1970, by the server's
     clock. `error` is OpenTelemetry's `error.type`; empty: no error, and the status is UNSET."""
@@ -54,7 +54,7 @@ class Span(msgspec.Struct, frozen=True):
     events: tuple[SpanEvent, ...] = ()
 
 
-class Trace(msgspec.Struct, frozen=True):
+class Trace(msgspec.Struct, frozen=True, gc=False):
     """The spans of one trace, the root first."""
 
     spans: tuple[Span, ...]

@@ -12,7 +12,8 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from telemetry.otlp.delivery import Delivered, Delivery
+from telemetry.otlp.delivered import Delivered
+from telemetry.otlp.delivery import Delivery
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint
 from telemetry.otlp.http_exporters import destination
 from telemetry.tracing.spans import Trace
