@@ -19,7 +19,7 @@ NOTES: Final = 40  # cells that are left for notes where there is room; longer o
 WIDEST_NAME: Final = 32
 _INDENT: Final = 2
 
-_TOLD: Final[Mapping[str, tuple[str, ...]]] = {
+_NOTED: Final[Mapping[str, tuple[str, ...]]] = {
     "send": ("attempt", "parts", "witness"),
     "relay": ("fate", "copies", "delay_ms", "lag_ms"),
     "process": ("copy", "incarnation", "late", "equal"),
@@ -56,8 +56,8 @@ def note_of(span: Span) -> str:
     facts = [f"ERROR {span.error}"] if span.error else []
     if operation == "exchange" and not span.error:
         facts.append(str(about.get("outcome", "")))
-    told = [name for name in _TOLD.get(operation, tuple(about)) if name in about]
-    facts += [_fact(name, about[name]) for name in told if about[name] not in _USUAL.get(name, ())]
+    noted = [name for name in _NOTED.get(operation, tuple(about)) if name in about]
+    facts += [_fact(name, about[name]) for name in noted if about[name] not in _USUAL.get(name, ())]
     if span.events and operation == "process":
         facts.append(f"came again {len(span.events)}x")
     text = ", ".join(facts)
