@@ -58,6 +58,7 @@ def is_complete(pieces: Pieces, time: RunTime) -> bool:
     return (
         pieces.ended is not None
         and _has_update(pieces)
+        and all(envelope in pieces.sent for envelope in pieces.fates)
         and all(
             envelope in pieces.fates or isinstance(event, MessageDropped)
             for envelope, (_, event) in pieces.sent.items()

@@ -36,6 +36,7 @@ service:
 extensions:
   jaeger_query:
     storage: {{traces: in_memory}}
+    enable_tracing: false
     http: {{endpoint: "127.0.0.1:0"}}
     grpc: {{endpoint: "127.0.0.1:0"}}
   jaeger_storage:
