@@ -28,6 +28,7 @@ _NOTED: Final[Mapping[str, tuple[str, ...]]] = {
     "exchange": ("attempts", "incarnation", "wanted"),
 }
 """Attributes that the note of an operation shows, without `gossip.`; of an operation that is not here, all."""
+_SHORT: Final = {"parts.merged": "merged", "parts.indices": "parts", "parts.held": "holds", "parts.born": "born with"}
 _USUAL: Final = {"fate": ("delivered", "lost", "stale"), "attempts": (1,), "incarnation": (0, 1)}
 """Values that say nothing, or that the error says already."""
 
@@ -73,7 +74,7 @@ def _fact(name: str, value: object) -> str:
     what, _, unit = name.rpartition("_")
     if unit == "ms":
         return f"{what} {value} ms"
-    return f"{name.removeprefix('parts.').replace('.', ' ')} {value}"
+    return f"{_SHORT.get(name, name).replace('.', ' ')} {value}"
 
 
 def _in_order(trace: Trace) -> Iterator[tuple[Span, int]]:
