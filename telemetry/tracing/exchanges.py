@@ -31,7 +31,7 @@ from telemetry.tracing.clocks import Clocks, Envelope, clocks_of, envelope_of
 from telemetry.tracing.exchange_spans import RunEvidence, trace_of
 from telemetry.tracing.lives import Lives, Plans
 from telemetry.tracing.pieces import CopyTaken, Pieces
-from telemetry.tracing.readiness import RunTime, is_ready
+from telemetry.tracing.readiness import GRACE_US, RunTime, is_complete, is_ready
 from telemetry.tracing.spans import Trace
 
 MOST_OPEN: Final = 50_000  # exchanges; above that the oldest are given out as they are
@@ -119,7 +119,7 @@ class ExchangeFold:
     def complete(self) -> list[Trace]:
         """Since the last call: the traces that are complete, or that nothing more is expected of; and, as traces
         without a root, what came late for others."""
-        late = list(self._memory.late(self._evidence))
+        late = list(self._memory.late(self._evidence, self._time))
         now_us, lives = self._time.now_us(), self._evidence.lives
         ready = [pieces for pieces in self._open.values() if is_ready(pieces, lives, self._time, now_us)]
         if len(self._open) - len(ready) > MOST_OPEN:
@@ -132,7 +132,7 @@ class ExchangeFold:
 
     def finish(self) -> list[Trace]:
         """All that was not given out yet, by when it began. Nothing more will come."""
-        late = list(self._memory.late(self._evidence))
+        late = list(self._memory.late(self._evidence, self._time, is_over=True))
         traces = self._give_out(list(self._open.values()), self._time.now_us())
         return [*late, *sorted(traces, key=lambda trace: (trace.spans[0].start_us, trace.spans[0].trace))]
 
@@ -225,7 +225,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self._given_out: dict[str, _GivenOut] = {}  # the oldest first
-        self._changed: dict[str, None] = {}
+        self._changed: dict[str, int | None] = {}  # since when, by the run's time; None: since just now
         self._forgotten: dict[str, None] = {}
 
     def give_out(self, pieces: Pieces, evidence: RunEvidence, now_us: int) -> Trace:
@@ -246,11 +246,15 @@ class _Memory:
         """Whether it was given out long ago."""
         return exchange in self._forgotten
 
-    def late(self, evidence: RunEvidence) -> Iterator[Trace]:
-        """What came late since the last call, without roots."""
-        changed, self._changed = self._changed, {}
-        for exchange in changed:
+    def late(self, evidence: RunEvidence, time: RunTime, *, is_over: bool = False) -> Iterator[Trace]:
+        """What came late, without roots: when it is complete, or nothing more came for a while, or the run is over."""
+        now_us = time.now_us()
+        for exchange, since_us in list(self._changed.items()):
             known = self._given_out[exchange]
+            waits_since_us = self._changed[exchange] = now_us if since_us is None else since_us
+            if not is_over and not is_complete(known.pieces, time) and now_us - waits_since_us <= GRACE_US:
+                continue
+            del self._changed[exchange]
             new = tuple(span for span in trace_of(known.pieces, evidence).spans if span.span not in known.spans)
             if new:
                 known.spans.update(span.span for span in new)
