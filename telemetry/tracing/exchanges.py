@@ -162,7 +162,7 @@ class ExchangeFold:
             add(pieces)
         sent, row = pieces.sent.get(envelope), pieces.fates.get(envelope)
         if self._is_learning_clocks and sent is not None and row is not None and isinstance(sent[1], MessageSent):
-            self._evidence.clocks.observe(envelope[:2], sent[0].wall_us, row.id)
+            self._evidence.clocks.observe(envelope[:2], sent[0].wall_us, sent[1].waited_us, row.id)
 
     def _add_to(self, envelope: Envelope, add: _Add) -> None:
         """Add to the exchange of an envelope, as soon as that is known."""

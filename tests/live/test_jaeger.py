@@ -39,6 +39,7 @@ HAS_EXCHANGE = ("message.sent", "message.dropped", "exchange.ended")
 class Shown(NamedTuple):
     """A run that Jaeger has taken in, what its record says, and the traces of its exchanges, by exchange."""
 
+    place: Place
     jaeger: Jaeger
     progress: str
     run: str
@@ -67,7 +68,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         await_accepted(jaeger, progress)
         traces = [trace for robot in ROBOTS for trace in jaeger.search(robot, "exchange")]
         by_exchange = {trace.root.tags["gossip.exchange"]: trace for trace in traces}
-        yield Shown(jaeger, progress, result["run"], fates, events, fleet, by_exchange)
+        yield Shown(place, jaeger, progress, result["run"], fates, events, fleet, by_exchange)
     shutil.rmtree(place.temporary, ignore_errors=True)
 
 
@@ -248,6 +249,30 @@ def test_the_link_that_the_run_prints_finds_the_run(shown: Shown) -> None:
 
     # Then it finds the run's own trace, and no other
     assert [ShownTrace(trace).root.tags["gossip.run"] for trace in found] == [shown.run]
+
+
+def test_a_run_that_is_pushed_again_from_its_record_changes_nothing(shown: Shown) -> None:
+    # Given what Jaeger shows of the run that was followed while it lived
+    before = {trace.id: what_is_shown(trace) for trace in shown.exchanges.values()}
+
+    # When its record is pushed into the same Jaeger, by the official exporter
+    shown.place.environment["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
+    process = shown.place.start("traces", "push", shown.run, "--all")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err.decode()
+
+    # Then it accepts as many spans as before, which are the same to the last bit: Jaeger shows each once
+    assert re.findall(r"(\d+) spans accepted", out.decode()) == re.findall(r"(\d+) spans accepted", shown.progress)
+    again = [shown.jaeger.trace(trace) for trace in before]
+    assert {trace.id: what_is_shown(trace) for trace in again} == before
+    assert [text for trace in again for text in trace.warnings] == []
+
+
+def what_is_shown(trace: ShownTrace) -> dict[str, tuple[object, ...]]:
+    return {
+        span.id: (span.service, span.name, span.parent, span.start, span.end, span.tags, span.resource, span.links)
+        for span in trace.spans
+    }
 
 
 @pytest.mark.parametrize("seed", ["3", "4"])
