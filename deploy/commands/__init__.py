@@ -47,6 +47,10 @@ _ON_A_CLUSTER: Final = Group("On a cluster", sort_key=4)
 _JUDGE_IT: Final = Group("Judge it", sort_key=5)
 
 _NEWEST: Final = "RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live."
+_ANY: Final = (
+    "RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live, or else the latest"
+    " record."
+)
 _SETTINGS: Final = (
     "An option such as --loss replaces the preset's fault of that name; 0 removes it. Every option may also be set in"
     " the environment (--loss as ROBOTS_LOSS) and in ./robots.toml (as loss). Flags win over the environment, and the"
@@ -88,6 +92,12 @@ _command(
 )
 _command(_WATCH_IT, "ps", "Show the robots of a live run.", _NEWEST)
 _command(_WATCH_IT, "runs", "List the runs that are recorded here, live ones too, the newest first.")
+_command(
+    _WATCH_IT,
+    "traces",
+    "List the exchanges of a run, the slowest first, or draw one of them.",
+    f"EXCHANGE is an id from the list, or a unique prefix; `run` draws the run itself. {_ANY}",
+)
 _command(_HARM_IT, "faults", "See and change the fault plan of a live run.", _NEWEST)
 _command(_HARM_IT, "inject:kill_app", "Kill a process of a live run; its successor takes over.", _NEWEST)
 _command(_HARM_IT, "inject:pause_app", "Stop a process of a live run, and let it go on later.", _NEWEST)

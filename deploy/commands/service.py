@@ -35,6 +35,13 @@ Newest = Callable[[redis.Redis], str | None]
 Run = Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one]")]
 
 
+AnyRun = Annotated[
+    str | None,
+    Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one, else the latest record]"),
+]
+"""For commands that also read records."""
+
+
 def plan_of(place: PlaceSettings, run: str | None) -> AbstractContextManager[LivePlan]:
     """The plan of the live run that is meant. Raises NoSuchRun, UsageError, UnsupportedServer, EnvironmentFailure."""
     return live_plan(find_live(place.runs_dir, run, place.redis_url))

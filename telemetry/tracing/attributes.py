@@ -68,7 +68,7 @@ def of_relay(operation: str, row: FateRow, lag_ms: float, outcome: str) -> Attri
         ("gossip.faults", ", ".join(fault.fault for fault in row.faults) or None),
         ("gossip.copies", len(row.deliveries) if len(row.deliveries) > 1 else None),
         ("gossip.delay_ms", _ms(max(row.deliveries, default=0)) or None),
-        ("gossip.lag_ms", lag_ms or None),
+        ("gossip.lag_ms", lag_ms if lag_ms >= 1 else None),  # an id is a whole millisecond
         ("messaging.message.id", row.id),
         ("messaging.operation.name", operation),
         _SYSTEM,

@@ -105,7 +105,7 @@ class LifeSpans:
         attributes = chosen(
             ("gossip.incarnation", life[1]),
             ("gossip.left", left),
-            ("gossip.parts.replayed", (born.replayed or None) if born is not None else None),
+            ("gossip.replayed", (born.replayed or None) if born is not None else None),
             ("gossip.parts.born", born.parts if born is not None else None),
             ("gossip.parts.held", held),
             ("gossip.witness", "birth" if born is None else None),

@@ -63,6 +63,11 @@ def slowest(rows: Iterable[ExchangeRow], limit: int) -> list[ExchangeRow]:
     return sorted(rows, key=lambda row: (-row.took_us, row.start_us, row.exchange))[:limit]
 
 
+def exchange_of(trace: Trace) -> str:
+    """The id of the exchange that a trace with a root is of."""
+    return str(dict(trace.spans[0].attributes)["gossip.exchange"])
+
+
 def _row(trace: Trace, first_us: int) -> ExchangeRow:
     root = trace.spans[0]
     about: dict[str, Any] = dict(root.attributes)

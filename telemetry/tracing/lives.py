@@ -13,7 +13,7 @@ from telemetry.record.rows import DeathRow, FateRow, PlanRow
 from telemetry.tracing.clocks import Clocks, EntryId, Life, entry_id
 
 INITIATOR: Final = "gossip_initiator"  # the worker that begins exchanges, and knows of them
-_TURNS: Final = {RobotBorn, RobotLeft, RobotFenced, WorkerCrashed}
+_OF_LIVES: Final = {RobotBorn, RobotLeft, RobotFenced, WorkerCrashed}
 HOLD: Final = "partition hold"  # how the text of a fault begins that keeps envelopes back
 
 
@@ -34,7 +34,7 @@ class Lives:
         life = (stamped.source, stamped.incarnation)
         if life in self.latest_us:
             self.latest_us[life] = stamped.wall_us
-        if type(stamped.event) in _TURNS:
+        if type(stamped.event) in _OF_LIVES:
             self._turn(life, stamped)
 
     def _turn(self, life: Life, stamped: Stamped) -> None:

@@ -19,7 +19,7 @@ NOTES: Final = 40  # cells that are left for notes where there is room; longer o
 WIDEST_NAME: Final = 32
 _INDENT: Final = 2
 
-_TOLD: Final[Mapping[str, tuple[str, ...]]] = {
+_NOTED: Final[Mapping[str, tuple[str, ...]]] = {
     "send": ("attempt", "parts", "witness"),
     "relay": ("fate", "copies", "delay_ms", "lag_ms"),
     "process": ("copy", "incarnation", "late", "equal"),
@@ -28,6 +28,7 @@ _TOLD: Final[Mapping[str, tuple[str, ...]]] = {
     "exchange": ("attempts", "incarnation", "wanted"),
 }
 """Attributes that the note of an operation shows, without `gossip.`; of an operation that is not here, all."""
+_SHORT: Final = {"parts.merged": "merged", "parts.indices": "parts", "parts.held": "holds", "parts.born": "born with"}
 _USUAL: Final = {"fate": ("delivered", "lost", "stale"), "attempts": (1,), "incarnation": (0, 1)}
 """Values that say nothing, or that the error says already."""
 
@@ -56,8 +57,8 @@ def note_of(span: Span) -> str:
     facts = [f"ERROR {span.error}"] if span.error else []
     if operation == "exchange" and not span.error:
         facts.append(str(about.get("outcome", "")))
-    told = [name for name in _TOLD.get(operation, tuple(about)) if name in about]
-    facts += [_fact(name, about[name]) for name in told if about[name] not in _USUAL.get(name, ())]
+    noted = [name for name in _NOTED.get(operation, tuple(about)) if name in about]
+    facts += [_fact(name, about[name]) for name in noted if about[name] not in _USUAL.get(name, ())]
     if span.events and operation == "process":
         facts.append(f"came again {len(span.events)}x")
     text = ", ".join(facts)
@@ -73,7 +74,7 @@ def _fact(name: str, value: object) -> str:
     what, _, unit = name.rpartition("_")
     if unit == "ms":
         return f"{what} {value} ms"
-    return f"{name.removeprefix('parts.').replace('.', ' ')} {value}"
+    return f"{_SHORT.get(name, name).replace('.', ' ')} {value}"
 
 
 def _in_order(trace: Trace) -> Iterator[tuple[Span, int]]:

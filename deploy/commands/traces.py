@@ -1,0 +1,167 @@
+"""`robots traces`: the exchanges of a run as a list, and one of them as a waterfall. For recorded, simulated and live
+runs alike: the traces are derived here, from what is known of the run.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import msgspec
+from cyclopts import App, Parameter
+
+from deploy.commands.output import in_columns, json_line, print_result
+from deploy.commands.service import AnyRun
+from deploy.config.flags import Given, takes
+from deploy.config.settings import PlaceSettings, load_place
+from deploy.errors import UsageError
+from deploy.observing.source import ObservedRun, observe_run
+from telemetry.console import printable
+from telemetry.tracing.clocks import shift_us_of
+from telemetry.tracing.exchanges import traces_of
+from telemetry.tracing.listing import ExchangeRow, Wanted, exchange_of, rows_of, slowest
+from telemetry.tracing.run_trace import run_trace
+from telemetry.tracing.spans import Span, Trace
+from telemetry.tracing.waterfall import waterfall
+
+EXAMPLES: Final = """\
+Examples:
+
+  robots traces
+  robots traces 7b08e1 --failed
+  robots traces latest --robot r03 --part 7
+  robots traces latest --fault loss --limit 5
+  robots traces latest 0000030001000004
+  robots traces latest run
+"""
+
+_HEAD: Final = ("exchange", "began", "took", "robots", "outcome", "attempts", "learnt", "faults that acted")
+_RUN: Final = "run"  # in the place of an exchange: the run's own trace
+_SHOWN: Final = 20
+_WIDTH: Final = 140  # cells, where no screen shows the result
+
+app = App(name="traces", usage="robots traces [OPTIONS] [RUN] [EXCHANGE]", help_epilogue=EXAMPLES)
+
+
+@app.default
+@takes(PlaceSettings)
+def traces(
+    run: AnyRun = None,
+    exchange: Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Draw this one.")] = None,
+    /,
+    *,
+    failed: Annotated[bool, Parameter(help="Only those that did not end well.")] = False,
+    robot: Annotated[str | None, Parameter(metavar="ROBOT", help="Only those that it began or answered.")] = None,
+    fault: Annotated[str | None, Parameter(metavar="FAULT", help="Only those in which it acted, such as loss.")] = None,
+    part: Annotated[int | None, Parameter(metavar="N", help="Only those that taught this part (to --robot).")] = None,
+    limit: Annotated[int, Parameter(metavar="N", help="List at most so many.")] = _SHOWN,
+    given: Given,
+) -> int:
+    """List the exchanges of a run, or draw one of them."""
+    place = load_place(given)
+    if limit < 1:
+        raise UsageError(f"--limit: {limit} is outside of what is allowed: 1 and more")
+    observed = observe_run(place, run)
+    shift_us = shift_us_of(observed.history, observed.made_us)
+    if exchange is not None:
+        trace = _trace(observed, exchange, shift_us)
+        print_result(json_line(_trace_row(observed, trace)) if place.json_ else "\n".join(_drawn(trace)))
+        return 0
+    rows = rows_of(traces_of(observed.history, shift_us))
+    wanted = Wanted(failed, robot, fault, part)
+    chosen = [row for row in rows if wanted.is_wanted(row)]
+    shown = slowest(chosen, limit)
+    if place.json_:
+        print_result(json_line(_list_row(observed, rows, len(chosen), shown)))
+    else:
+        print_result("\n".join(_listed(observed, rows, len(chosen), shown)))
+    return 0
+
+
+# One trace
+
+
+def _trace(observed: ObservedRun, exchange: str, shift_us: int) -> Trace:
+    """The trace that is meant. Raises UsageError."""
+    if exchange == _RUN:
+        return run_trace(observed.history, observed.verdict, shift_us)
+    known = {exchange_of(trace): trace for trace in traces_of(observed.history, shift_us)}
+    found = [exchange] if exchange in known else sorted(name for name in known if name.startswith(exchange))
+    if len(found) == 1:
+        return known[found[0]]
+    run = observed.history.settings.run
+    if found:
+        raise UsageError(f"{exchange!r} means {len(found)} exchanges of run {run}: {found[0]}, {found[1]} …")
+    raise UsageError(f"run {run} has no exchange {exchange!r}; `robots traces {run}` lists them, and `run` is the run")
+
+
+def _drawn(trace: Trace) -> Iterator[str]:
+    yield from waterfall(trace, shutil.get_terminal_size((_WIDTH, 0)).columns)
+    yield f"trace {trace.spans[0].trace:032x}"
+
+
+def _trace_row(observed: ObservedRun, trace: Trace) -> dict[str, Any]:
+    return {
+        "run": observed.history.settings.run,
+        "trace_id": f"{trace.spans[0].trace:032x}",
+        "spans": [_span_row(span) for span in trace.spans],
+    }
+
+
+def _span_row(span: Span) -> dict[str, Any]:
+    return {
+        "span_id": f"{span.span:016x}",
+        "parent_id": None if span.parent is None else f"{span.parent:016x}",
+        "name": span.name,
+        "kind": span.kind.value,
+        "service": span.service,
+        "start_us": span.start_us,
+        "end_us": span.end_us,
+        "error": span.error or None,
+        "attributes": dict(span.attributes),
+        "links": [{"trace_id": f"{link.trace:032x}", "span_id": f"{link.span:016x}"} for link in span.links],
+        "events": [
+            {"name": event.name, "at_us": event.at_us, "attributes": dict(event.attributes)} for event in span.events
+        ],
+    }
+
+
+# The list
+
+
+def _listed(observed: ObservedRun, rows: list[ExchangeRow], chosen: int, shown: list[ExchangeRow]) -> Iterator[str]:
+    run = observed.history.settings.run
+    counts = ", ".join(f"{outcome} {count}" for outcome, count in _outcomes(rows))
+    yield f"run {run}  exchanges {len(rows)}" + (f"  ({counts})" if rows else "")
+    if not shown:
+        yield "none of them is wanted" if rows else "no exchange has begun"
+        return
+    yield from in_columns(_HEAD, [_cells(row) for row in shown])
+    if chosen > len(shown):
+        yield f"the slowest {len(shown)} of {chosen}; more with --limit"
+    yield f"draw one: robots traces {run} {shown[0].exchange}"
+
+
+def _cells(row: ExchangeRow) -> tuple[str, ...]:
+    learnt = "; ".join(f"{robot} {indices}" for robot, indices in row.merged.items())
+    cells = (
+        *(row.exchange, f"{row.start_us / 1e6:.3f} s", f"{row.took_us / 1000:.1f} ms"),
+        *(f"{row.initiator} → {row.peer}", row.outcome, str(row.attempts), learnt, ", ".join(row.faults)),
+    )
+    return tuple(printable(cell) for cell in cells)
+
+
+def _list_row(observed: ObservedRun, rows: list[ExchangeRow], chosen: int, shown: list[ExchangeRow]) -> dict[str, Any]:
+    return {
+        "run": observed.history.settings.run,
+        "total": len(rows),
+        "outcomes": dict(_outcomes(rows)),
+        "wanted": chosen,
+        "exchanges": [msgspec.to_builtins(row) for row in shown],
+    }
+
+
+def _outcomes(rows: list[ExchangeRow]) -> list[tuple[str, int]]:
+    return Counter(row.outcome for row in rows).most_common()

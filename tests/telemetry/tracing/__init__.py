@@ -1,0 +1,1 @@
+"""Traces that are derived from events, fates and deaths: as text, and as values."""
