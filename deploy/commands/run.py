@@ -103,7 +103,7 @@ def _run(experiment: Experiment, host: Host, endpoint: Endpoint | None) -> int:
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(begun, dealt)
-        tracing = endpoint and Tracing(endpoint, _log_of_follower(settings, record))
+        tracing = None if endpoint is None else Tracing(endpoint, _log_of_follower(settings, record))
         outcome = LiveRun(run_id, experiment, metadata, host, record, pipeline, observe, tracing).run()
     record.write("counters", {"events": counters.counts, "failed_handlers": pipeline.failures})
     return _close(settings, record, begun, outcome, endpoint)

@@ -1,6 +1,4 @@
-"""`robots traces export`, `push` and `follow`: a run's traces into files, or to a collector, when it is over or while it
-goes on.
-"""
+"""`robots traces export`, `push` and `follow`: a run's traces into files, or to a collector, also while it goes on."""
 
 from __future__ import annotations
 

@@ -44,7 +44,6 @@ from telemetry.pipeline import Next
 from telemetry.record.folder import Record
 from telemetry.stream.spill import collecting
 
-
 FOLLOWER: Final = "traces"
 FOLLOWER_END_S: Final = 4.0  # for the follower to deliver what is left, before it is killed
 

@@ -5,7 +5,7 @@ Only who writes or pushes traces loads this file, because it brings OpenTelemetr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from telemetry.otlp.endpoint import Endpoint
 from telemetry.otlp.file_exporter import EXCHANGES_FILE, RUN_FILE, FileExporter
 from telemetry.otlp.http_exporters import destination
 from telemetry.otlp.readable import ReadableSpans, TracedRun
-from telemetry.otlp.tail import MOST, choose
+from telemetry.otlp.tail import Choice, all_of, choose
 from telemetry.tracing.clocks import shift_us_of
 from telemetry.tracing.exchanges import traces_of
 from telemetry.tracing.run_trace import run_trace
@@ -46,14 +46,13 @@ def write_traces(observed: ObservedRun, folder: Path, is_all: bool = False) -> E
     """Put `run.jsonl` and `exchanges.jsonl` into the folder. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     readable = _readable(observed)
-    traces, exported = _exchanges(observed, is_all)
-    count = 0
+    choice = _exchanges(observed, is_all)
     with FileExporter(folder / EXCHANGES_FILE) as file:
-        for count, trace in enumerate(traces, start=1):
+        for trace in choice.traces:
             file.export(readable.of(trace))
     with FileExporter(folder / RUN_FILE) as file:
         file.export(readable.of(_run_trace(observed)))
-    return exported or Exported(count, count)
+    return Exported(len(choice.traces), choice.total)
 
 
 def write_recorded(record: Path, folder: Path) -> Exported:
@@ -64,13 +63,11 @@ def write_recorded(record: Path, folder: Path) -> Exported:
 def push_traces(observed: ObservedRun, endpoint: Endpoint, report: Report, is_all: bool = False) -> Exported:
     """Have a run's traces delivered to a collector, its own one last. Raises BadEndpoint."""
     delivery = _delivery(observed, endpoint, report)
-    traces, exported = _exchanges(observed, is_all)
-    count = 0
-    for count, trace in enumerate(traces, start=1):
+    choice = _exchanges(observed, is_all)
+    for trace in choice.traces:
         delivery.put_when_there_is_room(trace)
     delivery.put_when_there_is_room(_run_trace(observed))
-    delivered = delivery.close(LAST_S)
-    return msgspec.structs.replace(exported or Exported(count, count), delivered=delivered)
+    return Exported(len(choice.traces), choice.total, delivery.close(LAST_S))
 
 
 def push_recorded(record: Path, endpoint: Endpoint, report: Report) -> Exported:
@@ -86,13 +83,9 @@ def push_run(record: Path, endpoint: Endpoint, report: Report, within_s: float) 
     return delivery.close(within_s)
 
 
-def _exchanges(observed: ObservedRun, is_all: bool) -> tuple[Iterable[Trace], Exported | None]:
-    """The exchanges that are to leave, and how many they are, as far as that is known before."""
+def _exchanges(observed: ObservedRun, is_all: bool) -> Choice:
     traces = traces_of(observed.history, _shift_us(observed))
-    if is_all:
-        return traces, None
-    choice = choose(traces, MOST)
-    return choice.traces, Exported(len(choice.traces), choice.total)
+    return all_of(traces) if is_all else choose(traces)
 
 
 def _run_trace(observed: ObservedRun) -> Trace:
