@@ -11,8 +11,10 @@ The order in which pieces come plays no part, but for events of one life, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from telemetry.events import (
     ExchangeEnded,
@@ -32,7 +34,7 @@ from telemetry.tracing.exchange_spans import RunEvidence, trace_of
 from telemetry.tracing.lives import Lives, Plans
 from telemetry.tracing.pieces import CopyTaken, Pieces
 from telemetry.tracing.readiness import GRACE_US, RunTime, is_complete, is_ready
-from telemetry.tracing.spans import Trace
+from telemetry.tracing.spans import Span, Trace
 
 MOST_OPEN: Final = 50_000  # exchanges; above that the oldest are given out as they are
 MOST_EARLY: Final = 10_000  # envelopes that are known by what followed from them alone
@@ -213,10 +215,20 @@ def _taken(stamped: Stamped, event: MessageRepeated | PartsMerged | InvariantVio
 class _GivenOut:
     """One exchange."""
 
-    def __init__(self, pieces: Pieces, at_us: int, spans: set[int]) -> None:
+    def __init__(self, pieces: Pieces, at_us: int, spans: Iterable[Span]) -> None:
         self.pieces = pieces
         self.at_us = at_us
-        self.spans = spans
+        self._starts_us = {span.span: span.start_us for span in spans}  # as they were given out
+
+    def new_spans(self, trace: Trace) -> Iterator[Span]:
+        """The spans that were not given out yet. What became known since may have moved their parents, which are out
+        already: they begin no earlier than those did."""
+        for span in trace.spans:
+            if span.span in self._starts_us:
+                continue
+            start_us = max(span.start_us, self._starts_us.get(span.parent or 0, span.start_us))
+            self._starts_us[span.span] = start_us
+            yield replace(span, start_us=start_us, end_us=max(start_us, span.end_us))
 
 
 class _Memory:
@@ -231,7 +243,7 @@ class _Memory:
     def give_out(self, pieces: Pieces, evidence: RunEvidence, now_us: int) -> Trace:
         """The whole trace, once."""
         trace = trace_of(pieces, evidence)
-        self._given_out[pieces.exchange] = _GivenOut(pieces, now_us, {span.span for span in trace.spans})
+        self._given_out[pieces.exchange] = _GivenOut(pieces, now_us, trace.spans)
         return trace
 
     def changing(self, exchange: str) -> Pieces | None:
@@ -255,9 +267,8 @@ class _Memory:
             if not is_over and not is_complete(known.pieces, time) and now_us - waits_since_us <= GRACE_US:
                 continue
             del self._changed[exchange]
-            new = tuple(span for span in trace_of(known.pieces, evidence).spans if span.span not in known.spans)
+            new = tuple(known.new_spans(trace_of(known.pieces, evidence)))
             if new:
-                known.spans.update(span.span for span in new)
                 yield Trace(new)
 
     def forget(self, now_us: int) -> Iterator[Pieces]:
