@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from broker.errors import Unavailable
 from deploy.attach.discovery import find_live
 from deploy.commands.output import json_line, print_result, report
-from deploy.commands.service import Run, reached
+from deploy.commands.service import AnyRun, Run, reached
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, TraceSettings, load_place, load_trace_settings
 from deploy.errors import ENVIRONMENT, INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
@@ -33,7 +33,6 @@ Examples:
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 robots traces follow
 """
 
-Any_ = Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest]")]
 All = Annotated[bool, Parameter(name="--all", help="Every exchange, and not a thousand at most.")]
 
 export_app = App(name="export", help_epilogue=EXAMPLES)
@@ -44,7 +43,7 @@ follow_app = App(name="follow", help_epilogue=EXAMPLES)
 @export_app.default
 @takes(PlaceSettings)
 def export(
-    run: Any_ = None,
+    run: AnyRun = None,
     /,
     *,
     is_all: All = False,
@@ -70,7 +69,7 @@ def export(
 
 @push_app.default
 @takes(TraceSettings)
-def push(run: Any_ = None, /, *, is_all: All = False, given: Given) -> int:
+def push(run: AnyRun = None, /, *, is_all: All = False, given: Given) -> int:
     """Send a run's traces to the collector of OTEL_EXPORTER_OTLP_ENDPOINT."""
     settings, endpoint = load_trace_settings(given), _demanded_endpoint()
     observed = observe_run(settings, run)

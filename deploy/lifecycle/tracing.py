@@ -18,7 +18,7 @@ from urllib.parse import quote
 from deploy.errors import UsageError
 from deploy.lifecycle.recording import shown_folder
 from telemetry.otlp.delivered import FOLDER, saved_delivered
-from telemetry.otlp.endpoint import BadEndpoint, Endpoint, endpoint_of
+from telemetry.otlp.endpoint import BadEndpoint, Endpoint, are_traces_off, endpoint_of
 from telemetry.record.folder import NoSuchRun
 from telemetry.record.settings import RunSettings
 
@@ -65,6 +65,8 @@ def search_url(ui: str, run: str) -> str:
 
 
 def _let_leave(record: Path, settings: RunSettings, endpoint: Endpoint | None, report: Report) -> Iterator[str]:
+    if are_traces_off(os.environ):
+        return
     is_long = (record / "events.jsonl").stat().st_size > LARGEST_EVENTS
     if is_long and (endpoint is None or settings.mode == "simulated"):
         command = "export" if endpoint is None else "push"

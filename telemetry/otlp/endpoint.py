@@ -63,10 +63,16 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"http://{host}:{JAEGER_UI_PORT}"
 
 
+def are_traces_off(environment: Mapping[str, str]) -> bool:
+    """Whether the environment wants no traces at all."""
+    is_disabled = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return is_disabled or environment.get("OTEL_TRACES_EXPORTER", "").strip() == "none"
+
+
 def endpoint_of(environment: Mapping[str, str]) -> Endpoint | None:
     """The collector that the environment names; None when it names none, or switches traces off. Raises
     BadEndpoint."""
-    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or environment.get("OTEL_TRACES_EXPORTER") == "none":
+    if are_traces_off(environment):
         return None
     variables = _Variables(environment)
     name, url = variables.find("ENDPOINT")
