@@ -126,8 +126,7 @@ class ExchangeFold:
             ready = list(self._open.values())[: len(self._open) - MOST_OPEN]
         traces = self._give_out(ready, now_us)
         for pieces in list(self._memory.forget(now_us)):
-            for envelope in (*pieces.sent, *pieces.fates, *(taken.envelope for taken in pieces.received)):
-                self._exchanges.pop(envelope, None)
+            self._forget(pieces)
         return [*late, *traces]
 
     def finish(self) -> list[Trace]:
@@ -137,10 +136,18 @@ class ExchangeFold:
         return [*late, *sorted(traces, key=lambda trace: (trace.spans[0].start_us, trace.spans[0].trace))]
 
     def _give_out(self, ready: list[Pieces], now_us: int) -> list[Trace]:
+        given_out = []
         for pieces in ready:
             del self._open[pieces.exchange]
-        known = [pieces for pieces in ready if pieces.is_of_the_run]
-        return [self._memory.give_out(pieces, self._evidence, now_us) for pieces in known]
+            if pieces.is_of_the_run:
+                given_out.append(self._memory.give_out(pieces, self._evidence, now_us))
+            else:
+                self._forget(pieces)
+        return given_out
+
+    def _forget(self, pieces: Pieces) -> None:
+        for envelope in (*pieces.sent, *pieces.fates, *(taken.envelope for taken in pieces.received)):
+            self._exchanges.pop(envelope, None)
 
     # Where a piece belongs
 
