@@ -55,7 +55,7 @@ def test_every_exchange_of_a_run_with_kills_arrives_with_its_root(place: Place, 
     lost = [span for span in sink.spans if named(span).get("gossip.fate") == "lost"]
     assert lost
     assert all("loss" in named(span)["gossip.faults"] for span in lost)
-    # And what was accepted is told, and nothing is left
+    # And what was accepted is lines, and nothing is left
     assert f"traces: {len(sink.spans)} spans accepted at {sink.url}" in progress
     assert not (place.folder / result["record"] / "traces" / "exchanges.jsonl").exists()
     assert place.is_clean(), place.processes()
@@ -85,14 +85,14 @@ def test_a_collector_in_trouble_leaves_the_run_as_it_is(place: Place, sink: Sink
         place.environment["OTEL_EXPORTER_OTLP_HEADERS"] = "authorization=hunter2"
         # When a run goes on beside it
         code, result, progress = place.run("-n", "3")
-    # Then it is judged as ever; all spans are counted, why is told in a line, and no secret is shown
+    # Then it is judged as ever; all spans are counted, why is lines in a line, and no secret is shown
     assert code == 0, (result, progress)
     reason = {"dead": "connection refused", "slow": "it does not answer in time", "refusing": "401 Unauthorized"}[
         trouble
     ]
-    told = [line for line in progress.splitlines() if "traces: " in line]
-    assert len([line for line in told if "nothing is accepted" in line]) <= 1
-    [counted] = [line for line in told if "spans accepted" in line]
+    lines = [line for line in progress.splitlines() if "traces: " in line]
+    assert len([line for line in lines if "nothing is accepted" in line]) <= 1
+    [counted] = [line for line in lines if "spans accepted" in line]
     assert "traces: 0 spans accepted at" in counted
     assert " dropped (" in counted
     assert reason in counted

@@ -95,7 +95,7 @@ def test_the_same_record_makes_the_same_bytes(tmp_path: Path) -> None:
 
 def test_of_many_exchanges_a_thousand_leave_unless_all_are_asked_for(tmp_path: Path) -> None:
     # Given a run of more than a thousand exchanges
-    result, record, err = simulated(tmp_path, "-n", "100", "--loss", ".4")
+    result, record, err = simulated(tmp_path, "-n", "150", "--loss", ".4")
     total = len(list(traces_of(RecordReader(record).history())))
     assert total > 1000
     # Then a thousand were written, all that failed among them, and one line says so
@@ -131,7 +131,7 @@ def test_a_simulated_run_is_pushed_at_its_end(tmp_path: Path, sink: Sink, protoc
 
 
 @pytest.mark.parametrize("reply", [Reply(401), Reply(200, b"<html>")])
-def test_a_push_that_is_refused_counts_and_says_so(tmp_path: Path, sink: Sink, reply: Reply) -> None:
+def test_a_push_that_is_refused_is_counted_and_reported(tmp_path: Path, sink: Sink, reply: Reply) -> None:
     result, _, _ = simulated(tmp_path)
     sink.reply = lambda _number: reply
 
@@ -175,7 +175,7 @@ def test_a_collector_that_cannot_be_meant_is_one_line_before_anything_starts(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_push_without_a_collector_says_what_to_set(tmp_path: Path) -> None:
+def test_a_push_without_a_collector_names_what_to_set(tmp_path: Path) -> None:
     done = robots(tmp_path, "traces", "push")
 
     assert done.returncode == 2
