@@ -25,7 +25,7 @@ class _WithoutMetrics(SourceFileLoader):
     HIDDEN: Final = ("opentelemetry.metrics", "opentelemetry.sdk.metrics")
 
     def exec_module(self, module: ModuleType) -> None:
-        there = {name: sys.modules[name] for name in self.HIDDEN if name in sys.modules}
+        there: dict[str, ModuleType] = {name: sys.modules[name] for name in self.HIDDEN if name in sys.modules}
         for name in self.HIDDEN:
             sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
         try:
