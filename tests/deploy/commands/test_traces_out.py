@@ -93,21 +93,30 @@ def test_the_same_record_makes_the_same_bytes(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()} == before
 
 
-def test_of_many_exchanges_a_thousand_leave_unless_all_are_asked_for(tmp_path: Path) -> None:
-    # Given a run of more than a thousand exchanges
-    result, record, err = simulated(tmp_path, "-n", "150", "--loss", ".4")
-    total = len(list(traces_of(RecordReader(record).history())))
-    assert total > 1000
-    # Then a thousand were written, all that failed among them, and one line says so
+FEW = (
+    "import sys, functools, deploy.observing.outgoing as outgoing\n"
+    "outgoing.choose = functools.partial(outgoing.choose, most=10)\n"
+    "from deploy.commands import main; main(sys.argv[1:])"
+)
+
+
+def test_of_many_exchanges_a_choice_leaves_unless_all_are_asked_for(tmp_path: Path) -> None:
+    # Given a run of more exchanges than may leave, which are ten here
+    done = python(tmp_path, "-c", FEW, "simulate", "--seed", "7", "--loss", ".5")
+    assert done.returncode == 0, done.stderr
+    record = (tmp_path / "runs" / "latest").resolve()
+    traces = list(traces_of(RecordReader(record).history()))
+    assert len(traces) > 10
+    # Then these were written, those that failed before all, and one line tells that, and how to get the others
     written = [list(spans_in(line)) for line in lines_of(record / "traces" / "exchanges.jsonl")]
-    assert len(written) == 1000
-    assert [line for line in err.splitlines() if f"1000 of {total} exchanges" in line and "--all" in line]
-    failed = {id_of(trace) for trace in traces_of(RecordReader(record).history()) if trace.spans[0].error}
-    assert 0 < len(failed) <= 1000
-    assert failed <= {spans[0]["traceId"] for spans in written}
+    [line] = [line for line in done.stdout.splitlines() if f"10 of {len(traces)} exchanges" in line]
+    assert f"robots traces export {record.name} --all" in line
+    failed = {id_of(trace) for trace in traces if trace.spans[0].error}
+    assert failed
+    assert len(failed & {spans[0]["traceId"] for spans in written}) == min(10, len(failed))
     # And all of them on request
-    assert robots(tmp_path, "traces", "export", result["run"], "--all").returncode == 0
-    assert len(lines_of(record / "traces" / "exchanges.jsonl")) == total
+    assert robots(tmp_path, "traces", "export", record.name, "--all").returncode == 0
+    assert len(lines_of(record / "traces" / "exchanges.jsonl")) == len(traces)
 
 
 @pytest.mark.parametrize("protocol", ["http/json", "http/protobuf"])
