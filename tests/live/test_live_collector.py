@@ -34,10 +34,6 @@ def named(span: dict[str, Any]) -> dict[str, Any]:
     return {pair["key"]: next(iter(pair["value"].values())) for pair in span.get("attributes", [])}
 
 
-def exchanges_in(sink: Sink) -> list[list[dict[str, Any]]]:
-    return [spans for spans in by_trace(sink.spans) if any(span["name"] != "run" for span in spans[:1])]
-
-
 def test_every_exchange_of_a_run_with_kills_arrives_with_its_root(place: Place, sink: Sink) -> None:
     # Given a collector, and robots that are killed all the time
     place.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = sink.url
@@ -152,6 +148,9 @@ def test_any_process_may_follow_a_run(place: Place, sink: Sink) -> None:
         "run": json.loads(out)["run"], "accepted": len(sink.spans), "dropped": 0, "trouble": ""
     }  # fmt: skip
     assert defects(by_trace(sink.spans)) == []
-    assert len(exchanges_in(sink)) > 5
+    assert len(by_trace(sink.spans)) > 5
+    # And the run's own trace came last, with the verdict
+    [run] = [span for span in sink.spans if span["name"] == "run"]
+    assert named(run)["gossip.verdict"] == json.loads(out)["verdict"]
     # And the run has written its traces itself
     assert (place.folder / "runs" / "latest" / "traces" / "exchanges.jsonl").exists()
