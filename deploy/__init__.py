@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 STARTED_S: Final = time.monotonic()
 """On the clock of `time.monotonic`."""
@@ -25,9 +25,9 @@ class _WithoutMetrics(SourceFileLoader):
     HIDDEN: Final = ("opentelemetry.metrics", "opentelemetry.sdk.metrics")
 
     def exec_module(self, module: ModuleType) -> None:
-        there = {name: sys.modules[name] for name in self.HIDDEN if name in sys.modules}
-        absent: Any = dict.fromkeys(self.HIDDEN)  # None: an import of it fails
-        sys.modules.update(absent)
+        there: dict[str, ModuleType] = {name: sys.modules[name] for name in self.HIDDEN if name in sys.modules}
+        for name in self.HIDDEN:
+            sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
         try:
             super().exec_module(module)
         finally:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
 from broker.errors import Unavailable
-from deploy.attach.discovery import find_live
+from deploy.attach.discovery import RunLocation, find_live
 from deploy.commands.output import json_line, print_result, report
-from deploy.commands.service import AnyRun, Run, reached
+from deploy.commands.service import AnyRun, Run, pause, reached
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, TraceSettings, load_place, load_trace_settings
 from deploy.errors import ENVIRONMENT, INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.recording import shown_folder
-from deploy.lifecycle.tracing import named_endpoint, search_url
+from deploy.lifecycle.tracing import RUN_TRACE_S, named_endpoint, search_url
 from deploy.observing.follower import follow as follow_run
-from deploy.observing.outgoing import Exported, push_traces, write_traces
+from deploy.observing.outgoing import Exported, push_run, push_traces, write_traces
 from deploy.observing.source import ObservedRun, observe_run
 from deploy.processes.signals import ShutdownSignals
 from telemetry.otlp.delivered import FOLDER, Delivered
@@ -32,6 +33,9 @@ Examples:
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 robots traces push 7f3a
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 robots traces follow
 """
+
+VERDICT_S: Final = 10.0  # for the parent of a run that is over to judge it
+_POLL_S: Final = 0.1
 
 All = Annotated[bool, Parameter(name="--all", help="Every exchange, and not a thousand at most.")]
 
@@ -95,6 +99,7 @@ def follow(run: Run = None, /, *, given: Given) -> int:
     with ShutdownSignals() as shutdown, reached(where.url) as client:
         try:
             delivered = follow_run(client, where.run, endpoint, shutdown, report)
+            delivered += _own_trace(where, endpoint, shutdown)
         except NoMetadata as error:
             raise NoSuchRun(str(error)) from None
         except BadEndpoint as error:
@@ -110,6 +115,17 @@ def follow(run: Run = None, /, *, given: Given) -> int:
     if is_interrupted:
         return INTERRUPTED
     return ENVIRONMENT if delivered.dropped else 0
+
+
+def _own_trace(where: RunLocation, endpoint: Endpoint, shutdown: ShutdownSignals) -> Delivered:
+    """Deliver the run's own trace, once its parent on this host has judged it. Raises BadEndpoint, NoSuchRun."""
+    deadline = time.monotonic() + VERDICT_S
+    while where.folder is not None and shutdown.reason is None and time.monotonic() < deadline:
+        if (where.folder / "verdict.json").exists():
+            return push_run(where.folder, endpoint, report, RUN_TRACE_S)
+        pause(shutdown, _POLL_S)
+    report(f"traces: the run's own waits for its verdict; then: robots traces push {where.run}")
+    return Delivered(0, 0, "")
 
 
 def _demanded_endpoint() -> Endpoint:

@@ -13,7 +13,7 @@ import msgspec
 
 from deploy.observing.source import ObservedRun, recorded_run
 from telemetry.otlp.delivered import Delivered
-from telemetry.otlp.delivery import Delivery
+from telemetry.otlp.delivery import TraceDelivery
 from telemetry.otlp.endpoint import Endpoint
 from telemetry.otlp.file_exporter import EXCHANGES_FILE, RUN_FILE, FileExporter
 from telemetry.otlp.http_exporters import destination
@@ -101,8 +101,8 @@ def _readable(observed: ObservedRun) -> ReadableSpans:
     return ReadableSpans(TracedRun(settings.run, settings.version))
 
 
-def _delivery(observed: ObservedRun, endpoint: Endpoint, report: Report) -> Delivery:
+def _delivery(observed: ObservedRun, endpoint: Endpoint, report: Report) -> TraceDelivery:
     def in_trouble(trouble: str) -> None:
         report(f"traces: nothing is accepted at {endpoint.shown} ({trouble})")
 
-    return Delivery(destination(endpoint), _readable(observed), in_trouble)
+    return TraceDelivery(destination(endpoint), _readable(observed), in_trouble)

@@ -47,6 +47,9 @@ Here are the names and the formats, and how a record is written and found. What 
     counters.json   {events: {name: count}, failed_handlers: {handler: count}}, of a live run
     live.json       {url, pid}, readable by its owner alone, and only while the run goes on
     logs/           what the fleet's processes printed
+    traces/         run.jsonl and exchanges.jsonl: the run's own trace, and those of its exchanges (1,000 at most), one
+                    OTLP/JSON request a line. Or delivered.json {accepted, dropped, trouble}: spans that a collector got
+                    while the run went on
     secret.txt      the accepted write, byte for byte (of several, the one that nothing can follow, or else the first);
                     absent when nothing was written
 

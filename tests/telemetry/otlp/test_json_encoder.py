@@ -109,7 +109,7 @@ def test_true_is_not_one() -> None:
         assert str(ours(spans)) == str(encode_spans(spans))
 
 
-def test_a_span_tells_where_it_comes_from() -> None:
+def test_a_span_has_the_place_it_comes_from() -> None:
     [root, send, relay] = spans_in(json.loads(encode_request(readable_spans().of(trace(error="timeout")))))
 
     assert root["resource"] == {

@@ -58,7 +58,7 @@ def arriving(run: History) -> list[Trace]:
 
 
 @every_run
-def test_every_exchange_has_one_whole_trace_that_says_how_it_ended(preset: str, seed: int) -> None:
+def test_every_exchange_has_one_whole_trace_that_shows_how_it_ended(preset: str, seed: int) -> None:
     # Given a run
     run = the_history(preset, seed)
     # When its traces are derived
@@ -82,7 +82,7 @@ def test_every_exchange_has_one_whole_trace_that_says_how_it_ended(preset: str, 
 
 
 @every_run
-def test_spans_say_what_the_evidence_says_and_no_more(preset: str, seed: int) -> None:
+def test_spans_show_what_the_evidence_shows_and_no_more(preset: str, seed: int) -> None:
     # Given a run and its traces
     run = the_history(preset, seed)
     spans = [span for trace in traces_of(run) for span in trace.spans]

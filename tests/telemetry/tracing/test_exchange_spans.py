@@ -230,7 +230,7 @@ def test_what_only_garbage_claims_is_no_exchange() -> None:
     assert list(traces_of(story.history())) == []
 
 
-def test_a_damaged_copy_is_believed_only_where_its_fate_says_the_same() -> None:
+def test_a_damaged_copy_is_believed_only_where_its_fate_is_the_same() -> None:
     # Given an envelope that arrived whole, and a damaged frame that claims to be a copy of it
     story = Story()
     summary = story.sent("summary", "r04 r02", 0.0, 0.4)

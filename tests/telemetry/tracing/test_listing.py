@@ -16,7 +16,7 @@ def row_of(story: str) -> ExchangeRow:
     return row
 
 
-def test_a_row_says_who_how_long_how_it_ended_and_what_acted() -> None:
+def test_a_row_shows_who_how_long_how_it_ended_and_what_acted() -> None:
     row = row_of("answer_lost")
 
     assert (row.initiator, row.peer, row.outcome, row.is_failed) == ("r03", "r04", "timeout", True)
