@@ -73,17 +73,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     shutil.rmtree(place.temporary, ignore_errors=True)
 
 
-def await_accepted(jaeger: Jaeger, progress: str) -> None:
-    """Wait until Jaeger shows as many spans as the run says that it accepted: it stores them a moment later."""
-    told = re.search(r"traces: (\d+) spans accepted", progress)
-    assert told is not None, progress
-    accepted = int(told[1])
-
-    def shown() -> int:
-        traces = {trace.id: trace for service in jaeger.services() for trace in jaeger.search(service)}
-        return sum(len(trace.spans) for trace in traces.values())
-
-    await_true(lambda: shown() == accepted, what=f"the sight of {accepted} spans in Jaeger")
+def await_accepted(jaeger: Jaeger, *progress: str) -> None:
+    """Wait until Jaeger has as many spans as these commands say that it accepted: it stores them a moment later."""
+    told = [re.search(r"traces: (\d+) spans accepted", text) for text in progress]
+    accepted = sum(int(match[1]) for match in told if match is not None)
+    assert None not in told, progress
+    await_true(lambda: jaeger.stored() == accepted, what=f"the sight of {accepted} spans in Jaeger")
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -259,24 +254,40 @@ def test_the_link_that_the_run_prints_finds_the_run(shown: Shown) -> None:
     assert [ShownTrace(trace).root.tags["gossip.run"] for trace in found] == [shown.run]
 
 
-def test_a_run_that_is_pushed_again_from_its_record_changes_nothing(shown: Shown) -> None:
-    # Given what Jaeger shows of the run that was followed while it lived
-    before = {trace.id: what_is_shown(trace) for trace in shown.exchanges.values()}
+def test_a_run_that_is_pushed_from_its_record_shows_the_same_spans_by_either_protocol(
+    tmp_path_factory: pytest.TempPathFactory, shown: Shown
+) -> None:
+    # Given another Jaeger, into which the record is pushed by our own exporter, and what it shows then
+    with Jaeger(tmp_path_factory.mktemp("pushed")) as other:
+        first = push(shown, other, "http/json")
+        await_accepted(other, first)
+        pushed = {trace: other.trace(trace) for trace in sorted(trace.id for trace in shown.exchanges.values())}
+        before = {trace.id: whole(trace) for trace in pushed.values()}
 
-    # When its record is pushed into the same Jaeger, by the official exporter
-    shown.place.environment["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
+        # When it is pushed again, by the official exporter
+        second = push(shown, other, "http/protobuf")
+
+        # Then every span is the same, to the last bit: Jaeger shows each once, and does not complain
+        await_accepted(other, first, second)
+        again = [other.trace(trace) for trace in pushed]
+        assert {trace.id: whole(trace) for trace in again} == before
+        assert [text for trace in again for text in trace.warnings] == []
+    # and they are those that came while the run lived, when what followed from a death was not known yet
+    live = {span.id: (span.service, span.name) for trace in shown.exchanges.values() for span in trace.spans}
+    assert {span.id: (span.service, span.name) for trace in pushed.values() for span in trace.spans} == live
+
+
+def push(shown: Shown, jaeger: Jaeger, protocol: str) -> str:
+    """Push the run's record into a Jaeger. What the command reports."""
+    shown.place.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     process = shown.place.start("traces", "push", shown.run, "--all")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err.decode()
-
-    # Then it accepts as many spans as before, which are the same to the last bit: Jaeger shows each once
-    assert re.findall(r"(\d+) spans accepted", out.decode()) == re.findall(r"(\d+) spans accepted", shown.progress)
-    again = [shown.jaeger.trace(trace) for trace in before]
-    assert {trace.id: what_is_shown(trace) for trace in again} == before
-    assert [text for trace in again for text in trace.warnings] == []
+    return out.decode()
 
 
-def what_is_shown(trace: ShownTrace) -> dict[str, tuple[object, ...]]:
+def whole(trace: ShownTrace) -> dict[str, tuple[object, ...]]:
+    """All that Jaeger shows of each span."""
     return {
         span.id: (span.service, span.name, span.parent, span.start, span.end, span.tags, span.resource, span.links)
         for span in trace.spans
