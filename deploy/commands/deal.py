@@ -44,7 +44,7 @@ app = App(name="deal", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(LabSettings, but=("output", "force", "ui", "handlers"))
+@takes(LabSettings, but=("output", "force", "ui", "handlers", "jaeger_url"))
 def deal(*, given: Given) -> int:
     """Deal a run on a server, and queue its robots."""
     experiment = prepare(given, "cluster")

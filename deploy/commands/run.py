@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from cyclopts import App
@@ -21,8 +22,9 @@ from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux, demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
-from deploy.lifecycle.live_run import Host, LiveRun, Outcome
+from deploy.lifecycle.live_run import FOLLOWER, Host, LiveRun, Outcome, Tracing
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
+from deploy.lifecycle.tracing import named_endpoint, trace_lines
 from deploy.observing.handler_process import Handling, handling
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
@@ -35,6 +37,7 @@ from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import report_lines
 from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
+from telemetry.otlp.endpoint import Endpoint
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
 from telemetry.record.settings import RunSettings, ended_as
@@ -63,7 +66,7 @@ app = App(name="run", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 @takes(LabSettings)
 def run(*, given: Given) -> int:
     """Run the lab on this host, and judge it."""
-    experiment = prepare(given, "run")
+    experiment, endpoint = prepare(given, "run"), named_endpoint()
     demand_linux()
     demand_records(experiment.settings.runs_dir)
     with ShutdownSignals() as shutdown:
@@ -73,14 +76,14 @@ def run(*, given: Given) -> int:
                 handling(experiment.settings.handlers, janitor) as handlers,
                 server_for(experiment.settings.redis_url, janitor) as server,
             ):
-                return _run(experiment, Host(server, janitor, shutdown), handlers)
+                return _run(experiment, Host(server, janitor, shutdown), handlers, endpoint)
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
             janitor.dismiss()
 
 
-def _run(experiment: Experiment, host: Host, handlers: Handling) -> int:
+def _run(experiment: Experiment, host: Host, handlers: Handling, endpoint: Endpoint | None) -> int:
     settings, deal = experiment.settings, experiment.deal
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
@@ -107,13 +110,19 @@ def _run(experiment: Experiment, host: Host, handlers: Handling) -> int:
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(begun, dealt)
-        outcome = LiveRun(run_id, experiment, metadata, host, record, pipeline, observe).run()
+        tracing = None if endpoint is None else Tracing(endpoint, _log_of_follower(settings, record))
+        outcome = LiveRun(run_id, experiment, metadata, host, record, pipeline, observe, tracing).run()
     recorded = sum(counters.counts.values())
     handled = handlers.end(recorded)
     for line in report_lines(handled, recorded):
         report(line)
     record_counters(record, counters, pipeline.failures, handled)
-    return _close(settings, record, begun, outcome)
+    return _close(settings, record, begun, outcome, endpoint)
+
+
+def _log_of_follower(settings: LabSettings, record: Record) -> Path | None:
+    """None: its lines are progress."""
+    return record.folder / "logs" / f"{FOLLOWER}.log" if settings.ui == "none" else None
 
 
 def _network(settings: LabSettings) -> str:
@@ -123,7 +132,9 @@ def _network(settings: LabSettings) -> str:
     return f"preset {settings.preset}" if settings.faults is None else f"plan {settings.faults}"
 
 
-def _close(settings: LabSettings, record: Record, begun: RunSettings, outcome: Outcome) -> int:
+def _close(
+    settings: LabSettings, record: Record, begun: RunSettings, outcome: Outcome, endpoint: Endpoint | None
+) -> int:
     """Complete the record, judge it, and show the result."""
     born_s = None if outcome.born_us is None else outcome.born_us / 1e6
     ended = ended_as(begun, outcome.ended, born_s, outcome.total_us / 1e6)
@@ -132,8 +143,10 @@ def _close(settings: LabSettings, record: Record, begun: RunSettings, outcome: O
         print_result(json_line(result.json))
     else:
         print_result("\n".join(verdict_lines(result.json)))
-        if sys.stdout is not None and sys.stdout.isatty():
-            print_result("\n".join(_next_lines(settings, record.folder.name)))
+    for line in trace_lines(record.folder, ended, endpoint, settings.jaeger_url, report):
+        (report if settings.json_ else print_result)(line)
+    if not settings.json_ and sys.stdout is not None and sys.stdout.isatty():
+        print_result("\n".join(_next_lines(settings, record.folder.name)))
     try:
         deliver(written_secret(outcome.evidence), settings.output)
     except EnvironmentFailure as error:

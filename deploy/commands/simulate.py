@@ -18,6 +18,7 @@ from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, UsageError
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
+from deploy.lifecycle.tracing import named_endpoint, trace_lines
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
@@ -27,6 +28,7 @@ from telemetry.console import progress_line, verdict_lines
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import UnknownHandler, UserHandlers, report_lines
 from telemetry.handlers.recorder import Recorder
+from telemetry.otlp.endpoint import Endpoint
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
 from telemetry.record.settings import ended_as
@@ -61,17 +63,17 @@ app = App(name="simulate", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 @takes(LabSettings, but=("redis_url", "ui"))
 def simulate(*, given: Given) -> int:
     """Run the lab in virtual time, and judge it."""
-    experiment = prepare(given, "simulation")
+    experiment, endpoint = prepare(given, "simulation"), named_endpoint()
     settings = experiment.settings
     demand_records(settings.runs_dir)
     try:
         handlers = UserHandlers(settings.handlers, Path.cwd(), lambda line: report(f"robots: {line}"))
     except UnknownHandler as error:
         raise UsageError(f"--handlers: {error}") from None
-    return _simulate(experiment, handlers)
+    return _simulate(experiment, handlers, endpoint)
 
 
-def _simulate(experiment: Experiment, handlers: UserHandlers) -> int:
+def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint | None) -> int:
     settings = experiment.settings
     run = new_run_id(settings.runs_dir)
     with ShutdownSignals() as shutdown:
@@ -98,6 +100,8 @@ def _simulate(experiment: Experiment, handlers: UserHandlers) -> int:
         print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))
     else:
         print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
+    for line in trace_lines(record.folder, ended, endpoint, settings.jaeger_url, report):
+        (report if settings.json_ else print_result)(line)
     deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 

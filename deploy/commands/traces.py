@@ -44,6 +44,13 @@ _WIDTH: Final = 140  # cells, where no screen shows the result
 
 app = App(name="traces", usage="robots traces [OPTIONS] [RUN] [EXCHANGE]", help_epilogue=EXAMPLES)
 
+for _name, _line in {
+    "export": "Write a run's traces into files that Jaeger's upload takes: run.jsonl and exchanges.jsonl.",
+    "push": "Send a run's traces to the collector of OTEL_EXPORTER_OTLP_ENDPOINT.",
+    "follow": "Send the traces of a run that goes on to that collector, until the run is over.",
+}.items():  # they bring OpenTelemetry with them
+    app.command(f"deploy.commands.traces_out:{_name}_app", name=_name, help=_line)
+
 
 @app.default
 @takes(PlaceSettings)

@@ -8,6 +8,7 @@ Nothing is started here and nothing is written.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -108,6 +109,13 @@ def _server(value: Any) -> str:
     return str(value)
 
 
+def _web(value: Any) -> str:
+    text = str(value)
+    if not re.fullmatch(r"https?://[!-~]+", text):
+        raise ValueError("allowed is the URL of a web page, such as http://127.0.0.1:16686")
+    return text
+
+
 class PlaceSettings(BaseSettings):
     """Where the server and the records are, and how the result is printed: what all commands share."""
 
@@ -140,7 +148,17 @@ class PlaceSettings(BaseSettings):
         return init_settings, env_settings, InitSettingsSource(settings_cls, _file_settings())
 
 
-class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of them is made from the registry
+class TraceSettings(PlaceSettings):
+    """Where people see traces."""
+
+    jaeger_url: Annotated[
+        str | None,
+        BeforeValidator(_web),
+        flag(OUTPUT, "URL", "Where Jaeger shows traces, for links.", default="beside the collector, on port 16686"),
+    ] = None
+
+
+class LabSettings(FaultSettings, TraceSettings):  # type: ignore[misc]  # one of them is made from the registry
     """One run's settings. Times are whole microseconds."""
 
     robots: Annotated[int, BeforeValidator(_whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
@@ -226,6 +244,11 @@ class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of
 def load_place(given: Given) -> PlaceSettings:
     """What all commands share, from flags, environment, robots.toml and defaults. Raises UsageError."""
     return _settings(PlaceSettings, given, {})
+
+
+def load_trace_settings(given: Given) -> TraceSettings:
+    """The same, and where people see traces. Raises UsageError."""
+    return _settings(TraceSettings, given, {})
 
 
 def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,8 @@ from deploy.attach.context import RunInfo, context_on
 from deploy.config.experiment import Experiment
 from deploy.errors import EnvironmentFailure
 from deploy.fleet.local import LocalFleet
+from deploy.lifecycle.tracing import follower_of
+from deploy.processes.children import Children
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server
 from deploy.processes.signals import ShutdownSignals
@@ -37,9 +39,13 @@ from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.supervisor import NoRobotBorn, Observe, RunSupervisor
 from robots.run.stop_rule import LOST
 from telemetry.events import RunDealt
+from telemetry.otlp.endpoint import Endpoint
 from telemetry.pipeline import Next
 from telemetry.record.folder import Record
 from telemetry.stream.spill import collecting
+
+FOLLOWER: Final = "traces"
+FOLLOWER_END_S: Final = 4.0  # for the follower to deliver what is left, before it is killed
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -59,8 +65,17 @@ class Host(NamedTuple):
     shutdown: ShutdownSignals
 
 
+class Tracing(NamedTuple):
+    """A collector that gets the run's traces while it lives, and where a follower prints trouble (None: on our own
+    standard error)."""
+
+    endpoint: Endpoint
+    log: Path | None
+
+
 class LiveRun:
-    """The parent, between the fork of its first child and the death of its last. `metadata` are dealt with the run."""
+    """The parent, between the fork of its first child and the death of its last. `metadata` are dealt with the run.
+    With `tracing`, a follower is one more child; the run does not notice whether it lives."""
 
     def __init__(
         self,
@@ -71,6 +86,7 @@ class LiveRun:
         record: Record,
         sink: Next,
         observe: Observe,
+        tracing: Tracing | None = None,
     ) -> None:
         self._run = run
         self._experiment = experiment
@@ -78,6 +94,8 @@ class LiveRun:
         self._server, self._janitor, self._shutdown = host
         self._folder = record.folder
         self._observe = observe
+        self._tracing = tracing
+        self._followers: Children | None = None
         self._logs = record.folder / "logs"
         self._client = connect(self._server.url)
         self._run_control = StreamRunControl(self._client, run)
@@ -112,6 +130,7 @@ class LiveRun:
             self._context, self._fleet, injector, self._shutdown, self._observe, dealt_s=time.monotonic()
         )
         self._fleet.start(lambda: self._shutdown.reason is None)
+        self._start_follower()
         try:
             reason = self._shutdown.reason or supervisor.supervise()
         except NoRobotBorn as error:
@@ -131,6 +150,14 @@ class LiveRun:
         for robot in deal.robots:
             enqueue_robot(self._client, self._run, robot)
 
+    def _start_follower(self) -> None:
+        """Among children of its own: its death is no death of the fleet."""
+        if self._tracing is None:
+            return
+        self._followers = Children(self._janitor)
+        body = follower_of(self._tracing.endpoint, self._server.url, self._run, self._folder)
+        self._followers.start(FOLLOWER, body, self._tracing.log)
+
     def _stop(self, supervisor: RunSupervisor, reason: str) -> None:
         """Robots first, so that nothing is sent any more; then RQ workers; then relays, which drain."""
         self._fleet.cease()
@@ -147,6 +174,8 @@ class LiveRun:
     def _leave(self) -> None:
         """End all processes, our own server last, because the others need it; remove the run from a shared server."""
         self._fleet.end_all_but_server()
+        if self._followers is not None:
+            self._followers.end_all(FOLLOWER_END_S)
         if not self._server.is_our_own:
             self._client.close()  # a command may have been interrupted on it
             with suppress(Unavailable):

@@ -24,7 +24,7 @@ from deploy.attach.context import read_metadata
 from deploy.processes.signals import ShutdownSignals
 from robots.run.record_rows import FaultTexts, control_row, fleet_row, stored_fate_rows
 from telemetry.otlp.delivered import Delivered
-from telemetry.otlp.delivery import Delivery
+from telemetry.otlp.delivery import TraceDelivery
 from telemetry.otlp.endpoint import Endpoint
 from telemetry.otlp.http_exporters import destination
 from telemetry.otlp.readable import ReadableSpans, TracedRun
@@ -106,11 +106,11 @@ def follow(client: redis.Redis, run: str, endpoint: Endpoint, shutdown: Shutdown
     return delivery.close(FLUSH_S)
 
 
-def _delivery(settings: RunSettings, endpoint: Endpoint, report: Report) -> Delivery:
+def _delivery(settings: RunSettings, endpoint: Endpoint, report: Report) -> TraceDelivery:
     def in_trouble(trouble: str) -> None:
         report(f"traces: nothing is accepted at {endpoint.shown} ({trouble}); the run goes on, and spans are counted")
 
-    return Delivery(destination(endpoint), ReadableSpans(TracedRun(settings.run, settings.version)), in_trouble)
+    return TraceDelivery(destination(endpoint), ReadableSpans(TracedRun(settings.run, settings.version)), in_trouble)
 
 
 def _follow_until_over(follower: Follower, shutdown: ShutdownSignals) -> None:

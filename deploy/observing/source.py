@@ -44,7 +44,7 @@ def observe_run(place: PlaceSettings, run: str | None) -> ObservedRun:
     """The run that is meant (`locate_run`). Raises NoSuchRun (there is none, several match, or its record cannot be
     read), UsageError, UnsupportedServer, EnvironmentFailure."""
     where = locate_run(place, run)
-    return _recorded(where) if isinstance(where, Path) else _live(where)
+    return recorded_run(where) if isinstance(where, Path) else _live(where)
 
 
 def locate_run(place: PlaceSettings, run: str | None) -> RunLocation | Path:
@@ -77,7 +77,8 @@ def _live(where: RunLocation) -> ObservedRun:
             raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
 
 
-def _recorded(folder: Path) -> ObservedRun:
+def recorded_run(folder: Path) -> ObservedRun:
+    """The run whose record is in `folder`. Raises NoSuchRun when it cannot be read."""
     record = RecordReader(folder)
     try:
         history = record.history()

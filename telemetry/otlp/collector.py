@@ -26,7 +26,7 @@ _LARGEST_ANSWER: Final = 1 << 16  # bytes
 _LONGEST_WAIT_S: Final = 3600.0
 
 
-class Answer(NamedTuple):
+class CollectorAnswer(NamedTuple):
     """A collector's answer. `trouble` says why nothing was accepted, empty when it was; `retry_after_s` is what the
     collector asks for. `rejected`: of an accepted request, the spans that the collector did not take all the same."""
 
@@ -51,13 +51,13 @@ class Collector:
         self._host, self._port = parts.hostname or "", parts.port
         self._connection: http.client.HTTPConnection | None = None
 
-    def probe(self) -> Answer:
+    def probe(self) -> CollectorAnswer:
         """What the collector answers to a request without spans."""
         answer = self.send(_EMPTY_REQUESTS[self._endpoint.protocol], min(PROBE_S, self._endpoint.timeout_s))
         self.close()  # its timeout was another one
         return answer
 
-    def send(self, body: bytes, timeout_s: float) -> Answer:
+    def send(self, body: bytes, timeout_s: float) -> CollectorAnswer:
         """Have a request answered. No step of it may take longer than `timeout_s`."""
         content = gzip.compress(body, compresslevel=1) if self._endpoint.is_compressed else body
         is_reused = self._connection is not None
@@ -66,10 +66,10 @@ class Collector:
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
             self.close()
             if not is_reused:
-                return Answer(_trouble(error), is_transient=True)
+                return CollectorAnswer(_trouble(error), is_transient=True)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            return Answer(_trouble(error), is_transient=True)
+            return CollectorAnswer(_trouble(error), is_transient=True)
         return self.send(body, timeout_s)  # an idle connection was closed by the other side: that is its right
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Collector:
             with suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
-    def _ask(self, content: bytes, timeout_s: float) -> Answer:
+    def _ask(self, content: bytes, timeout_s: float) -> CollectorAnswer:
         connection = self._connection = self._connection or self._connect(timeout_s)
         if connection.sock is not None:
             connection.sock.settimeout(timeout_s)
@@ -101,16 +101,22 @@ class Collector:
             return http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=self._tls)
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
 
-    def _meaning(self, response: http.client.HTTPResponse, text: bytes) -> Answer:
+    def _meaning(self, response: http.client.HTTPResponse, text: bytes) -> CollectorAnswer:
         status = response.status
         if status != HTTPStatus.OK:
             wait_s = _seconds(response.getheader("retry-after"))
-            return Answer(f"it answers {_named(status)}", status in _TRANSIENT, wait_s)
+            return CollectorAnswer(f"it answers {_named(status)}", status in _TRANSIENT, wait_s)
         if self._endpoint.protocol == "http/protobuf":
             is_ours = CONTENT_TYPES["http/protobuf"] in (response.getheader("content-type") or "")
-            return Answer() if is_ours or not text else Answer("it answers, but not as a collector does")
+            return (
+                CollectorAnswer() if is_ours or not text else CollectorAnswer("it answers, but not as a collector does")
+            )
         rejected = _rejected(text)
-        return Answer("it answers, but not as a collector does") if rejected is None else Answer(rejected=rejected)
+        return (
+            CollectorAnswer("it answers, but not as a collector does")
+            if rejected is None
+            else CollectorAnswer(rejected=rejected)
+        )
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext:

@@ -25,7 +25,7 @@ BATCH: Final = 512  # spans in one request, about
 HOPELESS_S: Final = 0.3  # for what is left at the end, when nothing was accepted lately
 
 
-class Delivery:
+class TraceDelivery:
     """The delivery of one run's traces."""
 
     def __init__(

@@ -63,11 +63,20 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"http://{host}:{JAEGER_UI_PORT}"
 
 
+def are_traces_off(environment: Mapping[str, str]) -> bool:
+    """Whether the environment wants no traces at all."""
+    return _is_off(environment, "traces")
+
+
+def _is_off(environment: Mapping[str, str], signal: Signal) -> bool:
+    is_disabled = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return is_disabled or environment.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() == "none"
+
+
 def endpoint_of(environment: Mapping[str, str], signal: Signal = "traces") -> Endpoint | None:
     """The collector that the environment names for a signal; None when it names none, or switches the signal off.
     Raises BadEndpoint."""
-    is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    if is_off or environment.get(f"OTEL_{signal.upper()}_EXPORTER") == "none":
+    if _is_off(environment, signal):
         return None
     variables = _Variables(environment, signal)
     name, url = variables.find("ENDPOINT")

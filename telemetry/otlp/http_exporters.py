@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from telemetry.otlp.collector import Answer, Collector
+from telemetry.otlp.collector import Collector, CollectorAnswer
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint
 from telemetry.otlp.json_encoder import encode_request
 
@@ -27,7 +27,7 @@ _EXTRA: Final = "pip install 'robots-lab[otlp]'"
 
 
 class Destination(Protocol):
-    """An exporter that tells how it fares. `trouble`: why the last request failed, empty when it was accepted;
+    """An exporter that reports on itself. `trouble`: why the last request failed, empty when it was accepted;
     `rejected`: spans that were refused within requests that were accepted."""
 
     trouble: str
@@ -83,8 +83,12 @@ class JsonExporter(SpanExporter):
         """Nothing is buffered here."""
         return True
 
-    def _send(self, body: bytes) -> Answer:
-        deadline, pause_s, answer = time.monotonic() + self._timeout_s, _FIRST_PAUSE_S, Answer("it was not asked")
+    def _send(self, body: bytes) -> CollectorAnswer:
+        deadline, pause_s, answer = (
+            time.monotonic() + self._timeout_s,
+            _FIRST_PAUSE_S,
+            CollectorAnswer("it was not asked"),
+        )
         for _ in range(ATTEMPTS):
             left_s = deadline - time.monotonic()
             if left_s <= 0 or self._is_over.is_set():

@@ -21,6 +21,7 @@ from telemetry.tracing import spans
 SCHEMA: Final = "https://opentelemetry.io/schemas/1.44.0"
 NAMESPACE: Final = "robots-lab"
 SCOPE: Final = "robots.lab"
+SHORTEST_NS: Final = 1  # of a span: Jaeger warns of one without any length as of a negative one
 
 _KINDS: Final = {
     spans.SpanKind.INTERNAL: SpanKind.INTERNAL,
@@ -68,7 +69,7 @@ class ReadableSpans:
             kind=_KINDS[span.kind],
             status=Status(StatusCode.ERROR, span.error) if span.error else _UNSET,
             start_time=span.start_us * 1000,
-            end_time=span.end_us * 1000,
+            end_time=max(span.end_us * 1000, span.start_us * 1000 + SHORTEST_NS),
             instrumentation_scope=self._scope,
         )
 
@@ -81,5 +82,6 @@ class ReadableSpans:
             "service.version": self._run.version,
             "gossip.run": run,
             "host.id": f"lab-{run}",
+            "ip": f"lab-{run}",  # the same for Jaeger, which knew a host by this name before
         }
         return Resource({**attributes, "gossip.host": host} if host else attributes, SCHEMA)

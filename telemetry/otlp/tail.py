@@ -33,6 +33,12 @@ class Choice(msgspec.Struct, frozen=True):
         return len(self.traces) == self.total
 
 
+def all_of(traces: Iterable[Trace]) -> Choice:
+    """Every trace."""
+    chosen = list(traces)
+    return Choice(chosen, len(chosen))
+
+
 def choose(traces: Iterable[Trace], most: int = MOST) -> Choice:
     """At most `most` of the traces."""
     failed, taught, rest = EvenSample(most), EvenSample(most), EvenSample(most)

@@ -1,10 +1,11 @@
 """Brings the times of all processes onto one clock, the server's.
 
 Ids of stream entries are the server's milliseconds, rounded down. Events carry the clock of the host that their source
-lives on. An envelope is in the outbox before its sender can report it: so the least difference between a life's stamps
-and the ids of what it sent is how far its clock is ahead, but for the shortest way to the server (35-208 µs, where it
-was measured). A difference of up to 2 ms is left alone: on one host it is that way, and no error. What a life received
-shows nothing: it may have waited in the inbox for long.
+lives on. An envelope was stored after a worker had offered it, and before its sender could report it. So each message
+bounds how far its sender's clock is ahead, from both sides: a sender that is slow, or has sent little, is not mistaken
+for one whose clock is wrong. A clock that may be right is left alone. Another one is ahead by the least difference
+between its stamps and the ids of what it sent, but for the shortest way to the server (35-208 µs, where it was
+measured). What a life received shows nothing: it may have waited in the inbox for long.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from telemetry.events import MessageSent, Stamped
 from telemetry.record.history import History
 from telemetry.record.rows import FateRow, ms_of
 
-LEAST_OFFSET_US: Final = 2_000
+MARGIN_US: Final = 2_000  # a server that is busy gives ids by the time when its round began
 MS_US: Final = 1_000
 
 Life = tuple[str, int]
@@ -31,23 +32,23 @@ class Clocks:
 
     def __init__(self, shift_us: int = 0) -> None:
         self.shift_us = shift_us
-        self._ahead_us: dict[Life, int] = {}
-        self._offsets_us: dict[Life, int] = {}  # those of them that are no accident
+        self._bounds_us: dict[Life, tuple[int, int]] = {}  # how far it is ahead, at least and at most
+        self._offsets_us: dict[Life, int] = {}  # of those that cannot be right
 
-    def observe(self, life: Life, stamp_us: int, entry: str) -> None:
-        """The life's own clock showed `stamp_us` when it knew that it had stored `entry`."""
-        ahead_us = stamp_us - ms_of(entry) * MS_US
-        known_us = self._ahead_us.get(life)
-        if known_us is not None and ahead_us >= known_us:
-            return
-        self._ahead_us[life] = ahead_us
-        if abs(ahead_us) > LEAST_OFFSET_US:
-            self._offsets_us[life] = ahead_us
-        else:
-            self._offsets_us.pop(life, None)
+    def observe(self, life: Life, stamp_us: int, waited_us: int, entry: str) -> None:
+        """The life's own clock showed `stamp_us` when it knew that it had stored `entry`, `waited_us` after that was
+        offered."""
+        most_us = stamp_us - ms_of(entry) * MS_US
+        least_us = most_us - waited_us - MS_US
+        if life in self._bounds_us:
+            known_us = self._bounds_us[life]
+            least_us, most_us = max(least_us, known_us[0]), min(most_us, known_us[1])
+        self._bounds_us[life] = (least_us, most_us)
+        if least_us > MARGIN_US or most_us < -MARGIN_US:
+            self._offsets_us[life] = most_us
 
     def offset_us(self, life: Life) -> int:
-        """How far the life's clock is ahead of the server's; 0 when that is too little, or not known."""
+        """How far the life's clock is ahead of the server's; 0 when it may be right."""
         return self._offsets_us.get(life, 0)
 
     def of_event(self, stamped: Stamped) -> int:
@@ -68,16 +69,17 @@ class Clocks:
 def clocks_of(history: History, shift_us: int = 0) -> Clocks:
     """The clocks of all lives of a run, by all that is known of it."""
     clocks = Clocks(shift_us)
-    sent: dict[Envelope, int] = {}
+    sent: dict[Envelope, tuple[int, int]] = {}
     for stamped in history.events:
         if isinstance(stamped.event, MessageSent):
-            sent[stamped.source, stamped.incarnation, stamped.event.receiver, stamped.event.sequence] = stamped.wall_us
+            envelope = (stamped.source, stamped.incarnation, stamped.event.receiver, stamped.event.sequence)
+            sent[envelope] = (stamped.wall_us, stamped.event.waited_us)
     for row in history.fates:
         if not isinstance(row, FateRow):
             continue
-        envelope = envelope_of(row)
-        if envelope is not None and envelope in sent:
-            clocks.observe(envelope[:2], sent[envelope], row.id)
+        fated = envelope_of(row)
+        if fated is not None and fated in sent:
+            clocks.observe(fated[:2], *sent[fated], row.id)
     return clocks
 
 

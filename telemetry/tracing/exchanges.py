@@ -11,8 +11,10 @@ The order in which pieces come plays no part, but for events of one life, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from telemetry.events import (
     ExchangeEnded,
@@ -31,8 +33,8 @@ from telemetry.tracing.clocks import Clocks, Envelope, clocks_of, envelope_of
 from telemetry.tracing.exchange_spans import RunEvidence, trace_of
 from telemetry.tracing.lives import Lives, Plans
 from telemetry.tracing.pieces import CopyTaken, Pieces
-from telemetry.tracing.readiness import RunTime, is_ready
-from telemetry.tracing.spans import Trace
+from telemetry.tracing.readiness import GRACE_US, RunTime, is_complete, is_ready
+from telemetry.tracing.spans import Span, Trace
 
 MOST_OPEN: Final = 50_000  # exchanges; above that the oldest are given out as they are
 MOST_EARLY: Final = 10_000  # envelopes that are known by what followed from them alone
@@ -119,7 +121,7 @@ class ExchangeFold:
     def complete(self) -> list[Trace]:
         """Since the last call: the traces that are complete, or that nothing more is expected of; and, as traces
         without a root, what came late for others."""
-        late = list(self._memory.late(self._evidence))
+        late = list(self._memory.late(self._evidence, self._time))
         now_us, lives = self._time.now_us(), self._evidence.lives
         ready = [pieces for pieces in self._open.values() if is_ready(pieces, lives, self._time, now_us)]
         if len(self._open) - len(ready) > MOST_OPEN:
@@ -131,7 +133,7 @@ class ExchangeFold:
 
     def finish(self) -> list[Trace]:
         """All that was not given out yet, by when it began. Nothing more will come."""
-        late = list(self._memory.late(self._evidence))
+        late = list(self._memory.late(self._evidence, self._time, is_over=True))
         traces = self._give_out(list(self._open.values()), self._time.now_us())
         return [*late, *sorted(traces, key=lambda trace: (trace.spans[0].start_us, trace.spans[0].trace))]
 
@@ -169,7 +171,7 @@ class ExchangeFold:
             add(pieces)
         sent, row = pieces.sent.get(envelope), pieces.fates.get(envelope)
         if self._is_learning_clocks and sent is not None and row is not None and isinstance(sent[1], MessageSent):
-            self._evidence.clocks.observe(envelope[:2], sent[0].wall_us, row.id)
+            self._evidence.clocks.observe(envelope[:2], sent[0].wall_us, sent[1].waited_us, row.id)
 
     def _add_to(self, envelope: Envelope, add: _Add) -> None:
         """Add to the exchange of an envelope, as soon as that is known."""
@@ -220,10 +222,20 @@ def _taken(stamped: Stamped, event: MessageRepeated | PartsMerged | InvariantVio
 class _GivenOut:
     """One exchange."""
 
-    def __init__(self, pieces: Pieces, at_us: int, spans: set[int]) -> None:
+    def __init__(self, pieces: Pieces, at_us: int, spans: Iterable[Span]) -> None:
         self.pieces = pieces
         self.at_us = at_us
-        self.spans = spans
+        self._starts_us = {span.span: span.start_us for span in spans}  # as they were given out
+
+    def new_spans(self, trace: Trace) -> Iterator[Span]:
+        """The spans that were not given out yet. What became known since may have moved their parents, which are out
+        already: they begin no earlier than those did."""
+        for span in trace.spans:
+            if span.span in self._starts_us:
+                continue
+            start_us = max(span.start_us, self._starts_us.get(span.parent or 0, span.start_us))
+            self._starts_us[span.span] = start_us
+            yield replace(span, start_us=start_us, end_us=max(start_us, span.end_us))
 
 
 class _Memory:
@@ -232,13 +244,13 @@ class _Memory:
 
     def __init__(self) -> None:
         self._given_out: dict[str, _GivenOut] = {}  # the oldest first
-        self._changed: dict[str, None] = {}
+        self._changed: dict[str, int | None] = {}  # since when, by the run's time; None: since just now
         self._forgotten: dict[str, None] = {}
 
     def give_out(self, pieces: Pieces, evidence: RunEvidence, now_us: int) -> Trace:
         """The whole trace, once."""
         trace = trace_of(pieces, evidence)
-        self._given_out[pieces.exchange] = _GivenOut(pieces, now_us, {span.span for span in trace.spans})
+        self._given_out[pieces.exchange] = _GivenOut(pieces, now_us, trace.spans)
         return trace
 
     def changing(self, exchange: str) -> Pieces | None:
@@ -253,14 +265,17 @@ class _Memory:
         """Whether it was given out long ago."""
         return exchange in self._forgotten
 
-    def late(self, evidence: RunEvidence) -> Iterator[Trace]:
-        """What came late since the last call, without roots."""
-        changed, self._changed = self._changed, {}
-        for exchange in changed:
+    def late(self, evidence: RunEvidence, time: RunTime, *, is_over: bool = False) -> Iterator[Trace]:
+        """What came late, without roots: when it is complete, or nothing more came for a while, or the run is over."""
+        now_us = time.now_us()
+        for exchange, since_us in list(self._changed.items()):
             known = self._given_out[exchange]
-            new = tuple(span for span in trace_of(known.pieces, evidence).spans if span.span not in known.spans)
+            waits_since_us = self._changed[exchange] = now_us if since_us is None else since_us
+            if not is_over and not is_complete(known.pieces, time) and now_us - waits_since_us <= GRACE_US:
+                continue
+            del self._changed[exchange]
+            new = tuple(known.new_spans(trace_of(known.pieces, evidence)))
             if new:
-                known.spans.update(span.span for span in new)
                 yield Trace(new)
 
     def forget(self, now_us: int) -> list[Pieces]:

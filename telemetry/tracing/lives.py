@@ -81,9 +81,14 @@ class Lives:
         return None
 
     def died_us(self, life: Life, clocks: Clocks) -> int | None:
-        """When the life died; None: it did not, or that is not known."""
+        """When the life died, as far as is known; None: it did not, or that is not known. On a busy host its next life
+        may be born before its death is noticed."""
         row = self.death_of(life, clocks)
-        return None if row is None else clocks.of_entry(row.id)
+        if row is None:
+            return None
+        next_life = self._births.get((life[0], life[1] + 1))
+        noticed_us = clocks.of_entry(row.id)
+        return noticed_us if next_life is None else min(noticed_us, clocks.of_event(next_life))
 
     def crashed_us(self, life: Life, since_us: int, clocks: Clocks) -> int | None:
         """When the life's initiator crashed first, not before `since_us`."""

@@ -50,14 +50,17 @@ def is_ready(pieces: Pieces, lives: Lives, time: RunTime, now_us: int) -> bool:
     waited_us = now_us - last_due_us(pieces)
     if waited_us <= GRACE_US:
         return False
-    return waited_us > UNENDED_US or pieces.ended is not None or lives.is_over(pieces.initiator())
+    is_told = pieces.ended is not None and _has_summaries(pieces)
+    return waited_us > UNENDED_US or is_told or lives.is_over(pieces.initiator())
 
 
 def is_complete(pieces: Pieces, time: RunTime) -> bool:
     """Whether it has ended, and all that follows from what is known is known."""
     return (
         pieces.ended is not None
+        and _has_summaries(pieces)
         and _has_update(pieces)
+        and all(envelope in pieces.sent for envelope in pieces.fates)
         and all(
             envelope in pieces.fates or isinstance(event, MessageDropped)
             for envelope, (_, event) in pieces.sent.items()
@@ -71,6 +74,13 @@ def last_due_us(pieces: Pieces) -> int:
     """When the last piece that is known came, or was due."""
     due_us = (ms_of(row.id) * MS_US + max(row.deliveries, default=0) for row in pieces.fates.values())
     return max(pieces.newest_us, max(due_us, default=0))
+
+
+def _has_summaries(pieces: Pieces) -> bool:
+    """Whether its initiator has reported all summaries: one may still wait for the outbox when the exchange is over."""
+    assert pieces.ended is not None, "asked of exchanges that have ended"
+    summaries = sum(event.kind == "summary" for _, event in pieces.sent.values())
+    return summaries >= pieces.ended[1].attempts
 
 
 def _has_update(pieces: Pieces) -> bool:

@@ -96,14 +96,14 @@ def decode(content: bytes, kind: str) -> Request:
 def collecting(sink: Sink) -> Iterator[Sink]:
     """Serve the sink on a port of its own; for a fixture."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class CollectorHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def setup(self) -> None:
             super().setup()
             sink.connections.append(self.connection)
 
-        def do_POST(self) -> None:
+        def answer(self) -> None:
             content = self.rfile.read(int(self.headers["content-length"]))
             content = gzip.decompress(content) if self.headers["content-encoding"] == "gzip" else content
             sink.paths.append(self.path)
@@ -126,13 +126,15 @@ def collecting(sink: Sink) -> Iterator[Sink]:
         def log_message(self, *_arguments: object) -> None:
             pass
 
+    handler = type("Handler", (CollectorHandler,), {"do_POST": CollectorHandler.answer})
+
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, *_arguments: object) -> None:
             pass  # a client that gives up is expected
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     sink.url = f"http://127.0.0.1:{server.server_port}"

@@ -20,7 +20,7 @@ class Place:
         self.folder = folder
         self.temporary = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
         self.mark = uuid.uuid4().hex
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("ROBOTS_")}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROBOTS_", "OTEL_"))}
         self.started: list[subprocess.Popen[bytes]] = []
         self.program = [sys.executable, "-m", "deploy"]
         self.environment = {**clean, "LAB_TEST_MARK": self.mark, "TMPDIR": str(self.temporary)}

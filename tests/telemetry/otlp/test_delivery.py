@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from telemetry.otlp.delivered import Delivered
-from telemetry.otlp.delivery import Delivery
+from telemetry.otlp.delivery import TraceDelivery
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint
 from telemetry.otlp.http_exporters import destination
 from telemetry.tracing.spans import Trace
@@ -40,7 +40,7 @@ class Case:
 
     def __init__(self, where: Endpoint, room: int = 50_000) -> None:
         self.lines: list[str] = []
-        self.delivery = Delivery(destination(where), readable_spans(), self.lines.append, room)
+        self.delivery = TraceDelivery(destination(where), readable_spans(), self.lines.append, room)
 
     def put(self, *traces: Trace) -> float:
         """How long it took, in seconds."""
@@ -111,7 +111,7 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("name", TROUBLES)
-def test_a_collector_in_trouble_is_told_in_one_line_and_its_spans_are_counted(sink: Sink, name: str) -> None:
+def test_a_collector_in_trouble_is_reported_in_one_line_and_its_spans_are_counted(sink: Sink, name: str) -> None:
     reply, trouble = TROUBLES[name]
     sink.reply = always(reply)
     case = Case(endpoint(sink.url))
@@ -169,7 +169,7 @@ def test_a_server_that_is_none(answer: bytes, trouble: str) -> None:
     assert case.lines == [trouble]
 
 
-def test_the_official_exporter_in_trouble_says_no_more_than_ours(
+def test_the_official_exporter_in_trouble_reports_no_more_than_ours(
     dead: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     case = Case(endpoint(f"{dead}/{SECRET}", "http/protobuf"))

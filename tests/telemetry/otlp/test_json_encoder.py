@@ -109,7 +109,7 @@ def test_true_is_not_one() -> None:
         assert str(ours(spans)) == str(encode_spans(spans))
 
 
-def test_a_span_tells_where_it_comes_from() -> None:
+def test_a_span_has_the_place_it_comes_from() -> None:
     [root, send, relay] = spans_in(json.loads(encode_request(readable_spans().of(trace(error="timeout")))))
 
     assert root["resource"] == {
@@ -119,6 +119,7 @@ def test_a_span_tells_where_it_comes_from() -> None:
         "service.version": "0.1.0",
         "gossip.run": "7b08e1",
         "host.id": "lab-7b08e1",
+        "ip": "lab-7b08e1",
         "gossip.host": "lab1",
     }
     # One host for all: every time is on the server's clock. Where it is not known, it is not said where it lived.
@@ -139,3 +140,10 @@ def test_a_span_tells_where_it_comes_from() -> None:
 def test_the_same_trace_makes_the_same_bytes() -> None:
     assert encode_request(readable_spans().of(trace())) == encode_request(readable_spans().of(trace()))
     assert encode_request([]) == EMPTY_REQUEST
+
+
+def test_a_span_without_length_leaves_with_the_shortest_one() -> None:
+    # Given spans that took no time as far as microseconds tell: Jaeger warns of those as of negative ones
+    [root, *_] = spans_in(json.loads(encode_request(readable_spans().of(trace(took_us=0)))))
+
+    assert int(root["endTimeUnixNano"]) - int(root["startTimeUnixNano"]) == 1

@@ -272,6 +272,16 @@ def test_a_clock_that_is_a_little_ahead_is_left_alone() -> None:
     assert the_span(the_trace(story), "send summary").start_us == START_MS * 1000 + 1500
 
 
+def test_a_robot_that_was_slow_is_not_taken_for_one_whose_clock_is_wrong() -> None:
+    # Given a robot whose only message was stored at once, but reported 30 ms later
+    story = Story()
+    summary = story.sent("summary", "r04 r02", 0.0, 30.0)
+    story.fate("summary", summary, 0.05, [5.0])
+    # Then its times are as it reported them
+    sent = the_span(the_trace(story), "send summary")
+    assert (sent.start_us, sent.end_us) == (START_MS * 1000, START_MS * 1000 + 30_000)
+
+
 def test_a_fate_that_a_second_relay_decided_again_changes_nothing() -> None:
     # Given a relay that was killed, and a successor that stored the same fate again, later
     story = stories.clean()

@@ -1,0 +1,163 @@
+"""`robots traces export`, `push` and `follow`: a run's traces into files, or to a collector, also while it goes on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from broker.errors import Unavailable
+from deploy.attach.discovery import RunLocation, find_live
+from deploy.commands.output import json_line, print_result, report
+from deploy.commands.service import AnyRun, Run, pause, reached
+from deploy.config.flags import Given, takes
+from deploy.config.settings import PlaceSettings, TraceSettings, load_place, load_trace_settings
+from deploy.errors import ENVIRONMENT, INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
+from deploy.lifecycle.recording import shown_folder
+from deploy.lifecycle.tracing import RUN_TRACE_S, named_endpoint, search_url
+from deploy.observing.follower import follow as follow_run
+from deploy.observing.outgoing import Exported, push_run, push_traces, write_traces
+from deploy.observing.source import ObservedRun, observe_run
+from deploy.processes.signals import ShutdownSignals
+from telemetry.otlp.delivered import FOLDER, Delivered
+from telemetry.otlp.endpoint import BadEndpoint, Endpoint
+from telemetry.record.folder import NoSuchRun
+
+EXAMPLES: Final = """\
+Examples:
+
+  robots traces export latest -o traces
+  robots traces export 7f3a --all
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 robots traces push 7f3a
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 robots traces follow
+"""
+
+VERDICT_S: Final = 10.0  # for the parent of a run that is over to judge it
+_POLL_S: Final = 0.1
+
+All = Annotated[bool, Parameter(name="--all", help="Every exchange, and not a thousand at most.")]
+
+export_app = App(name="export", help_epilogue=EXAMPLES)
+push_app = App(name="push", help_epilogue=EXAMPLES)
+follow_app = App(name="follow", help_epilogue=EXAMPLES)
+
+
+@export_app.default
+@takes(PlaceSettings)
+def export(
+    run: AnyRun = None,
+    /,
+    *,
+    is_all: All = False,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="A folder. [default: traces/ in the run's record]")
+    ] = None,
+    given: Given,
+) -> int:
+    """Write a run's traces into files that Jaeger's upload takes: run.jsonl and exchanges.jsonl."""
+    place = load_place(given)
+    observed = observe_run(place, run)
+    folder = output or _folder_of(observed)
+    try:
+        exported = write_traces(observed, folder, is_all)
+    except OSError as error:
+        raise EnvironmentFailure(f"{folder}: {error.strerror or error}") from None
+    if place.json_:
+        print_result(json_line({**_counts(observed, exported), "folder": shown_folder(folder.resolve())}))
+    else:
+        print_result(f"{_share(exported)} in {shown_folder(folder.resolve())}")
+    return 0
+
+
+@push_app.default
+@takes(TraceSettings)
+def push(run: AnyRun = None, /, *, is_all: All = False, given: Given) -> int:
+    """Send a run's traces to the collector of OTEL_EXPORTER_OTLP_ENDPOINT."""
+    settings, endpoint = load_trace_settings(given), _demanded_endpoint()
+    observed = observe_run(settings, run)
+    try:
+        exported = push_traces(observed, endpoint, report, is_all)
+    except BadEndpoint as error:
+        raise UsageError(str(error)) from None
+    delivered = exported.delivered or Delivered(0, 0, "")
+    if settings.json_:
+        print_result(json_line({**_counts(observed, exported), **_spans(delivered)}))
+    else:
+        print_result("\n".join([_share(exported), delivered.line(endpoint.shown)]))
+        _print_link(settings, endpoint, observed.history.settings.run)
+    return ENVIRONMENT if delivered.dropped else 0
+
+
+@follow_app.default
+@takes(TraceSettings)
+def follow(run: Run = None, /, *, given: Given) -> int:
+    """Send the traces of a run that goes on to the collector of OTEL_EXPORTER_OTLP_ENDPOINT, until the run is over."""
+    settings, endpoint = load_trace_settings(given), _demanded_endpoint()
+    where = find_live(settings.runs_dir, run, settings.redis_url)
+    with ShutdownSignals() as shutdown, reached(where.url) as client:
+        try:
+            delivered = follow_run(client, where.run, endpoint, shutdown, report)
+            delivered += _own_trace(where, endpoint, shutdown)
+        except NoMetadata as error:
+            raise NoSuchRun(str(error)) from None
+        except BadEndpoint as error:
+            raise UsageError(str(error)) from None
+        except Unavailable as error:
+            raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
+        is_interrupted = shutdown.reason is not None
+    if settings.json_:
+        print_result(json_line({"run": where.run, **_spans(delivered)}))
+    else:
+        print_result(delivered.line(endpoint.shown))
+        _print_link(settings, endpoint, where.run)
+    if is_interrupted:
+        return INTERRUPTED
+    return ENVIRONMENT if delivered.dropped else 0
+
+
+def _own_trace(where: RunLocation, endpoint: Endpoint, shutdown: ShutdownSignals) -> Delivered:
+    """Deliver the run's own trace, once its parent on this host has judged it. Raises BadEndpoint, NoSuchRun."""
+    deadline = time.monotonic() + VERDICT_S
+    while where.folder is not None and shutdown.reason is None and time.monotonic() < deadline:
+        if (where.folder / "verdict.json").exists():
+            return push_run(where.folder, endpoint, report, RUN_TRACE_S)
+        pause(shutdown, _POLL_S)
+    report(f"traces: the run's own waits for its verdict; then: robots traces push {where.run}")
+    return Delivered(0, 0, "")
+
+
+def _demanded_endpoint() -> Endpoint:
+    endpoint = named_endpoint()
+    if endpoint is None:
+        raise UsageError("OTEL_EXPORTER_OTLP_ENDPOINT: no collector is named; set it to one like http://127.0.0.1:4318")
+    return endpoint
+
+
+def _folder_of(observed: ObservedRun) -> Path:
+    if observed.folder is None:
+        raise UsageError("--output: the run has no record on this host; name a folder for its traces")
+    return observed.folder / FOLDER
+
+
+def _share(exported: Exported) -> str:
+    if exported.is_all:
+        return f"traces: all {exported.total} exchanges and the run's own"
+    chosen = "all that failed, the slowest, those that taught, and an even share of the rest"
+    return f"traces: {exported.exchanges} of {exported.total} exchanges ({chosen}) and the run's own; --all takes all"
+
+
+def _counts(observed: ObservedRun, exported: Exported) -> dict[str, object]:
+    run = observed.history.settings.run
+    return {"run": run, "exchanges": exported.exchanges, "of": exported.total}
+
+
+def _spans(delivered: Delivered) -> dict[str, object]:
+    return {"accepted": delivered.accepted, "dropped": delivered.dropped, "trouble": delivered.trouble}
+
+
+def _print_link(settings: TraceSettings, endpoint: Endpoint, run: str) -> None:
+    ui = settings.jaeger_url or endpoint.jaeger_ui
+    if ui:
+        print_result(f"jaeger: {search_url(ui, run)}")

@@ -1,0 +1,107 @@
+"""What `robots run` and `robots simulate` do with the traces of their run: a collector that the environment names gets
+them, while the run lives if it can be; else they are written into its record after the verdict.
+
+What brings OpenTelemetry along is loaded by its name when it is needed: no run pays for it before its verdict, unless a
+collector is named. Whatever goes wrong here is told in one line, and changes neither the verdict nor the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from deploy.errors import UsageError
+from deploy.lifecycle.recording import shown_folder
+from telemetry.otlp.delivered import FOLDER, saved_delivered
+from telemetry.otlp.endpoint import BadEndpoint, Endpoint, are_traces_off, endpoint_of
+from telemetry.record.folder import NoSuchRun
+from telemetry.record.settings import RunSettings
+
+LARGEST_EVENTS: Final = 64 << 20  # bytes of events.jsonl; of a longer run, traces only leave when they are asked for
+RUN_TRACE_S: Final = 2.0  # for the run's own trace to be delivered
+_FOLLOWER: Final = "deploy.observing.follower"
+_OUTGOING: Final = "deploy.observing.outgoing"
+
+Report = Callable[[str], None]
+Body = Callable[[], int]
+
+
+def named_endpoint() -> Endpoint | None:
+    """The collector that the environment names. Raises UsageError."""
+    try:
+        return endpoint_of(os.environ)
+    except BadEndpoint as error:
+        raise UsageError(str(error)) from None
+
+
+def follower_of(endpoint: Endpoint, url: str, run: str, record: Path) -> Body:
+    """The body of a process that follows a run."""
+    return partial(_load_and_call, _FOLLOWER, "follow_forked", url, run, endpoint, record)
+
+
+def trace_lines(
+    record: Path, settings: RunSettings, endpoint: Endpoint | None, jaeger_url: str | None, report: Report
+) -> Iterator[str]:
+    """After the verdict: have the traces of a recorded run leave, and tell where to find them."""
+    try:
+        yield from _let_leave(record, settings, endpoint, report)
+    except (OSError, NoSuchRun, BadEndpoint) as error:
+        report(f"traces: {error}")
+    yield f"  traces: robots traces {settings.run}"
+    ui = jaeger_url or (endpoint.jaeger_ui if endpoint else "")
+    if endpoint is not None and ui:
+        yield f"  jaeger: {search_url(ui, settings.run)}"
+
+
+def search_url(ui: str, run: str) -> str:
+    """Where Jaeger's UI finds the run's own trace, if its collector is that Jaeger."""
+    tags = quote(f'{{"gossip.run":"{run}"}}', safe="")
+    return f"{ui.rstrip('/')}/search?service=lab&operation=run&tags={tags}&lookback=2d&limit=20"
+
+
+def _let_leave(record: Path, settings: RunSettings, endpoint: Endpoint | None, report: Report) -> Iterator[str]:
+    if are_traces_off(os.environ):
+        return
+    is_long = (record / "events.jsonl").stat().st_size > LARGEST_EVENTS
+    if is_long and (endpoint is None or settings.mode == "simulated"):
+        command = "export" if endpoint is None else "push"
+        yield f"  traces: this is a long run; for its traces: robots traces {command} {settings.run}"
+    elif endpoint is None:
+        exported = _load_and_call(_OUTGOING, "write_recorded", record, record / FOLDER)
+        if not exported.is_all:
+            where = shown_folder(record / FOLDER)
+            yield f"  traces: {_share(exported)} in {where} (all: robots traces export {settings.run} --all)"
+    elif settings.mode == "simulated":
+        exported = _load_and_call(_OUTGOING, "push_recorded", record, endpoint, report)
+        yield f"  {exported.delivered.line(endpoint.shown)}"
+        if not exported.is_all:
+            yield f"  traces: {_share(exported)} (all: robots traces push {settings.run} --all)"
+    else:
+        yield f"  {_followed(record, settings.run, endpoint)}"
+
+
+def _followed(record: Path, run: str, endpoint: Endpoint) -> str:
+    """What the follower delivered, and the run's own trace, which waits for the verdict."""
+    delivered = saved_delivered(record)
+    if delivered is None:
+        return f"traces: their follower ended before the run; deliver them with: robots traces push {run}"
+    if delivered.accepted:
+        delivered += _load_and_call(_OUTGOING, "push_run", record, endpoint, _in_silence, RUN_TRACE_S)
+    return delivered.line(endpoint.shown)
+
+
+def _share(exported: Any) -> str:
+    return f"{exported.exchanges} of {exported.total} exchanges"
+
+
+def _in_silence(_line: str) -> None:
+    """Told by the numbers."""
+
+
+def _load_and_call(module: str, function: str, *arguments: object) -> Any:
+    return getattr(import_module(module), function)(*arguments)
