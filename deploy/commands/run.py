@@ -23,6 +23,7 @@ from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import Host, LiveRun, Outcome
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
+from deploy.observing.stalls import stall_watch
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server, server_for
 from deploy.processes.signals import ShutdownSignals
@@ -84,7 +85,8 @@ def _run(experiment: Experiment, server: Server, janitor: Janitor, shutdown: Shu
     open_record(record, begun, dealt)
     clock = SystemClock()
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
-    progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us)
+    stalls = stall_watch(dealt["indices"], settings.tick)
+    progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us, stalls)
     counters = Counters()
     progress.write_line(
         f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"

@@ -15,12 +15,14 @@ from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
+from deploy.observing.stalls import stall_watch
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
 from telemetry.console import progress_line, verdict_lines
+from telemetry.diagnosis.stalls import StallWatch
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
@@ -52,13 +54,14 @@ def simulate(*, given: Given) -> int:
     settings = experiment.settings
     demand_records(settings.runs_dir)
     run = new_run_id(settings.runs_dir)
+    dealt = experiment.deal.record()
     with ShutdownSignals() as shutdown:
-        observe = _progress(shutdown)
+        observe = _progress(shutdown, stall_watch(dealt["indices"], settings.tick))
         outcome = run_simulation(run, experiment.deal, experiment.terms, experiment.plan, experiment.bounds, observe)
     record = Record.create(settings.runs_dir, run)
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
-    open_record(record, ended, experiment.deal.record())
+    open_record(record, ended, dealt)
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(recorder)
         for stamped in outcome.events:
@@ -73,8 +76,9 @@ def simulate(*, given: Given) -> int:
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 
-def _progress(shutdown: ShutdownSignals) -> Observe:
-    """Reports the progress of a long simulation at most once a second, and passes on an interrupt."""
+def _progress(shutdown: ShutdownSignals, stalls: StallWatch) -> Observe:
+    """Reports the progress of a long simulation at most once a second, why there is none in its own time, and passes on
+    an interrupt."""
     reported = time.monotonic()
 
     def observe(view: View, now_us: int) -> str | None:
@@ -82,6 +86,8 @@ def _progress(shutdown: ShutdownSignals) -> Observe:
         if time.monotonic() - reported >= 1:
             reported = time.monotonic()
             report(progress_line(view, now_us / 1e6))
+        for line in stalls.observe(view, now_us):
+            report(f"{now_us / 1e6:6.1f}s  {line}")
         return shutdown.reason
 
     return observe

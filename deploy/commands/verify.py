@@ -23,10 +23,12 @@ from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import shown_folder
+from deploy.observing.stalls import stall_watch
 from deploy.processes.signals import ShutdownSignals
 from robots.run.stop_rule import LOST
 from telemetry.clock import SystemClock
 from telemetry.console import verdict_lines
+from telemetry.diagnosis.stalls import StallWatch
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import NoSuchRun, find_run
@@ -177,7 +179,7 @@ def _see_to_its_end(
     metadata = read_metadata(StreamEvidenceReader(client, run), run)
     report(f"run {run}: waiting for its end")
     try:
-        ended = _end_of(client, run, shutdown)
+        ended = _end_of(client, run, stall_watch(metadata[1].get("indices"), metadata[0].tick_us), shutdown)
     except RunGone:
         report(f"run {run}: the server came back without it")
         return record_run(client, run, runs, metadata, LOST)
@@ -194,9 +196,9 @@ def _see_to_its_end(
         return result
 
 
-def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | None:
+def _end_of(client: redis.Redis, run: str, stalls: StallWatch, shutdown: ShutdownSignals) -> str | None:
     """How the run ended; None when the command was interrupted before. Raises RunGone."""
-    progress, clock = Progress(report), SystemClock()
+    progress, clock = Progress(report, stalls=stalls), SystemClock()
     events = RunEvents(client, run, "", Pipeline(progress))
 
     def observe(away_s: float) -> bool:

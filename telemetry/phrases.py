@@ -1,0 +1,66 @@
+"""Names and numbers in sentences for people: robots, parts, shares and times, short enough for one line. Pure, and
+without any knowledge of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Final
+
+MOST_NAMED: Final = 10
+
+
+def named_robots(robots: Iterable[str]) -> str:
+    """Robots in order, neighbours as ranges: `r00..r02, r05`."""
+    runs: list[list[str]] = []
+    names = sorted(set(robots), key=_number)
+    for before, name in pairwise(["", *names]):
+        if before and _number(name) == _number(before) + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    shown = [f"{run[0]}..{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs]
+    return _some(shown)
+
+
+def named_parts(parts: Sequence[int]) -> str:
+    """`part 4`, `parts 2, 7`."""
+    return f"part{'s' * (len(parts) != 1)} {_some([str(part) for part in parts])}"
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """`1 exchange`, `3 exchanges`."""
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
+
+
+def seconds(microseconds: int) -> str:
+    """`12 ms` below a second, else `1.04 s`."""
+    return f"{microseconds / 1000:.0f} ms" if abs(microseconds) < 1_000_000 else f"{microseconds / 1e6:.2f} s"
+
+
+def in_brackets(text: str) -> str:
+    """` (text)`; nothing for an empty text."""
+    return f" ({text})" if text else ""
+
+
+def bits_of(bitmap: int) -> list[int]:
+    """The indices in a bitmap, in order."""
+    return [index for index in range(bitmap.bit_length()) if bitmap >> index & 1]
+
+
+def bitmap_of_parts(parts: Iterable[int]) -> int:
+    """The bitmap of these indices."""
+    bitmap = 0
+    for part in parts:
+        bitmap |= 1 << part
+    return bitmap
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def _number(robot: str) -> int:
+    return int(robot[1:]) if robot[1:].isdecimal() else -1
