@@ -158,7 +158,7 @@ class _State:
     def _absence(self, name: str) -> str:
         """Why a robot does not take part now, after its name."""
         robot = self._view.robots.get(name)
-        return "was never born" if robot is None else _absence_of(robot)
+        return "was never born" if robot is None else absence_of(robot)
 
     # Links
 
@@ -224,7 +224,7 @@ class _State:
         for name, robot in self._view.robots.items():
             is_awaited = robot.state == "away" or (robot.state == "alive" and robot.is_paused)
             if is_awaited and not (robot.is_complete and self._view.is_written):
-                yield Diagnosis(f"absent {name}", f"{name} {_absence_of(robot)}: it learns nothing", (name,))
+                yield Diagnosis(f"absent {name}", f"{name} {absence_of(robot)}: it learns nothing", (name,))
 
     def _waiting_for_confirmation(self) -> Iterator[Diagnosis]:
         """Complete robots of which no peer can answer that it knows the same."""
@@ -256,7 +256,8 @@ class _State:
         return f"the other complete robots ({named_robots(equals)}) cannot exchange with it{_texts(between)}"
 
 
-def _absence_of(robot: RobotView) -> str:
+def absence_of(robot: RobotView) -> str:
+    """Why a robot that was born does not take part now, after its name."""
     if robot.state == "waiting":
         return "waits for an RQ worker"
     if robot.state == "dead":

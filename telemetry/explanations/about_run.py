@@ -1,0 +1,184 @@
+"""Explains a run: each promise that is not HELD with what happened to those that its witness names, why the run did not
+go on, and its critical path from `go` to the write.
+
+The verdict is given, as the judge printed it. Nothing is judged here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from telemetry.console import event_text
+from telemetry.events import (
+    AnyEvent,
+    EvidenceLost,
+    FaultInjected,
+    InboxOverflowed,
+    InjectionFailed,
+    InvariantViolated,
+    RelayMissing,
+    RobotComplete,
+    RobotLost,
+    RobotQuiet,
+    RobotWaiting,
+    RunStopped,
+    SecretRefused,
+    SecretWritten,
+    ServerForgot,
+    SupervisorStalled,
+)
+from telemetry.explanations.about_robot import why_robot
+from telemetry.explanations.critical_path import critical_path, longest
+from telemetry.explanations.explanation import Explanation, Section, Step, section
+from telemetry.explanations.lives import life_story
+from telemetry.explanations.run_index import RunIndex
+from telemetry.explanations.writing import accepted_write, why_written
+from telemetry.phrases import named_parts, named_robots
+
+_ROBOT: Final = re.compile(r"\br[0-9]{2,7}\b")
+_MOST_ROBOTS: Final = 3  # of those that a promise names
+_WRITING: Final = ("once", "right", "patient")
+_LIVES: Final = ("supervised", "fenced", "monotonic", "unique", "played")
+_TOLD: Final[tuple[type[AnyEvent], ...]] = (
+    EvidenceLost,
+    FaultInjected,
+    InboxOverflowed,
+    InjectionFailed,
+    RelayMissing,
+    RobotLost,
+    RobotWaiting,
+    ServerForgot,
+    SupervisorStalled,
+)
+
+
+class Promised(msgspec.Struct, frozen=True):
+    """A promise as the judge found it."""
+
+    name: str
+    state: str
+    why: str
+
+
+def why_run(index: RunIndex, verdict: Mapping[str, Any] | None) -> Explanation:
+    """Why the run got its verdict (None: it has none yet), and where its time went."""
+    promises = [] if verdict is None else [_promised(name, found) for name, found in verdict["promises"].items()]
+    unkept = [promise for promise in promises if promise.state != "HELD"]
+    write = accepted_write(index)
+    path = [] if write is None else critical_path(index, write)
+    is_over = index.stop_us is not None
+    done = write is not None and all(map(index.is_complete, _present(index)))
+    return Explanation(
+        index.run,
+        None,
+        None,
+        _answer(index, verdict, unkept, path),
+        (
+            *section(
+                "why it did not go on" if is_over else "why it does not go on", () if done else _standstill(index)
+            ),
+            *(each for promise in unkept for each in _story(index, promise)),
+            *section("what happened to the run's processes", _told(index) if unkept or not done else ()),
+            *section("from go to the write: where the time went", path),
+        ),
+    )
+
+
+def _promised(name: str, found: Mapping[str, Any]) -> Promised:
+    return Promised(name, str(found.get("state")), str(found.get("why")))
+
+
+def _answer(index: RunIndex, verdict: Mapping[str, Any] | None, unkept: list[Promised], path: list[Step]) -> str:
+    if verdict is None:
+        judged = f"run {index.run} was not judged yet" if index.stop_us else f"run {index.run} goes on"
+    elif not unkept:
+        judged = f"run {index.run} held every promise"
+    else:
+        judged = f"run {index.run} is {verdict['verdict']}: {', '.join(promise.name for promise in unkept)}"
+    return f"{judged}; {_written(index, path)}"
+
+
+def _written(index: RunIndex, path: list[Step]) -> str:
+    write = accepted_write(index)
+    if write is None:
+        return "nothing was written"
+    slowest = longest(path)
+    text = f"{write.source} wrote the secret {index.after_go_s(write.wall_us):.2f} s after go"
+    if slowest is None or not slowest.took_s:
+        return text
+    return f"{text}; the longest step of that took {slowest.text.strip()}"
+
+
+def _present(index: RunIndex) -> list[str]:
+    """The robots that took part at the end."""
+    return [name for name, robot in index.view.robots.items() if robot.state not in ("dead", "waiting")]
+
+
+def _standstill(index: RunIndex) -> Iterator[Step]:
+    """The causes that the state at the end shows, and the robots that are not complete."""
+    if index.go_us is None:
+        yield Step("the order go was never given")
+    for cause in index.diagnosis:
+        yield Step(cause.text, robot=cause.robots[0] if len(cause.robots) == 1 else "")
+    incomplete = [name for name in _present(index) if name in index.robots and not index.is_complete(name)]
+    if incomplete and not index.diagnosis:
+        yield from _alike(index, incomplete)
+    elif not incomplete and accepted_write(index) is None:
+        for name in _present(index)[:_MOST_ROBOTS]:
+            yield Step(f"{name} is complete; {why_written(index, name)}", robot=name)
+
+
+def _alike(index: RunIndex, incomplete: list[str]) -> Iterator[Step]:
+    """Incomplete robots, those that lack the same together."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name in incomplete:
+        groups.setdefault(tuple(index.lacking(name)), []).append(name)
+    for parts, names in groups.items():
+        verb = "lacks" if len(names) == 1 else "lack"
+        yield Step(f"{named_robots(names)} {verb} {named_parts(parts)} (robots why {names[0]} --part {parts[0]})")
+
+
+def _story(index: RunIndex, promise: Promised) -> tuple[Section, ...]:
+    """A promise that is not HELD: the finding, and what happened to those that it names."""
+    return section(f"{promise.name} is {promise.state}", [Step(promise.why), *_witnesses(index, promise)])
+
+
+def _witnesses(index: RunIndex, promise: Promised) -> Iterator[Step]:
+    named = [name for name in dict.fromkeys(_ROBOT.findall(promise.why)) if name in index.robots][:_MOST_ROBOTS]
+    if promise.name == "convergent":
+        for name in named:
+            explanation = why_robot(index, name)
+            yield Step(explanation.answer, robot=name)
+            lacks = [each for each in explanation.sections if each.title == "what it lacks"]
+            yield from (step for each in lacks for step in each.steps)
+    elif promise.name in _WRITING:
+        yield from _writes(index)
+    elif promise.name in _LIVES:
+        steps = [step for name in named for step in (*life_story(index, name), *_violations(index, name))]
+        yield from sorted(steps, key=lambda step: step.at_s or 0.0)
+
+
+def _writes(index: RunIndex) -> Iterator[Step]:
+    """What led to every attempt to write."""
+    kinds = (RobotComplete, RobotQuiet, SecretWritten, SecretRefused)
+    tried = {stamped.source for stamped in index.history.events if isinstance(stamped.event, kinds[2:])}
+    told = [each for each in index.history.events if each.source in tried and isinstance(each.event, kinds)]
+    for stamped in sorted(told, key=lambda each: each.wall_us):
+        at_s = index.after_go_s(stamped.wall_us)
+        yield Step(event_text(stamped), at_s, robot=stamped.source, life=stamped.incarnation)
+
+
+def _violations(index: RunIndex, robot: str) -> Iterator[Step]:
+    for stamped in index.reported(robot, InvariantViolated):
+        yield Step(event_text(stamped), index.after_go_s(stamped.wall_us), robot=robot, life=stamped.incarnation)
+
+
+def _told(index: RunIndex) -> Iterator[Step]:
+    """Injections, absences and losses, as events reported them."""
+    for stamped in sorted(index.history.events, key=lambda each: each.wall_us):
+        if isinstance(stamped.event, (*_TOLD, RunStopped)) and stamped.wall_us <= index.end_us:
+            yield Step(event_text(stamped), index.after_go_s(stamped.wall_us))

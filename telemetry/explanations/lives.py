@@ -1,0 +1,91 @@
+"""The lives of a robot as steps: births, deaths with what caused them, and how long it was away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from telemetry.diagnosis.causes import absence_of
+from telemetry.events import (
+    EvidenceLost,
+    RobotFenced,
+    RobotLeft,
+    WorkerCrashed,
+    WorkerGaveUp,
+    WorkerRestarted,
+)
+from telemetry.explanations.explanation import Step
+from telemetry.explanations.run_index import RunIndex
+from telemetry.phrases import seconds
+from telemetry.record.rows import DeathRow, InjectionRow, ms_of
+
+
+def life_steps(index: RunIndex, robot: str, since_us: int, until_us: int, after_birth: str = "") -> Iterator[Step]:
+    """Deaths of the robot in that time, each with its next birth. `after_birth`: what is true of every next life."""
+    for death, injection in index.deaths.get(robot, ()):
+        at_us = ms_of(death.id) * 1000
+        if not since_us <= at_us <= until_us:
+            continue
+        yield Step(_death_text(robot, death, injection), index.after_go_s(at_us), robot=robot, life=death.incarnation)
+        born_us = index.births_us.get(robot, {}).get(death.incarnation + 1)
+        if born_us is not None and born_us <= until_us:
+            also = f"; {after_birth}" if after_birth else ""
+            text = f"{robot} lived again, as life {death.incarnation + 1}, after {seconds(born_us - at_us)}{also}"
+            yield Step(text, index.after_go_s(born_us), robot=robot, life=death.incarnation + 1)
+
+
+def life_story(index: RunIndex, robot: str) -> Iterator[Step]:
+    """All that happened to the robot's process and to its workers, in the order of time."""
+    steps = [*life_steps(index, robot, 0, index.end_us), *_events(index, robot)]
+    yield from sorted(steps, key=lambda step: step.at_s or 0.0)
+
+
+def state_at_the_end(index: RunIndex, robot: str) -> str:
+    """How the robot was when the run ended, after its name: `lived`, `lost its journal` …"""
+    viewed = index.view.robots.get(robot)
+    if index.robots[robot].is_lost:
+        return "lost its journal"
+    if viewed is None:
+        return "was never born"
+    if viewed.state == "alive" and not viewed.is_paused:
+        return "lived"
+    return absence_of(viewed)
+
+
+def _events(index: RunIndex, robot: str) -> Iterator[Step]:
+    kinds = (EvidenceLost, RobotFenced, RobotLeft, WorkerCrashed, WorkerGaveUp, WorkerRestarted)
+    for stamped in index.reported(robot, *kinds):
+        if stamped.wall_us > index.end_us:
+            continue
+        text = _event_text(robot, stamped.event)
+        if text:
+            yield Step(text, index.after_go_s(stamped.wall_us), robot=robot, life=stamped.incarnation)
+
+
+def _event_text(robot: str, event: object) -> str:
+    match event:
+        case EvidenceLost(stream):
+            return f"{robot} found that its {stream} was gone"
+        case RobotFenced(where):
+            return f"{robot} found a later life of its own ({where}), and ended"
+        case RobotLeft("recalled"):
+            return f"{robot} was recalled, to live on elsewhere"
+        case WorkerCrashed(worker, error):
+            return f"{robot}'s {worker} crashed: {error}"
+        case WorkerRestarted(worker, _, delay_us):
+            return f"{robot}'s {worker} is started again after {seconds(delay_us)}"
+        case WorkerGaveUp(worker, crashes):
+            return f"{worker} crashed {crashes} times, and is not started again"
+    return ""
+
+
+def _death_text(robot: str, death: DeathRow, injection: InjectionRow | None) -> str:
+    ends = {
+        "silent": "fell silent, and was killed by its RQ worker",
+        "lease": "lost its RQ worker: the lease of its job ran out",
+        "signal": f"was killed by signal {-death.status}",
+    }
+    end = ends.get(death.how, f"ended with status {death.status}")
+    who = f"{robot}/{death.incarnation}" if death.incarnation else robot
+    if injection is None:
+        return f"{who} {end}; no injection caused it"
+    return f"{who} {end} (injected: {injection.verb} {injection.target})"
