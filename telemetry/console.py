@@ -119,7 +119,7 @@ def verdict_lines(result: Result) -> Iterator[str]:
     """The verdict, with one line per promise and the main figures."""
     yield f"{result['verdict']}  run {result['run']}  {_headline(result)}"
     for cause in result["diagnosis"]:
-        yield f"  {'because':<10}  {printable(cause)}"
+        yield f"  {'not done':<10}  {printable(cause)}"
     width = max(map(len, result["promises"]), default=0)
     for name, finding in result["promises"].items():
         is_untested = finding["state"] == "HELD" and not finding["tested"]

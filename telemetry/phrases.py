@@ -5,7 +5,6 @@ without any knowledge of a run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Final
 
 MOST_NAMED: Final = 10
@@ -13,20 +12,13 @@ MOST_NAMED: Final = 10
 
 def named_robots(robots: Iterable[str]) -> str:
     """Robots in order, neighbours as ranges: `r00..r02, r05`."""
-    runs: list[list[str]] = []
-    names = sorted(set(robots), key=_number)
-    for before, name in pairwise(["", *names]):
-        if before and _number(name) == _number(before) + 1:
-            runs[-1].append(name)
-        else:
-            runs.append([name])
-    shown = [f"{run[0]}..{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs]
-    return _some(shown)
+    return _some(_ranges([(_number(name), name) for name in sorted(set(robots), key=_number)]))
 
 
-def named_parts(parts: Sequence[int]) -> str:
-    """`part 4`, `parts 2, 7`."""
-    return f"part{'s' * (len(parts) != 1)} {_some([str(part) for part in parts])}"
+def named_parts(parts: Iterable[int]) -> str:
+    """`part 4`, `parts 2..4, 7`."""
+    names = [(part, str(part)) for part in sorted(set(parts))]
+    return f"part{'s' * (len(names) != 1)} {_some(_ranges(names))}"
 
 
 def counted(count: int, one: str, several: str = "") -> str:
@@ -60,6 +52,19 @@ def bitmap_of_parts(parts: Iterable[int]) -> int:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)
     return ", ".join(names[:MOST_NAMED]) + more
+
+
+def _ranges(names: Sequence[tuple[int, str]]) -> list[str]:
+    """The names with their numbers, in order; three neighbours or more as one range."""
+    runs: list[list[str]] = []
+    before = None
+    for number, name in names:
+        if before is not None and number == before + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+        before = number
+    return [text for run in runs for text in ([f"{run[0]}..{run[-1]}"] if len(run) > 2 else run)]
 
 
 def _number(robot: str) -> int:

@@ -186,8 +186,7 @@ class _State:
         holders = [name for name in self._running if name not in group and self._held(name) & lacking]
         who, them = named_robots(group), named_robots(holders)
         verb = "lacks" if len(group) == 1 else "lack"
-        own = "its holder" if len(parts) == 1 else "the holders"
-        own += "s" * (len(parts) == 1 and len(holders) > 1)
+        own = f"{'its' if len(parts) == 1 else 'their'} holder{'s' * (len(holders) > 1)}"
         text = f"{who} {verb} {named_parts(parts)}, and {self._silence(group, holders, f'{own} {them}')}"
         return Diagnosis(f"cut off {who}", text, tuple(group), tuple(parts))
 
@@ -214,7 +213,7 @@ class _State:
             failing = min(1 - (1 - out) * (1 - back) for out, back in links)
             if failing >= HEAVY_LOSS:
                 faults = _texts(self._links.losing(name, other) for other in holders)
-                text = f"{failing:.0%} of {name}'s exchanges fail, and more when envelopes are late{faults}"
+                text = f"{failing:.0%} of {name}'s attempts to exchange fail{faults}"
                 yield Diagnosis(f"loss {name}", text, (name,), tuple(bits_of(lacking)))
 
     # Robots

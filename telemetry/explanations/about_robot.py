@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 from telemetry.events import ExchangeEnded
 from telemetry.explanations.chains import chain_steps, hops
@@ -14,7 +15,11 @@ from telemetry.explanations.lacking import lacking_sections, why_lacking
 from telemetry.explanations.lives import life_story, state_at_the_end
 from telemetry.explanations.run_index import RunIndex
 from telemetry.explanations.writing import lack_text, why_written, writing_steps
-from telemetry.phrases import counted, seconds
+from telemetry.phrases import counted, in_brackets, named_parts, seconds
+from telemetry.record.rows import FateRow, ms_of
+
+LACKS: Final = "what it lacks"
+"""The title of the section that tells why a robot lacks what it lacks."""
 
 
 def why_part(index: RunIndex, robot: str, part: int) -> Explanation:
@@ -44,10 +49,10 @@ def why_robot(index: RunIndex, robot: str) -> Explanation:
     last = index.last_part(robot)
     is_late = last is not None and index.is_complete(robot)
     sections = (
-        *section("what it lacks", _lacks(index, robot)),
+        *section(LACKS, _lacks(index, robot)),
         *section(f"how its last part, {last}, came to it", chain_steps(index, robot, last or 0) if is_late else ()),
         *section("when it was complete, and wrote", writing_steps(index, robot)),
-        *section("the exchanges it began", _exchanges(index, robot)),
+        *section("its exchanges", (*_exchanges(index, robot), *_on_the_way(index, robot))),
         *section("its lives", life_story(index, robot)),
     )
     return Explanation(index.run, robot, None, answer, sections)
@@ -96,8 +101,7 @@ def _lacks(index: RunIndex, robot: str) -> Iterator[Step]:
     for part in index.lacking(robot):
         by_reason.setdefault(why_lacking(index, robot, part), []).append(part)
     for reason, parts in by_reason.items():
-        named = ", ".join(map(str, parts))
-        yield Step(f"{named}: {reason}", robot=robot)
+        yield Step(reason if named_parts(parts) in reason else f"{named_parts(parts)}: {reason}", robot=robot)
 
 
 def _exchanges(index: RunIndex, robot: str) -> Iterator[Step]:
@@ -109,12 +113,30 @@ def _exchanges(index: RunIndex, robot: str) -> Iterator[Step]:
     total = sum((outcomes for outcomes in by_peer.values()), Counter[str]())
     if not by_peer:
         if index.go_us is not None and state_at_the_end(index, robot) == "lived":
-            yield Step(f"{robot} has reported no exchange of its own that is over", robot=robot)
+            yield Step(f"{robot} ended no exchange of its own", robot=robot)
         return
-    yield Step(f"{counted(total.total(), 'exchange')}: {_outcomes(total)}", robot=robot)
+    yield Step(f"of {counted(total.total(), 'exchange')} that it began, {_outcomes(total)}", robot=robot)
     for peer, outcomes in sorted(by_peer.items()):
         if outcomes["timeout"] >= 3 and outcomes["timeout"] * 2 > outcomes.total():
             yield Step(f"of those with {peer}: {_outcomes(outcomes)}", robot=robot)
+
+
+def _on_the_way(index: RunIndex, robot: str) -> Iterator[Step]:
+    """What became of the envelopes that it sent, and of those that were sent to it."""
+    sent: Counter[str] = Counter()
+    coming: Counter[str] = Counter()
+    for (sender, _, receiver, _), row in index.fates.items():
+        if robot in (sender, receiver) and ms_of(row.id) * 1000 <= index.end_us:
+            (sent if sender == robot else coming)[_fate_text(row)] += 1
+    for what, fates in (("it sent", sent), ("were sent to it", coming)):
+        if fates.total():
+            named = ", ".join(f"{count} {fate}" for fate, count in fates.most_common())
+            yield Step(f"of {counted(fates.total(), 'envelope')} that {what}: {named}", robot=robot)
+
+
+def _fate_text(row: FateRow) -> str:
+    faults = [planned.fault for planned in row.faults] if row.fate == "lost" else []
+    return f"{row.fate}{in_brackets(', '.join(faults))}"
 
 
 def _outcomes(outcomes: Counter[str]) -> str:

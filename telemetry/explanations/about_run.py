@@ -25,13 +25,13 @@ from telemetry.events import (
     RobotLost,
     RobotQuiet,
     RobotWaiting,
-    RunStopped,
     SecretRefused,
     SecretWritten,
     ServerForgot,
+    Stamped,
     SupervisorStalled,
 )
-from telemetry.explanations.about_robot import why_robot
+from telemetry.explanations.about_robot import LACKS, why_robot
 from telemetry.explanations.critical_path import critical_path, longest
 from telemetry.explanations.explanation import Explanation, Section, Step, section
 from telemetry.explanations.lives import life_story
@@ -54,6 +54,14 @@ _TOLD: Final[tuple[type[AnyEvent], ...]] = (
     ServerForgot,
     SupervisorStalled,
 )
+
+_ENDS: Final = {
+    "complete": "the run was over: the secret was written, and every robot that could be was complete",
+    "limit": "the run was stopped: its time limit was over",
+    "stopped": "the run was stopped by a person",
+    "interrupted": "the run was interrupted",
+    "lost": "the run was lost with its server's data",
+}
 
 
 class Promised(msgspec.Struct, frozen=True):
@@ -81,7 +89,7 @@ def why_run(index: RunIndex, verdict: Mapping[str, Any] | None) -> Explanation:
             *section(
                 "why it did not go on" if is_over else "why it does not go on", () if done else _standstill(index)
             ),
-            *(each for promise in unkept for each in _story(index, promise)),
+            *(each for alike in _by_reason(unkept) for each in _story(index, alike)),
             *section("what happened to the run's processes", _told(index) if unkept or not done else ()),
             *section("from go to the write: where the time went", path),
         ),
@@ -142,24 +150,42 @@ def _alike(index: RunIndex, incomplete: list[str]) -> Iterator[Step]:
         yield Step(f"{named_robots(names)} {verb} {named_parts(parts)} (robots why {names[0]} --part {parts[0]})")
 
 
-def _story(index: RunIndex, promise: Promised) -> tuple[Section, ...]:
-    """A promise that is not HELD: the finding, and what happened to those that it names."""
-    return section(f"{promise.name} is {promise.state}", [Step(promise.why), *_witnesses(index, promise)])
+def _by_reason(promises: list[Promised]) -> list[list[Promised]]:
+    """Promises with the same state and the same reason together."""
+    alike: dict[tuple[str, str], list[Promised]] = {}
+    for promise in promises:
+        alike.setdefault((promise.state, promise.why), []).append(promise)
+    return list(alike.values())
+
+
+def _story(index: RunIndex, promises: list[Promised]) -> tuple[Section, ...]:
+    """Promises that are not HELD for one reason: the finding, and what happened to those that it names."""
+    names = [promise.name for promise in promises]
+    title = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {promises[0].state}"
+    told = dict.fromkeys(step for promise in promises for step in _witnesses(index, promise))
+    return section(title, [Step(promises[0].why), *told])
 
 
 def _witnesses(index: RunIndex, promise: Promised) -> Iterator[Step]:
     named = [name for name in dict.fromkeys(_ROBOT.findall(promise.why)) if name in index.robots][:_MOST_ROBOTS]
     if promise.name == "convergent":
         for name in named:
-            explanation = why_robot(index, name)
-            yield Step(explanation.answer, robot=name)
-            lacks = [each for each in explanation.sections if each.title == "what it lacks"]
-            yield from (step for each in lacks for step in each.steps)
+            yield from _incompleteness(index, name)
     elif promise.name in _WRITING:
         yield from _writes(index)
     elif promise.name in _LIVES:
         steps = [step for name in named for step in (*life_story(index, name), *_violations(index, name))]
         yield from sorted(steps, key=lambda step: step.at_s or 0.0)
+
+
+def _incompleteness(index: RunIndex, robot: str) -> Iterator[Step]:
+    """Why a robot is not complete, unless that was told as a cause of the standstill."""
+    explanation = why_robot(index, robot)
+    lacks = [each for each in explanation.sections if each.title == LACKS]
+    steps = [step for each in lacks for step in each.steps]
+    if not steps or any(step.text not in {cause.text for cause in index.diagnosis} for step in steps):
+        yield Step(explanation.answer, robot=robot)
+        yield from steps
 
 
 def _writes(index: RunIndex) -> Iterator[Step]:
@@ -178,7 +204,21 @@ def _violations(index: RunIndex, robot: str) -> Iterator[Step]:
 
 
 def _told(index: RunIndex) -> Iterator[Step]:
-    """Injections, absences and losses, as events reported them."""
+    """Injections, absences and losses, as events reported them, and the end."""
     for stamped in sorted(index.history.events, key=lambda each: each.wall_us):
-        if isinstance(stamped.event, (*_TOLD, RunStopped)) and stamped.wall_us <= index.end_us:
-            yield Step(event_text(stamped), index.after_go_s(stamped.wall_us))
+        if isinstance(stamped.event, _TOLD) and stamped.wall_us <= index.end_us:
+            yield Step(_told_text(stamped), index.after_go_s(stamped.wall_us))
+    reasons = (row.reason for row in index.history.orders if row.order == "stop")
+    if index.stop_us is not None:
+        yield Step(_ENDS.get(next(reasons, None) or "", "the run was stopped"), index.after_go_s(index.stop_us))
+
+
+def _told_text(stamped: Stamped) -> str:
+    match stamped.event:
+        case FaultInjected(verb, target, victim):
+            return f"injected: {verb} {target}" + f", which was {victim}" * (victim != target)
+        case InjectionFailed(verb, target, why):
+            return f"not injected: {verb} {target}: {why}"
+        case RobotLost(robot, worker):
+            return f"{robot} was lost: its RQ worker {worker} did not renew its lease"
+    return event_text(stamped)

@@ -127,11 +127,11 @@ def attempt_steps(index: RunIndex, attempts: Iterable[TaughtNothing]) -> Iterato
 
 
 def attempt_text(index: RunIndex, attempt: TaughtNothing) -> str:
-    """`r03 began exchange 0000…: its summary to r01 was lost, 3 times (loss 0.9)`."""
-    begun = f"{attempt.initiator} asked {attempt.peer} (exchange {attempt.exchange})"
+    """`r03 began exchange 0000… with r01: its summary was lost, all 3 times (loss 0.9)`."""
+    begun = f"{attempt.initiator} began exchange {attempt.exchange} with {attempt.peer}"
     if attempt.stage == "none":
         return f"{begun}: all its messages came, and did not bring it"
-    message = f"the {attempt.stage} of {attempt.sender}"
+    message = f"its {attempt.stage}" if attempt.sender == attempt.initiator else f"{attempt.sender}'s answer"
     if attempt.fate == "unsent":
         return f"{begun}: {_unsent(index, attempt)}"
     times = f", all {attempt.tries} times" if attempt.tries > 1 else ""

@@ -54,9 +54,9 @@ def _waiting(index: RunIndex, hop: Hop, part: int, waited_us: int) -> Step:
     deaths = [step.text for step in life_steps(index, hop.teacher, hop.had_us, hop.sent_us or 0)]
     deaths += [step.text for step in life_steps(index, hop.learner, hop.had_us, hop.sent_us or 0)]
     whys = [summed_up(hop.failed), *deaths]
-    why = "; ".join(filter(None, whys)) or "no exchange between them came to that before"
+    why = "; ".join(filter(None, whys)) or "their first exchange since then came only now"
     faults = tuple(dict.fromkeys(fault for attempt in hop.failed for fault in attempt.faults))
-    text = f"{hop.teacher} held part {part}, and {hop.learner} had not got it yet: {why}"
+    text = f"{hop.learner} waited for part {part}, which {hop.teacher} held: {why}"
     return _step(index, hop.had_us, waited_us, text, faults)
 
 
@@ -68,8 +68,10 @@ def _after_complete(index: RunIndex, write: Stamped, complete_us: int) -> Iterat
     quiet = quiets[-1]
     ticks = quiet.event.ticks if isinstance(quiet.event, RobotQuiet) else 0
     deaths = [step.text for step in life_steps(index, write.source, complete_us, quiet.wall_us)]
-    text = f"{write.source} was complete, and waited for its quiet period ({ticks} ticks without news, and a peer's"
-    text = f"{text} confirmation)" + "".join(f"; {death}" for death in deaths)
+    text = (
+        f"{write.source} was complete, and waited for its quiet period: {ticks} ticks without news, and an answer of a"
+    )
+    text = f"{text} peer that knew the same" + "".join(f"; {death}" for death in deaths)
     yield _step(index, complete_us, quiet.wall_us - complete_us, text)
     yield _step(index, quiet.wall_us, write.wall_us - quiet.wall_us, f"{write.source} wrote the secret")
 

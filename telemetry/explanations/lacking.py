@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from telemetry.events import MessageSent
 from telemetry.explanations.attempts import TaughtNothing, attempt_steps, attempts, summed_up
 from telemetry.explanations.explanation import Section, Step, section
 from telemetry.explanations.lives import life_story, state_at_the_end
@@ -25,6 +26,8 @@ def why_lacking(index: RunIndex, robot: str, part: int) -> str:
         return f"{summary} between {robot} and those that held it {when}"
     if failed:
         return f"{robot} had {len(failed)} exchanges with those that held it, and none brought it {when}"
+    if next(index.reported(robot, MessageSent), None) is None:
+        return f"{robot} sent no message at all {when}"
     return f"{robot} had no exchange with a robot that held it {when}"
 
 

@@ -37,6 +37,10 @@ def life_story(index: RunIndex, robot: str) -> Iterator[Step]:
     """All that happened to the robot's process and to its workers, in the order of time."""
     steps = [*life_steps(index, robot, 0, index.end_us), *_events(index, robot)]
     yield from sorted(steps, key=lambda step: step.at_s or 0.0)
+    viewed = index.view.robots.get(robot) if any(index.reported(robot, WorkerCrashed)) else None
+    for worker in sorted(set(viewed.crashed)) if viewed else ():
+        text = f"{robot}'s {worker} has not reported to run again since its crash, until the end"
+        yield Step(text, index.after_go_s(index.end_us), robot=robot, life=viewed.incarnation if viewed else 0)
 
 
 def state_at_the_end(index: RunIndex, robot: str) -> str:
@@ -72,7 +76,7 @@ def _event_text(robot: str, event: object) -> str:
         case WorkerCrashed(worker, error):
             return f"{robot}'s {worker} crashed: {error}"
         case WorkerRestarted(worker, _, delay_us):
-            return f"{robot}'s {worker} is started again after {seconds(delay_us)}"
+            return f"{robot}'s {worker} was to be started again after {seconds(delay_us)}"
         case WorkerGaveUp(worker, crashes):
             return f"{worker} crashed {crashes} times, and is not started again"
     return ""

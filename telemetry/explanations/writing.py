@@ -40,17 +40,22 @@ def why_written(index: RunIndex, robot: str) -> str:
         return f"it tried to write, and was refused: {_first(write, refused.wall_us)}"
     if any(event.event.stream == "register" for event in index.reported(robot, EvidenceLost)):  # type: ignore[union-attr]
         return "it could not write: the register was gone"
+    if index.robots[robot].is_lost:
+        return "it has not written"
     if not index.is_complete(robot):
         return "it has not written, because it is not complete"
     return f"it has not written: {_why_not_quiet(index, robot, write)}"
 
 
 def writing_steps(index: RunIndex, robot: str) -> Iterator[Step]:
-    """What led to its write, or should have: complete, quiet, disturbed, written, refused."""
+    """What led to its write, or should have: complete, quiet, disturbed, written, refused. Nothing for a robot that is
+    not complete."""
+    if not index.is_complete(robot):
+        return
     for stamped in index.reported(
         robot, RobotComplete, RobotQuiet, RobotDisturbed, SecretWritten, SecretRefused, EvidenceLost
     ):
-        text = _text(robot, stamped)
+        text = _text(index, robot, stamped)
         if text:
             yield Step(text, index.after_go_s(stamped.wall_us), robot=robot, life=stamped.incarnation)
 
@@ -60,12 +65,12 @@ def quiet_ticks(index: RunIndex) -> int:
     return ceil(index.history.settings.quiet_period_us / index.tick_us)
 
 
-def _text(robot: str, stamped: Stamped) -> str:
+def _text(index: RunIndex, robot: str, stamped: Stamped) -> str:
     match stamped.event:
         case RobotComplete(parts):
             return f"{robot} was complete: it held all {parts} parts"
         case RobotQuiet(ticks):
-            return f"{robot} was quiet: it had executed {ticks} ticks without news, and a peer knew the same"
+            return f"{robot} was quiet: it had executed {ticks} ticks without news{_confirmed(index, robot, stamped)}"
         case RobotDisturbed():
             return f"{robot} was disturbed: something new came, and its quiet period began again"
         case SecretWritten(_, durability):
@@ -74,6 +79,15 @@ def _text(robot: str, stamped: Stamped) -> str:
             return f"{robot} tried to write, and the register refused it: it held a secret already"
         case EvidenceLost("register"):
             return f"{robot} found that the register was gone"
+    return ""
+
+
+def _confirmed(index: RunIndex, robot: str, stamped: Stamped) -> str:
+    """Which exchange confirmed that a peer knows the same, by the journal; empty when no entry shows it."""
+    for row in index.robots[robot].quiets:
+        if row.id.startswith(f"{stamped.incarnation}-"):
+            by = f"a peer answered that it knows the same (exchange {row.exchange})"
+            return f", and {by}" if row.exchange else ", and believed no peer alive"
     return ""
 
 
