@@ -21,6 +21,9 @@ from telemetry.record.rows import FateRow, ms_of
 LACKS: Final = "what it lacks"
 """The title of the section that tells why a robot lacks what it lacks."""
 
+LATE_US: Final = 200_000
+"""A copy that is delayed by more is told apart: robots retransmit before it comes."""
+
 
 def why_part(index: RunIndex, robot: str, part: int) -> Explanation:
     """How the robot came to know the part, or why it lacks it."""
@@ -135,8 +138,11 @@ def _on_the_way(index: RunIndex, robot: str) -> Iterator[Step]:
 
 
 def _fate_text(row: FateRow) -> str:
-    faults = [planned.fault for planned in row.faults] if row.fate == "lost" else []
-    return f"{row.fate}{in_brackets(', '.join(faults))}"
+    faults = ", ".join(planned.fault for planned in row.faults)
+    if row.fate == "delivered":
+        is_late = min(row.deliveries, default=0) > LATE_US
+        return f"delivered, over {seconds(LATE_US)} late{in_brackets(faults)}" if is_late else "delivered"
+    return f"{row.fate}{in_brackets(faults)}" if row.fate == "lost" else row.fate
 
 
 def _outcomes(outcomes: Counter[str]) -> str:

@@ -20,6 +20,7 @@ from telemetry.events import (
     InboxOverflowed,
     InjectionFailed,
     InvariantViolated,
+    MessageSent,
     RelayMissing,
     RobotComplete,
     RobotLost,
@@ -133,6 +134,9 @@ def _standstill(index: RunIndex) -> Iterator[Step]:
     for cause in index.diagnosis:
         yield Step(cause.text, robot=cause.robots[0] if len(cause.robots) == 1 else "")
     incomplete = [name for name in _present(index) if name in index.robots and not index.is_complete(name)]
+    silent = [name for name in _present(index) if next(index.reported(name, MessageSent), None) is None]
+    if silent and index.go_us is not None:
+        yield Step(f"{named_robots(silent)} sent no message at all")
     if incomplete and not index.diagnosis:
         yield from _alike(index, incomplete)
     elif not incomplete and accepted_write(index) is None:

@@ -134,7 +134,7 @@ def attempt_text(index: RunIndex, attempt: TaughtNothing) -> str:
     message = f"its {attempt.stage}" if attempt.sender == attempt.initiator else f"{attempt.sender}'s answer"
     if attempt.fate == "unsent":
         return f"{begun}: {_unsent(index, attempt)}"
-    times = f", all {attempt.tries} times" if attempt.tries > 1 else ""
+    times = {1: "", 2: ", both times"}.get(attempt.tries, f", all {attempt.tries} times")
     ends = {
         "lost": f"was lost{times}",
         "corrupt": f"came damaged, and was refused{times}",
@@ -159,16 +159,16 @@ def _unsent(index: RunIndex, attempt: TaughtNothing) -> str:
     return f"{attempt.sender} sent no {attempt.stage}"
 
 
-def summed_up(attempts: Iterable[TaughtNothing]) -> str:
-    """`12 exchanges failed: 7 by loss 0.2, 5 without an answer`; empty when none failed."""
+def summed_up(attempts: Iterable[TaughtNothing], between: str = "") -> str:
+    """`12 exchanges failed: 7 by loss 0.2, 5 without an answer`; empty when none failed. `between`: whose they were."""
     failed = [attempt for attempt in attempts if attempt.stage != "none" and attempt.fate != "unsent"]
     silent = [attempt for attempt in attempts if attempt.fate == "unsent" and attempt.stage != "update"]
-    if not failed and not silent:
-        return ""
-    by_faults = Counter(", ".join(attempt.faults) or attempt.fate for attempt in failed)
-    named = [f"{count} by {faults}" for faults, count in by_faults.most_common()]
-    named += [f"{len(silent)} without an answer"] * bool(silent)
     total = len(failed) + len(silent)
-    if len(named) == 1:
-        return f"{counted(total, 'exchange')} failed, {'all ' * (total > 1)}{named[0].partition(' ')[2]}"
-    return f"{counted(total, 'exchange')} failed: {', '.join(named)}"
+    if not total:
+        return ""
+    causes = Counter(f"by {', '.join(attempt.faults)}" if attempt.faults else attempt.fate for attempt in failed)
+    causes.update({"without an answer": len(silent)} if silent else {})
+    exchanges = f"{counted(total, 'exchange')}{between and f' {between}'} failed"
+    if len(causes) == 1:
+        return f"{exchanges}, {'all ' * (total > 1)}{next(iter(causes))}"
+    return f"{exchanges}: {', '.join(f'{count} {cause}' for cause, count in causes.most_common())}"

@@ -83,9 +83,11 @@ def chain_steps(index: RunIndex, robot: str, part: int) -> Iterator[Step]:
         until_us = hop.sent_us or hop.learnt_us or index.end_us
         yield from life_steps(index, hop.teacher, hop.had_us, until_us, f"its journal kept part {part}")
         yield from _failures(index, hop)
+        if hop.sent_us is not None and hop.learnt_us is not None:
+            yield from life_steps(index, hop.learner, hop.had_us, hop.learnt_us)
         yield _learning(index, hop, part)
     if chain and chain[-1].learnt_us is not None:
-        yield from life_steps(index, robot, chain[-1].learnt_us, index.end_us, f"its journal kept part {part}")
+        yield from life_steps(index, robot, chain[-1].learnt_us + 1, index.end_us, f"its journal kept part {part}")
 
 
 def _origin(index: RunIndex, robot: str, part: int) -> Step:

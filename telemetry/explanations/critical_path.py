@@ -46,7 +46,9 @@ def _hop_steps(index: RunIndex, hop: Hop, part: int) -> Iterator[Step]:
     if hop.learnt_us is not None:
         on_its_way_us = max(0, hop.learnt_us - hop.sent_us)
         text = f"on its way from {hop.teacher} to {hop.learner}, in the {hop.kind} of exchange {hop.exchange}"
-        yield _step(index, hop.sent_us, on_its_way_us, f"{text}{in_brackets(', '.join(hop.faults))}", hop.faults)
+        text += in_brackets(", ".join(hop.faults))
+        text += "".join(f"; {step.text}" for step in life_steps(index, hop.learner, hop.sent_us, hop.learnt_us))
+        yield _step(index, hop.sent_us, on_its_way_us, text, hop.faults)
 
 
 def _waiting(index: RunIndex, hop: Hop, part: int, waited_us: int) -> Step:

@@ -22,8 +22,8 @@ def why_lacking(index: RunIndex, robot: str, part: int) -> str:
             return cause.text
     failed = all_attempts(index, robot, part)
     when = "so far" if index.stop_us is None else "until the run was stopped"
-    if summary := summed_up(failed):
-        return f"{summary} between {robot} and those that held it {when}"
+    if summary := summed_up(failed, f"between {robot} and those that held it"):
+        return f"{when}, {summary}"
     if failed:
         return f"{robot} had {len(failed)} exchanges with those that held it, and none brought it {when}"
     if next(index.reported(robot, MessageSent), None) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from telemetry.diagnosis.causes import absence_of
 from telemetry.events import (
@@ -11,6 +12,7 @@ from telemetry.events import (
     RobotLeft,
     WorkerCrashed,
     WorkerGaveUp,
+    WorkerLeft,
     WorkerRestarted,
 )
 from telemetry.explanations.explanation import Step
@@ -18,9 +20,27 @@ from telemetry.explanations.run_index import RunIndex
 from telemetry.phrases import seconds
 from telemetry.record.rows import DeathRow, InjectionRow, ms_of
 
+SILENT_TICKS: Final = 15
+"""A robot that lives reports something more often than once in so many ticks, even one that mostly answers."""
+
+
+_INJECTED: Final = {
+    "pause": "was paused: its process stood still",
+    "resume": "went on, after a pause",
+    "restart": "was told to end, and to live on in a new process",
+    "contradict": "was sent another word for a part that it was dealt",
+}
+"""By verb, what an injection that is no death did to a robot."""
+
 
 def life_steps(index: RunIndex, robot: str, since_us: int, until_us: int, after_birth: str = "") -> Iterator[Step]:
-    """Deaths of the robot in that time, each with its next birth. `after_birth`: what is true of every next life."""
+    """Deaths of the robot in that time, each with its next birth, and what else was injected into it, in the order of
+    time. `after_birth`: what is true of every next life."""
+    steps = [*_lives(index, robot, since_us, until_us, after_birth), *_injections(index, robot, since_us, until_us)]
+    yield from sorted(steps, key=lambda step: step.at_s or 0.0)
+
+
+def _lives(index: RunIndex, robot: str, since_us: int, until_us: int, after_birth: str) -> Iterator[Step]:
     for death, injection in index.deaths.get(robot, ()):
         at_us = ms_of(death.id) * 1000
         if not since_us <= at_us <= until_us:
@@ -33,6 +53,18 @@ def life_steps(index: RunIndex, robot: str, since_us: int, until_us: int, after_
             yield Step(text, index.after_go_s(born_us), robot=robot, life=death.incarnation + 1)
 
 
+def _injections(index: RunIndex, robot: str, since_us: int, until_us: int) -> Iterator[Step]:
+    """What was injected into the robot, and was no death."""
+    for row in index.injections.get(robot, ()):
+        at_us = ms_of(row.id) * 1000
+        if since_us <= at_us <= until_us and row.verb in _INJECTED:
+            yield Step(
+                f"{robot} {_INJECTED[row.verb]} (injected: {row.verb} {row.target})",
+                index.after_go_s(at_us),
+                robot=robot,
+            )
+
+
 def life_story(index: RunIndex, robot: str) -> Iterator[Step]:
     """All that happened to the robot's process and to its workers, in the order of time."""
     steps = [*life_steps(index, robot, 0, index.end_us), *_events(index, robot)]
@@ -41,6 +73,17 @@ def life_story(index: RunIndex, robot: str) -> Iterator[Step]:
     for worker in sorted(set(viewed.crashed)) if viewed else ():
         text = f"{robot}'s {worker} has not reported to run again since its crash, until the end"
         yield Step(text, index.after_go_s(index.end_us), robot=robot, life=viewed.incarnation if viewed else 0)
+    yield from _silence(index, robot)
+
+
+def _silence(index: RunIndex, robot: str) -> Iterator[Step]:
+    """For how long a robot that lived at the end had reported nothing, if that was too long."""
+    own = (each for each in index.reported(robot) if not isinstance(each.event, RobotLeft | WorkerLeft))
+    reported_us = max((each.wall_us for each in own if each.wall_us <= index.end_us), default=0)
+    silent_us = index.end_us - reported_us
+    if reported_us and silent_us > SILENT_TICKS * index.tick_us and state_at_the_end(index, robot) == "lived":
+        text = f"{robot} reported nothing any more from here on, for {seconds(silent_us)} until the end"
+        yield Step(text, index.after_go_s(reported_us), robot=robot)
 
 
 def state_at_the_end(index: RunIndex, robot: str) -> str:

@@ -181,6 +181,15 @@ class RunIndex:
         return deaths
 
     @cached_property
+    def injections(self) -> dict[str, list[InjectionRow]]:
+        """By robot, the injections into its own process, in order."""
+        injections: dict[str, list[InjectionRow]] = defaultdict(list)
+        for row in self.history.fleet:
+            if isinstance(row, InjectionRow):
+                injections[row.victim].append(row)
+        return injections
+
+    @cached_property
     def events_of(self) -> dict[str, list[Stamped]]:
         """The events of each source, in the order of its lives."""
         events: dict[str, list[Stamped]] = defaultdict(list)
@@ -191,8 +200,8 @@ class RunIndex:
         return events
 
     def reported(self, robot: str, *kinds: type[AnyEvent]) -> Iterator[Stamped]:
-        """The robot's own events of these kinds, in order."""
-        return (stamped for stamped in self.events_of.get(robot, ()) if isinstance(stamped.event, kinds))
+        """The robot's own events of these kinds (of all kinds when none is named), in order."""
+        return (stamped for stamped in self.events_of.get(robot, ()) if not kinds or isinstance(stamped.event, kinds))
 
     # Envelopes
 
