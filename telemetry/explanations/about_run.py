@@ -44,7 +44,7 @@ _ROBOT: Final = re.compile(r"\br[0-9]{2,7}\b")
 _MOST_ROBOTS: Final = 3  # of those that a promise names
 _WRITING: Final = ("once", "right", "patient")
 _LIVES: Final = ("supervised", "fenced", "monotonic", "unique", "played")
-_TOLD: Final[tuple[type[AnyEvent], ...]] = (
+_REPORTED: Final[tuple[type[AnyEvent], ...]] = (
     EvidenceLost,
     FaultInjected,
     InboxOverflowed,
@@ -91,7 +91,7 @@ def why_run(index: RunIndex, verdict: Mapping[str, Any] | None) -> Explanation:
                 "why it did not go on" if is_over else "why it does not go on", () if done else _standstill(index)
             ),
             *(each for alike in _by_reason(unkept) for each in _story(index, alike)),
-            *section("what happened to the run's processes", _told(index) if unkept or not done else ()),
+            *section("what happened to the run's processes", _reports(index) if unkept or not done else ()),
             *section("from go to the write: where the time went", path),
         ),
     )
@@ -166,8 +166,8 @@ def _story(index: RunIndex, promises: list[Promised]) -> tuple[Section, ...]:
     """Promises that are not HELD for one reason: the finding, and what happened to those that it names."""
     names = [promise.name for promise in promises]
     title = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {promises[0].state}"
-    told = dict.fromkeys(step for promise in promises for step in _witnesses(index, promise))
-    return section(title, [Step(promises[0].why), *told])
+    steps = dict.fromkeys(step for promise in promises for step in _witnesses(index, promise))
+    return section(title, [Step(promises[0].why), *steps])
 
 
 def _witnesses(index: RunIndex, promise: Promised) -> Iterator[Step]:
@@ -183,7 +183,7 @@ def _witnesses(index: RunIndex, promise: Promised) -> Iterator[Step]:
 
 
 def _incompleteness(index: RunIndex, robot: str) -> Iterator[Step]:
-    """Why a robot is not complete, unless that was told as a cause of the standstill."""
+    """Why a robot is not complete, unless a cause of the standstill says it already."""
     explanation = why_robot(index, robot)
     lacks = [each for each in explanation.sections if each.title == LACKS]
     steps = [step for each in lacks for step in each.steps]
@@ -196,8 +196,8 @@ def _writes(index: RunIndex) -> Iterator[Step]:
     """What led to every attempt to write."""
     kinds = (RobotComplete, RobotQuiet, SecretWritten, SecretRefused)
     tried = {stamped.source for stamped in index.history.events if isinstance(stamped.event, kinds[2:])}
-    told = [each for each in index.history.events if each.source in tried and isinstance(each.event, kinds)]
-    for stamped in sorted(told, key=lambda each: each.wall_us):
+    steps = [each for each in index.history.events if each.source in tried and isinstance(each.event, kinds)]
+    for stamped in sorted(steps, key=lambda each: each.wall_us):
         at_s = index.after_go_s(stamped.wall_us)
         yield Step(event_text(stamped), at_s, robot=stamped.source, life=stamped.incarnation)
 
@@ -207,17 +207,17 @@ def _violations(index: RunIndex, robot: str) -> Iterator[Step]:
         yield Step(event_text(stamped), index.after_go_s(stamped.wall_us), robot=robot, life=stamped.incarnation)
 
 
-def _told(index: RunIndex) -> Iterator[Step]:
+def _reports(index: RunIndex) -> Iterator[Step]:
     """Injections, absences and losses, as events reported them, and the end."""
     for stamped in sorted(index.history.events, key=lambda each: each.wall_us):
-        if isinstance(stamped.event, _TOLD) and stamped.wall_us <= index.end_us:
-            yield Step(_told_text(stamped), index.after_go_s(stamped.wall_us))
+        if isinstance(stamped.event, _REPORTED) and stamped.wall_us <= index.end_us:
+            yield Step(_report_text(stamped), index.after_go_s(stamped.wall_us))
     reasons = (row.reason for row in index.history.orders if row.order == "stop")
     if index.stop_us is not None:
         yield Step(_ENDS.get(next(reasons, None) or "", "the run was stopped"), index.after_go_s(index.stop_us))
 
 
-def _told_text(stamped: Stamped) -> str:
+def _report_text(stamped: Stamped) -> str:
     match stamped.event:
         case FaultInjected(verb, target, victim):
             return f"injected: {verb} {target}" + f", which was {victim}" * (victim != target)

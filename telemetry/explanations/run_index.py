@@ -257,4 +257,4 @@ class RunIndex:
     @cached_property
     def diagnosis(self) -> list[Diagnosis]:
         """Why the run was not done at its end, or does not go on."""
-        return diagnose(self.view, self.dealt, Links)
+        return diagnose(msgspec.structs.replace(self.view, faults=self.faults_at(self.end_us)), self.dealt, Links)
