@@ -84,7 +84,9 @@ def _followed(
     stages = [("summary", initiator, peer), ("answer", peer, initiator)]
     if learner == peer:
         stages.append(("update", initiator, peer))
-    for stage, sender, receiver in stages:
+    kinds = {row.kind for row in rows} | {kind for *_, kind in kept}
+    begun = max((place for place, (stage, *_) in enumerate(stages) if stage in kinds), default=0)
+    for stage, sender, receiver in stages[begun:]:  # what came before was there: else this would not have been sent
         sent = [row for row in rows if (row.kind, row.sender) == (stage, sender)]
         undecided = sum((kind, source) == (stage, sender) for _, source, _, kind in kept)
         fate = _fate(sent, undecided, index.end_us)

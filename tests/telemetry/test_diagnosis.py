@@ -125,7 +125,8 @@ def test_no_part_is_said_to_be_gone_when_events_of_a_living_robot_are_missing() 
         (
             "partition r00|r01,r02",
             [
-                "r00 lacks parts 1, 2, and nothing passes between it and their holders r01, r02 (partition r00|r01,r02)",
+                "r00 lacks parts 1, 2, and nothing passes between it and their holders r01, r02"
+                " (partition r00|r01,r02)",
                 "r01, r02 lack part 0, and nothing passes between them and its holder r00 (partition r00|r01,r02)",
             ],
         ),

@@ -1,0 +1,171 @@
+"""Why a robot was last, has not written or is not complete, where a run's time went: from histories made by hand."""
+
+from __future__ import annotations
+
+from telemetry.events import (
+    EvidenceLost,
+    ExchangeEnded,
+    MessageSent,
+    RobotQuiet,
+    SecretRefused,
+    SecretWritten,
+    TicksExecuted,
+    WorkerCrashed,
+    WorkerRestarted,
+)
+from telemetry.explanations.about_robot import why_part, why_robot
+from telemetry.explanations.about_run import why_run
+from telemetry.explanations.explanation import Explanation
+from telemetry.record.rows import LostRow
+from tests.telemetry.explanations.made_history import MadeRun
+
+
+def of_two() -> MadeRun:
+    """Two robots with a part each."""
+    return MadeRun({0: ["r00"], 1: ["r01"]}, robots=2)
+
+
+def both_complete() -> MadeRun:
+    run = of_two()
+    run.taught(100, "r01", "r00", 1, "aa")
+    run.sent(200, "r01", "r00", "summary", "bb", "lost", faults=("loss 0.2",))
+    run.taught(400, "r00", "r01", 0, "cc")
+    return run
+
+
+def texts_of(why: Explanation, title: str) -> list[str]:
+    return [step.text for section in why.sections if section.title.startswith(title) for step in section.steps]
+
+
+def test_the_last_robot_is_shown_with_the_way_of_its_last_part() -> None:
+    why = why_robot(both_complete().index(), "r01")
+
+    assert why.answer.startswith("r01 was complete 0.41 s after go, the last of 2, 300 ms after r00; it has not")
+    assert texts_of(why, "how its last part, 0, came to it")[1:] == [
+        "r01 began exchange bb with r00: its summary was lost (loss 0.2)",
+        "r01 learnt part 0 from r00, by an answer of exchange cc, 5 ms on its way",
+    ]
+
+
+def test_the_writer_and_the_one_that_was_refused_are_told_apart() -> None:
+    # Given r00, which wrote, and r01, which tried a little later
+    run = both_complete()
+    run.event(1400, "r00", RobotQuiet(10))
+    run.event(1402, "r00", SecretWritten(9, "memory"))
+    run.event(1410, "r01", SecretRefused())
+    index = run.index()
+    # Then each says so
+    assert why_robot(index, "r00").answer.endswith("; it wrote the secret 1.40 s after go")
+    assert why_robot(index, "r01").answer.endswith("it tried to write, and was refused: r00 was first, 8 ms before")
+
+
+def test_a_robot_that_had_no_time_to_be_quiet_is_not_blamed() -> None:
+    run = both_complete()
+    run.event(1400, "r00", SecretWritten(9, "memory"))
+
+    assert why_robot(run.index(stop_ms=1405), "r01").answer.endswith(
+        "it was complete for only 1.00 s when the run ended, and must be quiet for 10 ticks (1.00 s)"
+        " first; r00 wrote the secret"
+    )
+
+
+def test_a_complete_robot_that_no_peer_confirms_says_how_its_exchanges_ended() -> None:
+    run = both_complete()
+    for number in range(6):
+        run.event(500 + 200 * number, "r01", TicksExecuted(5))
+        run.event(501 + 200 * number, "r01", ExchangeEnded("r00", f"d{number}", "timeout", 3, 200_000))
+
+    assert why_robot(run.index(), "r01").answer.endswith(
+        "no peer has answered that it knows the same: of its 6 exchanges since it was complete 6 got no answer"
+    )
+
+
+def test_a_robot_without_its_journal_says_how_it_was_lost() -> None:
+    run = of_two()
+    run.killed(50, "r01", 1, "amnesia")
+    run.history.journals[:] = [row for row in run.history.journals if row.robot != "r01"]
+    run.event(60, "r01", EvidenceLost("journal"))
+    run.history.journals.append(LostRow("r01"))
+    index = run.index()
+
+    assert why_robot(index, "r01").answer == (
+        "r01 lost its journal: what it knew cannot be shown any more (injected: amnesia r01); it has not written"
+    )
+    assert texts_of(why_robot(index, "r00"), "what it lacks") == [
+        "no living robot holds part 1: its sole holder r01 lost its journal"
+    ]
+
+
+def test_a_worker_that_never_ran_again_and_a_silent_robot_are_shown() -> None:
+    run = both_complete()
+    run.event(1000, "r01", WorkerCrashed("outbox_writer", "injected"))
+    run.event(1000, "r01", WorkerRestarted("outbox_writer", 1, 20_000))
+
+    assert texts_of(why_robot(run.index(), "r01"), "its lives") == [
+        "r01's outbox_writer crashed: injected",
+        "r01's outbox_writer was to be started again after 20 ms",
+        "r01's outbox_writer has not reported to run again since its crash, until the end",
+        "r01 reported nothing any more from here on, for 9.00 s until the end",
+    ]
+
+
+def test_the_critical_path_of_a_run_shows_where_its_time_went() -> None:
+    # Given a run that r01 wrote, which had waited for part 0
+    run = both_complete()
+    run.event(1400, "r01", RobotQuiet(10))
+    run.event(1403, "r01", SecretWritten(9, "memory"))
+    verdict = {"verdict": "HELD", "promises": {"once": {"state": "HELD", "why": "r01 wrote it"}}}
+    why = why_run(run.index(1500), verdict)
+    # Then every step has its length, and they follow each other
+    [path] = [section for section in why.sections if section.title.startswith("from go to the write")]
+    assert [(step.at_s, step.took_s) for step in path.steps] == [(0.0, 0.4), (0.4, 0.005), (0.405, 0.995), (1.4, 0.003)]
+    assert "r01 waited for part 0, which r00 held: 1 exchange failed, by loss 0.2" in path.steps[0].text
+    assert why.answer.startswith(
+        "run f00000 held every promise; r01 wrote the secret 1.40 s after go; the longest step of that took 995 ms:"
+    )
+
+
+def test_promises_with_one_reason_are_explained_together() -> None:
+    # Given a run in which nothing was written, because r01 cannot be reached
+    run = of_two()
+    run.plan(1, "partition r00|r01")
+    run.event(5, "r00", MessageSent("r01", 1, "summary", "aa", 0, 9, 0))
+    run.event(5, "r01", MessageSent("r00", 1, "summary", "bb", 0, 9, 0))
+    nothing = {"state": "UNPROVEN", "why": "nothing was written"}
+    cut = {"state": "UNPROVEN", "why": "no robot was in scope at the end; cut off at the end: r00, r01"}
+    held = {"state": "HELD", "why": "fine"}
+    promises = {"once": held, "right": nothing, "patient": nothing, "convergent": cut}
+    why = why_run(run.index(), {"verdict": "UNPROVEN", "promises": promises})
+    # Then the cause stands first, and each reason once
+    assert why.answer == "run f00000 is UNPROVEN: right, patient, convergent; nothing was written"
+    assert [section.title for section in why.sections] == [
+        "why it did not go on",
+        "right, patient are UNPROVEN",
+        "convergent is UNPROVEN",
+        "what happened to the run's processes",
+    ]
+    assert [step.text for step in why.sections[0].steps] == [
+        "r00 lacks part 1, and nothing passes between it and its holder r01 (partition r00|r01)",
+        "r01 lacks part 0, and nothing passes between it and its holder r00 (partition r00|r01)",
+    ]
+
+
+def test_robots_that_send_nothing_are_named() -> None:
+    why = why_run(of_two().index(), None)
+
+    assert texts_of(why, "why it did not go on")[0] == "r00, r01 sent no message at all"
+
+
+def test_a_text_from_outside_does_nothing_to_a_terminal_and_long_sections_are_cut_in_text_only() -> None:
+    # Given a crash whose error holds an escape, and many attempts that failed
+    run = of_two()
+    run.event(10, "r00", WorkerCrashed("secret_merger", "\x1b[2J"))
+    for number in range(40):
+        run.sent(20 + number, "r00", "r01", "summary", f"a{number}", "lost", faults=("loss 1",))
+    run.plan(1, "loss 1")
+    why = why_part(run.index(), "r00", 1)
+    text = "\n".join(why.lines())
+    # Then the text is cut and harmless, and the JSON is whole
+    assert "… 16 more (--json has all)" in text
+    assert "\x1b" not in text
+    assert sum("was lost" in step["text"] for section in why.json["sections"] for step in section["steps"]) == 40
