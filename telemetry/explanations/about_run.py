@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -167,7 +168,8 @@ def _story(index: RunIndex, promises: list[Promised]) -> tuple[Section, ...]:
     names = [promise.name for promise in promises]
     title = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {promises[0].state}"
     steps = dict.fromkeys(step for promise in promises for step in _witnesses(index, promise))
-    return section(title, [Step(promises[0].why), *steps])
+    in_time = sorted(steps, key=lambda step: -inf if step.at_s is None else step.at_s)
+    return section(title, [Step(promises[0].why), *in_time])
 
 
 def _witnesses(index: RunIndex, promise: Promised) -> Iterator[Step]:

@@ -153,11 +153,11 @@ def _unsent(index: RunIndex, attempt: TaughtNothing) -> str:
     for death, _ in index.deaths.get(attempt.sender, ()):
         away_us = ms_of(death.id) * 1000
         if away_us <= attempt.begun_us + 2 * index.tick_us:
-            born_us = index.births_us.get(attempt.sender, {}).get(death.incarnation + 1)
-            if born_us is None:
+            birth = index.born_after(attempt.sender, death.incarnation, away_us)
+            if birth is None:
                 return f"{attempt.sender} did not live then, and sent no {attempt.stage}"
-            if born_us >= attempt.begun_us:
-                return f"{attempt.sender} was dead for {seconds(born_us - away_us)}, and sent no {attempt.stage}"
+            if birth[1] >= attempt.begun_us:
+                return f"{attempt.sender} was dead for {seconds(birth[1] - away_us)}, and sent no {attempt.stage}"
     return f"{attempt.sender} sent no {attempt.stage}"
 
 

@@ -46,11 +46,12 @@ def _lives(index: RunIndex, robot: str, since_us: int, until_us: int, after_birt
         if not since_us <= at_us <= until_us:
             continue
         yield Step(_death_text(robot, death, injection), index.after_go_s(at_us), robot=robot, life=death.incarnation)
-        born_us = index.births_us.get(robot, {}).get(death.incarnation + 1)
-        if born_us is not None and born_us <= until_us:
+        birth = index.born_after(robot, death.incarnation, at_us)
+        if birth is not None and birth[1] <= until_us:
+            life, born_us = birth
             also = f"; {after_birth}" if after_birth else ""
-            text = f"{robot} lived again, as life {death.incarnation + 1}, after {seconds(born_us - at_us)}{also}"
-            yield Step(text, index.after_go_s(born_us), robot=robot, life=death.incarnation + 1)
+            text = f"{robot} lived again, as life {life}, after {seconds(born_us - at_us)}{also}"
+            yield Step(text, index.after_go_s(born_us), robot=robot, life=life)
 
 
 def _injections(index: RunIndex, robot: str, since_us: int, until_us: int) -> Iterator[Step]:

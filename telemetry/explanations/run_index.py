@@ -166,6 +166,11 @@ class RunIndex:
                 births[row.robot].setdefault(row.incarnation, ms_of(row.id) * 1000)
         return births
 
+    def born_after(self, robot: str, life: int, at_us: int) -> tuple[int, int] | None:
+        """The next life of a robot after the death of that one (0: which one is not known), and when it was born."""
+        births = sorted(self.births_us.get(robot, {}).items())
+        return next(((born, born_us) for born, born_us in births if born > life and born_us >= at_us), None)
+
     @cached_property
     def deaths(self) -> dict[str, list[tuple[DeathRow, InjectionRow | None]]]:
         """By robot, its deaths, each with the injection that caused it, if one did."""

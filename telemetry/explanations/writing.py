@@ -104,12 +104,14 @@ def _why_not_quiet(index: RunIndex, robot: str, write: Stamped | None) -> str:
         return f"it {state}"
     if index.robots[robot].quiets:
         return "it was quiet, and its attempt to write had no result yet"
-    since_us = index.go_us or 0 if completed_us is None else completed_us
+    born_us = max((at_us for at_us in index.births_us.get(robot, {}).values() if at_us <= index.end_us), default=0)
+    since_us = max(completed_us or 0, born_us, index.go_us or 0)
     had_us, needed = index.end_us - since_us, quiet_ticks(index)
+    who = "its last life" if born_us > (completed_us or 0) else "it"
     if write is not None and had_us < needed * index.tick_us * 6 // 5:
         return (
-            f"it was complete for only {seconds(had_us)} when the run ended, and must be quiet for {needed} ticks"
-            f" ({seconds(needed * index.tick_us)}) first; {write.source} wrote the secret"
+            f"{who} was complete for only {seconds(had_us)} when the run ended, and must be quiet for {needed}"
+            f" ticks ({seconds(needed * index.tick_us)}) first; {write.source} wrote the secret"
         )
     for cause in index.diagnosis:
         if cause.key == f"unconfirmed {robot}":

@@ -169,3 +169,18 @@ def test_a_text_from_outside_does_nothing_to_a_terminal_and_long_sections_are_cu
     assert "… 16 more (--json has all)" in text
     assert "\x1b" not in text
     assert sum("was lost" in step["text"] for section in why.json["sections"] for step in section["steps"]) == 40
+
+
+def test_a_next_life_must_be_quiet_anew_and_is_counted_from_its_birth() -> None:
+    # Given r01, which was killed after it was complete, and of whose death the life is not known
+    run = both_complete()
+    run.killed(1200, "r01", 0)
+    run.born(1300, "r01", 2)
+    run.event(1400, "r00", SecretWritten(9, "memory"))
+    why = why_robot(run.index(stop_ms=1500), "r01")
+    # Then its next life is counted, and that is the one born after its death
+    assert "its last life was complete for only 200 ms when the run ended" in why.answer
+    assert texts_of(why, "its lives") == [
+        "r01 was killed by signal 9 (injected: kill r01)",
+        "r01 lived again, as life 2, after 100 ms",
+    ]
