@@ -68,7 +68,8 @@ class View(msgspec.Struct, frozen=True):
     dealt: int = 0  # robots
     joined: int = 0  # later
     parts: int = 0
-    robots: dict[str, RobotView] = {}
+    robots: dict[str, RobotView] = {}  # that have lived
+    unborn: frozenset[str] = frozenset()  # that wait for an RQ worker, for their first life
     writer: str | None = None
     has_server_forgotten: bool = False  # it came back older than some process knew it
     offered: int = 0  # envelopes that the relays decided
@@ -175,6 +176,8 @@ def _fold_fleet(view: View, event: AnyEvent) -> View:
             return _change(view, process.removeprefix("rq:"), state="away")
         case RobotLost(robot):
             return _change(view, robot, state="away")
+        case RobotWaiting(robot) if robot not in view.robots:
+            return msgspec.structs.replace(view, unborn=view.unborn | {robot})
         case RobotWaiting(robot):
             return _change(view, robot, state="waiting")
         case RobotJoined():
@@ -211,7 +214,8 @@ def _fold_birth(view: View, name: str, stamped: Stamped, parts: int) -> View:
     born = RobotView(stamped.incarnation, "alive", parts, is_complete, before.is_refused, learnt=before.learnt)
     robots = {**view.robots, name: born}
     is_last = view.born_us is None and len(robots) == view.dealt
-    return msgspec.structs.replace(view, robots=robots, born_us=stamped.wall_us if is_last else view.born_us)
+    born_us = stamped.wall_us if is_last else view.born_us
+    return msgspec.structs.replace(view, robots=robots, unborn=view.unborn - {name}, born_us=born_us)
 
 
 def _fold_completion(view: View, name: str, event: AnyEvent) -> View:

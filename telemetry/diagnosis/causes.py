@@ -92,10 +92,13 @@ class _State:
             yield from self._waiting_for_confirmation()
 
     def _waiting_for_births(self) -> Iterator[Diagnosis]:
-        missing = self._view.dealt - self._view.born
-        if missing > 0:
-            who = named_robots(self._unborn) or f"{missing} robots"
-            yield Diagnosis("births", f"the run has not begun: {who} not born yet", tuple(self._unborn))
+        width = max(2, len(str(self._view.dealt - 1)))
+        names = (f"r{number:0{width}d}" for number in range(self._view.dealt))
+        missing = [name for name in names if name not in self._view.robots]
+        if missing:
+            are = "is" if len(missing) == 1 else "are"
+            text = f"the run has not begun: {named_robots(missing)} {are} not born yet (each needs an RQ worker)"
+            yield Diagnosis("births", text, tuple(missing))
 
     def _crashed_workers(self) -> Iterator[Diagnosis]:
         for name in self._running:
@@ -158,7 +161,9 @@ class _State:
     def _absence(self, name: str) -> str:
         """Why a robot does not take part now, after its name."""
         robot = self._view.robots.get(name)
-        return "was never born" if robot is None else absence_of(robot)
+        if robot is not None:
+            return absence_of(robot)
+        return "waits for an RQ worker, and was never born" if name in self._view.unborn else "was never born"
 
     # Links
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from telemetry.console import event_text
+from telemetry.console import event_text, is_notable
 from telemetry.events import (
     AnyEvent,
     EvidenceLost,
@@ -212,7 +212,7 @@ def _violations(index: RunIndex, robot: str) -> Iterator[Step]:
 def _reports(index: RunIndex) -> Iterator[Step]:
     """Injections, absences and losses, as events reported them, and the end."""
     for stamped in sorted(index.history.events, key=lambda each: each.wall_us):
-        if isinstance(stamped.event, _REPORTED) and stamped.wall_us <= index.end_us:
+        if isinstance(stamped.event, _REPORTED) and stamped.wall_us <= index.end_us and is_notable(stamped):
             yield Step(_report_text(stamped), index.after_go_s(stamped.wall_us))
     reasons = (row.reason for row in index.history.orders if row.order == "stop")
     if index.stop_us is not None:

@@ -109,7 +109,10 @@ def test_the_parts_of_one_holder_stand_together_and_several_holders_each_with_it
 
 def test_a_holder_that_was_never_born_is_named() -> None:
     assert causes(born=2) == ["r02 was never born; only it holds part 2"]
-    assert causes(begun=False, born=2) == ["the run has not begun: r02 not born yet"]
+    assert causes(("lab", RobotWaiting("r02", (2,))), born=2) == [
+        "r02 waits for an RQ worker, and was never born; only it holds part 2"
+    ]
+    assert causes(begun=False, born=2) == ["the run has not begun: r02 is not born yet (each needs an RQ worker)"]
 
 
 def test_no_part_is_said_to_be_gone_when_events_of_a_living_robot_are_missing() -> None:
