@@ -23,12 +23,8 @@ from telemetry.events import (
     InvariantViolated,
     MessageSent,
     RelayMissing,
-    RobotComplete,
     RobotLost,
-    RobotQuiet,
     RobotWaiting,
-    SecretRefused,
-    SecretWritten,
     ServerForgot,
     Stamped,
     SupervisorStalled,
@@ -38,8 +34,10 @@ from telemetry.explanations.critical_path import critical_path, longest
 from telemetry.explanations.explanation import Explanation, Section, Step, section
 from telemetry.explanations.lives import life_story
 from telemetry.explanations.run_index import RunIndex
-from telemetry.explanations.writing import accepted_write, why_written
+from telemetry.explanations.witnesses import witness_steps
+from telemetry.explanations.writing import accepted_write, why_written, writing_steps
 from telemetry.phrases import named_parts, named_robots
+from telemetry.record.rows import PlanRow, ms_of
 
 _ROBOT: Final = re.compile(r"\br[0-9]{2,7}\b")
 _MOST_ROBOTS: Final = 3  # of those that a promise names
@@ -92,7 +90,7 @@ def why_run(index: RunIndex, verdict: Mapping[str, Any] | None) -> Explanation:
                 "why it did not go on" if is_over else "why it does not go on", () if done else _standstill(index)
             ),
             *(each for alike in _by_reason(unkept) for each in _story(index, alike)),
-            *section("what happened to the run's processes", _reports(index) if unkept or not done else ()),
+            *section("what happened in the run", _reports(index) if unkept or not done else ()),
             *section("from go to the write: where the time went", path),
         ),
     )
@@ -168,6 +166,7 @@ def _story(index: RunIndex, promises: list[Promised]) -> tuple[Section, ...]:
     names = [promise.name for promise in promises]
     title = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {promises[0].state}"
     steps = dict.fromkeys(step for promise in promises for step in _witnesses(index, promise))
+    steps.update(dict.fromkeys(witness_steps(index, promises[0].why)))
     in_time = sorted(steps, key=lambda step: -inf if step.at_s is None else step.at_s)
     return section(title, [Step(promises[0].why), *in_time])
 
@@ -178,7 +177,7 @@ def _witnesses(index: RunIndex, promise: Promised) -> Iterator[Step]:
         for name in named:
             yield from _incompleteness(index, name)
     elif promise.name in _WRITING:
-        yield from _writes(index)
+        yield from _writes(index, named)
     elif promise.name in _LIVES:
         steps = [step for name in named for step in (*life_story(index, name), *_violations(index, name))]
         yield from sorted(steps, key=lambda step: step.at_s or 0.0)
@@ -194,14 +193,11 @@ def _incompleteness(index: RunIndex, robot: str) -> Iterator[Step]:
         yield from steps
 
 
-def _writes(index: RunIndex) -> Iterator[Step]:
-    """What led to every attempt to write."""
-    kinds = (RobotComplete, RobotQuiet, SecretWritten, SecretRefused)
-    tried = {stamped.source for stamped in index.history.events if isinstance(stamped.event, kinds[2:])}
-    steps = [each for each in index.history.events if each.source in tried and isinstance(each.event, kinds)]
-    for stamped in sorted(steps, key=lambda each: each.wall_us):
-        at_s = index.after_go_s(stamped.wall_us)
-        yield Step(event_text(stamped), at_s, robot=stamped.source, life=stamped.incarnation)
+def _writes(index: RunIndex, named: list[str]) -> Iterator[Step]:
+    """What led to the writes of the robots that are named, or else of the writer."""
+    write = accepted_write(index)
+    for robot in named or ([] if write is None else [write.source]):
+        yield from writing_steps(index, robot)
 
 
 def _violations(index: RunIndex, robot: str) -> Iterator[Step]:
@@ -210,13 +206,23 @@ def _violations(index: RunIndex, robot: str) -> Iterator[Step]:
 
 
 def _reports(index: RunIndex) -> Iterator[Step]:
-    """Injections, absences and losses, as events reported them, and the end."""
-    for stamped in sorted(index.history.events, key=lambda each: each.wall_us):
-        if isinstance(stamped.event, _REPORTED) and stamped.wall_us <= index.end_us and is_notable(stamped):
-            yield Step(_report_text(stamped), index.after_go_s(stamped.wall_us))
+    """Changes of the plan; injections, absences and losses, as events reported them; and the end."""
+    if index.history.settings.exhibit is not None:
+        yield Step(f"the lab was broken on purpose, by the exhibit {index.history.settings.exhibit}")
+    reported = (each for each in index.history.events if isinstance(each.event, _REPORTED) and is_notable(each))
+    steps = [Step(_report_text(each), index.after_go_s(each.wall_us)) for each in reported]
+    steps += [Step(_plan_text(row), index.after_go_s(ms_of(row.id) * 1000)) for row in index.plans]
+    end_s = index.after_go_s(index.end_us)
+    yield from sorted((each for each in steps if (each.at_s or 0) < end_s), key=lambda step: step.at_s or 0.0)
     reasons = (row.reason for row in index.history.orders if row.order == "stop")
     if index.stop_us is not None:
-        yield Step(_ENDS.get(next(reasons, None) or "", "the run was stopped"), index.after_go_s(index.stop_us))
+        yield Step(_ENDS.get(next(reasons, None) or "", "the run was stopped"), end_s)
+
+
+def _plan_text(row: PlanRow) -> str:
+    faults = ", ".join(planned.fault for planned in row.faults) or "none"
+    request = f" (a person requested: {row.request}{f'; refused: {row.refusal}' * bool(row.refusal)})"
+    return f"faults in force: {faults}{request * bool(row.request)}"
 
 
 def _report_text(stamped: Stamped) -> str:

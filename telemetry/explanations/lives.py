@@ -70,11 +70,16 @@ def life_story(index: RunIndex, robot: str) -> Iterator[Step]:
     """All that happened to the robot's process and to its workers, in the order of time."""
     steps = [*life_steps(index, robot, 0, index.end_us), *_events(index, robot)]
     yield from sorted(steps, key=lambda step: step.at_s or 0.0)
-    viewed = index.view.robots.get(robot) if any(index.reported(robot, WorkerCrashed)) else None
-    for worker in sorted(set(viewed.crashed)) if viewed else ():
+    for worker in sorted(_crashed_at_the_end(index, robot)):
         text = f"{robot}'s {worker} has not reported to run again since its crash, until the end"
-        yield Step(text, index.after_go_s(index.end_us), robot=robot, life=viewed.incarnation if viewed else 0)
+        yield Step(text, index.after_go_s(index.end_us), robot=robot)
     yield from _silence(index, robot)
+
+
+def _crashed_at_the_end(index: RunIndex, robot: str) -> set[str]:
+    """The workers that crashed, and have not reported to run again."""
+    viewed = index.view.robots.get(robot) if any(index.reported(robot, WorkerCrashed)) else None
+    return set(viewed.crashed) if viewed else set()
 
 
 def _silence(index: RunIndex, robot: str) -> Iterator[Step]:
@@ -101,11 +106,12 @@ def state_at_the_end(index: RunIndex, robot: str) -> str:
 
 def _events(index: RunIndex, robot: str) -> Iterator[Step]:
     kinds = (EvidenceLost, RobotFenced, RobotLeft, WorkerCrashed, WorkerGaveUp, WorkerRestarted)
+    crashed = _crashed_at_the_end(index, robot)
     for stamped in index.reported(robot, *kinds):
         if stamped.wall_us > index.end_us:
             continue
         text = _event_text(robot, stamped.event)
-        if text:
+        if text and not (isinstance(stamped.event, WorkerRestarted) and stamped.event.worker not in crashed):
             yield Step(text, index.after_go_s(stamped.wall_us), robot=robot, life=stamped.incarnation)
 
 

@@ -142,7 +142,7 @@ def test_promises_with_one_reason_are_explained_together() -> None:
         "why it did not go on",
         "right, patient are UNPROVEN",
         "convergent is UNPROVEN",
-        "what happened to the run's processes",
+        "what happened in the run",
     ]
     assert [step.text for step in why.sections[0].steps] == [
         "r00 lacks part 1, and nothing passes between it and its holder r01 (partition r00|r01)",
@@ -184,3 +184,25 @@ def test_a_next_life_must_be_quiet_anew_and_is_counted_from_its_birth() -> None:
         "r01 was killed by signal 9 (injected: kill r01)",
         "r01 lived again, as life 2, after 100 ms",
     ]
+
+
+def test_the_places_that_a_witness_names_are_told_in_words() -> None:
+    # Given a contradictory part in the journal of r00, and an envelope that was lost
+    run = both_complete()
+    run.killed(300, "r01", 1)
+    run.born(350, "r01", 2)
+    whys = {
+        "unique": "part 1 has two words: see also 0-1 (witness: journal of r00, entry 1-2)",
+        "fenced": "r01/1 sent after the birth of r01/2 (witness: outbox 0, entry 1700000000200-2)",
+        "played": "it was not done (witness: fleet log, injection 1700000000300-3)",
+        "supervised": "it did not run (witness: event 1 of r01/1)",
+    }
+    verdict = {"verdict": "BROKEN", "promises": {name: {"state": "BROKEN", "why": why} for name, why in whys.items()}}
+    why = why_run(run.index(), verdict)
+    # Then each place is explained
+    texts = [step.text for section in why.sections for step in section.steps]
+    assert "entry 1-2 of r00's journal is part 1, brought by envelope 1 of r01/1 (answer of exchange aa)" in texts
+    assert "that event was: r01 robot.born parts 1 replayed 0" in texts
+    assert "that injection was: kill r01, done to r01" in texts
+    sent = "r01/1 sent that envelope to r00 (summary of exchange bb); recorded is: lost (loss 0.2)"
+    assert sent in texts
