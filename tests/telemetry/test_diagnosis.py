@@ -115,7 +115,7 @@ def test_a_holder_that_was_never_born_is_named() -> None:
     assert causes(begun=False, born=2) == ["the run has not begun: r02 is not born yet (each needs an RQ worker)"]
 
 
-def test_no_part_is_said_to_be_gone_when_events_of_a_living_robot_are_missing() -> None:
+def test_no_part_is_called_gone_when_events_of_a_living_robot_are_missing() -> None:
     # Given r00, which holds two parts by its own count, and the event of one is missing
     counted = ("r00", PartsMerged("r02", 1, 1, 0, (), 2))
 

@@ -92,7 +92,7 @@ def test_a_part_that_is_lacking_names_every_attempt_and_the_fault_that_ended_it(
     assert "nothing passes between it and its holder r01 (partition hold r00|r01)" in why.answer
 
 
-def test_a_holder_that_is_reached_over_another_robot_is_told() -> None:
+def test_a_holder_that_is_reached_over_another_robot_is_shown() -> None:
     run = MadeRun({0: ["r00"], 1: ["r01"], 2: ["r02"]}, robots=3)
     run.plan(1, "partition r00>r01")
 

@@ -47,7 +47,7 @@ def test_the_last_robot_is_shown_with_the_way_of_its_last_part() -> None:
     ]
 
 
-def test_the_writer_and_the_one_that_was_refused_are_told_apart() -> None:
+def test_the_writer_and_the_one_that_was_refused_are_distinguished() -> None:
     # Given r00, which wrote, and r01, which tried a little later
     run = both_complete()
     run.event(1400, "r00", RobotQuiet(10))
@@ -69,7 +69,7 @@ def test_a_robot_that_had_no_time_to_be_quiet_is_not_blamed() -> None:
     )
 
 
-def test_a_complete_robot_that_no_peer_confirms_says_how_its_exchanges_ended() -> None:
+def test_a_complete_robot_that_no_peer_confirms_shows_how_its_exchanges_ended() -> None:
     run = both_complete()
     for number in range(6):
         run.event(500 + 200 * number, "r01", TicksExecuted(5))
@@ -80,7 +80,7 @@ def test_a_complete_robot_that_no_peer_confirms_says_how_its_exchanges_ended() -
     )
 
 
-def test_a_robot_without_its_journal_says_how_it_was_lost() -> None:
+def test_a_robot_without_its_journal_shows_how_it_was_lost() -> None:
     run = of_two()
     run.killed(50, "r01", 1, "amnesia")
     run.history.journals[:] = [row for row in run.history.journals if row.robot != "r01"]
@@ -186,13 +186,13 @@ def test_a_next_life_must_be_quiet_anew_and_is_counted_from_its_birth() -> None:
     ]
 
 
-def test_the_places_that_a_witness_names_are_told_in_words() -> None:
+def test_the_places_that_a_witness_names_are_explained_in_words() -> None:
     # Given a contradictory part in the journal of r00, and an envelope that was lost
     run = both_complete()
     run.killed(300, "r01", 1)
     run.born(350, "r01", 2)
     whys = {
-        "unique": "part 1 has two words: see also 0-1 (witness: journal of r00, entry 1-2)",
+        "unique": "part 1 has two words: see also 0-2 (witness: journal of r00, entry 1-3)",
         "fenced": "r01/1 sent after the birth of r01/2 (witness: outbox 0, entry 1700000000200-2)",
         "played": "it was not done (witness: fleet log, injection 1700000000300-3)",
         "supervised": "it did not run (witness: event 1 of r01/1)",
@@ -201,7 +201,7 @@ def test_the_places_that_a_witness_names_are_told_in_words() -> None:
     why = why_run(run.index(), verdict)
     # Then each place is explained
     texts = [step.text for section in why.sections for step in section.steps]
-    assert "entry 1-2 of r00's journal is part 1, brought by envelope 1 of r01/1 (answer of exchange aa)" in texts
+    assert "entry 1-3 of r00's journal is part 1, brought by envelope 1 of r01/1 (answer of exchange aa)" in texts
     assert "that event was: r01 robot.born parts 1 replayed 0" in texts
     assert "that injection was: kill r01, done to r01" in texts
     sent = "r01/1 sent that envelope to r00 (summary of exchange bb); recorded is: lost (loss 0.2)"
