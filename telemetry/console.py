@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -115,10 +115,10 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
 
 
-def verdict_lines(result: Result) -> Iterator[str]:
-    """The verdict, with one line per promise and the main figures."""
+def verdict_lines(result: Result, diagnosis: Iterable[str] = ()) -> Iterator[str]:
+    """The verdict, with one line per promise and the main figures. `diagnosis`: why the run was not done at its end."""
     yield f"{result['verdict']}  run {result['run']}  {_headline(result)}"
-    for cause in result["diagnosis"]:
+    for cause in diagnosis:
         yield f"  {'not done':<10}  {printable(cause)}"
     width = max(map(len, result["promises"]), default=0)
     for name, finding in result["promises"].items():

@@ -23,14 +23,13 @@ from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import Host, LiveRun, Outcome
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
-from deploy.observing.stalls import stall_watch
+from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import Server, server_for
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from telemetry.clock import SystemClock
-from telemetry.console import verdict_lines
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
@@ -123,7 +122,7 @@ def _close(settings: LabSettings, record: Record, begun: RunSettings, outcome: O
     if settings.json_:
         print_result(json_line(result.json))
     else:
-        print_result("\n".join(verdict_lines(result.json)))
+        print_result("\n".join(result_lines(result, record.folder)))
         if sys.stdout is not None and sys.stdout.isatty():
             print_result("\n".join(_next_lines(settings, record.folder.name)))
     try:

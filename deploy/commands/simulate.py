@@ -15,13 +15,13 @@ from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
-from deploy.observing.stalls import stall_watch
+from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
-from telemetry.console import progress_line, verdict_lines
+from telemetry.console import progress_line
 from telemetry.diagnosis.stalls import StallWatch
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
@@ -71,7 +71,7 @@ def simulate(*, given: Given) -> int:
     if settings.json_:
         print_result(json_line({**result.json, "digest": digest}))
     else:
-        print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
+        print_result("\n".join([*result_lines(result, record.folder), f"  digest {digest}"]))
     deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 

@@ -21,7 +21,7 @@ from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
-from deploy.observing.stalls import stall_watch
+from deploy.observing.diagnosis import stall_watch
 from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
 from deploy.supervisor.supervisor import Observe, RunSupervisor

@@ -23,11 +23,10 @@ from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import shown_folder
-from deploy.observing.stalls import stall_watch
+from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from robots.run.stop_rule import LOST
 from telemetry.clock import SystemClock
-from telemetry.console import verdict_lines
 from telemetry.diagnosis.stalls import StallWatch
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
@@ -111,7 +110,7 @@ def _judge(place: PlaceSettings, run: str, is_json: bool) -> int:
     if not (folder / "verdict.json").exists():
         state = "goes on: wait for its end with --wait" if _goes_on(folder) else "was never completed"
         report(f"the record of run {folder.name} {state}")
-    return _show(judge(load(folder, shown_folder(folder))), is_json)
+    return _show(judge(load(folder, shown_folder(folder))), folder, is_json)
 
 
 def _goes_on(folder: Path) -> bool:
@@ -154,7 +153,7 @@ def _record(
     if result is None:
         report(f"run {run}: left; it goes on, or is still to be recorded")
         return INTERRUPTED
-    return _show(result, is_json)
+    return _show(result, place.runs_dir / run, is_json)
 
 
 def _demand_place(runs: Path, run: str) -> None:
@@ -209,6 +208,6 @@ def _end_of(client: redis.Redis, run: str, stalls: StallWatch, shutdown: Shutdow
     return await_end(events, StreamRunControl(client, run), observe)
 
 
-def _show(result: Result, is_json: bool) -> int:
-    print_result(json_line(result.json) if is_json else "\n".join(verdict_lines(result.json)))
+def _show(result: Result, folder: Path, is_json: bool) -> int:
+    print_result(json_line(result.json) if is_json else "\n".join(result_lines(result, folder)))
     return result.exit_code

@@ -13,6 +13,7 @@ import msgspec
 
 from telemetry.diagnosis.causes import Diagnosis, diagnose
 from telemetry.events import AnyEvent, MessageSent, PartsMerged, Stamped
+from telemetry.explanations.links import Links
 from telemetry.record.history import History
 from telemetry.record.rows import (
     BornRow,
@@ -26,7 +27,6 @@ from telemetry.record.rows import (
     QuietRow,
     ms_of,
 )
-from telemetry.verdict.recomputed.links import Links
 from telemetry.view import View, view_at
 
 Address = tuple[str, int, str, int]

@@ -18,7 +18,6 @@ from telemetry.verdict.case import Case
 from telemetry.verdict.evidence.integrity import LOST
 from telemetry.verdict.figures import FaultFigure, Messages, Recoveries, Repeated, Rounds, Seconds, known
 from telemetry.verdict.finding import EvidenceError, Finding, State, unproven
-from telemetry.verdict.last_state import diagnosis
 from telemetry.verdict.promises.accounted import accounted
 from telemetry.verdict.promises.convergent import convergent
 from telemetry.verdict.promises.fenced import fenced
@@ -66,14 +65,12 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The result of a run, as `--json` prints it. `diagnosis`: why the run was not done when it was stopped, as far as
-    its events show it."""
+    """The result of a run, as `--json` prints it."""
 
     schema: str
     version: str | None
     run: str | None
     verdict: State
-    diagnosis: list[str]
     promises: dict[str, Promise]
     ended: str | None
     robots: int | None
@@ -120,7 +117,6 @@ def judge(case: Case) -> Result:
         version=settings.get("version"),
         run=settings.get("run"),
         verdict=_overall(findings),
-        diagnosis=known(lambda: diagnosis(case)) or [],
         promises={name: Promise(finding.state, finding.text, finding.tested) for name, finding in findings.items()},
         ended=settings.get("ended"),
         robots=settings.get("robots"),

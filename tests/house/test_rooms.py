@@ -66,7 +66,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry/verdict": (
         "judge.py",
-        "promises figures.py last_state.py",
+        "promises figures.py",
         "checks",
         "case.py",
         "recomputed",

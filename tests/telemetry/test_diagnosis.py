@@ -29,7 +29,7 @@ from telemetry.events import (
     WorkerGaveUp,
     WorkerStarted,
 )
-from telemetry.verdict.recomputed.links import Links
+from telemetry.explanations.links import Links
 from telemetry.view import View, fold
 
 HOLDERS = {0: ("r00",), 1: ("r01",), 2: ("r02",)}
