@@ -90,8 +90,8 @@ def why_run(index: RunIndex, verdict: Mapping[str, Any] | None) -> Explanation:
                 "why it did not go on" if is_over else "why it does not go on", () if done else _standstill(index)
             ),
             *(each for alike in _by_reason(unkept) for each in _story(index, alike)),
-            *section("what happened in the run", _reports(index) if unkept or not done else ()),
             *section("from go to the write: where the time went", path),
+            *section("what happened in the run", _reports(index)),
         ),
     )
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from telemetry.events import MessageDropped
 from telemetry.explanations.explanation import Step
 from telemetry.explanations.run_index import RunIndex
 from telemetry.phrases import counted, in_brackets, seconds
@@ -26,10 +27,21 @@ _CAUSES: Final = {
 """By fate, the faults that may have caused it; others of the same envelope did not matter."""
 
 
+class _Undecided(NamedTuple):
+    """An envelope that no relay decided: it was held, or, for that reason, not sent."""
+
+    at_us: int
+    sender: str
+    receiver: str
+    kind: str
+    reason: str
+
+
 class TaughtNothing(msgspec.Struct, frozen=True):
     """An exchange of a robot with one that held the part. `stage`: the message that did not come (`summary`, `answer`,
     `update`), or `none` when all came; `fate` of it: lost, corrupt, stale, held (a partition kept it until the end),
-    late (it was on its way at the end), unsent or arrived. `faults` changed something of its envelopes."""
+    late (it was on its way at the end), unsent, arrived, or why it was dropped. `faults` changed something of its
+    envelopes."""
 
     exchange: str
     begun_us: int
@@ -46,14 +58,16 @@ class TaughtNothing(msgspec.Struct, frozen=True):
 def attempts(index: RunIndex, learner: str, holder: str, since_us: int, until_us: int) -> list[TaughtNothing]:
     """All exchanges between the two that began in that time, in order."""
     exchanges = index.exchanges.get(frozenset((learner, holder)), {})
-    held: dict[str, list[tuple[int, str, str, str]]] = {}
-    for stamped, sent in index.undecided:
-        if {stamped.source, sent.receiver} == {learner, holder}:
-            held.setdefault(sent.exchange, []).append((stamped.wall_us, stamped.source, sent.receiver, sent.kind))
+    held: dict[str, list[_Undecided]] = {}
+    for stamped, event in index.undecided:
+        if {stamped.source, event.receiver} == {learner, holder}:
+            reason = event.reason if isinstance(event, MessageDropped) else ""
+            undecided = _Undecided(stamped.wall_us, stamped.source, event.receiver, event.kind, reason)
+            held.setdefault(event.exchange, []).append(undecided)
     found = []
     for exchange in dict.fromkeys([*exchanges, *held]):
         rows, kept = exchanges.get(exchange, []), held.get(exchange, [])
-        begun_us = min([*(ms_of(row.id) * 1000 for row in rows), *(at_us for at_us, *_ in kept)])
+        begun_us = min([*(ms_of(row.id) * 1000 for row in rows), *(each.at_us for each in kept)])
         initiator = _initiator(rows, kept)
         if initiator and since_us <= begun_us <= until_us:
             peer = holder if initiator == learner else learner
@@ -61,19 +75,17 @@ def attempts(index: RunIndex, learner: str, holder: str, since_us: int, until_us
     return sorted(found, key=lambda attempt: attempt.begun_us)
 
 
-def _initiator(rows: Iterable[FateRow], kept: Iterable[tuple[int, str, str, str]]) -> str | None:
+def _initiator(rows: Iterable[FateRow], kept: Iterable[_Undecided]) -> str | None:
     """Who sent its summaries, or got its answers."""
-    for row in rows:
-        return row.receiver if row.kind == "answer" else row.sender
-    for _, sender, receiver, kind in kept:
-        return receiver if kind == "answer" else sender
-    return None
+    envelopes: tuple[FateRow | _Undecided, ...] = (*rows, *kept)
+    first = envelopes[0]
+    return first.receiver if first.kind == "answer" else first.sender
 
 
 def _followed(
     index: RunIndex,
     rows: list[FateRow],
-    kept: list[tuple[int, str, str, str]],
+    kept: list[_Undecided],
     exchange: str,
     begun_us: int,
     initiator: str,
@@ -84,27 +96,27 @@ def _followed(
     stages = [("summary", initiator, peer), ("answer", peer, initiator)]
     if learner == peer:
         stages.append(("update", initiator, peer))
-    kinds = {row.kind for row in rows} | {kind for *_, kind in kept}
+    kinds = {row.kind for row in rows} | {each.kind for each in kept}
     begun = max((place for place, (stage, *_) in enumerate(stages) if stage in kinds), default=0)
     for stage, sender, receiver in stages[begun:]:  # what came before was there: else this would not have been sent
         sent = [row for row in rows if (row.kind, row.sender) == (stage, sender)]
-        undecided = sum((kind, source) == (stage, sender) for _, source, _, kind in kept)
+        undecided = [each for each in kept if (each.kind, each.sender) == (stage, sender)]
         fate = _fate(sent, undecided, index.end_us)
         if fate != "arrived":
             faults = _faults(index, sent, fate, sender, receiver)
-            tries = len(sent) + undecided
+            tries = len(sent) + len(undecided)
             return TaughtNothing(exchange, begun_us, initiator, peer, stage, sender, receiver, fate, tries, faults)
     return TaughtNothing(exchange, begun_us, initiator, peer, "none", initiator, peer, "arrived", 1, ())
 
 
-def _fate(sent: list[FateRow], undecided: int, end_us: int) -> str:
+def _fate(sent: list[FateRow], undecided: list[_Undecided], end_us: int) -> str:
     delivered = [row for row in sent if row.fate == "delivered" and row.deliveries]
     if any(ms_of(row.id) * 1000 + min(row.deliveries) <= end_us for row in delivered):
         return "arrived"
     if delivered:
         return "late"
     if undecided:
-        return "held"
+        return next((each.reason for each in undecided if each.reason), "held")
     return sent[-1].fate if sent else "unsent"
 
 
@@ -144,7 +156,8 @@ def attempt_text(index: RunIndex, attempt: TaughtNothing) -> str:
         "held": "was held back until the end",
         "late": "was still on its way at the end",
     }
-    return f"{begun}: {message} {ends.get(attempt.fate, attempt.fate)}{in_brackets(', '.join(attempt.faults))}"
+    end = ends.get(attempt.fate, f"was not sent, because {attempt.fate}")
+    return f"{begun}: {message} {end}{in_brackets(', '.join(attempt.faults))}"
 
 
 def _unsent(index: RunIndex, attempt: TaughtNothing) -> str:
@@ -168,9 +181,15 @@ def summed_up(attempts: Iterable[TaughtNothing], between: str = "") -> str:
     total = len(failed) + len(silent)
     if not total:
         return ""
-    causes = Counter(f"by {', '.join(attempt.faults)}" if attempt.faults else attempt.fate for attempt in failed)
+    causes = Counter(_cause(attempt) for attempt in failed)
     causes.update({"without an answer": len(silent)} if silent else {})
     exchanges = f"{counted(total, 'exchange')}{between and f' {between}'} failed"
     if len(causes) == 1:
         return f"{exchanges}, {'all ' * (total > 1)}{next(iter(causes))}"
     return f"{exchanges}: {', '.join(f'{count} {cause}' for cause, count in causes.most_common())}"
+
+
+def _cause(attempt: TaughtNothing) -> str:
+    if attempt.faults:
+        return f"by {', '.join(attempt.faults)}"
+    return attempt.fate if attempt.fate in (*_CAUSES, "stale", "held") else f"because {attempt.fate}"

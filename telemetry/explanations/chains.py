@@ -11,7 +11,7 @@ import msgspec
 
 from telemetry.explanations.attempts import TaughtNothing, attempt_steps, attempts, summed_up
 from telemetry.explanations.explanation import Step
-from telemetry.explanations.lives import life_steps
+from telemetry.explanations.lives import life_steps, outages
 from telemetry.explanations.run_index import RunIndex
 from telemetry.phrases import in_brackets, seconds
 from telemetry.record.rows import PartRow, ms_of
@@ -85,9 +85,20 @@ def chain_steps(index: RunIndex, robot: str, part: int) -> Iterator[Step]:
         yield from _failures(index, hop)
         if hop.sent_us is not None and hop.learnt_us is not None:
             yield from life_steps(index, hop.learner, hop.had_us, hop.learnt_us)
+            yield from map(Step, outages(index, hop.had_us, hop.learnt_us))
         yield _learning(index, hop, part)
     if chain and chain[-1].learnt_us is not None:
-        yield from life_steps(index, robot, chain[-1].learnt_us + 1, index.end_us, f"its journal kept part {part}")
+        yield from _since_then(index, robot, part, chain[-1].learnt_us + 1)
+
+
+def _since_then(index: RunIndex, robot: str, part: int, since_us: int) -> Iterator[Step]:
+    """The robot's lives after it had learnt the part; of many, their number."""
+    deaths = [death for death, _ in index.deaths.get(robot, ()) if since_us <= ms_of(death.id) * 1000 <= index.end_us]
+    if len(deaths) <= _LISTED:
+        yield from life_steps(index, robot, since_us, index.end_us, f"its journal kept part {part}")
+        return
+    text = f"{robot} died {len(deaths)} times after that; its journal kept part {part}"
+    yield Step(text, index.after_go_s(ms_of(deaths[0].id) * 1000), robot=robot)
 
 
 def _origin(index: RunIndex, robot: str, part: int) -> Step:

@@ -12,7 +12,7 @@ from telemetry.events import RobotQuiet, Stamped
 from telemetry.explanations.attempts import summed_up
 from telemetry.explanations.chains import Hop, hops
 from telemetry.explanations.explanation import Step
-from telemetry.explanations.lives import life_steps
+from telemetry.explanations.lives import life_steps, outages
 from telemetry.explanations.run_index import RunIndex
 from telemetry.phrases import in_brackets, seconds
 
@@ -47,7 +47,8 @@ def _hop_steps(index: RunIndex, hop: Hop, part: int) -> Iterator[Step]:
         on_its_way_us = max(0, hop.learnt_us - hop.sent_us)
         text = f"on its way from {hop.teacher} to {hop.learner}, in the {hop.kind} of exchange {hop.exchange}"
         text += in_brackets(", ".join(hop.faults))
-        text += "".join(f"; {step.text}" for step in life_steps(index, hop.learner, hop.sent_us, hop.learnt_us))
+        lives = (step.text for step in life_steps(index, hop.learner, hop.sent_us, hop.learnt_us))
+        text += "".join(f"; {happened}" for happened in (*lives, *outages(index, hop.sent_us, hop.learnt_us)))
         yield _step(index, hop.sent_us, on_its_way_us, text, hop.faults)
 
 
@@ -55,7 +56,7 @@ def _waiting(index: RunIndex, hop: Hop, part: int, waited_us: int) -> Step:
     """Why the teacher sent the part only then."""
     deaths = [step.text for step in life_steps(index, hop.teacher, hop.had_us, hop.sent_us or 0)]
     deaths += [step.text for step in life_steps(index, hop.learner, hop.had_us, hop.sent_us or 0)]
-    whys = [summed_up(hop.failed), *deaths]
+    whys = [summed_up(hop.failed), *deaths, *outages(index, hop.had_us, hop.sent_us or hop.had_us)]
     why = "; ".join(filter(None, whys)) or "their first exchange since then came only now"
     faults = tuple(dict.fromkeys(fault for attempt in hop.failed for fault in attempt.faults))
     text = f"{hop.learner} waited for part {part}, which {hop.teacher} held: {why}"
@@ -70,6 +71,7 @@ def _after_complete(index: RunIndex, write: Stamped, complete_us: int) -> Iterat
     quiet = quiets[-1]
     ticks = quiet.event.ticks if isinstance(quiet.event, RobotQuiet) else 0
     deaths = [step.text for step in life_steps(index, write.source, complete_us, quiet.wall_us)]
+    deaths += outages(index, complete_us, quiet.wall_us)
     text = (
         f"{write.source} was complete, and waited for its quiet period: {ticks} ticks without news, and an answer of a"
     )

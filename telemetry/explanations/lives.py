@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from telemetry.diagnosis.causes import absence_of
@@ -28,47 +28,64 @@ _INJECTED: Final = {
     "pause": "was paused: its process stood still",
     "resume": "went on, after a pause",
     "restart": "was told to end, and to live on in a new process",
-    "contradict": "was sent another word for a part that it was dealt",
 }
-"""By verb, what an injection that is no death did to a robot."""
+"""By verb, what an injection that is no death did to a process."""
+
+_CONTRADICTED: Final = {"contradict": "was sent another word for a part that it was dealt"}
+_MOST_OUTAGES: Final = 2  # of one process that are named
 
 
-def life_steps(index: RunIndex, robot: str, since_us: int, until_us: int, after_birth: str = "") -> Iterator[Step]:
-    """Deaths of the robot in that time, each with its next birth, and what else was injected into it, in the order of
-    time. `after_birth`: what is true of every next life."""
-    steps = [*_lives(index, robot, since_us, until_us, after_birth), *_injections(index, robot, since_us, until_us)]
-    yield from sorted(steps, key=lambda step: step.at_s or 0.0)
+def life_steps(index: RunIndex, process: str, since_us: int, until_us: int, after_birth: str = "") -> Iterator[Step]:
+    """Deaths of a robot, or of another process, in that time, each with its next birth, and pauses and restarts that
+    were injected into it, in the order of time. `after_birth`: what is true of every next life."""
+    lives = _lives(index, process, since_us, until_us, after_birth)
+    injections = _injections(index, process, since_us, until_us, _INJECTED)
+    yield from sorted([*lives, *injections], key=lambda step: step.at_s or 0.0)
 
 
-def _lives(index: RunIndex, robot: str, since_us: int, until_us: int, after_birth: str) -> Iterator[Step]:
-    for death, injection in index.deaths.get(robot, ()):
+def outages(index: RunIndex, since_us: int, until_us: int) -> Iterator[str]:
+    """What happened to the server and to the relays in that time, a text for each."""
+    for process in ("redis", *sorted(name for name in index.processes if name.startswith("relay:"))):
+        steps = list(life_steps(index, process, since_us, until_us))
+        yield from (step.text for step in steps[:_MOST_OUTAGES])
+        if len(steps) > _MOST_OUTAGES:
+            yield f"and {len(steps) - _MOST_OUTAGES} times more"
+
+
+def _lives(index: RunIndex, process: str, since_us: int, until_us: int, after_birth: str) -> Iterator[Step]:
+    for death, injection in index.deaths.get(process, ()):
         at_us = ms_of(death.id) * 1000
         if not since_us <= at_us <= until_us:
             continue
-        yield Step(_death_text(robot, death, injection), index.after_go_s(at_us), robot=robot, life=death.incarnation)
-        birth = index.born_after(robot, death.incarnation, at_us)
+        text = _death_text(_shown(process), death, injection)
+        yield Step(text, index.after_go_s(at_us), robot=death.robot, life=death.incarnation)
+        birth = index.born_after(process, death.incarnation, at_us)
         if birth is not None and birth[1] <= until_us:
             life, born_us = birth
             also = f"; {after_birth}" if after_birth else ""
-            text = f"{robot} lived again, as life {life}, after {seconds(born_us - at_us)}{also}"
-            yield Step(text, index.after_go_s(born_us), robot=robot, life=life)
+            text = f"{process} lived again, as life {life}, after {seconds(born_us - at_us)}{also}"
+            yield Step(text, index.after_go_s(born_us), robot=process, life=life)
 
 
-def _injections(index: RunIndex, robot: str, since_us: int, until_us: int) -> Iterator[Step]:
-    """What was injected into the robot, and was no death."""
-    for row in index.injections.get(robot, ()):
+def _injections(
+    index: RunIndex, process: str, since_us: int, until_us: int, verbs: Mapping[str, str]
+) -> Iterator[Step]:
+    """What was injected into a process, and was no death."""
+    for row in index.injections.get(process, ()):
         at_us = ms_of(row.id) * 1000
-        if since_us <= at_us <= until_us and row.verb in _INJECTED:
-            yield Step(
-                f"{robot} {_INJECTED[row.verb]} (injected: {row.verb} {row.target})",
-                index.after_go_s(at_us),
-                robot=robot,
-            )
+        if since_us <= at_us <= until_us and row.verb in verbs:
+            text = f"{_shown(process)} {verbs[row.verb]} (injected: {row.verb} {row.target})"
+            yield Step(text, index.after_go_s(at_us), robot=process if process in index.robots else "")
+
+
+def _shown(process: str) -> str:
+    return "the server" if process == "redis" else process
 
 
 def life_story(index: RunIndex, robot: str) -> Iterator[Step]:
     """All that happened to the robot's process and to its workers, in the order of time."""
-    steps = [*life_steps(index, robot, 0, index.end_us), *_events(index, robot)]
+    contradicted = _injections(index, robot, 0, index.end_us, _CONTRADICTED)
+    steps = [*life_steps(index, robot, 0, index.end_us), *contradicted, *_events(index, robot)]
     yield from sorted(steps, key=lambda step: step.at_s or 0.0)
     for worker in sorted(_crashed_at_the_end(index, robot)):
         text = f"{robot}'s {worker} has not reported to run again since its crash, until the end"
@@ -98,7 +115,8 @@ def state_at_the_end(index: RunIndex, robot: str) -> str:
     if index.robots[robot].is_lost:
         return "lost its journal"
     if viewed is None:
-        return "was never born"
+        waits = "waits for an RQ worker, and " if robot in index.view.unborn else ""
+        return f"{waits}was never born"
     if viewed.state == "alive" and not viewed.is_paused:
         return "lived"
     return absence_of(viewed)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Final
 
 import msgspec
 
 from telemetry.diagnosis.causes import Diagnosis, diagnose
-from telemetry.events import AnyEvent, MessageSent, PartsMerged, Stamped
+from telemetry.events import AnyEvent, MessageDropped, MessageSent, PartsMerged, Stamped
 from telemetry.explanations.links import Links
 from telemetry.record.history import History
 from telemetry.record.rows import (
@@ -31,6 +32,9 @@ from telemetry.view import View, view_at
 
 Address = tuple[str, int, str, int]
 """An envelope: sender, incarnation, receiver, sequence."""
+
+_DEADLY: Final = frozenset({"kill", "restart", "pause", "amnesia"})
+_OLD_MS: Final = 5_000  # between an injection and a death that it causes
 
 
 class RobotHistory(msgspec.Struct):
@@ -173,21 +177,31 @@ class RunIndex:
 
     @cached_property
     def deaths(self) -> dict[str, list[tuple[DeathRow, InjectionRow | None]]]:
-        """By robot, its deaths, each with the injection that caused it, if one did."""
+        """By robot, or by the name of another process, its deaths, each with the injection that caused it, if one did.
+        An injection causes one death at most, and one that is old causes none."""
         deaths: dict[str, list[tuple[DeathRow, InjectionRow | None]]] = defaultdict(list)
         injected: dict[str, InjectionRow] = {}
         for row in self.history.fleet:
             if isinstance(row, InjectionRow):
-                injected[row.victim] = row
-            elif isinstance(row, DeathRow) and (row.robot or row.victim in self.robots):
-                robot = row.robot or row.victim
-                cause = injected.pop(row.victim, None) or injected.pop(robot, None) or injected.pop(f"rq:{robot}", None)
-                deaths[robot].append((row, cause))
+                if row.verb in _DEADLY:
+                    injected[row.victim] = row
+                elif row.verb == "resume":
+                    injected.pop(row.victim, None)
+            elif isinstance(row, DeathRow):
+                process = row.robot or row.victim
+                causes = (injected.pop(name, None) for name in (row.victim, process, f"rq:{process}"))
+                cause = next((each for each in causes if each and ms_of(row.id) - ms_of(each.id) <= _OLD_MS), None)
+                deaths[process].append((row, cause))
         return deaths
+
+    @property
+    def processes(self) -> set[str]:
+        """The names of those that died, or into which something was injected."""
+        return {*self.deaths, *self.injections}
 
     @cached_property
     def injections(self) -> dict[str, list[InjectionRow]]:
-        """By robot, the injections into its own process, in order."""
+        """By victim, the injections, in order."""
         injections: dict[str, list[InjectionRow]] = defaultdict(list)
         for row in self.history.fleet:
             if isinstance(row, InjectionRow):
@@ -228,12 +242,12 @@ class RunIndex:
         return pairs
 
     @cached_property
-    def undecided(self) -> list[tuple[Stamped, MessageSent]]:
-        """What was sent, and had no fate when the run ended."""
+    def undecided(self) -> list[tuple[Stamped, MessageSent | MessageDropped]]:
+        """What robots sent, or could not send, and no relay decided until the end."""
         return [
             (stamped, stamped.event)
             for stamped in self.history.events
-            if isinstance(stamped.event, MessageSent)
+            if isinstance(stamped.event, MessageSent | MessageDropped)
             and (stamped.source, stamped.incarnation, stamped.event.receiver, stamped.event.sequence) not in self.fates
         ]
 

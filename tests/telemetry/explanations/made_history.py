@@ -74,7 +74,13 @@ class MadeRun:
         self.event(at_ms, robot, RobotBorn(self._held[robot], 0), life)
 
     def killed(self, at_ms: int, robot: str, life: int, verb: str = "kill") -> None:
-        self.history.fleet.append(InjectionRow(f"{GO_MS + at_ms}-3", verb, robot, robot))
+        self.injected(at_ms, verb, robot)
+        self.died(at_ms, robot, life)
+
+    def injected(self, at_ms: int, verb: str, victim: str) -> None:
+        self.history.fleet.append(InjectionRow(f"{GO_MS + at_ms}-3", verb, victim, victim))
+
+    def died(self, at_ms: int, robot: str, life: int) -> None:
         self.history.fleet.append(DeathRow(f"{GO_MS + at_ms}-4", robot, robot, life, "signal", -9))
 
     def sent(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from telemetry.events import (
     EvidenceLost,
     ExchangeEnded,
+    MessageDropped,
     MessageSent,
     RobotQuiet,
     SecretRefused,
@@ -206,3 +207,42 @@ def test_the_places_that_a_witness_names_are_explained_in_words() -> None:
     assert "that injection was: kill r01, done to r01" in texts
     sent = "r01/1 sent that envelope to r00 (summary of exchange bb); recorded is: lost (loss 0.2)"
     assert sent in texts
+
+
+def test_an_injection_explains_one_death_that_follows_it_and_nothing_else() -> None:
+    # Given a contradictory update and, later, a death; a pause that was ended, and a death; and a kill
+    run = both_complete()
+    run.injected(100, "contradict", "r00")
+    run.died(200, "r00", 1)
+    run.born(250, "r00", 2)
+    run.injected(300, "pause", "r00")
+    run.injected(350, "resume", "r00")
+    run.died(400, "r00", 2)
+    run.born(450, "r00", 3)
+    run.killed(500, "r00", 3)
+    # Then only the kill is named as a cause
+    deaths = [text for text in texts_of(why_robot(run.index(), "r00"), "its lives") if "was killed" in text]
+    assert deaths == [
+        "r00/1 was killed by signal 9; no injection caused it",
+        "r00/2 was killed by signal 9; no injection caused it",
+        "r00/3 was killed by signal 9 (injected: kill r00)",
+    ]
+
+
+def test_an_outage_of_the_server_explains_a_slow_step() -> None:
+    # Given a part that came late, because the server was paused and an outbox did not answer
+    run = of_two()
+    run.taught(5, "r01", "r00", 1, "aa")
+    run.injected(20, "pause", "redis")
+    run.event(50, "r01", MessageDropped("r00", 90, "summary", "bb", "the outbox is away", 0))
+    run.injected(3000, "resume", "redis")
+    run.taught(3100, "r00", "r01", 0, "cc")
+    run.event(4100, "r01", SecretWritten(9, "memory"))
+    why = why_run(run.index(), None)
+    # Then the path says so
+    [path] = [section for section in why.sections if section.title.startswith("from go to the write")]
+    assert path.steps[0].text == (
+        " 3.10 s: r01 waited for part 0, which r00 held: 1 exchange failed, because the outbox is away; the server was"
+        " paused: its process stood still (injected: pause redis); the server went on, after a pause (injected: resume"
+        " redis)"
+    )
