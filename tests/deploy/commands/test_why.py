@@ -102,7 +102,8 @@ def test_a_healthy_run_shows_the_path_to_its_write_and_the_chain_of_every_part(t
     ended = run(tmp_path, "loss .3", "delay 5ms..20ms", seed=4)
     writer = str(ended.result.winner)
     # Then the path ends with the write,
-    assert ask().rstrip().endswith(f"{writer} wrote the secret")
+    path = ask().partition("from go to the write")[2].partition("\n\n")[0]
+    assert path.endswith(f"{writer} wrote the secret")
     assert f"it wrote the secret {ended.result.seconds.written:.2f} s after go" in ask(writer)
     # and every robot can tell of each part from whom it came
     for part in range(17):
