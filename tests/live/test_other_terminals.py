@@ -91,7 +91,7 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
 
 @pytest.mark.live
 @ON_LINUX
-def test_a_live_run_that_makes_no_progress_says_why_itself_and_to_other_terminals(place: Place) -> None:
+def test_a_live_run_that_makes_no_progress_shows_why_itself_and_to_other_terminals(place: Place) -> None:
     def causes() -> list[str]:
         sections = ask(place, "why").get("sections", ())
         steps = (section["steps"] for section in sections if section["title"] == "why it does not go on")
