@@ -22,7 +22,7 @@ STARTED_S: Final = time.monotonic()
 class _WithoutMetrics(SourceFileLoader):
     """Loads a module as if OpenTelemetry's metrics were not installed, which it then does without."""
 
-    HIDDEN: Final = ("opentelemetry.metrics", "opentelemetry.sdk.metrics")
+    HIDDEN: Final[tuple[str, ...]] = ("opentelemetry.metrics", "opentelemetry.sdk.metrics")
 
     def exec_module(self, module: ModuleType) -> None:
         there = {name: sys.modules[name] for name in self.HIDDEN if name in sys.modules}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -61,23 +61,28 @@ def is_notable(stamped: Stamped) -> bool:
 
 
 def event_line(stamped: Stamped, elapsed_s: float) -> str:
-    """A notable event."""
+    """A notable event, with its time."""
+    return f"{elapsed_s:6.1f}s  {event_text(stamped)}"
+
+
+def event_text(stamped: Stamped) -> str:
+    """An event."""
     match stamped.event:
         case PlanChanged():
-            return f"{elapsed_s:6.1f}s  {_plan_line(stamped.event)}"
+            return _plan_line(stamped.event)
         case RobotWaiting(robot, only_here):
-            return f"{elapsed_s:6.1f}s  {robot} waits: no RQ worker is free{_rare(only_here)}"
+            return f"{robot} waits: no RQ worker is free{_rare(only_here)}"
         case RobotYielded(robot, to):
-            return f"{elapsed_s:6.1f}s  {robot} gives way to {to}, which holds what no living robot does"
+            return f"{robot} gives way to {to}, which holds what no living robot does"
         case SupervisorBegan():
-            return f"{elapsed_s:6.1f}s  {stamped.source} supervises the run from here on"
+            return f"{stamped.source} supervises the run from here on"
         case RelayMissing(shard):
-            return f"{elapsed_s:6.1f}s  shard {shard} has no relay: what is sent there waits (robots relay)"
+            return f"shard {shard} has no relay: what is sent there waits (robots relay)"
     fields = msgspec.to_builtins(stamped.event)
     fields.pop("name")
     detail = " ".join(f"{name} {_shown(value)}" for name, value in fields.items())
     life = f"/{stamped.incarnation}" if stamped.incarnation > 1 else ""
-    return f"{elapsed_s:6.1f}s  {stamped.source}{life} {event_name(stamped.event)} {detail[:_MOST_DETAIL]}".rstrip()
+    return f"{stamped.source}{life} {event_name(stamped.event)} {detail[:_MOST_DETAIL]}".rstrip()
 
 
 def _rare(parts: tuple[int, ...]) -> str:
@@ -110,9 +115,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
 
 
-def verdict_lines(result: Result) -> Iterator[str]:
-    """The verdict, with one line per promise and the main figures."""
+def verdict_lines(result: Result, diagnosis: Iterable[str] = ()) -> Iterator[str]:
+    """The verdict, with one line per promise and the main figures. `diagnosis`: why the run was not done at its end."""
     yield f"{result['verdict']}  run {result['run']}  {_headline(result)}"
+    for cause in diagnosis:
+        yield f"  {'not done':<10}  {printable(cause)}"
     width = max(map(len, result["promises"]), default=0)
     for name, finding in result["promises"].items():
         is_untested = finding["state"] == "HELD" and not finding["tested"]

@@ -5,20 +5,30 @@ Progress lines, the stop rule, screens and reports share it. It judges nothing: 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final, Literal
+
 import msgspec
 
 from telemetry.events import (
     RECALLED,
+    AnyEvent,
     EvidenceLost,
     FatesDecided,
+    FaultInjected,
     PartsMerged,
+    PlanChanged,
     ProcessDied,
+    RelayMissing,
+    RelayResumed,
     RobotBorn,
     RobotComplete,
+    RobotDisturbed,
     RobotFenced,
     RobotJoined,
     RobotLeft,
     RobotLost,
+    RobotQuiet,
     RobotWaiting,
     RunDealt,
     RunStarted,
@@ -27,8 +37,11 @@ from telemetry.events import (
     SecretWritten,
     ServerForgot,
     Stamped,
+    WorkerCrashed,
     WorkerGaveUp,
+    WorkerStarted,
 )
+from telemetry.phrases import bitmap_of_parts
 
 
 class RobotView(msgspec.Struct, frozen=True):
@@ -39,6 +52,14 @@ class RobotView(msgspec.Struct, frozen=True):
     held: int
     is_complete: bool
     is_refused: bool = False  # one of its lives found that the register held a secret already
+    is_quiet: bool = False  # its quiet period is over
+    is_paused: bool = False
+    learnt: int = 0  # bitmap of the parts that its lives reported to have merged; of what it was dealt, nothing
+    crashed: tuple[str, ...] = ()  # workers of this life that crashed, and have not reported to run again
+    ended: Literal["", "journal", "budget", "fenced"] = ""  # why it is dead: what was lost, spent, or came after it
+
+
+_UNBORN: Final = RobotView(0, "away", 0, False)
 
 
 class View(msgspec.Struct, frozen=True):
@@ -47,11 +68,14 @@ class View(msgspec.Struct, frozen=True):
     dealt: int = 0  # robots
     joined: int = 0  # later
     parts: int = 0
-    robots: dict[str, RobotView] = {}
+    robots: dict[str, RobotView] = {}  # that have lived
+    unborn: frozenset[str] = frozenset()  # that wait for an RQ worker, for their first life
     writer: str | None = None
     has_server_forgotten: bool = False  # it came back older than some process knew it
     offered: int = 0  # envelopes that the relays decided
     lost: int = 0
+    faults: tuple[str, ...] = ()  # in force, as the relay that reported last applies them
+    relayless: frozenset[int] = frozenset()  # shards without a relay
     dealt_us: int | None = None  # wall clock, as the next ones
     born_us: int | None = None  # all dealt robots
     started_us: int | None = None
@@ -128,38 +152,81 @@ def _fold_run(view: View, stamped: Stamped) -> View:
             return msgspec.structs.replace(view, started_us=stamped.wall_us)
         case RunStopped(reason):
             return msgspec.structs.replace(view, stopped=reason, stopped_us=view.stopped_us or stamped.wall_us)
-        case FatesDecided():
-            return msgspec.structs.replace(view, offered=view.offered + event.offered, lost=view.lost + event.lost)
+        case FatesDecided() | PlanChanged() | RelayMissing() | RelayResumed():
+            return _fold_network(view, event)
+    return _fold_fleet(view, event)
+
+
+def _fold_network(view: View, event: FatesDecided | PlanChanged | RelayMissing | RelayResumed) -> View:
+    match event:
+        case PlanChanged():
+            return msgspec.structs.replace(view, faults=event.new)
+        case RelayMissing(shard):
+            return msgspec.structs.replace(view, relayless=view.relayless | {shard})
+        case RelayResumed(shard):
+            return msgspec.structs.replace(view, relayless=view.relayless - {shard})
+        case FatesDecided(shard, offered, lost):
+            view = msgspec.structs.replace(view, offered=view.offered + offered, lost=view.lost + lost)
+            return msgspec.structs.replace(view, relayless=view.relayless - {shard}) if view.relayless else view
+
+
+def _fold_fleet(view: View, event: AnyEvent) -> View:
+    match event:
         case ProcessDied(process) if process.startswith("rq:"):
             return _change(view, process.removeprefix("rq:"), state="away")
         case RobotLost(robot):
             return _change(view, robot, state="away")
+        case RobotWaiting(robot) if robot not in view.robots:
+            return msgspec.structs.replace(view, unborn=view.unborn | {robot})
         case RobotWaiting(robot):
             return _change(view, robot, state="waiting")
         case RobotJoined():
             return msgspec.structs.replace(view, joined=view.joined + 1)
+        case FaultInjected("pause" | "resume" as verb, victim=victim):
+            return _change(view, victim, is_paused=verb == "pause")
     return view
 
 
 def _fold_robot(view: View, stamped: Stamped) -> View:
     name, event = stamped.source, stamped.event
     match event:
-        case RobotBorn(parts):
-            was_refused = name in view.robots and view.robots[name].is_refused
-            born = RobotView(stamped.incarnation, "alive", parts, 0 < parts == view.parts, was_refused)
-            robots = {**view.robots, name: born}
-            is_last = view.born_us is None and len(robots) == view.dealt
-            return msgspec.structs.replace(view, robots=robots, born_us=stamped.wall_us if is_last else view.born_us)
-        case PartsMerged():
-            return _change(view, name, held=event.held)
-        case RobotComplete():
-            return _change(view, name, is_complete=True)
-        case RobotFenced() | EvidenceLost("journal"):
-            return _change(view, name, state="dead")
+        case RobotBorn():
+            return _fold_birth(view, name, stamped, event.parts)
+        case RobotFenced():
+            return _change(view, name, state="dead", ended="fenced")
+        case EvidenceLost("journal"):
+            return _change(view, name, state="dead", ended="journal")
         case WorkerGaveUp(worker) if worker == name:  # the robot, not a worker inside it: it will not be born again
-            return _change(view, name, state="dead")
+            return _change(view, name, state="dead", ended="budget")
         case RobotLeft(reason):
             return _change(view, name, state="away" if reason == RECALLED else "left")
+        case WorkerCrashed(worker):
+            return _change(view, name, crashed=(*view.robots[name].crashed, worker))
+        case WorkerStarted(worker):
+            crashed = tuple(other for other in view.robots[name].crashed if other != worker)
+            return _change(view, name, crashed=crashed)
+    return _fold_completion(view, name, event)
+
+
+def _fold_birth(view: View, name: str, stamped: Stamped, parts: int) -> View:
+    before = view.robots.get(name, _UNBORN)
+    is_complete = 0 < parts == view.parts
+    born = RobotView(stamped.incarnation, "alive", parts, is_complete, before.is_refused, learnt=before.learnt)
+    robots = {**view.robots, name: born}
+    is_last = view.born_us is None and len(robots) == view.dealt
+    born_us = stamped.wall_us if is_last else view.born_us
+    return msgspec.structs.replace(view, robots=robots, unborn=view.unborn - {name}, born_us=born_us)
+
+
+def _fold_completion(view: View, name: str, event: AnyEvent) -> View:
+    match event:
+        case PartsMerged():
+            learnt = view.robots[name].learnt | bitmap_of_parts(event.indices)
+            return _change(view, name, held=event.held, learnt=learnt)
+        case RobotComplete():
+            return _change(view, name, is_complete=True)
+        case RobotQuiet() | RobotDisturbed():
+            return _change(view, name, is_quiet=isinstance(event, RobotQuiet))
         case SecretRefused():
             return _change(view, name, is_refused=True)
         case SecretWritten():
@@ -172,3 +239,15 @@ def _change(view: View, name: str, **changes: object) -> View:
         return view
     robot = msgspec.structs.replace(view.robots[name], **changes)
     return msgspec.structs.replace(view, robots={**view.robots, name: robot})
+
+
+def view_at(events: Iterable[Stamped], until_us: int) -> View:
+    """The view at a moment of the wall clock, from events of many sources in any order."""
+    view = View()
+    for stamped in sorted((each for each in events if each.wall_us <= until_us), key=_wall_us):
+        view = fold(view, stamped)
+    return view
+
+
+def _wall_us(stamped: Stamped) -> int:
+    return stamped.wall_us

@@ -110,6 +110,15 @@ _command(
     "List the exchanges of a run, the slowest first, or draw one of them.",
     f"EXCHANGE is an id from the list, or a unique prefix; `run` draws the run itself. {_ANY}",
 )
+_command(
+    _WATCH_IT,
+    "why",
+    "Explain a verdict, a robot, or how a robot came to know a part.",
+    "RUN may be left out before ROBOT. `robots why` explains the run: each promise that is not HELD, why it did not go"
+    " on, and where the time went. `robots why r03` explains when r03 was complete, what it lacks, and why it wrote, or"
+    " did not; with --part, who taught it that part, or which faults kept it away. RUN is an id, a unique prefix, a"
+    " folder or `latest`.",
+)
 _command(_HARM_IT, "faults", "See and change the fault plan of a live run.", _NEWEST)
 _command(_HARM_IT, "inject:kill_app", "Kill a process of a live run; its successor takes over.", _NEWEST)
 _command(_HARM_IT, "inject:pause_app", "Stop a process of a live run, and let it go on later.", _NEWEST)

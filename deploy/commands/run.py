@@ -25,6 +25,7 @@ from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import FOLLOWER, Host, LiveRun, Outcome, Tracing
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.lifecycle.tracing import named_endpoint, trace_lines
+from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.observing.handler_process import Handling, handling
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
@@ -32,7 +33,6 @@ from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from telemetry.clock import SystemClock
-from telemetry.console import verdict_lines
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import report_lines
 from telemetry.handlers.progress import Progress
@@ -92,7 +92,8 @@ def _run(experiment: Experiment, host: Host, handlers: Handling, endpoint: Endpo
     open_record(record, begun, dealt)
     clock = SystemClock()
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
-    progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us)
+    stalls = stall_watch(dealt["indices"], settings.tick)
+    progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us, stalls)
     counters = Counters()
     progress.write_line(
         f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
@@ -142,7 +143,7 @@ def _close(
     if settings.json_:
         print_result(json_line(result.json))
     else:
-        print_result("\n".join(verdict_lines(result.json)))
+        print_result("\n".join(result_lines(result, record.folder)))
     for line in trace_lines(record.folder, ended, endpoint, settings.jaeger_url, report):
         (report if settings.json_ else print_result)(line)
     if not settings.json_ and sys.stdout is not None and sys.stdout.isatty():

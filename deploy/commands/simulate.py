@@ -19,12 +19,14 @@ from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, UsageError
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.lifecycle.tracing import named_endpoint, trace_lines
+from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
-from telemetry.console import progress_line, verdict_lines
+from telemetry.console import progress_line
+from telemetry.diagnosis.stalls import StallWatch
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import UnknownHandler, UserHandlers, report_lines
 from telemetry.handlers.recorder import Recorder
@@ -76,13 +78,14 @@ def simulate(*, given: Given) -> int:
 def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint | None) -> int:
     settings = experiment.settings
     run = new_run_id(settings.runs_dir)
+    dealt = experiment.deal.record()
     with ShutdownSignals() as shutdown:
-        observe = _progress(shutdown)
+        observe = _progress(shutdown, stall_watch(dealt["indices"], settings.tick))
         outcome = run_simulation(run, experiment.deal, experiment.terms, experiment.plan, experiment.bounds, observe)
     record = Record.create(settings.runs_dir, run)
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
-    open_record(record, ended, experiment.deal.record())
+    open_record(record, ended, dealt)
     counters = Counters()
     with Recorder(record.folder / "events.jsonl") as recorder:
         pipeline = Pipeline(counters, recorder)
@@ -99,15 +102,16 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     if settings.json_:
         print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))
     else:
-        print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
+        print_result("\n".join([*result_lines(result, record.folder), f"  digest {digest}"]))
     for line in trace_lines(record.folder, ended, endpoint, settings.jaeger_url, report):
         (report if settings.json_ else print_result)(line)
     deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 
-def _progress(shutdown: ShutdownSignals) -> Observe:
-    """Reports the progress of a long simulation at most once a second, and passes on an interrupt."""
+def _progress(shutdown: ShutdownSignals, stalls: StallWatch) -> Observe:
+    """Reports the progress of a long simulation at most once a second, why there is none in its own time, and passes on
+    an interrupt."""
     reported = time.monotonic()
 
     def observe(view: View, now_us: int) -> str | None:
@@ -115,6 +119,8 @@ def _progress(shutdown: ShutdownSignals) -> Observe:
         if time.monotonic() - reported >= 1:
             reported = time.monotonic()
             report(progress_line(view, now_us / 1e6))
+        for line in stalls.observe(view, now_us):
+            report(f"{now_us / 1e6:6.1f}s  {line}")
         return shutdown.reason
 
     return observe

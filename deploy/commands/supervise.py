@@ -12,7 +12,8 @@ from cyclopts import App, Parameter
 from broker.errors import RunGone, Unavailable
 from broker.relay.core import NewCore
 from broker.streams.connection import connect
-from deploy.attach.context import context_on, read_run_info
+from broker.streams.run.evidence import StreamEvidenceReader
+from deploy.attach.context import context_on, read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation
 from deploy.commands.output import report
 from deploy.commands.service import Run, RunLost, pause, serve
@@ -20,6 +21,7 @@ from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
+from deploy.observing.diagnosis import stall_watch
 from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
 from deploy.supervisor.supervisor import Observe, RunSupervisor
@@ -77,7 +79,8 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
             if is_stopped(client, where.run):
                 report(f"run {where.run} is over; {_how_to_judge(where)}")
                 return
-            progress = Progress(report)
+            settings, deal = read_metadata(StreamEvidenceReader(client, where.run), where.run)
+            progress = Progress(report, stalls=stall_watch(deal.get("indices"), settings.tick_us))
             context = context_on(client, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
             injector = LiveInjector(context, NoChildren())
             supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, _showing(progress))

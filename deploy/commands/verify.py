@@ -23,10 +23,11 @@ from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import shown_folder
+from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from robots.run.stop_rule import LOST
 from telemetry.clock import SystemClock
-from telemetry.console import verdict_lines
+from telemetry.diagnosis.stalls import StallWatch
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import NoSuchRun, find_run
@@ -109,7 +110,7 @@ def _judge(place: PlaceSettings, run: str, is_json: bool) -> int:
     if not (folder / "verdict.json").exists():
         state = "goes on: wait for its end with --wait" if _goes_on(folder) else "was never completed"
         report(f"the record of run {folder.name} {state}")
-    return _show(judge(load(folder, shown_folder(folder))), is_json)
+    return _show(judge(load(folder, shown_folder(folder))), folder, is_json)
 
 
 def _goes_on(folder: Path) -> bool:
@@ -152,7 +153,7 @@ def _record(
     if result is None:
         report(f"run {run}: left; it goes on, or is still to be recorded")
         return INTERRUPTED
-    return _show(result, is_json)
+    return _show(result, place.runs_dir / run, is_json)
 
 
 def _demand_place(runs: Path, run: str) -> None:
@@ -177,7 +178,7 @@ def _see_to_its_end(
     metadata = read_metadata(StreamEvidenceReader(client, run), run)
     report(f"run {run}: waiting for its end")
     try:
-        ended = _end_of(client, run, shutdown)
+        ended = _end_of(client, run, stall_watch(metadata[1].get("indices"), metadata[0].tick_us), shutdown)
     except RunGone:
         report(f"run {run}: the server came back without it")
         return record_run(client, run, runs, metadata, LOST)
@@ -194,9 +195,9 @@ def _see_to_its_end(
         return result
 
 
-def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | None:
+def _end_of(client: redis.Redis, run: str, stalls: StallWatch, shutdown: ShutdownSignals) -> str | None:
     """How the run ended; None when the command was interrupted before. Raises RunGone."""
-    progress, clock = Progress(report), SystemClock()
+    progress, clock = Progress(report, stalls=stalls), SystemClock()
     events = RunEvents(client, run, "", Pipeline(progress))
 
     def observe(away_s: float) -> bool:
@@ -207,6 +208,6 @@ def _end_of(client: redis.Redis, run: str, shutdown: ShutdownSignals) -> str | N
     return await_end(events, StreamRunControl(client, run), observe)
 
 
-def _show(result: Result, is_json: bool) -> int:
-    print_result(json_line(result.json) if is_json else "\n".join(verdict_lines(result.json)))
+def _show(result: Result, folder: Path, is_json: bool) -> int:
+    print_result(json_line(result.json) if is_json else "\n".join(result_lines(result, folder)))
     return result.exit_code

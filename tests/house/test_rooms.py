@@ -56,15 +56,15 @@ ORDER: dict[str, tuple[str, ...]] = {
         "keys.py",
     ),
     "telemetry": (
-        "schema",
+        "schema explanations",
         "verdict handlers",
         "metrics",
         "otlp",
-        "tracing tail",
+        "tracing tail diagnosis",
         "stream record console.py",
         "anomalies",
         "view.py pipeline.py",
-        "events.py clock.py",
+        "events.py clock.py phrases.py",
     ),
     "telemetry/verdict": (
         "judge.py",

@@ -87,3 +87,27 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
     assert injection.when.duration_us is not None
     assert injection.when.duration_us < 40_000_000
     assert place.is_clean()
+
+
+@pytest.mark.live
+@ON_LINUX
+def test_a_live_run_that_makes_no_progress_shows_why_itself_and_to_other_terminals(place: Place) -> None:
+    def causes() -> list[str]:
+        sections = ask(place, "why").get("sections", ())
+        steps = (section["steps"] for section in sections if section["title"] == "why it does not go on")
+        return [step["text"] for of_section in steps for step in of_section]
+
+    # Given a live run in which one robot is cut off, and holds a part that the others lack
+    cut = "loss 1 r00"
+    lab = place.start("run", "-n", "3", "--seed", "3", "--preset", "calm", "--fault", cut, "--limit", "12s")
+
+    # When another terminal asks why it does not go on, both sides are named with the fault
+    found = await_true(lambda: [text for text in causes() if f"({cut})" in text])
+    assert any(text.startswith("r00 lacks") for text in found)
+
+    # Then the run's own lines named the same, each once, and so does its verdict
+    out, err = lab.communicate(timeout=40)
+    stalled = [line.partition(": ")[2] for line in err.decode().splitlines() if "no progress for" in line]
+    assert stalled == found
+    not_done = [line.split(maxsplit=2)[2] for line in out.decode().splitlines() if line.startswith("  not done")]
+    assert not_done == found

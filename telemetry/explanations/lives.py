@@ -1,0 +1,163 @@
+"""The lives of a robot as steps: births, deaths with what caused them, and how long it was away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from telemetry.diagnosis.causes import absence_of
+from telemetry.events import (
+    EvidenceLost,
+    RobotFenced,
+    RobotLeft,
+    WorkerCrashed,
+    WorkerGaveUp,
+    WorkerLeft,
+    WorkerRestarted,
+)
+from telemetry.explanations.explanation import Step
+from telemetry.explanations.run_index import RunIndex
+from telemetry.phrases import seconds
+from telemetry.record.rows import DeathRow, InjectionRow, ms_of
+
+SILENT_TICKS: Final = 15
+"""A robot that lives reports something more often than once in so many ticks, even one that mostly answers."""
+
+
+_INJECTED: Final = {
+    "pause": "was paused: its process stood still",
+    "resume": "went on, after a pause",
+    "restart": "was told to end, and to live on in a new process",
+}
+"""By verb, what an injection that is no death did to a process."""
+
+_CONTRADICTED: Final = {"contradict": "was sent another word for a part that it was dealt"}
+_MOST_OUTAGES: Final = 2  # of one process that are named
+
+
+def life_steps(index: RunIndex, process: str, since_us: int, until_us: int, after_birth: str = "") -> Iterator[Step]:
+    """Deaths of a robot, or of another process, in that time, each with its next birth, and pauses and restarts that
+    were injected into it, in the order of time. `after_birth`: what is true of every next life."""
+    lives = _lives(index, process, since_us, until_us, after_birth)
+    injections = _injections(index, process, since_us, until_us, _INJECTED)
+    yield from sorted([*lives, *injections], key=lambda step: step.at_s or 0.0)
+
+
+def outages(index: RunIndex, since_us: int, until_us: int) -> Iterator[str]:
+    """What happened to the server and to the relays in that time, a text for each."""
+    for process in ("redis", *sorted(name for name in index.processes if name.startswith("relay:"))):
+        steps = list(life_steps(index, process, since_us, until_us))
+        yield from (step.text for step in steps[:_MOST_OUTAGES])
+        if len(steps) > _MOST_OUTAGES:
+            yield f"and {len(steps) - _MOST_OUTAGES} times more"
+
+
+def _lives(index: RunIndex, process: str, since_us: int, until_us: int, after_birth: str) -> Iterator[Step]:
+    for death, injection in index.deaths.get(process, ()):
+        at_us = ms_of(death.id) * 1000
+        if not since_us <= at_us <= until_us:
+            continue
+        text = _death_text(_shown(process), death, injection)
+        yield Step(text, index.after_go_s(at_us), robot=death.robot, life=death.incarnation)
+        birth = index.born_after(process, death.incarnation, at_us)
+        if birth is not None and birth[1] <= until_us:
+            life, born_us = birth
+            also = f"; {after_birth}" if after_birth else ""
+            text = f"{process} lived again, as life {life}, after {seconds(born_us - at_us)}{also}"
+            yield Step(text, index.after_go_s(born_us), robot=process, life=life)
+
+
+def _injections(
+    index: RunIndex, process: str, since_us: int, until_us: int, verbs: Mapping[str, str]
+) -> Iterator[Step]:
+    """What was injected into a process, and was no death."""
+    for row in index.injections.get(process, ()):
+        at_us = ms_of(row.id) * 1000
+        if since_us <= at_us <= until_us and row.verb in verbs:
+            text = f"{_shown(process)} {verbs[row.verb]} (injected: {row.verb} {row.target})"
+            yield Step(text, index.after_go_s(at_us), robot=process if process in index.robots else "")
+
+
+def _shown(process: str) -> str:
+    return "the server" if process == "redis" else process
+
+
+def life_story(index: RunIndex, robot: str) -> Iterator[Step]:
+    """All that happened to the robot's process and to its workers, in the order of time."""
+    contradicted = _injections(index, robot, 0, index.end_us, _CONTRADICTED)
+    steps = [*life_steps(index, robot, 0, index.end_us), *contradicted, *_events(index, robot)]
+    yield from sorted(steps, key=lambda step: step.at_s or 0.0)
+    for worker in sorted(_crashed_at_the_end(index, robot)):
+        text = f"{robot}'s {worker} has not reported to run again since its crash, until the end"
+        yield Step(text, index.after_go_s(index.end_us), robot=robot)
+    yield from _silence(index, robot)
+
+
+def _crashed_at_the_end(index: RunIndex, robot: str) -> set[str]:
+    """The workers that crashed, and have not reported to run again."""
+    viewed = index.view.robots.get(robot) if any(index.reported(robot, WorkerCrashed)) else None
+    return set(viewed.crashed) if viewed else set()
+
+
+def _silence(index: RunIndex, robot: str) -> Iterator[Step]:
+    """For how long a robot that lived at the end had reported nothing, if that was too long."""
+    own = (each for each in index.reported(robot) if not isinstance(each.event, RobotLeft | WorkerLeft))
+    reported_us = max((each.wall_us for each in own if each.wall_us <= index.end_us), default=0)
+    silent_us = index.end_us - reported_us
+    if reported_us and silent_us > SILENT_TICKS * index.tick_us and state_at_the_end(index, robot) == "lived":
+        text = f"{robot} reported nothing any more from here on, for {seconds(silent_us)} until the end"
+        yield Step(text, index.after_go_s(reported_us), robot=robot)
+
+
+def state_at_the_end(index: RunIndex, robot: str) -> str:
+    """How the robot was when the run ended, after its name: `lived`, `lost its journal` …"""
+    viewed = index.view.robots.get(robot)
+    if index.robots[robot].is_lost:
+        return "lost its journal"
+    if viewed is None:
+        waits = "waits for an RQ worker, and " if robot in index.view.unborn else ""
+        return f"{waits}was never born"
+    if viewed.state == "alive" and not viewed.is_paused:
+        return "lived"
+    return absence_of(viewed)
+
+
+def _events(index: RunIndex, robot: str) -> Iterator[Step]:
+    kinds = (EvidenceLost, RobotFenced, RobotLeft, WorkerCrashed, WorkerGaveUp, WorkerRestarted)
+    crashed = _crashed_at_the_end(index, robot)
+    for stamped in index.reported(robot, *kinds):
+        if stamped.wall_us > index.end_us:
+            continue
+        text = _event_text(robot, stamped.event)
+        if text and not (isinstance(stamped.event, WorkerRestarted) and stamped.event.worker not in crashed):
+            yield Step(text, index.after_go_s(stamped.wall_us), robot=robot, life=stamped.incarnation)
+
+
+def _event_text(robot: str, event: object) -> str:
+    match event:
+        case EvidenceLost(stream):
+            return f"{robot} found that its {stream} was gone"
+        case RobotFenced(where):
+            return f"{robot} found a later life of its own ({where}), and ended"
+        case RobotLeft("recalled"):
+            return f"{robot} was recalled, to live on elsewhere"
+        case WorkerCrashed(worker, error):
+            return f"{robot}'s {worker} crashed: {error}"
+        case WorkerRestarted(worker, _, delay_us):
+            return f"{robot}'s {worker} was to be started again after {seconds(delay_us)}"
+        case WorkerGaveUp(worker, crashes):
+            return f"{worker} crashed {crashes} times, and is not started again"
+    return ""
+
+
+def _death_text(robot: str, death: DeathRow, injection: InjectionRow | None) -> str:
+    ends = {
+        "silent": "fell silent, and was killed by its RQ worker",
+        "lease": "lost its RQ worker: the lease of its job ran out",
+        "signal": f"was killed by signal {-death.status}",
+    }
+    end = ends.get(death.how, f"ended with status {death.status}")
+    who = f"{robot}/{death.incarnation}" if death.incarnation else robot
+    if injection is None:
+        return f"{who} {end}; no injection caused it"
+    return f"{who} {end} (injected: {injection.verb} {injection.target})"

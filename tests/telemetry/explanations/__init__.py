@@ -1,0 +1,1 @@
+"""Explanations of runs, from histories that are made by hand and from simulated ones."""
