@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from telemetry.events import (
+    AnomalyBegan,
     PlanChanged,
     RelayMissing,
     RelayResumed,
@@ -71,6 +72,8 @@ def event_line(stamped: Stamped, elapsed_s: float) -> str:
             return f"{elapsed_s:6.1f}s  {robot} gives way to {to}, which holds what no living robot does"
         case SupervisorBegan():
             return f"{elapsed_s:6.1f}s  {stamped.source} supervises the run from here on"
+        case AnomalyBegan(rule, about, detail):
+            return f"{elapsed_s:6.1f}s  anomaly: {rule}: {about}: {detail}"
         case RelayMissing(shard):
             return f"{elapsed_s:6.1f}s  shard {shard} has no relay: what is sent there waits (robots relay)"
     fields = msgspec.to_builtins(stamped.event)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -34,6 +34,7 @@ from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.errors import UsageError
 from robots.exhibits.catalogue import EXHIBITS
 from robots.run.deal import Terms
+from telemetry.anomalies.thresholds import DEFAULTS, Thresholds, read_thresholds
 
 SETTINGS_FILE: Final = "robots.toml"
 LARGEST_FILE: Final = 256 * 1024  # bytes
@@ -190,6 +191,13 @@ class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of
     quiet_period: Annotated[
         int, BeforeValidator(_time(0)), flag(TIME, "TIME", "How long without news before a robot writes.")
     ] = 1_000_000
+
+    anomalies: Annotated[
+        Thresholds,
+        NoDecode,
+        PlainValidator(read_thresholds),
+        flag(OUTPUT, "RULES", "Thresholds of anomalies: 'stuck_ticks 30, unheard 20'.", is_shown=False),
+    ] = DEFAULTS  # in robots.toml a table
 
     output: Annotated[Path | None, flag(OUTPUT, "FILE", "Also write the reconstructed secret to this file.")] = None
     force: Annotated[bool, flag(OUTPUT, "", "Replace an existing --output.")] = False

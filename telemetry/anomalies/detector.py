@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
+from telemetry.anomalies.arrivals import Arrivals
 from telemetry.anomalies.bursts import Bursts
 from telemetry.anomalies.duplicates import Duplicates
 from telemetry.anomalies.fault_rates import FaultRates
-from telemetry.anomalies.hearing import Hearing
 from telemetry.anomalies.pressure import Pressure
 from telemetry.anomalies.relay_lag import RelayLag, ShardOf
 from telemetry.anomalies.rule import Handle, Observed, Rule
@@ -40,7 +40,7 @@ class AnomalyDetector:
             Pressure(self._observed),
             FaultRates(self._observed),
             RelayLag(self._observed, shard_of),
-            Hearing(self._observed),
+            Arrivals(self._observed),
             Duplicates(self._observed),
         )
         self._handlers: dict[type[Event], list[Handle]] = defaultdict(list)

@@ -5,7 +5,8 @@ Here are the names and the formats, and how a record is written and found. What 
     settings.json   run, version, mode (live, simulated), robots, copies, seed, exhibit (what was broken on purpose, or
                     null), preset, tick_us, quiet_period_us, for_us, limit_us, shards, plan (the lines' own text at the
                     start), instances (the number of each line's dice), ended (complete, limit, stopped, interrupted,
-                    lost), again (the command that runs it again), seconds {born, total} since the command's start (of a
+                    lost), again (the command that runs it again), anomalies (the thresholds that differ
+                    from the defaults), seconds {born, total} since the command's start (of a
                     run without a parent: since the deal)
     deal.json       sha256 of the secret's bytes, bytes, parts (how many), salt (hex), indices: [{index, holders,
                     digest}] with digest = BLAKE2b-128 keyed with the salt over "<index>:<1 if last else 0>:<word>", hex
