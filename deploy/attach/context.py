@@ -37,8 +37,8 @@ _CHUNK: Final = 1 << 20  # bytes of deal.json in one entry: a server may refuse 
 
 class RunInfo(msgspec.Struct, frozen=True):
     """A run: the robots that it was dealt with, its terms, its plan, and how long it may and must take. `holders`: the
-    numbers of the robots that were dealt a part (None: not known). `lab`: who leads it from here. `thresholds` are those
-    of anomalies."""
+    numbers of the robots that were dealt a part (None: not known). `lab`: who leads it from here. `thresholds`: of
+    anomalies."""
 
     run: str
     robots: tuple[str, ...]

@@ -20,7 +20,8 @@ from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
-from telemetry.console import progress_line, verdict_lines
+from telemetry.console import event_line, progress_line, verdict_lines
+from telemetry.events import AnomalyBegan, Stamped
 from telemetry.handlers.recorder import Recorder
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import Record, new_run_id
@@ -54,7 +55,8 @@ def simulate(*, given: Given) -> int:
     run = new_run_id(settings.runs_dir)
     with ShutdownSignals() as shutdown:
         observe = _progress(shutdown)
-        outcome = run_simulation(run, experiment.deal, experiment.terms, experiment.plan, experiment.bounds, observe)
+        deal, terms, plan, bounds = experiment.deal, experiment.terms, experiment.plan, experiment.bounds
+        outcome = run_simulation(run, deal, terms, plan, bounds, observe, _report_anomaly, settings.anomalies)
     record = Record.create(settings.runs_dir, run)
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
@@ -71,6 +73,11 @@ def simulate(*, given: Given) -> int:
         print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
     deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
+
+
+def _report_anomaly(stamped: Stamped) -> None:
+    if isinstance(stamped.event, AnomalyBegan):
+        report(event_line(stamped, stamped.monotonic_us / 1e6))
 
 
 def _progress(shutdown: ShutdownSignals) -> Observe:

@@ -130,7 +130,18 @@ class PlaceSettings(BaseSettings):
         return init_settings, env_settings, InitSettingsSource(settings_cls, _file_settings())
 
 
-class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of them is made from the registry
+class AnomalySettings(PlaceSettings):
+    """What all commands share, and the thresholds of anomalies."""
+
+    anomalies: Annotated[
+        Thresholds,
+        NoDecode,
+        PlainValidator(read_thresholds),
+        flag(OUTPUT, "RULES", "Thresholds of anomalies: 'stuck_ticks 30, unheard 20'."),
+    ] = DEFAULTS  # in robots.toml a table
+
+
+class LabSettings(FaultSettings, AnomalySettings):  # type: ignore[misc]  # one of them is made from the registry
     """One run's settings. Times are whole microseconds."""
 
     robots: Annotated[int, BeforeValidator(_whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
@@ -192,13 +203,6 @@ class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of
         int, BeforeValidator(_time(0)), flag(TIME, "TIME", "How long without news before a robot writes.")
     ] = 1_000_000
 
-    anomalies: Annotated[
-        Thresholds,
-        NoDecode,
-        PlainValidator(read_thresholds),
-        flag(OUTPUT, "RULES", "Thresholds of anomalies: 'stuck_ticks 30, unheard 20'.", is_shown=False),
-    ] = DEFAULTS  # in robots.toml a table
-
     output: Annotated[Path | None, flag(OUTPUT, "FILE", "Also write the reconstructed secret to this file.")] = None
     force: Annotated[bool, flag(OUTPUT, "", "Replace an existing --output.")] = False
     ui: Annotated[
@@ -216,6 +220,11 @@ class LabSettings(FaultSettings, PlaceSettings):  # type: ignore[misc]  # one of
 def load_place(given: Given) -> PlaceSettings:
     """What all commands share, from flags, environment, robots.toml and defaults. Raises UsageError."""
     return _settings(PlaceSettings, given, {})
+
+
+def load_anomaly_settings(given: Given) -> AnomalySettings:
+    """The same, and the thresholds of anomalies. Raises UsageError."""
+    return _settings(AnomalySettings, given, {})
 
 
 def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
