@@ -65,9 +65,11 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Garbage(msgspec.Struct, frozen=True):
-    """A frame that is no envelope, and why."""
+    """A frame that is no envelope, and why. `claimed`: with a bad checksum, what it could have been; any field may be
+    damaged or a forgery."""
 
     reason: str
+    claimed: Envelope | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -86,12 +88,13 @@ def decode(frame: bytes) -> Envelope | Garbage:
     if not _CHECKSUM.size < len(frame) <= MAX_FRAME:
         return Garbage(f"frame of {len(frame)} bytes, allowed are {_CHECKSUM.size + 1} to {MAX_FRAME}")
     payload = frame[_CHECKSUM.size :]
-    if _CHECKSUM.unpack_from(frame)[0] != zlib.crc32(payload):
-        return Garbage("bad checksum")
+    is_whole = _CHECKSUM.unpack_from(frame)[0] == zlib.crc32(payload)
     try:
         envelope = _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Garbage(f"not an envelope: {error}")
+        return Garbage(f"not an envelope: {error}" if is_whole else "bad checksum")
+    if not is_whole:
+        return Garbage("bad checksum", envelope if envelope.kind in KINDS and is_robot(envelope.sender) else None)
     return envelope if envelope.kind in KINDS else Garbage("unknown kind")
 
 

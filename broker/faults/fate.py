@@ -86,9 +86,11 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """A partition keeps it back until that is over."""
     throttles: tuple[tuple[int, int], ...] = ()
     """The throttles it has to pass: (instance, microseconds from one envelope to the next)."""
+    faults: tuple[int, ...] = ()
+    """The instances that changed something of it, in the order in which they acted, without throttles. Partitions that
+    hold it back come first."""
 
 
-_LOST: Final = Decision(())
 _UNHARMED: Final = Decision((0,))
 
 
@@ -96,22 +98,22 @@ class _Link:
     """What a plan does to envelopes from one robot to another: its faults, in order, sorted by what they do."""
 
     def __init__(self, faults: Sequence[tuple[int, MessageFault]], bursts: Mapping[int, Bursts]) -> None:
-        partitions = [fault for _, fault in faults if isinstance(fault, Partition)]
+        partitions = [(instance, fault) for instance, fault in faults if isinstance(fault, Partition)]
         self.is_free = not faults
-        self.is_cut = not all(partition.is_hold for partition in partitions)
-        self.is_held = any(partition.is_hold for partition in partitions)
-        self.bursts = tuple(bursts[instance] for instance, fault in faults if isinstance(fault, BurstLoss))
+        self.cuts = tuple(instance for instance, partition in partitions if not partition.is_hold)
+        self.holds = tuple(instance for instance, partition in partitions if partition.is_hold)
+        self.bursts = tuple((instance, bursts[instance]) for instance, fault in faults if isinstance(fault, BurstLoss))
         self.shaping = tuple((instance, fault.apply) for instance, fault in faults if isinstance(fault, Shaping))
         self.throttles = tuple((instance, fault.gap_us) for instance, fault in faults if isinstance(fault, Throttle))
         self._corrupting = tuple((instance, fault) for instance, fault in faults if isinstance(fault, Corrupt))
-        self.is_special = bool(self.is_held or self.throttles or self._corrupting)
+        self.is_special = bool(self.holds or self.throttles or self._corrupting)
 
-    def damage(self, draws: Draws) -> float | None:
-        """The flip of the first fault that makes one: a second one could undo it."""
+    def damage(self, draws: Draws) -> tuple[int, float] | None:
+        """The first fault that flips a bit, and its flip: a second one could undo it."""
         for instance, corrupt in self._corrupting:
             damage = corrupt.damage(draws, instance)
             if damage is not None:
-                return damage
+                return instance, damage
         return None
 
 
@@ -133,26 +135,29 @@ class Plan:
     def fate(self, dice: Dice, sender: str, incarnation: int, receiver: str, sequence: int) -> Decision:
         """The fate of one envelope. Names are those of robots (broker/envelope.py)."""
         link = self._only_link or self._link(sender, receiver)
-        if link.is_cut:
-            return _LOST
+        if link.cuts:
+            return Decision((), faults=link.cuts[:1])
         if link.is_free:
             return _UNHARMED
         draws = dice.of(sender, incarnation, receiver, sequence)
-        for bursts in link.bursts:
+        for instance, bursts in link.bursts:
             if bursts.is_bad(dice, sender, incarnation, receiver, sequence, draws):
-                return _LOST
+                return Decision((), faults=(instance,))
         deliveries: Deliveries = (0,)
+        faults: tuple[int, ...] = ()
         for instance, apply in link.shaping:
-            deliveries = apply(deliveries, draws, instance)
-            if not deliveries:
-                return _LOST
+            before, deliveries = deliveries, apply(deliveries, draws, instance)
+            if deliveries != before:
+                faults += (instance,)
+                if not deliveries:
+                    return Decision((), faults=faults)
         if link.is_special:
-            return Decision(deliveries, link.damage(draws), link.is_held, link.throttles)
-        return Decision(deliveries)
+            return _special(link, deliveries, faults, draws)
+        return Decision(deliveries, faults=faults)
 
     def holds(self, sender: str, receiver: str) -> bool:
         """Whether a partition keeps back what goes from `sender` to `receiver`."""
-        return (self._only_link or self._link(sender, receiver)).is_held
+        return bool((self._only_link or self._link(sender, receiver)).holds)
 
     def _link(self, sender: str, receiver: str) -> _Link:
         link = self._links.get((sender, receiver))
@@ -164,6 +169,16 @@ class Plan:
                 self._links.clear()
             self._links[sender, receiver] = link
         return link
+
+
+def _special(link: _Link, deliveries: Deliveries, faults: tuple[int, ...], draws: Draws) -> Decision:
+    """The decision for copies that a partition holds, that are damaged, or that pass throttles."""
+    damage = link.damage(draws)
+    if damage is not None:
+        faults += damage[:1]
+    return Decision(
+        deliveries, None if damage is None else damage[1], bool(link.holds), link.throttles, link.holds + faults
+    )
 
 
 def median_delay_us(faults: Iterable[Fault | Heal]) -> int:

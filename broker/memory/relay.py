@@ -51,7 +51,7 @@ class MemoryRelay:
         for entry, control in self._outbox.controls:
             self._relay.remember(entry, control)
         if self._outbox.pending:
-            self._outbox.fates.append(list(self._outbox.pending))
+            server.record(shard, redo=list(self._outbox.pending))
             self._offer(list(self._outbox.pending.values()))
 
     async def run(self) -> None:
@@ -98,10 +98,10 @@ class MemoryRelay:
             self._relay.offer(entry)
         for applied in self._relay.changes():
             self._emit(plan_changed(self._shard, applied))
-        fates = self._relay.fates()
-        if fates:
+        fates, offered = self._relay.fates(), self._relay.batch()
+        if fates or offered.kept:
             self._fates += fates
-            self._emit(count_fates(self._shard, fates))
+            self._emit(count_fates(self._shard, fates, offered, self._server.clock.wall_us()))
 
     def _put_out(self, now_us: int) -> None:
         relay = self._relay
@@ -110,7 +110,8 @@ class MemoryRelay:
             relay.confirm(note.entry)
         self._failpoint("noted")
         fates, self._fates = self._fates, []
-        self._outbox.fates.extend(fates)
+        if fates:
+            self._server.record(self._shard, fates)
         relay.confirm(*(fate.entry for fate in fates))
         for copy in relay.due(now_us):
             self._server.deliver(copy)

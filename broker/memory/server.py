@@ -16,7 +16,7 @@ from broker.control_entries import Control, encode_control
 from broker.envelope import shard_of
 from broker.errors import Fenced, JournalLost, RegisterLost, Unavailable
 from broker.ports.robot import GREATEST_ID, Delivery, FleetRow, JournalRow, Order, Ports, SendResult
-from broker.ports.run import BirthRow, RegisterRow
+from broker.ports.run import BirthRow, RegisterRow, StoredFates
 from broker.relay.core import Copy, Fate, Id, OutboxEntry, format_id, parse_id
 from telemetry.clock import Clock
 
@@ -43,7 +43,7 @@ class _Outbox:
         self.added = 0
         self.last: Id = (0, 0)
         self.controls: list[tuple[str, Control]] = []
-        self.fates: list[Fate | list[str]] = []
+        self.fates: list[StoredFates] = []
         self.arrived = asyncio.Event()
 
 
@@ -115,13 +115,19 @@ class MemoryServer:
         """The inbox of `robot`, made at the first use."""
         return self.inboxes.setdefault(robot, _Inbox())
 
-    def put(self, shard: int, frame: bytes | None, control: bytes | None, trace: bytes | None = None) -> None:
+    def put(self, shard: int, frame: bytes | None, control: bytes | None) -> None:
         """Add an entry to a shard's outbox."""
         outbox = self.outboxes[shard]
         outbox.last = self.next_id(outbox.last)
-        outbox.fresh.append(OutboxEntry(format_id(outbox.last), frame, control, trace))
+        outbox.fresh.append(OutboxEntry(format_id(outbox.last), frame, control))
         outbox.added += 1
         announce(outbox.arrived)
+
+    def record(self, shard: int, fates: Sequence[Fate] = (), redo: Sequence[str] = ()) -> None:
+        """Store fates, or the ids of entries that a relay is about to redo."""
+        entries = self.outboxes[shard].fates
+        stored = self.next_id(parse_id(entries[-1].stored) if entries else (0, 0))
+        entries.append(StoredFates(format_id(stored), tuple(fates), tuple(redo)))
 
     def deliver(self, copy: Copy) -> None:
         """Add a copy to its receiver's inbox."""

@@ -72,11 +72,19 @@ class StreamCount(msgspec.Struct, frozen=True):
     length: int
 
 
+class StoredFates(msgspec.Struct, frozen=True):
+    """An entry of a shard's fates: what a relay decided, or which pending entries it began to redo."""
+
+    stored: str  # the entry's id
+    fates: tuple[Fate, ...] = ()
+    redo: tuple[str, ...] = ()
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """What a server holds of a run when it has ended, from which its record is made. Missing streams are None."""
 
     controls: dict[int, list[tuple[str, Control]]]
-    fates: dict[int, list[Fate | list[str]]]  # a list of ids = entries that a relay began to redo
+    fates: dict[int, list[StoredFates]]
     journals: dict[str, list[JournalRow] | None]
     births: dict[str, list[BirthRow] | None]
     register_exists: bool

@@ -41,7 +41,6 @@ def no_failpoint(_point: str) -> None:
 Id = tuple[int, int]
 """An entry's id as its place in the order: (milliseconds of the server's clock, number within the millisecond)."""
 
-MAX_TRACE: Final = 64  # bytes
 _is_robot = lru_cache(maxsize=1 << 16)(is_robot)
 
 
@@ -60,13 +59,12 @@ def format_id(entry: Id) -> str:
 class OutboxEntry(msgspec.Struct, frozen=True, gc=False):
     """An entry as it stands in an outbox: an envelope's frame, or a control frame; both None is garbage.
 
-    Its id, here and everywhere below, is the text that the stream gave it. `trace` is opaque and goes with every copy.
+    Its id, here and everywhere below, is the text that the stream gave it.
     """
 
     id: str
     frame: bytes | None = None
     control: bytes | None = None
-    trace: bytes | None = None
 
 
 class Copy(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +75,6 @@ class Copy(msgspec.Struct, frozen=True, gc=False):
     receiver: str
     frame: bytes
     due_us: int
-    trace: bytes | None = None
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -88,7 +85,11 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Fate(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What was decided for one entry; a row of the shard's fates. Garbage has no sender and the state `refused`."""
+    """What was decided for one entry; a row of the shard's fates. Garbage has no sender and the state `refused`.
+
+    `faults` are the instances that changed something of it, in the order in which they acted: partitions first, then
+    what loses, multiplies and delays, what corrupts, and throttles.
+    """
 
     entry: str
     sender: str | None
@@ -97,8 +98,9 @@ class Fate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sequence: int | None
     exchange: bytes | None
     kind: str | None
-    state: str  # delivered (to `deliveries`; none = lost), corrupt (delivered damaged), stale, refused
+    state: str  # delivered (to `deliveries`), corrupt (delivered damaged), lost, stale, refused
     deliveries: tuple[int, ...]
+    faults: tuple[int, ...]
     body: int  # bytes
     wire: int  # bytes
 
@@ -116,7 +118,15 @@ class HeldEnvelope(NamedTuple):
     at: Id
     fate: Fate
     frame: bytes
-    trace: bytes | None
+
+
+class Batch(NamedTuple):
+    """What was offered since the last one was taken, beside the fates: how many envelopes are `kept` by a partition,
+    how many were `freed`, and the `oldest` entry that was offered."""
+
+    kept: int
+    freed: int
+    oldest: Id | None
 
 
 class Relay:
@@ -143,6 +153,7 @@ class Relay:
         self._notes: list[Note] = []
         self._fates: list[Fate] = []
         self._changes: list[PlanApplied] = []
+        self._batch = _NOTHING
 
     def remember(self, entry: str, control: Control | None) -> None:
         """Take in a control entry that an earlier owner of the shard has already copied.
@@ -159,6 +170,7 @@ class Relay:
         """Decide an entry. Entries of one outbox must be offered in its order, or all control entries remembered."""
         if entry.id in self._owed:
             return  # not acknowledged yet
+        self._note_age(parse_id(entry.id))
         if entry.control is not None:
             self._offer_control(entry.id, entry.control)
             return
@@ -193,6 +205,11 @@ class Relay:
         """Fates to be recorded. Each is given out once."""
         fates, self._fates = self._fates, []
         return fates
+
+    def batch(self) -> Batch:
+        """Numbers of what was offered since the last call."""
+        batch, self._batch = self._batch, _NOTHING
+        return batch
 
     def changes(self) -> list[PlanApplied]:
         """Plan changes that were offered and not known before, since the last call, to be reported."""
@@ -264,8 +281,10 @@ class Relay:
                 plan = self._plan_history.add(at, control)
             except ValueError:
                 return False
-            for held in self._held_messages.free(plan, at):
+            freed = self._held_messages.free(plan, at)
+            for held in freed:
                 self._put_later(at, *held)
+            self._batch = self._batch._replace(freed=self._batch.freed + len(freed))
         self._controls[at] = control
         return True
 
@@ -277,24 +296,27 @@ class Relay:
     def _offer_envelope(self, entry: OutboxEntry, frame: bytes, envelope: Envelope) -> None:
         at = parse_id(entry.id)
         if self._is_stale(at, envelope):
-            self._put(at, _fate(entry.id, envelope, frame, "stale", ()), frame, None)
+            self._put(at, _fate(entry.id, envelope, frame, "stale", (), ()), frame)
             return
         sender, receiver = envelope.sender, envelope.receiver
         decision = self._plan_history.ruling(at).fate(
             self._dice, sender, envelope.incarnation, receiver, envelope.sequence
         )
-        state, deliveries, carried = "delivered", decision.deliveries, frame
+        state, deliveries, faults, carried = "lost", decision.deliveries, decision.faults, frame
         if deliveries:
+            state = "delivered"
             if decision.throttles:
-                deliveries = self._throttles.slow(decision.throttles, sender, receiver, at[0] * 1000, deliveries)
+                deliveries, slowing = self._throttles.slow(
+                    decision.throttles, sender, receiver, at[0] * 1000, deliveries
+                )
+                faults += slowing
             if decision.damage is not None:
                 state, carried = "corrupt", damaged(frame, len(envelope.body), decision.damage)
-        fate = _fate(entry.id, envelope, frame, state, deliveries)
-        trace = entry.trace if entry.trace is None or len(entry.trace) <= MAX_TRACE else None
+        fate = _fate(entry.id, envelope, frame, state, deliveries, faults)
         if deliveries and decision.is_held:
-            self._hold(HeldEnvelope(at, fate, carried, trace), sender, receiver)
+            self._hold(HeldEnvelope(at, fate, carried), sender, receiver)
         else:
-            self._put(at, fate, carried, trace)
+            self._put(at, fate, carried)
 
     def _is_stale(self, at: Id, envelope: Envelope) -> bool:
         if envelope.incarnation >= self._newest.get(envelope.sender, 0):
@@ -309,34 +331,41 @@ class Relay:
                 self._put_later(freed, *held)
                 return
         self._owed[held.fate.entry] = 1  # its fate, which is not known yet
+        self._batch = self._batch._replace(kept=self._batch.kept + 1)
         self._held_messages.add(sender, receiver, held.at, held)
 
-    def _put_later(self, freed: Id, at: Id, fate: Fate, frame: bytes, trace: bytes | None) -> None:
+    def _put_later(self, freed: Id, at: Id, fate: Fate, frame: bytes) -> None:
         """Put out a held envelope as if it had been sent when it was freed."""
         hold_us = (freed[0] - at[0]) * 1000
         deliveries = tuple(delay_us + hold_us for delay_us in fate.deliveries)
-        self._put(at, msgspec.structs.replace(fate, deliveries=deliveries), frame, trace)
+        self._put(at, msgspec.structs.replace(fate, deliveries=deliveries), frame)
 
-    def _put(self, at: Id, fate: Fate, frame: bytes, trace: bytes | None) -> None:
+    def _put(self, at: Id, fate: Fate, frame: bytes) -> None:
         self._fates.append(fate)
         self._owed[fate.entry] = len(fate.deliveries) + 1
         sent_us = at[0] * 1000
         for number, delay_us in enumerate(fate.deliveries):
             due_us = sent_us + delay_us
-            self._delay_queue.add(
-                due_us, len(frame), Copy(fate.entry, number, fate.receiver or "", frame, due_us, trace)
-            )
+            self._delay_queue.add(due_us, len(frame), Copy(fate.entry, number, fate.receiver or "", frame, due_us))
 
     def _refuse(self, entry: str, frame: bytes) -> None:
-        self._fates.append(Fate(entry, None, None, None, None, None, None, "refused", (), 0, len(frame)))
+        self._fates.append(Fate(entry, None, None, None, None, None, None, "refused", (), (), 0, len(frame)))
         self._owed[entry] = 1
 
+    def _note_age(self, at: Id) -> None:
+        oldest = self._batch.oldest
+        if oldest is None or at < oldest:
+            self._batch = self._batch._replace(oldest=at)
 
+
+_NOTHING: Final = Batch(0, 0, None)
 NewCore = Callable[[], Relay]
 """Makes the core for a relay's next session: it knows nothing yet."""
 
 
-def _fate(entry: str, envelope: Envelope, frame: bytes, state: str, deliveries: tuple[int, ...]) -> Fate:
+def _fate(
+    entry: str, envelope: Envelope, frame: bytes, state: str, deliveries: tuple[int, ...], faults: tuple[int, ...]
+) -> Fate:
     return Fate(
         entry,
         envelope.sender,
@@ -347,6 +376,7 @@ def _fate(entry: str, envelope: Envelope, frame: bytes, state: str, deliveries: 
         envelope.kind,
         state,
         deliveries,
+        faults,
         len(envelope.body),
         len(frame),
     )
@@ -358,15 +388,15 @@ def plan_changed(shard: int, applied: PlanApplied) -> PlanChanged:
     return PlanChanged(shard, old, new, applied.change.request, applied.change.refusal)
 
 
-def count_fates(shard: int, fates: list[Fate]) -> FatesDecided:
-    """The event of one batch's fates: their numbers."""
+def count_fates(shard: int, fates: list[Fate], batch: Batch, now_us: int) -> FatesDecided:
+    """The event of one batch's fates at `now_us` (server's clock): their numbers."""
     lost = duplicated = delayed = corrupted = stale = refused = copies = 0
     for fate in fates:
         if fate.state == "stale":
             stale += 1
         elif fate.state == "refused":
             refused += 1
-        elif not fate.deliveries:
+        elif fate.state == "lost":
             lost += 1
         else:
             copies += len(fate.deliveries)
@@ -383,4 +413,7 @@ def count_fates(shard: int, fates: list[Fate]) -> FatesDecided:
         stale=stale,
         refused=refused,
         copies=copies,
+        kept=batch.kept,
+        freed=batch.freed,
+        lag_us=0 if batch.oldest is None else max(0, now_us - batch.oldest[0] * 1000),
     )

@@ -117,20 +117,23 @@ class Throttles:
 
     def slow(
         self, throttles: tuple[tuple[int, int], ...], sender: str, receiver: str, sent_us: int, deliveries: Deliveries
-    ) -> Deliveries:
+    ) -> tuple[Deliveries, tuple[int, ...]]:
         """The deliveries of an envelope that passes `throttles` (instance, microseconds per envelope), each delayed
-        by the wait of its first one, at most LONGEST_WAIT_US. Envelopes come in the order of `sent_us` (server's
-        clock)."""
+        by the wait of its first one, at most LONGEST_WAIT_US; and the instances that let it wait. Envelopes come in the
+        order of `sent_us` (server's clock)."""
         arrival_us = departure_us = sent_us + deliveries[0]
+        slowing: tuple[int, ...] = ()
         for instance, interval_us in throttles:
             gate = (instance, sender, receiver)
             free_us = self._free_us.pop(gate, 0)
-            departure_us = min(max(departure_us, free_us), arrival_us + LONGEST_WAIT_US)
+            earliest_us, departure_us = departure_us, min(max(departure_us, free_us), arrival_us + LONGEST_WAIT_US)
+            if departure_us > earliest_us:
+                slowing += (instance,)
             self._free_us[gate] = departure_us + interval_us
         if len(self._free_us) > PAIRS_LIMIT:
             self._forget(sent_us)
         wait_us = departure_us - arrival_us
-        return tuple(delay_us + wait_us for delay_us in deliveries) if wait_us else deliveries
+        return (tuple(delay_us + wait_us for delay_us in deliveries) if wait_us else deliveries), slowing
 
     def _forget(self, now_us: int) -> None:
         """Forget those that are free by now: they delay nothing that is sent later. Then half of the others."""

@@ -12,7 +12,6 @@ from typing import Final
 ENVELOPE: Final = b"envelope"  # outbox, inbox: a frame
 CONTROL: Final = b"control"  # outbox, control: a control entry's frame
 COPY: Final = b"copy"  # inbox: the copy's number
-TRACE: Final = b"trace"  # outbox, inbox: a trace context, which the broker only passes on
 ENTRY: Final = b"entry"  # journal: an entry's content
 NONCE: Final = b"nonce"  # journal, birth, register: the life that wrote
 AT_US: Final = b"at_us"  # birth, of an attempt: the server's time in microseconds

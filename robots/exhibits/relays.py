@@ -34,12 +34,12 @@ class LeaksHeldMessages(Relay):
             self._leaked.add(entry)
             self._owed[entry] += len(held.fate.deliveries)
             for number in range(len(held.fate.deliveries)):
-                copy = Copy(entry, number, receiver, held.frame, _AT_ONCE_US, held.trace)
+                copy = Copy(entry, number, receiver, held.frame, _AT_ONCE_US)
                 self._delay_queue.add(_AT_ONCE_US, len(held.frame), copy)
 
-    def _put_later(self, freed: Id, at: Id, fate: Fate, frame: bytes, trace: bytes | None) -> None:
+    def _put_later(self, freed: Id, at: Id, fate: Fate, frame: bytes) -> None:
         if fate.entry not in self._leaked:
-            super()._put_later(freed, at, fate, frame, trace)
+            super()._put_later(freed, at, fate, frame)
             return
         hold_us = (freed[0] - at[0]) * 1000
         self._fates.append(replace(fate, deliveries=tuple(delay_us + hold_us for delay_us in fate.deliveries)))
@@ -48,8 +48,8 @@ class LeaksHeldMessages(Relay):
 class AcksEarly(Relay):
     """Acknowledges an entry once its fate is recorded: before its copies are stored."""
 
-    def _put(self, at: Id, fate: Fate, frame: bytes, trace: bytes | None) -> None:
-        super()._put(at, fate, frame, trace)
+    def _put(self, at: Id, fate: Fate, frame: bytes) -> None:
+        super()._put(at, fate, frame)
         self._owed[fate.entry] = 1
 
     def confirm(self, *entries: str) -> None:

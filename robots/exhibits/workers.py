@@ -128,9 +128,9 @@ class SwallowsContradictions(_OtherKnowledge):
 class Forgets(SecretMerger):
     """Forgets its lowest part whenever it learns others, until it is complete."""
 
-    def _publish(self, snapshot: Snapshot, merged: int, cause: Cause) -> None:
+    def _publish(self, snapshot: Snapshot, news: list[Part], cause: Cause) -> None:
         kept = snapshot if snapshot.complete else Knowledge().learn(snapshot.parts()[1:])
-        super()._publish(kept, merged, cause)
+        super()._publish(kept, news, cause)
 
 
 # What a robot sends.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from broker.control_entries import Birth, Control
+from broker.control_entries import Birth, Control, PlanChange
 from broker.ports.robot import Acknowledgement, Death, Failure, FleetRow, Injection, LeadershipGap
-from broker.ports.run import Evidence
-from broker.relay.core import Fate
+from broker.ports.run import Evidence, StoredFates
+from broker.relay.core import Fate, Id, parse_id
 from robots.journal import Born, Completed, Entry, Header, PartKept, Quieted, readable
 
 Row = dict[str, Any]
@@ -30,16 +31,47 @@ def plan_rows(evidence: Evidence) -> Iterator[Row]:
 
 def fate_rows(evidence: Evidence) -> Iterator[Row]:
     """The rows of `fates.jsonl`."""
-    for shard, fates in sorted(evidence.fates.items()):
-        for fate in fates:
-            yield {"shard": shard, **(_fate(fate) if isinstance(fate, Fate) else {"redo": fate})}
+    for shard, entries in sorted(evidence.fates.items()):
+        faults = FaultTexts(evidence.controls.get(shard, ()))
+        for entry in entries:
+            yield from stored_fate_rows(shard, entry, faults)
+
+
+def stored_fate_rows(shard: int, entry: StoredFates, faults: FaultTexts) -> Iterator[Row]:
+    """The rows of one entry of a shard's fates. `faults` know the shard's plan up to there."""
+    if entry.redo:
+        yield {"row": "redo", "shard": shard, "stored": entry.stored, "redo": entry.redo}
+    for fate in entry.fates:
+        yield {"row": "fate", "shard": shard, "stored": entry.stored, **_fate(fate, faults)}
+
+
+class FaultTexts:
+    """The texts of a shard's faults, by the numbers of their dice. A number may have several texts, one after the
+    other: the plan in force for an envelope decides, and a fault that held it back was in that plan, too."""
+
+    def __init__(self, controls: Iterable[tuple[str, Control]] = ()) -> None:
+        self._places: list[Id] = []
+        self._texts: list[dict[int, str]] = []
+        for entry, control in controls:
+            self.add(entry, control)
+
+    def add(self, entry: str, control: Control) -> None:
+        """Take in a control entry. They come in the order of their outbox."""
+        if isinstance(control, PlanChange):
+            self._places.append(parse_id(entry))
+            self._texts.append({planned.instance: planned.text for planned in control.faults})
+
+    def text(self, entry: str, instance: int) -> str:
+        """The text of a fault of the plan in force for an outbox entry; empty when that plan has no such fault."""
+        place = bisect_left(self._places, parse_id(entry))
+        return self._texts[place - 1].get(instance, "") if place else ""
 
 
 def journal_rows(evidence: Evidence) -> Iterator[Row]:
     """The rows of `journals.jsonl`."""
     for robot, rows in sorted(evidence.journals.items()):
         if rows is None:
-            yield {"robot": robot, "lost": True}
+            yield {"robot": robot, "entry": "lost"}
             continue
         for row in rows:
             for entry in readable([row.content]):
@@ -106,7 +138,7 @@ def _control(control: Control) -> Row:
     return {"control": "plan", "faults": faults, **request}
 
 
-def _fate(fate: Fate) -> Row:
+def _fate(fate: Fate, faults: FaultTexts) -> Row:
     return {
         "id": fate.entry,
         "sender": fate.sender,
@@ -116,6 +148,7 @@ def _fate(fate: Fate) -> Row:
         "exchange": None if fate.exchange is None else fate.exchange.hex(),
         "kind": fate.kind,
         "fate": fate.state,
+        "faults": [{"instance": number, "fault": faults.text(fate.entry, number)} for number in fate.faults],
         "deliveries": fate.deliveries,
         "body": fate.body,
         "wire": fate.wire,

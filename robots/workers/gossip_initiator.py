@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -19,7 +19,7 @@ from robots.knowledge import Snapshot, from_bytes, indices_of, to_bytes
 from robots.messages import Answer, Summary, Update, delta, hot_parts
 from robots.peers import Peers
 from robots.workers.mailbox import OutgoingMessage, PeerEqual, PeerHeard, Ticked
-from telemetry.events import ExchangeFailed, RobotPassive, TicksExecuted
+from telemetry.events import ExchangeEnded, RobotPassive, TicksExecuted
 
 FANOUT: Final = 2
 FEW_ROBOTS: Final = 3  # up to so many, every robot begins exchanges with all others in every tick
@@ -32,6 +32,9 @@ RTT_SAMPLES: Final = 32
 REMEMBERED: Final = 256  # ended exchanges: a late answer to one of them still counts
 MOST_DOUBLINGS: Final = 4  # of the timeout, while no peer answers
 REPORTED_TICKS: Final = 5  # executed, in one report
+
+
+Outcome = Literal["equal", "answered", "timeout"]
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -154,7 +157,8 @@ class GossipInitiator:
         hot |= mine.known & ~self._seen
         parts = hot_parts(mine, indices_of(hot))
         summary = Summary(to_bytes(mine.known), parts, self._peers.sample(), attempt)
-        self._outgoing.offer(OutgoingMessage(peer, exchange_id, summary, held=mine.count, digest=mine.digest))
+        now = self._clock.monotonic_us()
+        self._outgoing.offer(OutgoingMessage(peer, exchange_id, summary, now, held=mine.count, digest=mine.digest))
 
     def _retransmit(self, now: int) -> None:
         """Send a summary again if no answer came in time; end an exchange when its time is over."""
@@ -166,7 +170,7 @@ class GossipInitiator:
                 self._remember_ended(exchange_id, exchange.sent_us)
                 self._peers.suspect(exchange.peer)
                 self._unanswered += 1
-                self._emit(ExchangeFailed(exchange.peer, exchange_id.hex(), len(exchange.sent_us)))
+                self._emit_ended(exchange_id, exchange, "timeout", 0)
             elif len(exchange.sent_us) > RETRANSMISSIONS:
                 exchange.retransmit_us = exchange.ends_us
             else:
@@ -180,7 +184,7 @@ class GossipInitiator:
         exchange = self._open.get(news.exchange)
         if news.answer is not None and exchange is not None:
             holds |= exchange.known if news.answer.equal else exchange.known & ~from_bytes(news.answer.want)
-        self._peers.mark_alive(news.sender, holds)
+        self._peers.mark_alive(news.cause.sender, holds)
         self._peers.learn(news.peers)
         if news.answer is not None and self._ended.get(news.exchange) != []:
             self._conclude(news, news.answer, exchange)
@@ -197,13 +201,20 @@ class GossipInitiator:
             self._round_trips_us.append(self._clock.monotonic_us() - sent_us[answer.attempt])
         self._open.pop(news.exchange, None)
         self._remember_ended(news.exchange, [])
-        if exchange is not None and answer.equal:
-            self._signals.offer(PeerEqual(news.exchange, exchange.known))
         want = from_bytes(answer.want)
+        if exchange is not None:
+            self._emit_ended(news.exchange, exchange, "equal" if answer.equal else "answered", want.bit_count())
+            if answer.equal:
+                self._signals.offer(PeerEqual(news.exchange, exchange.known))
         if want:
             update = self._update(want)
             if update.parts:
-                self._outgoing.offer(OutgoingMessage(news.sender, news.exchange, update))
+                now = self._clock.monotonic_us()
+                self._outgoing.offer(OutgoingMessage(news.cause.sender, news.exchange, update, now, cause=news.cause))
+
+    def _emit_ended(self, exchange_id: bytes, exchange: _Exchange, outcome: Outcome, wanted: int) -> None:
+        took_us = self._clock.monotonic_us() - exchange.sent_us[0]
+        self._emit(ExchangeEnded(exchange.peer, exchange_id.hex(), outcome, len(exchange.sent_us), took_us, wanted))
 
     def _update(self, want: int) -> Update:
         """The parts of `want` (a bitmap, not empty) that are known."""

@@ -151,7 +151,22 @@ class InboxReader:
         await self._dispatch(envelope, message, delivery)
 
     def _refuse(self, delivery: Delivery, garbage: Garbage) -> None:
-        self._emit(MessageRefused(delivery.entry, garbage.reason))
+        claimed = garbage.claimed
+        if claimed is None:
+            self._emit(MessageRefused(delivery.entry, garbage.reason))
+        else:
+            self._emit(
+                MessageRefused(
+                    delivery.entry,
+                    garbage.reason,
+                    sender=claimed.sender,
+                    sender_incarnation=claimed.incarnation,
+                    sequence=claimed.sequence,
+                    copy=delivery.copy,
+                    kind=claimed.kind,
+                    exchange=claimed.exchange.hex(),
+                )
+            )
         self._unacknowledged.acknowledge(delivery.entry)
 
     def _report(self, envelope: Envelope, delivery: Delivery) -> None:
@@ -181,10 +196,10 @@ class InboxReader:
         if isinstance(message, Summary):
             holds |= from_bytes(message.known)
             entry = None if parts else delivery.entry
-            await self._summaries.put(SummaryReceived(envelope.sender, envelope.exchange, message, entry))
-            self._peers_heard.offer(PeerHeard(envelope.sender, envelope.exchange, holds, peers=message.peers))
+            await self._summaries.put(SummaryReceived(cause, envelope.exchange, message, entry))
+            self._peers_heard.offer(PeerHeard(cause, envelope.exchange, holds, peers=message.peers))
         else:
             answer = message if isinstance(message, Answer) else None
-            self._peers_heard.offer(PeerHeard(envelope.sender, envelope.exchange, holds, answer=answer))
+            self._peers_heard.offer(PeerHeard(cause, envelope.exchange, holds, answer=answer))
             if not parts:
                 self._unacknowledged.acknowledge(delivery.entry)

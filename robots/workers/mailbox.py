@@ -13,10 +13,11 @@ from robots.secret import Part
 
 
 class SummaryReceived(msgspec.Struct, frozen=True):
-    """inbox_reader → summary_processor: a summary that must be answered. `entry` is the inbox entry to ack after that;
-    None when the merger acks it, because it must journal the summary's hot parts first."""
+    """inbox_reader → summary_processor: a summary that must be answered, and the copy that brought it. `entry` is the
+    inbox entry to ack after that; None when the merger acks it, because it must journal the summary's hot parts
+    first."""
 
-    sender: str
+    cause: Cause
     exchange: bytes
     summary: Summary
     entry: str | None
@@ -31,10 +32,10 @@ class PartsReceived(msgspec.Struct, frozen=True):
 
 
 class PeerHeard(msgspec.Struct, frozen=True):
-    """inbox_reader → gossip_initiator: a message of `sender` came, so it is alive. `answer`: if it was an answer to one
-    of our summaries."""
+    """inbox_reader → gossip_initiator: a message came, so its sender is alive. `answer`: if it was an answer to one of
+    our summaries."""
 
-    sender: str
+    cause: Cause
     exchange: bytes
     holds: int  # bitmap of the parts that the message shows the sender to hold
     peers: tuple[str, ...] = ()
@@ -42,14 +43,16 @@ class PeerHeard(msgspec.Struct, frozen=True):
 
 
 class OutgoingMessage(msgspec.Struct, frozen=True):
-    """→ outbox_writer: a message to be sent. For a summary and an answer, `held` (a count) and `digest` describe what
-    its sender knows."""
+    """→ outbox_writer: a message to be sent, offered at `offered_us` (monotonic). For a summary and an answer, `held`
+    (a count) and `digest` describe what its sender knows. `cause`: the copy that an answer or an update replies to."""
 
     receiver: str
     exchange: bytes
     message: Message
+    offered_us: int
     held: int = 0
     digest: str = ""
+    cause: Cause | None = None
 
 
 class Ticked(msgspec.Struct, frozen=True):

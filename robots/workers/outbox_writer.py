@@ -12,7 +12,7 @@ from broker.envelope import Envelope, encode
 from broker.ports.robot import Outbox, SendResult
 from robots.channel import Channel
 from robots.env import Env, LifeId
-from robots.messages import encode_message, kind_of, parts_of
+from robots.messages import Summary, encode_message, kind_of, parts_of
 from robots.workers.mailbox import OutgoingMessage
 from telemetry.events import MessageDropped, MessageSent
 
@@ -35,6 +35,7 @@ class OutboxWriter:
         self._outgoing = outgoing
         self._outbox = outbox
         self._on_drop = on_drop
+        self._clock = env.clock
         self._emit = env.emit
 
     async def run(self) -> None:
@@ -51,19 +52,40 @@ class OutboxWriter:
             life.run, life.robot, life.incarnation, outgoing.receiver, sequence, outgoing.exchange, kind, body
         )
         result = await self._outbox.send(encode(envelope))
-        if result is not SendResult.SENT:
-            self._emit(MessageDropped(outgoing.receiver, kind, f"the outbox is {result.value}"))
-            self._on_drop()
+        self._report(result, envelope, outgoing)
+
+    def _report(self, result: SendResult, envelope: Envelope, outgoing: OutgoingMessage) -> None:
+        exchange, message, cause = envelope.exchange.hex(), outgoing.message, outgoing.cause
+        waited_us = self._clock.monotonic_us() - outgoing.offered_us
+        attempt = message.attempt if isinstance(message, Summary) else 0
+        replied_to = None if cause is None else (cause.incarnation, cause.sequence, cause.copy)
+        if result is SendResult.SENT:
+            self._emit(
+                MessageSent(
+                    receiver=envelope.receiver,
+                    sequence=envelope.sequence,
+                    kind=envelope.kind,
+                    exchange=exchange,
+                    parts=len(parts_of(message)),
+                    size=len(envelope.body),
+                    waited_us=waited_us,
+                    held=outgoing.held,
+                    digest=outgoing.digest,
+                    attempt=attempt,
+                    cause=replied_to,
+                )
+            )
             return
         self._emit(
-            MessageSent(
-                receiver=outgoing.receiver,
-                sequence=sequence,
-                kind=kind,
-                exchange=outgoing.exchange.hex(),
-                parts=len(parts_of(outgoing.message)),
-                size=len(body),
-                held=outgoing.held,
-                digest=outgoing.digest,
+            MessageDropped(
+                receiver=envelope.receiver,
+                sequence=envelope.sequence,
+                kind=envelope.kind,
+                exchange=exchange,
+                reason=f"the outbox is {result.value}",
+                waited_us=waited_us,
+                attempt=attempt,
+                cause=replied_to,
             )
         )
+        self._on_drop()

@@ -62,7 +62,7 @@ class SecretMerger:
         if news:
             cause = [entry.cause for entry in entries if isinstance(entry, PartKept)][-1]
             assert cause is not None, "what was dealt was published at birth"
-            self._publish(self._knowledge.learn(news), len(news), cause)
+            self._publish(self._knowledge.learn(news), news, cause)
 
     def _news_in(self, received: PartsReceived) -> list[Part]:
         try:
@@ -89,10 +89,11 @@ class SecretMerger:
             entries.append(Completed(self._clock.wall_us()))
         contents = [encode_entry(entry) for entry in entries]
         await until_answered(lambda: self._journal.append(self._incarnation, contents))
-        self._publish(snapshot, len(news), received.cause)
+        self._publish(snapshot, news, received.cause)
 
-    def _publish(self, snapshot: Snapshot, merged: int, cause: Cause) -> None:
+    def _publish(self, snapshot: Snapshot, news: list[Part], cause: Cause) -> None:
         self._published.set(snapshot)
-        self._emit(PartsMerged(cause.sender, cause.incarnation, cause.sequence, cause.copy, merged, snapshot.count))
+        indices = tuple(part.index for part in news)
+        self._emit(PartsMerged(cause.sender, cause.incarnation, cause.sequence, cause.copy, indices, snapshot.count))
         if snapshot.complete:
             self._emit(RobotComplete(snapshot.count))

@@ -30,6 +30,7 @@ class SummaryProcessor:
         self._knowledge = knowledge
         self._outgoing = outgoing
         self._acknowledge = acknowledge
+        self._clock = env.clock
         self._chance = env.chance
 
     async def run(self) -> None:
@@ -38,7 +39,15 @@ class SummaryProcessor:
             mine = self._knowledge.value
             answer = self._answer(received.summary, mine)
             self._outgoing.offer(
-                OutgoingMessage(received.sender, received.exchange, answer, held=mine.count, digest=mine.digest)
+                OutgoingMessage(
+                    received.cause.sender,
+                    received.exchange,
+                    answer,
+                    self._clock.monotonic_us(),
+                    held=mine.count,
+                    digest=mine.digest,
+                    cause=received.cause,
+                )
             )
             if received.entry is not None:
                 self._acknowledge(received.entry)

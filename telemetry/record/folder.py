@@ -15,15 +15,17 @@ Here are the names and the formats, and how a record is written and found. What 
                     request = what a person asked for by the request of that id, both empty when it was in the plan;
                     refusal = why that was not done, empty when it was) or {shard, id, control: "born", robot,
                     incarnation}
-    fates.jsonl     what the relays decided: {shard, id, sender, incarnation, receiver, sequence, exchange, kind, fate,
-                    deliveries, body, wire} with fate "delivered" (deliveries = microseconds of delay, one per copy,
-                    from the entry's id on; none = lost), "corrupt" (likewise, each copy damaged), "stale" (an older
-                    life) or "refused" (garbage: then sender … kind are null); body and wire are sizes in bytes. What a
-                    partition keeps back has no fate before its release. And {shard, redo: [ids]} when a relay began to
-                    redo pending entries
+    fates.jsonl     what the relays decided: {row: "fate", shard, id, stored, sender, incarnation, receiver, sequence,
+                    exchange, kind, fate, faults: [{instance, fault}], deliveries, body, wire} with fate "delivered"
+                    (deliveries = microseconds of delay, one per copy, from the entry's id on), "corrupt" (likewise,
+                    each copy damaged), "lost", "stale" (an older life) or "refused" (garbage: then sender … kind are
+                    null); faults = those that changed something of it, in their order; stored = when the fate was
+                    recorded; body and wire are sizes in bytes. What a partition keeps back has no fate before its
+                    release. And {row: "redo", shard, stored, redo: [ids]} when a relay began to redo pending entries
     journals.jsonl  every journal entry: {robot, id: "<incarnation>-<n>", entry, …} with entry "header" {origin: dealt |
                     joined}, "part" {index, word, last, cause: [sender, incarnation, sequence, copy] | null}, "born"
-                    {nonce}, "complete" {at_us}, "quiet" {ticks, exchange, at_us}; a lost journal: {robot, lost: true}
+                    {nonce}, "complete" {at_us}, "quiet" {ticks, exchange, at_us}; a lost journal: {robot, entry:
+                    "lost"}
     register.json   {exists, writes: [{id, robot, incarnation, nonce, text}], births: {robot: [{id, entry: "born" |
                     "attempt", nonce, at_us}]}}: writes = every entry that the register accepted after the dealer's, in
                     order; at_us is null where the entry has no time

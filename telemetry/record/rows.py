@@ -84,7 +84,7 @@ class HeaderRow(msgspec.Struct, frozen=True, tag_field="entry", tag="header"):
 
 
 class PartRow(msgspec.Struct, frozen=True, tag_field="entry", tag="part"):
-    """journals.jsonl: a part, and the copy (sender, incarnation, sequence, copy) that brought it; None: it was dealt."""
+    """journals.jsonl: a part, and the copy (sender, incarnation, sequence, copy) that brought it (None: dealt)."""
 
     robot: str
     id: Id

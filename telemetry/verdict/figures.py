@@ -148,11 +148,11 @@ def messages(case: Case) -> tuple[Messages, float, float]:
     rows = [row for row, _ in counted]
     sent = Messages(
         sent=len(rows),
-        delivered=sum(row.fate == "delivered" and bool(row.deliveries) for row in rows),
-        lost=sum(row.fate == "delivered" and not row.deliveries for row in rows),
+        delivered=sum(row.fate == "delivered" for row in rows),
+        lost=sum(row.fate == "lost" for row in rows),
         duplicated=sum(any(rule.name == "duplicate" for rule in ruling.acted) for ruling in rulings),
         delayed=sum(any(row.deliveries) for row in rows),
-        reordered=sum(ruling.is_put_back for ruling in rulings),
+        reordered=sum(any(rule.name == "reorder" for rule in ruling.changed) for ruling in rulings),
         corrupted=sum(row.fate == "corrupt" for row in rows),
         per_robot=round(len(rows) / robots, 1),
         refused=sum(row.fate == "refused" for row in case.traffic.entries.values()),

@@ -44,7 +44,6 @@ from broker.streams.run.control import StreamRunControl
 ROBOTS = tuple(f"r{number:02d}" for number in range(25))
 FAULTS = ("loss 0.1", "duplicate 0.1", "delay 5ms..20ms")
 BODY = 100  # bytes
-TRACE = b"00" * 26  # as long as a trace context in its text form
 SEED = 7
 _runs = count()
 _stamp = struct.Struct(">q")
@@ -135,7 +134,7 @@ def _fill(url: str, run: str, shard: int, envelopes: int) -> None:
     with connect(url) as client, BulkLine(client) as line:
         for first in range(0, envelopes, 1000):
             frames = [_frame(run, number) for number in range(first, min(first + 1000, envelopes))]
-            line.ask(*[("XADD", outbox, "*", keys.ENVELOPE, frame, keys.TRACE, TRACE) for frame in frames])
+            line.ask(*[("XADD", outbox, "*", keys.ENVELOPE, frame) for frame in frames])
 
 
 def _frame(run: str, number: int, body: bytes = b"b" * BODY) -> bytes:

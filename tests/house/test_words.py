@@ -100,7 +100,7 @@ WORDS = (
     ("rosters?", ANYWHERE, "membership"),
     ("filing|again|prepared|holding|patience|losses", FILES_OF_FLOORS, "recording, repeat, experiment, leases, retry"),
     ("acts|rules|honesty", FILES_OF_FLOORS, "fault_effects, fault_rules, fate_check"),
-    ("odds|tallies|rows|seal", FILES_OF_FLOORS, "fault_rates, schema, integrity"),
+    ("odds|tallies|seal", FILES_OF_FLOORS, "fault_rates, integrity"),
     ("tells?|told|telling", IDENTIFIERS, "emit, report"),
     ("says?|said|saying", IDENTIFIERS, "print, report"),
     ("hears?|hearing|attends?|attended|tends?|tended|tending", IDENTIFIERS, "receive, handle, poll"),

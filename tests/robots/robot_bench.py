@@ -118,6 +118,21 @@ class Bench:
             assert self.clock.monotonic_us() < deadline, f"not within {within_s} virtual seconds"
             await asyncio.sleep(0.005)
 
+    async def eventually_sent(self, kind: type[Message], exchange: bytes | None = None) -> list[Envelope]:
+        """Let virtual time pass until a message of that kind is sent (in that exchange); the envelopes of all such."""
+        found: list[Envelope] = []
+
+        def was_sent() -> bool:
+            found.extend(
+                envelope
+                for envelope, message in self.sent()
+                if isinstance(message, kind) and exchange in (None, envelope.exchange)
+            )
+            return bool(found)
+
+        await self.eventually(was_sent)
+        return found[:1]
+
     async def end(self) -> None:
         """Order all lives to stop, and see them end."""
         self.run_control.order("stop", b"complete")

@@ -275,8 +275,8 @@ def test_a_merger_that_dies_between_journal_and_publication_has_a_successor_that
         # Then the journal holds each once, the robot knows them, and one event reports that they were merged
         assert sorted(held(bench)) == list(range(len(PARTS)))
         assert answers[0].equal
-        assert [(event.sender, event.merged, event.held) for event in bench.happened(PartsMerged)] == [
-            ("r01", len(news), len(PARTS))
+        assert [(event.sender, event.indices, event.held) for event in bench.happened(PartsMerged)] == [
+            ("r01", tuple(part.index for part in news), len(PARTS))
         ]
         assert bench.happened(RobotComplete) == [RobotComplete(len(PARTS))]
 

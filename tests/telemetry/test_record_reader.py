@@ -9,8 +9,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from telemetry.events import RunStopped, Stamped
 from telemetry.record.folder import Record
 from telemetry.record.reader import RecordReader, Unreadable
+from telemetry.record.rows import (
+    BornRow,
+    DealtPart,
+    DeathRow,
+    FateRow,
+    InjectionRow,
+    LostRow,
+    PartRow,
+    PlanRow,
+    RedoRow,
+)
 from telemetry.record.settings import RunSettings, decode_settings, ended_as
 from tests.support.recorded_settings import settings_row
 
@@ -21,15 +33,39 @@ INJECTION = {"id": "7-0", "row": "injection", "verb": "kill", "target": "robot",
 DEATH = {"id": "8-0", "row": "death", "victim": "r03", "robot": "r03", "incarnation": 1, "how": "signal", "status": 9}
 
 
+FATE = {
+    "row": "fate",
+    "shard": 0,
+    "id": "6-1",
+    "stored": "7-0",
+    "sender": "r00",
+    "incarnation": 1,
+    "receiver": "r01",
+    "sequence": 1,
+    "exchange": "00" * 8,
+    "kind": "summary",
+    "fate": "lost",
+    "deliveries": [],
+    "body": 9,
+    "wire": 60,
+    "faults": [{"instance": 1, "fault": "loss 0.2"}],
+}
+PART = {"robot": "r00", "id": "0-2", "entry": "part", "index": 0, "word": "oak", "last": True, "cause": None}
+STOPPED = Stamped("abc123", "lab", 0, 1, 9_000, 9_000, RunStopped("complete"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     record = Record(tmp_path)
     record.write("settings", settings_row(robots=7))
-    record.write("deal", {"sha256": "ab", "parts": 3})
+    record.write("deal", {"sha256": "ab", "parts": 3, "indices": [{"index": 0, "holders": ["r00"], "digest": "cd"}]})
     record.write("streams", {"orders": [{"id": "4-0", "order": "go"}, {"id": "3-1", "order": "go"}]})
     record.write("verdict", {"verdict": "HELD", "promises": {}})
     record.write_rows("plan", [CHANGE, BIRTH])
     record.write_rows("fleet", [INJECTION, DEATH])
+    record.write_rows("fates", [FATE, {"row": "redo", "shard": 0, "stored": "9-1", "redo": ["5-0"]}])
+    record.write_rows("journals", [PART, {"robot": "r01", "entry": "lost"}])
+    record.write_rows("events", [msgspec.to_builtins(STOPPED)])
     return tmp_path
 
 
@@ -42,6 +78,18 @@ def test_a_record_is_read_into_typed_rows(folder: Path) -> None:
     assert (record.order_ms("go"), record.order_ms("stop"), record.written_secret()) == (3, None, None)
 
 
+def test_a_history_is_all_that_a_record_holds(folder: Path) -> None:
+    history = RecordReader(folder).history()
+
+    assert (history.settings.robots, history.dealt) == (7, (DealtPart(0, ("r00",)),))
+    assert [type(row) for row in history.controls] == [PlanRow, BornRow]
+    assert [type(row) for row in history.fates] == [FateRow, RedoRow]
+    assert [type(row) for row in history.journals] == [PartRow, LostRow]
+    assert [type(row) for row in history.fleet] == [InjectionRow, DeathRow]
+    assert [order.id for order in history.orders] == ["4-0", "3-1"]
+    assert history.events == [STOPPED]
+
+
 READS: list[tuple[str, Callable[[RecordReader], object]]] = [
     ("settings.json", RecordReader.settings),
     ("deal.json", RecordReader.secret_sha256),
@@ -49,6 +97,9 @@ READS: list[tuple[str, Callable[[RecordReader], object]]] = [
     ("verdict.json", RecordReader.verdict),
     ("plan.jsonl", RecordReader.plan),
     ("fleet.jsonl", RecordReader.injections),
+    ("fates.jsonl", RecordReader.history),
+    ("journals.jsonl", RecordReader.history),
+    ("events.jsonl", RecordReader.history),
 ]
 
 

@@ -14,6 +14,7 @@ from tests.verdict.scribe import STOP_MS, Files
 Damage = Callable[[Files], Any]
 REFUSED = dict.fromkeys(("sender", "incarnation", "receiver", "sequence", "exchange", "kind")) | {
     "fate": "refused",
+    "faults": [],
     "deliveries": [],
     "body": 0,
 }
@@ -71,7 +72,9 @@ def remain_incomplete(files: Files) -> None:
 
 
 def one(files: Files, copies: int) -> dict[str, Any]:
-    return next(row for row in files["fates"] if row["fate"] == "delivered" and len(row["deliveries"]) == copies)
+    """A fate that is no harm but to the number of copies."""
+    fate = "delivered" if copies else "lost"
+    return next(row for row in files["fates"] if row["fate"] == fate and len(row["deliveries"]) == copies)
 
 
 def deliver_the_stale(files: Files) -> None:
@@ -101,7 +104,7 @@ def die(files: Files) -> None:
 def lose_journal(files: Files, robot: str, row: bool = True) -> None:
     files["journals"] = [row for row in files["journals"] if row["robot"] != robot]
     if row:
-        files["journals"].append({"robot": robot, "lost": True})
+        files["journals"].append({"robot": robot, "entry": "lost"})
 
 
 def lose_a_copy(files: Files) -> int:

@@ -92,7 +92,7 @@ class Leader(Scribe):
                 place = (robot, 1 << 32, 1, 0)
                 self.emit(robot, InvariantViolated("one word", "two words", 0, *place))
         if verb == "amnesia":
-            self.journals[robot] = [{"robot": robot, "lost": True}]
+            self.journals[robot] = [{"robot": robot, "entry": "lost"}]
 
     def gossip(self) -> None:
         pairs = [pair for pair in PAIRS if pair[0] not in self.paused]

@@ -107,8 +107,8 @@ class Scribe:
     def decide(self) -> None:
         """Give every envelope the fate that it has by all plans: what is still held back has none."""
         book = rulebook(self.plan)
-        rulings = [(row, rule(book, row)) for row in self.fates]
-        self.fates = [row | {"fate": fate, "deliveries": list(due)} for row, (fate, due) in rulings if fate != "held"]
+        decided = [row | rule(book, row) for row in self.fates]
+        self.fates = [row for row in decided if row["fate"] != "held"]
         copies = Counter(dict.fromkeys(ROBOTS, 0))
         for row in self.fates:
             copies[row["receiver"]] += len(row["deliveries"])
@@ -139,8 +139,10 @@ class Scribe:
         self.now_ms += 2
         sequence = self.sequences[sender, receiver] = self.sequences.get((sender, receiver), 0) + 1
         row = {
+            "row": "fate",
             "shard": shard_of(sender),
             "id": f"{self.now_ms}-0",
+            "stored": f"{self.now_ms}-0",
             "sender": sender,
             "incarnation": incarnation or self.life[sender],
             "receiver": receiver,
@@ -148,19 +150,20 @@ class Scribe:
             "exchange": "00" * 8,
             "kind": kind,
             "fate": "delivered",
+            "faults": [],
             "deliveries": [],
             "body": 10,
             "wire": 60,
         }
         ruling = rule(rulebook(self.plan), row)
-        row |= {"fate": ruling[0], "deliveries": list(ruling[1])}
+        row |= ruling
         self.fates.append(row)
         self.outboxes[str(row["shard"])] += 1
-        self.inboxes[receiver] += len(ruling[1])
+        self.inboxes[receiver] += len(ruling["deliveries"])
         if incarnation is None:
             held, digest = (len(self.known(sender)), digest_of(self.known(sender))) if kind != "update" else (0, "")
-            self.emit(sender, MessageSent(receiver, sequence, kind, "00" * 8, 0, 10, held, digest))
-        return sequence, len(ruling[1])
+            self.emit(sender, MessageSent(receiver, sequence, kind, "00" * 8, 0, 10, 0, held, digest))
+        return sequence, len(ruling["deliveries"])
 
     def teach(self, sender: str, receiver: str) -> None:
         """Send updates until one is delivered, and merge what it brings."""
@@ -172,7 +175,7 @@ class Scribe:
         index = ROBOTS.index(sender)
         self.journal(receiver, "part", index=index, word=WORDS[index], last=index == 2, cause=cause)
         held = len(self.known(receiver))
-        self.emit(receiver, PartsMerged(sender, self.life[sender], sequence, copies - 1, 1, held))
+        self.emit(receiver, PartsMerged(sender, self.life[sender], sequence, copies - 1, (index,), held))
         if held == len(WORDS):
             self.journal(receiver, "complete", at_us=self.wall_us())
             self.emit(receiver, RobotComplete(held))
@@ -216,10 +219,12 @@ def rulebook(plan: list[dict[str, Any]]) -> Rulebook:
     return Rulebook(SEED, controls)
 
 
-def rule(book: Rulebook, row: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
+def rule(book: Rulebook, row: dict[str, Any]) -> dict[str, Any]:
+    """What the row must say of its fate."""
     undecided = msgspec.convert(row | {"fate": "delivered"}, FateRow)
     ruling = book.rule_on(key_of(row["shard"], row["id"]), undecided)
-    return ruling.fate, ruling.deliveries
+    faults = [{"instance": fault.instance, "fault": fault.text} for fault in ruling.changed]
+    return {"fate": ruling.fate, "faults": faults, "deliveries": list(ruling.deliveries)}
 
 
 def files_of(scribe: Scribe) -> Files:

@@ -118,7 +118,7 @@ def test_a_relay_that_died_and_was_not_replaced_explains_what_is_missing_in_its_
 def test_garbage_that_was_put_into_an_outbox_by_hand_is_refused_rightly(files: Files) -> None:
     # Given an entry that no robot sent
     for shard, outbox in files["streams"]["outboxes"].items():
-        files["fates"].append({"shard": int(shard), "id": f"{STOP_MS}-7", "wire": 60, **REFUSED})
+        files["fates"].append({"row": "fate", "shard": int(shard), "id": f"{STOP_MS}-7", "wire": 60, **REFUSED})
         outbox["added"] += 1
     # When it is judged, then nothing speaks against the relay
     assert verdict_on(files).verdict == "HELD"
@@ -132,7 +132,7 @@ def test_garbage_that_was_put_into_an_outbox_by_hand_is_refused_rightly(files: F
 def test_entries_that_were_redone_may_have_more_copies(files: Files) -> None:
     # Given a relay that redid an entry of two copies to r01, recorded it again, and put one copy out twice
     row = next(row for row in rows(files, "fates", receiver="r01") if len(row["deliveries"]) == 2)
-    files["fates"] += [{"shard": row["shard"], "redo": [row["id"]]}, dict(row)]
+    files["fates"] += [{"row": "redo", "shard": row["shard"], "stored": row["id"], "redo": [row["id"]]}, dict(row)]
     for surplus, expected in ((0, "HELD"), (1, "HELD"), (2, "HELD"), (3, "BROKEN")):
         # When the inbox has got so many more
         count_one(files, "r01", surplus)

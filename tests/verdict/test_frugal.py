@@ -20,9 +20,9 @@ def converse(files: Files, kind: str, parts: int, body: int = 10, shown: int = 1
     """Let r00, which knows all three parts, have sent r01 a message in an exchange in which r01 had shown the first
     parts of its journal; gives its fate."""
     known = [row["index"] for row in rows(files, "journals", robot="r01", entry="part")][:shown]
-    summary = MessageSent("r00", 90, "summary", EXCHANGE, 0, 10, shown, digest_of(known))
+    summary = MessageSent("r00", 90, "summary", EXCHANGE, 0, 10, 0, shown, digest_of(known))
     insert_event(files, "r01", 1, summary, STOP_MS)
-    insert_event(files, "r00", 1, MessageSent("r01", 90, kind, EXCHANGE, parts, body), STOP_MS)
+    insert_event(files, "r00", 1, MessageSent("r01", 90, kind, EXCHANGE, parts, body, 0), STOP_MS)
     fate = {**rows(files, "fates", sender="r00", receiver="r01")[-1], "id": f"{STOP_MS}-1", "sequence": 90}
     files["fates"].append(fate | {"kind": kind, "exchange": EXCHANGE, "body": body, "fate": "delivered"})
     return files["fates"][-1]

@@ -65,6 +65,24 @@ def a_copy_less(row: dict[str, Any]) -> None:
     row["deliveries"].pop()
 
 
+def throttled(row: dict[str, Any], kind: str, wait_us: int) -> dict[str, Any]:
+    """The fate as a relay records it whose throttle, if it has one, let the envelope wait."""
+    throttles = [
+        {"instance": number, "fault": text} for number, text in enumerate(KINDS[kind]) if text.startswith("throttle")
+    ]
+    deliveries = [due + wait_us for due in row["deliveries"]]
+    return {**row, "deliveries": deliveries, "faults": [*row["faults"], *throttles]}
+
+
+def another_fault(row: dict[str, Any]) -> None:
+    row["faults"] = [*row["faults"], {"instance": 97, "fault": "loss 0.2"}]
+
+
+def no_fault(row: dict[str, Any]) -> None:
+    row["faults"] = row["faults"][1:]
+    assert row["deliveries"] != [0], "no fault changed it"
+
+
 def another_state(row: dict[str, Any]) -> None:
     row["fate"] = "delivered" if row["fate"] == "corrupt" else "corrupt"
 
@@ -73,7 +91,9 @@ def stale(row: dict[str, Any]) -> None:
     row["fate"] = "stale"
 
 
-@pytest.mark.parametrize("alter", [sooner, later_by_one_copy, a_copy_more, a_copy_less, another_state, stale])
+@pytest.mark.parametrize(
+    "alter", [sooner, later_by_one_copy, a_copy_more, a_copy_less, another_fault, no_fault, another_state, stale]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fate_that_is_altered_by_one_detail_is_broken(kind: str, alter: Callable[[dict[str, Any]], None]) -> None:
     # Given an honest record, and in it a fate of each size
@@ -96,7 +116,7 @@ def test_only_a_throttle_may_delay_all_copies_further(kind: str) -> None:
     # Given an honest record, and an envelope in it of two copies or more
     files = sent_under(KINDS[kind])
     row = next(row for row in files["fates"] if len(row["deliveries"]) > 1)
-    row["deliveries"] = [due + 1_000 for due in row["deliveries"]]
+    row |= throttled(row, kind, 1_000)
     # When all its copies are a millisecond later, then that is honest under a throttle, and only there
     result = verdict_on(files)
     assert result.promises["honest faults"].state == ("HELD" if "throttle" in kind else "BROKEN")
@@ -109,8 +129,8 @@ def test_a_relay_that_decides_again_may_throttle_otherwise_and_nothing_else(kind
     # Given an entry of two copies or more that was redone
     files = sent_under(KINDS[kind])
     row = next(row for row in files["fates"] if len(row["deliveries"]) > 1)
-    files["fates"].append({"shard": row["shard"], "redo": [row["id"]]})
-    again = {**row, "deliveries": [due + 70_000 for due in row["deliveries"]]}
+    files["fates"].append({"row": "redo", "shard": row["shard"], "stored": row["id"], "redo": [row["id"]]})
+    again = throttled(row, kind, 70_000)
     state = "HELD" if "throttle" in kind else "BROKEN"
     # When its other record has all copies later, or sooner than the first, then a throttle may have done it
     assert states(files | {"fates": [*files["fates"], again]}) == (state, state)

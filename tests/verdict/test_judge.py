@@ -23,7 +23,7 @@ from tests.verdict.scribe import Files
 def test_an_honest_record_is_held(files: Files) -> None:
     # Given a record in which a robot was killed and came back, and an older life's envelope went stale
     assert rows(files, "fates", fate="stale")
-    assert any(not row["deliveries"] and row["fate"] == "delivered" for row in files["fates"])
+    assert any(row["fate"] == "lost" for row in files["fates"])
     assert any(len(row["deliveries"]) > 1 for row in files["fates"])
     # When it is judged
     result = verdict_on(files)

@@ -26,7 +26,7 @@ def lost(files: Files, *gone: str) -> Files:
         "plan": [],
         "fates": [],
         "fleet": [],
-        "journals": [{"robot": robot, "lost": True} for robot in [*ROBOTS, "r03"]],
+        "journals": [{"robot": robot, "entry": "lost"} for robot in [*ROBOTS, "r03"]],
         "register": {"exists": False, "writes": [], "births": {robot: [] for robot in ROBOTS}},
         "streams": {
             "outboxes": {"0": {"added": 0, "last": "0-0"}},

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from broker.control_entries import Birth, Control, PlanChange, Planned, encode_control
 from broker.envelope import Envelope, encode
 from broker.faults.dice import Dice
-from broker.faults.fate import Plan
+from broker.faults.fate import Decision, Plan
 from broker.faults.grammar import parse_fault
-from broker.relay.core import Fate, OutboxEntry, Relay
+from broker.relay.core import Fate, OutboxEntry, Relay, parse_id
 from telemetry.verdict.checks.fate_check import fate_matches
 from telemetry.verdict.evidence.schema import BornRow, FateRow, PlannedFault, PlanRow
 from telemetry.verdict.evidence.traffic import key_of
@@ -32,7 +32,7 @@ def plan_row(entry: str, change: PlanChange) -> PlanRow:
 
 
 def fate_row(sender: str, incarnation: int, receiver: str, sequence: int, entry: str = "5-0") -> FateRow:
-    return FateRow(0, entry, sender, incarnation, receiver, sequence, "", "summary", "delivered", (), 0, 0)
+    return FateRow(0, entry, sender, incarnation, receiver, sequence, "", "summary", "delivered", (), (), 0, 0)
 
 
 def judged(seed: int, faults: dict[int, str], *address: Any) -> tuple[str, tuple[int, ...]]:
@@ -44,7 +44,14 @@ def judged(seed: int, faults: dict[int, str], *address: Any) -> tuple[str, tuple
 def decided(seed: int, faults: dict[int, str], *address: Any) -> tuple[str, tuple[int, ...]]:
     plan = Plan(PlanChange(tuple(Planned(instance, text) for instance, text in faults.items())))
     expected = plan.fate(Dice(seed), *address)
-    return "delivered" if expected.damage is None else "corrupt", expected.deliveries
+    return state_of(expected), expected.deliveries
+
+
+def state_of(decision: Decision) -> str:
+    """The fate that a relay records for a decision."""
+    if not decision.deliveries:
+        return "lost"
+    return "delivered" if decision.damage is None else "corrupt"
 
 
 OPINIONS = pytest.mark.parametrize("opinion", [judged, decided])
@@ -83,9 +90,9 @@ ALL_AT_ONCE = {
 ALL_FATES = [
     ("delivered", (34_979,)),
     ("corrupt", (22_637,)),
-    ("delivered", ()),
+    ("lost", ()),
     ("corrupt", (10_549, 35_237, 57_348)),
-    ("delivered", ()),
+    ("lost", ()),
     ("corrupt", (14_460,)),
     ("delivered", (17_746, 14_777, 47_674)),
     ("delivered", (14_374,)),
@@ -245,7 +252,8 @@ def test_the_judge_finds_the_fates_that_a_plan_decides(
         # Then they decide the same, and agree on who is held back and who may be throttled
         is_held = expected.is_held and bool(expected.deliveries)
         deliveries = tuple(due + 995_000 for due in expected.deliveries) if is_held else expected.deliveries
-        assert (ruling.fate, ruling.deliveries) == ("delivered" if expected.damage is None else "corrupt", deliveries)
+        assert (ruling.fate, ruling.deliveries) == (state_of(expected), deliveries)
+        assert tuple(rule.instance for rule in ruling.changed) == expected.faults
         assert [rule.instance for rule in ruling.throttles] == [instance for instance, _ in expected.throttles]
         held = Rulebook(seed, [plan_row("4-0", change)]).held_at_the_end(0, address[0], address[2])
         assert plan.holds(address[0], address[2]) == bool(held)
@@ -283,11 +291,19 @@ def offer(relay: Relay, content: Iterable[tuple[str, Envelope | Control]]) -> di
     return {fate.entry: fate for fate in relay.fates()}
 
 
-def recorded(fate: Fate) -> FateRow:
+def recorded(fate: Fate, content: Iterable[tuple[str, Envelope | Control]]) -> FateRow:
+    """The row of a fate. In `content` a number of dice has the text of the last plan before the entry."""
     assert fate.sender is not None
+    texts = {
+        planned.instance: planned.text
+        for entry, what in content
+        if isinstance(what, PlanChange) and parse_id(entry) < parse_id(fate.entry)
+        for planned in what.faults
+    }
+    faults = tuple(PlannedFault(instance, texts[instance]) for instance in fate.faults)
     return FateRow(
         *(0, fate.entry, fate.sender, fate.incarnation, fate.receiver, fate.sequence, "", fate.kind),
-        *(fate.state, fate.deliveries, 0, 0),  # type: ignore[arg-type]
+        *(fate.state, faults, fate.deliveries, 0, 0),  # type: ignore[arg-type]
     )
 
 
@@ -331,7 +347,7 @@ def test_the_judge_finds_the_fates_that_a_relay_decides(
                 if ruling.fate == "held":
                     assert entry not in decided_fates
                 else:
-                    assert fate_matches(recorded(decided_fates[entry]), ruling), (decided_fates[entry], ruling)
+                    assert fate_matches(recorded(decided_fates[entry], outbox), ruling), (decided_fates[entry], ruling)
         if outbox is ended:
             assert fates.keys() == envelopes.keys()
 
@@ -358,5 +374,5 @@ def test_what_is_lost_is_lost_at_once_and_not_held() -> None:
     sent = Envelope("abc123", "r01", 1, "r02", 1, bytes(8), "answer", b"")
     content: list[tuple[str, Envelope | Control]] = [("1000-0", change), ("1005-0", sent)]
     ruling = rulebook(7, content).rule_on(key_of(0, "1005-0"), fate_row("r01", 1, "r02", 1, "1005-0"))
-    assert (ruling.fate, ruling.deliveries) == ("delivered", ())
+    assert (ruling.fate, ruling.deliveries) == ("lost", ())
     assert offer(Relay("abc123", 7), content)["1005-0"].deliveries == ()

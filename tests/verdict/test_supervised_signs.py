@@ -190,7 +190,7 @@ def test_a_life_ends_when_it_handles_the_order_however_long_that_takes(
 def test_what_did_not_come_undamaged_needs_no_answer(asked_files: Files) -> None:
     assert state(asked_files) == "BROKEN"
     last = rows(asked_files, "fates", sender="r01", sequence=904)[0]
-    last["deliveries"] = []
+    last |= {"fate": "lost", "deliveries": []}
     assert state(asked_files) == "HELD"
     last |= {"deliveries": [5_000], "fate": "corrupt"}
     assert state(asked_files) == "HELD"
@@ -213,7 +213,7 @@ def test_a_relay_that_lags_until_the_end_is_no_fault_of_a_robot(signed_files: Fi
 
 def test_answers_that_only_the_life_reports_are_answers(asked_files: Files) -> None:
     # Given an answer that the relay of r00 has not decided
-    report(asked_files, CRASHED_MS + 12_000, MessageSent("r01", 99, "answer", "00" * 8, 0, 10, 0, ""))
+    report(asked_files, CRASHED_MS + 12_000, MessageSent("r01", 99, "answer", "00" * 8, 0, 10, 0))
     assert state(asked_files) == "HELD"
 
 
@@ -230,7 +230,9 @@ def test_a_death_of_its_relay_explains_missing_answers(asked_files: Files) -> No
     assert state(asked_files) == "HELD"
 
 
-@pytest.mark.parametrize("lost", [MessageDropped("r01", "answer", "the outbox is full"), InboxOverflowed(5)])
+@pytest.mark.parametrize(
+    "lost", [MessageDropped("r01", 9, "answer", "00" * 8, "the outbox is full", 0), InboxOverflowed(5)]
+)
 def test_a_life_that_lost_envelopes_is_not_judged_by_its_answers(lost: AnyEvent, asked_files: Files) -> None:
     report(asked_files, CRASHED_MS + 9_000, lost)
     assert state(asked_files) == "HELD"

@@ -171,10 +171,10 @@ class RelaySession:
         for applied in relay.changes():
             self._emit(plan_changed(self._shard, applied))
         self._notes += relay.notes()
-        fates = relay.fates()
-        if fates:
+        fates, batch = relay.fates(), relay.batch()
+        if fates or batch.kept:
             self._outgoing.add_fates(fates)
-            self._emit(count_fates(self._shard, fates))
+            self._emit(count_fates(self._shard, fates, batch, self._now_us()))
 
     def _land(self, flight: list[bytes]) -> None:
         """Process the replies to a flight, and find what may be acknowledged."""
@@ -327,11 +327,9 @@ def _entries(raw: list[Any]) -> list[OutboxEntry]:
         match flat:  # what robots write is by far the most frequent
             case [keys.ENVELOPE, frame]:
                 entry = OutboxEntry(name.decode(), frame)
-            case [keys.ENVELOPE, frame, keys.TRACE, trace]:
-                entry = OutboxEntry(name.decode(), frame, None, trace)
             case _:
                 fields = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
-                wanted = map(fields.get, (keys.ENVELOPE, keys.CONTROL, keys.TRACE))
+                wanted = map(fields.get, (keys.ENVELOPE, keys.CONTROL))
                 entry = OutboxEntry(name.decode(), *wanted)
         entries.append(entry)
     return entries

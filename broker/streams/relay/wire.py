@@ -114,7 +114,6 @@ def _refusal(text: str) -> ResponseError:
 
 GROUP: Final = "relay"
 AT_ONCE: Final = 1024  # copies, and fates, in one flight: four batches of a relay
-_THEN_TRACE: Final = b"\r\n$%d\r\n%b\r\n$" % (len(keys.TRACE), keys.TRACE)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -206,15 +205,10 @@ class WriteQueue:
         self._packed += map(self._pack, self._copies[len(self._packed) : AT_ONCE])
 
     def _pack(self, copy: Copy) -> bytes:
-        frame, trace = copy.frame, copy.trace
-        prefix = self._prefix(copy.receiver, copy.number, trace is not None)
-        if trace is None:
-            return b"%b%d\r\n%b\r\n" % (prefix, len(frame), frame)
-        return b"%b%d\r\n%b%b%d\r\n%b\r\n" % (prefix, len(frame), frame, _THEN_TRACE, len(trace), trace)
+        return b"%b%d\r\n%b\r\n" % (self._prefix(copy.receiver, copy.number), len(copy.frame), copy.frame)
 
-    def _pack_prefix(self, receiver: str, number: int, has_trace: bool) -> bytes:
+    def _pack_prefix(self, receiver: str, number: int) -> bytes:
         """The command of a copy up to the length of its frame."""
         opening: Command = ("XADD", self._names.inbox(receiver), "MAXLEN", "~", INBOX_LIMIT, "*", keys.COPY, number)
-        fields = len(opening) + (4 if has_trace else 2)
         arguments = pack(opening).partition(b"\r\n")[2]
-        return b"*%d\r\n%b$%d\r\n%b\r\n$" % (fields, arguments, len(keys.ENVELOPE), keys.ENVELOPE)
+        return b"*%d\r\n%b$%d\r\n%b\r\n$" % (len(opening) + 2, arguments, len(keys.ENVELOPE), keys.ENVELOPE)

@@ -7,7 +7,7 @@ missing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import redis
 
 from broker.control_entries import Control, read_control
 from broker.ports.robot import Injection, JournalRow
-from broker.ports.run import BirthRow, Evidence, RegisterRow, StreamCount
+from broker.ports.run import BirthRow, Evidence, RegisterRow, StoredFates, StreamCount
 from broker.relay.core import Fate
 from broker.streams import keys
 from broker.streams.keys import Keys
@@ -33,8 +33,8 @@ from broker.streams.run.fleet_log import fleet_rows
 from broker.streams.run.runs import NO_SHAPE, Shape, everybody_in, orders_in, shape_in
 
 _NO_STREAM: Final = StreamCount(0, "0-0", 0)
-_read_fates = msgspec.msgpack.Decoder(list[Fate]).decode
-_read_ids = msgspec.msgpack.Decoder(list[str]).decode
+_read_fates = msgspec.msgpack.Decoder(tuple[Fate, ...]).decode
+_read_ids = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 
 
 class StreamEvidenceReader:
@@ -92,19 +92,10 @@ class StreamEvidenceReader:
         )
 
     def _controls(self, shard: int) -> list[tuple[str, Control]]:
-        entries = read_all_blocking(self._client, self._keys.control(shard))
-        controls = [(entry, read_control(fields.get(keys.CONTROL))) for entry, fields in entries]
-        return [(entry, control) for entry, control in controls if control is not None]
+        return controls_in(read_all_blocking(self._client, self._keys.control(shard)))
 
-    def _fates(self, shard: int) -> list[Fate | list[str]]:
-        rows: list[Fate | list[str]] = []
-        for _, fields in read_all_blocking(self._client, self._keys.fates(shard)):
-            with suppress(ValueError, RecursionError):  # msgspec's errors are ValueErrors
-                if keys.REDO in fields:
-                    rows.append(_read_ids(fields[keys.REDO]))
-                else:
-                    rows.extend(_read_fates(fields.get(keys.FATES, b"")))
-        return rows
+    def _fates(self, shard: int) -> list[StoredFates]:
+        return fates_in(read_all_blocking(self._client, self._keys.fates(shard)))
 
     def _journal(self, robot: str) -> list[JournalRow] | None:
         return journal_rows(read_all_blocking(self._client, self._keys.journal(robot))) or None
@@ -125,6 +116,24 @@ class StreamEvidenceReader:
             return _NO_STREAM
         counters: Mapping[str, Any] = self._client.xinfo_stream(key)
         return StreamCount(counters["entries-added"], counters["last-generated-id"].decode(), counters["length"])
+
+
+def controls_in(entries: Iterable[Entry]) -> list[tuple[str, Control]]:
+    """The control entries in entries of a control stream."""
+    controls = [(entry, read_control(fields.get(keys.CONTROL))) for entry, fields in entries]
+    return [(entry, control) for entry, control in controls if control is not None]
+
+
+def fates_in(entries: Iterable[Entry]) -> list[StoredFates]:
+    """What relays recorded in entries of a fates stream."""
+    rows = []
+    for entry, fields in entries:
+        with suppress(ValueError, RecursionError):  # msgspec's errors are ValueErrors
+            if keys.REDO in fields:
+                rows.append(StoredFates(entry, redo=_read_ids(fields[keys.REDO])))
+            else:
+                rows.append(StoredFates(entry, _read_fates(fields.get(keys.FATES, b""))))
+    return rows
 
 
 def _write(entry: str, fields: dict[bytes, bytes]) -> RegisterRow:

@@ -1,7 +1,7 @@
 """Whether recorded fates equal the recomputed ones, and which entries or envelopes have no fate.
 
-One difference is allowed: a throttle delays all copies of an envelope by the same time. Only the record shows how long,
-and it may be another time when a relay decides the entry again.
+One difference is allowed: a throttle delays all copies of an envelope by the same time. Only the record shows whether
+it did and how long, and it may be another time when a relay decides the entry again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,24 @@ from telemetry.verdict.recomputed.fates import Ruling
 
 def fate_matches(row: FateRow, ruling: Ruling) -> bool:
     """Whether the recorded fate equals the recomputed one, up to a throttle's delay."""
-    if row.fate != ruling.fate:
+    slowing = _slowing(row, ruling)
+    if row.fate != ruling.fate or slowing is None:
         return False
     if row.deliveries == ruling.deliveries:
-        return True
-    return bool(ruling.throttles) and (_shift_us(ruling.deliveries, row.deliveries) or 0) > 0
+        return not slowing
+    return bool(slowing) and (_shift_us(ruling.deliveries, row.deliveries) or 0) > 0
+
+
+def _slowing(row: FateRow, ruling: Ruling) -> tuple[str, ...] | None:
+    """The throttles that the row names after the faults that changed the envelope; None when it names others than these
+    two kinds."""
+    named = [(fault.instance, fault.fault) for fault in row.faults]
+    changed = [(rule.instance, rule.text) for rule in ruling.changed]
+    throttles = {(rule.instance, rule.text) for rule in ruling.throttles}
+    slowing = named[len(changed) :]
+    if named[: len(changed)] != changed or not throttles.issuperset(slowing):
+        return None
+    return tuple(text for _, text in slowing)
 
 
 def was_throttled(row: FateRow, ruling: Ruling) -> bool:
@@ -51,7 +64,8 @@ def entries_decided_differently(case: Case) -> Iterator[Key]:
 
 
 def _differs_by_a_throttle(case: Case, key: Key, first: FateRow, row: FateRow) -> bool:
-    if replace(row, deliveries=first.deliveries) != first or _shift_us(first.deliveries, row.deliveries) is None:
+    like_first = replace(row, deliveries=first.deliveries, faults=first.faults)
+    if like_first != first or _shift_us(first.deliveries, row.deliveries) is None:
         return False
     ruling = case.rulings.get(key)  # garbage has none
     return ruling is not None and bool(ruling.throttles)

@@ -149,7 +149,8 @@ class BornRow(Shape, frozen=True):
 
 
 class FateRow(Shape, frozen=True):
-    """fates.jsonl: what a relay decided for one entry. Garbage has no sender."""
+    """fates.jsonl: what a relay decided for one entry, and the faults that changed something of it. Garbage has no
+    sender."""
 
     shard: int
     id: Id
@@ -159,7 +160,8 @@ class FateRow(Shape, frozen=True):
     sequence: int | None
     exchange: str | None
     kind: str | None
-    fate: Literal["delivered", "corrupt", "stale", "refused"]
+    fate: Literal["delivered", "lost", "corrupt", "stale", "refused"]
+    faults: tuple[PlannedFault, ...]
     deliveries: tuple[int, ...]
     body: Count
     wire: Count
@@ -176,7 +178,6 @@ class LostRow(Shape, frozen=True):
     """journals.jsonl: this journal was gone."""
 
     robot: str
-    lost: Literal[True]
 
 
 class HeaderRow(Shape, frozen=True):
@@ -279,7 +280,10 @@ _ENTRIES: dict[str, type[Shape]] = {
     "born": LifeRow,
     "complete": CompleteRow,
     "quiet": QuietRow,
+    "lost": LostRow,
 }
+
+_FATES: dict[str, type[Shape]] = {"fate": FateRow, "redo": RedoRow}
 
 _FLEET: dict[str, type[Shape]] = {
     "injection": InjectionRow,
@@ -295,9 +299,9 @@ def shape_of(file: str, row: Mapping[str, Any]) -> type[msgspec.Struct]:
     if file == "plan":
         return _CONTROLS[row["control"]]
     if file == "fates":
-        return RedoRow if "redo" in row else FateRow
+        return _FATES[row["row"]]
     if file == "journals":
-        return LostRow if "lost" in row else _ENTRIES[row["entry"]]
+        return _ENTRIES[row["entry"]]
     if file == "fleet":
         return _FLEET[row["row"]]
     return Stamped

@@ -30,7 +30,8 @@ def honest_faults(case: Case) -> Finding:
         for row, ruling, key in differing_fates(case):
             yield broken(
                 f"the fate of {row.sender}/{row.incarnation}'s envelope {row.sequence} to {row.receiver} was "
-                f"{row.fate} {list(row.deliveries)}, its dice say {ruling.fate} {list(ruling.deliveries)}",
+                f"{_shown(row.fate, row.deliveries, [fault.fault for fault in row.faults])}, its dice say "
+                f"{_shown(ruling.fate, ruling.deliveries, [rule.text for rule in ruling.changed])}",
                 place_of(key),
             )
         yield from _beyond_chance(case)
@@ -40,6 +41,10 @@ def honest_faults(case: Case) -> Finding:
             yield unproven("there are no envelopes to check")
 
     return worst(findings(), otherwise=held(f"{len(case.rulings)} fates equal the recomputed ones", len(case.rulings)))
+
+
+def _shown(fate: str, deliveries: tuple[int, ...], faults: list[str]) -> str:
+    return f"{fate} {list(deliveries)} by {', '.join(faults) or 'no fault'}"
 
 
 def _beyond_chance(case: Case) -> Iterator[Finding]:

@@ -30,18 +30,19 @@ Pair = tuple[int | None, int | None]
 
 
 class Ruling(NamedTuple):
-    """What the fate must be: delivered (to `deliveries`; none = lost), corrupt, stale, or held: none at all, so far.
+    """What the fate must be: delivered (to `deliveries`), corrupt, lost, stale, or held: none at all, so far.
 
-    `offered`: the faults that had a copy to act on; `acted`: those that acted (fault_effects.py). `throttles`: those of
-    the offered that may have delayed all copies further.
+    `offered`: the faults that had a copy to act on; `acted`: those that acted by the first copy's dice
+    (fault_effects.py); `changed`: those that changed something of the envelope, in their order, as its record must
+    name them. `throttles`: those of the offered that may have delayed all copies further.
     """
 
     fate: str
     deliveries: tuple[int, ...]
     offered: Rules = ()
     acted: Rules = ()
+    changed: Rules = ()
     throttles: Rules = ()
-    is_put_back: bool = False
 
 
 UNHARMED = Ruling("delivered", (0,))
@@ -149,19 +150,22 @@ class Rulebook:
 
     def _harm(self, rules: Rules, address: Address) -> Ruling:
         passage = Passage(self._draws, address)
-        acted = []
+        acted, changed = [], []
         for offered, rule in enumerate(rules, start=1):
+            before = passage.deliveries, passage.is_corrupt
             if EFFECTS[rule.name](rule, passage):
                 acted.append(rule)
+            if (passage.deliveries, passage.is_corrupt) != before:
+                changed.append(rule)
             if not passage.deliveries:
-                return Ruling("delivered", (), rules[:offered], tuple(acted))
+                return Ruling("lost", (), rules[:offered], tuple(acted), tuple(changed))
         return Ruling(
             "corrupt" if passage.is_corrupt else "delivered",
             passage.deliveries,
             rules,
             tuple(acted),
+            tuple(changed),
             tuple(rule for rule in rules if rule.name == "throttle"),
-            passage.is_put_back,
         )
 
     def _release_ms(self, place: int, shard: int, pair: Pair) -> int | None:
@@ -190,4 +194,4 @@ def _held(ruling: Ruling, holding: Rules, release_ms: int | None, sent_ms: int) 
         return Ruling("held", ())
     hold_us = (release_ms - sent_ms) * 1000
     deliveries = tuple(due + hold_us for due in ruling.deliveries)
-    return ruling._replace(deliveries=deliveries, acted=(*holding, *ruling.acted))
+    return ruling._replace(deliveries=deliveries, acted=(*holding, *ruling.acted), changed=(*holding, *ruling.changed))

@@ -74,7 +74,6 @@ class Passage:
     def __init__(self, draws: Draws, address: Address) -> None:
         self.deliveries: tuple[int, ...] = (0,)
         self.is_corrupt = False
-        self.is_put_back = False  # a copy of it was, at least
         self._draws = draws
         self._address = address
         self._digests: dict[tuple[int, int], bytes] = {}
@@ -150,12 +149,10 @@ def _time_us(rule: Rule, chance: float) -> int:
 
 def _put_back(rule: Rule, passage: Passage) -> bool:
     low, high = PUT_BACK_US
-    before = passage.deliveries
     passage.deliveries = tuple(
         due + low + int(passage.number(rule, copy, 1) * (high - low)) if passage.number(rule, copy) < rule.p else due
-        for copy, due in enumerate(before)
+        for copy, due in enumerate(passage.deliveries)
     )
-    passage.is_put_back |= passage.deliveries != before
     return passage.applies(rule)
 
 

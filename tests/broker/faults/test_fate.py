@@ -273,7 +273,7 @@ def test_a_lost_envelope_is_just_lost() -> None:
     everything = plan_of("loss 0.5", "corrupt 1", "throttle 10/s", "partition hold r00|r01")
     some = decisions(everything, count=300)
 
-    assert {fate for fate in some if not fate.deliveries} == {Decision(())}
+    assert {fate for fate in some if not fate.deliveries} == {Decision((), faults=(0,))}
     assert {(fate.deliveries, fate.is_held, fate.throttles) for fate in some if fate.deliveries} == {
         ((0,), True, ((2, 100_000),))
     }
@@ -311,9 +311,9 @@ def test_a_partition_cuts_what_its_target_selects_and_nothing_else() -> None:
 def test_a_hold_partition_holds_and_a_one_way_one_only_one_way() -> None:
     plan, dice = plan_of("partition hold r00>r01", "partition r02"), Dice(1)
 
-    assert plan.fate(dice, "r00", 1, "r01", 1) == Decision((0,), is_held=True)
+    assert plan.fate(dice, "r00", 1, "r01", 1) == Decision((0,), is_held=True, faults=(0,))
     assert plan.fate(dice, "r01", 1, "r00", 1) == Decision((0,))
-    assert plan.fate(dice, "r00", 1, "r02", 1) == plan.fate(dice, "r02", 1, "r01", 1) == Decision(())
+    assert plan.fate(dice, "r00", 1, "r02", 1) == plan.fate(dice, "r02", 1, "r01", 1) == Decision((), faults=(1,))
     assert [plan.holds(*pair) for pair in (("r00", "r01"), ("r01", "r00"), ("r00", "r02"))] == [True, False, False]
 
 

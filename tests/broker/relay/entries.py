@@ -19,8 +19,8 @@ def frame(sequence: int = 1, sender: str = "r00", receiver: str = "r01", incarna
     return encode(Envelope(sender=sender, incarnation=incarnation, receiver=receiver, sequence=sequence, **fields))
 
 
-def entry(ms: int, *args, place: int = 0, trace: bytes | None = None, **kwargs) -> OutboxEntry:
-    return OutboxEntry(f"{ms}-{place}", frame(*args, **kwargs), trace=trace)
+def entry(ms: int, *args, place: int = 0, **kwargs) -> OutboxEntry:
+    return OutboxEntry(f"{ms}-{place}", frame(*args, **kwargs))
 
 
 def control(ms: int, what: PlanChange | Birth) -> OutboxEntry:

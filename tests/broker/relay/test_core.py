@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from broker.control_entries import Birth, PlanChange, Planned
 from broker.envelope import Garbage, damaged, decode
 from broker.faults.fate import Plan
-from broker.relay.core import Fate, OutboxEntry, PlanApplied, Relay, count_fates, plan_changed
+from broker.relay.core import Batch, Fate, OutboxEntry, PlanApplied, Relay, count_fates, plan_changed
 from broker.relay.state import HELD_LIMIT, LONGEST_WAIT_US, PAIRS_LIMIT, READY_LIMIT, Throttles
 from telemetry.events import FatesDecided, PlanChanged
 from tests.broker.relay.entries import GARBAGE, NOTHING, RUN, control, decided, entry, frame, plan, relay_under
@@ -57,7 +57,7 @@ def test_a_lost_envelope_is_just_lost() -> None:
     relay = relay_under("loss 1", "corrupt 1")
     relay.offer(entry(1000))
 
-    assert decided(relay) == {"1000-0": ("delivered", ())}
+    assert decided(relay) == {"1000-0": ("lost", ())}
 
 
 # Partitions that hold.
@@ -94,7 +94,7 @@ def test_a_held_envelope_that_is_lost_is_lost_at_once() -> None:
     relay = relay_under(HOLD, "loss 1")
     relay.offer(entry(1000))
 
-    assert decided(relay) == {"1000-0": ("delivered", ())}
+    assert decided(relay) == {"1000-0": ("lost", ())}
 
 
 def test_what_was_held_comes_in_a_burst_in_the_outboxs_order() -> None:
@@ -208,8 +208,8 @@ def test_throttles_remember_a_bounded_number_of_pairs() -> None:
     throttles.slow(((0, hour_us),), "r99999", "r00", PAIRS_LIMIT, (0,))
     # Then those are forgotten that would be free soonest
     assert len(throttles) <= PAIRS_LIMIT
-    assert throttles.slow(((0, hour_us),), f"r{PAIRS_LIMIT - 1}", "r00", PAIRS_LIMIT, (0,)) > (0,)
-    assert throttles.slow(((0, hour_us),), "r0", "r00", PAIRS_LIMIT, (0,)) == (0,)
+    assert throttles.slow(((0, hour_us),), f"r{PAIRS_LIMIT - 1}", "r00", PAIRS_LIMIT, (0,)) > ((0,), ())
+    assert throttles.slow(((0, hour_us),), "r0", "r00", PAIRS_LIMIT, (0,)) == ((0,), ())
 
 
 def test_throttles_forget_free_pairs_first() -> None:
@@ -219,18 +219,10 @@ def test_throttles_forget_free_pairs_first() -> None:
         throttles.slow(((0, 1),), f"r{number}", "r02", number, (0,))
 
     assert len(throttles) <= 2
-    assert throttles.slow(((0, 1),), "r00", "r01", PAIRS_LIMIT, (0,)) > (0,)
+    assert throttles.slow(((0, 1),), "r00", "r01", PAIRS_LIMIT, (0,)) > ((0,), ())
 
 
-# What goes along, and what is reported.
-
-
-def test_a_trace_goes_with_every_copy_and_one_that_is_too_long_does_not() -> None:
-    relay = relay_under("duplicate 1")
-    relay.offer(entry(1000, 1, trace=b"x" * 64))
-    relay.offer(entry(1001, 2, trace=b"x" * 65))
-
-    assert [copy.trace for copy in relay.due(2_000_000)] == [b"x" * 64, b"x" * 64, None, None]
+# What is reported.
 
 
 def test_a_plan_change_is_reported_with_what_it_ends_once() -> None:
@@ -250,10 +242,10 @@ def test_a_plan_change_is_reported_with_what_it_ends_once() -> None:
 
 def test_fates_are_counted_by_what_became_of_the_envelopes() -> None:
     fates = [
-        Fate(f"1-{number}", "r00", 1, "r01", 1, b"", "update", state, deliveries, 0, 0)
+        Fate(f"1-{number}", "r00", 1, "r01", 1, b"", "update", state, deliveries, (), 0, 0)
         for number, (state, deliveries) in enumerate(
             [
-                ("delivered", ()),
+                ("lost", ()),
                 ("delivered", (0,)),
                 ("delivered", (0, 7)),
                 ("corrupt", (5, 5, 5)),
@@ -263,9 +255,55 @@ def test_fates_are_counted_by_what_became_of_the_envelopes() -> None:
         )
     ]
 
-    assert count_fates(2, fates) == FatesDecided(
-        shard=2, offered=6, lost=1, duplicated=2, delayed=2, corrupted=1, stale=1, refused=1, copies=6
+    decided_now = count_fates(2, fates, Batch(3, 2, (7, 1)), 9_500)
+
+    assert decided_now == FatesDecided(
+        *(2, 6),
+        lost=1,
+        duplicated=2,
+        delayed=2,
+        corrupted=1,
+        stale=1,
+        refused=1,
+        copies=6,
+        kept=3,
+        freed=2,
+        lag_us=2_500,
     )
+
+
+def test_what_a_partition_keeps_and_a_plan_frees_is_counted_with_the_age_of_what_was_offered_alone() -> None:
+    # Given two envelopes that a partition keeps, and one that it does not
+    relay = relay_under("partition hold r00|r01")
+    for number in (1, 2):
+        relay.offer(entry(1000 + number, number))
+    relay.offer(entry(1000, 1, receiver="r02", place=5))
+    # When they were offered, then they are counted once
+    assert relay.batch() == Batch(kept=2, freed=0, oldest=(1000, 5))
+    assert relay.batch() == Batch(kept=0, freed=0, oldest=None)
+    # And when a plan frees them, then the old ones do not make the batch old
+    relay.fates()
+    relay.offer(control(2000, NOTHING))
+    assert (relay.batch(), len(relay.fates())) == (Batch(kept=0, freed=2, oldest=(2000, 0)), 2)
+
+
+def test_a_fate_names_the_faults_that_changed_something_and_no_other() -> None:
+    def named(*faults: str) -> list[tuple[str, tuple[int, ...]]]:
+        relay = relay_under(*faults)
+        for number in range(1, 30):
+            relay.offer(entry(1000, number, place=number))
+        relay.offer(control(3000, NOTHING))
+        return [(fate.state, fate.faults) for fate in relay.fates()]
+
+    # Given faults that always act, may act, and do not concern the envelope
+    assert set(named("loss 1 r05", "delay 0", "corrupt 1", "delay 5ms")) == {("corrupt", (3, 2))}
+    assert set(named("loss 0.5", "delay 5ms")) == {("lost", (0,)), ("delivered", (1,))}
+    assert set(named("duplicate 0.5", "reorder 0")) == {("delivered", ()), ("delivered", (0,))}
+    # And partitions: of those that lose, the first; and all that hold
+    assert set(named("delay 5ms", "partition r00|r01", "partition r01")) == {("lost", (1,))}
+    assert set(named("delay 5ms", "partition hold r00|r01", "partition hold r01")) == {("delivered", (1, 2, 0))}
+    # And a throttle, when the envelope had to wait for it
+    assert named("throttle 1/s", "delay 5ms")[:2] == [("delivered", (1,)), ("delivered", (1, 0))]
 
 
 # Garbage.
@@ -280,7 +318,7 @@ def test_garbage_is_refused_recorded_acked_and_changes_nothing(garbage: tuple[by
     [fate] = relay.fates()
     assert (fate.state, fate.sender, fate.deliveries) == ("refused", None, ())
     assert fate.wire == len(garbage[0] or garbage[1] or b"")
-    assert count_fates(0, [fate]).refused == 1
+    assert count_fates(0, [fate], relay.batch(), 0).refused == 1
     relay.confirm("1000-0")
     assert relay.may_ack() == ["1000-0"]
     assert relay.due(1 << 62) == relay.changes() == relay.notes() == []

@@ -181,7 +181,7 @@ def deadly(dies_at: tuple[str, int] | None) -> Callable[[str], None]:
 
 
 def fates_of(evidence: Evidence) -> list[Fate]:
-    return [row for row in evidence.fates[0] if isinstance(row, Fate)]
+    return [fate for row in evidence.fates[0] for fate in row.fates]
 
 
 def decided_entries(evidence: Evidence) -> set[str]:
@@ -190,7 +190,7 @@ def decided_entries(evidence: Evidence) -> set[str]:
 
 def redone_in(evidence: Evidence) -> Counter[str]:
     """How often each entry was about to be redone."""
-    return Counter(entry for row in evidence.fates[0] if isinstance(row, list) for entry in row)
+    return Counter(entry for row in evidence.fates[0] for entry in row.redo)
 
 
 def decided(evidence: Evidence) -> Copies:

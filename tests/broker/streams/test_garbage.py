@@ -18,7 +18,7 @@ from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
 from broker.faults.scheduler import PlanScheduler, scheduler_so_far
 from broker.ports.robot import GREATEST_ID, Death, Injection
-from broker.ports.run import RegisterRow, RunSpec
+from broker.ports.run import RegisterRow, RunSpec, StoredFates
 from broker.relay.core import Fate
 from broker.streams.connection import connect, connect_async
 from broker.streams.embedded import EmbeddedServer
@@ -170,15 +170,17 @@ def test_a_robot_whose_births_somebody_else_wrote_into_is_born_and_writes(server
 def test_what_is_no_fate_is_not_collected_as_one(client: redis.Redis) -> None:
     # Given a fate, what a relay redid, and garbage between them
     deal(client)
-    fate = Fate("1-1", None, None, None, None, None, None, "refused", (), 0, 9)
+    fate = Fate("1-1", None, None, None, None, None, None, "refused", (), (), 0, 9)
     encode = msgspec.msgpack.encode
-    client.xadd(KEYS.fates(0), {"fates": encode([fate])})
+    first = client.xadd(KEYS.fates(0), {"fates": encode([fate])}).decode()
     for garbage in NO_TEXT:
         for field in ("fates", "redo", "what"):
             client.xadd(KEYS.fates(0), {field: garbage})
-    client.xadd(KEYS.fates(0), {"redo": encode(["1-1"])})
+    last = client.xadd(KEYS.fates(0), {"redo": encode(["1-1"])}).decode()
     # When the evidence is collected / Then it holds those two
-    assert StreamEvidenceReader(client, "t").collect().fates == {0: [fate, ["1-1"]]}
+    assert StreamEvidenceReader(client, "t").collect().fates == {
+        0: [StoredFates(first, (fate,)), StoredFates(last, redo=("1-1",))]
+    }
 
 
 def test_what_is_no_birth_is_not_collected_as_one(client: redis.Redis) -> None:

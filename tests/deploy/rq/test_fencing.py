@@ -13,7 +13,7 @@ import pytest
 
 from broker.control_entries import Birth, decode_control
 from broker.ports.robot import Death
-from broker.relay.core import Fate, parse_id
+from broker.relay.core import parse_id
 from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.robot.register import StreamRegister
@@ -69,7 +69,7 @@ def sent_after(lab, robot, incarnation):
     born = [e for e, c in controls if isinstance(c, Birth) and (c.robot, c.incarnation) == (robot, incarnation)]
     if not born:
         return []
-    fates = [fate for fate in lab.evidence.collect().fates[0] if isinstance(fate, Fate) and fate.sender == robot]
+    fates = [fate for row in lab.evidence.collect().fates[0] for fate in row.fates if fate.sender == robot]
     return [fate for fate in fates if fate.incarnation < incarnation and parse_id(fate.entry) > parse_id(born[0])]
 
 
