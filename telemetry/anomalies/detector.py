@@ -10,11 +10,11 @@ from collections import defaultdict
 from typing import Final
 
 from telemetry.anomalies.arrivals import Arrivals
-from telemetry.anomalies.bursts import Bursts
 from telemetry.anomalies.duplicates import Duplicates
 from telemetry.anomalies.fault_rates import FaultRates
 from telemetry.anomalies.pressure import Pressure
 from telemetry.anomalies.relay_lag import RelayLag, ShardOf
+from telemetry.anomalies.repeated import RepeatedEvents
 from telemetry.anomalies.rule import Handle, Observed, Rule
 from telemetry.anomalies.silence import Silence
 from telemetry.anomalies.thresholds import DEFAULTS, Thresholds
@@ -22,7 +22,7 @@ from telemetry.events import AnomalyBegan, AnomalyEnded, Event, RunStopped, Stam
 
 LONGEST_STEP_US: Final = 250_000
 """Of the observer, who means to take one every few hundredths of a second: a longer one counts as so long."""
-_CHECKS: Final = 0.25  # ticks between two checks of what depends on time alone
+_CHECKS: Final = 0.5  # ticks between two checks of what depends on time alone
 
 
 class AnomalyDetector:
@@ -35,7 +35,7 @@ class AnomalyDetector:
         self._observed = Observed(tick_us, thresholds)
         self._active = self._observed.active
         self._rules: tuple[Rule, ...] = (
-            Bursts(self._observed),
+            RepeatedEvents(self._observed),
             Silence(self._observed),
             Pressure(self._observed),
             FaultRates(self._observed),

@@ -46,9 +46,9 @@ def test_a_healthy_run_has_no_anomaly() -> None:
 def test_thresholds_are_in_ticks_of_the_run() -> None:
     scene = Scene(thresholds=Thresholds(beat_ticks=30))
     scene.live(5)
-    scene.wait(29)
+    scene.wait(28)
     assert scene.begun(LATE_BEAT) == []
-    scene.wait(2)
+    scene.wait(3)
     assert len(scene.begun(LATE_BEAT)) == 4
 
 

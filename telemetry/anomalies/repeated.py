@@ -30,7 +30,7 @@ class _Burst:
         return len(self.stamps_us) == self.stamps_us.maxlen and wall_us - self.stamps_us[0] <= window_us
 
 
-class Bursts:
+class RepeatedEvents:
     """Both rules."""
 
     def __init__(self, observed: Observed) -> None:
