@@ -227,21 +227,6 @@ def test_the_outbox_is_trimmed_only_below_what_is_done(make_shard: Callable[...,
     assert_nothing_lost(shard, shard.evidence.collect(), 3001)
 
 
-def test_a_trace_goes_with_every_copy_unless_it_is_too_long(make_shard: Callable[..., Shard]) -> None:
-    # Given envelopes with traces
-    shard = make_shard("duplicate 1 x3")
-    traces = [b"", b"\x00\xff trace", b"t" * 64, b"t" * 65, None]
-    for sequence, trace in enumerate(traces, start=1):
-        frame = encode(Envelope(shard.run, "r00", 1, "r01", sequence, b"exchange", "summary", b""))
-        shard.client.xadd(shard.keys.outbox(0), {"envelope": frame} | ({} if trace is None else {"trace": trace}))
-    # When they are relayed
-    shard.drain()
-    # Then their copies bear them
-    arrived = [fields.get(b"trace") for _, fields in shard.client.xrange(shard.keys.inbox("r01"))]
-    assert arrived == [trace for trace in (b"", b"\x00\xff trace", b"t" * 64, None, None) for _ in range(3)]
-    assert shard.delivered().total() == 15
-
-
 def test_what_a_partition_holds_back_comes_when_it_heals_and_else_stays_pending(
     make_shard: Callable[..., Shard],
 ) -> None:
