@@ -104,6 +104,10 @@ class RecordReader:
         """The verdict in one word."""
         return self._value("verdict.json", _Verdict).verdict
 
+    def result(self) -> dict[str, Any]:
+        """The whole verdict, as `--json` prints it."""
+        return self._value("verdict.json", dict[str, Any])
+
     def _content(self, name: str) -> bytes:
         try:
             return (self.folder / name).read_bytes()

@@ -26,6 +26,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "lifecycle",
         "supervisor",
         "fleet",
+        "observing",
         "attach",
         "rq",
         "processes config instrumentation.py",
@@ -56,6 +57,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry": (
         "verdict handlers",
+        "tracing",
         "stream record console.py",
         "anomalies",
         "view.py pipeline.py",
