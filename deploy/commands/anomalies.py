@@ -19,7 +19,7 @@ from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.replay import FoundAnomaly, anomalies_in
 from telemetry.anomalies.thresholds import Thresholds
 from telemetry.console import printable
-from telemetry.events import RunDealt
+from telemetry.events import RunStarted
 from telemetry.record.history import History
 
 EXAMPLES: Final = """\
@@ -30,7 +30,7 @@ Examples:
   robots anomalies latest --anomalies "stuck_ticks 10, unheard 20"
 """
 
-_HEAD: Final = ("began", "lasted", "rule", "about", "detail")
+_HEAD: Final = ("after go", "lasted", "rule", "about", "detail")
 
 app = App(name="anomalies", help_epilogue=EXAMPLES)
 
@@ -55,8 +55,8 @@ def anomalies(
         rows = [msgspec.to_builtins(anomaly) for anomaly in found]
         print_result(json_line({"run": history.settings.run, "anomalies": rows}))
     elif found:
-        dealt_us = _dealt_us(history)
-        print_result("\n".join(in_columns(_HEAD, [_cells(anomaly, dealt_us) for anomaly in found])))
+        go_us = _go_us(history)
+        print_result("\n".join(in_columns(_HEAD, [_cells(anomaly, go_us) for anomaly in found])))
     else:
         print_result(f"run {history.settings.run}: nothing unusual")
     return 0
@@ -68,13 +68,13 @@ def _find(history: History, thresholds: Thresholds) -> list[FoundAnomaly]:
     return anomalies_in(history.events, detector)
 
 
-def _dealt_us(history: History) -> int:
-    """When the run was dealt: progress lines count from there too."""
-    dealt = (stamped.wall_us for stamped in history.events if isinstance(stamped.event, RunDealt))
-    return next(dealt, min((stamped.wall_us for stamped in history.events), default=0))
+def _go_us(history: History) -> int:
+    """When the order `go` was given, from where a plan's times count; when the run has no such event, its first one."""
+    given = (stamped.wall_us for stamped in history.events if isinstance(stamped.event, RunStarted))
+    return next(given, min((stamped.wall_us for stamped in history.events), default=0))
 
 
-def _cells(anomaly: FoundAnomaly, dealt_us: int) -> tuple[str, ...]:
+def _cells(anomaly: FoundAnomaly, go_us: int) -> tuple[str, ...]:
     lasted = "to the end" if anomaly.ended_us is None else f"{(anomaly.ended_us - anomaly.began_us) / 1e6:.1f} s"
-    began = f"{(anomaly.began_us - dealt_us) / 1e6:.1f} s"
+    began = f"{(anomaly.began_us - go_us) / 1e6:.1f} s"
     return began, lasted, anomaly.rule, printable(anomaly.about), printable(anomaly.detail)

@@ -55,7 +55,7 @@ def test_a_successor_ends_what_the_dead_leader_began_and_begins_it_not_again(clu
         return [
             stamped
             for stamped in seen
-            if isinstance(stamped.event, kind) and (stamped.event.rule, stamped.event.about) == ("stuck robot", "r00")
+            if isinstance(stamped.event, kind) and (stamped.event.rule, stamped.event.about) == ("deaf robot", "r00")
         ]
 
     await_true(lambda: of(AnomalyBegan), 15, "the anomaly's beginning")

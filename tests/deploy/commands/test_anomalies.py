@@ -41,7 +41,7 @@ def test_a_simulation_prints_what_is_unusual_and_the_record_shows_it_again(
     # Then it is there, with its times
     head, row = out.splitlines()
     assert code == 0
-    assert head.split() == ["began", "lasted", "rule", "about", "detail"]
+    assert head.split() == ["after", "go", "lasted", "rule", "about", "detail"]
     assert re.fullmatch(r"3\.\d s +0\.\d s +late beat +r03 +no event for 1\.[56] s", row)
     # and as one object
     _, out, _ = robots("anomalies", "latest", "--json")
