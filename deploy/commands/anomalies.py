@@ -11,12 +11,14 @@ import msgspec
 from cyclopts import App, Parameter
 
 from broker.envelope import shard_of
+from deploy.commands.help import table
 from deploy.commands.output import in_columns, json_line, print_result
 from deploy.config.flags import Given, takes
 from deploy.config.settings import AnomalySettings, load_anomaly_settings
 from deploy.observing.source import history_of_run
 from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.replay import FoundAnomaly, anomalies_in
+from telemetry.anomalies.rules import RULES
 from telemetry.anomalies.thresholds import Thresholds
 from telemetry.console import printable
 from telemetry.events import RunStarted
@@ -32,7 +34,9 @@ Examples:
 
 _HEAD: Final = ("after go", "lasted", "rule", "about", "detail")
 
-app = App(name="anomalies", help_epilogue=EXAMPLES)
+_RULES: Final = table("Rules", RULES.items())
+
+app = App(name="anomalies", help_epilogue=f"{EXAMPLES}\n{_RULES}")
 
 
 @app.default

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Final
 
 from telemetry.anomalies.rule import Handle, Observed
+from telemetry.anomalies.rules import DEAF_ROBOT, UNHEARD_ROBOT
 from telemetry.events import Event, MessageReceived, MessageSent, RobotBorn, Stamped
-
-UNHEARD_ROBOT: Final = "unheard robot"
-DEAF_ROBOT: Final = "deaf robot"
 
 
 class Arrivals:

@@ -12,7 +12,6 @@ from typing import Final
 from telemetry.anomalies.arrivals import Arrivals
 from telemetry.anomalies.duplicates import Duplicates
 from telemetry.anomalies.fault_rates import FaultRates
-from telemetry.anomalies.pressure import Pressure
 from telemetry.anomalies.relay_lag import RelayLag, ShardOf
 from telemetry.anomalies.repeated import RepeatedEvents
 from telemetry.anomalies.rule import Handle, Observed, Rule
@@ -37,7 +36,6 @@ class AnomalyDetector:
         self._rules: tuple[Rule, ...] = (
             RepeatedEvents(self._observed),
             Silence(self._observed),
-            Pressure(self._observed),
             FaultRates(self._observed),
             RelayLag(self._observed, shard_of),
             Arrivals(self._observed),

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from telemetry.anomalies.rule import Handle, Observed
+from telemetry.anomalies.rules import DUPLICATE_STORM
 from telemetry.events import Event, MessageReceived, MessageRepeated, Stamped
 
-DUPLICATE_STORM: Final = "duplicate storm"
 _ABOUT: Final = "network"
 
 

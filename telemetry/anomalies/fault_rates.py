@@ -12,9 +12,9 @@ from math import exp, inf, lgamma, log, log1p
 from typing import Final
 
 from telemetry.anomalies.rule import Handle, Observed
+from telemetry.anomalies.rules import FAULT_RATE_OFF
 from telemetry.events import Event, FatesDecided, PlanChanged, RelayResumed, Stamped
 
-FAULT_RATE_OFF: Final = "fault rate off"
 _LOSING: Final = ("loss", "burst-loss", "partition")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.replay import anomalies_in
-from telemetry.anomalies.silence import LATE_BEAT
+from telemetry.anomalies.rules import LATE_BEAT
 from telemetry.anomalies.thresholds import Thresholds, format_thresholds, read_thresholds
 from telemetry.anomalies.watch import AnomalyWatch
 from telemetry.events import (

@@ -1,7 +1,6 @@
 """Channel pressure and duplicate storm."""
 
-from telemetry.anomalies.duplicates import DUPLICATE_STORM
-from telemetry.anomalies.pressure import CHANNEL_PRESSURE
+from telemetry.anomalies.rules import CHANNEL_PRESSURE, DUPLICATE_STORM
 from telemetry.events import ChannelPressure, InboxOverflowed, MessageRepeated
 from tests.telemetry.anomalies.scene import Scene
 
