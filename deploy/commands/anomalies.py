@@ -16,9 +16,9 @@ from deploy.commands.output import in_columns, json_line, print_result
 from deploy.config.flags import Given, takes
 from deploy.config.settings import AnomalySettings, load_anomaly_settings
 from deploy.observing.source import history_of_run
+from telemetry.anomalies.catalogue import RULES
 from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.replay import FoundAnomaly, anomalies_in
-from telemetry.anomalies.rules import RULES
 from telemetry.anomalies.thresholds import Thresholds
 from telemetry.console import printable
 from telemetry.events import RunStarted

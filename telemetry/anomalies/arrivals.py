@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from telemetry.anomalies.catalogue import DEAF_ROBOT, UNHEARD_ROBOT
 from telemetry.anomalies.rule import Handle, Observed
-from telemetry.anomalies.rules import DEAF_ROBOT, UNHEARD_ROBOT
 from telemetry.events import Event, MessageReceived, MessageSent, RobotBorn, Stamped
 
 

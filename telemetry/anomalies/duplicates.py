@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+from telemetry.anomalies.catalogue import DUPLICATE_STORM
 from telemetry.anomalies.rule import Handle, Observed
-from telemetry.anomalies.rules import DUPLICATE_STORM
 from telemetry.events import Event, MessageReceived, MessageRepeated, Stamped
 
 _ABOUT: Final = "network"

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from math import exp, inf, lgamma, log, log1p
 from typing import Final
 
+from telemetry.anomalies.catalogue import FAULT_RATE_OFF
 from telemetry.anomalies.rule import Handle, Observed
-from telemetry.anomalies.rules import FAULT_RATE_OFF
 from telemetry.events import Event, FatesDecided, PlanChanged, RelayResumed, Stamped
 
 _LOSING: Final = ("loss", "burst-loss", "partition")

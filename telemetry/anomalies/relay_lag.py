@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from telemetry.anomalies.catalogue import RELAY_LAG
 from telemetry.anomalies.rule import Handle, Observed
-from telemetry.anomalies.rules import RELAY_LAG
 from telemetry.events import Event, FatesDecided, MessageSent, Stamped
 
 ShardOf = Callable[[str], int]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from telemetry.anomalies.catalogue import CHANNEL_PRESSURE, FLAPPING_QUIET, RESTART_STORM
 from telemetry.anomalies.rule import Handle, Observed
-from telemetry.anomalies.rules import CHANNEL_PRESSURE, FLAPPING_QUIET, RESTART_STORM
 from telemetry.events import (
     ChannelPressure,
     Event,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from telemetry.anomalies.catalogue import LATE_BEAT, STUCK_ROBOT
 from telemetry.anomalies.robots import KnownRobot
 from telemetry.anomalies.rule import Handle, Observed
-from telemetry.anomalies.rules import LATE_BEAT, STUCK_ROBOT
 from telemetry.events import Event, PartsMerged, Stamped
 
 

@@ -12,6 +12,7 @@ from broker.faults.registry import FAULTS, NETWORK
 from broker.faults.syntax import FaultKind
 from deploy.commands import app
 from robots.exhibits.catalogue import EXHIBITS
+from telemetry.anomalies.catalogue import RULES
 from telemetry.verdict.judge import PROMISES
 from tests.support.checkout import ROOT
 
@@ -67,6 +68,12 @@ def test_the_tables_of_faults_are_the_registry() -> None:
     tables = re.findall(r"^\| (?:process )?fault \| what it does \|\n\|---\|---\|\n((?:\|.+\n)+)", README, re.MULTILINE)
 
     assert [table.splitlines() for table in tables] == [markdown_rows(NETWORK), markdown_rows(PROCESS_FAULTS)]
+
+
+def test_the_rules_of_anomalies_listed_are_those_that_are_applied() -> None:
+    tables = re.findall(r"^\| rule \| an anomaly begins when \|\n\|---\|---\|\n((?:\|.+\n)+)", README, re.MULTILINE)
+
+    assert [table.splitlines() for table in tables] == [[f"| **{name}** | {text} |" for name, text in RULES.items()]]
 
 
 @pytest.mark.parametrize("example", [example for kind in FAULTS.values() for example in kind.syntax])

@@ -69,8 +69,8 @@ def test_the_thresholds_are_those_of_the_run_unless_others_are_given(
 
 
 def test_a_threshold_that_is_none_is_refused(robots: Callable[..., tuple[int, str, str]]) -> None:
-    code, out, err = robots("simulate", "--anomalies", "patience 3")
+    code, out, err = robots("simulate", "--anomalies", "stuck 3")
 
     assert (code, out) == (2, "")
-    assert err.startswith("robots: --anomalies: 'patience' is no threshold; allowed are restarts, ")
+    assert err.startswith("robots: --anomalies: 'stuck' is no threshold; allowed are restarts, ")
     assert len(err.splitlines()) == 1

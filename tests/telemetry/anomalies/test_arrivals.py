@@ -1,6 +1,6 @@
 """Unheard robot and deaf robot: what one robot sends, or what is sent to it, does not arrive."""
 
-from telemetry.anomalies.rules import DEAF_ROBOT, UNHEARD_ROBOT
+from telemetry.anomalies.catalogue import DEAF_ROBOT, UNHEARD_ROBOT
 from telemetry.events import ProcessDied, RobotBorn, TicksExecuted
 from tests.telemetry.anomalies.scene import Scene
 

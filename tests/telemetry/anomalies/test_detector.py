@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
+from telemetry.anomalies.catalogue import LATE_BEAT
 from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.replay import anomalies_in
-from telemetry.anomalies.rules import LATE_BEAT
 from telemetry.anomalies.thresholds import Thresholds, format_thresholds, read_thresholds
 from telemetry.anomalies.watch import AnomalyWatch
 from telemetry.events import (

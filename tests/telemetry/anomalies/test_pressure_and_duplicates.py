@@ -1,6 +1,6 @@
 """Channel pressure and duplicate storm."""
 
-from telemetry.anomalies.rules import CHANNEL_PRESSURE, DUPLICATE_STORM
+from telemetry.anomalies.catalogue import CHANNEL_PRESSURE, DUPLICATE_STORM
 from telemetry.events import ChannelPressure, InboxOverflowed, MessageRepeated
 from tests.telemetry.anomalies.scene import Scene
 

@@ -6,8 +6,8 @@ from math import comb
 
 import pytest
 
+from telemetry.anomalies.catalogue import FAULT_RATE_OFF, RELAY_LAG
 from telemetry.anomalies.fault_rates import loss_in, odds_below
-from telemetry.anomalies.rules import FAULT_RATE_OFF, RELAY_LAG
 from telemetry.events import RelayResumed
 from tests.telemetry.anomalies.scene import TICK_US, Scene
 

@@ -1,6 +1,6 @@
 """Restart storm and flapping quiet: several of a kind in a short time, by the events' own stamps."""
 
-from telemetry.anomalies.rules import FLAPPING_QUIET, RESTART_STORM
+from telemetry.anomalies.catalogue import FLAPPING_QUIET, RESTART_STORM
 from telemetry.events import RobotBorn, RobotDisturbed, RobotStarted, WorkerRestarted
 from tests.telemetry.anomalies.scene import TICK_US, Scene
 

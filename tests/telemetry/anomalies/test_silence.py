@@ -2,7 +2,7 @@
 
 import pytest
 
-from telemetry.anomalies.rules import LATE_BEAT, STUCK_ROBOT
+from telemetry.anomalies.catalogue import LATE_BEAT, STUCK_ROBOT
 from telemetry.events import (
     AnyEvent,
     FaultInjected,
