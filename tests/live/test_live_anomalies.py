@@ -45,7 +45,8 @@ def test_a_paused_robot_and_a_paused_relay_are_reported_and_the_record_shows_the
 
 def test_a_successor_ends_what_the_dead_leader_began_and_begins_it_not_again(cluster: Cluster) -> None:
     # Given a robot that is cut off from the others for a long time, and two supervisors
-    parts = begin(cluster, 3, "-n", "3", "--preset", "calm", "--fault", "partition r00 @0s+14s")
+    fault, thresholds = ("--fault", "partition r00 @0s+14s"), ("--anomalies", "unheard 15")
+    parts = begin(cluster, 3, "-n", "3", "--preset", "calm", *fault, *thresholds)
     cluster.start("supervise")
     seen: list[Stamped] = []
     events = RunEvents(cluster.client, cluster.run, "", seen.append)
@@ -62,7 +63,11 @@ def test_a_successor_ends_what_the_dead_leader_began_and_begins_it_not_again(clu
     # When the leader is killed while it stands
     os.kill(parts["supervise"].pid, signal.SIGKILL)
     parts["supervise"].wait()
-    # Then its successor reports the end, and reported no second beginning
+    # Then the threshold is the one that the run was dealt with,
+    [began] = of(AnomalyBegan)
+    assert isinstance(began.event, AnomalyBegan)
+    assert began.event.detail.startswith("15 envelopes or more")
+    # and its successor reports the end, and reported no second beginning
     await_true(lambda: of(AnomalyEnded), 30, "the anomaly's end")
     [began], [ended] = of(AnomalyBegan), of(AnomalyEnded)
     assert began.source.startswith("supervisor:")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def test_the_thresholds_are_those_of_the_run_unless_others_are_given(
     Path("robots.toml").write_text("[anomalies]\nbeat_ticks = 14\n")
     _, out, _ = robots("anomalies")
     assert "late beat" in out
+
+
+def test_a_run_is_repeated_with_its_thresholds(robots: Callable[..., tuple[int, str, str]]) -> None:
+    # Given a run with a threshold of its own
+    _, out, _ = robots(*PAUSED, "--anomalies", "beat_ticks 30", "--json")
+    first = json.loads(out)
+    assert "--anomalies 'beat_ticks 30'" in first["again"]
+    # When it is repeated from its record, and by its command line
+    for command in (("simulate", "--again", "latest"), tuple(shlex.split(first["again"])[1:])):
+        _, out, err = robots(*command, "--json")
+        # Then the history is the same, without an anomaly
+        assert json.loads(out)["digest"] == first["digest"]
+        assert "anomaly" not in err
 
 
 def test_a_threshold_that_is_none_is_refused(robots: Callable[..., tuple[int, str, str]]) -> None:
