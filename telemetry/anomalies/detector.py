@@ -80,7 +80,7 @@ class AnomalyDetector:
     def announcements(self) -> list[AnomalyBegan | AnomalyEnded]:
         """What began or ended and was not told in the run's events, by whichever observer. To be emitted now. What
         stands when the run is stopped does not end."""
-        return [] if self._is_over else self._active.announcements()
+        return self._active.announcements()
 
     def _move(self, now_us: int) -> None:
         if self._clock_us is not None and now_us > self._clock_us:

@@ -138,7 +138,7 @@ SICK: Mapping[str, Sick] = {
         "unheard robot", {"for_": "6s", "limit": "8s", "fault": ("partition r03",)}, _kind(RunStarted), "r03"
     ),
     "r03 cut off, active: deaf": Sick(
-        "deaf robot", {"for_": "6s", "limit": "8s", "fault": ("partition r03",)}, _kind(RunStarted), "r03"
+        "deaf robot", {"for_": "14s", "limit": "15s", "fault": ("partition r03",)}, _kind(RunStarted), "r03"
     ),
     "r03 cut off, passive: unheard": Sick(
         "unheard robot", {"for_": "20s", "fault": ("partition r03 @5s+15s",)}, _begins("partition"), "r03"

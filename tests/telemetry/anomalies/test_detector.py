@@ -93,6 +93,19 @@ def test_what_a_predecessor_began_and_a_late_successor_never_found_is_over_after
     assert (ended.about, 50 <= ended.lasted_us / TICK_US <= 51) == ("relay:7", True)
 
 
+def test_what_a_predecessor_began_and_our_rules_find_too_stands_as_long_as_they_find_it() -> None:
+    scene = Scene()
+    scene.live(5)
+    scene.emit("supervisor:1", AnomalyBegan(LATE_BEAT, "r02", ""))
+    scene.live(90, silent=["r02"])
+    assert scene.announced == []
+    scene.live(1)
+
+    [(_, ended)] = scene.announced
+    assert isinstance(ended, AnomalyEnded)
+    assert ended.about == "r02"
+
+
 def test_what_another_observer_has_ended_is_not_ended_again() -> None:
     scene = Scene()
     scene.emit("supervisor:1", AnomalyBegan("relay lag", "relay:7", ""))
@@ -120,6 +133,8 @@ def test_a_record_shows_the_same_anomalies_at_the_same_times() -> None:
     scene.live(60)
     # When its events are read from a record, in which those of one robot come late
     late = [stamped for stamped in scene.events if stamped.source == "r03"]
+    for _, news in scene.announced:
+        scene.emit("lab", news)  # as a leader has recorded it
     others = [stamped for stamped in scene.events if stamped.source != "r03"]
     found = anomalies_in([*others, *late], AnomalyDetector(TICK_US, lambda _robot: 0))
     # Then they are the same, within a tick

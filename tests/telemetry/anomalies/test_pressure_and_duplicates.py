@@ -1,8 +1,8 @@
 """Channel pressure and duplicate storm."""
 
 from telemetry.anomalies.catalogue import CHANNEL_PRESSURE, DUPLICATE_STORM
-from telemetry.events import ChannelPressure, InboxOverflowed, MessageRepeated
-from tests.telemetry.anomalies.scene import Scene
+from telemetry.events import AnomalyEnded, ChannelPressure, InboxOverflowed, MessageRepeated
+from tests.telemetry.anomalies.scene import TICK_US, Scene
 
 
 def test_a_channel_that_drops_is_under_pressure_until_fifty_ticks_pass_without_a_drop() -> None:
@@ -18,6 +18,9 @@ def test_a_channel_that_drops_is_under_pressure_until_fifty_ticks_pass_without_a
     # Then it is over fifty ticks after the last one
     [(ended, _)] = scene.ended(CHANNEL_PRESSURE)
     assert 80 <= ended <= 81
+    # and lasted from the first one on
+    [news] = [news for _, news in scene.announced if isinstance(news, AnomalyEnded)]
+    assert 80 <= news.lasted_us / TICK_US <= 81
 
 
 def test_an_inbox_that_overflows_is_named() -> None:

@@ -145,6 +145,25 @@ def test_envelopes_that_are_kept_count_when_they_come_and_not_when_they_are_free
     assert scene.begun(FAULT_RATE_OFF) == []
 
 
+def test_the_batch_in_which_a_plan_came_does_not_count() -> None:
+    scene = Scene()
+    scene.plan()
+    scene.decide(offered=250, lost=50)  # most of it under the plan before
+    scene.wait(2)
+    fates(scene, 25, 0)
+
+    assert scene.begun(FAULT_RATE_OFF) == []
+
+
+def test_envelopes_of_older_lives_and_garbage_are_no_part_of_the_rate() -> None:
+    scene = planned("loss 0.5")
+    for _ in range(30):
+        scene.decide(offered=40, lost=5, stale=20, refused=10)
+        scene.wait(1)
+
+    assert scene.begun(FAULT_RATE_OFF) == []
+
+
 def test_what_a_relay_decides_again_after_a_takeover_does_not_count() -> None:
     # Given a relay that was killed while a partition kept three hundred envelopes
     scene = planned("loss 0.2", "partition hold r00..r01|r02..r03")

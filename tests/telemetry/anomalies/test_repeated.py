@@ -16,6 +16,7 @@ def test_the_third_birth_after_the_first_within_a_hundred_ticks_is_a_storm_until
     for life in (2, 3, 4):
         assert scene.begun(RESTART_STORM) == []
         scene.live(20)
+        assert scene.begun(RESTART_STORM) == []
         born_again(scene, life)
     # When the third one was read
     scene.wait(1)

@@ -90,6 +90,43 @@ def test_a_robot_that_goes_on_after_a_kill_that_was_only_requested_counts_as_ali
     assert [about for _, about in scene.begun(LATE_BEAT)] == ["r02"]
 
 
+def test_what_a_killed_robot_had_emitted_before_does_not_make_it_alive() -> None:
+    scene = Scene()
+    scene.live(5)
+    scene.emit("lab", FaultInjected("kill", "r02", "r02"))
+    scene.now_us += TICK_US // 2
+    scene.emit("r02", TicksExecuted(1))
+    scene.live(30, silent=["r02"])
+
+    assert scene.begun(LATE_BEAT) == []
+
+
+def test_a_robot_that_is_paused_is_late() -> None:
+    scene = Scene()
+    scene.live(5)
+    scene.emit("lab", FaultInjected("pause", "r02", "r02"))
+    scene.live(20, silent=["r02"])
+
+    assert [about for _, about in scene.begun(LATE_BEAT)] == ["r02"]
+
+
+def test_what_an_older_life_emits_is_no_sign_of_the_present_one() -> None:
+    scene = Scene()
+    scene.emit("r02", RobotBorn(2, 2), incarnation=2)
+    scene.emit("r02", TicksExecuted(1), incarnation=2)
+    scene.live(20)  # of the first life
+
+    assert [about for _, about in scene.begun(LATE_BEAT)] == ["r02"]
+
+
+def test_a_robot_that_waits_for_the_order_go_is_not_late() -> None:
+    scene = Scene()
+    scene.emit("r04", RobotBorn(2, 0))
+    scene.live(40)
+
+    assert scene.begun(LATE_BEAT) == []
+
+
 def test_while_the_observer_stands_still_no_silence_counts() -> None:
     # Given an observer that takes no step for a minute
     scene = Scene()
@@ -117,6 +154,27 @@ def test_a_robot_to_which_nothing_new_comes_is_stuck_while_another_holds_more() 
     assert [about for _, about in scene.ended(STUCK_ROBOT)] == ["r02"]
 
 
+def test_a_robot_that_learns_now_and_then_is_not_stuck() -> None:
+    scene = Scene(["r00", "r01"])
+    scene.emit("r00", merged(9))
+    for held in (3, 4, 5, 6):
+        scene.live(15)
+        scene.emit("r01", merged(held))
+
+    assert scene.begun(STUCK_ROBOT) == []
+
+
+def test_a_stuck_robot_that_becomes_complete_is_not_stuck_any_more() -> None:
+    scene = Scene(["r00", "r01"])
+    scene.emit("r00", merged(5))
+    scene.live(22)
+    assert len(scene.begun(STUCK_ROBOT)) == 1
+    scene.emit("r01", RobotComplete(2))
+    scene.live(1)
+
+    assert len(scene.ended(STUCK_ROBOT)) == 1
+
+
 @pytest.mark.parametrize("event", [RobotComplete(2), RobotLeft("complete")], ids=["complete", "left"])
 def test_a_robot_that_is_complete_or_dead_is_not_stuck(event: AnyEvent) -> None:
     scene = Scene(["r00", "r01"])
@@ -132,6 +190,7 @@ def test_time_in_which_no_living_robot_holds_more_does_not_count() -> None:
     # Given the only robot that holds more, dead for a long time
     scene = Scene(["r00", "r01", "r02"])
     scene.emit("r00", merged(5))
+    scene.live(5)
     scene.emit("lab", ProcessDied("r00", 0, -9))
     scene.live(50, silent=["r00"])
     # When it lives again, and the others do not learn from it
