@@ -20,7 +20,7 @@ from telemetry.events import (
     Stamped,
     TicksExecuted,
 )
-from tests.telemetry.anomalies.scene import EPOCH_US, TICK_US, Scene
+from tests.telemetry.anomalies.scene import EPOCH_US, STEP_US, TICK_US, Scene
 
 
 class StandingClock:
@@ -133,8 +133,10 @@ def test_a_record_shows_the_same_anomalies_at_the_same_times() -> None:
     scene.live(60)
     # When its events are read from a record, in which those of one robot come late
     late = [stamped for stamped in scene.events if stamped.source == "r03"]
-    for _, news in scene.announced:
-        scene.emit("lab", news)  # as a leader has recorded it
+    scene.events += [  # what its leader emitted, a moment before our rules find it
+        Stamped("abc123", "lab", 0, number, EPOCH_US + at_us - STEP_US, at_us - STEP_US, news)
+        for number, (at_us, news) in enumerate(scene.announced, start=1)
+    ]
     others = [stamped for stamped in scene.events if stamped.source != "r03"]
     found = anomalies_in([*others, *late], AnomalyDetector(TICK_US, lambda _robot: 0))
     # Then they are the same, within a tick
