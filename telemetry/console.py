@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from telemetry.events import (
+    AnomalyBegan,
     PlanChanged,
     RelayMissing,
     RelayResumed,
@@ -76,6 +77,8 @@ def event_text(stamped: Stamped) -> str:
             return f"{robot} gives way to {to}, which holds what no living robot does"
         case SupervisorBegan():
             return f"{stamped.source} supervises the run from here on"
+        case AnomalyBegan(rule, about, detail):
+            return f"anomaly: {rule}: {about}: {detail}"
         case RelayMissing(shard):
             return f"shard {shard} has no relay: what is sent there waits (robots relay)"
     fields = msgspec.to_builtins(stamped.event)

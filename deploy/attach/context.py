@@ -28,6 +28,7 @@ from deploy.rq.queue import JobTable
 from robots.exhibits.catalogue import components_of
 from robots.run.deal import Terms, decode_terms
 from robots.run.stop_rule import Bounds
+from telemetry.anomalies.thresholds import DEFAULTS, Thresholds
 from telemetry.pipeline import Next
 from telemetry.record.settings import RunSettings, decode_settings
 
@@ -36,7 +37,8 @@ _CHUNK: Final = 1 << 20  # bytes of deal.json in one entry: a server may refuse 
 
 class RunInfo(msgspec.Struct, frozen=True):
     """A run: the robots that it was dealt with, its terms, its plan, and how long it may and must take. `holders`: the
-    numbers of the robots that were dealt a part (None: not known). `lab`: who leads it from here."""
+    numbers of the robots that were dealt a part (None: not known). `lab`: who leads it from here. `thresholds`: of
+    anomalies."""
 
     run: str
     robots: tuple[str, ...]
@@ -45,6 +47,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     bounds: Bounds
     holders: frozenset[int] | None = None
     lab: Lab = "cluster"
+    thresholds: Thresholds = DEFAULTS
 
     def facts(self, robots: int) -> RunFacts:
         """What is known of the run when it has so many robots, those that joined included."""
@@ -99,7 +102,8 @@ def read_run_info(client: redis.Redis, run: str) -> RunInfo:
     settings, deal = read_metadata(evidence, run)
     bounds = Bounds(settings.for_us, settings.limit_us)
     try:
-        return RunInfo(run, robots, terms, plan_at_start(settings), bounds, _holders_in(deal))
+        plan, holders = plan_at_start(settings), _holders_in(deal)
+        return RunInfo(run, robots, terms, plan, bounds, holders, thresholds=settings.anomalies)
     except ValueError as error:
         raise NoMetadata(f"run {run} was dealt by another version: {error}") from None
 

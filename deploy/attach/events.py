@@ -29,7 +29,12 @@ class RunEvents:
         self._feed = EventFeed(self._stream)
         self._telemetry = Telemetry(client, run, source, 0, _OwnEvents(self._feed, self._take))
         self._sink = sink
+        self._observers: list[Next] = []
         self.view = View()
+
+    def subscribe(self, observe: Next) -> None:
+        """From now on `observe` gets all events too, own and read ones. It must raise nothing."""
+        self._observers.append(observe)
 
     def emit(self, event: AnyEvent) -> None:
         """Emit an own event. Never blocks."""
@@ -65,6 +70,8 @@ class RunEvents:
     def _take(self, stamped: Stamped) -> None:
         self.view = fold(self.view, stamped)
         self._sink(stamped)
+        for observe in self._observers:
+            observe(stamped)
 
 
 class _OwnEvents:

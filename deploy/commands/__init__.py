@@ -91,6 +91,13 @@ _command(
     f"Its robots end, its supervisor closes it, and its own `robots run`, if it has one, judges it. {_NEWEST}",
 )
 _command(_WATCH_IT, "ps", "Show the robots of a live run.", _NEWEST)
+_command(
+    _WATCH_IT,
+    "anomalies",
+    "Show what was unusual in a run, and when.",
+    "The rules of a live run are applied to the events of a run, with its own thresholds or with yours. RUN is an id, a"
+    " unique prefix, a folder or `latest`; by default the newest run that is live, or else the newest record.",
+)
 _command(_WATCH_IT, "runs", "List the runs that are recorded here, live ones too, the newest first.")
 _command(
     _WATCH_IT,

@@ -25,8 +25,9 @@ from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
-from telemetry.console import progress_line
+from telemetry.console import event_line, progress_line
 from telemetry.diagnosis.stalls import StallWatch
+from telemetry.events import AnomalyBegan, Stamped
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import UnknownHandler, UserHandlers, report_lines
 from telemetry.handlers.recorder import Recorder
@@ -81,7 +82,8 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     dealt = experiment.deal.record()
     with ShutdownSignals() as shutdown:
         observe = _progress(shutdown, stall_watch(dealt["indices"], settings.tick))
-        outcome = run_simulation(run, experiment.deal, experiment.terms, experiment.plan, experiment.bounds, observe)
+        deal, terms, plan, bounds = experiment.deal, experiment.terms, experiment.plan, experiment.bounds
+        outcome = run_simulation(run, deal, terms, plan, bounds, observe, _report_anomaly, settings.anomalies)
     record = Record.create(settings.runs_dir, run)
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
@@ -107,6 +109,11 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
         (report if settings.json_ else print_result)(line)
     deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
+
+
+def _report_anomaly(stamped: Stamped) -> None:
+    if isinstance(stamped.event, AnomalyBegan):
+        report(event_line(stamped, stamped.monotonic_us / 1e6))
 
 
 def _progress(shutdown: ShutdownSignals, stalls: StallWatch) -> Observe:

@@ -17,6 +17,7 @@ from broker.faults.process_faults import Pause, Resume
 from broker.faults.schedule import Timed
 from broker.faults.syntax import PlanSyntaxError, format_duration
 from deploy.errors import Unrepeatable
+from telemetry.anomalies.thresholds import format_thresholds
 from telemetry.record.folder import find_run
 from telemetry.record.reader import RecordReader, Unreadable
 from telemetry.record.rows import PlanRow, ms_of
@@ -43,6 +44,7 @@ def recorded_settings(runs: Path, run: str) -> Mapping[str, str | None]:
         "for_": format_duration(settings.for_us),
         "limit": format_duration(settings.limit_us),
         "relays": str(settings.shards),
+        "anomalies": format_thresholds(settings.anomalies),
     }
 
 

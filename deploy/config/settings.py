@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -35,6 +35,7 @@ from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.errors import UsageError
 from robots.exhibits.catalogue import EXHIBITS
 from robots.run.deal import Terms
+from telemetry.anomalies.thresholds import DEFAULTS, Thresholds, read_thresholds
 from telemetry.handlers.external import check_handler_name
 
 SETTINGS_FILE: Final = "robots.toml"
@@ -149,7 +150,7 @@ class PlaceSettings(BaseSettings):
 
 
 class TraceSettings(PlaceSettings):
-    """Where people see traces."""
+    """What all commands share, and where people see traces."""
 
     jaeger_url: Annotated[
         str | None,
@@ -158,7 +159,18 @@ class TraceSettings(PlaceSettings):
     ] = None
 
 
-class LabSettings(FaultSettings, TraceSettings):  # type: ignore[misc]  # one of them is made from the registry
+class AnomalySettings(PlaceSettings):
+    """What all commands share, and the thresholds of anomalies."""
+
+    anomalies: Annotated[
+        Thresholds,
+        NoDecode,
+        PlainValidator(read_thresholds),
+        flag(OUTPUT, "RULES", "Thresholds of anomalies: 'stuck_ticks 30, unheard 20'."),
+    ] = DEFAULTS  # in robots.toml a table
+
+
+class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignore[misc]  # one is made from the registry
     """One run's settings. Times are whole microseconds."""
 
     robots: Annotated[int, BeforeValidator(_whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
@@ -249,6 +261,11 @@ def load_place(given: Given) -> PlaceSettings:
 def load_trace_settings(given: Given) -> TraceSettings:
     """The same, and where people see traces. Raises UsageError."""
     return _settings(TraceSettings, given, {})
+
+
+def load_anomaly_settings(given: Given) -> AnomalySettings:
+    """The same, and the thresholds of anomalies. Raises UsageError."""
+    return _settings(AnomalySettings, given, {})
 
 
 def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:

@@ -107,6 +107,7 @@ class LiveRun:
             bounds=experiment.bounds,
             holders=experiment.deal.holders,
             lab=experiment.lab,
+            thresholds=experiment.settings.anomalies,
         )
         self._context = context_on(self._client, info, "lab", sink, KEPT)
         self._events = self._context.events

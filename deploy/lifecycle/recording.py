@@ -18,6 +18,7 @@ from deploy.config.experiment import Experiment
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
 from deploy.config.settings import LabSettings
 from robots.run.record_rows import fate_rows, fleet_rows, journal_rows, plan_rows, register, streams
+from telemetry.anomalies.thresholds import Thresholds, format_thresholds
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import HandlerCounts
 from telemetry.record.files import CountersFile
@@ -29,7 +30,13 @@ from telemetry.verdict.judge import Result, judge
 _TIMES: Final = ("tick", "quiet_period", "for_", "limit")
 _FAULTS: Final = (*SHORTHANDS, "fault", *PROCESS_FAULT_SHORTHANDS, "chaos")
 _NO_HANDLERS: Final = HandlerCounts()
-_REPEATED: Final = ("secret", "secret_file", "copies", "exhibit", "preset", "faults", *_FAULTS, "relays", *_TIMES)
+_REPEATED: Final = (
+    *("secret", "secret_file", "copies", "exhibit", "preset", "faults"),
+    *_FAULTS,
+    "relays",
+    *_TIMES,
+    "anomalies",
+)
 
 
 def again(run: str, command: str, experiment: Experiment) -> str:
@@ -43,8 +50,12 @@ def again(run: str, command: str, experiment: Experiment) -> str:
         if value is not None and _is_to_repeat(settings, name):
             flag = f"--{name.rstrip('_').replace('_', '-')}"
             for one in value if isinstance(value, tuple) else (value,):
-                words += [flag, format_duration(one) if name in _TIMES else str(one)]
+                words += [flag, format_duration(one) if name in _TIMES else _text(one)]
     return shlex.join(words)
+
+
+def _text(value: object) -> str:
+    return format_thresholds(value) if isinstance(value, Thresholds) else str(value)
 
 
 def _is_to_repeat(settings: LabSettings, name: str) -> bool:
@@ -81,6 +92,7 @@ def run_settings(run: str, command: Literal["run", "simulate"], version: str, ex
         plan=tuple(planned.line.text() for planned in experiment.plan),
         instances=tuple(planned.instance for planned in experiment.plan),
         again=again(run, command, experiment),
+        anomalies=settings.anomalies,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import redis
 
+from broker.envelope import shard_of
 from broker.errors import RunGone, Unavailable
 from broker.ports.robot import Order
 from broker.relay.core import parse_id
@@ -30,6 +31,9 @@ from deploy.rq.leases import LEASE_S
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.leadership import Leadership
 from robots.run.stop_rule import LOST, reason_in, stop_reason
+from telemetry.anomalies.detector import AnomalyDetector
+from telemetry.anomalies.watch import AnomalyWatch
+from telemetry.clock import SystemClock
 from telemetry.events import RunStarted, RunStopped, SupervisorBegan
 from telemetry.view import View
 
@@ -89,6 +93,12 @@ class RunSupervisor:
         self._since_s = dealt_s
         self._is_dealer = dealt_s is not None
         self._leadership: Leadership | None = None
+        shards = self._info.terms.shards
+        detector = AnomalyDetector(
+            self._info.terms.tick_us, lambda robot: shard_of(robot, shards), self._info.thresholds
+        )
+        self._anomalies = AnomalyWatch(detector, SystemClock(), self._events.emit)
+        self._events.subscribe(self._anomalies.observe)
         self._log = StreamFleetLog(self._client, context.run, retry_s=0)
         self._gap_us = 0  # in the leadership, that is over and not recorded yet
         self._renew_s = self._orders_s = self._compared_s = float("-inf")
@@ -167,6 +177,7 @@ class RunSupervisor:
         self._ping(now_s)
         if self._is_server_there:
             self._read(now_s)
+            self._anomalies.poll(self._leadership is not None)
         now_us = self._since_go_us()
         if self._is_server_there and not self._is_gone:
             self._hold_lease(now_s)

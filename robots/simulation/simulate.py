@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from broker.control_entries import PlanChange
+from broker.envelope import shard_of
 from broker.faults.schedule import Timed
 from broker.memory.run_control import MemoryEvidenceReader, MemoryFleetLog, MemoryRunControl
 from broker.memory.server import MemoryServer
 from broker.ports.run import Evidence
-from robots.components import Components
 from robots.exhibits.catalogue import components_of
 from robots.run.deal import Deal, Terms
 from robots.run.leader import PlanPublisher
@@ -27,8 +27,11 @@ from robots.run.stop_rule import Bounds, stop_reason
 from robots.simulation.fleet import SimulatedFleet
 from robots.simulation.virtual_time import VirtualClock, run_virtually
 from robots.supervision import until_answered
+from telemetry.anomalies.detector import AnomalyDetector
+from telemetry.anomalies.thresholds import DEFAULTS, Thresholds
+from telemetry.anomalies.watch import AnomalyWatch
 from telemetry.events import RunDealt, RunStarted, RunStopped, Stamped
-from telemetry.pipeline import Emitter
+from telemetry.pipeline import Emitter, Next
 from telemetry.view import View, fold
 
 POLL_US: Final = 10_000  # how often the leader checks whether the run has ended
@@ -55,12 +58,21 @@ def simulate(
     plan: Sequence[Timed],
     bounds: Bounds,
     observe: Observe = lambda _view, _now_us: None,
+    sink: Next = lambda _stamped: None,
+    thresholds: Thresholds = DEFAULTS,
 ) -> Simulated:
-    """Run to the end, in virtual time. Raises UnknownExhibit."""
-    components = components_of(terms.exhibit)
-    return run_virtually(
-        lambda clock: _SimulatedLeader(run, deal, terms, plan, bounds, observe, components, clock).run()
-    )
+    """Run to the end, in virtual time. `sink` gets all events as they happen; `thresholds` are those of anomalies.
+    Raises UnknownExhibit."""
+    observers = _Observers(observe, sink, thresholds)
+    return run_virtually(lambda clock: _SimulatedLeader(run, deal, terms, plan, bounds, observers, clock).run())
+
+
+class _Observers(NamedTuple):
+    """What observes the run while it goes on."""
+
+    observe: Observe
+    sink: Next
+    thresholds: Thresholds
 
 
 class _SimulatedLeader:
@@ -73,23 +85,25 @@ class _SimulatedLeader:
         terms: Terms,
         plan: Sequence[Timed],
         bounds: Bounds,
-        observe: Observe,
-        components: Components,
+        observers: _Observers,
         clock: VirtualClock,
     ) -> None:
         self._run = run
         self._deal = deal
         self._terms = terms
+        components = components_of(terms.exhibit)
         scheduler = components.plan_scheduler(plan, bounds.for_us)
         self._first_plan = scheduler.first
         self._bounds = bounds
-        self._observe = observe
+        self._observe, self._hand_on, thresholds = observers
         self._clock = clock
         self._events: list[Stamped] = []
         self._view = View()
         self._server = MemoryServer(clock)
         self._run_control = MemoryRunControl(self._server)
         self._emitter = Emitter(run, "lab", 0, clock, self._sink)
+        detector = AnomalyDetector(terms.tick_us, lambda robot: shard_of(robot, terms.shards), thresholds)
+        self._anomalies = AnomalyWatch(detector, clock, self._emitter.emit)
         self._fleet = SimulatedFleet(run, deal, terms, self._server, clock, self._emitter, self._sink, components)
         log = MemoryFleetLog(self._server)
         self._plan = PlanPublisher(scheduler, self._run_control, log)
@@ -111,6 +125,8 @@ class _SimulatedLeader:
     def _sink(self, stamped: Stamped) -> None:
         self._events.append(stamped)
         self._view = fold(self._view, stamped)
+        self._hand_on(stamped)
+        self._anomalies.observe(stamped)
 
     async def _lead(self) -> tuple[int, str]:
         """Order `go` when all robots are born, and wait for the end. Returns when they were born, and why the run
@@ -153,6 +169,7 @@ class _SimulatedLeader:
         for task in self._fleet.tasks:
             if task.done():
                 task.result()
+        self._anomalies.poll(is_leading=True)
         return self._observe(self._view, self._clock.monotonic_us())
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
-from telemetry.anomalies.bursts import Bursts
+from telemetry.anomalies.arrivals import Arrivals
 from telemetry.anomalies.duplicates import Duplicates
 from telemetry.anomalies.fault_rates import FaultRates
-from telemetry.anomalies.hearing import Hearing
-from telemetry.anomalies.pressure import Pressure
 from telemetry.anomalies.relay_lag import RelayLag, ShardOf
+from telemetry.anomalies.repeated import RepeatedEvents
 from telemetry.anomalies.rule import Handle, Observed, Rule
 from telemetry.anomalies.silence import Silence
 from telemetry.anomalies.thresholds import DEFAULTS, Thresholds
@@ -22,7 +21,7 @@ from telemetry.events import AnomalyBegan, AnomalyEnded, Event, RunStopped, Stam
 
 LONGEST_STEP_US: Final = 250_000
 """Of the observer, who means to take one every few hundredths of a second: a longer one counts as so long."""
-_CHECKS: Final = 0.25  # ticks between two checks of what depends on time alone
+_CHECKS: Final = 0.5  # ticks between two checks of what depends on time alone
 
 
 class AnomalyDetector:
@@ -35,12 +34,11 @@ class AnomalyDetector:
         self._observed = Observed(tick_us, thresholds)
         self._active = self._observed.active
         self._rules: tuple[Rule, ...] = (
-            Bursts(self._observed),
+            RepeatedEvents(self._observed),
             Silence(self._observed),
-            Pressure(self._observed),
             FaultRates(self._observed),
             RelayLag(self._observed, shard_of),
-            Hearing(self._observed),
+            Arrivals(self._observed),
             Duplicates(self._observed),
         )
         self._handlers: dict[type[Event], list[Handle]] = defaultdict(list)
@@ -82,7 +80,7 @@ class AnomalyDetector:
     def announcements(self) -> list[AnomalyBegan | AnomalyEnded]:
         """What began or ended and was not told in the run's events, by whichever observer. To be emitted now. What
         stands when the run is stopped does not end."""
-        return [] if self._is_over else self._active.announcements()
+        return self._active.announcements()
 
     def _move(self, now_us: int) -> None:
         if self._clock_us is not None and now_us > self._clock_us:

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+from telemetry.anomalies.catalogue import DUPLICATE_STORM
 from telemetry.anomalies.rule import Handle, Observed
 from telemetry.events import Event, MessageReceived, MessageRepeated, Stamped
 
-DUPLICATE_STORM: Final = "duplicate storm"
 _ABOUT: Final = "network"
 
 

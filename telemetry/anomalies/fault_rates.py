@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from math import exp, inf, lgamma, log, log1p
 from typing import Final
 
+from telemetry.anomalies.catalogue import FAULT_RATE_OFF
 from telemetry.anomalies.rule import Handle, Observed
 from telemetry.events import Event, FatesDecided, PlanChanged, RelayResumed, Stamped
 
-FAULT_RATE_OFF: Final = "fault rate off"
 _LOSING: Final = ("loss", "burst-loss", "partition")
 
 
@@ -136,6 +136,6 @@ def _tail(lost: int, envelopes: int, loss: float) -> Iterator[float]:
     numbers = range(lost, -1, -1) if lost <= envelopes * loss else range(lost, envelopes + 1)
     whole = lgamma(envelopes + 1)
     for number in numbers:
-        ways = whole - lgamma(number + 1) - lgamma(envelopes - number + 1)
-        chance = ways + number * log(loss) + (envelopes - number) * log1p(-loss)
+        combinations = whole - lgamma(number + 1) - lgamma(envelopes - number + 1)
+        chance = combinations + number * log(loss) + (envelopes - number) * log1p(-loss)
         yield exp(chance) if chance > -inf else 0.0

@@ -7,14 +7,13 @@ the relay's newest decision, by the stamps of both; the silence after that is th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 import msgspec
 
+from telemetry.anomalies.catalogue import RELAY_LAG
 from telemetry.anomalies.rule import Handle, Observed
 from telemetry.events import Event, FatesDecided, MessageSent, Stamped
 
-RELAY_LAG: Final = "relay lag"
 ShardOf = Callable[[str], int]
 """The shard of a robot."""
 

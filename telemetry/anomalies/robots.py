@@ -86,7 +86,7 @@ class KnownRobots:
         robot.seen_us = now_us
         if not robot.is_alive and 0 < robot.ended_wall_us < stamped.wall_us - _AFTER_US:
             robot.is_alive = True
-        robot.is_started |= kind is not RobotBorn
+        robot.is_started = True  # unless this is its birth
         handle = self._handlers.get(kind)
         if handle is not None:
             handle(stamped.event, stamped, robot)

@@ -1,4 +1,4 @@
-"""What every rule is given, and what it offers to the detector.
+"""What every rule is given, and what it must offer to the detector.
 
 Nothing is decided here.
 """

@@ -6,14 +6,11 @@ Both count by the observer's time, from when an event was read: what came late i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
+from telemetry.anomalies.catalogue import LATE_BEAT, STUCK_ROBOT
 from telemetry.anomalies.robots import KnownRobot
 from telemetry.anomalies.rule import Handle, Observed
 from telemetry.events import Event, PartsMerged, Stamped
-
-LATE_BEAT: Final = "late beat"
-STUCK_ROBOT: Final = "stuck robot"
 
 
 class Silence:

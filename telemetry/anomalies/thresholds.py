@@ -29,7 +29,7 @@ class Thresholds(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     lag_ticks: Ticks = 2  # relay lag: an envelope waited so long for its fate
     lag_over_ticks: Ticks = 0.5  # and until it is over, at most so long
     silent_relay_ticks: Ticks = 5  # relay lag too: something was sent, and no fate came for so long
-    unheard: Number = 30  # nobody hears it, it hears nobody: so many envelopes in a row
+    unheard: Number = 30  # unheard robot, deaf robot: so many envelopes in a row
     unheard_few: Number = 12  # or so many,
     unheard_few_ticks: Ticks = 100  # the first of them so old
     transit_ticks: Ticks = 5  # an envelope counts as not received when it is so old

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from telemetry.anomalies.thresholds import DEFAULTS, Thresholds
+
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Instance = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 
@@ -25,7 +27,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A run's settings. `plan` holds the lines at the start, each as its own text, and `instances` the number of each
     line's dice. `exhibit` is the name of what was broken on purpose, None: nothing. `preset` is None when the plan came
     from a file or a record. `ended` (complete, limit, stopped, interrupted or lost) is None while the run goes on.
-    `again` is the command that repeats the run."""
+    `again` is the command that repeats the run. `anomalies`: the thresholds that differ from the defaults."""
 
     run: str
     version: str
@@ -44,6 +46,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     instances: tuple[Instance, ...]
     ended: str | None = None
     again: str
+    anomalies: Thresholds = DEFAULTS
     seconds: Seconds = Seconds()
 
 

@@ -12,6 +12,7 @@ from broker.faults.registry import FAULTS, NETWORK
 from broker.faults.syntax import FaultKind
 from deploy.commands import app
 from robots.exhibits.catalogue import EXHIBITS
+from telemetry.anomalies.catalogue import RULES
 from telemetry.events import Event
 from telemetry.metrics.table import METRICS, Metric
 from telemetry.verdict.judge import PROMISES
@@ -87,6 +88,12 @@ def test_the_table_of_metrics_is_the_codes_own() -> None:
     [table] = re.findall(r"^\| metric \| .+\n\|[-|]+\|\n((?:\|.+\n)+)", README, re.MULTILINE)
 
     assert table.splitlines() == [metric_row(metric) for metric in METRICS]
+
+
+def test_the_rules_of_anomalies_listed_are_those_that_are_applied() -> None:
+    tables = re.findall(r"^\| rule \| an anomaly begins when \|\n\|---\|---\|\n((?:\|.+\n)+)", README, re.MULTILINE)
+
+    assert [table.splitlines() for table in tables] == [[f"| {name} | {text} |" for name, text in RULES.items()]]
 
 
 @pytest.mark.parametrize("example", [example for kind in FAULTS.values() for example in kind.syntax])

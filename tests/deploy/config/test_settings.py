@@ -13,6 +13,7 @@ from deploy.config.flags import takes
 from deploy.config.settings import LabSettings, load_place, load_settings
 from deploy.errors import UsageError
 from deploy.lifecycle.recording import again
+from telemetry.anomalies.thresholds import Thresholds
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,36 @@ def test_the_file_sets_what_commands_share(folder: Path) -> None:
     place = load_place({"redis_url": "unix:///s"})
 
     assert (place.runs_dir, place.json_, place.redis_url) == (Path("kept"), True, "unix:///s")
+
+
+def test_thresholds_of_anomalies_are_a_table_in_the_file_and_a_text_elsewhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a table in the file
+    (folder / "robots.toml").write_text("[anomalies]\nstuck_ticks = 30\nunheard = 40\n")
+    assert load_settings({}).anomalies == Thresholds(stuck_ticks=30, unheard=40)
+    # Then the environment replaces it whole, and a flag that
+    monkeypatch.setenv("ROBOTS_ANOMALIES", "beat_ticks 20")
+    assert load_settings({}).anomalies == Thresholds(beat_ticks=20)
+    assert load_settings({"anomalies": "lag_ticks=3"}).anomalies == Thresholds(lag_ticks=3)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("anomalies = 3", "robots.toml: anomalies: '3' is no threshold with a number"),
+        ("[anomalies]\nstuck = 3", "robots.toml: anomalies: 'stuck' is no threshold"),
+        ("[anomalies]\nstuck_ticks = -1", "robots.toml: anomalies: "),
+        ("[anomalies]\nstuck_ticks = 'soon'", "robots.toml: anomalies: "),
+    ],
+)
+def test_a_threshold_in_the_file_that_is_none_is_named_with_its_place(
+    folder: Path, content: str, complaint: str
+) -> None:
+    (folder / "robots.toml").write_text(content)
+
+    with pytest.raises(UsageError, match=f"^{complaint}"):
+        load_settings({})
 
 
 def test_several_faults_are_a_list_in_the_file(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Nobody hears it, and it hears nobody: the envelopes of one robot, or those to it, do not arrive for long.
+"""Unheard robot and deaf robot: what one robot sends, or what is sent to it, does not arrive for long.
 
 An envelope that arrives ends the row, whichever it was. An envelope counts once it is old enough to have arrived.
 """
@@ -7,22 +7,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Final
 
+from telemetry.anomalies.catalogue import DEAF_ROBOT, UNHEARD_ROBOT
 from telemetry.anomalies.rule import Handle, Observed
 from telemetry.events import Event, MessageReceived, MessageSent, RobotBorn, Stamped
 
-NOBODY_HEARS_IT: Final = "nobody hears it"
-IT_HEARS_NOBODY: Final = "it hears nobody"
 
-
-class Hearing:
+class Arrivals:
     """Both rules. A row remembers when each of its first envelopes was read as sent, and no more of them than the rule
     needs."""
 
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
-        self._rows: dict[str, dict[str, deque[int]]] = {NOBODY_HEARS_IT: {}, IT_HEARS_NOBODY: {}}
+        self._rows: dict[str, dict[str, deque[int]]] = {UNHEARD_ROBOT: {}, DEAF_ROBOT: {}}
         self._most = max(observed.thresholds.unheard, observed.thresholds.unheard_few)
         self.handlers: Mapping[type[Event], Handle] = {
             MessageSent: self._sent,
@@ -50,8 +47,8 @@ class Hearing:
         return is_few and self._observed.now_us - row[0] >= us(thresholds.unheard_few_ticks)
 
     def _sent(self, event: MessageSent, stamped: Stamped) -> None:
-        self._add(NOBODY_HEARS_IT, stamped.source)
-        self._add(IT_HEARS_NOBODY, event.receiver)
+        self._add(UNHEARD_ROBOT, stamped.source)
+        self._add(DEAF_ROBOT, event.receiver)
 
     def _add(self, rule: str, name: str) -> None:
         rows = self._rows[rule]
@@ -64,12 +61,12 @@ class Hearing:
             row.append(self._observed.now_us)
 
     def _received(self, event: MessageReceived, stamped: Stamped) -> None:
-        self._end(NOBODY_HEARS_IT, event.sender)
-        self._end(IT_HEARS_NOBODY, stamped.source)
+        self._end(UNHEARD_ROBOT, event.sender)
+        self._end(DEAF_ROBOT, stamped.source)
 
     def _born(self, _event: RobotBorn, stamped: Stamped) -> None:
-        self._end(NOBODY_HEARS_IT, stamped.source)
-        self._end(IT_HEARS_NOBODY, stamped.source)
+        self._end(UNHEARD_ROBOT, stamped.source)
+        self._end(DEAF_ROBOT, stamped.source)
 
     def _end(self, rule: str, name: str) -> None:
         row = self._rows[rule].get(name)
