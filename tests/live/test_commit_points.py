@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,12 +21,10 @@ import pytest
 from deploy.commands.run import run
 from deploy.config.settings import DEFAULT_SECRET
 from robots.secret import cut
+from tests.support.live_place import LIVE
 from tests.support.mortal_ports import Doom, mortal_ports, mortal_relay
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 
 UNBORN = "before journal birth"
 OVER = "after order stop"
@@ -60,7 +57,7 @@ POINTS = [  # in the order of a life; where the same lies before one act as afte
 NAMES = [point for point, _ in POINTS]
 PAIRS = int(os.environ.get("LAB_PAIRS", "3"))  # more of them by hand
 
-TERMS = {"robots": "4", "seed": "7", "tick": "50ms", "quiet_period": "300ms", "for_": "1500ms", "limit": "20s"}
+TERMS = {"robots": "4", "seed": "7", "tick": "50ms", "quiet_period": "300ms", "for_": "1500ms", "limit": "2m"}
 NETWORK = {"preset": "calm", "loss": ".2", "duplicate": ".2", "delay": "1ms..10ms"}
 
 

@@ -1,18 +1,12 @@
 """Chaos as data on a live fleet: the promises hold whatever is killed, paused or restarted, and nothing is left."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.live_place import LIVE, Place
 
-from tests.support.live_place import Place
-
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 
 
 def events(place: Place, name: str) -> list[dict[str, Any]]:
@@ -47,7 +41,7 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(pla
     # Given robots of which any one is recalled again and again, and an RQ worker that is
     recalls = ("--chaos", "restart robot every 700ms", "--restart", "rq:r02@1500ms")
     # and a process of each kind that is paused, and goes on before its time
-    paused = ("pause r01 @2s+60s", "pause rq:r04 @2s+60s", "pause relay:0 @2s+60s")
+    paused = ("pause r01 @2s+10m", "pause rq:r04 @2s+10m", "pause relay:0 @2s+10m")
     resumed = ("resume r01 @3s", "resume rq:r04 @3s", "resume relay:0 @2500ms")
     pauses = [word for injection in (*paused, *resumed) for word in ("--chaos", injection)]
 
@@ -62,7 +56,7 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(pla
     assert {"resume r01", "resume rq:r04", "resume relay:0", "restart rq:r02"} <= {
         row["verb"] + " " + row["target"] for row in fleet_rows
     }
-    assert result["seconds"]["total"] < 40
+    assert result["seconds"]["total"] < 600
     # and each recall was followed by another life, if that was not at the very end
     recalled = [event for event in events(place, "robot.left") if event["reason"] == "recalled"]
     assert len(recalled) >= 6
@@ -119,5 +113,8 @@ def test_what_the_lab_injects_is_charged_to_no_process(place: Place) -> None:
     injected = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"]
     assert (injected.count("rq:r01"), injected.count("relay:0")) == (10, 10)
     assert events(place, "worker.gave.up") == []
-    assert result["lives"]["r01"] >= 8  # a kill between two lives of a robot has no effect
-    assert result["recoveries"]["max_s"] < 2
+    started = [event["process"] for event in events(place, "process.started")]
+    assert (started.count("rq:r01"), started.count("relay:0")) == (11, 11)
+    deaths = [row for row in rows(place, "fleet.jsonl") if row["row"] == "death"]
+    killed = {row["incarnation"] for row in deaths if row["victim"] == "rq:r01"}
+    assert result["lives"]["r01"] == 1 + len(killed) > 2  # a kill between two lives of a robot has no effect

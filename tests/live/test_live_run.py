@@ -1,21 +1,16 @@
 """The live lab, end to end: a real server, real RQ workers, a real relay, and what is left when it is over: nothing."""
 
 import json
-import sys
 from pathlib import Path
 
-import pytest
 import redis
 
 from broker.streams.embedded import EmbeddedServer
 from deploy.config.settings import DEFAULT_SECRET
-from tests.support.live_place import Place
+from tests.support.live_place import LIVE, UNTIL_STOPPED, Place
 from tests.support.waiting import await_true
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 
 
 PROMISES = [
@@ -77,14 +72,14 @@ def test_a_long_temporary_folder_is_no_obstacle(place: Place) -> None:
     place.environment["TMPDIR"] = str(deep)
 
     # When a run goes on
-    process = place.start("run", "--json", "-n", "3", "--preset", "calm")
+    process = place.start("run", "--json", "-n", "3", "--preset", "calm", *UNTIL_STOPPED)
     announced = await_true(lambda: list(place.folder.glob("runs/*/live.json")))
     socket = Path(await_true(lambda: json.loads(announced[0].read_text() or "{}"))["url"].removeprefix("unix://"))
     assert socket.exists()
 
     # Then it ends well, and leaves nothing there, nor where its server was instead
-    out, err = process.communicate(timeout=40)
-    assert process.returncode == 0, (out, err.decode())
+    code, result, err = place.stop(process)
+    assert code == 0, (result["promises"], err)
     assert not socket.parent.exists()
     assert list(deep.iterdir()) == []
     assert not place.processes()
