@@ -103,18 +103,18 @@ def test_a_robot_that_lost_its_journal_leaves_its_run_unproven(place: Place) -> 
 
 def test_what_the_lab_injects_is_charged_to_no_process(place: Place) -> None:
     # Given an RQ worker and a relay that are each killed more often than the policy bears
-    chaos = ("--chaos", "kill rq:r01 every 500ms", "--chaos", "kill relay every 500ms")
+    chaos = ("--chaos", "kill rq:r01 every 1s", "--chaos", "kill relay every 1s")
 
     # When the run goes on
-    code, result, err = place.run("-n", "3", "--seed", "3", "--for", "5s", *chaos)
+    code, result, err = place.run("-n", "3", "--seed", "3", "--for", "7s", *chaos)
 
     # Then each had its successor at once, to the last
     assert code == 0, (result.get("promises"), err)
     injected = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"]
-    assert (injected.count("rq:r01"), injected.count("relay:0")) == (10, 10)
+    assert (injected.count("rq:r01"), injected.count("relay:0")) == (7, 7)
     assert events(place, "worker.gave.up") == []
-    started = [event["process"] for event in events(place, "process.started")]
-    assert (started.count("rq:r01"), started.count("relay:0")) == (11, 11)
+    started = [event["process"].partition(":")[0] for event in events(place, "process.started")]
+    assert (started.count("rq"), started.count("relay")) == (3 + 7, 1 + 7)
     deaths = [row for row in rows(place, "fleet.jsonl") if row["row"] == "death"]
     killed = {row["incarnation"] for row in deaths if row["victim"] == "rq:r01"}
     assert result["lives"]["r01"] == 1 + len(killed) > 2  # a kill between two lives of a robot has no effect
