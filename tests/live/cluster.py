@@ -14,7 +14,6 @@ from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
 from deploy.attach.events import RunEvents
-from telemetry.view import View
 from tests.support.live_place import END_S, Place
 from tests.support.waiting import await_true
 
@@ -75,15 +74,15 @@ class Cluster:
 
     def stop(self) -> None:
         """End the run in order when it could end by itself, but for its length."""
-        await_true(lambda: self.view().is_done, what="the end of the gossip")
+        events = RunEvents(self.client, self.run, "", lambda stamped: None)
+
+        def is_done() -> bool:
+            events.read_to_end(RETRY_S)
+            return events.view.is_done
+
+        await_true(is_done, what="the end of the gossip")
         code, _, err = self.do("stop", self.run)
         assert code == 0, err
-
-    def view(self) -> View:
-        """The run so far, as its supervisors see it."""
-        events = RunEvents(self.client, self.run, "", lambda stamped: None)
-        events.read_to_end(RETRY_S)
-        return events.view
 
     def lives(self, robot: str) -> int:
         rows = StreamEvidenceReader(self.client, self.run).journal(robot)

@@ -100,16 +100,16 @@ def lost_robots(cluster: Cluster) -> list[tuple[str, int]]:
 
 def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Cluster) -> None:
     # Given a run that is to end at its time, and somebody who waits for that
+    waiting = cluster.start("verify", "--wait", "--json")
     parts = begin(cluster, 2, "-n", "2", "--for", f"{LENGTH_S}s")
     begun_s = time.monotonic()
-    waiting = cluster.start("verify", "--wait", "--json")
     assert any(b"waiting for its end" in line for line in waiting.stderr)  # it has found the run
     await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().writes, what="the secret")
 
     # When the server is killed, and comes back with all that it held when the time is over
     os.kill(cluster.server.pid, signal.SIGKILL)
     cluster.server._process.wait(END_S)
-    assert time.monotonic() - begun_s < LENGTH_S, "the run did not end before"
+    assert time.monotonic() - begun_s < LENGTH_S, "the machine is too slow for this"
     await_true(lambda: time.monotonic() - begun_s > LENGTH_S + 1)
     cluster.server.start_again()
 

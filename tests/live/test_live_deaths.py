@@ -92,6 +92,7 @@ def test_a_server_that_pauses_costs_time_and_nothing_else(place: Place) -> None:
     os.kill(server, signal.SIGCONT)
 
     # Then all promises hold, and no process died of it
+    place.await_traffic()
     code, result, err = place.stop(process)
     assert code == 0, (result["promises"], err)
     assert died(place) == []
@@ -133,6 +134,7 @@ def test_a_private_server_that_is_killed_lives_again_with_all_that_it_held(place
     [server] = pids(place, "redis")
     os.kill(server, signal.SIGKILL)
     await_true(lambda: len(pids(place, "redis")) == 2, what="another server")
+    place.await_traffic()
     code, result, err = place.stop(process)
 
     # Then another one takes its place, and nothing was lost
@@ -175,6 +177,7 @@ def test_a_server_that_is_killed_and_comes_back_costs_time_and_nothing_else(plac
         server = serve(folder)
 
         # Then all promises hold
+        place.await_traffic()
         code, result, err = place.stop(process)
         assert code == 0, (result["promises"], err)
         with redis.Redis(unix_socket_path=f"{folder}/s") as client:

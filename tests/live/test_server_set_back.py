@@ -52,11 +52,6 @@ def own_server() -> Iterator[EmbeddedServer]:
         yield server
 
 
-def is_recorded(place: Place, name: str, since_us: int = 0) -> bool:
-    """Whether the run's parent has read such an event of a robot, or of the run, from the server."""
-    return any(row["event"]["name"] == name and row["wall_us"] > since_us for row in place.events())
-
-
 def assert_lost(result: dict[str, Any]) -> None:
     """Nothing is BROKEN and nothing HELD, and the reasons name the server."""
     whys = {name: promise["why"] for name, promise in result["promises"].items()}
@@ -81,16 +76,16 @@ def test_a_run_on_a_server_that_comes_back_older_is_lost(
     # Given a run on a server of which there is a copy, and on which more has happened since
     options = ("-n", "4", "--seed", "7", *UNTIL_STOPPED, "--quiet-period", quiet)
     process = place.start("run", "--json", "--redis-url", own_server.url, *options)
-    await_true(lambda: is_recorded(place, copied), what=copied)
+    place.await_event(copied)
     copy = Copy(own_server, place.folder)
-    await_true(lambda: is_recorded(place, lost, copy.made_us), what=lost)
+    place.await_event(lost, copy.made_us)
     # When it comes back as it was
     copy.bring_back()
     # Then the run ends long before its time, as lost
     out, err = process.communicate(timeout=END_S)
     assert process.returncode == 3, err.decode()
     assert_lost(json.loads(out))
-    assert is_recorded(place, "server.forgot")
+    assert any(row["event"]["name"] == "server.forgot" for row in place.events())
     # And the same is judged from the record alone
     again = place.start("verify", "--json")
     assert_lost(json.loads(again.communicate(timeout=END_S)[0]))

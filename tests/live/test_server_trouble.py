@@ -61,10 +61,11 @@ class Running:
 
 @contextmanager
 def running(place: Place) -> Iterator[Running]:
-    """A run in the middle of it. After the block it ends, and no process has died."""
+    """A run in the middle of it. After the block it goes on and ends, and no process has died."""
     run = Running(place)
     with run.client:
         yield run
+    place.await_traffic()
     result = run.end()
     assert result["lives"] == {}, "a robot that lives is not queued again"
     assert result["restarts"] == 0

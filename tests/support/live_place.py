@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from functools import reduce
 from pathlib import Path
@@ -82,14 +83,21 @@ class Place:
         """Until the secret is written, and every robot is complete."""
         await_true(lambda: self.view().is_done, what="the end of the gossip")
 
-    def await_event(self, name: str, **wanted: object) -> None:
-        """Until the run's parent has recorded such an event."""
+    def await_event(self, name: str, since_us: int = 0, **wanted: object) -> None:
+        """Until the run's parent has recorded such an event, of after `since_us` (wall clock)."""
 
-        def is_there() -> bool:
-            rows = ({**row, **row["event"]} for row in self.events())
-            return any(row["name"] == name and all(row[key] == value for key, value in wanted.items()) for row in rows)
+        def is_meant(row: dict[str, Any]) -> bool:
+            told = {**row, **row["event"]}
+            return row["wall_us"] > since_us and all(told.get(key) == value for key, value in wanted.items())
 
-        await_true(is_there, what=f"{name} {wanted}")
+        wanted["name"] = name
+        await_true(lambda: any(map(is_meant, self.events())), what=str(wanted))
+
+    def await_traffic(self) -> None:
+        """Until a message has come to a robot that was sent from now on."""
+        now_us = time.time_ns() // 1000
+        self.await_event("message.sent", now_us)
+        self.await_event("message.received", now_us)
 
     def processes(self) -> dict[int, str]:
         """Living processes of this place: pid → command line."""
