@@ -87,8 +87,8 @@ class Place:
         """Until the run's parent has recorded such an event, of after `since_us` (wall clock)."""
 
         def is_meant(row: dict[str, Any]) -> bool:
-            told = {**row, **row["event"]}
-            return row["wall_us"] > since_us and all(told.get(key) == value for key, value in wanted.items())
+            fields = {**row, **row["event"]}
+            return row["wall_us"] > since_us and all(fields.get(key) == value for key, value in wanted.items())
 
         wanted["name"] = name
         await_true(lambda: any(map(is_meant, self.events())), what=str(wanted))

@@ -10,11 +10,11 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 
-PATIENCE_S: Final = 45
+DEADLINE_S: Final = 45
 """The longest wait for what a busy machine does late, and an idle one at once; less than the time of a whole test."""
 
 
-def await_true(condition: Callable[[], T], seconds: float = PATIENCE_S, what: str = "it") -> T:
+def await_true(condition: Callable[[], T], seconds: float = DEADLINE_S, what: str = "it") -> T:
     """Poll until `condition()` is true, and give its value. Other `seconds` state that what is
     waited for must come so soon on any machine."""
     deadline = time.monotonic() + seconds

@@ -36,11 +36,11 @@ from tests.broker.streams.relay_lab import (
     refusals,
 )
 from tests.support.checkout import ROOT
-from tests.support.waiting import PATIENCE_S, await_true, measuring_lateness
+from tests.support.waiting import DEADLINE_S, await_true, measuring_lateness
 
 pytestmark = pytest.mark.live
 
-TURNS = 3  # of processes, one after the other: relay, server, relay
+WAKE_UPS = 3  # of processes, one after the other: relay, server, relay
 
 
 def test_a_relay_killed_with_unacknowledged_copies_is_followed_by_one_that_redoes_them(
@@ -116,11 +116,11 @@ def test_one_that_stands_by_takes_over_within_a_second(make_shard: Callable[...,
             shard.send(5, incarnation=life + 10)
             # Then another goes on
             await_true(lambda life=life: len(shard.delivered()) == 10 * life)
-        seconds.append(time.monotonic() - killed_s - TURNS * max(lateness))
+        seconds.append(time.monotonic() - killed_s - WAKE_UPS * max(lateness))
         assert shard.holder() in pids
         # And the relays that still stand by have done nothing
         assert all(relays.reported(pid) == [] for name, pid in pids.items() if name != shard.holder())
-    # And no later than that, but for what a busy machine takes for its turns
+    # And no later than that, but for how late a busy machine wakes each up
     assert min(seconds) <= 1.0, seconds
 
 
@@ -218,7 +218,7 @@ def test_a_standby_leaves_when_the_run_is_stopped(make_shard: Callable[..., Shar
             # When the run is stopped
             shard.run_control.order("stop", b"complete")
             # Then it leaves, and the process that drains the shard need not wait for its lease
-            assert process.wait(PATIENCE_S) == 0
+            assert process.wait(DEADLINE_S) == 0
         finally:
             process.kill()
         assert process.stderr is not None

@@ -25,7 +25,7 @@ from deploy.rq.worker import RobotWorker
 from robots.restart_budget import FENCED
 from tests.support.checkout import ROOT
 from tests.support.rq_lab import ENDS_KEY, STARTS_KEY, beating, deal
-from tests.support.waiting import PATIENCE_S, await_true, is_alive
+from tests.support.waiting import DEADLINE_S, await_true, is_alive
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")]
 
@@ -346,7 +346,7 @@ def test_rq_info_lists_workers_and_their_jobs(lab):
         capture_output=True,
         text=True,
         check=True,
-        timeout=PATIENCE_S,
+        timeout=DEADLINE_S,
     ).stdout
     # Then it tells of both, and of the robot
     assert "worker rq-r00 " in reported
@@ -370,7 +370,7 @@ def test_rqs_own_command_runs_our_worker_by_our_rules(lab):
             assert not witness.exists()
             # and ends quickly when told
             process.terminate()
-            assert process.wait(PATIENCE_S) == 0
+            assert process.wait(DEADLINE_S) == 0
         finally:
             process.kill()
 
