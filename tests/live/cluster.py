@@ -18,11 +18,6 @@ from tests.support.live_place import END_S, Place
 from tests.support.waiting import await_true
 
 
-def not_held(result: dict[str, Any]) -> dict[str, Any]:
-    """What speaks against a run."""
-    return {name: promise for name, promise in result["promises"].items() if promise["state"] != "HELD"}
-
-
 class Cluster:
     """A server, and commands that know nothing but its URL."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.cluster import Cluster, begin, is_of_a_run, not_held
-from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place
+from tests.live.cluster import Cluster, begin, is_of_a_run
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place, not_held
 from tests.support.waiting import await_true
 
 pytestmark = LIVE

@@ -12,8 +12,8 @@ from broker.relay.core import parse_id
 from broker.streams.keys import Keys
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
-from tests.live.cluster import Cluster, begin, not_held
-from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED
+from tests.live.cluster import Cluster, begin
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, not_held
 from tests.support.waiting import await_true, is_alive
 
 pytestmark = LIVE

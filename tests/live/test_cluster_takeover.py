@@ -13,8 +13,8 @@ from pathlib import Path
 from broker.ports.robot import LeadershipGap
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.supervisor_lease import RENEW_S
-from tests.live.cluster import Cluster, begin, not_held
-from tests.support.live_place import LIVE, UNTIL_STOPPED
+from tests.live.cluster import Cluster, begin
+from tests.support.live_place import LIVE, UNTIL_STOPPED, not_held
 from tests.support.waiting import await_true
 
 pytestmark = LIVE

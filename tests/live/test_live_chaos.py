@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.support.live_place import LIVE, Place
+from tests.support.live_place import LIVE, Place, not_held
 
 pytestmark = LIVE
 
@@ -29,7 +29,7 @@ def test_a_run_under_every_kind_of_death_is_held(place: Place) -> None:
     )
 
     # Then every promise holds, and each death has its successor and its place in the record
-    assert code == 0, (result.get("promises"), err)
+    assert code == 0, (not_held(result), err)
     injected = {row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"}
     assert {"relay:0", "redis", "r01", "rq:r02"} <= injected
     assert result["recoveries"]["count"] >= 10
@@ -49,7 +49,7 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(pla
     code, result, err = place.run("-n", "6", "--seed", "3", "--loss", ".3", "--for", "5s", *recalls, *pauses)
 
     # Then every promise holds, no death is on record, and the run ended long before the pauses would have
-    assert code == 0, (result.get("promises"), err)
+    assert code == 0, (not_held(result), err)
     assert result["ended"] == "complete"
     fleet_rows = rows(place, "fleet.jsonl")
     assert [row for row in fleet_rows if row["row"] == "death"] == []
@@ -72,7 +72,7 @@ def test_a_server_that_dies_just_when_the_run_would_end_is_waited_for(place: Pla
     code, result, err = place.run("-n", "3", "--seed", "3", "--preset", "calm", "--kill", "redis@3s", "--for", "3s")
 
     # Then it ends when the server is back, as if nothing had happened
-    assert code == 0, (result.get("promises"), err)
+    assert code == 0, (not_held(result), err)
     assert result["ended"] == "complete"
     assert place.is_clean()
 
@@ -80,7 +80,7 @@ def test_a_server_that_dies_just_when_the_run_would_end_is_waited_for(place: Pla
 def test_a_worker_that_is_crashed_is_restarted_and_its_siblings_live_on(place: Place) -> None:
     code, result, err = place.run("-n", "3", "--seed", "3", "--chaos", "crash r01/secret_merger @300ms", "--for", "2s")
 
-    assert code == 0, (result.get("promises"), err)
+    assert code == 0, (not_held(result), err)
     assert [event["worker"] for event in events(place, "worker.crashed")] == ["secret_merger"]
     assert result["lives"] == {}
 
@@ -88,7 +88,7 @@ def test_a_worker_that_is_crashed_is_restarted_and_its_siblings_live_on(place: P
 def test_a_contradiction_is_refused_reported_and_counted(place: Place) -> None:
     code, result, err = place.run("-n", "3", "--seed", "3", "--chaos", "contradict r01 @300ms", "--for", "2s")
 
-    assert code == 0, (result.get("promises"), err)
+    assert code == 0, (not_held(result), err)
     assert len(events(place, "invariant.violated")) == 1
 
 
@@ -97,7 +97,7 @@ def test_a_robot_that_lost_its_journal_leaves_its_run_unproven(place: Place) -> 
         "-n", "3", "--seed", "3", "--copies", "2", "--chaos", "amnesia r01 @300ms", "--for", "2s", "--limit", "6s"
     )
 
-    assert code == 3, (result.get("promises"), err)
+    assert code == 3, (not_held(result), err)
     assert "journal" in result["promises"]["monotonic"]["why"]
 
 
@@ -109,7 +109,7 @@ def test_what_the_lab_injects_is_charged_to_no_process(place: Place) -> None:
     code, result, err = place.run("-n", "3", "--seed", "3", "--for", "7s", *chaos)
 
     # Then each had its successor at once, to the last
-    assert code == 0, (result.get("promises"), err)
+    assert code == 0, (not_held(result), err)
     injected = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"]
     assert (injected.count("rq:r01"), injected.count("relay:0")) == (7, 7)
     assert events(place, "worker.gave.up") == []

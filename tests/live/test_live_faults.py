@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from tests.support.live_place import LIVE, UNTIL_STOPPED, Place
+from tests.support.live_place import LIVE, UNTIL_STOPPED, Place, not_held
 from tests.support.terminal import Terminal
 from tests.support.waiting import measuring_lateness
 
@@ -44,7 +44,7 @@ def test_a_live_run_is_changed_from_another_process_and_still_judged(
     assert answers[4]["new"] == []
     # And the run comes to its end, and its promises hold
     code, result, _ = place.stop(run)
-    assert (code, result["verdict"]) == (0, "HELD"), result["promises"]
+    assert (code, result["verdict"]) == (0, "HELD"), not_held(result)
     # And the record tells who asked for what, and which faults that gave, alike in both outboxes
     plan = rows(here / "runs" / "latest" / "plan.jsonl")
     asked = [[row for row in plan if row.get("request") and row["shard"] == shard] for shard in range(2)]

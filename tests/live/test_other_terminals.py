@@ -6,7 +6,7 @@ from typing import Any
 from broker.faults.process_faults import ProcessFault
 from deploy.config.experiment import prepare
 from robots.supervision import RestartPolicy
-from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place, not_held
 from tests.support.waiting import await_true
 
 pytestmark = LIVE
@@ -47,7 +47,7 @@ def test_a_live_run_that_is_seen_and_injected_into_from_other_terminals_is_held(
     # And the run ends with every promise kept, as the list tells from then on
     code, result, _ = place.stop(lab)
     [listed] = ask(place, "runs")["runs"]
-    assert (code, result["verdict"], result["lives"]) == (0, "HELD", {"r01": 2}), result["promises"]
+    assert (code, result["verdict"], result["lives"]) == (0, "HELD", {"r01": 2}), not_held(result)
     assert (listed["state"], listed["verdict"]) == (result["ended"], "HELD")
     assert place.is_clean()
 
@@ -74,7 +74,7 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
     place.start("faults", "heal").communicate(timeout=END_S)
     _, result, _ = place.result_of(lab)
     assert out.decode() == f"done run {result['run']}: resume relay:0\n", err
-    assert (result["verdict"], result["ended"]) == ("HELD", "complete"), result["promises"]
+    assert (result["verdict"], result["ended"]) == ("HELD", "complete"), not_held(result)
 
     # And a repetition of the run pauses the relay for just as long
     plan = prepare({"again": result["run"], "runs_dir": place.folder / "runs"}).plan

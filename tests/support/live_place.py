@@ -38,6 +38,11 @@ END_S: Final = 120
 """The longest wait for the end of a command."""
 
 
+def not_held(result: dict[str, Any]) -> dict[str, Any]:
+    """What speaks against a run."""
+    return {name: promise for name, promise in result.get("promises", {}).items() if promise["state"] != "HELD"}
+
+
 class Place:
     """A folder to run in, a temporary folder of its own, and a mark by which every process of a run is found."""
 
