@@ -15,8 +15,8 @@ DEADLINE_S: Final = 45
 
 
 def await_true(condition: Callable[[], T], seconds: float = DEADLINE_S, what: str = "it") -> T:
-    """Poll until `condition()` is true, and give its value. Other `seconds` state that what is
-    waited for must come so soon on any machine."""
+    """Poll until `condition()` is true, and give its value. Other `seconds` state that it must
+    come so soon on any machine."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
