@@ -22,7 +22,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     for pid in place.processes():
         os.kill(pid, signal.SIGKILL)
     for process in place.started:
-        process.wait(timeout=10)
+        process.wait(timeout=30)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

@@ -9,16 +9,13 @@ from typing import Any
 from broker.ports.robot import Injection
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
+from broker.streams.retry import RETRY_S
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
-from tests.support.live_place import Place
+from deploy.attach.events import RunEvents
+from tests.support.live_place import END_S, Place
 from tests.support.waiting import await_true
-
-
-def not_held(result: dict[str, Any]) -> dict[str, Any]:
-    """What speaks against a run."""
-    return {name: promise for name, promise in result["promises"].items() if promise["state"] != "HELD"}
 
 
 class Cluster:
@@ -34,7 +31,7 @@ class Cluster:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         return self.place.start(*arguments)
 
-    def do(self, *arguments: str, timeout: float = 40) -> tuple[int, str, str]:
+    def do(self, *arguments: str, timeout: float = END_S) -> tuple[int, str, str]:
         process = self.place.start(*arguments)
         out, err = process.communicate(timeout=timeout)
         return process.returncode, out.decode(), err.decode()
@@ -46,7 +43,7 @@ class Cluster:
         return self.run
 
     def verify(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        code, out, err = self.do("verify", "--wait", "--json", *arguments, timeout=90)
+        code, out, err = self.do("verify", "--wait", "--json", *arguments)
         assert out, err
         return code, json.loads(out)
 
@@ -55,20 +52,32 @@ class Cluster:
             run_status = read_run_status(self.client, self.run)
             return run_status is not None and run_status.go_ms is not None
 
-        await_true(is_begun, 20, "the order go")
+        await_true(is_begun, what="the order go")
 
     def robots(self) -> dict[str, dict[str, Any]]:
         code, out, _ = self.do("ps", self.run, "--json")
         return {robot["robot"]: robot for robot in json.loads(out)["robots"]} if code == 0 else {}
 
-    def await_states(self, seconds: float = 20, **wanted: str) -> dict[str, dict[str, Any]]:
+    def await_states(self, **wanted: str) -> dict[str, dict[str, Any]]:
         """Until robots are in these states; what `ps` shows of all of them then."""
 
         def there() -> dict[str, dict[str, Any]]:
             robots = self.robots()
             return robots if all(robots.get(robot, {}).get("state") == state for robot, state in wanted.items()) else {}
 
-        return await_true(there, seconds, str(wanted))
+        return await_true(there, what=str(wanted))
+
+    def stop(self) -> None:
+        """End the run in order when it could end by itself, but for its length."""
+        events = RunEvents(self.client, self.run, "", lambda stamped: None)
+
+        def is_done() -> bool:
+            events.read_to_end(RETRY_S)
+            return events.view.is_done
+
+        await_true(is_done, what="the end of the gossip")
+        code, _, err = self.do("stop", self.run)
+        assert code == 0, err
 
     def lives(self, robot: str) -> int:
         rows = StreamEvidenceReader(self.client, self.run).journal(robot)

@@ -22,8 +22,8 @@ from pathlib import Path
 from random import Random
 
 from broker.streams.embedded import EmbeddedServer
-from tests.live.cluster import Cluster, not_held
-from tests.support.live_place import Place
+from tests.live.cluster import Cluster
+from tests.support.live_place import Place, not_held
 from tests.support.sweep import parser_of, sweep
 
 ROBOTS = 6

@@ -10,14 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.cluster import Cluster, begin, is_of_a_run, not_held
-from tests.support.live_place import Place
+from tests.live.cluster import Cluster, begin, is_of_a_run
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place, not_held
 from tests.support.waiting import await_true
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 
 
 ORDERS = {
@@ -43,7 +40,7 @@ def test_a_run_without_a_parent_is_held_in_whatever_order_its_parts_come(
             parts[name] = cluster.start(name, *(("-n", "4") if name == "worker" else ()))
 
     # When the run has ended by itself
-    out, err = parts["verify"].communicate(timeout=45)
+    out, err = parts["verify"].communicate(timeout=END_S)
 
     # Then it is judged from its record, made here, and all promises hold
     result = json.loads(out)
@@ -53,19 +50,19 @@ def test_a_run_without_a_parent_is_held_in_whatever_order_its_parts_come(
     assert secret.read_text().startswith("Hidden beneath")
     # and who served it leaves, but for the RQ workers, which wait for the next run
     for name in ("supervise", "relay 0", "relay 1"):
-        assert parts[name].wait(timeout=10) == 0, name
+        assert parts[name].wait(timeout=END_S) == 0, name
     assert parts["worker"].poll() is None
     parts["worker"].send_signal(signal.SIGTERM)
-    assert parts["worker"].wait(timeout=5) == 0
+    assert parts["worker"].wait(timeout=END_S) == 0
     # and nothing of it is left on the server
-    await_true(lambda: not any(is_of_a_run(key) for key in cluster.client.scan_iter()), 2, "an empty server")
+    await_true(lambda: not any(is_of_a_run(key) for key in cluster.client.scan_iter()), what="an empty server")
 
 
 def test_a_run_without_a_relay_is_reported_so_and_blames_no_robot(cluster: Cluster) -> None:
     # Given robots that gossip into an outbox that no relay empties
     supervisor = cluster.start("supervise")
     cluster.start("worker", "-n", "3")
-    cluster.deal("-n", "3")
+    cluster.deal("-n", "3", *UNTIL_STOPPED)
     cluster.await_go()
     assert supervisor.stderr is not None
     lines = iter(supervisor.stderr)
@@ -81,26 +78,27 @@ def test_a_run_without_a_relay_is_reported_so_and_blames_no_robot(cluster: Clust
     assert {promise["state"] for promise in result["promises"].values()} == {"HELD", "UNPROVEN"}
     assert 0 < result["seconds"]["born"] < result["seconds"]["total"]
     assert cluster.do("verify", "--wait", "--forget", cluster.run)[0] == 3
-    await_true(lambda: not any(is_of_a_run(key) for key in cluster.client.scan_iter()), 2, "an empty server")
+    await_true(lambda: not any(is_of_a_run(key) for key in cluster.client.scan_iter()), what="an empty server")
 
 
 def test_an_injection_reaches_a_process_of_another_host_through_its_rq_worker(cluster: Cluster) -> None:
     # Given robots whose RQ workers are not the supervisor's children
-    begin(cluster, 3, "-n", "3", "--for", "16s")
+    begin(cluster, 3, "-n", "3", *UNTIL_STOPPED)
     cluster.await_states(r00="running", r01="running", r02="running")
 
     # When faults are injected into a robot, the RQ worker of another and a third from a terminal
     for words in (("kill", "r00"), ("pause", "r02", "--for", "500ms")):
         assert cluster.do(*words)[0] == 0
-    await_true(lambda: cluster.lives("r00") == 2, 5, "the next life of r00")
+    await_true(lambda: cluster.lives("r00") == 2, what="the next life of r00")
     assert cluster.do("kill", "rq:r01")[0] == 0
 
     # Then the RQ worker is gone and missed, and what cannot be done from afar is refused with the reason
-    cluster.await_states(10, r01="waiting")
+    cluster.await_states(r01="waiting")
     refused, _, why = cluster.do("pause", "rq:r02", "--for", "1s")
     assert (refused, "an RQ worker of another host could not be resumed" in why) == (2, True), why
     cluster.start("worker")
-    cluster.await_states(20, r01="running")
+    cluster.await_states(r01="running")
+    cluster.stop()
     code, result = cluster.verify()
     assert code == 0, not_held(result)
     assert cluster.events("injection.failed") == []
@@ -111,7 +109,7 @@ def test_rqs_own_command_runs_robots_too_and_one_more_lets_a_robot_join(cluster:
     # Given RQ workers that were started by RQ's own command, one more than there are robots
     cluster.start("supervise")
     cluster.start("relay")
-    cluster.deal("-n", "2", "--for", "6s")
+    cluster.deal("-n", "2", *UNTIL_STOPPED)
     command = [str(Path(sys.executable).with_name("rq")), "worker", "-w", "deploy.rq.worker.RobotWorker"]
     environment = cluster.place.environment
     several = [
@@ -120,19 +118,21 @@ def test_rqs_own_command_runs_robots_too_and_one_more_lets_a_robot_join(cluster:
     ]
     cluster.place.started += several
 
-    # When the run has ended / Then the third has run a robot of its own, and all promises hold
+    # When the run is ended / Then the third has run a robot of its own, and all promises hold
+    cluster.await_states(r00="running", r01="running", r02="running")
+    cluster.stop()
     code, result = cluster.verify(cluster.run)
     assert code == 0, not_held(result)
     assert result["whole_run"]["joined"] == ["r02"]
     for process in several:
         process.send_signal(signal.SIGTERM)
-    assert [process.wait(timeout=5) for process in several] == [0, 0, 0]
+    assert [process.wait(timeout=END_S) for process in several] == [0, 0, 0]
 
 
 def test_a_run_is_stopped_from_any_host_and_a_second_deal_is_served_by_those_who_stay(cluster: Cluster) -> None:
     # Given those who stay, and a run that would go on for long
     stay = [cluster.start("supervise", "--stay"), cluster.start("relay", "--stay"), cluster.start("worker", "-n", "2")]
-    first = cluster.deal("-n", "2", "--for", "10m")
+    first = cluster.deal("-n", "2", *UNTIL_STOPPED)
     cluster.await_go()
 
     # When somebody stops it
@@ -154,7 +154,7 @@ def test_a_run_is_stopped_from_any_host_and_a_second_deal_is_served_by_those_who
     # who end when they are told
     for process in stay:
         process.send_signal(signal.SIGINT)
-    assert [process.wait(timeout=6) for process in stay] == [130, 130, 130]
+    assert [process.wait(timeout=END_S) for process in stay] == [130, 130, 130]
 
 
 def test_the_plan_of_a_run_is_known_on_every_host(cluster: Cluster) -> None:
@@ -191,7 +191,7 @@ def test_the_plan_of_a_run_is_known_on_every_host(cluster: Cluster) -> None:
 )
 def test_what_cannot_be_done_is_output_in_one_line(place: Place, words: tuple[str, ...], complaint: str) -> None:
     process = place.start(*words)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=END_S)
 
     assert (process.returncode, out) == (2, b"")
     assert complaint in err.decode()
@@ -202,5 +202,5 @@ def test_what_cannot_be_done_is_output_in_one_line(place: Place, words: tuple[st
 def test_a_server_that_is_not_there_is_reported_as_such(place: Place, tmp_path: Path) -> None:
     for words in (("deal",), ("worker",), ("supervise",), ("relay",), ("stop",), ("verify", "--wait"), ("ps",)):
         process = place.start(*words, "--redis-url", f"unix://{tmp_path}/none.sock")
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=END_S)
         assert (process.returncode, err.count(b"\n")) == (4, 1), (words, err)

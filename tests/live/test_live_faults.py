@@ -3,86 +3,48 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.support.checkout import ROOT
+from tests.support.live_place import LIVE, UNTIL_STOPPED, Place, not_held
 from tests.support.terminal import Terminal
-from tests.support.waiting import await_true
+from tests.support.waiting import measuring_lateness
 
-pytestmark = pytest.mark.live
+pytestmark = LIVE
 
-
-@pytest.fixture
-def live_run(here: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A run of the whole lab, with two relays, that goes on for eight seconds."""
-    command = [
-        sys.executable,
-        "-m",
-        "deploy",
-        "run",
-        "-n",
-        "4",
-        "--for",
-        "8s",
-        "--seed",
-        "3",
-        "--relays",
-        "2",
-        "--json",
-    ]
-    with subprocess.Popen(
-        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as run:
-        try:
-            yield run
-        finally:
-            run.terminate()
-            run.communicate(timeout=30)
+WAKE_UPS = 6  # of processes, one after the other: command, server, leader, server, relay, server
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux")
 def test_a_live_run_is_changed_from_another_process_and_still_judged(
-    live_run: subprocess.Popen[bytes], here: Path, terminal: Terminal
+    place: Place, here: Path, terminal: Terminal
 ) -> None:
-    # Given a run that has begun
-    def has_begun() -> bool:
-        if not list(here.glob("runs/*/live.json")):
-            return False
-        output = terminal.faults("show", "--json")
-        return output.code == 0 and json.loads(output.out)["now_s"] is not None
-
-    await_true(has_begun, seconds=30, what="the run's beginning")
+    # Given a run that has begun, with two relays
+    run = place.start("run", "--json", "-n", "4", "--seed", "3", "--relays", "2", *UNTIL_STOPPED)
+    place.await_event("run.started")
 
     # When its faults are changed, one after the other
-    answers = [terminal.faults("set", "loss .9", "--json").row]
-    shown = terminal.faults("show", "--json").row
-    answers.append(terminal.faults("clear", "loss", "--json").row)
-    answers.append(terminal.faults("set", "corrupt .2; throttle 50/s r03", "--json").row)
-    answers.append(terminal.faults("set", "partition hold r00|r01 @100ms+1s", "--json").row)
-    answers.append(terminal.faults("heal", "--json").row)
+    with measuring_lateness() as lateness:
+        answers = [terminal.faults("set", "loss .9", "--json").row]
+        shown = terminal.faults("show", "--json").row
+        answers.append(terminal.faults("clear", "loss", "--json").row)
+        answers.append(terminal.faults("set", "corrupt .2; throttle 50/s r03", "--json").row)
+        answers.append(terminal.faults("set", "partition hold r00|r01 @100ms+1s", "--json").row)
+        answers.append(terminal.faults("heal", "--json").row)
 
-    # Then each change is in force at both relays, mostly within 200 ms
+    # Then each change is in force at both relays, mostly within 200 ms, but for how late a busy machine wakes each up
     assert "loss 0.9" in [fault["fault"] for fault in shown["in_force"]]
-    assert statistics.median(answer["seconds"] for answer in answers) <= 0.2
+    assert statistics.median(answer["seconds"] for answer in answers) <= 0.2 + WAKE_UPS * max(lateness)
     assert [answer["relays"] for answer in answers] == [2] * 5
     assert "loss 0.9" in [fault["fault"] for fault in answers[1]["old"]]
     assert answers[4]["new"] == []
     # And the run comes to its end, and its promises hold
-    out, _ = live_run.communicate(timeout=55)
-    result = json.loads(out)
-    assert (live_run.returncode, result["verdict"]) == (0, "HELD"), result["promises"]
+    code, result, _ = place.stop(run)
+    assert (code, result["verdict"]) == (0, "HELD"), not_held(result)
     # And the record tells who asked for what, and which faults that gave, alike in both outboxes
     plan = rows(here / "runs" / "latest" / "plan.jsonl")
     asked = [[row for row in plan if row.get("request") and row["shard"] == shard] for shard in range(2)]

@@ -1,23 +1,20 @@
 """A live run that is seen from other terminals, and into which they inject faults."""
 
 import json
-import sys
 from typing import Any
-
-import pytest
 
 from broker.faults.process_faults import ProcessFault
 from deploy.config.experiment import prepare
 from robots.supervision import RestartPolicy
-from tests.support.live_place import Place
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place, not_held
 from tests.support.waiting import await_true
 
-ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux")
+pytestmark = LIVE
 
 
 def ask(place: Place, *arguments: str) -> dict[str, Any]:
     """What a command says from a process of its own; nothing when it fails."""
-    out, _ = place.start(*arguments, "--json").communicate(timeout=20)
+    out, _ = place.start(*arguments, "--json").communicate(timeout=END_S)
     return json.loads(out) if out else {}
 
 
@@ -27,17 +24,16 @@ def status_of(place: Place, robot: str, life: int) -> dict[str, Any]:
     return next((row for row in robots if (row["robot"], row["incarnation"]) == (robot, life)), {})
 
 
-@pytest.mark.live
-@ON_LINUX
 def test_a_live_run_that_is_seen_and_injected_into_from_other_terminals_is_held(place: Place) -> None:
     # Given a live run in which a robot is alive
-    lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "6s")
+    lab = place.start("run", "--json", "-n", "3", "--seed", "3", *UNTIL_STOPPED)
+    place.await_event("run.started")  # what is asked for before is done later
     before = await_true(lambda: status_of(place, "r01", life=1))
 
     # When it is listed, and that robot's process killed, from other processes
     inject = place.start("kill", "r01")
     [listed] = ask(place, "runs")["runs"]
-    out, err = inject.communicate(timeout=20)
+    out, err = inject.communicate(timeout=END_S)
 
     # Then the list shows that it is live, and the next life is seen, for which no robot is charged
     assert (listed["state"], listed["robots"], listed["seed"], listed["verdict"]) == ("live", 3, 3, None)
@@ -49,15 +45,13 @@ def test_a_live_run_that_is_seen_and_injected_into_from_other_terminals_is_held(
     assert before["lease_left_s"] > 0
 
     # And the run ends with every promise kept, as the list tells from then on
-    result = json.loads(lab.communicate(timeout=40)[0])
+    code, result, _ = place.stop(lab)
     [listed] = ask(place, "runs")["runs"]
-    assert (result["verdict"], result["whole_run"]["lives"]) == ("HELD", {"r01": 2})
+    assert (code, result["verdict"], result["whole_run"]["lives"]) == (0, "HELD", {"r01": 2}), not_held(result)
     assert (listed["state"], listed["verdict"]) == (result["ended"], "HELD")
     assert place.is_clean()
 
 
-@pytest.mark.live
-@ON_LINUX
 def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeated_with_its_real_length(
     place: Place,
 ) -> None:
@@ -65,27 +59,29 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
         events = [row["event"] for row in place.events()]
         return [f"{event['verb']} {event['target']}" for event in events if event["name"] == "fault.injected"]
 
-    # Given a live run whose relay is paused for a minute
-    lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "10s")
-    await_true(lambda: status_of(place, "r01", life=1))
-    place.start("pause", "relay:0", "--for", "1m").communicate(timeout=20)
+    # Given a live run that cannot end before its network lets something through, and whose relay is paused for minutes
+    options = ("--loss", "1", "--for", "1s", "--limit", "20m")
+    lab = place.start("run", "--json", "-n", "3", "--seed", "3", *options)
+    place.await_event("run.started")
+    place.start("pause", "relay:0", "--for", "10m").communicate(timeout=END_S)
     await_true(lambda: done() == ["pause relay:0"])
 
     # When it is resumed
-    out, err = place.start("resume", "relay:0").communicate(timeout=20)
+    out, err = place.start("resume", "relay:0").communicate(timeout=END_S)
     await_true(lambda: done() == ["pause relay:0", "resume relay:0"])
 
     # Then it goes on, and the run ends with every promise kept, without waiting for the pause's own end
-    result = json.loads(lab.communicate(timeout=40)[0])
+    place.start("faults", "heal").communicate(timeout=END_S)
+    _, result, _ = place.result_of(lab)
     assert out.decode() == f"done run {result['run']}: resume relay:0\n", err
-    assert (result["verdict"], result["ended"]) == ("HELD", "complete")
+    assert (result["verdict"], result["ended"]) == ("HELD", "complete"), not_held(result)
 
     # And a repetition of the run pauses the relay for just as long
     plan = prepare({"again": result["run"], "runs_dir": place.folder / "runs"}).plan
     [injection] = [planned.line for planned in plan if isinstance(planned.line.fault, ProcessFault)]
     assert injection.fault.text() == "pause relay:0"
     assert injection.when.duration_us is not None
-    assert injection.when.duration_us < 40_000_000
+    assert injection.when.duration_us < END_S * 1_000_000
     assert place.is_clean()
 
 

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +19,10 @@ import pytest
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.evidence import StreamEvidenceReader
 from tests.live.cluster import Cluster, begin
-from tests.support.live_place import Place
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place
 from tests.support.waiting import await_true
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 
 OLDER = "the run was lost: the server came back older: "
 FILES = "appendonlydir"
@@ -44,7 +40,7 @@ class Copy:
     def bring_back(self) -> None:
         """Kill the server, and start it again with the copy in the place of what it held."""
         os.kill(self._server.pid, signal.SIGKILL)
-        self._server._process.wait(5)
+        self._server._process.wait(END_S)
         shutil.rmtree(self._server.folder / FILES)
         shutil.copytree(self._folder, self._server.folder / FILES)
         self._server.start_again()
@@ -54,11 +50,6 @@ class Copy:
 def own_server() -> Iterator[EmbeddedServer]:
     with EmbeddedServer() as server:
         yield server
-
-
-def is_recorded(place: Place, name: str, since_us: int = 0) -> bool:
-    """Whether the run's parent has read such an event of a robot, or of the run, from the server."""
-    return any(row["event"]["name"] == name and row["wall_us"] > since_us for row in place.events())
 
 
 def assert_lost(result: dict[str, Any]) -> None:
@@ -83,29 +74,29 @@ def test_a_run_on_a_server_that_comes_back_older_is_lost(
     place: Place, own_server: EmbeddedServer, copied: str, lost: str, quiet: str
 ) -> None:
     # Given a run on a server of which there is a copy, and on which more has happened since
-    options = ("-n", "4", "--seed", "7", "--for", "30s", "--limit", "40s", "--quiet-period", quiet)
+    options = ("-n", "4", "--seed", "7", *UNTIL_STOPPED, "--quiet-period", quiet)
     process = place.start("run", "--json", "--redis-url", own_server.url, *options)
-    await_true(lambda: is_recorded(place, copied), 20, copied)
+    place.await_event(copied)
     copy = Copy(own_server, place.folder)
-    await_true(lambda: is_recorded(place, lost, copy.made_us), 20, lost)
+    place.await_event(lost, copy.made_us)
     # When it comes back as it was
     copy.bring_back()
     # Then the run ends long before its time, as lost
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=END_S)
     assert process.returncode == 3, err.decode()
     assert_lost(json.loads(out))
-    assert is_recorded(place, "server.forgot")
+    assert any(row["event"]["name"] == "server.forgot" for row in place.events())
     # And the same is judged from the record alone
     again = place.start("verify", "--json")
-    assert_lost(json.loads(again.communicate(timeout=20)[0]))
+    assert_lost(json.loads(again.communicate(timeout=END_S)[0]))
     assert again.returncode == 3
 
 
 def begun(cluster: Cluster) -> tuple[Any, Copy]:
     """The processes of a run in which the secret was written, and a copy of its server of before."""
-    parts = begin(cluster, 3, "-n", "3", "--for", "60s", "--quiet-period", "2s")
+    parts = begin(cluster, 3, "-n", "3", *UNTIL_STOPPED, "--quiet-period", "2s")
     copy = Copy(cluster.server, cluster.place.folder)
-    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().writes, 15, "the secret")
+    await_true(lambda: StreamEvidenceReader(cluster.client, cluster.run).collect().writes, what="the secret")
     return parts, copy
 
 
@@ -117,7 +108,7 @@ def test_a_supervisor_ends_a_run_on_a_server_that_came_back_older(cluster: Clust
     copy.bring_back()
     # Then both supervisors say so, and the record does
     for supervisor in (parts["supervise"], standby):
-        assert supervisor.wait(timeout=20) == 4
+        assert supervisor.wait(timeout=END_S) == 4
         assert "lost" in cluster.received(supervisor)
     code, result = cluster.verify()
     assert code == 3
@@ -128,12 +119,12 @@ def test_a_supervisor_that_came_later_knows_it_from_the_robots(cluster: Cluster)
     # Given a run whose only supervisor dies together with its server
     parts, copy = begun(cluster)
     os.kill(parts["supervise"].pid, signal.SIGKILL)
-    parts["supervise"].wait(5)
+    parts["supervise"].wait(END_S)
     copy.bring_back()
     # When another one comes, which never knew what the server held
     successor = cluster.start("supervise")
     # Then the robots know, and the run ends as lost
-    assert successor.wait(timeout=20) == 4
+    assert successor.wait(timeout=END_S) == 4
     code, result = cluster.verify()
     assert code == 3
     assert_lost(result)

@@ -19,16 +19,13 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.events import StreamEventSource, append_events
 from telemetry.stream.publisher import decode_events
 from telemetry.stream.spill import frames_in
-from tests.support.live_place import Place, pids
+from tests.support.live_place import LIVE, UNTIL_STOPPED, Place, pids
 from tests.support.waiting import await_true, is_alive
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 
 # Big enough for envelopes to be under way when the trouble begins.
-RUN = ("run", "--json", "-n", "5", "--copies", "2", "--seed", "7", "--loss", ".3", "--relays", "2", "--limit", "40s")
+RUN = ("run", "--json", "-n", "5", "--copies", "2", "--seed", "7", "--loss", ".3", "--relays", "2", *UNTIL_STOPPED)
 SECRET = ("--secret", "word " * 200)
 
 LITTLE_ROOM = """
@@ -43,32 +40,32 @@ sys.exit(main())
 class Running:
     """A run that has begun, a client of its server, and how it ended."""
 
-    def __init__(self, place: Place, seconds: int) -> None:
+    def __init__(self, place: Place) -> None:
         self._place = place
-        self._process = place.start(*RUN, *SECRET, "--for", f"{seconds}s")
-        await_true(lambda: any(row["event"]["name"] == "run.started" for row in place.events()))
+        self._process = place.start(*RUN, *SECRET)
+        place.await_event("run.started")
         [live] = place.folder.glob("runs/latest/live.json")
         self.client = redis.Redis.from_url(json.loads(live.read_text())["url"])
         [self.server] = pids(place, "redis")
 
     def end(self) -> dict[str, Any]:
-        """The run ends by itself: then all promises hold, none of its events is missing, and nothing is left."""
-        out, err = self._process.communicate(timeout=50)
-        result: dict[str, Any] = json.loads(out)
+        """The run is ended in order: then all promises hold, none of its events is missing, and nothing is left."""
+        code, result, err = self._place.stop(self._process)
         doubts = {name: found["why"] for name, found in result["promises"].items() if found["state"] != "HELD"}
-        assert self._process.returncode == 0, (doubts, err.decode())
-        assert (result["verdict"], result["ended"]) == ("HELD", "complete")
+        assert code == 0, (doubts, err)
+        assert (result["verdict"], result["ended"]) == ("HELD", "stopped")
         assert gaps(self._place) == []
         assert self._place.is_clean()
         return result
 
 
 @contextmanager
-def running(place: Place, seconds: int) -> Iterator[Running]:
-    """A run in the middle of it. After the block it ends, and no process has died."""
-    run = Running(place, seconds)
+def running(place: Place) -> Iterator[Running]:
+    """A run in the middle of it. After the block it goes on and ends, and no process has died."""
+    run = Running(place)
     with run.client:
         yield run
+    place.await_traffic()
     result = run.end()
     assert result["whole_run"]["lives"] == {}, "a robot that lives is not queued again"
     assert result["whole_run"]["restarts"] == 0
@@ -88,19 +85,19 @@ def gaps(place: Place) -> list[tuple[str, int, int]]:
 
 
 def test_an_outage_of_five_seconds(place: Place) -> None:
-    with running(place, 7) as run:
+    with running(place) as run:
         os.kill(run.server, signal.SIGSTOP)
         time.sleep(5)
         os.kill(run.server, signal.SIGCONT)
 
 
 def test_a_server_that_pauses_all_its_clients(place: Place) -> None:
-    with running(place, 4) as run:
+    with running(place) as run:
         run.client.execute_command("CLIENT", "PAUSE", 3000, "ALL")
 
 
 def test_a_server_that_hangs_up_on_everybody_again_and_again(place: Place) -> None:
-    with running(place, 4) as run:
+    with running(place) as run:
         for _ in range(10):
             run.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             time.sleep(0.2)
@@ -133,7 +130,7 @@ def has_nothing_to_show(client: redis.Redis) -> Callable[[], None]:
 
 @pytest.mark.parametrize("trouble", [is_busy, is_full, is_read_only, has_nothing_to_show])
 def test_a_server_that_refuses(place: Place, trouble: Callable[[redis.Redis], Callable[[], None]]) -> None:
-    with running(place, 6) as run:
+    with running(place) as run:
         end = trouble(run.client)
         time.sleep(4)  # longer than a lease
         end()
@@ -146,20 +143,21 @@ def spilled_by_robots(place: Place) -> list[Path]:
 def test_what_a_robot_spilled_before_it_was_killed_in_an_outage_is_in_the_record(place: Place) -> None:
     # Given a run whose processes have little room for events, and a server that does not answer
     place.program = [sys.executable, "-c", LITTLE_ROOM]
-    run = Running(place, 4)
+    run = Running(place)
     os.kill(run.server, signal.SIGSTOP)
     # When a robot has spilled some, and is killed before the server is back
-    [path, *_] = await_true(lambda: spilled_by_robots(place), 10, "a spill")
+    [path, *_] = await_true(lambda: spilled_by_robots(place), what="a spill")
     robot = path.name.split(".")[0]
     [horse] = [pid for pid in place.processes() if Path(f"/proc/{pid}/comm").read_text() == f"robot:{robot}\n"]
     os.kill(horse, signal.SIGKILL)
-    await_true(lambda: not is_alive(horse), 3, "its end")
+    await_true(lambda: not is_alive(horse), what="its end")
     with path.open("rb") as file:
         left = [stamped.number for frame in frames_in(file.fileno()) for stamped in decode_events(frame)]
     os.kill(run.server, signal.SIGCONT)
     run.client.close()
     # Then it lives again, and what it had left is heard, once and in order
-    assert run.end()["whole_run"]["lives"] == {robot: 2}
+    place.await_event("robot.born", source=robot, incarnation=2)
+    assert run.end()["lives"] == {robot: 2}
     reported = [row["number"] for row in place.events() if (row["source"], row["incarnation"]) == (robot, 1)]
     assert left
     assert reported == list(range(1, left[-1] + 1))
@@ -168,14 +166,14 @@ def test_what_a_robot_spilled_before_it_was_killed_in_an_outage_is_in_the_record
 def test_a_parent_that_is_killed_leaves_nothing_that_was_spilled(place: Place) -> None:
     # Given a run whose processes have spilled events
     place.program = [sys.executable, "-c", LITTLE_ROOM]
-    run = Running(place, 30)
+    run = Running(place)
     run.client.close()
     os.kill(run.server, signal.SIGSTOP)
-    await_true(lambda: spilled_by_robots(place), 10, "a spill")
+    await_true(lambda: spilled_by_robots(place), what="a spill")
     # When the parent is killed
     place.started[0].kill()
     # Then nothing is left
-    await_true(place.is_clean, 10, "a clean place")
+    await_true(place.is_clean, what="a clean place")
 
 
 def test_the_last_events_are_read_although_the_server_refuses_just_then(server: EmbeddedServer) -> None:

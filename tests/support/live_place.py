@@ -8,9 +8,39 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from telemetry.events import Stamped
+from telemetry.view import View, fold
+from tests.support.waiting import await_true
+
+LIVE: Final = [
+    pytest.mark.live,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
+    pytest.mark.timeout(240),
+]
+"""The marks of tests of whole runs. On a busy machine such a test takes several times as long as on an idle one."""
+
+UNTIL_STOPPED: Final = ("--for", "10m")
+"""The length of a run on which a test acts from outside. The test ends it when it has seen its facts, so that the run
+is never over before, however slow the machine is."""
+
+_decode: Final = msgspec.json.Decoder(Stamped).decode
+
+END_S: Final = 120
+"""The longest wait for the end of a command."""
+
+
+def not_held(result: dict[str, Any]) -> dict[str, Any]:
+    """What speaks against a run."""
+    return {name: promise for name, promise in result.get("promises", {}).items() if promise["state"] != "HELD"}
 
 
 class Place:
@@ -41,9 +71,38 @@ class Place:
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
         """Exit code, result and progress of a whole run."""
-        process = self.start("run", "--json", *arguments)
-        out, err = process.communicate(timeout=55)
+        return self.result_of(self.start("run", "--json", *arguments))
+
+    def result_of(self, process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any], str]:
+        """Exit code, result and progress of a run, when it has ended."""
+        out, err = process.communicate(timeout=END_S)
         return process.returncode, json.loads(out) if out else {}, err.decode()
+
+    def stop(self, process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any], str]:
+        """End a run in order when it could end by itself, but for its length; as `result_of`."""
+        self.await_done()
+        process.terminate()
+        return self.result_of(process)
+
+    def await_done(self) -> None:
+        """Until the secret is written, and every robot is complete."""
+        await_true(lambda: self.view().is_done, what="the end of the gossip")
+
+    def await_event(self, name: str, since_us: int = 0, **wanted: object) -> None:
+        """Until the run's parent has recorded such an event, of after `since_us` (wall clock)."""
+
+        def is_meant(row: dict[str, Any]) -> bool:
+            fields = {**row, **row["event"]}
+            return row["wall_us"] > since_us and all(fields.get(key) == value for key, value in wanted.items())
+
+        wanted["name"] = name
+        await_true(lambda: any(map(is_meant, self.events())), what=str(wanted))
+
+    def await_traffic(self) -> None:
+        """Until a message has come to a robot that was sent from now on."""
+        now_us = time.time_ns() // 1000
+        self.await_event("message.sent", now_us)
+        self.await_event("message.received", now_us)
 
     def processes(self) -> dict[int, str]:
         """Living processes of this place: pid → command line."""
@@ -64,14 +123,15 @@ class Place:
 
     def events(self) -> list[dict[str, Any]]:
         """The rows of the only run's events.jsonl so far."""
-        rows = []
-        for path in self.folder.glob("runs/latest/events.jsonl"):
-            for line in path.read_text().splitlines():
-                try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError:
-                    break  # being written
-        return rows
+        return [json.loads(line) for line in self._lines()]
+
+    def view(self) -> View:
+        """The only run so far, as its parent sees it."""
+        return reduce(fold, map(_decode, self._lines()), View())
+
+    def _lines(self) -> list[bytes]:
+        [text] = [path.read_bytes() for path in self.folder.glob("runs/latest/events.jsonl")] or [b""]
+        return text.splitlines()[: text.count(b"\n")]  # the last one may be in the middle of being written
 
 
 def pids(place: Place, prefix: str) -> list[int]:

@@ -101,9 +101,9 @@ class Lab:
     def lives(self):
         return [int(pid) for pid in self.connection.lrange(STARTS_KEY, 0, -1)]
 
-    def await_life(self, number, seconds=3.0):
+    def await_life(self, number):
         """The pid of the `number`-th horse that reached its job."""
-        return await_true(lambda: len(self.lives()) >= number and self.lives(), seconds, f"life {number}")[number - 1]
+        return await_true(lambda: len(self.lives()) >= number and self.lives(), what=f"life {number}")[number - 1]
 
     def run_robot(self, function=beating, robot="r00"):
         """Start the RQ worker rq:r00, and let it run `function` as the life of `robot`; the pid of its horse."""
@@ -114,13 +114,13 @@ class Lab:
 
     def kill_worker(self):
         self.fleet.signal("rq:r00", signal.SIGKILL)
-        assert self.await_death("rq:r00", 1).status == -signal.SIGKILL
+        assert self.await_death("rq:r00").status == -signal.SIGKILL
 
     def kill_server_and(self, horse):
         """Kill the server, then the horse, and wait until its RQ worker has reaped it."""
         os.kill(self.server.pid, signal.SIGKILL)
         os.kill(horse, signal.SIGKILL)
-        await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the reaping")
+        await_true(lambda: not Path(f"/proc/{horse}").exists(), what="the reaping")
 
     @contextmanager
     def server_again(self):
@@ -144,12 +144,12 @@ class Lab:
         """What a supervisor does about leases that have run out."""
         StartedJobRegistry(QUEUE, connection=self.connection, job_class=RobotJob, serializer=JSONSerializer).cleanup()
 
-    def await_death(self, name, seconds):
+    def await_death(self, name):
         def deaths_of_it():
             self.deaths += self.fleet.poll(0.05)
             return [death for death in self.deaths if death.name == name]
 
-        return await_true(deaths_of_it, seconds, f"the death of {name}")[0]
+        return await_true(deaths_of_it, what=f"the death of {name}")[0]
 
     def fleet_rows(self):
         """What stands in the fleet log of the run `t`."""

@@ -36,9 +36,11 @@ from tests.broker.streams.relay_lab import (
     refusals,
 )
 from tests.support.checkout import ROOT
-from tests.support.waiting import await_true
+from tests.support.waiting import DEADLINE_S, await_true, measuring_lateness
 
 pytestmark = pytest.mark.live
+
+WAKE_UPS = 3  # of processes, one after the other: relay, server, relay
 
 
 def test_a_relay_killed_with_unacknowledged_copies_is_followed_by_one_that_redoes_them(
@@ -108,16 +110,17 @@ def test_one_that_stands_by_takes_over_within_a_second(make_shard: Callable[...,
         shard.send(5, incarnation=life)
         await_true(lambda life=life: len(shard.delivered()) == 10 * life - 5)
         # When the one whose turn it is is killed
-        relays.signal(pids.pop(holder), signal.SIGKILL)
-        killed_s = time.monotonic()
-        shard.send(5, incarnation=life + 10)
-        # Then another goes on
-        await_true(lambda life=life: len(shard.delivered()) == 10 * life)
-        seconds.append(time.monotonic() - killed_s)
+        with measuring_lateness() as lateness:
+            relays.signal(pids.pop(holder), signal.SIGKILL)
+            killed_s = time.monotonic()
+            shard.send(5, incarnation=life + 10)
+            # Then another goes on
+            await_true(lambda life=life: len(shard.delivered()) == 10 * life)
+        seconds.append(time.monotonic() - killed_s - WAKE_UPS * max(lateness))
         assert shard.holder() in pids
         # And the relays that still stand by have done nothing
         assert all(relays.reported(pid) == [] for name, pid in pids.items() if name != shard.holder())
-    # And no later than that (a busy machine may have delayed one of the two)
+    # And no later than that, but for how late a busy machine wakes each up
     assert min(seconds) <= 1.0, seconds
 
 
@@ -215,7 +218,7 @@ def test_a_standby_leaves_when_the_run_is_stopped(make_shard: Callable[..., Shar
             # When the run is stopped
             shard.run_control.order("stop", b"complete")
             # Then it leaves, and the process that drains the shard need not wait for its lease
-            assert process.wait(10) == 0
+            assert process.wait(DEADLINE_S) == 0
         finally:
             process.kill()
         assert process.stderr is not None

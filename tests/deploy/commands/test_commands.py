@@ -15,7 +15,7 @@ from deploy.config.experiment import load_deal
 from deploy.config.settings import load_settings
 from deploy.errors import UsageError
 from tests.support.checkout import ROOT
-from tests.support.waiting import await_true
+from tests.support.waiting import DEADLINE_S, await_true
 
 
 def robots(*arguments: str, cwd: Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -198,7 +198,7 @@ def test_ctrl_c_during_the_imports_ends_without_a_word(place: Path) -> None:
     process = in_background(place, signal.SIG_DFL)
     process.send_signal(signal.SIGINT)
 
-    assert process.communicate(timeout=10)[1] == b""
+    assert process.communicate(timeout=DEADLINE_S)[1] == b""
     assert process.returncode == -signal.SIGINT
 
 
@@ -208,7 +208,7 @@ def test_ctrl_c_after_the_imports_is_pythons_again(place: Path) -> None:
     await_true((place / "ran").exists)
     process.send_signal(signal.SIGINT)
 
-    assert b"KeyboardInterrupt" in process.communicate(timeout=10)[1]
+    assert b"KeyboardInterrupt" in process.communicate(timeout=DEADLINE_S)[1]
 
 
 def test_a_ctrl_c_that_is_ignored_stays_so(place: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_ctrl_c_that_is_ignored_stays_so(place: Path) -> None:
     process.send_signal(signal.SIGINT)
     process.terminate()
 
-    assert process.communicate(timeout=10)[1] == b""
+    assert process.communicate(timeout=DEADLINE_S)[1] == b""
     assert process.returncode == -signal.SIGTERM
 
 

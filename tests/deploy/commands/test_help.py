@@ -18,7 +18,7 @@ from broker.streams.connection import UnsupportedServer
 from deploy import errors
 from deploy.commands import EXIT_CODES, app
 from telemetry.record.folder import NoSuchRun
-from tests.support.waiting import await_true
+from tests.support.waiting import DEADLINE_S, await_true
 
 COMMANDS = [name for name in app if not name.startswith("-")]
 FAULTS = [f"faults {name}" for name in ("show", "set", "clear", "heal")]
@@ -136,7 +136,7 @@ def test_ctrl_c_while_a_command_is_loaded_ends_without_a_word(tmp_path: Path) ->
         process.send_signal(signal.SIGINT)
 
         # Then it ends, and prints nothing
-        assert process.communicate(timeout=10)[1] == b""
+        assert process.communicate(timeout=DEADLINE_S)[1] == b""
         assert process.returncode == -signal.SIGINT
     finally:
         process.kill()

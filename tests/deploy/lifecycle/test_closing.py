@@ -40,7 +40,7 @@ from deploy.processes.signals import ShutdownSignals
 from telemetry.events import RobotBorn, ServerForgot, Stamped
 from telemetry.record.folder import NoSuchRun
 from telemetry.stream.publisher import encode_events
-from tests.support.waiting import await_true
+from tests.support.waiting import DEADLINE_S, await_true
 
 pytestmark = pytest.mark.live
 
@@ -253,7 +253,7 @@ def test_a_run_is_removed_only_after_its_supervisor_has_ended(
     assert stopping.is_alive()
     assert is_held(client, dealt)
     lease.release()
-    stopping.join(10)
+    stopping.join(DEADLINE_S)
     assert not is_held(client, dealt)
 
 

@@ -42,24 +42,24 @@ def begin(lab, robots=("r00",), quiet_us=300_000):
     for robot in robots:
         lab.start_worker(f"rq:{robot}")
         enqueue_robot(lab.connection, "t", robot)
-        await_true(lambda robot=robot: births(lab, robot) == 1, 4, "the birth")
+        await_true(lambda robot=robot: births(lab, robot) == 1, what="the birth")
     lab.start_worker("rq:spare")
     run_control.order("go")
     return run_control
 
 
-def supervise_until(lab, fact, seconds, *robots):
+def supervise_until(lab, fact, *robots):
     def polled():
         lab.supervise(*robots)
         return fact()
 
-    await_true(polled, seconds, "what the supervisor is for")
+    await_true(polled, what="what the supervisor is for")
 
 
 def keep_supervising(lab, *robots):
     """Longer than it takes to give up a robot that is not heard of."""
     deadline = time.monotonic() + LEASE_S + 1
-    supervise_until(lab, lambda: time.monotonic() > deadline, LEASE_S + 2, *robots)
+    supervise_until(lab, lambda: time.monotonic() > deadline, *robots)
 
 
 def sent_after(lab, robot, incarnation):
@@ -82,17 +82,17 @@ def test_nothing_that_a_zombie_does_takes_effect(lab, stopped):
     lab.fleet.signal("rq:r00", signal.SIGSTOP)
     if stopped == "both":
         os.kill(horse, signal.SIGSTOP)
-    supervise_until(lab, lambda: births(lab, "r00") == 2, LEASE_S + 2, "r00", "r01")
+    supervise_until(lab, lambda: births(lab, "r00") == 2, "r00", "r01")
     # and then go on, the horse first, which may do what it likes
     if stopped == "both":
         os.kill(horse, signal.SIGCONT)
     # Then what it sends is stale, or it has read its journal before it could send
-    await_true(lambda: sent_after(lab, "r00", 2) or not is_alive(horse), 3, "something sent, or the horse's end")
+    await_true(lambda: sent_after(lab, "r00", 2) or not is_alive(horse), what="something sent, or the horse's end")
     assert {fate.state for fate in sent_after(lab, "r00", 2)} <= {"stale"}
     # and both end when the RQ worker wakes up
     lab.fleet.signal("rq:r00", signal.SIGCONT)
-    assert lab.await_death("rq:r00", 3).status == FENCED
-    await_true(lambda: not is_alive(horse), 1, "the horse's end")
+    assert lab.await_death("rq:r00").status == FENCED
+    await_true(lambda: not is_alive(horse), what="the horse's end")
     # There is no third life, nor a second of the other,
     keep_supervising(lab, "r00", "r01")
     assert (births(lab, "r00"), births(lab, "r01")) == (2, 1)
@@ -122,20 +122,20 @@ def stop_before_writing(monkeypatch):
 def test_a_zombie_that_is_about_to_write_the_secret_does_not(lab, monkeypatch):
     # Given a robot that has all parts, is quiet, and is stopped in front of the register with its RQ worker
     stop_before_writing(monkeypatch)
-    run_control = begin(lab, quiet_us=2_000_000)
+    run_control = begin(lab, quiet_us=4_000_000)
     horse = horse_of(lab, "rq:r00")
-    await_true(lambda: lab.connection.exists(READY_KEY), 6, "the moment before the write")
+    await_true(lambda: lab.connection.exists(READY_KEY), what="the moment before the write")
     lab.fleet.signal("rq:r00", signal.SIGSTOP)
     # When its next life is born, and it goes on before that one is quiet
-    supervise_until(lab, lambda: births(lab, "r00") == 2, LEASE_S + 2, "r00")
+    supervise_until(lab, lambda: births(lab, "r00") == 2, "r00")
     os.kill(horse, signal.SIGCONT)
     # Then it ends,
-    await_true(lambda: not is_alive(horse), 1.5, "the zombie's end")
+    await_true(lambda: not is_alive(horse), what="the zombie's end")
     assert lab.evidence.collect().writes == []
     lab.fleet.signal("rq:r00", signal.SIGCONT)
-    assert lab.await_death("rq:r00", 3).status == FENCED
+    assert lab.await_death("rq:r00").status == FENCED
     # and its next life writes, once
-    await_true(lambda: lab.evidence.collect().writes, 5, "the write")
+    await_true(lambda: lab.evidence.collect().writes, what="the write")
     assert lab.evidence.collect().writes[0].incarnation == 2
     assert [row.entry.partition("-")[0] for row in lab.evidence.collect().births["r00"] if row.what == "attempt"] == [
         "2"
@@ -146,20 +146,20 @@ def test_a_zombie_that_is_about_to_write_the_secret_does_not(lab, monkeypatch):
 
 def test_a_zombie_that_is_complete_and_becomes_quiet_does_not_write(lab):
     # Given a robot that has all parts and has to be quiet for a while yet
-    run_control = begin(lab, quiet_us=1_500_000)
+    run_control = begin(lab, quiet_us=3_000_000)
     horse = horse_of(lab, "rq:r00")
     # When it is stopped with its RQ worker, its next life is born, and it alone goes on
     os.kill(horse, signal.SIGSTOP)
     lab.fleet.signal("rq:r00", signal.SIGSTOP)
-    supervise_until(lab, lambda: births(lab, "r00") >= 2, LEASE_S + 2, "r00")
+    supervise_until(lab, lambda: births(lab, "r00") >= 2, "r00")
     os.kill(horse, signal.SIGCONT)
     # Then it ends as soon as it is quiet, and the later life is the one that writes
-    await_true(lambda: not is_alive(horse), 3, "the zombie's end")
-    await_true(lambda: lab.evidence.collect().writes, 5, "the write")
+    await_true(lambda: not is_alive(horse), what="the zombie's end")
+    await_true(lambda: lab.evidence.collect().writes, what="the write")
     assert lab.evidence.collect().writes[0].incarnation == 2
     assert "quiet" not in str([row for row in lab.evidence.collect().journals["r00"] if row.incarnation == 1])
     lab.fleet.signal("rq:r00", signal.SIGCONT)
-    assert lab.await_death("rq:r00", 3).status == FENCED
+    assert lab.await_death("rq:r00").status == FENCED
     run_control.order("stop")
 
 
@@ -170,7 +170,7 @@ def test_a_horse_that_is_stopped_costs_its_rq_worker_nothing(lab):
     # When its horse is stopped
     os.kill(horse, signal.SIGSTOP)
     # Then its RQ worker is faster than a supervisor: it kills the horse, and the robot lives again, once
-    supervise_until(lab, lambda: births(lab, "r00") == 2, LEASE_S + 2, "r00")
+    supervise_until(lab, lambda: births(lab, "r00") == 2, "r00")
     assert not is_alive(horse)
     keep_supervising(lab, "r00")
     assert births(lab, "r00") == 2

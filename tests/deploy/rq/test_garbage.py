@@ -51,7 +51,7 @@ def refused(lab):
 
 def start_idle_worker(lab):
     lab.start_worker()
-    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")
+    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", what="idleness")
     return lab.fleet.living["rq:r00"]
 
 
@@ -131,7 +131,7 @@ def test_a_job_that_does_not_call_its_robot_is_refused_before_there_is_a_horse(l
     # When an RQ worker takes it / Then RQ keeps it as failed, with the reason, nothing ran, and the RQ worker goes on
     lab.start_worker()
     worker = lab.fleet.living["rq:r00"]
-    await_true(lambda: lab.connection.zcard(f"rq:failed:{QUEUE}"), 3, "the refusal")
+    await_true(lambda: lab.connection.zcard(f"rq:failed:{QUEUE}"), what="the refusal")
     assert {job: why for job, (_, why) in refused(lab).items()} == {"robot-t-r00": reason}
     assert (lab.lives(), lab.leases(), lab.connection.llen(INTERMEDIATE)) == ([], [], 0)
     enqueue_robot(lab.connection, "t", "r01")
@@ -150,7 +150,7 @@ def test_what_stands_in_the_place_of_a_job_and_is_none_is_left_alone(lab, stored
     before = lab.connection.dump("rq:job:x")
     # When it is taken / Then the entry is refused, and what stands there is as it was
     lab.connection.rpush(QUEUE_KEY, "x")
-    await_true(lambda: refused(lab), 3, "the refusal")
+    await_true(lambda: refused(lab), what="the refusal")
     assert lab.connection.dump("rq:job:x") == before
     assert list(refused(lab).values()) == [('"x"', "it is the id of no job")]
     assert lab.fleet.living == {"rq:r00": worker}
@@ -197,7 +197,7 @@ def test_garbage_that_comes_while_a_robot_runs_costs_neither_its_rq_worker_nor_i
     else:
         lab.fleet.signal("rq:r00", signal.SIGTERM)
         # Then it waits for another one
-        assert lab.await_death("rq:r00", 2).status == 0
+        assert lab.await_death("rq:r00").status == 0
         assert lab.queued() == ["robot-t-r00"]
 
 
@@ -226,7 +226,7 @@ def test_a_robot_is_done_whatever_stands_among_its_executions_and_dependents(lab
     worker = lab.fleet.living["rq:r00"]
     enqueue_robot(lab.connection, "t", "r00")
     # Then its job is done, and was run once
-    await_true(lambda: lab.lives() and not lab.connection.exists(JOB), 3, "the end of the job")
+    await_true(lambda: lab.lives() and not lab.connection.exists(JOB), what="the end of the job")
     assert len(lab.lives()) == 1
     assert (lab.leases(), lab.queued()) == ([], [])
     assert lab.fleet.living == {"rq:r00": worker}

@@ -73,7 +73,7 @@ def test_a_robot_that_has_lived_and_stands_in_the_queue_is_waiting(lab):
     assert (see(lab).state, see(lab).worker) == ("running", "rq-r00")
     # When its RQ worker is told to end
     lab.fleet.signal("rq:r00", signal.SIGTERM)
-    lab.await_death("rq:r00", 2)
+    lab.await_death("rq:r00")
     # Then it waits
     assert see(lab).state == "waiting"
 
@@ -202,7 +202,7 @@ def test_two_rq_workers_that_take_a_job_at_the_same_moment_bear_one_life(lab):
     lab.robot_is(beating)
     for name in ("rq:r00", "rq:r01"):
         lab.start_worker(name)
-    await_true(lambda: lab.connection.scard("rq:workers") == 2, 3, "both workers")
+    await_true(lambda: lab.connection.scard("rq:workers") == 2, what="both workers")
     # When the id of a job stands in the queue twice
     with lab.connection.pipeline() as pipe:
         enqueue_robot(lab.connection, "t", "r00")
@@ -210,7 +210,7 @@ def test_two_rq_workers_that_take_a_job_at_the_same_moment_bear_one_life(lab):
         pipe.execute()
     # Then one of them runs it, and the other ends
     lab.await_life(1)
-    await_true(lambda: lab.deaths.extend(lab.fleet.poll(0.05)) or lab.deaths, 3, "the other's end")
+    await_true(lambda: lab.deaths.extend(lab.fleet.poll(0.05)) or lab.deaths, what="the other's end")
     assert [death.status for death in lab.deaths] == [75]
     assert len(lab.lives()) == 1
     assert len(lab.leases()) == 1

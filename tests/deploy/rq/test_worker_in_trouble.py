@@ -33,7 +33,7 @@ def test_a_robot_survives_a_restart_of_the_server(lab):
     await_true(lambda: time.time() > lease, LEASE_S + 1, "the lease's end")
     with lab.server_again():
         # Then the same life goes on, and its lease is renewed
-        await_true(lambda: answered(lab.connection, member) > time.time(), 5, "a renewed lease")
+        await_true(lambda: answered(lab.connection, member) > time.time(), what="a renewed lease")
         assert is_alive(horse)
         assert lab.fleet.living == {"rq:r00": worker}
 
@@ -46,7 +46,7 @@ def test_a_horse_that_dies_while_the_server_is_away_runs_again_when_it_is_back(l
     lab.kill_server_and(horse)
     with lab.server_again():
         # Then its job is queued again as soon as the server is back, and lives with the same RQ worker
-        await_true(lambda: answered_lives(lab) == 2, 5, "the second life")
+        await_true(lambda: answered_lives(lab) == 2, what="the second life")
         assert lab.fleet.living == {"rq:r00": worker}
 
 
@@ -56,7 +56,7 @@ def test_an_rq_worker_that_waits_for_its_server_ends_when_reported(lab):
     lab.kill_server_and(horse)
     # When it is told to end / Then it does, in order
     lab.fleet.signal("rq:r00", signal.SIGTERM)
-    assert lab.await_death("rq:r00", 3).status == 0
+    assert lab.await_death("rq:r00").status == 0
 
 
 def answered(connection, member):
@@ -115,7 +115,7 @@ def test_trouble_before_there_is_a_lease_costs_neither_the_rq_worker_nor_the_job
         return lab.lives()
 
     # Then the same RQ worker runs it after all
-    await_true(lives, 2 * LEASE_S + 2, "a life")
+    await_true(lives, what="a life")
     assert int(lab.connection.get("test:trouble")) >= 1
     assert lab.fleet.living == {"rq:r00": worker}
     assert lab.queued() == []
@@ -125,12 +125,12 @@ def test_trouble_before_there_is_a_lease_costs_neither_the_rq_worker_nor_the_job
 def test_an_rq_worker_without_a_server_ends_when_reported(lab):
     # Given an idle RQ worker
     lab.start_worker()
-    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")
+    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", what="idleness")
     # When the server is gone, and it is told to end
     os.kill(lab.server.pid, signal.SIGKILL)
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     # Then it does
-    assert lab.await_death("rq:r00", 3).status == 0
+    assert lab.await_death("rq:r00").status == 0
 
 
 @contextlib.contextmanager
@@ -152,17 +152,17 @@ def test_an_rq_worker_bears_a_server_that_refuses_while_it_waits_and_when_its_ho
     lab.robot_is(beating)
     lab.start_worker()
     worker = lab.fleet.living["rq:r00"]
-    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", 3, "idleness")
+    await_true(lambda: lab.connection.hget("rq:worker:rq-r00", "state") == b"idle", what="idleness")
     # When its server refuses for longer than it waits for a job, then has one,
     with refusing(lab.connection, how):
         assert lab.fleet.poll(1) == []
     enqueue_robot(lab.connection, "t", "r00")
-    horse = lab.await_life(1, 5)
+    horse = lab.await_life(1)
     # and refuses again when the horse dies
     with refusing(lab.connection, how):
         os.kill(horse, signal.SIGKILL)
-        await_true(lambda: not Path(f"/proc/{horse}").exists(), 3, "the burial")
+        await_true(lambda: not Path(f"/proc/{horse}").exists(), what="the burial")
         assert lab.fleet.poll(0.3) == []
     # Then the same RQ worker runs the robot's next life
-    lab.await_life(2, 5)
+    lab.await_life(2)
     assert lab.fleet.living == {"rq:r00": worker}
