@@ -2,14 +2,18 @@
 
 So any process can compute them, and nothing about traces has to travel. The run's id alone has 24 bits, and ids of
 exchanges are structured: the seed keeps two runs apart. No id comes from a random generator.
+
+An id is BLAKE2b (128 bits of a trace, 64 of a span, big-endian) over words in UTF-8, each after a byte 0x1f; those of a
+span come after the 16 bytes of its trace. The root of an exchange has the one word `exchange`, that of a run `run`.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
 
-_MOST = 12  # words of a name
-_FORMATS = ["\x1f%s" * words for words in range(_MOST + 1)]  # a separator before each word
+_MOST: Final = 12  # words of a name
+_FORMATS: Final = ["\x1f%s" * words for words in range(_MOST + 1)]  # a separator before each word
 
 
 def exchange_trace_id(run: str, seed: int, exchange: str) -> int:
