@@ -60,7 +60,7 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(pla
     assert result["seconds"]["total"] < 600
     # and each recall was followed by another life, if it was not one of the last two
     recalled = [event for event in events(place, "robot.left") if event["reason"] == "recalled"]
-    assert len(recalled) >= 6
+    assert len(recalled) >= 3
     assert len(recalled) - (sum(result["lives"].values()) - len(result["lives"])) in (0, 1, 2)
     # the RQ worker that ended was replaced by another one
     started = [event["process"] for event in events(place, "process.started")]
