@@ -77,9 +77,9 @@ def clocks_of(history: History, shift_us: int = 0) -> Clocks:
     for row in history.fates:
         if not isinstance(row, FateRow):
             continue
-        fated = envelope_of(row)
-        if fated is not None and fated in sent:
-            clocks.observe(fated[:2], *sent[fated], row.id)
+        decided = envelope_of(row)
+        if decided is not None and decided in sent:
+            clocks.observe(decided[:2], *sent[decided], row.id)
     return clocks
 
 

@@ -75,9 +75,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
 
 def await_accepted(jaeger: Jaeger, *progress: str) -> None:
     """Wait until Jaeger has as many spans as these commands say that it accepted: it stores them a moment later."""
-    told = [re.search(r"traces: (\d+) spans accepted", text) for text in progress]
-    accepted = sum(int(match[1]) for match in told if match is not None)
-    assert None not in told, progress
+    reported = [re.search(r"traces: (\d+) spans accepted", text) for text in progress]
+    accepted = sum(int(match[1]) for match in reported if match is not None)
+    assert None not in reported, progress
     await_true(lambda: jaeger.stored() == accepted, what=f"the sight of {accepted} spans in Jaeger")
 
 
@@ -193,13 +193,13 @@ def test_failed_exchanges_are_found_by_their_outcome_from_either_side(shown: Sho
         (True, "timeout", "timeout")
     }
     # and of all that ended, the roots show the outcome and the attempts of the event
-    told = {event["exchange"]: (event["outcome"], event["attempts"]) for event in ended}
+    reported = {event["exchange"]: (event["outcome"], event["attempts"]) for event in ended}
     drawn = {
         exchange: (trace.root.tags["gossip.outcome"], int(trace.root.tags["gossip.attempts"]))
         for exchange, trace in shown.exchanges.items()
-        if exchange in told
+        if exchange in reported
     }
-    assert drawn == told
+    assert drawn == reported
 
 
 def test_the_run_is_a_trace_of_the_lab_with_its_lives_deaths_and_restarts(shown: Shown) -> None:

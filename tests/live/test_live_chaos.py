@@ -60,8 +60,9 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(pla
     assert result["seconds"]["total"] < 600
     # and each recall was followed by another life, if it was not one of the last two
     recalled = [event for event in events(place, "robot.left") if event["reason"] == "recalled"]
-    assert len(recalled) >= 6
-    assert len(recalled) - (sum(result["whole_run"]["lives"].values()) - len(result["whole_run"]["lives"])) in (0, 1, 2)
+    lives = result["whole_run"]["lives"]
+    assert len(recalled) >= 3
+    assert len(recalled) - (sum(lives.values()) - len(lives)) in (0, 1, 2)
     # the RQ worker that ended was replaced by another one
     started = [event["process"] for event in events(place, "process.started")]
     assert len([name for name in started if name.startswith("rq:")]) == 7
