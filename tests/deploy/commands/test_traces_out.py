@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deploy.lifecycle.tracing import search_url, where_to_look
+from deploy.lifecycle.tracing import search_url, trace_places
 from telemetry.otlp.endpoint import endpoint_of
 from telemetry.record.reader import RecordReader
 from telemetry.tracing.exchanges import traces_of
@@ -81,17 +81,17 @@ def test_a_simulated_run_leaves_its_traces_in_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "has_link"), [("", True), ("http://127.0.0.1:4318", True), ("http://127.0.0.1:9", False)]
 )
-def test_a_person_is_shown_where_to_look(url: str, has_link: bool) -> None:
+def test_a_person_is_shown_where_traces_are(url: str, has_link: bool) -> None:
     # Given a collector with Jaeger's port or another one, or a place that is named
     named = None if url else "http://jaeger.example/ui/"
     endpoint = endpoint_of({ENDPOINT: url or "http://127.0.0.1:9"})
 
-    lines = list(where_to_look("7b08e1", endpoint, named))
+    lines = list(trace_places("7b08e1", endpoint, named))
 
     # Then a link is only shown where it is known whose it is
     assert lines[0] == "  traces: robots traces 7b08e1"
     assert lines[1:] == [f"  jaeger: {search_url(named or 'http://127.0.0.1:16686', '7b08e1')}"] * has_link
-    assert list(where_to_look("7b08e1", None, named)) == lines[:1]
+    assert list(trace_places("7b08e1", None, named)) == lines[:1]
 
 
 def test_a_link_finds_the_run_by_its_tag() -> None:
