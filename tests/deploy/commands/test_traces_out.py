@@ -234,6 +234,22 @@ def test_traces_that_cannot_be_written_change_nothing(tmp_path: Path) -> None:
     assert line.startswith("traces: ")
 
 
+LONG = (
+    "import sys, deploy.lifecycle.tracing as tracing; tracing.LARGEST_EVENTS = 1000\n"
+    "from deploy.commands import main; main(['simulate', '--seed', '7'])"
+)
+
+
+@pytest.mark.parametrize("command", ["export", "push"])
+def test_traces_of_a_long_run_leave_when_they_are_asked_for(tmp_path: Path, sink: Sink, command: str) -> None:
+    done = python(tmp_path, "-c", LONG, **({ENDPOINT: sink.url} if command == "push" else {}))
+
+    record = (tmp_path / "runs" / "latest").resolve()
+    assert done.returncode == 0, done.stderr
+    assert f"robots traces {command} {record.name}" in done.stdout
+    assert (sink.asked, (record / "traces").exists()) == (0, False)
+
+
 LOADED = (
     "import sys\n"
     "import deploy.commands.run, deploy.commands.simulate, deploy.commands.traces\n"
