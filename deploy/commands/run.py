@@ -24,7 +24,7 @@ from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import FOLLOWER, Host, LiveRun, Outcome, Tracing
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
-from deploy.lifecycle.tracing import named_endpoint, trace_lines
+from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, trace_places
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.observing.handler_process import Handling, handling
 from deploy.processes.janitor import Janitor
@@ -144,10 +144,12 @@ def _close(
         print_result(json_line(result.json))
     else:
         print_result("\n".join(result_lines(result, record.folder)))
-    for line in trace_lines(record.folder, ended, endpoint, settings.jaeger_url, report):
+    for line in let_traces_leave(record.folder, ended, endpoint, report):
         (report if settings.json_ else print_result)(line)
-    if not settings.json_ and sys.stdout is not None and sys.stdout.isatty():
-        print_result("\n".join(_next_lines(settings, record.folder.name)))
+    if not settings.json_:
+        print_result("\n".join(trace_places(begun.run, endpoint, settings.jaeger_url)))
+        if sys.stdout is not None and sys.stdout.isatty():
+            print_result("\n".join(_next_lines(settings, record.folder.name)))
     try:
         deliver(written_secret(outcome.evidence), settings.output)
     except EnvironmentFailure as error:

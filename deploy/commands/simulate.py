@@ -18,7 +18,7 @@ from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, UsageError
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
-from deploy.lifecycle.tracing import named_endpoint, trace_lines
+from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, trace_places
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
@@ -105,8 +105,10 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
         print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))
     else:
         print_result("\n".join([*result_lines(result, record.folder), f"  digest {digest}"]))
-    for line in trace_lines(record.folder, ended, endpoint, settings.jaeger_url, report):
+    for line in let_traces_leave(record.folder, ended, endpoint, report):
         (report if settings.json_ else print_result)(line)
+    if not settings.json_:
+        print_result("\n".join(trace_places(run, endpoint, settings.jaeger_url)))
     deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
