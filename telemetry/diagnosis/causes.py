@@ -208,18 +208,31 @@ class _State:
         return f"nothing passes between {who} and {them}{faults}"
 
     def _heavy_loss(self, gone: int) -> Iterator[Diagnosis]:
-        """Robots that could get what they lack, but of whose exchanges few succeed."""
+        """Robots that could get what they lack, but few of whose exchanges succeed; those with equal loss together."""
+        alike: dict[str, list[str]] = defaultdict(list)
         for name in self._incomplete:
             lacking = self._everything & ~self._held(name) & ~gone
             holders = [other for other in self._running if self._held(other) & lacking and self._is_linked(name, other)]
-            if not holders:
-                continue
-            links = [(self._links.lost(name, other), self._links.lost(other, name)) for other in holders]
-            failing = min(1 - (1 - out) * (1 - back) for out, back in links)
+            failing = min((self._failing(name, other) for other in holders), default=0.0)
             if failing >= HEAVY_LOSS:
                 faults = _texts(self._links.losing(name, other) for other in holders)
-                text = f"{failing:.0%} of {name}'s attempts to exchange fail{faults}"
-                yield Diagnosis(f"loss {name}", text, (name,), tuple(bits_of(lacking)))
+                alike[f"{failing:.0%} of the attempts to exchange with their holders fail{faults}"].append(name)
+        for text, names in alike.items():
+            parts = bits_of(self._everything & ~self._common(names) & ~gone)
+            who = f"{named_robots(names)} {'lacks' if len(names) == 1 else 'lack'}"
+            some = " some of" if self._held_by(names) & bitmap_of_parts(parts) else ""
+            yield Diagnosis(f"loss {text}", f"{who}{some} {named_parts(parts)}: {text}", tuple(names), tuple(parts))
+
+    def _failing(self, one: str, other: str) -> float:
+        """The share of the attempts to exchange that fail: a summary or its answer is lost."""
+        return 1 - (1 - self._links.lost(one, other)) * (1 - self._links.lost(other, one))
+
+    def _common(self, names: Iterable[str]) -> int:
+        """The parts that all of them hold."""
+        common = self._everything
+        for name in names:
+            common &= self._held(name)
+        return common
 
     # Robots
 

@@ -35,7 +35,7 @@ from telemetry.explanations.explanation import Explanation, Section, Step, secti
 from telemetry.explanations.lives import life_story
 from telemetry.explanations.run_index import RunIndex
 from telemetry.explanations.witnesses import witness_steps
-from telemetry.explanations.writing import accepted_write, why_written, writing_steps
+from telemetry.explanations.writing import why_written, writing_steps
 from telemetry.phrases import named_parts, named_robots
 from telemetry.record.rows import PlanRow, ms_of
 
@@ -76,7 +76,7 @@ def why_run(index: RunIndex, verdict: Mapping[str, Any] | None) -> Explanation:
     """Why the run got its verdict (None: it has none yet), and where its time went."""
     promises = [] if verdict is None else [_promised(name, found) for name, found in verdict["promises"].items()]
     unkept = [promise for promise in promises if promise.state != "HELD"]
-    write = accepted_write(index)
+    write = index.write
     path = [] if write is None else critical_path(index, write)
     is_over = index.stop_us is not None
     done = write is not None and all(map(index.is_complete, _present(index)))
@@ -111,7 +111,7 @@ def _answer(index: RunIndex, verdict: Mapping[str, Any] | None, unkept: list[Pro
 
 
 def _written(index: RunIndex, path: list[Step]) -> str:
-    write = accepted_write(index)
+    write = index.write
     if write is None:
         return "nothing was written"
     slowest = longest(path)
@@ -138,7 +138,7 @@ def _standstill(index: RunIndex) -> Iterator[Step]:
         yield Step(f"{named_robots(silent)} sent no message at all")
     if incomplete and not index.diagnosis:
         yield from _alike(index, incomplete)
-    elif not incomplete and accepted_write(index) is None:
+    elif not incomplete and index.write is None:
         for name in _present(index)[:_MOST_ROBOTS]:
             yield Step(f"{name} is complete; {why_written(index, name)}", robot=name)
 
@@ -195,7 +195,7 @@ def _incompleteness(index: RunIndex, robot: str) -> Iterator[Step]:
 
 def _writes(index: RunIndex, named: list[str]) -> Iterator[Step]:
     """What led to the writes of the robots that are named, or else of the writer."""
-    write = accepted_write(index)
+    write = index.write
     for robot in named or ([] if write is None else [write.source]):
         yield from writing_steps(index, robot)
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from telemetry.diagnosis.causes import Diagnosis, diagnose
-from telemetry.events import AnyEvent, MessageDropped, MessageSent, PartsMerged, Stamped
+from telemetry.events import AnyEvent, MessageDropped, MessageSent, PartsMerged, SecretWritten, Stamped
 from telemetry.explanations.links import Links
 from telemetry.record.history import History
 from telemetry.record.rows import (
@@ -221,6 +221,12 @@ class RunIndex:
     def reported(self, robot: str, *kinds: type[AnyEvent]) -> Iterator[Stamped]:
         """The robot's own events of these kinds (of all kinds when none is named), in order."""
         return (stamped for stamped in self.events_of.get(robot, ()) if not kinds or isinstance(stamped.event, kinds))
+
+    @cached_property
+    def write(self) -> Stamped | None:
+        """The event of the write that the register accepted; None when no robot reported one."""
+        written = (stamped for stamped in self.history.events if isinstance(stamped.event, SecretWritten))
+        return min(written, key=lambda stamped: stamped.wall_us, default=None)
 
     # Envelopes
 

@@ -23,15 +23,9 @@ from telemetry.explanations.run_index import RunIndex
 from telemetry.phrases import counted, named_parts, seconds
 
 
-def accepted_write(index: RunIndex) -> Stamped | None:
-    """The event of the write that the register accepted; None when no robot reported one."""
-    written = (stamped for stamped in index.history.events if isinstance(stamped.event, SecretWritten))
-    return min(written, key=lambda stamped: stamped.wall_us, default=None)
-
-
 def why_written(index: RunIndex, robot: str) -> str:
     """Whether the robot wrote, and why not, as a sentence about it."""
-    write = accepted_write(index)
+    write = index.write
     own = next(index.reported(robot, SecretWritten), None)
     if own is not None:
         return f"it wrote the secret {index.after_go_s(own.wall_us):.2f} s after go"

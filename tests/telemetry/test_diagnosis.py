@@ -158,10 +158,13 @@ def test_a_way_over_another_robot_is_no_cut() -> None:
     assert causes(plan("partition r00|r01")) == []
 
 
-def test_a_heavy_loss_is_named_for_each_robot_that_lacks_something() -> None:
+def test_a_heavy_loss_is_named_for_the_robots_that_lack_something() -> None:
     assert causes(*complete("r00"), *complete("r01"), plan("loss 0.9", "corrupt 0.5"))[0] == (
-        "100% of r02's attempts to exchange fail (loss 0.9, corrupt 0.5)"
+        "r02 lacks parts 0, 1: 100% of the attempts to exchange with their holders fail (loss 0.9, corrupt 0.5)"
     )
+    assert causes(plan("loss 0.7")) == [
+        "r00..r02 lack some of parts 0..2: 91% of the attempts to exchange with their holders fail (loss 0.7)"
+    ]
 
 
 def test_a_complete_robot_without_a_confirmation_is_explained() -> None:
