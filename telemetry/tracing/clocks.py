@@ -77,9 +77,9 @@ def clocks_of(history: History, shift_us: int = 0) -> Clocks:
     for row in history.fates:
         if not isinstance(row, FateRow):
             continue
-        fated = envelope_of(row)
-        if fated is not None and fated in sent:
-            clocks.observe(fated[:2], *sent[fated], row.id)
+        stored = envelope_of(row)
+        if stored is not None and stored in sent:
+            clocks.observe(stored[:2], *sent[stored], row.id)
     return clocks
 
 

@@ -50,8 +50,8 @@ def is_ready(pieces: Pieces, lives: Lives, time: RunTime, now_us: int) -> bool:
     waited_us = now_us - last_due_us(pieces)
     if waited_us <= GRACE_US:
         return False
-    is_told = pieces.ended is not None and _has_summaries(pieces)
-    return waited_us > UNENDED_US or is_told or lives.is_over(pieces.initiator())
+    is_reported = pieces.ended is not None and _has_summaries(pieces)
+    return waited_us > UNENDED_US or is_reported or lives.is_over(pieces.initiator())
 
 
 def is_complete(pieces: Pieces, time: RunTime) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.checkout import ROOT
 from tests.support.jaeger import PROGRAM, Jaeger, ShownSpan, ShownTrace
 from tests.support.live_place import Place
 from tests.support.waiting import await_true
@@ -75,9 +76,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
 
 def await_accepted(jaeger: Jaeger, *progress: str) -> None:
     """Wait until Jaeger has as many spans as these commands say that it accepted: it stores them a moment later."""
-    told = [re.search(r"traces: (\d+) spans accepted", text) for text in progress]
-    accepted = sum(int(match[1]) for match in told if match is not None)
-    assert None not in told, progress
+    lines = [re.search(r"traces: (\d+) spans accepted", text) for text in progress]
+    accepted = sum(int(match[1]) for match in lines if match is not None)
+    assert None not in lines, progress
     await_true(lambda: jaeger.stored() == accepted, what=f"the sight of {accepted} spans in Jaeger")
 
 
@@ -193,13 +194,13 @@ def test_failed_exchanges_are_found_by_their_outcome_from_either_side(shown: Sho
         (True, "timeout", "timeout")
     }
     # and of all that ended, the roots show the outcome and the attempts of the event
-    told = {event["exchange"]: (event["outcome"], event["attempts"]) for event in ended}
+    reported = {event["exchange"]: (event["outcome"], event["attempts"]) for event in ended}
     drawn = {
         exchange: (trace.root.tags["gossip.outcome"], int(trace.root.tags["gossip.attempts"]))
         for exchange, trace in shown.exchanges.items()
-        if exchange in told
+        if exchange in reported
     }
-    assert drawn == told
+    assert drawn == reported
 
 
 def test_the_run_is_a_trace_of_the_lab_with_its_lives_deaths_and_restarts(shown: Shown) -> None:
@@ -239,6 +240,20 @@ def test_services_operations_and_edges_are_those_of_the_lab(shown: Shown) -> Non
     # and messages go from robot to relay to robot
     edges = shown.jaeger.edges()
     assert {(robot, "relay:0") for robot in ROBOTS} | {("relay:0", robot) for robot in ROBOTS} <= edges
+
+
+def test_each_search_that_the_readme_shows_finds_something(shown: Shown) -> None:
+    # Given the table of searches
+    readme = (ROOT / "README.md").read_text()
+    table = re.findall(r"^\| `([\w:]+)` \| (?:all|`([\w ]+)`) \| (?:`([\w.]+)=(\w+)` )?\| ", readme, re.MULTILINE)
+    assert len(table) == 6
+    for service, operation, name, value in table:
+        # When a person does one
+        found = shown.jaeger.search(service, operation, **({name: value} if name else {}))
+
+        # Then it finds traces of which one span has all of it
+        spans = [span for trace in found for span in trace.spans if span.service == service]
+        assert [span for span in spans if operation in ("", span.name) and str(span.tags.get(name, "")) == value]
 
 
 def test_the_link_that_the_run_prints_finds_the_run(shown: Shown) -> None:
