@@ -24,7 +24,7 @@ from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import FOLLOWER, Host, LiveRun, Outcome, Tracing
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
-from deploy.lifecycle.tracing import named_endpoint, trace_lines
+from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, where_to_look
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
@@ -132,10 +132,12 @@ def _close(
         print_result(json_line(result.json))
     else:
         print_result("\n".join(verdict_lines(result.json)))
-    for line in trace_lines(record.folder, ended, endpoint, settings.jaeger_url, report):
+    for line in let_traces_leave(record.folder, ended, endpoint, report):
         (report if settings.json_ else print_result)(line)
-    if not settings.json_ and sys.stdout is not None and sys.stdout.isatty():
-        print_result("\n".join(_next_lines(settings, record.folder.name)))
+    if not settings.json_:
+        print_result("\n".join(where_to_look(begun.run, endpoint, settings.jaeger_url)))
+        if sys.stdout is not None and sys.stdout.isatty():
+            print_result("\n".join(_next_lines(settings, record.folder.name)))
     try:
         deliver(written_secret(outcome.evidence), settings.output)
     except EnvironmentFailure as error:

@@ -15,7 +15,7 @@ from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
-from deploy.lifecycle.tracing import named_endpoint, trace_lines
+from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, where_to_look
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
@@ -70,8 +70,10 @@ def simulate(*, given: Given) -> int:
         print_result(json_line({**result.json, "digest": digest}))
     else:
         print_result("\n".join([*verdict_lines(result.json), f"  digest {digest}"]))
-    for line in trace_lines(record.folder, ended, endpoint, settings.jaeger_url, report):
+    for line in let_traces_leave(record.folder, ended, endpoint, report):
         (report if settings.json_ else print_result)(line)
+    if not settings.json_:
+        print_result("\n".join(where_to_look(run, endpoint, settings.jaeger_url)))
     deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 

@@ -143,7 +143,7 @@ class TraceSettings(PlaceSettings):
     jaeger_url: Annotated[
         str | None,
         BeforeValidator(_web),
-        flag(OUTPUT, "URL", "Where Jaeger shows traces, for links.", default="beside the collector, on port 16686"),
+        flag(OUTPUT, "URL", "Jaeger's pages, for links.", default="the collector's host, port 16686"),
     ] = None
 
 

@@ -44,18 +44,20 @@ def follower_of(endpoint: Endpoint, url: str, run: str, record: Path) -> Body:
     return partial(_load_and_call, _FOLLOWER, "follow_forked", url, run, endpoint, record)
 
 
-def trace_lines(
-    record: Path, settings: RunSettings, endpoint: Endpoint | None, jaeger_url: str | None, report: Report
-) -> Iterator[str]:
-    """After the verdict: have the traces of a recorded run leave, and tell where to find them."""
+def let_traces_leave(record: Path, settings: RunSettings, endpoint: Endpoint | None, report: Report) -> Iterator[str]:
+    """After the verdict: have the traces of a recorded run leave, and tell what a person has to know of that."""
     try:
         yield from _let_leave(record, settings, endpoint, report)
     except (OSError, NoSuchRun, BadEndpoint) as error:
         report(f"traces: {error}")
-    yield f"  traces: robots traces {settings.run}"
+
+
+def where_to_look(run: str, endpoint: Endpoint | None, jaeger_url: str | None) -> Iterator[str]:
+    """Where a person finds a run's traces."""
+    yield f"  traces: robots traces {run}"
     ui = jaeger_url or (endpoint.jaeger_ui if endpoint else "")
     if endpoint is not None and ui:
-        yield f"  jaeger: {search_url(ui, settings.run)}"
+        yield f"  jaeger: {search_url(ui, run)}"
 
 
 def search_url(ui: str, run: str) -> str:

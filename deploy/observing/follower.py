@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -64,11 +65,9 @@ class Follower:
 
     def finish(self) -> None:
         """Read to the end, as far as the server answers, and put out the rest."""
-        try:
+        with suppress(Unavailable):
             while self.step().has_more:
                 pass
-        except Unavailable:
-            pass
         for trace in self._fold.finish():
             self._put(trace)
 
@@ -144,4 +143,5 @@ def follow_forked(url: str, run: str, endpoint: Endpoint, folder: Path) -> int:
 
 
 def _print_line(line: str) -> None:
-    print(line, flush=True)
+    with suppress(OSError):  # its reader is gone
+        print(line, flush=True)

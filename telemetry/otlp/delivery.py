@@ -95,7 +95,14 @@ class TraceDelivery:
         self._note(self._destination.trouble)
         while batch := self._next_batch():
             spans = [span for trace in batch for span in self._readable.of(trace)]
-            self._settle(spans, self._destination.export(spans))
+            self._settle(spans, self._export(spans))
+
+    def _export(self, spans: list[ReadableSpan]) -> SpanExportResult:
+        try:
+            return self._destination.export(spans)
+        except Exception as error:  # an exporter's bug is a loss of its spans, and not the end of all delivery
+            self._destination.trouble = f"the exporter failed: {type(error).__name__}"
+            return SpanExportResult.FAILURE
 
     def _next_batch(self) -> list[Trace]:
         """What waits, up to BATCH spans; nothing when it is over."""

@@ -127,7 +127,7 @@ class ExchangeFold:
         if len(self._open) - len(ready) > MOST_OPEN:
             ready = list(self._open.values())[: len(self._open) - MOST_OPEN]
         traces = self._give_out(ready, now_us)
-        for pieces in list(self._memory.forget(now_us)):
+        for pieces in self._memory.forget(now_us):
             self._forget(pieces)
         return [*late, *traces]
 
@@ -278,17 +278,19 @@ class _Memory:
             if new:
                 yield Trace(new)
 
-    def forget(self, now_us: int) -> Iterator[Pieces]:
+    def forget(self, now_us: int) -> list[Pieces]:
         """Forget what was given out long ago; what is forgotten is returned. What a partition holds back keeps its
         exchange known for as long as there is room."""
-        for exchange, known in list(self._given_out.items()):
-            is_too_much = len(self._given_out) > MOST_REMEMBERED
+        excess = len(self._given_out) - MOST_REMEMBERED
+        old: list[str] = []
+        for exchange, known in self._given_out.items():
+            is_too_much = len(old) < excess
             if not is_too_much and now_us - known.at_us <= REMEMBERED_US:
-                return  # those that follow are newer
-            if not is_too_much and not known.pieces.sent.keys() <= known.pieces.fates.keys():
-                continue
-            if exchange not in self._changed:
-                yield self._drop(exchange)
+                break  # those that follow are newer
+            is_held = not known.pieces.sent.keys() <= known.pieces.fates.keys()
+            if exchange not in self._changed and (is_too_much or not is_held):
+                old.append(exchange)
+        return [self._drop(exchange) for exchange in old]
 
     def _drop(self, exchange: str) -> Pieces:
         self._forgotten[exchange] = None

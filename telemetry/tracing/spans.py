@@ -55,6 +55,6 @@ class Span(msgspec.Struct, frozen=True, gc=False):
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False):
-    """The spans of one trace, the root first."""
+    """The spans of one trace, the root first. What came late for a trace that was given out before has no root."""
 
     spans: tuple[Span, ...]

@@ -268,6 +268,19 @@ def test_an_idle_connection_that_was_closed_is_no_trouble(sink: Sink) -> None:
     assert case.lines == []
 
 
+def test_an_exporter_with_a_bug_loses_its_spans_and_no_others(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(endpoint(sink.url, timeout_s=5))
+    case.put(trace(1))
+    await_true(lambda: sink.spans)
+    with monkeypatch.context() as patch:
+        patch.setattr("telemetry.otlp.http_exporters.encode_request", lambda _spans: 1 / 0)
+        case.put(trace(2))
+        await_true(lambda: case.lines)
+    case.put(trace(3))
+
+    assert case.close() == Delivered(6, 3, "the exporter failed: ZeroDivisionError")
+
+
 def test_any_exporter_of_the_sdk_takes_our_spans() -> None:
     exporter: SpanExporter = InMemorySpanExporter()
 
