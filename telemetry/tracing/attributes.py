@@ -65,7 +65,7 @@ def of_relay(operation: str, row: FateRow, lag_ms: float, outcome: str) -> Attri
     return chosen(
         ("gossip.fate", row.fate),
         ("gossip.outcome", outcome),
-        ("gossip.faults", ", ".join(fault.fault for fault in row.faults) or None),
+        ("gossip.faults", ", ".join([fault.fault for fault in row.faults]) or None),
         ("gossip.copies", len(row.deliveries) if len(row.deliveries) > 1 else None),
         ("gossip.delay_ms", _ms(max(row.deliveries, default=0)) or None),
         ("gossip.lag_ms", lag_ms if lag_ms >= 1 else None),  # an id is a whole millisecond
@@ -129,7 +129,7 @@ def in_ranges(indices: Iterable[int]) -> str:
 
 def chosen(*attributes: tuple[str, Value | None]) -> Attributes:
     """The first MOST that have a value."""
-    return tuple([(name, value) for name, value in attributes if value is not None][:MOST])
+    return tuple([pair for pair in attributes if pair[1] is not None][:MOST])  # type: ignore[arg-type]
 
 
 def _ms(time_us: int) -> float:

@@ -37,10 +37,15 @@ class TraceBuilder:
         events: tuple[SpanEvent, ...] = (),
     ) -> Placed:
         """Add a span below `parent`. `times`: when it began and ended, as far as is known."""
-        start_us = max(times[0], parent.start_us)
-        end_us = max(times[1], start_us)
-        about = (self.trace, span, parent.span, name, kind, service, "", start_us, end_us, error)
-        self.spans.append(Span(*about, attributes, links, events))
+        start_us, end_us = times
+        if start_us < parent.start_us:
+            start_us = parent.start_us
+        if end_us < start_us:
+            end_us = start_us
+        trace, above = self.trace, parent.span
+        self.spans.append(
+            Span(trace, span, above, name, kind, service, "", start_us, end_us, error, attributes, links, events)
+        )
         return Placed(span, start_us)
 
     def root(self, root: Placed, name: str, service: str, end_us: int, error: str, attributes: Attributes) -> Span:

@@ -115,12 +115,12 @@ class Plans:
 
     def freed_by(self, row: FateRow) -> str | None:
         """The id of the plan change that freed what partitions held back; None when none did."""
-        holding = {fault.instance for fault in row.faults if fault.fault.startswith(HOLD)}
+        holding = {fault.instance for fault in row.faults if fault.fault.startswith(HOLD)} if row.faults else ()
         if not holding:
             return None
         sent = entry_id(row.id)
         later: Iterator[EntryId] = (
-            at for at, instances in self._changes.get(row.shard, ()) if at > sent and not instances & holding
+            at for at, instances in self._changes.get(row.shard, ()) if at > sent and instances.isdisjoint(holding)
         )
         at = next(later, None)
         return None if at is None else f"{at[0]}-{at[1]}"
