@@ -24,7 +24,7 @@ from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import FOLLOWER, Host, LiveRun, Outcome, Tracing
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
-from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, where_to_look
+from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, trace_places
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
@@ -135,7 +135,7 @@ def _close(
     for line in let_traces_leave(record.folder, ended, endpoint, report):
         (report if settings.json_ else print_result)(line)
     if not settings.json_:
-        print_result("\n".join(where_to_look(begun.run, endpoint, settings.jaeger_url)))
+        print_result("\n".join(trace_places(begun.run, endpoint, settings.jaeger_url)))
         if sys.stdout is not None and sys.stdout.isatty():
             print_result("\n".join(_next_lines(settings, record.folder.name)))
     try:

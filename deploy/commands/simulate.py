@@ -15,7 +15,7 @@ from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED
 from deploy.lifecycle.recording import close_record, open_record, run_settings, written_secret
-from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, where_to_look
+from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, trace_places
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
@@ -73,7 +73,7 @@ def simulate(*, given: Given) -> int:
     for line in let_traces_leave(record.folder, ended, endpoint, report):
         (report if settings.json_ else print_result)(line)
     if not settings.json_:
-        print_result("\n".join(where_to_look(run, endpoint, settings.jaeger_url)))
+        print_result("\n".join(trace_places(run, endpoint, settings.jaeger_url)))
     deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 

@@ -52,7 +52,7 @@ def let_traces_leave(record: Path, settings: RunSettings, endpoint: Endpoint | N
         report(f"traces: {error}")
 
 
-def where_to_look(run: str, endpoint: Endpoint | None, jaeger_url: str | None) -> Iterator[str]:
+def trace_places(run: str, endpoint: Endpoint | None, jaeger_url: str | None) -> Iterator[str]:
     """Where a person finds a run's traces."""
     yield f"  traces: robots traces {run}"
     ui = jaeger_url or (endpoint.jaeger_ui if endpoint else "")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deploy.lifecycle.tracing import search_url, where_to_look
+from deploy.lifecycle.tracing import search_url, trace_places
 from telemetry.otlp.endpoint import endpoint_of
 from telemetry.record.reader import RecordReader
 from telemetry.tracing.exchanges import traces_of
@@ -81,17 +81,17 @@ def test_a_simulated_run_leaves_its_traces_in_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "has_link"), [("", True), ("http://127.0.0.1:4318", True), ("http://127.0.0.1:9", False)]
 )
-def test_a_person_is_shown_where_to_look(url: str, has_link: bool) -> None:
+def test_a_person_is_shown_where_traces_are(url: str, has_link: bool) -> None:
     # Given a collector with Jaeger's port or another one, or a place that is named
     named = None if url else "http://jaeger.example/ui/"
     endpoint = endpoint_of({ENDPOINT: url or "http://127.0.0.1:9"})
 
-    lines = list(where_to_look("7b08e1", endpoint, named))
+    lines = list(trace_places("7b08e1", endpoint, named))
 
     # Then a link is only shown where it is known whose it is
     assert lines[0] == "  traces: robots traces 7b08e1"
     assert lines[1:] == [f"  jaeger: {search_url(named or 'http://127.0.0.1:16686', '7b08e1')}"] * has_link
-    assert list(where_to_look("7b08e1", None, named)) == lines[:1]
+    assert list(trace_places("7b08e1", None, named)) == lines[:1]
 
 
 def test_a_link_finds_the_run_by_its_tag() -> None:
@@ -232,6 +232,22 @@ def test_traces_that_cannot_be_written_change_nothing(tmp_path: Path) -> None:
     assert "HELD" in done.stdout
     [line] = done.stderr.splitlines()
     assert line.startswith("traces: ")
+
+
+LONG = (
+    "import sys, deploy.lifecycle.tracing as tracing; tracing.LARGEST_EVENTS = 1000\n"
+    "from deploy.commands import main; main(['simulate', '--seed', '7'])"
+)
+
+
+@pytest.mark.parametrize("command", ["export", "push"])
+def test_traces_of_a_long_run_leave_when_they_are_asked_for(tmp_path: Path, sink: Sink, command: str) -> None:
+    done = python(tmp_path, "-c", LONG, **({ENDPOINT: sink.url} if command == "push" else {}))
+
+    record = (tmp_path / "runs" / "latest").resolve()
+    assert done.returncode == 0, done.stderr
+    assert f"robots traces {command} {record.name}" in done.stdout
+    assert (sink.asked, (record / "traces").exists()) == (0, False)
 
 
 LOADED = (
