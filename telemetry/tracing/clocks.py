@@ -77,9 +77,9 @@ def clocks_of(history: History, shift_us: int = 0) -> Clocks:
     for row in history.fates:
         if not isinstance(row, FateRow):
             continue
-        decided = envelope_of(row)
-        if decided is not None and decided in sent:
-            clocks.observe(decided[:2], *sent[decided], row.id)
+        stored = envelope_of(row)
+        if stored is not None and stored in sent:
+            clocks.observe(stored[:2], *sent[stored], row.id)
     return clocks
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.checkout import ROOT
 from tests.support.jaeger import PROGRAM, Jaeger, ShownSpan, ShownTrace
 from tests.support.live_place import Place
 from tests.support.waiting import await_true
@@ -58,7 +59,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     place = Place(tmp_path_factory.mktemp("jaeger"))
     with Jaeger(place.folder) as jaeger:
         place.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp}
-        shape = ("-n", str(len(ROBOTS)), "--seed", "3", "--for", "3s", "--jaeger-url", jaeger.api)
+        shape = ("-n", str(len(ROBOTS)), "--seed", "3", "--for", "3s")
         code, result, progress = place.run(*shape, *NETWORK, *CHAOS)
         assert code == 0, (result.get("promises"), progress)
         assert place.is_clean()
@@ -75,9 +76,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
 
 def await_accepted(jaeger: Jaeger, *progress: str) -> None:
     """Wait until Jaeger has as many spans as these commands say that it accepted: it stores them a moment later."""
-    reported = [re.search(r"traces: (\d+) spans accepted", text) for text in progress]
-    accepted = sum(int(match[1]) for match in reported if match is not None)
-    assert None not in reported, progress
+    lines = [re.search(r"traces: (\d+) spans accepted", text) for text in progress]
+    accepted = sum(int(match[1]) for match in lines if match is not None)
+    assert None not in lines, progress
     await_true(lambda: jaeger.stored() == accepted, what=f"the sight of {accepted} spans in Jaeger")
 
 
@@ -241,14 +242,31 @@ def test_services_operations_and_edges_are_those_of_the_lab(shown: Shown) -> Non
     assert {(robot, "relay:0") for robot in ROBOTS} | {("relay:0", robot) for robot in ROBOTS} <= edges
 
 
-def test_the_link_that_the_run_prints_finds_the_run(shown: Shown) -> None:
-    # Given the link to Jaeger's page for searches that stands below the verdict
-    [link] = re.findall(r"jaeger: (\S+)", shown.progress)
-    page, _, query = link.partition("?")
-    assert page == f"{shown.jaeger.api}/search"
+def test_each_search_that_the_readme_shows_finds_something(shown: Shown) -> None:
+    # Given the table of searches
+    readme = (ROOT / "README.md").read_text()
+    table = re.findall(r"^\| `([\w:]+)` \| (?:all|`([\w ]+)`) \| (?:`([\w.]+)=(\w+)` )?\| ", readme, re.MULTILINE)
+    assert len(table) == 6
+    for service, operation, name, value in table:
+        # When a person does one
+        found = shown.jaeger.search(service, operation, **({name: value} if name else {}))
 
-    # When Jaeger is asked what that page asks
-    found = shown.jaeger.ask("/api/traces", **dict(urllib.parse.parse_qsl(query)))["data"]
+        # Then it finds traces of which one span has all of it
+        spans = [span for trace in found for span in trace.spans if span.service == service]
+        assert [span for span in spans if operation in ("", span.name) and str(span.tags.get(name, "")) == value]
+
+
+def test_the_link_that_a_push_prints_finds_the_run(tmp_path_factory: pytest.TempPathFactory, shown: Shown) -> None:
+    # Given another Jaeger, into which the record is pushed, and the link that is printed then
+    with Jaeger(tmp_path_factory.mktemp("linked")) as other:
+        printed = push(shown, other, "http/json")
+        await_accepted(other, printed)
+        [link] = re.findall(r"jaeger: (\S+)", printed)
+        page, _, query = link.partition("?")
+        assert page == f"{other.api}/search"
+
+        # When it is asked what that page asks
+        found = other.ask("/api/traces", **dict(urllib.parse.parse_qsl(query)))["data"]
 
     # Then it finds the run's own trace, and no other
     assert [ShownTrace(trace).root.tags["gossip.run"] for trace in found] == [shown.run]
@@ -280,7 +298,7 @@ def test_a_run_that_is_pushed_from_its_record_shows_the_same_spans_by_either_pro
 def push(shown: Shown, jaeger: Jaeger, protocol: str) -> str:
     """Push the run's record into a Jaeger. What the command reports."""
     shown.place.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
-    process = shown.place.start("traces", "push", shown.run, "--all")
+    process = shown.place.start("traces", "push", shown.run, "--all", "--jaeger-url", jaeger.api)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err.decode()
     return out.decode()

@@ -14,17 +14,17 @@ from tests.telemetry.tracing.story import EXCHANGE, START_MS, Story
 
 @dataclass
 class Following:
-    """A fold to which a story is taken piece by piece."""
+    """A fold that reads a story piece by piece."""
 
     story: Story = field(default_factory=Story)
     fold: ExchangeFold = field(default_factory=lambda: ExchangeFold("7b08e1", 7))
-    taken: int = 0
+    done: int = 0
 
-    def take(self) -> list[Span]:
+    def read(self) -> list[Span]:
         """What is given out after all events that are new were read."""
-        for stamped in self.story.events[self.taken :]:
+        for stamped in self.story.events[self.done :]:
             self.fold.event(stamped)
-        self.taken = len(self.story.events)
+        self.done = len(self.story.events)
         return [span for trace in self.fold.complete() for span in trace.spans]
 
     def fate(self, kind: str, envelope: Envelope, at_ms: float, delays_ms: list[float]) -> None:
@@ -34,14 +34,14 @@ class Following:
         """Both robots live at that time."""
         for robot in ("r04", "r02"):
             self.story.event(robot, at_ms, TicksExecuted(1))
-        return self.take()
+        return self.read()
 
 
 def born() -> Following:
     following = Following()
     for robot in ("r04", "r02"):
         following.story.event(robot, -10.0, RobotBorn(parts=1, replayed=0))
-    following.take()
+    following.read()
     return following
 
 
@@ -67,7 +67,7 @@ def test_a_message_whose_fate_is_known_is_waited_for_until_its_sender_reports_it
     story.sent("summary", "r04 r02", 50.0, 90.0, sequence=2, attempt=1)
 
     # Then all of it is given out, and no message has a fate for its only witness
-    spans = following.take()
+    spans = following.read()
     assert named(spans).count("send summary") == named(spans).count("relay summary") == 2
     assert [span for span in spans if ("gossip.witness", "fate") in span.attributes] == []
 
@@ -81,20 +81,20 @@ def test_what_comes_late_is_given_out_when_it_is_complete() -> None:
     story.ended("r04 r02", 200.0, "timeout")
     following.fold.death(DeathRow(story.entry(4.0), "r02", "r02", 1, "signal", -9))
     story.event("r04", 1500.0, TicksExecuted(1))
-    assert named(following.take()) == ["exchange", "send summary", "relay summary"]
+    assert named(following.read()) == ["exchange", "send summary", "relay summary"]
 
     # When the peer's next life takes the summary, nothing is given out before its answer is known, and taken
     story.event("r02", 1510.0, RobotBorn(parts=1, replayed=1), life=2)
     story.taken("summary", summary, 5.1, 1520.0, life=2)
-    assert following.take() == []
+    assert following.read() == []
     answer = story.sent("answer", "r02 r04", 1520.5, 0.5, life=2, cause=(1, 1, 0))
-    assert following.take() == []
+    assert following.read() == []
     following.fate("answer", answer, 1520.7, [5.0])
-    assert following.take() == []
+    assert following.read() == []
     story.taken("answer", answer, 1525.7, 1526.0)
 
     # Then they are given out together
-    spans = following.take()
+    spans = following.read()
     assert named(spans) == ["process summary", "send answer", "relay answer", "process answer"]
     assert [span.end_us - span.start_us for span in spans[:2]] == [500, 500]
 
@@ -143,7 +143,7 @@ def test_a_life_that_is_followed_by_another_has_ended_even_if_its_death_was_noti
     following.fate("summary", summary, 0.1, [])
     story.event("r04", 70.0, RobotBorn(parts=1, replayed=1), life=2)
     following.fold.death(DeathRow(story.entry(90.0), "r04", "r04", 1, "signal", -9))
-    following.take()
+    following.read()
 
     # Then the exchange ended, at the latest, when the second life was born
     [trace] = following.fold.finish()
