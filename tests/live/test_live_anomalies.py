@@ -4,20 +4,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
-
-import pytest
 
 from deploy.attach.events import RunEvents
 from telemetry.events import AnomalyBegan, AnomalyEnded, Stamped
-from tests.live.cluster import Cluster, begin, not_held
-from tests.support.live_place import Place
+from tests.live.cluster import Cluster, begin
+from tests.support.live_place import LIVE, Place, not_held
 from tests.support.waiting import await_true
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 
 
 def test_a_paused_robot_and_a_paused_relay_are_reported_and_the_record_shows_the_same(place: Place) -> None:
@@ -59,7 +53,7 @@ def test_a_successor_ends_what_the_dead_leader_began_and_begins_it_not_again(clu
             if isinstance(stamped.event, kind) and (stamped.event.rule, stamped.event.about) == ("deaf robot", "r00")
         ]
 
-    await_true(lambda: of(AnomalyBegan), 15, "the anomaly's beginning")
+    await_true(lambda: of(AnomalyBegan), what="the anomaly's beginning")
     # When the leader is killed while it stands
     os.kill(parts["supervise"].pid, signal.SIGKILL)
     parts["supervise"].wait()
@@ -68,7 +62,7 @@ def test_a_successor_ends_what_the_dead_leader_began_and_begins_it_not_again(clu
     assert isinstance(began.event, AnomalyBegan)
     assert began.event.detail.startswith("15 envelopes or more")
     # and its successor reports the end, and reported no second beginning
-    await_true(lambda: of(AnomalyEnded), 30, "the anomaly's end")
+    await_true(lambda: of(AnomalyEnded), what="the anomaly's end")
     [began], [ended] = of(AnomalyBegan), of(AnomalyEnded)
     assert began.source.startswith("supervisor:")
     assert ended.source.startswith("supervisor:")

@@ -2,24 +2,18 @@
 
 import json
 import signal
-import sys
 from pathlib import Path
 
 import msgspec
-import pytest
 from jsonschema import Draft202012Validator
 
 from telemetry.events import event_name
 from telemetry.handlers.log import LogLine
 from telemetry.schema.json_schema import schema_of
 from telemetry.schema.table import FILES
-from tests.support.live_place import Place
-from tests.support.waiting import await_true
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 
 HANDLERS = '''
 import time
@@ -53,26 +47,26 @@ def identities(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
 
 def test_a_live_run_is_followed_from_its_history_to_its_last_event(place: Place) -> None:
     # Given a run that goes on
-    run = place.start("run", "--json", "-n", "4", "--for", "3s", "--chaos", "kill r02 @1500ms")
-    await_true(lambda: [row for row in place.events() if row["event"]["name"] == "run.started"], 20)
+    run = place.start("run", "--json", "-n", "4", *UNTIL_STOPPED, "--chaos", "kill r02 @1500ms")
+    place.await_event("run.started")
 
     # When one terminal follows all of it, another one a part, and a third shows what there is
     all_of_it = place.start("events", "--follow", "--json")
     a_part = place.start("events", "-f", "--filter", "robot.born life=2", "--filter", "run.*")
     so_far = place.start("events", "-n", "3", "--json")
-    out, err = so_far.communicate(timeout=20)
+    out, err = so_far.communicate(timeout=END_S)
     assert (so_far.returncode, out.count(b"\n"), err) == (0, 3, b"")
-    run.communicate(timeout=40)
-    assert run.returncode == 0
+    place.await_event("robot.born", source="r02", incarnation=2)
+    assert place.stop(run)[0] == 0
 
     # Then the first has had each event once, those before it came and the last ones too
-    out, err = all_of_it.communicate(timeout=20)
+    out, err = all_of_it.communicate(timeout=END_S)
     assert (all_of_it.returncode, err) == (0, b"")
     shown = [json.loads(line) for line in out.splitlines()]
     assert sorted(identities(shown)) == sorted(identities(place.events()))
     assert len(set(identities(shown))) == len(shown)
     # And the second only those that it wanted
-    out, err = a_part.communicate(timeout=20)
+    out, err = a_part.communicate(timeout=END_S)
     assert (a_part.returncode, err) == (0, b"")
     names = [line.split()[1:3] for line in out.decode().splitlines()]
     assert names == [["lab", "run.dealt"], ["lab", "run.started"], ["r02/2", "robot.born"], ["lab", "run.stopped"]]
@@ -98,8 +92,8 @@ def test_the_record_of_a_live_run_fits_its_schemas(place: Place) -> None:
 
 def test_ctrl_c_ends_the_log_and_not_the_run(place: Place) -> None:
     # Given a run, and a terminal that follows it
-    run = place.start("run", "--json", "-n", "3", "--for", "4s")
-    await_true(lambda: [row for row in place.events() if row["event"]["name"] == "run.started"], 20)
+    run = place.start("run", "--json", "-n", "3", *UNTIL_STOPPED)
+    place.await_event("run.started")
     log = place.start("events", "--follow", "--filter", "run.started")
     assert log.stdout is not None
     assert b"run.started" in log.stdout.readline()
@@ -108,11 +102,10 @@ def test_ctrl_c_ends_the_log_and_not_the_run(place: Place) -> None:
     log.send_signal(signal.SIGINT)
 
     # Then it ends, and the run goes on
-    assert log.wait(timeout=10) == 130
+    assert log.wait(timeout=END_S) == 130
     assert log.stderr is not None
     assert log.stderr.read() == b""
-    run.communicate(timeout=40)
-    assert run.returncode == 0
+    assert place.stop(run)[0] == 0
 
 
 def test_handlers_of_a_user_run_beside_the_run_and_a_bad_one_does_not_harm_it(place: Place) -> None:
@@ -147,7 +140,7 @@ def test_a_slow_handler_is_late_and_what_it_missed_is_counted_and_reported(place
 
     # Then the run took no longer until it was stopped, and what the handler never got is counted
     assert code == 0, (result, progress)
-    assert result["seconds"]["total"] < 15
+    assert result["ended"] == "complete"
     counters = json.loads((place.folder / result["record"] / "counters.json").read_text())
     missed, total = counters["missed_by_handlers"], sum(counters["events"].values())
     assert total - 30 < missed < total
@@ -158,7 +151,7 @@ def test_a_slow_handler_is_late_and_what_it_missed_is_counted_and_reported(place
 def test_a_handler_that_cannot_be_imported_is_refused_before_the_start(place: Place) -> None:
     process = place.start("run", "--handlers", "no_such_module_:Handler")
 
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=END_S)
     assert (process.returncode, out) == (2, b"")
     assert err.decode().startswith(
         "robots: --handlers: no_such_module_:Handler cannot be imported: ModuleNotFoundError"

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from typing import Any
-
-import pytest
 
 from telemetry.record.reader import RecordReader
 from telemetry.tracing.exchanges import traces_of
 from telemetry.tracing.run_trace import run_trace
-from tests.support.live_place import Place
+from tests.support.live_place import END_S, LIVE, Place
 from tests.support.waiting import await_true
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 
 
 def listed(place: Place) -> dict[str, Any]:
     """What `robots traces` shows of the run that goes on."""
     process = place.start("traces", "--json", "--limit", "100000")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=END_S)
     return dict(json.loads(out)) if out else {"total": 0, "err": err}
 
 
@@ -33,8 +27,8 @@ def test_every_exchange_of_a_run_with_kills_has_one_root_and_no_orphan(place: Pl
     chaos = ("--chaos", "kill robot every 500ms", "--kill", "relay@2s")
     process = place.start("run", "-n", "6", "--loss", ".3", "--for", "5s", "--json", *chaos)
     # When it is looked at while it goes on
-    await_true(lambda: listed(place)["total"] > 20, 30)
-    out, err = process.communicate(timeout=55)
+    await_true(lambda: listed(place)["total"] > 20)
+    out, err = process.communicate(timeout=END_S)
     assert process.returncode in (0, 3), err
     result = json.loads(out)
     # Then afterwards every exchange has one root, and every span its parent

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,13 +19,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from telemetry.tracing.ids import exchange_trace_id
-from tests.support.live_place import Place
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place
 from tests.support.waiting import await_true
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux"),
-]
+pytestmark = LIVE
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PROMETHEUS = shutil.which("prometheus")
 
@@ -41,7 +37,7 @@ def get(url: str, accept: str = "*/*") -> tuple[str, str]:
     """Content and type of what is there; empty while nothing is."""
     request = urllib.request.Request(url, headers={"Accept": accept})
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=END_S) as response:
             return response.read().decode(), response.headers["content-type"]
     except (urllib.error.URLError, ConnectionError):
         return "", ""
@@ -76,12 +72,12 @@ def test_a_run_is_scraped_while_it_goes_on_and_until_it_is_over(place: Place) ->
     # Given a reader that waits for a run, and a run
     port = free_port()
     reader = place.start("metrics", "--port", str(port), "--wait")
-    lab = place.start("run", "--json", "-n", "3", "--seed", "3", "--for", "4s")
+    lab = place.start("run", "--json", "-n", "3", "--seed", "3", *UNTIL_STOPPED)
     url = f"http://127.0.0.1:{port}/metrics"
 
     # When it is scraped in both formats, once something was relayed
-    text, kind = await_true(lambda: having(url, "gossip_relay_messages_total"), 20)
-    openmetrics, other_kind = await_true(lambda: having(url, "# {", OPENMETRICS), 20)
+    text, kind = await_true(lambda: having(url, "gossip_relay_messages_total"))
+    openmetrics, other_kind = await_true(lambda: having(url, "# {", OPENMETRICS))
     # Then each is what Prometheus' own parser reads, of the content type that was asked for
     assert kind.startswith("text/plain; version=0.0.4")
     assert other_kind.startswith(OPENMETRICS)
@@ -90,8 +86,8 @@ def test_a_run_is_scraped_while_it_goes_on_and_until_it_is_over(place: Place) ->
     assert 0 < sum(earlier.values()) <= sum(later.values())
 
     # And the reader ends with the run, without a trace of trouble in it
-    result = json.loads(lab.communicate(timeout=40)[0])
-    out, err = reader.communicate(timeout=20)
+    _, result, _ = place.stop(lab)
+    out, err = reader.communicate(timeout=END_S)
     assert (result["verdict"], reader.returncode, out) == ("HELD", 0, b"")
     assert err.decode().splitlines()[-2:] == [f"run {result['run']}: metrics at {url}", f"run {result['run']} is over"]
     recorded = fates_in_record(place)
@@ -101,21 +97,21 @@ def test_a_run_is_scraped_while_it_goes_on_and_until_it_is_over(place: Place) ->
 
 def test_a_port_that_is_taken_is_one_line_and_ctrl_c_ends_in_order(place: Place) -> None:
     # Given a simulated run whose metrics are served
-    place.start("simulate", "-n", "3", "--seed", "3").communicate(timeout=30)
+    place.start("simulate", "-n", "3", "--seed", "3").communicate(timeout=END_S)
     port = free_port()
     first = place.start("metrics", "--port", str(port))
-    await_true(lambda: get(f"http://127.0.0.1:{port}/metrics")[0], 20)
+    await_true(lambda: get(f"http://127.0.0.1:{port}/metrics")[0])
 
     # When another one is to be served at the same port
     second = place.start("metrics", "--port", str(port))
-    out, err = second.communicate(timeout=20)
+    out, err = second.communicate(timeout=END_S)
 
     # Then it says so, and the first goes on until it is interrupted
     complaint = f"robots: --port: 127.0.0.1:{port}: Address already in use\n"
     assert (second.returncode, out, err.decode()) == (4, b"", complaint)
     assert get(f"http://127.0.0.1:{port}/metrics")[0]
     first.send_signal(signal.SIGINT)
-    out, err = first.communicate(timeout=20)
+    out, err = first.communicate(timeout=END_S)
     assert (first.returncode, out, err.count(b"\n")) == (130, b"", 1)
 
 
@@ -141,11 +137,11 @@ def prometheus(tmp_path: Path) -> Iterator[tuple[str, int]]:
         server = subprocess.Popen(command, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
-        await_true(lambda: get(f"{url}/-/ready")[0], 20, what="Prometheus' start")
+        await_true(lambda: get(f"{url}/-/ready")[0], what="Prometheus' start")
         yield url, target
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=END_S)
 
 
 def ask(url: str, api: str, **parameters: str) -> list[dict[str, Any]]:
@@ -164,12 +160,12 @@ def test_a_real_prometheus_scrapes_a_run_and_its_exemplars(
     # Given a Prometheus, a reader that it scrapes, and a live run
     url, target = prometheus
     place.start("metrics", "--port", str(target), "--wait")
-    lab = place.start("run", "--json", "-n", "4", "--seed", "3", "--for", "5s")
+    lab = place.start("run", "--json", "-n", "4", "--seed", "3", *UNTIL_STOPPED)
 
     # When it has scraped the run while it goes on
     fates = "sum by (gossip_fate) (gossip_relay_messages_total)"
-    live = await_true(lambda: ask(url, "query", query=fates), 25, what="a scrape of the live run")
-    result = json.loads(lab.communicate(timeout=40)[0])
+    live = await_true(lambda: ask(url, "query", query=fates), what="a scrape of the live run")
+    _, result, _ = place.stop(lab)
 
     # And then the record of the same run
     place.start("metrics", "latest", "--port", str(target))
@@ -180,7 +176,7 @@ def test_a_real_prometheus_scrapes_a_run_and_its_exemplars(
 
     # Then its sums are the record's counts
     assert all(float(row["value"][1]) <= float(recorded[row["metric"]["gossip_fate"]]) for row in live)
-    await_true(lambda: scraped() == recorded, 20, what="a scrape of the record")
+    await_true(lambda: scraped() == recorded, what="a scrape of the record")
     [info] = ask(url, "query", query="target_info")
     assert info["metric"]["gossip_run"] == result["run"]
 

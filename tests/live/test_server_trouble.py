@@ -157,7 +157,7 @@ def test_what_a_robot_spilled_before_it_was_killed_in_an_outage_is_in_the_record
     run.client.close()
     # Then it lives again, and what it had left is heard, once and in order
     place.await_event("robot.born", source=robot, incarnation=2)
-    assert run.end()["lives"] == {robot: 2}
+    assert run.end()["whole_run"]["lives"] == {robot: 2}
     reported = [row["number"] for row in place.events() if (row["source"], row["incarnation"]) == (robot, 1)]
     assert left
     assert reported == list(range(1, left[-1] + 1))
