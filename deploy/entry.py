@@ -1,7 +1,7 @@
 """Where the command `robots` begins. While the lab is imported, Ctrl-C ends it without a traceback. An error that no
 code of ours expects ends it with a traceback and an exit code of its own: Python's is 1, which means BROKEN.
 
-Only that stands here, and only the script and `python -m deploy` import this.
+Only that stands here, with the order to keep redis-py lean, and only the script and `python -m deploy` import this.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ def _end_by(kind: type[BaseException], error: BaseException, at: TracebackType |
 
 
 sys.excepthook = _end_by
+
+from deploy.lean_redis import LeanRedis  # noqa: E402
+
+sys.meta_path.insert(0, LeanRedis())
 
 from deploy.commands import main as _main  # noqa: E402
 

@@ -30,7 +30,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "attach",
         "rq",
         "processes config instrumentation.py",
-        "errors.py version.py",
+        "errors.py version.py lean_redis.py",
     ),
     "robots": (
         "simulation",

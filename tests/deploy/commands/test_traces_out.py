@@ -251,7 +251,7 @@ def test_traces_of_a_long_run_leave_when_they_are_asked_for(tmp_path: Path, sink
 
 
 LOADED = (
-    "import sys\n"
+    "import sys, deploy.entry\n"
     "import deploy.commands.run, deploy.commands.simulate, deploy.commands.traces\n"
     "import deploy.fleet.local, deploy.rq.job, deploy.lifecycle.closing, broker.streams.relay.driver\n"
     "print([name for name in sys.modules if name.split('.')[0] in ('opentelemetry', 'google', 'requests')])\n"
