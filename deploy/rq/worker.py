@@ -268,9 +268,12 @@ class RobotWorker(rq.Worker):
             return
         with contextlib.suppress(*TROUBLE):  # a server that restarts keeps our lease; we are still here when it is back
             super().maintain_heartbeats(job, execution)
-            if not holds_lease(job, execution) and not self._heartbeat.is_done():
+            if holds_lease(job, execution):
+                return
+            if not self._heartbeat.is_done():
                 self.kill_horse()
                 self._end_fenced()
+            job.connection.delete(execution.key)  # the horse gave the lease back, and RQ has just made this anew
 
     def handle_job_failure(
         self,

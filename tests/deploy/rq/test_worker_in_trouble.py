@@ -8,14 +8,17 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
 import rq
+from rq.executions import Execution
 
 from deploy.rq.job import RobotJob
 from deploy.rq.leases import LEASE_S, QUEUE
 from deploy.rq.queue import enqueue_robot
+from deploy.rq.worker import RobotWorker
 from tests.support.rq_lab import beating
 from tests.support.waiting import await_true, is_alive
 
@@ -57,6 +60,25 @@ def test_an_rq_worker_that_waits_for_its_server_ends_when_reported(lab):
     # When it is told to end / Then it does, in order
     lab.fleet.signal("rq:r00", signal.SIGTERM)
     assert lab.await_death("rq:r00").status == 0
+
+
+def test_a_heartbeat_that_comes_after_the_job_is_done_leaves_nothing(lab):
+    # Given an RQ worker whose horse has just given its lease back, in order
+    enqueue_robot(lab.connection, "t", "r00")
+    worker = RobotWorker([QUEUE], name="late", connection=lab.connection)
+    job = RobotJob.fetch("robot-t-r00", connection=lab.connection)
+    with lab.connection.pipeline() as pipe:
+        execution = Execution.create(job, LEASE_S, pipe, worker.name)
+        pipe.execute()
+        execution.delete(job, pipe)
+        pipe.execute()
+    worker.register_birth()
+    worker._heartbeat = SimpleNamespace(read=lambda: True, is_done=lambda: True)
+    worker._remote_commands = SimpleNamespace(execute=lambda: None)
+    # When it sends the heartbeat that was due
+    worker.maintain_heartbeats(job, execution)
+    # Then no key of that execution is left
+    assert lab.connection.keys("rq:execution:*") == []
 
 
 def answered(connection, member):
