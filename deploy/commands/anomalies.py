@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-import msgspec
 from cyclopts import App, Parameter
 
 from broker.envelope import shard_of
 from deploy.commands.help import table
-from deploy.commands.output import in_columns, json_line, print_result
+from deploy.commands.output import in_columns, print_result
+from deploy.commands.outputs import answer_line
+from deploy.commands.trace_outputs import AnomalyList
 from deploy.config.flags import Given, takes
 from deploy.config.settings import AnomalySettings, load_anomaly_settings
 from deploy.observing.source import history_of_run
@@ -56,8 +57,7 @@ def anomalies(
     is_set = "anomalies" in settings.model_fields_set
     found = _find(history, settings.anomalies if is_set else history.settings.anomalies)
     if settings.json_:
-        rows = [msgspec.to_builtins(anomaly) for anomaly in found]
-        print_result(json_line({"run": history.settings.run, "anomalies": rows}))
+        print_result(answer_line(AnomalyList(history.settings.run, found)))
     elif found:
         go_us = _go_us(history)
         print_result("\n".join(in_columns(_HEAD, [_cells(anomaly, go_us) for anomaly in found])))

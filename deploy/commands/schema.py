@@ -17,8 +17,17 @@ from deploy.commands.outputs import (
     RunningRobots,
 )
 from deploy.commands.simulate import SimulationResult
+from deploy.commands.trace_outputs import (
+    AnomalyList,
+    ExchangeList,
+    ExportedTraces,
+    FollowedTraces,
+    PushedTraces,
+    TraceAnswer,
+)
 from deploy.errors import UsageError
 from telemetry.events import Stamped
+from telemetry.explanations.explanation import Explanation
 from telemetry.metrics.plain import MetricsShown
 from telemetry.schema.json_schema import Schema, schema_of, schema_of_all
 from telemetry.schema.table import FILES
@@ -40,6 +49,13 @@ OUTPUTS: Final[dict[str, tuple[Any, str]]] = {
     "runs": (RecordedRuns, "The recorded runs."),
     "events": (Stamped, "An event, one a line."),
     "metrics": (MetricsShown, "The metrics of a run."),
+    "traces": (ExchangeList, "The exchanges of a run."),
+    "traces exchange": (TraceAnswer, "With EXCHANGE: the spans of one exchange, or of the run."),
+    "traces export": (ExportedTraces, "Traces that were written."),
+    "traces push": (PushedTraces, "Traces that were sent to a collector."),
+    "traces follow": (FollowedTraces, "Traces that were sent while the run went on."),
+    "why": (Explanation, "Why something is as it is in a run."),
+    "anomalies": (AnomalyList, "What was unusual in a run."),
     "faults show": (FaultPlanStatus, "The fault plan of a live run."),
     **dict.fromkeys(
         ("faults set", "faults clear", "faults heal"), (FaultPlanAnswer, "How a request changed the fault plan.")

@@ -7,13 +7,14 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 from cyclopts import App, Parameter
 
-from deploy.commands.output import in_columns, json_line, print_result
+from deploy.commands.output import in_columns, print_result
+from deploy.commands.outputs import answer_line
 from deploy.commands.service import AnyRun
+from deploy.commands.trace_outputs import ExchangeList, trace_answer
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import UsageError
@@ -23,7 +24,7 @@ from telemetry.tracing.clocks import shift_us_of
 from telemetry.tracing.exchanges import traces_of
 from telemetry.tracing.listing import ExchangeRow, Wanted, exchange_of, rows_of, slowest
 from telemetry.tracing.run_trace import run_trace
-from telemetry.tracing.spans import Span, Trace
+from telemetry.tracing.spans import Trace
 from telemetry.tracing.waterfall import waterfall
 
 EXAMPLES: Final = """\
@@ -74,14 +75,15 @@ def traces(
     shift_us = shift_us_of(observed.history, observed.made_us)
     if exchange is not None:
         trace = _trace(observed, exchange, shift_us)
-        print_result(json_line(_trace_row(observed, trace)) if place.json_ else "\n".join(_drawn(trace)))
+        answer = trace_answer(observed.history.settings.run, trace)
+        print_result(answer_line(answer) if place.json_ else "\n".join(_drawn(trace)))
         return 0
     rows = rows_of(traces_of(observed.history, shift_us))
     wanted = Wanted(failed, robot, fault, part)
     chosen = [row for row in rows if wanted.is_wanted(row)]
     shown = slowest(chosen, limit)
     if place.json_:
-        print_result(json_line(_list_row(observed, rows, len(chosen), shown)))
+        print_result(answer_line(_list(observed, rows, len(chosen), shown)))
     else:
         print_result("\n".join(_listed(observed, rows, len(chosen), shown)))
     return 0
@@ -109,32 +111,6 @@ def _drawn(trace: Trace) -> Iterator[str]:
     yield f"trace {trace.spans[0].trace:032x}"
 
 
-def _trace_row(observed: ObservedRun, trace: Trace) -> dict[str, Any]:
-    return {
-        "run": observed.history.settings.run,
-        "trace_id": f"{trace.spans[0].trace:032x}",
-        "spans": [_span_row(span) for span in trace.spans],
-    }
-
-
-def _span_row(span: Span) -> dict[str, Any]:
-    return {
-        "span_id": f"{span.span:016x}",
-        "parent_id": None if span.parent is None else f"{span.parent:016x}",
-        "name": span.name,
-        "kind": span.kind.value,
-        "service": span.service,
-        "start_us": span.start_us,
-        "end_us": span.end_us,
-        "error": span.error or None,
-        "attributes": dict(span.attributes),
-        "links": [{"trace_id": f"{link.trace:032x}", "span_id": f"{link.span:016x}"} for link in span.links],
-        "events": [
-            {"name": event.name, "at_us": event.at_us, "attributes": dict(event.attributes)} for event in span.events
-        ],
-    }
-
-
 # The list
 
 
@@ -160,14 +136,8 @@ def _cells(row: ExchangeRow) -> tuple[str, ...]:
     return tuple(printable(cell) for cell in cells)
 
 
-def _list_row(observed: ObservedRun, rows: list[ExchangeRow], chosen: int, shown: list[ExchangeRow]) -> dict[str, Any]:
-    return {
-        "run": observed.history.settings.run,
-        "total": len(rows),
-        "outcomes": dict(_outcomes(rows)),
-        "wanted": chosen,
-        "exchanges": [msgspec.to_builtins(row) for row in shown],
-    }
+def _list(observed: ObservedRun, rows: list[ExchangeRow], chosen: int, shown: list[ExchangeRow]) -> ExchangeList:
+    return ExchangeList(observed.history.settings.run, len(rows), dict(_outcomes(rows)), chosen, shown)
 
 
 def _outcomes(rows: list[ExchangeRow]) -> list[tuple[str, int]]:

@@ -10,8 +10,10 @@ from cyclopts import App, Parameter
 
 from broker.errors import Unavailable
 from deploy.attach.discovery import RunLocation, find_live
-from deploy.commands.output import json_line, print_result, report
+from deploy.commands.output import print_result, report
+from deploy.commands.outputs import answer_line
 from deploy.commands.service import AnyRun, Run, pause, reached
+from deploy.commands.trace_outputs import ExportedTraces, FollowedTraces, PushedTraces
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, TraceSettings, load_place, load_trace_settings
 from deploy.errors import ENVIRONMENT, INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
@@ -65,7 +67,10 @@ def export(
     except OSError as error:
         raise EnvironmentFailure(f"{folder}: {error.strerror or error}") from None
     if place.json_:
-        print_result(json_line({**_counts(observed, exported), "folder": shown_folder(folder.resolve())}))
+        written = ExportedTraces(
+            observed.history.settings.run, exported.exchanges, exported.total, shown_folder(folder.resolve())
+        )
+        print_result(answer_line(written))
     else:
         print_result(f"{_share(exported)} in {shown_folder(folder.resolve())}")
     return 0
@@ -83,7 +88,9 @@ def push(run: AnyRun = None, /, *, is_all: All = False, given: Given) -> int:
         raise UsageError(str(error)) from None
     delivered = exported.delivered or Delivered(0, 0, "")
     if settings.json_:
-        print_result(json_line({**_counts(observed, exported), **_spans(delivered)}))
+        counts = (delivered.accepted, delivered.dropped, delivered.trouble)
+        pushed = PushedTraces(observed.history.settings.run, exported.exchanges, exported.total, *counts)
+        print_result(answer_line(pushed))
     else:
         print_result("\n".join([_share(exported), delivered.line(endpoint.shown)]))
         _print_link(settings, endpoint, observed.history.settings.run)
@@ -108,7 +115,7 @@ def follow(run: Run = None, /, *, given: Given) -> int:
             raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
         is_interrupted = shutdown.reason is not None
     if settings.json_:
-        print_result(json_line({"run": where.run, **_spans(delivered)}))
+        print_result(answer_line(FollowedTraces(where.run, delivered.accepted, delivered.dropped, delivered.trouble)))
     else:
         print_result(delivered.line(endpoint.shown))
         _print_link(settings, endpoint, where.run)
@@ -146,15 +153,6 @@ def _share(exported: Exported) -> str:
         return f"traces: all {exported.total} exchanges and the run's own"
     chosen = "all that failed, the slowest, those that taught, and an even share of the rest"
     return f"traces: {exported.exchanges} of {exported.total} exchanges ({chosen}) and the run's own; --all takes all"
-
-
-def _counts(observed: ObservedRun, exported: Exported) -> dict[str, object]:
-    run = observed.history.settings.run
-    return {"run": run, "exchanges": exported.exchanges, "of": exported.total}
-
-
-def _spans(delivered: Delivered) -> dict[str, object]:
-    return {"accepted": delivered.accepted, "dropped": delivered.dropped, "trouble": delivered.trouble}
 
 
 def _print_link(settings: TraceSettings, endpoint: Endpoint, run: str) -> None:

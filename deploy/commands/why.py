@@ -8,7 +8,8 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from deploy.commands.output import json_line, print_result
+from deploy.commands.output import print_result
+from deploy.commands.outputs import answer_line
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import UsageError
@@ -55,7 +56,7 @@ def why(
     place = load_place(given)
     gc.disable()  # a history is many small values, and all of them stay
     explanation = _explain(observe_run(place, run), robot, part)
-    print_result(json_line(explanation.json) if place.json_ else "\n".join(explanation.lines()))
+    print_result(answer_line(explanation) if place.json_ else "\n".join(explanation.lines()))
     return 0
 
 

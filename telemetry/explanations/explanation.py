@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final, Literal
 
 import msgspec
 
 from telemetry.console import printable
-
-SCHEMA: Final = "robots.why/1"
 
 _MOST_STEPS: Final = 24  # of a section, in text
 _TAIL: Final = 8  # of them from its end, where some are left out
@@ -36,18 +34,14 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Why. `robot` and `part` are None where the question named none."""
+    """Why. `robot` and `part` are None where the question named none. `schema` grows when this shape changes."""
 
     run: str
     robot: str | None
     part: int | None
     answer: str
     sections: tuple[Section, ...]
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """As `--json` prints it."""
-        return {"schema": SCHEMA, **msgspec.to_builtins(self)}
+    schema: Literal["robots.why/1"] = "robots.why/1"
 
     def lines(self) -> Iterator[str]:
         """As people read it; of a long section, its beginning and its end."""

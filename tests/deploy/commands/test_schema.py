@@ -51,6 +51,12 @@ def test_every_file_of_a_record_and_the_printed_result_fit_their_schemas(here: P
     assert list(validator_of(terminal, "runs").iter_errors(terminal.do("runs", "--json").row)) == []
     assert list(validator_of(terminal, "verify").iter_errors(json.loads(terminal.do("verify", "--json").out))) == []
     assert list(validator_of(terminal, "events").iter_errors(terminal.do("events", "--json", "-n", "1").row)) == []
+    asked = {"traces": (), "why": ("r01",), "anomalies": (), "metrics": (), "traces export": ()}
+    for command, more in asked.items():
+        printed = terminal.do(*command.split(), *more, "--json").row
+        assert list(validator_of(terminal, command).iter_errors(printed)) == [], command
+    one = terminal.do("traces", "latest", "run", "--json").row
+    assert list(validator_of(terminal, "traces exchange").iter_errors(one)) == []
 
 
 def test_the_schema_of_all_names_each_file_and_each_command_with_json(terminal: Terminal) -> None:

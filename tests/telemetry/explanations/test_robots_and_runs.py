@@ -169,7 +169,7 @@ def test_a_text_from_outside_does_nothing_to_a_terminal_and_long_sections_are_cu
     # Then the text is cut and harmless, and the JSON is whole
     assert "… 16 more (--json has all)" in text
     assert "\x1b" not in text
-    assert sum("was lost" in step["text"] for section in why.json["sections"] for step in section["steps"]) == 40
+    assert sum("was lost" in step.text for section in why.sections for step in section.steps) == 40
 
 
 def test_a_next_life_must_be_quiet_anew_and_is_counted_from_its_birth() -> None:
