@@ -160,7 +160,7 @@ def test_a_way_over_another_robot_is_no_cut() -> None:
 
 def test_a_heavy_loss_is_named_for_the_robots_that_lack_something() -> None:
     assert causes(*complete("r00"), *complete("r01"), plan("loss 0.9", "corrupt 0.5"))[0] == (
-        "r02 lacks parts 0, 1: 100% of the attempts to exchange with their holders fail (loss 0.9, corrupt 0.5)"
+        "r02 lacks parts 0, 1: over 99% of the attempts to exchange with their holders fail (loss 0.9, corrupt 0.5)"
     )
     assert causes(plan("loss 0.7")) == [
         "r00..r02 lack some of parts 0..2: 91% of the attempts to exchange with their holders fail (loss 0.7)"
