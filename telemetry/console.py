@@ -82,9 +82,9 @@ def event_text(stamped: Stamped) -> str:
             return f"anomaly: {rule}: {about}: {detail}"
         case RelayMissing(shard):
             return f"shard {shard} has no relay: what is sent there waits (robots relay)"
-        case InvariantViolated(invariant, detail, index, sender, life):
+        case InvariantViolated(invariant, why, index, sender, sender_life):
             own = f"{stamped.source}/{stamped.incarnation}" if stamped.incarnation > 1 else stamped.source
-            return f"{own} refused part {index} of {sender}/{life}, which breaks `{invariant}`: {detail}"
+            return f"{own} refused part {index} of {sender}/{sender_life}, which breaks `{invariant}`: {why}"
     fields = msgspec.to_builtins(stamped.event)
     fields.pop("name")
     detail = " ".join(f"{name} {_shown(value)}" for name, value in fields.items())

@@ -170,14 +170,19 @@ def _incompleteness(index: RunIndex, robots: list[str]) -> Iterator[Step]:
     known = {cause.text for cause in index.diagnosis}
     alike: dict[tuple[str, ...], list[str]] = {}
     for name in robots:
-        reasons = dict.fromkeys(why_lacking(index, name, part) for part in index.lacking(name))
-        if not known.issuperset(reasons):
-            unknown = [reason for reason in reasons if reason not in known]
+        found = dict.fromkeys(why_lacking(index, name, part) for part in index.lacking(name))
+        unknown = [_of_it(name, reason) for reason in found if reason not in known]
+        if unknown:
             alike.setdefault((lack_text(index, name), *unknown), []).append(name)
     for (lacks, *reasons), names in alike.items():
-        one = names[0] if len(names) == 1 else ""
-        each = "" if one else "each "
+        one, each = (names[0], "") if len(names) == 1 else ("", "each ")
         yield Step(f"{named_robots(names)} {each}{lacks}; {'; '.join(reasons)}", robot=one)
+
+
+def _of_it(robot: str, reason: str) -> str:
+    """The reason without the name of its robot, so that it is the same for all with that reason."""
+    text = reason.replace(f"between {robot} and", "between it and")
+    return f"it {text.removeprefix(f'{robot} ')}" if text.startswith(f"{robot} ") else text
 
 
 def _writes(index: RunIndex, named: list[str]) -> Iterator[Step]:

@@ -67,7 +67,8 @@ def _waiting(index: RunIndex, hop: Hop, part: int) -> Step:
     steps += outages(index, had_us, sent_us)
     whys = [awaited_text(index, hop), summed_up(hop.failed), *map(dated, steps)]
     why = "; ".join(filter(None, whys)) or _nothing_wrong(hop)
-    faults = (fault for each in (*hop.awaited, *hop.failed) for fault in each.faults)
+    faults = [fault for awaited in hop.awaited for fault in awaited.faults]
+    faults += [fault for attempt in hop.failed for fault in attempt.faults]
     text = f"{hop.learner} waited for part {part}, which {hop.teacher} held: {why}"
     return _step(index, had_us, hop.waited_us, text, tuple(dict.fromkeys(faults)))
 

@@ -114,9 +114,9 @@ def _done_later(index: RunIndex, write: Stamped) -> Iterator[Step]:
         if at_us is not None and write.wall_us < at_us < index.end_us:
             yield _plan_step(index, row)
     for stamped in index.history.events:
-        if isinstance(stamped.event, FaultInjected) and write.wall_us < stamped.wall_us < index.end_us:
-            if stamped.event.verb not in ("pause", "resume"):
-                yield Step(_report_text(stamped), index.after_go_s(stamped.wall_us))
+        is_later = write.wall_us < stamped.wall_us < index.end_us
+        if is_later and isinstance(stamped.event, FaultInjected) and stamped.event.verb not in ("pause", "resume"):
+            yield Step(_report_text(stamped), index.after_go_s(stamped.wall_us))
 
 
 def _still_incomplete(index: RunIndex, write: Stamped) -> Iterator[Step]:

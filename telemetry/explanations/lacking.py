@@ -133,9 +133,14 @@ def _together(index: RunIndex, alike: list[TaughtNothing]) -> Step:
     first = alike[0]
     faults = Counter(fault for each in alike for fault in each.faults)
     shown = in_brackets(", ".join(fault for fault, _ in faults.most_common()))
-    begun = f"{first.initiator} began {len(alike)} exchanges with {first.peer}, the last at"
-    text = f"{begun} {index.after_go_s(alike[-1].begun_us):.3f} s: {_end_of(first)}{shown}"
-    return Step(text, index.after_go_s(first.begun_us), robot=first.initiator, faults=tuple(faults))
+    begun = f"{first.initiator} began {len(alike)} exchanges with {first.peer}, first {first.exchange}, the last at"
+    return Step(
+        f"{begun} {index.after_go_s(alike[-1].begun_us):.3f} s: {_end_of(first)}{shown}",
+        index.after_go_s(first.begun_us),
+        robot=first.initiator,
+        exchange=first.exchange,
+        faults=tuple(fault for fault, _ in faults.most_common()),
+    )
 
 
 def _end_of(attempt: TaughtNothing) -> str:

@@ -96,8 +96,8 @@ def _injections(
         if row.verb not in verbs or row.id in {resume.id for resume in ended.values()}:
             continue
         if until is not None and at_us <= until_us and since_us <= index.injected_us(until):
-            what = f"(injected: {row.verb} {row.target})"
-            yield _span_step(index, f"{_shown(process)} stood still {what}", at_us, index.injected_us(until), robot)
+            why = f": its process stood still (injected: {row.verb} {row.target})"
+            yield _span_step(index, f"{_shown(process)} was paused", at_us, index.injected_us(until), why, robot)
         elif until is None and since_us <= at_us <= until_us:
             text = f"{_shown(process)} {verbs[row.verb]} (injected: {row.verb} {row.target})"
             yield Step(text, index.after_go_s(at_us), robot=robot)
@@ -118,13 +118,12 @@ def _pauses(index: RunIndex, process: str) -> dict[str, InjectionRow]:
     return ended
 
 
-def _span_step(index: RunIndex, text: str, began_us: int, ended_us: int, robot: str = "") -> Step:
+def _span_step(index: RunIndex, text: str, began_us: int, ended_us: int, why: str = "", robot: str = "") -> Step:
     """Something that lasted, with its beginning and its end in the text."""
     at_s, end_s = index.after_go_s(began_us), index.after_go_s(ended_us)
     took_us = ended_us - began_us
-    return Step(
-        f"{text} from {at_s:.3f} s to {end_s:.3f} s, for {seconds(took_us)}", at_s, round(took_us / 1e6, 3), robot=robot
-    )
+    span = f"from {at_s:.3f} s to {end_s:.3f} s, for {seconds(took_us)}"
+    return Step(f"{text} {span}{why}", at_s, round(took_us / 1e6, 3), robot=robot)
 
 
 def _shown(process: str) -> str:

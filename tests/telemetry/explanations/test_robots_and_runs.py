@@ -90,8 +90,8 @@ def test_a_robot_without_its_journal_shows_how_it_was_lost() -> None:
     index = run.index()
 
     assert why_robot(index, "r01").answer == (
-        "r01 lost its journal: what it knew cannot be proven any more (injected: amnesia r01); it had not reported to be"
-        " complete; it has not written"
+        "r01 lost its journal: what it knew cannot be proven any more (injected: amnesia r01); it had not reported to"
+        " be complete; it has not written"
     )
     assert texts_of(why_robot(index, "r00"), "what it lacks") == [
         "no living robot holds part 1: its sole holder r01 lost its journal"
@@ -242,5 +242,5 @@ def test_an_outage_of_the_server_explains_a_slow_step() -> None:
     [path] = [section for section in why.sections if section.title.startswith("from go to the write")]
     assert path.steps[0].text == (
         " 3.10 s: r01 waited for part 0, which r00 held: 1 exchange failed, because the outbox is away; the server"
-        " stood still (injected: pause redis) from 0.020 s to 3.000 s, for 2.98 s"
+        " was paused from 0.020 s to 3.000 s, for 2.98 s: its process stood still (injected: pause redis)"
     )
