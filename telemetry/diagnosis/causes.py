@@ -200,6 +200,8 @@ class _State:
 
     def _heavy_loss(self, gone: int) -> Iterator[Diagnosis]:
         """Robots that could get what they lack, but few of whose exchanges succeed; those with equal loss together."""
+        if not self._incomplete:
+            return
         near = [self._near(group) for group in self._groups]
         sides = [(side, self._everything & ~self._held_by(side) & ~gone) for groups in near for side in groups]
         cut = [(side, lacking) for side, lacking in sides if lacking & self._held_by(self._reachable(side))]
@@ -209,8 +211,8 @@ class _State:
         alike: dict[str, list[str]] = defaultdict(list)
         for side, lacking in cut:
             holders = [other for other in self._reachable(side) if self._held(other) & lacking]
-            text = f"{self._failing_share(side, holders)}{self._losing(side, holders)}"
-            alike[f"{text.replace('fail', 'to exchange with their holders fail', 1)}"] += side
+            faults = _texts(self._links.losing(one, other) for one in side for other in holders)
+            alike[f"{self._failing(side, holders)} of the attempts to exchange with their holders fail{faults}"] += side
         for text, names in alike.items():
             parts = bits_of(self._everything & ~self._common(names) & ~gone)
             who = f"{named_robots(names)} {'lacks' if len(names) == 1 else 'lack'}"
@@ -219,18 +221,19 @@ class _State:
 
     def _near(self, group: Sequence[str]) -> list[list[str]]:
         """The group, in sides within which exchanges succeed often enough, by any ways."""
-        return components(group, lambda one, other: self._failing(one, other) < HEAVY_LOSS)
+        return components(group, lambda one, other: self._fail_share(one, other) < HEAVY_LOSS)
 
     def _reachable(self, side: Sequence[str]) -> list[str]:
         """The others to which one of the side has a link that is not blocked."""
-        others = (other for other in self._running if other not in side)
+        own = set(side)
+        others = (other for other in self._running if other not in own)
         return [other for other in others if any(self._is_linked(name, other) for name in side)]
 
     def _two_sides(self, cut: Sequence[tuple[Sequence[str], int]], sides: Sequence[Sequence[str]]) -> Diagnosis:
         """Two sides that hardly reach each other: which side lacks what only the other holds."""
         few, many = sorted(sides, key=len)
         failing = f"{named_robots(few)} and {named_robots(many)} hardly reach each other: "
-        failing += f"{self._failing_share(few, many)}{self._losing(few, many)}"
+        failing += f"{self._failing(few, many)} of the attempts fail{self._losing(few, many)}"
         lacks = [(names, bits_of(lacking)) for names, lacking in sorted(cut, key=lambda each: len(each[0]))]
         each = (
             f"{named_robots(names)} {'lacks' if len(names) == 1 else 'lack'} {named_parts(them)}"
@@ -240,9 +243,10 @@ class _State:
         robots = [name for names, _ in lacks for name in names]
         return Diagnosis(f"loss {failing}", f"{failing}; {'; '.join(each)}", tuple(robots), tuple(parts))
 
-    def _failing_share(self, side: Sequence[str], others: Sequence[str]) -> str:
+    def _failing(self, side: Sequence[str], others: Sequence[str]) -> str:
+        """The share of the attempts to exchange that fail, over the best link between the two sides."""
         linked = ((one, other) for one in side for other in others if self._is_linked(one, other))
-        return f"{share(min(self._failing(one, other) for one, other in linked))} of the attempts fail"
+        return share(min(self._fail_share(one, other) for one, other in linked))
 
     def _losing(self, side: Sequence[str], others: Sequence[str]) -> str:
         """The faults that lose between the two sides, and not within them as well, if any is such a one."""
@@ -253,7 +257,7 @@ class _State:
         special = [[fault for fault in faults if fault not in within] for faults in between]
         return _texts(special if any(special) else between)
 
-    def _failing(self, one: str, other: str) -> float:
+    def _fail_share(self, one: str, other: str) -> float:
         """The share of the attempts to exchange that fail: a summary or its answer is lost."""
         return 1 - (1 - self._links.lost(one, other)) * (1 - self._links.lost(other, one))
 

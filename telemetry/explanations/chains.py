@@ -55,6 +55,11 @@ class Hop(msgspec.Struct, frozen=True):
     awaited: tuple[Awaited, ...]
 
     @property
+    def ends(self) -> tuple[str, str]:
+        """From whom to whom."""
+        return self.teacher, self.learner
+
+    @property
     def waited_us(self) -> int:
         """How long the teacher had the part before it sent it; 0 when that is not known."""
         return 0 if self.had_us is None or self.sent_us is None else max(0, self.sent_us - self.had_us)

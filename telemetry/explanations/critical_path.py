@@ -16,6 +16,7 @@ from telemetry.explanations.lives import dated, life_steps, outages, stalls
 from telemetry.explanations.run_index import RunIndex
 from telemetry.explanations.writing import confirmed
 from telemetry.phrases import counted, in_brackets, seconds
+from telemetry.record.rows import ms_of
 
 
 def critical_path(index: RunIndex, write: Stamped) -> list[Step]:
@@ -66,18 +67,24 @@ def _waiting(index: RunIndex, hop: Hop, part: int) -> Step:
     steps = [*life_steps(index, hop.teacher, had_us, sent_us), *life_steps(index, hop.learner, had_us, sent_us)]
     steps += outages(index, had_us, sent_us)
     whys = [awaited_text(index, hop), summed_up(hop.failed), *map(dated, steps)]
-    why = "; ".join(filter(None, whys)) or _nothing_wrong(hop)
+    why = "; ".join(filter(None, whys)) or _nothing_wrong(index, hop)
     faults = [fault for awaited in hop.awaited for fault in awaited.faults]
     faults += [fault for attempt in hop.failed for fault in attempt.faults]
     text = f"{hop.learner} waited for part {part}, which {hop.teacher} held: {why}"
     return _step(index, had_us, hop.waited_us, text, tuple(dict.fromkeys(faults)))
 
 
-def _nothing_wrong(hop: Hop) -> str:
+def _nothing_wrong(index: RunIndex, hop: Hop) -> str:
     """Why a part was sent only then, where nothing failed and nothing was late."""
-    if hop.failed:
-        return f"{counted(len(hop.failed), 'exchange')} of the two since then did not bring it"
-    return f"{hop.teacher} sent it nothing sooner that could have brought it"
+    had_us, sent_us = hop.had_us or 0, hop.sent_us or 0
+    pair = index.exchanges.get(frozenset((hop.teacher, hop.learner)), {})
+    rows = [row for of_exchange in pair.values() for row in of_exchange if row.sender == hop.teacher]
+    times = [ms_of(row.id) * 1000 for row in rows]
+    times += [each.wall_us for each, event in index.undecided if (each.source, event.receiver) == hop.ends]
+    earlier = sum(had_us <= at_us < sent_us for at_us in times)
+    if earlier:
+        return f"{counted(earlier, 'envelope')} that {hop.teacher} had sent it since then did not bring it"
+    return f"{hop.teacher} sent it nothing before"
 
 
 def _meanwhile(steps: Iterable[Step]) -> str:

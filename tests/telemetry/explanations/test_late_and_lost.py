@@ -65,6 +65,17 @@ def test_a_summary_that_a_partition_held_is_named_as_the_cause_of_the_wait() -> 
     assert held in texts_of(why_part(index, "r01", 0), "how part 0 came")
 
 
+def test_what_a_teacher_had_sent_before_is_counted_and_not_taken_for_nothing() -> None:
+    # Given r00, which sent r01 a summary without part 0 before the answer that brought it
+    run = of_two()
+    run.sent(50, "r00", "r01", "update", "zz")
+    run.taught(300, "r00", "r01", 0, "aa")
+    run.event(1500, "r01", SecretWritten(9, "memory"))
+    # Then the wait shows that
+    [first, *_] = texts_of(why_run(run.index(), None), "from go")
+    assert first.endswith("which r00 held: 1 envelope that r00 had sent it since then did not bring it")
+
+
 def test_the_time_that_a_robot_needed_to_merge_is_not_time_on_the_way() -> None:
     # Given r00, which received part 1 at once, and merged it 300 ms later, while a relay was paused
     run = of_two()
