@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from telemetry.events import ExchangeEnded, RobotComplete
-from telemetry.explanations.attempts import LATE_US, causing, due_us_of
+from telemetry.explanations.attempts import LATE_US, causing, due_us_of, lag_us_of, way_us_of
 from telemetry.explanations.chains import chain_steps, hops
 from telemetry.explanations.explanation import Explanation, Step, section
 from telemetry.explanations.lacking import lacking_sections, why_lacking
@@ -159,8 +159,9 @@ def _fate_text(index: RunIndex, row: FateRow) -> str:
         return "on the way at the end"
     if row.receiver in index.robots and not index.lived_at(row.receiver, due_us):
         return f"put into the inbox of {row.receiver} while it did not live"
-    if min(row.deliveries, default=0) > LATE_US:
-        return f"delivered over {seconds(LATE_US)} late{in_brackets(', '.join(causing('late', faults)))}"
+    if way_us_of(row) > LATE_US:
+        why = "its relay decided late" if lag_us_of(row) else ", ".join(causing("late", faults))
+        return f"delivered over {seconds(LATE_US)} late{in_brackets(why)}"
     return "delivered"
 
 

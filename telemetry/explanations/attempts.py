@@ -56,6 +56,7 @@ class TaughtNothing(msgspec.Struct, frozen=True):
     tries: int
     faults: tuple[str, ...]
     due_us: int = 0
+    lag_us: int = 0
 
     @property
     def is_failure(self) -> bool:
@@ -125,21 +126,47 @@ def _followed(
 
 def _slowest(rows: list[FateRow]) -> FateRow | None:
     """The envelope of an exchange that was on its way for longest, if that is long."""
-    delivered = [row for row in rows if row.fate == "delivered" and row.deliveries]
-    slow = max(delivered, key=lambda row: min(row.deliveries), default=None)
-    return slow if slow is not None and min(slow.deliveries) >= LATE_US else None
+    slow = max(rows, key=way_us_of, default=None)
+    return slow if slow is not None and way_us_of(slow) >= LATE_US else None
 
 
 def _held_up(exchange: str, begun_us: int, initiator: str, peer: str, row: FateRow) -> TaughtNothing:
     """The exchange, of which that envelope was late: what came after it came later still."""
-    faults = causing("late", (planned.fault for planned in row.faults))
     place = (row.kind or "", row.sender or "", row.receiver or "")
-    return TaughtNothing(exchange, begun_us, initiator, peer, *place, "late", 1, faults, due_us_of(row) or 0)
+    faults, due_us, lag_us = late_causes(row), due_us_of(row) or 0, lag_us_of(row)
+    return TaughtNothing(exchange, begun_us, initiator, peer, *place, "late", 1, faults, due_us, lag_us)
 
 
-def due_us_of(row: FateRow) -> int | None:
-    """When the first copy of an envelope was due; None when none was to be delivered."""
-    return ms_of(row.id) * 1000 + min(row.deliveries) if row.fate == "delivered" and row.deliveries else None
+def due_us_of(row: FateRow, copy: int | None = None) -> int | None:
+    """When a copy of an envelope (None: the first that comes) was due; None when none was to be delivered. It cannot
+    come before its relay has decided."""
+    if row.fate != "delivered" or not row.deliveries or (copy is not None and copy >= len(row.deliveries)):
+        return None
+    delay_us = min(row.deliveries) if copy is None else row.deliveries[copy]
+    return max(ms_of(row.id) * 1000 + delay_us, ms_of(row.stored) * 1000)
+
+
+def way_us_of(row: FateRow) -> int:
+    """How long an envelope was on its way; 0 when it was not delivered."""
+    due_us = due_us_of(row)
+    return 0 if due_us is None else due_us - ms_of(row.id) * 1000
+
+
+def lag_us_of(row: FateRow) -> int:
+    """How long its relay took to decide the fate of an envelope, if that is long and no partition held it; else 0."""
+    lag_us = (ms_of(row.stored) - ms_of(row.id)) * 1000
+    is_held = any(planned.fault.split()[0] == "partition" for planned in row.faults)
+    return 0 if is_held or lag_us < LATE_US else lag_us
+
+
+def late_causes(row: FateRow) -> tuple[str, ...]:
+    """The faults that made an envelope late; none when its relay was late to decide."""
+    return () if lag_us_of(row) else causing("late", (planned.fault for planned in row.faults))
+
+
+def lag_text(lag_us: int) -> str:
+    """How late a relay was, for the end of a sentence; empty when it was not."""
+    return f", because its relay decided its fate only {seconds(lag_us)} after it was sent" if lag_us else ""
 
 
 def _fate(sent: list[FateRow], undecided: list[_Undecided], until_us: int) -> str:
@@ -197,7 +224,7 @@ def attempt_text(index: RunIndex, attempt: TaughtNothing) -> str:
         else f"came only {seconds(attempt.due_us - attempt.begun_us)} after its beginning",
     }
     end = ends.get(attempt.fate, f"was not sent, because {attempt.fate}")
-    return f"{begun}: {message} {end}{in_brackets(', '.join(attempt.faults))}"
+    return f"{begun}: {message} {end}{in_brackets(', '.join(attempt.faults))}{lag_text(attempt.lag_us)}"
 
 
 def _unsent(index: RunIndex, attempt: TaughtNothing) -> str:
@@ -235,6 +262,8 @@ def summed_up(attempts: Iterable[TaughtNothing], between: str = "") -> str:
 
 
 def _cause(attempt: TaughtNothing) -> str:
+    if attempt.lag_us:
+        return "late at a relay"
     if attempt.faults:
         return f"{'late ' * (attempt.fate == 'late')}by {', '.join(attempt.faults)}"
     return attempt.fate if attempt.fate in (*_CAUSES, "stale", "held") else f"because {attempt.fate}"

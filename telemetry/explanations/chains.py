@@ -10,7 +10,17 @@ from typing import Final
 import msgspec
 
 from telemetry.events import MessageSent
-from telemetry.explanations.attempts import LATE_US, TaughtNothing, attempt_steps, attempts, causing, summed_up
+from telemetry.explanations.attempts import (
+    LATE_US,
+    TaughtNothing,
+    attempt_steps,
+    attempts,
+    due_us_of,
+    lag_text,
+    lag_us_of,
+    late_causes,
+    summed_up,
+)
 from telemetry.explanations.explanation import Step
 from telemetry.explanations.lives import life_steps, outages
 from telemetry.explanations.run_index import Address, Cause, RunIndex
@@ -31,13 +41,15 @@ class Awaited(msgspec.Struct, frozen=True):
     sent_us: int
     due_us: int
     faults: tuple[str, ...]
+    lag_us: int
 
 
 class Hop(msgspec.Struct, frozen=True):
     """`learner` learnt the part from `teacher`, by the copy of that number of an envelope. `had_us`: when the teacher
     had it; `sent_us`, `received_us`, `learnt_us`: when that envelope was sent, when the learner reported that it came,
     and when its content was merged (None: not known). `failed`: the exchanges between the two in the time between that
-    did not bring it. `awaited`: the messages of the same exchange that had to come first."""
+    did not bring it. `awaited`: the messages of the same exchange that had to come first. `lag_us`:
+    how long the relay took to decide that envelope's fate, if long."""
 
     teacher: str
     teacher_life: int
@@ -53,6 +65,7 @@ class Hop(msgspec.Struct, frozen=True):
     faults: tuple[str, ...]
     failed: tuple[TaughtNothing, ...]
     awaited: tuple[Awaited, ...]
+    lag_us: int
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -115,6 +128,7 @@ def _hop(index: RunIndex, learner: str, part: int, learner_life: int, cause: Cau
         () if fate is None else tuple(planned.fault for planned in fate.faults),
         tuple(_failed(index, learner, teacher, had_us or 0, sent_us or 0, fate)) if known else (),
         tuple(_awaited(index, (teacher, life, learner, sequence), had_us or 0)) if known else (),
+        0 if fate is None else lag_us_of(fate),
     )
 
 
@@ -138,13 +152,12 @@ def _awaited(index: RunIndex, address: Address, since_us: int) -> Iterator[Await
         life, sequence, copy = cause
         address = (receiver, life, sender, sequence)
         fate = index.fates.get(address)
-        if fate is None or copy >= len(fate.deliveries):
+        due_us = None if fate is None else due_us_of(fate, copy)
+        if fate is None or due_us is None:
             return
-        sent_us = ms_of(fate.id) * 1000
-        due_us = sent_us + fate.deliveries[copy]
         if due_us > since_us:
-            faults = causing("late", (planned.fault for planned in fate.faults))
-            yield Awaited(fate.kind or "message", receiver, sent_us, due_us, faults)
+            kind, sent_us = fate.kind or "message", ms_of(fate.id) * 1000
+            yield Awaited(kind, receiver, sent_us, due_us, late_causes(fate), lag_us_of(fate))
 
 
 def awaited_text(index: RunIndex, hop: Hop) -> str:
@@ -157,7 +170,7 @@ def awaited_text(index: RunIndex, hop: Hop) -> str:
     way = seconds(slow.due_us - slow.sent_us)
     sent_s = index.after_go_s(slow.sent_us)
     text = f"{slow.sender}'s {slow.kind} of {sent_s:.3f} s, which had to come first, was {way} on its way"
-    return text + in_brackets(", ".join(slow.faults))
+    return text + in_brackets(", ".join(slow.faults)) + lag_text(slow.lag_us)
 
 
 def chain_steps(index: RunIndex, robot: str, part: int) -> Iterator[Step]:
@@ -231,7 +244,7 @@ def _learning(index: RunIndex, hop: Hop, part: int) -> Step:
     took_s = None
     if hop.way_us is not None:
         took_s = round((hop.way_us + hop.kept_us) / 1e6, 3)
-        text += f", {seconds(hop.way_us)} on its way{in_brackets(', '.join(hop.faults))}"
+        text += f", {seconds(hop.way_us)} on its way{in_brackets(', '.join(hop.faults))}{lag_text(hop.lag_us)}"
         text += f"; {hop.learner} merged it only {seconds(hop.kept_us)} after it had come" * (hop.kept_us > 0)
     return Step(
         text,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from telemetry.events import RobotQuiet, Stamped
-from telemetry.explanations.attempts import summed_up
+from telemetry.explanations.attempts import lag_text, summed_up
 from telemetry.explanations.chains import Hop, awaited_text, hops
 from telemetry.explanations.explanation import Step
 from telemetry.explanations.lives import dated, life_steps, outages, stalls
@@ -50,8 +50,10 @@ def _hop_steps(index: RunIndex, hop: Hop, part: int) -> Iterator[Step]:
         return
     came_us = hop.sent_us + hop.way_us
     text = f"on its way from {hop.teacher} to {hop.learner}, in the {hop.kind} of exchange {hop.exchange}"
-    text += in_brackets(", ".join(hop.faults)) + _meanwhile(
-        [*life_steps(index, hop.learner, hop.sent_us, came_us), *outages(index, hop.sent_us, came_us)]
+    text += (
+        in_brackets(", ".join(hop.faults))
+        + lag_text(hop.lag_us)
+        + _meanwhile([*life_steps(index, hop.learner, hop.sent_us, came_us), *outages(index, hop.sent_us, came_us)])
     )
     yield _step(index, hop.sent_us, hop.way_us, text, hop.faults)
     if hop.kept_us:

@@ -205,7 +205,7 @@ class RunIndex:
         row = self.fates.get((sender, life, robot, sequence))
         if row is None or not 0 <= copy < len(row.deliveries):
             return None
-        return ms_of(row.id) * 1000 + row.deliveries[copy]
+        return max(ms_of(row.id) * 1000 + row.deliveries[copy], ms_of(row.stored) * 1000)
 
     @cached_property
     def _merges(self) -> dict[tuple[str, Cause], int]:

@@ -93,14 +93,16 @@ class MadeRun:
         fate: str = "delivered",
         delay_ms: int = 5,
         faults: tuple[str, ...] = (),
+        lag_ms: int = 1,
     ) -> int:
-        """An envelope of the sender's first life with its fate. Returns its sequence."""
+        """An envelope of the sender's first life with its fate, which the relay decided after so long. Returns its
+        sequence."""
         sequence = len(self.history.fates) + 1
         deliveries = (delay_ms * 1000,) if fate in ("delivered", "corrupt") else ()
         row = FateRow(
             shard=0,
             id=f"{GO_MS + at_ms}-{sequence}",
-            stored=f"{GO_MS + at_ms + 1}-0",
+            stored=f"{GO_MS + at_ms + lag_ms}-0",
             sender=sender,
             incarnation=1,
             receiver=receiver,

@@ -100,6 +100,22 @@ def test_the_time_that_a_robot_needed_to_merge_is_not_time_on_the_way() -> None:
     assert not any("paused" in step for step in chain)
 
 
+def test_a_relay_that_decided_late_is_the_cause_and_not_the_delay_that_it_added() -> None:
+    # Given a summary and an answer, of which the relay decided the first only after four seconds
+    run = of_two()
+    summary = run.sent(100, "r01", "r00", "summary", "aa", faults=("delay 5ms",), lag_ms=4000)
+    run.taught(4110, "r00", "r01", 0, "aa")
+    reply(run, summary)
+    run.event(5200, "r01", SecretWritten(9, "memory"))
+    index = run.index()
+    # Then the wait and the robot's envelopes name the relay, and no fault
+    lag = "because its relay decided its fate only 4.00 s after it was sent"
+    [wait, *_] = texts_of(why_run(index, None), "from go")
+    assert wait.endswith(f"r01's summary of 0.100 s, which had to come first, was 4.00 s on its way, {lag}")
+    [sent] = [text for text in texts_of(why_robot(index, "r01"), "its exchanges") if "it sent" in text]
+    assert sent == "of 1 envelope that it sent: 1 delivered over 200 ms late (its relay decided late)"
+
+
 def test_a_quiet_period_has_only_its_own_confirmation() -> None:
     # Given r01, which was quiet before it was complete, was disturbed, and was quiet again, believing no peer alive
     run = of_two()
