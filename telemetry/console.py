@@ -89,7 +89,7 @@ def event_text(stamped: Stamped) -> str:
     fields.pop("name")
     detail = " ".join(f"{name} {_shown(value)}" for name, value in fields.items())
     if len(detail) > _MOST_DETAIL:
-        detail = f"{detail[:_MOST_DETAIL].rpartition(' ')[0]} …"  # a number that is cut would be another number
+        detail = f"{detail[:_MOST_DETAIL].rstrip('0123456789')}…"  # a number that is cut would be another number
     life = f"/{stamped.incarnation}" if stamped.incarnation > 1 else ""
     return f"{stamped.source}{life} {event_name(stamped.event)} {detail}".rstrip()
 

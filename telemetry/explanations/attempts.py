@@ -42,8 +42,8 @@ class _Undecided(NamedTuple):
 class TaughtNothing(msgspec.Struct, frozen=True):
     """An exchange of a robot with one that held the part. `stage`: the message that did not come (`summary`, `answer`,
     `update`), or `none` when all came; `fate` of it: lost, corrupt, stale, held (a partition kept it until the end),
-    late (it was on its way then), unsent, arrived, or why it was dropped. `faults` changed something of its
-    envelopes."""
+    late (it was on its way then, until `due_us`), unsent, arrived, or why it was dropped. `faults` caused that; or,
+    for `lag_us`, a relay that had not decided yet."""
 
     exchange: str
     begun_us: int

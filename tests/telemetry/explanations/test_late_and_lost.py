@@ -286,3 +286,28 @@ def test_incomplete_robots_are_all_named_and_those_alike_once() -> None:
         f"r00..r02 each lacks part 0 of 2; {reason}",
         f"r03 lacks part 1 of 2; {reason}",
     ]
+
+
+def test_peers_that_mostly_do_not_answer_are_listed_with_the_rule() -> None:
+    # Given r00, of which r01 answered 1 of 4 exchanges, and r02 2 of 4
+    run = MadeRun({0: ["r00"], 1: ["r01"], 2: ["r02"]}, robots=3)
+    for number, (one, other) in enumerate([("timeout", "timeout")] * 2 + [("timeout", "equal"), ("equal", "equal")]):
+        run.event(100 + number, "r00", ExchangeEnded("r01", f"a{number}", one, 1, 1))  # type: ignore[arg-type]
+        run.event(100 + number, "r00", ExchangeEnded("r02", f"b{number}", other, 1, 1))  # type: ignore[arg-type]
+
+    assert texts_of(why_robot(run.index(), "r00"), "its exchanges") == [
+        "of 8 exchanges that it began, 3 answered that both know the same, 5 got no answer",
+        "peers with which at least 3 exchanges, and most of them, got no answer: r01 (3 of 4)",
+    ]
+
+
+def test_envelopes_with_one_fate_for_one_cause_are_counted_together() -> None:
+    # Given three envelopes that a partition held, each with other faults beside it, and one that was lost
+    run = of_two()
+    for number, others in enumerate((("delay 5ms",), ("delay 5ms", "reorder 0.1"), ("duplicate 0.1",))):
+        run.sent(100 + number, "r00", "r01", "summary", f"a{number}", delay_ms=2000, faults=(HOLD, *others))
+    run.sent(200, "r00", "r01", "summary", "b0", "lost", faults=("loss 0.2", "delay 5ms"))
+
+    assert texts_of(why_robot(run.index(), "r00"), "its exchanges")[-1] == (
+        f"of 4 envelopes that it sent: 3 delivered over 200 ms late ({HOLD}), 1 lost (loss 0.2)"
+    )
