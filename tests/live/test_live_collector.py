@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.collector import Reply, Sink, by_trace, collecting, defects
-from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place, not_held
 from tests.support.waiting import await_true
 
 pytestmark = LIVE
@@ -35,7 +35,7 @@ def test_every_exchange_of_a_run_with_kills_arrives_with_its_root(place: Place, 
     # Given a collector, and robots that are killed all the time
     place.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = sink.url
     code, result, progress = place.run("-n", "5", "--for", "4s", "--chaos", "kill robot every 400ms", "--loss", ".2")
-    assert code == 0, (result, progress)
+    assert code in (0, 3), (not_held(result), progress)  # on a busy machine an injection may find its victim gone
     # Then no trace is without its root, and no span without its parent
     traces = by_trace(sink.spans)
     assert len(traces) > 10
@@ -60,7 +60,7 @@ def test_protobuf_carries_the_same_run(place: Place, sink: Sink) -> None:
 
     code, result, progress = place.run("-n", "3")
 
-    assert code == 0, (result, progress)
+    assert code == 0, (not_held(result), progress)
     assert {headers["content-type"] for _, headers, _ in sink.requests} == {"application/x-protobuf"}
     assert defects(by_trace(sink.spans)) == []
     assert f"traces: {len(sink.spans)} spans accepted" in progress
@@ -79,7 +79,7 @@ def test_a_collector_in_trouble_leaves_the_run_as_it_is(place: Place, sink: Sink
         # When a run goes on beside it
         code, result, progress = place.run("-n", "3")
     # Then it is judged as ever; all spans are counted, why is lines in a line, and no secret is shown
-    assert code == 0, (result, progress)
+    assert code == 0, (not_held(result), progress)
     reason = {"dead": "connection refused", "slow": "it does not answer in time", "refusing": "401 Unauthorized"}[
         trouble
     ]
@@ -120,7 +120,7 @@ def test_a_follower_that_is_killed_harms_nothing(place: Place, sink: Sink) -> No
     os.kill(follower, signal.SIGKILL)
     code, result, progress = place.stop(process)
     # Then the run is judged as ever, tells how to deliver its traces all the same, and that works
-    assert code == 0, (result, progress)
+    assert code == 0, (not_held(result), progress)
     assert f"robots traces push {result['run']}" in progress
     sink.requests.clear()
     pushed = place.start("traces", "push", result["run"], "--json")

@@ -11,7 +11,7 @@ from telemetry.events import event_name
 from telemetry.handlers.log import LogLine
 from telemetry.schema.json_schema import schema_of
 from telemetry.schema.table import FILES
-from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place, not_held
 
 pytestmark = LIVE
 
@@ -78,7 +78,7 @@ def test_the_record_of_a_live_run_fits_its_schemas(place: Place) -> None:
         *("-n", "4", "--relays", "2", "--for", "3s", "--preset", "storm"),
         *("--chaos", "kill robot @1s", "--kill", "relay@1500ms", "--chaos", "crash r01/secret_merger @700ms"),
     )
-    assert code == 0, (result, progress)
+    assert code in (0, 3), (not_held(result), progress)  # on a busy machine an injection may find its victim gone
 
     # Then every line of every file is as its schema says
     for file in FILES:
@@ -117,7 +117,7 @@ def test_handlers_of_a_user_run_beside_the_run_and_a_bad_one_does_not_harm_it(pl
     code, result, progress = place.run("-n", "3", "--preset", "calm")
 
     # Then it is held, and the one has had every event, in the handlers' own process
-    assert code == 0, (result, progress)
+    assert code == 0, (not_held(result), progress)
     noted = [line.split() for line in (place.folder / "notes").read_text().splitlines()]
     assert {line[3] for line in noted} == {"handlers"}
     rows = place.events()
@@ -139,7 +139,7 @@ def test_a_slow_handler_is_late_and_what_it_missed_is_counted_and_reported(place
     code, result, progress = place.run("-n", "3", "--preset", "calm", "--handler", "my_handlers:Slow")
 
     # Then the run took no longer until it was stopped, and what the handler never got is counted
-    assert code == 0, (result, progress)
+    assert code == 0, (not_held(result), progress)
     assert result["ended"] == "complete"
     counters = json.loads((place.folder / result["record"] / "counters.json").read_text())
     missed, total = counters["missed_by_handlers"], sum(counters["events"].values())
@@ -170,7 +170,7 @@ def test_no_log_and_no_event_holds_a_word_of_the_secret(place: Place) -> None:
         *("--secret-file", "secret", "-n", "5", "--for", "3s", "--preset", "storm", "--kill", "robot@1s"),
         *("--chaos", "crash r01/secret_merger @700ms", "--chaos", "contradict r02 @1200ms"),
     )
-    assert code == 0, (result, progress)
+    assert code in (0, 3), (not_held(result), progress)  # on a busy machine an injection may find its victim gone
 
     # Then none of them stands in a log, in the progress, in the result, or in any event
     record = place.folder / result["record"]
