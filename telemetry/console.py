@@ -63,7 +63,7 @@ def is_notable(stamped: Stamped) -> bool:
 
 def event_line(stamped: Stamped, elapsed_s: float) -> str:
     """A notable event, with its time."""
-    return f"{elapsed_s:6.1f}s  {event_text(stamped)}"
+    return f"{elapsed_s:6.1f}s  {harmless(event_text(stamped))}"
 
 
 def event_text(stamped: Stamped) -> str:
@@ -114,8 +114,14 @@ def _shown(value: object) -> str:
 def printable(text: str) -> str:
     """A text from outside, on one line and harmless to a terminal: cut to a length that can be read, and with every
     unprintable character escaped."""
-    shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
+    return harmless(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+
+
+def harmless(text: str) -> str:
+    """The whole text on one line, with every unprintable character escaped."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def verdict_lines(result: Result, diagnosis: Iterable[str] = ()) -> Iterator[str]:

@@ -1,19 +1,31 @@
 """All events of the lab: each is a small frozen struct of primitives.
 
 No behaviour lives here, and no event refers to an object of another floor. An event's name on the wire and in the
-record is its class name in lower case, with dots: `RobotBorn` is `robot.born`.
+record is its class name in lower case, with dots: `RobotBorn` is `robot.born`. Anybody may write to a stream of events:
+what its fields may hold is bounded here, and what does not fit is garbage for all readers.
 """
 
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 
 
 def _name(class_name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", ".", class_name).lower()
+
+
+MOST: Final = 1 << 53
+"""No number in an event is greater: every program that reads JSON knows numbers up to here exactly, and a time in
+microseconds is a date that calendars know."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+Whole = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+EntryId = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,20}-[0-9]{1,20}$")]
+"""The id of a stream's entry: milliseconds of the server's clock, and a number within them."""
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="name", tag=_name):
@@ -27,15 +39,15 @@ class RunDealt(Event, frozen=True):
     """Register, births, journals and plan exist; robots may be born."""
 
     notable = True
-    robots: int
-    parts: int
+    robots: Count
+    parts: Count
 
 
 class RunStarted(Event, frozen=True):
     """The order `go` was given."""
 
     notable = True
-    born: int
+    born: Count
 
 
 class RunStopped(Event, frozen=True):
@@ -54,14 +66,14 @@ class SupervisorBegan(Event, frozen=True):
 class SupervisorStalled(Event, frozen=True):
     """The leader took no step for `stalled_us`: what the plan wanted meanwhile comes late, or was left out."""
 
-    stalled_us: int
+    stalled_us: Count
 
 
 class ProcessStarted(Event, frozen=True):
     """The parent started a process of the fleet (`rq:r03`, `relay:0`, `redis`)."""
 
     process: str
-    pid: int
+    pid: Count
 
 
 class ProcessDied(Event, frozen=True):
@@ -69,8 +81,8 @@ class ProcessDied(Event, frozen=True):
 
     notable = True
     process: str
-    pid: int
-    status: int
+    pid: Count
+    status: Whole
 
 
 class FaultInjected(Event, frozen=True):
@@ -98,8 +110,8 @@ class RobotWaiting(Event, frozen=True):
 
     notable = True
     robot: str
-    only_here: tuple[int, ...]
-    waited_s: int = 0
+    only_here: tuple[Index, ...]
+    waited_s: Count = 0
 
 
 class RobotYielded(Event, frozen=True):
@@ -115,7 +127,7 @@ class RelayMissing(Event, frozen=True):
     """A shard has no relay: envelopes sent there wait until one comes."""
 
     notable = True
-    shard: int
+    shard: Count
 
 
 class RobotJoined(Event, frozen=True):
@@ -137,8 +149,8 @@ class RobotLost(Event, frozen=True):
 class RobotBorn(Event, frozen=True):
     """A life began: born in its journal, its birth stream and its outbox. `parts` were replayed from the journal."""
 
-    parts: int
-    replayed: int
+    parts: Count
+    replayed: Count
 
 
 class RobotStarted(Event, frozen=True):
@@ -149,7 +161,7 @@ class RobotRecovered(Event, frozen=True):
     """The robot lives again, `down_us` after its last life's death was seen."""
 
     notable = True
-    down_us: int
+    down_us: Whole
 
 
 class RobotLeft(Event, frozen=True):
@@ -171,7 +183,7 @@ class RobotFenced(Event, frozen=True):
 class RobotComplete(Event, frozen=True):
     """No index is missing up to the part marked last."""
 
-    parts: int
+    parts: Count
 
 
 class RobotPassive(Event, frozen=True):
@@ -192,8 +204,8 @@ class WorkerRestarted(Event, frozen=True):
 
     notable = True
     worker: str
-    restart: int
-    delay_us: int
+    restart: Count
+    delay_us: Count
 
 
 class WorkerStarted(Event, frozen=True):
@@ -213,14 +225,14 @@ class WorkerGaveUp(Event, frozen=True):
 
     notable = True
     worker: str
-    crashes: int
+    crashes: Count
 
 
 class TicksExecuted(Event, frozen=True):
     """The robot has executed so many ticks since the last such report of its life; one that is slow executes fewer
     than time would allow."""
 
-    ticks: int
+    ticks: Count
 
 
 class ChannelPressure(Event, frozen=True):
@@ -231,7 +243,7 @@ class ChannelPressure(Event, frozen=True):
 
     notable = True
     channel: str
-    dropped: int
+    dropped: Count
 
 
 # Messages, as robots see them.
@@ -247,16 +259,16 @@ class MessageSent(Event, frozen=True):
     """
 
     receiver: str
-    sequence: int
+    sequence: Count
     kind: str
     exchange: str
-    parts: int
-    size: int
-    waited_us: int
-    held: int = 0
+    parts: Count
+    size: Count
+    waited_us: Count
+    held: Count = 0
     digest: str = ""
-    attempt: int = 0
-    cause: tuple[int, int, int] | None = None
+    attempt: Count = 0
+    cause: tuple[Count, Count, Count] | None = None
 
 
 class MessageDropped(Event, frozen=True):
@@ -264,13 +276,13 @@ class MessageDropped(Event, frozen=True):
     as of a sent one."""
 
     receiver: str
-    sequence: int
+    sequence: Count
     kind: str
     exchange: str
     reason: str
-    waited_us: int
-    attempt: int = 0
-    cause: tuple[int, int, int] | None = None
+    waited_us: Count
+    attempt: Count = 0
+    cause: tuple[Count, Count, Count] | None = None
 
 
 class MessageReceived(Event, frozen=True):
@@ -278,22 +290,22 @@ class MessageReceived(Event, frozen=True):
     clock). `late` counts how many numbers behind the newest of that sender's life it came."""
 
     sender: str
-    sender_incarnation: int
-    sequence: int
-    copy: int
+    sender_incarnation: Count
+    sequence: Count
+    copy: Count
     kind: str
     exchange: str
-    late: int
-    entry: str
+    late: Count
+    entry: EntryId
 
 
 class MessageRepeated(Event, frozen=True):
     """The very same copy came again (redelivery or a relay's redo), and was dropped."""
 
     sender: str
-    sender_incarnation: int
-    sequence: int
-    copy: int
+    sender_incarnation: Count
+    sequence: Count
+    copy: Count
 
 
 class MessageRefused(Event, frozen=True):
@@ -303,12 +315,12 @@ class MessageRefused(Event, frozen=True):
     proves that it is true; a fate `corrupt` of that very envelope makes it likely.
     """
 
-    entry: str
+    entry: EntryId
     reason: str
     sender: str = ""
-    sender_incarnation: int = 0
-    sequence: int = 0
-    copy: int = 0
+    sender_incarnation: Count = 0
+    sequence: Count = 0
+    copy: Count = 0
     kind: str = ""
     exchange: str = ""
 
@@ -316,14 +328,14 @@ class MessageRefused(Event, frozen=True):
 class MessageTrimmed(Event, frozen=True):
     """An inbox entry was trimmed before it was read."""
 
-    entry: str
+    entry: EntryId
 
 
 class InboxOverflowed(Event, frozen=True):
     """Entries of an inbox were trimmed before they were read; `lost` counts all of this life."""
 
     notable = True
-    lost: int
+    lost: Count
 
 
 class ExchangeEnded(Event, frozen=True):
@@ -333,9 +345,9 @@ class ExchangeEnded(Event, frozen=True):
     peer: str
     exchange: str
     outcome: Literal["equal", "answered", "timeout"]
-    attempts: int
-    took_us: int
-    wanted: int = 0
+    attempts: Count
+    took_us: Count
+    wanted: Count = 0
 
 
 # Knowledge and completion.
@@ -343,11 +355,11 @@ class PartsMerged(Event, frozen=True):
     """The parts `indices` of one copy were new, journalled and published. `held` is the count afterwards."""
 
     sender: str
-    sender_incarnation: int
-    sequence: int
-    copy: int
-    indices: tuple[int, ...]
-    held: int
+    sender_incarnation: Count
+    sequence: Count
+    copy: Count
+    indices: tuple[Index, ...]
+    held: Count
 
 
 class InvariantViolated(Event, frozen=True):
@@ -356,17 +368,17 @@ class InvariantViolated(Event, frozen=True):
     notable = True
     invariant: str
     detail: str
-    index: int
+    index: Index
     sender: str
-    sender_incarnation: int
-    sequence: int
-    copy: int
+    sender_incarnation: Count
+    sequence: Count
+    copy: Count
 
 
 class RobotQuiet(Event, frozen=True):
     """Nothing new was merged for the quiet period; `ticks` were executed in it."""
 
-    ticks: int
+    ticks: Count
 
 
 class RobotDisturbed(Event, frozen=True):
@@ -377,7 +389,7 @@ class SecretWritten(Event, frozen=True):
     """This robot's write was the one that the register accepted. `durability` names the wait that was used."""
 
     notable = True
-    size: int
+    size: Count
     durability: str
 
 
@@ -390,7 +402,7 @@ class JournalMended(Event, frozen=True):
     whole."""
 
     notable = True
-    foreign: int
+    foreign: Count
 
 
 class EvidenceLost(Event, frozen=True):
@@ -412,8 +424,8 @@ class ServerForgot(Event, frozen=True):
 class RelayResumed(Event, frozen=True):
     """A relay took its shard, with `pending` entries of an earlier owner (or of its own past) to redo."""
 
-    shard: int
-    pending: int
+    shard: Count
+    pending: Count
 
 
 class FatesDecided(Event, frozen=True):
@@ -424,18 +436,18 @@ class FatesDecided(Event, frozen=True):
     decided (server's clock); freed ones do not count.
     """
 
-    shard: int
-    offered: int
-    lost: int
-    duplicated: int
-    delayed: int
-    corrupted: int
-    stale: int
-    refused: int
-    copies: int
-    kept: int
-    freed: int
-    lag_us: int
+    shard: Count
+    offered: Count
+    lost: Count
+    duplicated: Count
+    delayed: Count
+    corrupted: Count
+    stale: Count
+    refused: Count
+    copies: Count
+    kept: Count
+    freed: Count
+    lag_us: Count
 
 
 class PlanChanged(Event, frozen=True):
@@ -446,7 +458,7 @@ class PlanChanged(Event, frozen=True):
     """
 
     notable = True
-    shard: int
+    shard: Count
     old: tuple[str, ...]
     new: tuple[str, ...]
     request: str = ""
@@ -457,15 +469,15 @@ class RelayCongested(Event, frozen=True):
     """A relay holds so many copies that it reads nothing more until some are due."""
 
     notable = True
-    shard: int
-    held: int
+    shard: Count
+    held: Count
 
 
 class RelayDeposed(Event, frozen=True):
     """A relay lost the lease of its shard, and does nothing more there until it has it again."""
 
     notable = True
-    shard: int
+    shard: Count
 
 
 # What the run's leader finds unusual.
@@ -484,7 +496,7 @@ class AnomalyEnded(Event, frozen=True):
 
     rule: str
     about: str
-    lasted_us: int
+    lasted_us: Count
 
 
 # fmt: off
@@ -507,10 +519,10 @@ class Stamped(msgspec.Struct, frozen=True):
 
     run: str
     source: str
-    incarnation: int
-    number: int
-    wall_us: int
-    monotonic_us: int
+    incarnation: Count
+    number: Count
+    wall_us: Count
+    monotonic_us: Count
     event: AnyEvent
 
 

@@ -144,18 +144,18 @@ def _close(
         print_result(json_line(result.json))
     else:
         print_result("\n".join(result_lines(result, record.folder)))
-    for line in let_traces_leave(record.folder, ended, endpoint, report):
-        (report if settings.json_ else print_result)(line)
-    if not settings.json_:
-        print_result("\n".join(trace_places(begun.run, endpoint, settings.jaeger_url)))
-        if sys.stdout is not None and sys.stdout.isatty():
-            print_result("\n".join(_next_lines(settings, record.folder.name)))
     try:
         deliver(written_secret(outcome.evidence), settings.output)
     except EnvironmentFailure as error:
         if outcome.ended != "interrupted":
             raise
         report(f"robots: {error}")  # the interrupt decides the exit code
+    for line in let_traces_leave(record.folder, ended, endpoint, report):
+        (report if settings.json_ else print_result)(line)
+    if not settings.json_:
+        print_result("\n".join(trace_places(begun.run, endpoint, settings.jaeger_url)))
+        if sys.stdout is not None and sys.stdout.isatty():
+            print_result("\n".join(_next_lines(settings, record.folder.name)))
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 

@@ -105,11 +105,11 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
         print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))
     else:
         print_result("\n".join([*result_lines(result, record.folder), f"  digest {digest}"]))
+    deliver(written_secret(outcome.evidence), settings.output)
     for line in let_traces_leave(record.folder, ended, endpoint, report):
         (report if settings.json_ else print_result)(line)
     if not settings.json_:
         print_result("\n".join(trace_places(run, endpoint, settings.jaeger_url)))
-    deliver(written_secret(outcome.evidence), settings.output)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 

@@ -50,6 +50,8 @@ def let_traces_leave(record: Path, settings: RunSettings, endpoint: Endpoint | N
         yield from _let_leave(record, settings, endpoint, report)
     except (OSError, NoSuchRun, BadEndpoint) as error:
         report(f"traces: {error}")
+    except Exception as error:  # even an error of ours changes no verdict that stands already
+        report(f"traces: {type(error).__name__}: {error}; try: robots traces {settings.run}")
 
 
 def trace_places(run: str, endpoint: Endpoint | None, jaeger_url: str | None) -> Iterator[str]:

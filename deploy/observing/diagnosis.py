@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,8 @@ from telemetry.explanations.run_index import RunIndex
 from telemetry.record.reader import RecordReader, Unreadable
 from telemetry.record.rows import DealtPart
 from telemetry.verdict.judge import Result
+
+LARGEST_EVENTS: Final = 64 << 20  # bytes of events.jsonl
 
 
 def stall_watch(indices: Any, tick_us: int) -> StallWatch:
@@ -36,10 +38,13 @@ def result_lines(result: Result, folder: Path) -> Iterator[str]:
 
 
 def _why_not_done(result: Result, folder: Path) -> list[str]:
-    """The causes for which the run was not done at its end; none when it was, or its record cannot be read."""
+    """The causes for which the run was not done at its end; none when it was, or its record cannot be read, or is that
+    of a long run: `robots why` reads it then."""
     if result.winner is not None and result.seconds.all_complete is not None:
         return []
     try:
+        if (folder / "events.jsonl").stat().st_size > LARGEST_EVENTS:
+            return []
         return [cause.text for cause in RunIndex(RecordReader(folder).history()).diagnosis]
-    except Unreadable:
+    except (Unreadable, OSError):
         return []

@@ -105,12 +105,17 @@ class FaultRates:
 
 def loss_in(faults: tuple[str, ...]) -> float | None:
     """The probability that an envelope is lost under these faults, in the grammar's own text; None when it is not the
-    same for all."""
-    losing = [words for words in map(str.split, faults) if words[0] in _LOSING and words[1:2] != ["hold"]]
+    same for all, or not known."""
+    losing = [words for words in map(str.split, faults) if words and words[0] in _LOSING and words[1:2] != ["hold"]]
     if not losing:
         return 0.0
     [first, *others] = losing
-    return float(first[1]) if not others and first[0] == "loss" and len(first) == 2 else None
+    if others or first[0] != "loss" or len(first) != 2:
+        return None
+    try:
+        return min(1.0, max(0.0, float(first[1])))
+    except ValueError:
+        return None
 
 
 def odds_below(limit: float, lost: int, envelopes: int, loss: float) -> bool:

@@ -15,7 +15,7 @@ from telemetry.anomalies.rule import Handle, Observed
 from telemetry.events import Event, FatesDecided, MessageSent, Stamped
 
 ShardOf = Callable[[str], int]
-"""The shard of a robot."""
+"""The shard of a robot. Raises ValueError for a name that is no robot's."""
 
 
 class _Relay(msgspec.Struct):
@@ -55,7 +55,10 @@ class RelayLag:
     def _sent(self, event: MessageSent, stamped: Stamped) -> None:
         shard = self._shards.get(stamped.source)
         if shard is None:
-            shard = self._shards[stamped.source] = self._shard_of(stamped.source)
+            try:
+                shard = self._shards[stamped.source] = self._shard_of(stamped.source)
+            except ValueError:
+                return  # the name of no robot
         relay = self._relays.setdefault(shard, _Relay())
         offered_us = stamped.wall_us - event.waited_us
         if relay.owing_us is None and offered_us > relay.decided_wall_us + self._slack_us:

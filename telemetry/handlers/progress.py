@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from telemetry.console import absence_line, event_line, is_notable, progress_line
+from telemetry.console import absence_line, event_line, harmless, is_notable, progress_line
 from telemetry.diagnosis.stalls import StallWatch
 from telemetry.events import RunDealt, Stamped
 from telemetry.pipeline import Next
@@ -42,7 +42,7 @@ class Progress:
             if away_s >= EVERY_S:
                 self._stalls.forget(now_us)
             for line in self._stalls.observe(view, now_us):
-                self.write_line(f"{elapsed_s:6.1f}s  {line}")
+                self.write_line(f"{elapsed_s:6.1f}s  {harmless(line)}")
 
     def handle(self, stamped: Stamped, following: Next) -> None:
         if self._zero_us is None and isinstance(stamped.event, RunDealt):

@@ -78,7 +78,7 @@ class MetricsFold:
         self._robots = Robots(self._join_robots)
         self._flights: Recent[tuple[str, int, str, int], _Flight] = Recent(MOST_IN_FLIGHT)
         self._taken: Recent[tuple[str, int, str, int, int, int], tuple[int, str]] = Recent(MOST_IN_FLIGHT)
-        self._dropped: Recent[tuple[str, str], tuple[int, int]] = Recent(_MOST_CHANNELS)
+        self._dropped: Recent[tuple[str, int, str], int] = Recent(_MOST_CHANNELS)
         self._anomalies: Recent[tuple[str, str], bool] = Recent(_MOST_ANOMALIES)  # rule and about: whether it goes on
         self._handlers: dict[type[Event], Callable[[Stamped, Any], None]] = {
             RunDealt: self._dealt,
@@ -242,9 +242,9 @@ class MetricsFold:
     def _overflowed(self, stamped: Stamped, event: ChannelPressure) -> None:
         """The event has the sum of all that the channel dropped in its life so far."""
         source, channel = stamped.source, event.channel
-        incarnation, before = self._dropped.get((source, channel), (stamped.incarnation, 0))
-        self._dropped[source, channel] = (stamped.incarnation, event.dropped)
-        new = event.dropped - before if incarnation == stamped.incarnation else event.dropped
+        life = (source, stamped.incarnation, channel)
+        new = event.dropped - self._dropped.get(life, 0)
+        self._dropped[life] = max(event.dropped, self._dropped.get(life, 0))
         is_relay = source.startswith("relay:")
         robot = "" if is_relay else self._robots.label(source)
         self._counts[table.OVERFLOWED].add((robot, source if is_relay else "", channel), max(0, new))

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final, TypeVar
 
+from telemetry.console import harmless
 from telemetry.events import Stamped
 from telemetry.metrics.table import BOUNDS_S, ROBOT, Metric
 from telemetry.metrics.values import Attributes, Distribution, Exemplar, Family, Number
@@ -136,5 +137,5 @@ def attributes_of(metric: Metric, key: Values | None) -> Attributes:
     """The attributes of one series, sorted by name; None is the overflow."""
     if key is None:
         return OVERFLOW
-    own = [(name, value) for name, value in zip(metric.attributes, key, strict=True) if value]
+    own = [(name, harmless(value)) for name, value in zip(metric.attributes, key, strict=True) if value]
     return tuple(sorted([*own, *metric.constant]))

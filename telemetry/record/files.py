@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from telemetry.record.rows import Count, DealtPart, Id, OrderRow
+from telemetry.events import Count
+from telemetry.record.rows import DealtPart, Id, OrderRow
 
 
 class DealtPartRow(DealtPart, frozen=True):

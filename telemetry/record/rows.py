@@ -5,12 +5,13 @@ Only shapes live here; how a file is read stands in reader.py, and what the fiel
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
-Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+from telemetry.events import Count, EntryId, Index, Whole
+
+Id = EntryId
 
 
 class PlannedFault(msgspec.Struct, frozen=True):
@@ -24,7 +25,7 @@ class PlanRow(msgspec.Struct, frozen=True, tag_field="control", tag="plan"):
     """plan.jsonl: from here on these faults are in force in this shard. `request` is what a person asked for, empty
     when the change was in the plan; `refusal` says why it was not done."""
 
-    shard: int
+    shard: Count
     id: Id
     faults: tuple[PlannedFault, ...]
     request_id: str
@@ -35,10 +36,10 @@ class PlanRow(msgspec.Struct, frozen=True, tag_field="control", tag="plan"):
 class BornRow(msgspec.Struct, frozen=True, tag_field="control", tag="born"):
     """plan.jsonl: from here on earlier lives of this robot are stale in this shard."""
 
-    shard: int
+    shard: Count
     id: Id
     robot: str
-    incarnation: int
+    incarnation: Count
 
 
 ControlRow = PlanRow | BornRow
@@ -51,18 +52,18 @@ class FateRow(msgspec.Struct, frozen=True, tag_field="row", tag="fate", gc=False
     delay of each copy, in microseconds from the id on.
     """
 
-    shard: int
+    shard: Count
     id: Id
     stored: Id
     sender: str | None
-    incarnation: int | None
+    incarnation: Count | None
     receiver: str | None
-    sequence: int | None
+    sequence: Count | None
     exchange: str | None
     kind: str | None
     fate: Literal["delivered", "lost", "corrupt", "stale", "refused"]
     faults: tuple[PlannedFault, ...]
-    deliveries: tuple[int, ...]
+    deliveries: tuple[Count, ...]
     body: Count
     wire: Count
 
@@ -70,7 +71,7 @@ class FateRow(msgspec.Struct, frozen=True, tag_field="row", tag="fate", gc=False
 class RedoRow(msgspec.Struct, frozen=True, tag_field="row", tag="redo"):
     """fates.jsonl: a relay began to redo these pending entries."""
 
-    shard: int
+    shard: Count
     stored: Id
     redo: tuple[Id, ...]
 
@@ -88,10 +89,10 @@ class PartRow(msgspec.Struct, frozen=True, tag_field="entry", tag="part"):
 
     robot: str
     id: Id
-    index: Count
+    index: Index
     word: str
     last: bool
-    cause: tuple[str, int, int, int] | None
+    cause: tuple[str, Count, Count, Count] | None
 
 
 class LifeRow(msgspec.Struct, frozen=True, tag_field="entry", tag="born"):
@@ -107,7 +108,7 @@ class CompleteRow(msgspec.Struct, frozen=True, tag_field="entry", tag="complete"
 
     robot: str
     id: Id
-    at_us: int
+    at_us: Count
 
 
 class QuietRow(msgspec.Struct, frozen=True, tag_field="entry", tag="quiet"):
@@ -117,7 +118,7 @@ class QuietRow(msgspec.Struct, frozen=True, tag_field="entry", tag="quiet"):
     id: Id
     ticks: Count
     exchange: str
-    at_us: int
+    at_us: Count
 
 
 class LostRow(msgspec.Struct, frozen=True, tag_field="entry", tag="lost"):
@@ -155,7 +156,7 @@ class DeathRow(msgspec.Struct, frozen=True, tag_field="row", tag="death"):
     robot: str
     incarnation: Count
     how: Literal["exit", "signal", "silent", "lease"]
-    status: int
+    status: Whole
 
 
 class AcknowledgementRow(msgspec.Struct, frozen=True, tag_field="row", tag="acknowledgement"):
@@ -188,7 +189,7 @@ class OrderRow(msgspec.Struct, frozen=True):
 class DealtPart(msgspec.Struct, frozen=True):
     """deal.json: the robots that were dealt a part."""
 
-    index: Count
+    index: Index
     holders: tuple[str, ...]
 
 

@@ -41,7 +41,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     quiet_period_us: Whole
     for_us: Whole
     limit_us: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-    shards: Whole
+    shards: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
     plan: tuple[str, ...]
     instances: tuple[Instance, ...]
     ended: str | None = None

@@ -171,7 +171,7 @@ def test_flags_overrule_what_the_environment_switched_on(place: Path) -> None:
 def in_background(place: Path, disposition: signal.Handlers) -> subprocess.Popen[bytes]:
     """`robots verify`, as a terminal or `nohup` starts it, kept at its very first import of the lab."""
     (place / "deploy").mkdir()
-    for name in ("__init__.py", "entry.py", "errors.py"):
+    for name in ("__init__.py", "entry.py", "errors.py", "lean_redis.py"):
         shutil.copy(ROOT / "deploy" / name, place / "deploy")
     (place / "deploy/commands.py").write_text(
         "import pathlib, time\n"

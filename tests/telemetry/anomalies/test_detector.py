@@ -14,6 +14,8 @@ from telemetry.events import (
     AnomalyEnded,
     AnyEvent,
     ChannelPressure,
+    MessageSent,
+    PlanChanged,
     RobotBorn,
     RobotStarted,
     RunStopped,
@@ -167,7 +169,9 @@ def test_only_the_leader_emits_what_was_found() -> None:
     assert [type(event) for event in emitted] == [AnomalyBegan]
 
 
-def test_an_error_in_a_rule_ends_the_watch_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_in_a_rule_costs_its_event_is_logged_once_and_reaches_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     # Given a detector with a bug
     class Broken(AnomalyDetector):
         def observe(self, stamped: Stamped, now_us: int) -> None:
@@ -186,7 +190,29 @@ def test_an_error_in_a_rule_ends_the_watch_and_nothing_else(caplog: pytest.LogCa
         logger.propagate = was_passed_on
     # Then the error is logged, once
     assert emitted == []
-    assert [record.getMessage() for record in caplog.records] == ["anomalies are not watched any more"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "a rule of anomalies failed; it goes on with the next event"
+    ]
+
+
+def test_odd_events_disarm_no_rule() -> None:
+    # Given a detector that reads events of no robot, and plans that are none
+    def shard(robot: str) -> int:
+        return int(robot[1:]) % 2
+
+    detector = AnomalyDetector(TICK_US, shard)
+    sent = MessageSent("r01", 1, "summary", "00" * 8, 0, 10, 0)
+    odd: list[tuple[str, AnyEvent]] = [("relay:x", sent), ("", sent), ("r" * 500, sent)]
+    odd += [("relay:0", PlanChanged(0, (), plan)) for plan in ((" ",), ("loss x",), ("",), ("loss",))]
+    # When they come, then nothing is raised
+    for number, (source, event) in enumerate(odd, start=1):
+        detector.observe(Stamped("abc123", source, 1, number, 1, 1, event), number)
+        detector.advance(number)
+    # And a robot's own envelope that gets no fate is still noticed
+    detector.observe(Stamped("abc123", "r00", 1, 1, EPOCH_US, 1, sent), 100)
+    for step in range(40):
+        detector.advance(100 + step * TICK_US)
+    assert "relay lag" in {event.rule for event in detector.announcements() if isinstance(event, AnomalyBegan)}
 
 
 @pytest.mark.parametrize(

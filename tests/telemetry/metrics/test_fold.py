@@ -243,9 +243,11 @@ def test_a_channels_reports_of_all_that_it_dropped_are_not_added_up_within_a_lif
     for dropped in (1, 2, 4):
         story.happened(0, "r00", ChannelPressure("outbox", dropped))
     story.happened(1, "r00", ChannelPressure("outbox", 2), life=2)  # counts from 0 again
+    story.happened(1, "r00", ChannelPressure("outbox", 4), life=1)  # an older life's, spilled, comes late
+    story.happened(1, "r00", ChannelPressure("outbox", 3), life=2)
     story.happened(2, "relay:0", ChannelPressure("events", 3))
 
-    assert numbers(folded(story.events), table.OVERFLOWED) == {("r00", "", "outbox"): 6, ("", "relay:0", "events"): 3}
+    assert numbers(folded(story.events), table.OVERFLOWED) == {("r00", "", "outbox"): 7, ("", "relay:0", "events"): 3}
 
 
 def test_an_anomaly_counts_while_it_goes_on() -> None:
