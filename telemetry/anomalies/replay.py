@@ -51,17 +51,17 @@ def _announced(
     for at_us, stamped in _in_time(events):
         if now_us is None:
             now_us = at_us
-        for look_us in _looks(now_us, at_us, detector.settled_us):
-            detector.advance(look_us)
+        for step_us in _steps(now_us, at_us, detector.settled_us):
+            detector.advance(step_us)
             for news in detector.announcements():
-                yield look_us, news
+                yield step_us, news
         now_us = at_us
         detector.observe(stamped, now_us)
         for news in detector.announcements():
             yield now_us, news
 
 
-def _looks(since_us: int, until_us: int, settled_us: int) -> Iterator[int]:
+def _steps(since_us: int, until_us: int, settled_us: int) -> Iterator[int]:
     """When to look at a run in which nothing happens. The rest of a long gap, after which all is settled, is one step:
     it may be as long as one wrong clock makes it."""
     yield from range(since_us + _STEP_US, min(until_us, since_us + settled_us), _STEP_US)

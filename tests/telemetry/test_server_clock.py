@@ -76,7 +76,7 @@ def test_a_run_whose_clocks_are_right_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("seconds", DIFFERENCES_S)
-def test_why_says_the_same_of_a_robot_whose_clock_was_wrong(seconds: int) -> None:
+def test_why_explains_the_same_of_a_robot_whose_clock_was_wrong(seconds: int) -> None:
     # Given a run, and the same with one robot's clock wrong
     right = the_run()
     mended = on_server_clock(ahead(right, SICK, seconds))
