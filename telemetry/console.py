@@ -9,6 +9,7 @@ import msgspec
 
 from telemetry.events import (
     AnomalyBegan,
+    InvariantViolated,
     PlanChanged,
     RelayMissing,
     RelayResumed,
@@ -81,11 +82,16 @@ def event_text(stamped: Stamped) -> str:
             return f"anomaly: {rule}: {about}: {detail}"
         case RelayMissing(shard):
             return f"shard {shard} has no relay: what is sent there waits (robots relay)"
+        case InvariantViolated(invariant, why, index, sender, sender_life):
+            own = f"{stamped.source}/{stamped.incarnation}" if stamped.incarnation > 1 else stamped.source
+            return f"{own} refused part {index} of {sender}/{sender_life}, which breaks `{invariant}`: {why}"
     fields = msgspec.to_builtins(stamped.event)
     fields.pop("name")
     detail = " ".join(f"{name} {_shown(value)}" for name, value in fields.items())
+    if len(detail) > _MOST_DETAIL:
+        detail = f"{detail[:_MOST_DETAIL].rstrip('0123456789')}…"  # a number that is cut would be another number
     life = f"/{stamped.incarnation}" if stamped.incarnation > 1 else ""
-    return f"{stamped.source}{life} {event_name(stamped.event)} {detail[:_MOST_DETAIL]}".rstrip()
+    return f"{stamped.source}{life} {event_name(stamped.event)} {detail}".rstrip()
 
 
 def _rare(parts: tuple[int, ...]) -> str:

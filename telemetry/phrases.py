@@ -31,6 +31,13 @@ def seconds(microseconds: int) -> str:
     return f"{microseconds / 1000:.0f} ms" if abs(microseconds) < 1_000_000 else f"{microseconds / 1e6:.2f} s"
 
 
+def share(part: float) -> str:
+    """`36%`; a share that is not whole is never shown as 100%, and one that is not nothing never as 0%."""
+    if 0.99 < part < 1:
+        return "over 99%"
+    return "under 1%" if 0 < part < 0.01 else f"{part:.0%}"
+
+
 def in_brackets(text: str) -> str:
     """` (text)`; nothing for an empty text."""
     return f" ({text})" if text else ""

@@ -20,6 +20,8 @@ from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import UsageError
 from deploy.observing.source import ObservedRun, observe_run
 from telemetry.console import printable
+from telemetry.record.history import History
+from telemetry.record.rows import ms_of
 from telemetry.tracing.clocks import shift_us_of
 from telemetry.tracing.exchanges import traces_of
 from telemetry.tracing.listing import ExchangeRow, Wanted, exchange_of, rows_of, slowest
@@ -38,7 +40,7 @@ Examples:
   robots traces latest run
 """
 
-_HEAD: Final = ("exchange", "began", "took", "robots", "outcome", "attempts", "learnt", "faults that acted")
+_HEAD: Final = ("exchange", "began", "took", "whole", "robots", "outcome", "attempts", "learnt", "faults that acted")
 _RUN: Final = "run"  # in the place of an exchange: the run's own trace
 _SHOWN: Final = 20
 _WIDTH: Final = 140  # cells, where no screen shows the result
@@ -76,7 +78,9 @@ def traces(
     if exchange is not None:
         trace = _trace(observed, exchange, shift_us)
         answer = trace_answer(observed.history.settings.run, trace)
-        print_result(answer_line(answer) if place.json_ else "\n".join(_drawn(trace)))
+        print_result(
+            answer_line(answer) if place.json_ else "\n".join(_drawn(observed.history, trace, exchange, shift_us))
+        )
         return 0
     rows = rows_of(traces_of(observed.history, shift_us))
     wanted = Wanted(failed, robot, fault, part)
@@ -85,7 +89,7 @@ def traces(
     if place.json_:
         print_result(answer_line(_list(observed, rows, len(chosen), shown)))
     else:
-        print_result("\n".join(_listed(observed, rows, len(chosen), shown)))
+        print_result("\n".join(_listed(observed, rows, wanted, len(chosen), shown)))
     return 0
 
 
@@ -106,20 +110,34 @@ def _trace(observed: ObservedRun, exchange: str, shift_us: int) -> Trace:
     raise UsageError(f"run {run} has no exchange {exchange!r}; `robots traces {run}` lists them, and `run` is the run")
 
 
-def _drawn(trace: Trace) -> Iterator[str]:
+def _drawn(history: History, trace: Trace, exchange: str, shift_us: int) -> Iterator[str]:
     yield from waterfall(trace, shutil.get_terminal_size((_WIDTH, 0)).columns)
+    if exchange == _RUN:
+        yield _go_note(history, trace, shift_us)
     yield f"trace {trace.spans[0].trace:032x}"
+
+
+def _go_note(history: History, trace: Trace, shift_us: int) -> str:
+    """Where `go` is on the time scale of the run's trace: all else that is printed of a run counts from there."""
+    go_ms = next((ms_of(row.id) for row in history.orders if row.order == "go"), None)
+    scale = "times here count from the beginning of this trace"
+    if go_ms is None:
+        return f"{scale}; `go` was never given"
+    start_us = min(span.start_us for span in trace.spans)
+    return f"{scale}: `go`, from which `robots why` counts, is at {(go_ms * 1000 + shift_us - start_us) / 1000:.1f} ms"
 
 
 # The list
 
 
-def _listed(observed: ObservedRun, rows: list[ExchangeRow], chosen: int, shown: list[ExchangeRow]) -> Iterator[str]:
+def _listed(
+    observed: ObservedRun, rows: list[ExchangeRow], wanted: Wanted, chosen: int, shown: list[ExchangeRow]
+) -> Iterator[str]:
     run = observed.history.settings.run
     counts = ", ".join(f"{outcome} {count}" for outcome, count in _outcomes(rows))
     yield f"run {run}  exchanges {len(rows)}" + (f"  ({counts})" if rows else "")
     if not shown:
-        yield "none of them is wanted" if rows else "no exchange has begun"
+        yield _none_wanted(observed, rows, wanted) if rows else "no exchange has begun"
         return
     yield from in_columns(_HEAD, [_cells(row) for row in shown])
     if chosen > len(shown):
@@ -127,10 +145,28 @@ def _listed(observed: ObservedRun, rows: list[ExchangeRow], chosen: int, shown: 
     yield f"draw one: robots traces {run} {shown[0].exchange}"
 
 
+def _none_wanted(observed: ObservedRun, rows: list[ExchangeRow], wanted: Wanted) -> str:
+    """Why no exchange is listed: which of the filters, alone, leaves how many."""
+    alone = {
+        "failed": Wanted(failed=True) if wanted.failed else None,
+        f"were begun or answered by {wanted.robot}": Wanted(robot=wanted.robot) if wanted.robot else None,
+        f"met the fault {wanted.fault}": Wanted(fault=wanted.fault) if wanted.fault else None,
+        f"taught part {wanted.part}": Wanted(part=wanted.part) if wanted.part is not None else None,
+    }
+    counts = [(text, sum(map(each.is_wanted, rows))) for text, each in alone.items() if each is not None]
+    text = "none of them is wanted: " + ", ".join(f"{count} {text}" for text, count in counts)
+    text += ", but none fits all of that" * (len(counts) > 1 and all(count for _, count in counts))
+    dealt = {part.index: part.holders for part in observed.history.dealt}
+    if wanted.robot is not None and wanted.robot in dealt.get(wanted.part if wanted.part is not None else -1, ()):
+        text += f"; {wanted.robot} was dealt part {wanted.part}, and learnt it from none"
+    return text
+
+
 def _cells(row: ExchangeRow) -> tuple[str, ...]:
     learnt = "; ".join(f"{robot} {indices}" for robot, indices in row.merged.items())
     cells = (
         *(row.exchange, f"{row.start_us / 1e6:.3f} s", f"{row.took_us / 1000:.1f} ms"),
+        f"{row.whole_us / 1000:.1f} ms",
         *(f"{row.initiator} → {row.peer}", row.outcome, str(row.attempts), learnt, ", ".join(row.faults)),
     )
     return tuple(printable(cell) for cell in cells)

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from telemetry.phrases import bitmap_of_parts, bits_of, in_brackets, named_parts, named_robots
+from telemetry.phrases import bitmap_of_parts, bits_of, in_brackets, named_parts, named_robots, share
 from telemetry.view import RobotView, View
 
 HEAVY_LOSS: Final = 0.75
@@ -175,16 +175,7 @@ class _State:
         """Running robots, in groups that can exchange with each other, by any ways."""
         if not self._links.blocks_any:
             return [self._running] if self._running else []
-        left, groups = dict.fromkeys(self._running), []
-        while left:
-            group = [left.popitem()[0]]
-            for one in group:  # it grows
-                near = [other for other in left if self._is_linked(one, other)]
-                group += near
-                for other in near:
-                    del left[other]
-            groups.append(sorted(group))
-        return sorted(groups)
+        return components(self._running, self._is_linked)
 
     def _cut_off(self, group: list[str], lacking: int) -> Diagnosis:
         parts = bits_of(lacking)
@@ -209,21 +200,64 @@ class _State:
 
     def _heavy_loss(self, gone: int) -> Iterator[Diagnosis]:
         """Robots that could get what they lack, but few of whose exchanges succeed; those with equal loss together."""
+        if not self._incomplete:
+            return
+        near = [self._near(group) for group in self._groups]
+        sides = [(side, self._everything & ~self._held_by(side) & ~gone) for groups in near for side in groups]
+        cut = [(side, lacking) for side, lacking in sides if lacking & self._held_by(self._reachable(side))]
+        if len(sides) == 2 and cut:
+            yield self._two_sides(cut, [side for side, _ in sides])
+            return
         alike: dict[str, list[str]] = defaultdict(list)
-        for name in self._incomplete:
-            lacking = self._everything & ~self._held(name) & ~gone
-            holders = [other for other in self._running if self._held(other) & lacking and self._is_linked(name, other)]
-            failing = min((self._failing(name, other) for other in holders), default=0.0)
-            if failing >= HEAVY_LOSS:
-                faults = _texts(self._links.losing(name, other) for other in holders)
-                alike[f"{failing:.0%} of the attempts to exchange with their holders fail{faults}"].append(name)
+        for side, lacking in cut:
+            holders = [other for other in self._reachable(side) if self._held(other) & lacking]
+            faults = _texts(self._links.losing(one, other) for one in side for other in holders)
+            alike[f"{self._failing(side, holders)} of the attempts to exchange with their holders fail{faults}"] += side
         for text, names in alike.items():
             parts = bits_of(self._everything & ~self._common(names) & ~gone)
             who = f"{named_robots(names)} {'lacks' if len(names) == 1 else 'lack'}"
             some = " some of" if self._held_by(names) & bitmap_of_parts(parts) else ""
             yield Diagnosis(f"loss {text}", f"{who}{some} {named_parts(parts)}: {text}", tuple(names), tuple(parts))
 
-    def _failing(self, one: str, other: str) -> float:
+    def _near(self, group: Sequence[str]) -> list[list[str]]:
+        """The group, in sides within which exchanges succeed often enough, by any ways."""
+        return components(group, lambda one, other: self._fail_share(one, other) < HEAVY_LOSS)
+
+    def _reachable(self, side: Sequence[str]) -> list[str]:
+        """The others to which one of the side has a link that is not blocked."""
+        own = set(side)
+        others = (other for other in self._running if other not in own)
+        return [other for other in others if any(self._is_linked(name, other) for name in side)]
+
+    def _two_sides(self, cut: Sequence[tuple[Sequence[str], int]], sides: Sequence[Sequence[str]]) -> Diagnosis:
+        """Two sides that hardly reach each other: which side lacks what only the other holds."""
+        few, many = sorted(sides, key=len)
+        failing = f"{named_robots(few)} and {named_robots(many)} hardly reach each other: "
+        failing += f"{self._failing(few, many)} of the attempts fail{self._losing(few, many)}"
+        lacks = [(names, bits_of(lacking)) for names, lacking in sorted(cut, key=lambda each: len(each[0]))]
+        each = (
+            f"{named_robots(names)} {'lacks' if len(names) == 1 else 'lack'} {named_parts(them)}"
+            for names, them in lacks
+        )
+        parts = sorted({part for _, them in lacks for part in them})
+        robots = [name for names, _ in lacks for name in names]
+        return Diagnosis(f"loss {failing}", f"{failing}; {'; '.join(each)}", tuple(robots), tuple(parts))
+
+    def _failing(self, side: Sequence[str], others: Sequence[str]) -> str:
+        """The share of the attempts to exchange that fail, over the best link between the two sides."""
+        linked = ((one, other) for one in side for other in others if self._is_linked(one, other))
+        return share(min(self._fail_share(one, other) for one, other in linked))
+
+    def _losing(self, side: Sequence[str], others: Sequence[str]) -> str:
+        """The faults that lose between the two sides, and not within them as well, if any is such a one."""
+        between = [self._links.losing(one, other) for one in side for other in others]
+        between += [self._links.losing(other, one) for one in side for other in others]
+        pairs = ((one, other) for names in (side, others) for one in names for other in names if one != other)
+        within = {fault for pair in pairs for fault in self._links.losing(*pair)}
+        special = [[fault for fault in faults if fault not in within] for faults in between]
+        return _texts(special if any(special) else between)
+
+    def _fail_share(self, one: str, other: str) -> float:
         """The share of the attempts to exchange that fail: a summary or its answer is lost."""
         return 1 - (1 - self._links.lost(one, other)) * (1 - self._links.lost(other, one))
 
@@ -271,6 +305,20 @@ class _State:
             return "no other robot is complete"
         between = [self._links.blocking(name, one) + self._links.blocking(one, name) for one in equals]
         return f"the other complete robots ({named_robots(equals)}) cannot exchange with it{_texts(between)}"
+
+
+def components(names: Sequence[str], is_linked: Callable[[str, str], bool]) -> list[list[str]]:
+    """The names in groups: those that are linked with each other, directly or over others."""
+    left, groups = dict.fromkeys(names), []
+    while left:
+        group = [left.popitem()[0]]
+        for one in group:  # it grows
+            near = [other for other in left if is_linked(one, other)]
+            group += near
+            for other in near:
+                del left[other]
+        groups.append(sorted(group))
+    return sorted(groups)
 
 
 def absence_of(robot: RobotView) -> str:

@@ -13,55 +13,23 @@ from typing import Any, Final
 
 import msgspec
 
-from telemetry.console import event_text, is_notable
-from telemetry.events import (
-    AnyEvent,
-    EvidenceLost,
-    FaultInjected,
-    InboxOverflowed,
-    InjectionFailed,
-    InvariantViolated,
-    MessageSent,
-    RelayMissing,
-    RobotLost,
-    RobotWaiting,
-    ServerForgot,
-    Stamped,
-    SupervisorStalled,
-)
-from telemetry.explanations.about_robot import LACKS, why_robot
+from telemetry.console import event_text
+from telemetry.events import InvariantViolated, MessageSent
+from telemetry.explanations.about_robot import why_robot
 from telemetry.explanations.critical_path import critical_path, longest
 from telemetry.explanations.explanation import Explanation, Section, Step, section
-from telemetry.explanations.lives import life_story
+from telemetry.explanations.happenings import after_write, purposes, reports
+from telemetry.explanations.lacking import why_lacking
+from telemetry.explanations.lives import life_story, state_at_the_end
 from telemetry.explanations.run_index import RunIndex
 from telemetry.explanations.witnesses import witness_steps
-from telemetry.explanations.writing import why_written, writing_steps
+from telemetry.explanations.writing import lack_text, why_written, writing_steps
 from telemetry.phrases import named_parts, named_robots
-from telemetry.record.rows import PlanRow, ms_of
 
 _ROBOT: Final = re.compile(r"\br[0-9]{2,7}\b")
 _MOST_ROBOTS: Final = 3  # of those that a promise names
 _WRITING: Final = ("once", "right", "patient")
 _LIVES: Final = ("supervised", "fenced", "monotonic", "unique", "played")
-_REPORTED: Final[tuple[type[AnyEvent], ...]] = (
-    EvidenceLost,
-    FaultInjected,
-    InboxOverflowed,
-    InjectionFailed,
-    RelayMissing,
-    RobotLost,
-    RobotWaiting,
-    ServerForgot,
-    SupervisorStalled,
-)
-
-_ENDS: Final = {
-    "complete": "the run was over: the secret was written, and every robot that could be was complete",
-    "limit": "the run was stopped: its time limit was over",
-    "stopped": "the run was stopped by a person",
-    "interrupted": "the run was interrupted",
-    "lost": "the run was lost with its server's data",
-}
 
 
 class Promised(msgspec.Struct, frozen=True):
@@ -86,12 +54,14 @@ def why_run(index: RunIndex, verdict: Mapping[str, Any] | None) -> Explanation:
         None,
         _answer(index, verdict, unkept, path),
         (
+            *section("what was broken on purpose", purposes(index)),
             *section(
                 "why it did not go on" if is_over else "why it does not go on", () if done else _standstill(index)
             ),
             *(each for alike in _by_reason(unkept) for each in _story(index, alike)),
             *section("from go to the write: where the time went", path),
-            *section("what happened in the run", _reports(index)),
+            *section("what kept the run going after the write", () if write is None else after_write(index, write)),
+            *section("what happened in the run", reports(index)),
         ),
     )
 
@@ -107,7 +77,15 @@ def _answer(index: RunIndex, verdict: Mapping[str, Any] | None, unkept: list[Pro
         judged = f"run {index.run} held every promise"
     else:
         judged = f"run {index.run} is {verdict['verdict']}: {', '.join(promise.name for promise in unkept)}"
-    return f"{judged}; {_written(index, path)}"
+    return "; ".join([judged, *_named_purpose(index), _written(index, path)])
+
+
+def _named_purpose(index: RunIndex) -> list[str]:
+    """What was broken on purpose, in one phrase, if anything was."""
+    exhibit = index.history.settings.exhibit
+    named = [] if exhibit is None else [f"broken on purpose, by the exhibit {exhibit}"]
+    lost = [step.robot for step in purposes(index) if step.robot]
+    return named + ([f"evidence was removed on purpose: amnesia of {named_robots(lost)}"] if lost else [])
 
 
 def _written(index: RunIndex, path: list[Step]) -> str:
@@ -174,8 +152,11 @@ def _story(index: RunIndex, promises: list[Promised]) -> tuple[Section, ...]:
 def _witnesses(index: RunIndex, promise: Promised) -> Iterator[Step]:
     named = [name for name in dict.fromkeys(_ROBOT.findall(promise.why)) if name in index.robots][:_MOST_ROBOTS]
     if promise.name == "convergent":
-        for name in named:
-            yield from _incompleteness(index, name)
+        absent = [name for name in named if state_at_the_end(index, name) != "lived"]
+        for name in absent:
+            yield Step(why_robot(index, name).answer, robot=name)
+        present = [name for name in _present(index) if name in index.robots and name not in absent]
+        yield from _incompleteness(index, [name for name in present if not index.is_complete(name)])
     elif promise.name in _WRITING:
         yield from _writes(index, named)
     elif promise.name in _LIVES:
@@ -183,14 +164,25 @@ def _witnesses(index: RunIndex, promise: Promised) -> Iterator[Step]:
         yield from sorted(steps, key=lambda step: step.at_s or 0.0)
 
 
-def _incompleteness(index: RunIndex, robot: str) -> Iterator[Step]:
-    """Why a robot is not complete, unless a cause of the standstill says it already."""
-    explanation = why_robot(index, robot)
-    lacks = [each for each in explanation.sections if each.title == LACKS]
-    steps = [step for each in lacks for step in each.steps]
-    if not steps or any(step.text not in {cause.text for cause in index.diagnosis} for step in steps):
-        yield Step(explanation.answer, robot=robot)
-        yield from steps
+def _incompleteness(index: RunIndex, robots: list[str]) -> Iterator[Step]:
+    """Why robots are not complete, those with the same reasons together, unless the causes of the standstill show it
+    already."""
+    known = {cause.text for cause in index.diagnosis}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name in robots:
+        found = dict.fromkeys(why_lacking(index, name, part) for part in index.lacking(name))
+        unknown = [_of_it(name, reason) for reason in found if reason not in known]
+        if unknown:
+            alike.setdefault((lack_text(index, name), *unknown), []).append(name)
+    for (lacks, *reasons), names in alike.items():
+        one, each = (names[0], "") if len(names) == 1 else ("", "each ")
+        yield Step(f"{named_robots(names)} {each}{lacks}; {'; '.join(reasons)}", robot=one)
+
+
+def _of_it(robot: str, reason: str) -> str:
+    """The reason without the name of its robot, so that it is the same for all with that reason."""
+    text = reason.replace(f"between {robot} and", "between it and")
+    return f"it {text.removeprefix(f'{robot} ')}" if text.startswith(f"{robot} ") else text
 
 
 def _writes(index: RunIndex, named: list[str]) -> Iterator[Step]:
@@ -203,34 +195,3 @@ def _writes(index: RunIndex, named: list[str]) -> Iterator[Step]:
 def _violations(index: RunIndex, robot: str) -> Iterator[Step]:
     for stamped in index.reported(robot, InvariantViolated):
         yield Step(event_text(stamped), index.after_go_s(stamped.wall_us), robot=robot, life=stamped.incarnation)
-
-
-def _reports(index: RunIndex) -> Iterator[Step]:
-    """Changes of the plan; injections, absences and losses, as events reported them; and the end."""
-    if index.history.settings.exhibit is not None:
-        yield Step(f"the lab was broken on purpose, by the exhibit {index.history.settings.exhibit}")
-    reported = (each for each in index.history.events if isinstance(each.event, _REPORTED) and is_notable(each))
-    steps = [Step(_report_text(each), index.after_go_s(each.wall_us)) for each in reported]
-    steps += [Step(_plan_text(row), index.after_go_s(ms_of(row.id) * 1000)) for row in index.plans]
-    end_s = index.after_go_s(index.end_us)
-    yield from sorted((each for each in steps if (each.at_s or 0) < end_s), key=lambda step: step.at_s or 0.0)
-    reasons = (row.reason for row in index.history.orders if row.order == "stop")
-    if index.stop_us is not None:
-        yield Step(_ENDS.get(next(reasons, None) or "", "the run was stopped"), end_s)
-
-
-def _plan_text(row: PlanRow) -> str:
-    faults = ", ".join(planned.fault for planned in row.faults) or "none"
-    request = f" (a person requested: {row.request}{f'; refused: {row.refusal}' * bool(row.refusal)})"
-    return f"faults in force: {faults}{request * bool(row.request)}"
-
-
-def _report_text(stamped: Stamped) -> str:
-    match stamped.event:
-        case FaultInjected(verb, target, victim):
-            return f"injected: {verb} {target}" + f", which was {victim}" * (victim != target)
-        case InjectionFailed(verb, target, why):
-            return f"not injected: {verb} {target}: {why}"
-        case RobotLost(robot, worker):
-            return f"{robot} was lost: its RQ worker {worker} did not renew its lease"
-    return event_text(stamped)

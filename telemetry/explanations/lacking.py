@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 from telemetry.events import MessageSent
-from telemetry.explanations.attempts import TaughtNothing, attempt_steps, attempts, summed_up
+from telemetry.explanations.attempts import TaughtNothing, attempt_steps, attempts, due_us_of, summed_up
 from telemetry.explanations.explanation import Section, Step, section
 from telemetry.explanations.lives import life_story, state_at_the_end
-from telemetry.explanations.run_index import RunIndex
-from telemetry.phrases import in_brackets, named_robots
+from telemetry.explanations.run_index import Address, RunIndex
+from telemetry.phrases import counted, in_brackets, named_robots, share
+from telemetry.record.rows import FateRow, ms_of
+
+_LISTED: Final = 12  # attempts; of more, those that ended alike are one step
 
 
 def why_lacking(index: RunIndex, robot: str, part: int) -> str:
@@ -35,7 +40,7 @@ def lacking_sections(index: RunIndex, robot: str, part: int) -> tuple[Section, .
     """Who holds the part, the attempts that failed, and the robot's own lives."""
     return (
         *section(f"who holds part {part}", _holder_steps(index, robot, part)),
-        *section("exchanges that did not bring it", attempt_steps(index, all_attempts(index, robot, part))),
+        *section("exchanges that did not bring it", _attempts(index, all_attempts(index, robot, part))),
         *section(f"the lives of {robot}", life_story(index, robot)),
     )
 
@@ -51,9 +56,10 @@ def all_attempts(index: RunIndex, robot: str, part: int) -> list[TaughtNothing]:
 
 
 def holders(index: RunIndex, part: int) -> list[str]:
-    """The robots that ever held the part: it stands in their journals, or they were dealt it and lost theirs."""
+    """The robots that ever held the part: it stands in their journals, or they lost theirs, and were dealt the part or
+    had reported it."""
     held = [name for name, robot in index.robots.items() if part in robot.parts]
-    return held + [name for name in index.dealt.get(part, ()) if name not in held]
+    return held + [name for name in index.robots if name not in held and index.learnt(name, part) is not None]
 
 
 def _holder_steps(index: RunIndex, robot: str, part: int) -> Iterator[Step]:
@@ -64,10 +70,93 @@ def _holder_steps(index: RunIndex, robot: str, part: int) -> Iterator[Step]:
         had_us = index.learnt_us(holder, part)
         got = "was dealt it" if holder in index.dealt.get(part, ()) else "learnt it"
         at_s = None if had_us is None else index.after_go_s(had_us)
-        way = _way(index, robot, holder) if state == "lived" else ""
-        also = f", but {state}" if state != "lived" else f"; at the end {way}"
+        also = f", but {state}" if state != "lived" else _reach(index, robot, holder, had_us)
         faults = (*index.links.losing(robot, holder), *index.links.losing(holder, robot))
         yield Step(f"{holder} {got}{also}", at_s=at_s, robot=holder, faults=tuple(dict.fromkeys(faults)))
+
+
+def _reach(index: RunIndex, robot: str, holder: str, had_us: int | None) -> str:
+    """Whether a robot that lacks a part could exchange with a living holder, and what arrived."""
+    state = state_at_the_end(index, robot)
+    if state != "lived":
+        return f"; at the end {robot} {state}" if state.startswith(("is", "was", "has")) else f"; {robot} {state}"
+    way = _way(index, robot, holder)
+    if not _is_open(index, robot, holder):
+        return f"; at the end {way}"
+    return f"; at the end {way}{_arrived(index, robot, holder, had_us or index.go_us or 0)}"
+
+
+def _arrived(index: RunIndex, robot: str, holder: str, since_us: int) -> str:
+    """How much arrived since the holder had the part, where less than half did."""
+    texts = []
+    for sender, receiver in ((robot, holder), (holder, robot)):
+        rows = _envelopes(index, sender, receiver, since_us)
+        came = [address for address, row in rows if (due_us := due_us_of(row)) is not None and due_us <= index.end_us]
+        if rows and len(came) * 2 < len(rows):
+            empty = f", {_none_of(len(came))} with a part" * (bool(came) and not _with_parts(index, came))
+            texts.append(f"{len(came)} of {counted(len(rows), 'envelope')} from {sender} to {receiver} arrived{empty}")
+    return "".join(f"; {text}" for text in texts)
+
+
+def _envelopes(index: RunIndex, sender: str, receiver: str, since_us: int) -> list[tuple[Address, FateRow]]:
+    until_us = index.end_us
+    found = (each for each in index.fates.items() if (each[0][0], each[0][2]) == (sender, receiver))
+    return [(address, row) for address, row in found if since_us <= ms_of(row.id) * 1000 <= until_us]
+
+
+def _with_parts(index: RunIndex, addresses: list[Address]) -> bool:
+    """Whether one of them brought a part, or is not known to have brought none."""
+    events = [index.sendings[address].event if address in index.sendings else None for address in addresses]
+    return any(not isinstance(event, MessageSent) or event.parts > 0 for event in events)
+
+
+def _none_of(count: int) -> str:
+    return "but not" if count == 1 else "none of them"
+
+
+def _attempts(index: RunIndex, found: list[TaughtNothing]) -> Iterator[Step]:
+    """Each attempt; where there are many, those with one peer that ended alike as one step, with their number."""
+    if len(found) <= _LISTED:
+        yield from attempt_steps(index, found)
+        return
+    groups: dict[tuple[object, ...], list[TaughtNothing]] = {}
+    for each in found:
+        groups.setdefault((each.initiator, each.peer, each.stage, each.sender, each.fate), []).append(each)
+    for alike in groups.values():
+        if len(alike) == 1:
+            yield from attempt_steps(index, alike)
+        else:
+            yield _together(index, alike)
+
+
+def _together(index: RunIndex, alike: list[TaughtNothing]) -> Step:
+    first = alike[0]
+    faults = Counter(fault for each in alike for fault in each.faults)
+    shown = in_brackets(", ".join(fault for fault, _ in faults.most_common()))
+    begun = f"{first.initiator} began {len(alike)} exchanges with {first.peer}, first {first.exchange}, the last at"
+    return Step(
+        f"{begun} {index.after_go_s(alike[-1].begun_us):.3f} s: {_end_of(first)}{shown}",
+        index.after_go_s(first.begun_us),
+        robot=first.initiator,
+        exchange=first.exchange,
+        faults=tuple(fault for fault, _ in faults.most_common()),
+    )
+
+
+def _end_of(attempt: TaughtNothing) -> str:
+    """How each of several attempts ended."""
+    if attempt.stage == "none":
+        return "all messages came, and did not bring it"
+    message = f"the {attempt.stage} of {attempt.sender}"
+    ends = {
+        "lost": "was lost each time",
+        "corrupt": "came damaged each time",
+        "stale": "was not delivered, because a later life of its sender had been born",
+        "held": "was held back until the end",
+        "late": "came late, or not until the end",
+        "unsent": "was not sent",
+    }
+    return f"{message} {ends.get(attempt.fate, f'was not sent, because {attempt.fate}')}"
 
 
 def _way(index: RunIndex, robot: str, holder: str) -> str:
@@ -77,9 +166,9 @@ def _way(index: RunIndex, robot: str, holder: str) -> str:
     if not out and not back:
         lost = 1 - (1 - index.links.lost(robot, holder)) * (1 - index.links.lost(holder, robot))
         losing = ", ".join(dict.fromkeys((*index.links.losing(robot, holder), *index.links.losing(holder, robot))))
-        return (
-            f"both ways between them were open{f', and {lost:.0%} of exchanges fail' * (lost > 0)}{in_brackets(losing)}"
-        )
+        if not lost:
+            return "nothing was lost between them by a fault"
+        return f"no way between them was blocked, but {share(lost)} of exchanges fail there{in_brackets(losing)}"
     if out and back:
         way = f"nothing passed between them{faults}"
     elif out:

@@ -10,6 +10,7 @@ from telemetry.events import (
     EvidenceLost,
     RobotFenced,
     RobotLeft,
+    SupervisorStalled,
     WorkerCrashed,
     WorkerGaveUp,
     WorkerLeft,
@@ -43,13 +44,29 @@ def life_steps(index: RunIndex, process: str, since_us: int, until_us: int, afte
     yield from sorted([*lives, *injections], key=lambda step: step.at_s or 0.0)
 
 
-def outages(index: RunIndex, since_us: int, until_us: int) -> Iterator[str]:
-    """What happened to the server and to the relays in that time, a text for each."""
+def outages(index: RunIndex, since_us: int, until_us: int) -> Iterator[Step]:
+    """What happened to the server and to the relays in that time."""
     for process in ("redis", *sorted(name for name in index.processes if name.startswith("relay:"))):
         steps = list(life_steps(index, process, since_us, until_us))
-        yield from (step.text for step in steps[:_MOST_OUTAGES])
+        yield from steps[:_MOST_OUTAGES]
         if len(steps) > _MOST_OUTAGES:
-            yield f"and {len(steps) - _MOST_OUTAGES} times more"
+            yield Step(f"and {len(steps) - _MOST_OUTAGES} times more", steps[_MOST_OUTAGES].at_s)
+
+
+def stalls(index: RunIndex, since_us: int, until_us: int) -> Iterator[Step]:
+    """When the leader of the run stood still in that time, by its own reports."""
+    for stamped in index.history.events:
+        if isinstance(stamped.event, SupervisorStalled):
+            began_us = stamped.wall_us - stamped.event.stalled_us
+            if began_us <= until_us and since_us <= stamped.wall_us:
+                yield _span_step(
+                    index, f"{stamped.source}, the leader of the run, took no step", began_us, stamped.wall_us
+                )
+
+
+def dated(step: Step) -> str:
+    """The text of a step for the middle of another one: with its time."""
+    return step.text if step.took_s is not None or step.at_s is None else f"{step.text}, at {step.at_s:.3f} s"
 
 
 def _lives(index: RunIndex, process: str, since_us: int, until_us: int, after_birth: str) -> Iterator[Step]:
@@ -71,11 +88,42 @@ def _injections(
     index: RunIndex, process: str, since_us: int, until_us: int, verbs: Mapping[str, str]
 ) -> Iterator[Step]:
     """What was injected into a process, and was no death."""
-    for row in index.injections.get(process, ()):
-        at_us = ms_of(row.id) * 1000
-        if since_us <= at_us <= until_us and row.verb in verbs:
+    robot = process if process in index.robots else ""
+    rows = index.injections.get(process, [])
+    ended = _pauses(index, process)
+    for row in rows:
+        at_us, until = index.injected_us(row), ended.get(row.id)
+        if row.verb not in verbs or row.id in {resume.id for resume in ended.values()}:
+            continue
+        if until is not None and at_us <= until_us and since_us <= index.injected_us(until):
+            why = f": its process stood still (injected: {row.verb} {row.target})"
+            yield _span_step(index, f"{_shown(process)} was paused", at_us, index.injected_us(until), why, robot)
+        elif until is None and since_us <= at_us <= until_us:
             text = f"{_shown(process)} {verbs[row.verb]} (injected: {row.verb} {row.target})"
-            yield Step(text, index.after_go_s(at_us), robot=process if process in index.robots else "")
+            yield Step(text, index.after_go_s(at_us), robot=robot)
+
+
+def _pauses(index: RunIndex, process: str) -> dict[str, InjectionRow]:
+    """By id, each pause of a process that was ended, with the `resume` that ended it. A death in between ends none."""
+    ended: dict[str, InjectionRow] = {}
+    pause: InjectionRow | None = None
+    died = sorted(ms_of(death.id) for death, _ in index.deaths.get(process, ()))
+    for row in index.injections.get(process, ()):
+        if row.verb == "pause":
+            pause = row
+        elif row.verb == "resume" and pause is not None:
+            if not any(ms_of(pause.id) <= at <= ms_of(row.id) for at in died):
+                ended[pause.id] = row
+            pause = None
+    return ended
+
+
+def _span_step(index: RunIndex, text: str, began_us: int, ended_us: int, why: str = "", robot: str = "") -> Step:
+    """Something that lasted, with its beginning and its end in the text."""
+    at_s, end_s = index.after_go_s(began_us), index.after_go_s(ended_us)
+    took_us = ended_us - began_us
+    span = f"from {at_s:.3f} s to {end_s:.3f} s, for {seconds(took_us)}"
+    return Step(f"{text} {span}{why}", at_s, round(took_us / 1e6, 3), robot=robot)
 
 
 def _shown(process: str) -> str:

@@ -13,7 +13,17 @@ from typing import Final
 import msgspec
 
 from telemetry.diagnosis.causes import Diagnosis, diagnose
-from telemetry.events import AnyEvent, MessageDropped, MessageSent, PartsMerged, SecretWritten, Stamped
+from telemetry.events import (
+    AnyEvent,
+    FaultInjected,
+    MessageDropped,
+    MessageReceived,
+    MessageSent,
+    PartsMerged,
+    PlanChanged,
+    SecretWritten,
+    Stamped,
+)
 from telemetry.explanations.links import Links
 from telemetry.record.history import History
 from telemetry.record.rows import (
@@ -32,14 +42,23 @@ from telemetry.view import View, view_at
 
 Address = tuple[str, int, str, int]
 """An envelope: sender, incarnation, receiver, sequence."""
+Cause = tuple[str, int, int, int]
+"""A copy of an envelope, as its receiver knows it: sender, incarnation, sequence, copy."""
 
 _DEADLY: Final = frozenset({"kill", "restart", "pause", "amnesia"})
 _OLD_MS: Final = 5_000  # between an injection and a death that it causes
 
 
+class Learnt(msgspec.Struct, frozen=True):
+    """A part that a robot knew: since which of its lives, and by which copy (None: it was dealt it)."""
+
+    life: int
+    cause: Cause | None
+
+
 class RobotHistory(msgspec.Struct):
     """What a robot's journal holds: by part its entry, and the entries that a life made when it was complete and quiet.
-    `is_lost`: the journal was gone."""
+    `is_lost`: the journal was gone. What is known then is what the robot had reported."""
 
     robot: str
     parts: dict[int, PartRow]
@@ -118,13 +137,38 @@ class RunIndex:
     def learnt_us(self, robot: str, part: int) -> int | None:
         """When the robot had the part: when it reported the merge, else when the copy was due; `go` for what it was
         dealt, and None when it never had it, or the time is not known."""
-        row = self.robots[robot].parts.get(part)
-        if row is None:
+        learnt = self.learnt(robot, part)
+        if learnt is None:
             return None
-        if row.cause is None:
+        if learnt.cause is None:
             return self.go_us or 0
-        merged_us = self._merges.get((robot, row.cause))
-        return self._due_us(robot, row.cause) if merged_us is None else merged_us
+        merged_us = self._merges.get((robot, learnt.cause))
+        return self._due_us(robot, learnt.cause) if merged_us is None else merged_us
+
+    def learnt(self, robot: str, part: int) -> Learnt | None:
+        """How the robot came to know the part, by its journal; of a robot whose journal was lost, by what it had
+        reported and by the deal. None when neither shows that it knew it."""
+        if robot not in self.robots:
+            return None
+        row = self.robots[robot].parts.get(part)
+        if row is not None:
+            return Learnt(int(row.id.partition("-")[0]), row.cause)
+        if not self.robots[robot].is_lost:
+            return None
+        dealt = Learnt(1, None) if robot in self.dealt.get(part, ()) else None
+        return dealt or self._reported_parts.get((robot, part))
+
+    @cached_property
+    def _reported_parts(self) -> dict[tuple[str, int], Learnt]:
+        """By robot and part, the first merge that the robot reported."""
+        reported: dict[tuple[str, int], Learnt] = {}
+        for stamped in self.history.events:
+            event = stamped.event
+            if isinstance(event, PartsMerged):
+                cause = (event.sender, event.sender_incarnation, event.sequence, event.copy)
+                for part in event.indices:
+                    reported.setdefault((stamped.source, part), Learnt(stamped.incarnation, cause))
+        return reported
 
     def completed_us(self, robot: str) -> int | None:
         """When the robot was complete; None when it is not, or that is not known."""
@@ -139,16 +183,30 @@ class RunIndex:
         learnt = [(self.learnt_us(robot, part) or 0, part) for part, row in parts if row.cause is not None]
         return max(learnt)[1] if learnt else None
 
-    def _due_us(self, robot: str, cause: tuple[str, int, int, int]) -> int | None:
+    def received_us(self, robot: str, cause: Cause) -> int | None:
+        """When the robot reported that the copy had reached it; None when it did not."""
+        return self._receipts.get((robot, cause))
+
+    @cached_property
+    def _receipts(self) -> dict[tuple[str, Cause], int]:
+        receipts: dict[tuple[str, Cause], int] = {}
+        for stamped in self.history.events:
+            event = stamped.event
+            if isinstance(event, MessageReceived):
+                cause = (event.sender, event.sender_incarnation, event.sequence, event.copy)
+                receipts.setdefault((stamped.source, cause), stamped.wall_us)
+        return receipts
+
+    def _due_us(self, robot: str, cause: Cause) -> int | None:
         sender, life, sequence, copy = cause
         row = self.fates.get((sender, life, robot, sequence))
         if row is None or not 0 <= copy < len(row.deliveries):
             return None
-        return ms_of(row.id) * 1000 + row.deliveries[copy]
+        return max(ms_of(row.id) * 1000 + row.deliveries[copy], ms_of(row.stored) * 1000)
 
     @cached_property
-    def _merges(self) -> dict[tuple[str, tuple[str, int, int, int]], int]:
-        merges: dict[tuple[str, tuple[str, int, int, int]], int] = {}
+    def _merges(self) -> dict[tuple[str, Cause], int]:
+        merges: dict[tuple[str, Cause], int] = {}
         for stamped in self.history.events:
             event = stamped.event
             if isinstance(event, PartsMerged):
@@ -171,6 +229,12 @@ class RunIndex:
         """The next life of a robot after the death of that one (0: which one is not known), and when it was born."""
         births = sorted(self.births_us.get(robot, {}).items())
         return next(((born, born_us) for born, born_us in births if born > life and born_us >= at_us), None)
+
+    def lived_at(self, robot: str, at_us: int) -> bool:
+        """Whether the robot was born by then, and its death is not recorded to be before that."""
+        born_us = max((each for each in self.births_us.get(robot, {}).values() if each <= at_us), default=None)
+        ends = (ms_of(death.id) * 1000 for death, _ in self.deaths.get(robot, ()))
+        return born_us is not None and not any(born_us <= end_us <= at_us for end_us in ends)
 
     @cached_property
     def deaths(self) -> dict[str, list[tuple[DeathRow, InjectionRow | None]]]:
@@ -225,6 +289,25 @@ class RunIndex:
         written = (stamped for stamped in self.history.events if isinstance(stamped.event, SecretWritten))
         return min(written, key=lambda stamped: stamped.wall_us, default=None)
 
+    def injected_us(self, row: InjectionRow) -> int:
+        """When the injection was done, by the event of its injector; where the events do not show that, when it was
+        ordered."""
+        return self._injected_us.get(row.id, ms_of(row.id) * 1000)
+
+    @cached_property
+    def _injected_us(self) -> dict[str, int]:
+        """By injection, the time of its event. The events of one kind come in the order of the injections."""
+        ordered: dict[tuple[str, str], list[InjectionRow]] = defaultdict(list)
+        done: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for row in self.history.fleet:
+            if isinstance(row, InjectionRow):
+                ordered[row.verb, row.victim].append(row)
+        for stamped in self.history.events:
+            if isinstance(stamped.event, FaultInjected):
+                done[stamped.event.verb, stamped.event.victim].append(stamped.wall_us)
+        matched = ((rows, done[kind]) for kind, rows in ordered.items() if len(rows) == len(done[kind]))
+        return {row.id: at_us for rows, times in matched for row, at_us in zip(rows, sorted(times), strict=True)}
+
     # Envelopes
 
     @cached_property
@@ -235,6 +318,15 @@ class RunIndex:
             if isinstance(row, FateRow) and row.sender is not None and row.receiver is not None:
                 fates[row.sender, row.incarnation or 0, row.receiver, row.sequence or 0] = row
         return fates
+
+    @cached_property
+    def sendings(self) -> dict[Address, Stamped]:
+        """By envelope, the event of its sender."""
+        return {
+            (each.source, each.incarnation, each.event.receiver, each.event.sequence): each
+            for each in self.history.events
+            if isinstance(each.event, MessageSent)
+        }
 
     @cached_property
     def exchanges(self) -> dict[frozenset[str], dict[str, list[FateRow]]]:
@@ -260,6 +352,16 @@ class RunIndex:
     def plans(self) -> list[PlanRow]:
         """Changes of the plan in the first shard (all apply the same), in order."""
         return [row for row in self.history.controls if isinstance(row, PlanRow) and row.shard == 0]
+
+    def plan_us(self, row: PlanRow) -> int | None:
+        """When the relay of the first shard applied a change of the plan. The plan that was there before any relay has
+        no time of its own: then it is when the relay reported it, and None when no event shows that."""
+        if ms_of(row.id) > 0:
+            return ms_of(row.id) * 1000
+        new = tuple(planned.fault for planned in row.faults)
+        reports = (each for each in self.history.events if isinstance(each.event, PlanChanged))
+        applied = (each for each in reports if each.event.shard == 0 and each.event.new == new)  # type: ignore[union-attr]
+        return min((each.wall_us for each in applied), default=None)
 
     def faults_at(self, at_us: int) -> tuple[str, ...]:
         """The faults in force at that time; what was published with the order to stop does not count."""

@@ -92,7 +92,7 @@ def _reported(index: RunIndex, why: str) -> Iterator[Step]:
     for number, robot, life in _EVENT.findall(why):
         for stamped in index.reported(robot):
             if (stamped.number, stamped.incarnation) == (int(number), int(life)):
-                text = f"that event was: {event_text(stamped)}"
+                text = f"event {number} of {robot}/{life} is: {event_text(stamped)}"
                 yield Step(text, index.after_go_s(stamped.wall_us), robot=robot, life=int(life))
 
 

@@ -9,6 +9,7 @@ from math import ceil
 from telemetry.events import (
     EvidenceLost,
     ExchangeEnded,
+    PartsMerged,
     RobotComplete,
     RobotDisturbed,
     RobotQuiet,
@@ -64,9 +65,10 @@ def _text(index: RunIndex, robot: str, stamped: Stamped) -> str:
         case RobotComplete(parts):
             return f"{robot} was complete: it held all {parts} parts"
         case RobotQuiet(ticks):
-            return f"{robot} was quiet: it had executed {ticks} ticks without news{_confirmed(index, robot, stamped)}"
+            ended = confirmed(index, robot, stamped) + _incomplete(index, robot, stamped)
+            return f"{robot} was quiet: it had executed {ticks} ticks without news{ended}"
         case RobotDisturbed():
-            return f"{robot} was disturbed: something new came, and its quiet period began again"
+            return f"{robot} was disturbed: {_disturbance(index, robot, stamped)}"
         case SecretWritten(_, durability):
             return f"{robot} wrote the secret (durability: {durability})"
         case SecretRefused():
@@ -76,13 +78,36 @@ def _text(index: RunIndex, robot: str, stamped: Stamped) -> str:
     return ""
 
 
-def _confirmed(index: RunIndex, robot: str, stamped: Stamped) -> str:
-    """Which exchange confirmed that a peer knows the same, by the journal; empty when no entry shows it."""
-    for row in index.robots[robot].quiets:
-        if row.id.startswith(f"{stamped.incarnation}-"):
-            by = f"a peer answered that it knows the same (exchange {row.exchange})"
-            return f", and {by}" if row.exchange else ", and believed no peer alive"
-    return ""
+def _incomplete(index: RunIndex, robot: str, quiet: Stamped) -> str:
+    completed_us = index.completed_us(robot)
+    return ", but it was not complete yet" if completed_us is not None and quiet.wall_us < completed_us else ""
+
+
+def confirmed(index: RunIndex, robot: str, quiet: Stamped) -> str:
+    """What ended the quiet period, by the journal: `, and a peer answered …`; empty when no entry shows it. A robot
+    that is not complete reports to be quiet, and makes no entry."""
+    rows = (row for row in index.robots[robot].quiets if row.id.startswith(f"{quiet.incarnation}-"))
+    row = next((row for row in rows if abs(row.at_us - quiet.wall_us) < index.tick_us), None)
+    if row is None:
+        return ""
+    if row.exchange:
+        return f", and a peer answered that it knows the same (exchange {row.exchange})"
+    ended = [each.event for each in index.reported(robot, ExchangeEnded) if each.wall_us <= quiet.wall_us]
+    silent = sum(isinstance(event, ExchangeEnded) and event.outcome == "timeout" for event in ended)
+    if not ended:
+        return ", and believed no peer alive"
+    exchanges = counted(len(ended), "exchange")
+    return f", and believed no peer alive: of {exchanges} that it had begun and that were over, {silent} got no answer"
+
+
+def _disturbance(index: RunIndex, robot: str, disturbed: Stamped) -> str:
+    """When the news came that ended a quiet period: a robot notices it at its next tick."""
+    merges = (each.wall_us for each in index.reported(robot, PartsMerged) if each.wall_us <= disturbed.wall_us)
+    merged_us = max(merges, default=None)
+    if merged_us is None:
+        return "which merge ended its quiet period is not known"
+    merged_s = index.after_go_s(merged_us)
+    return f"what it had merged by {merged_s:.3f} s ended its quiet period, and it noticed that at this tick"
 
 
 def _first(write: Stamped | None, at_us: int) -> str:

@@ -11,9 +11,9 @@ from telemetry.tracing.spans import Span, Trace
 
 
 class ExchangeRow(msgspec.Struct, frozen=True):
-    """One exchange. `start_us` counts from the first exchange of the run, `took_us` until its end; its last message may
-    end later. `faults`: the names of those that changed something of it, with their texts. `merged`: the parts that
-    each robot learnt by it, as one text."""
+    """One exchange. `start_us` counts from the first exchange of the run, `took_us` until its initiator ended it;
+    `whole_us` until the end of its last message, which may come later. `faults`: the names of those that changed
+    something of it, with their texts. `merged`: the parts that each robot learnt by it, as one text."""
 
     exchange: str
     trace_id: str
@@ -23,6 +23,7 @@ class ExchangeRow(msgspec.Struct, frozen=True):
     is_failed: bool
     start_us: int
     took_us: int
+    whole_us: int
     attempts: int
     fates: tuple[str, ...]
     faults: tuple[str, ...]
@@ -59,8 +60,8 @@ def rows_of(traces: Iterable[Trace]) -> list[ExchangeRow]:
 
 
 def slowest(rows: Iterable[ExchangeRow], limit: int) -> list[ExchangeRow]:
-    """The slowest ones, at most so many, the slowest first."""
-    return sorted(rows, key=lambda row: (-row.took_us, row.start_us, row.exchange))[:limit]
+    """The slowest ones by their whole length, at most so many, the slowest first."""
+    return sorted(rows, key=lambda row: (-row.whole_us, -row.took_us, row.start_us, row.exchange))[:limit]
 
 
 def exchange_of(trace: Trace) -> str:
@@ -81,6 +82,7 @@ def _row(trace: Trace, first_us: int) -> ExchangeRow:
         is_failed=bool(root.error),
         start_us=root.start_us - first_us,
         took_us=root.end_us - root.start_us,
+        whole_us=max(span.end_us for span in trace.spans) - root.start_us,
         attempts=about["gossip.attempts"],
         fates=tuple(dict.fromkeys(str(relay["gossip.fate"]) for relay in relays)),
         faults=tuple(dict.fromkeys(fault for relay in relays for fault in _faults(relay))),

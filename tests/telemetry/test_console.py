@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry.console import printable
+from telemetry.console import event_text, printable
+from telemetry.events import AnyEvent, InvariantViolated, Stamped, WorkerCrashed
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,22 @@ from telemetry.console import printable
 def test_text_from_outside_is_shown_on_one_line_and_does_nothing(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert printable(text).isprintable()
+
+
+def text_of(event: AnyEvent) -> str:
+    return event_text(Stamped("f00000", "r03", 1, 7, 0, 0, event))
+
+
+def test_a_violated_invariant_names_the_whole_life_of_the_sender() -> None:
+    assert text_of(InvariantViolated("unique", "came with another word", 4, "r04", 4_294_967_296, 1, 0)) == (
+        "r03 refused part 4 of r04/4294967296, which breaks `unique`: came with another word"
+    )
+
+
+def test_an_event_that_is_cut_shows_that_and_never_a_part_of_a_number() -> None:
+    start = "r03 worker.crashed worker inbox_reader error "
+    room = 120 - len("worker inbox_reader error ")
+
+    assert text_of(WorkerCrashed("inbox_reader", "x" * 200)) == f"{start}{'x' * room}…"
+    assert text_of(WorkerCrashed("inbox_reader", "x" * (room - 3) + "1234567")) == f"{start}{'x' * (room - 3)}…"
+    assert text_of(WorkerCrashed("inbox_reader", "x" * (room - 3) + "123")) == f"{start}{'x' * (room - 3)}123"

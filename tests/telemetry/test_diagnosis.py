@@ -160,7 +160,7 @@ def test_a_way_over_another_robot_is_no_cut() -> None:
 
 def test_a_heavy_loss_is_named_for_the_robots_that_lack_something() -> None:
     assert causes(*complete("r00"), *complete("r01"), plan("loss 0.9", "corrupt 0.5"))[0] == (
-        "r02 lacks parts 0, 1: 100% of the attempts to exchange with their holders fail (loss 0.9, corrupt 0.5)"
+        "r02 lacks parts 0, 1: over 99% of the attempts to exchange with their holders fail (loss 0.9, corrupt 0.5)"
     )
     assert causes(plan("loss 0.7")) == [
         "r00..r02 lack some of parts 0..2: 91% of the attempts to exchange with their holders fail (loss 0.7)"
@@ -240,3 +240,13 @@ def test_many_causes_take_a_few_lines() -> None:
     watched.at(0)
     assert len(watched.at(20)) == 4
     assert watched.at(40) == []
+
+
+def test_two_sides_that_hardly_reach_each_other_are_one_cause_and_named_with_the_fault_between_them() -> None:
+    [cause] = diagnose(seen(plan("loss 0.2", "loss 0.95 r02")), HOLDERS, Links)
+
+    assert cause.text == (
+        "r02 and r00, r01 hardly reach each other: over 99% of the attempts fail (loss 0.95 r02); r02 lacks parts 0, 1;"
+        " r00, r01 lack part 2"
+    )
+    assert (cause.robots, cause.parts) == (("r02", "r00", "r01"), (0, 1, 2))

@@ -501,6 +501,7 @@ def test_a_crash_counts_for_thirty_seconds(
     if not is_whole:
         drop(longer_files, "events", named(longer_files, "worker.started", "r00")[0])
     assert state(longer_files) == (expected if is_whole or expected == "BROKEN" else "UNPROVEN")
+    assert (expected == "BROKEN") == ("as after crash 1 within 30 s, but it was crash 2" in str(finding(longer_files)))
 
 
 def test_crashes_that_are_not_recorded_may_explain_a_higher_number(longer_files: Files) -> None:

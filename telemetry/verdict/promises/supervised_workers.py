@@ -138,7 +138,7 @@ def _not_allowed(number: int, delay_us: int, is_injected: bool, fewest: int, mos
     if max(fewest, number) > MOST_RESTARTS:
         return f"although {max(fewest, number)} crashes lie within 30 s"
     if number < fewest or (most is not None and number > most):
-        return f"as the {number}. within 30 s, in which {fewest if number < fewest else most} crashes lie"
+        return f"as after crash {number} within 30 s, but it was crash {fewest if number < fewest else most}"
     nth = 1 if is_injected else number
     if not shortest_us(nth) <= delay_us <= longest_us(nth):
         return f"after {delay_us} us, as the {nth}. within 30 s"

@@ -25,10 +25,10 @@ def test_the_slowest_exchanges_are_listed(run: str, terminal: Terminal) -> None:
     assert (shown.code, shown.err) == (0, "")
     first, head, *rows, more, hint = shown.out.splitlines()
     assert first.startswith(f"run {run}  exchanges ")
-    assert head.split()[:4] == ["exchange", "began", "took", "robots"]
+    assert head.split()[:5] == ["exchange", "began", "took", "whole", "robots"]
     assert len(rows) == 3
-    took = [float(row.split()[3]) for row in rows]
-    assert took == sorted(took, reverse=True)
+    whole = [float(row.split()[5]) for row in rows]
+    assert whole == sorted(whole, reverse=True)
     assert more.startswith("the slowest 3 of ")
     assert hint == f"draw one: robots traces {run} {rows[0].split()[0]}"
 
@@ -82,6 +82,9 @@ def test_the_run_itself_is_drawn(run: str, terminal: Terminal) -> None:
 
     first = shown.splitlines()[0]
     assert first.split()[:2] == ["lab", "run"]
+    note = next(line for line in shown.splitlines() if line.startswith("times here count"))
+    go_ms = float(note.split()[-2])
+    assert 0 <= go_ms < 1_000
     assert "verdict HELD" in first
     assert "ERROR killed" in shown
     assert "verb kill, target r01, victim r01" in shown
@@ -110,4 +113,14 @@ def test_a_list_without_a_wanted_exchange_is_no_error(run: str, terminal: Termin
     shown = terminal.do("traces", "--robot", "r99")
 
     assert shown.code == 0
-    assert "none of them is wanted" in shown.out
+    assert "none of them is wanted: 0 were begun or answered by r99" in shown.out
+
+
+def test_a_part_that_a_robot_was_dealt_was_taught_to_it_by_none(run: str, terminal: Terminal) -> None:
+    parts = range(11)
+
+    lists = [terminal.do("traces", "--robot", "r00", "--part", str(part)).out for part in parts]
+
+    dealt = [part for part in parts if f"r00 was dealt part {part}, and learnt it from none" in lists[part]]
+    assert dealt
+    assert all("none of them is wanted: " in lists[part] for part in dealt)

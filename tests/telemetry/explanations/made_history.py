@@ -93,14 +93,16 @@ class MadeRun:
         fate: str = "delivered",
         delay_ms: int = 5,
         faults: tuple[str, ...] = (),
+        lag_ms: int = 1,
     ) -> int:
-        """An envelope of the sender's first life with its fate. Returns its sequence."""
+        """An envelope of the sender's first life with its fate, which the relay decided after so long. Returns its
+        sequence."""
         sequence = len(self.history.fates) + 1
         deliveries = (delay_ms * 1000,) if fate in ("delivered", "corrupt") else ()
         row = FateRow(
             shard=0,
             id=f"{GO_MS + at_ms}-{sequence}",
-            stored=f"{GO_MS + at_ms + 1}-0",
+            stored=f"{GO_MS + at_ms + lag_ms}-0",
             sender=sender,
             incarnation=1,
             receiver=receiver,
@@ -122,12 +124,15 @@ class MadeRun:
     ) -> None:
         """The teacher's answer, sent then, brings the part after 5 ms."""
         sequence = self.sent(at_ms, teacher, learner, "answer", exchange, faults=faults)
-        cause = (teacher, 1, sequence, 0)
+        self.learnt(at_ms + 5, learner, part, (teacher, 1, sequence, 0))
+
+    def learnt(self, at_ms: int, learner: str, part: int, cause: tuple[str, int, int, int]) -> None:
+        """The learner merged the part of that copy then."""
         self.history.journals.append(PartRow(learner, self._entry(learner, 1), part, "word", False, cause))
         self._held[learner] += 1
-        self.event(at_ms + 5, learner, PartsMerged(*cause, indices=(part,), held=self._held[learner]))
+        self.event(at_ms, learner, PartsMerged(*cause, indices=(part,), held=self._held[learner]))
         if self._held[learner] == len(self.history.dealt):
-            self.event(at_ms + 5, learner, RobotComplete(self._held[learner]))
+            self.event(at_ms, learner, RobotComplete(self._held[learner]))
 
     def _entry(self, robot: str, life: int) -> str:
         self._entries[robot] = number = self._entries.get(robot, 1) + 1

@@ -46,13 +46,13 @@ def test_what_was_lost_and_who_died_in_between_stands_in_the_chain() -> None:
     run.sent(150, "r00", "r01", "summary", "bb")
     run.sent(160, "r01", "r00", "answer", "bb", "corrupt", faults=("delay 5ms", "corrupt 0.1"))
     run.taught(200, "r01", "r00", 0, "cc")
-    # Then the chain tells of all that, in the order of time of each hop
+    # Then the chain shows all that, in the order of time of each hop
     [chain] = why_part(run.index(), "r00", 0).sections
     texts = [step.text for step in chain.steps]
     assert texts[1:5] == [
+        "r00 began exchange aa with r01: its summary was lost (loss 0.2)",
         "r01/1 was killed by signal 9 (injected: kill r01)",
         "r01 lived again, as life 2, after 60 ms; its journal kept part 0",
-        "r00 began exchange aa with r01: its summary was lost (loss 0.2)",
         "r00 began exchange bb with r01: r01's answer came damaged, and was refused (corrupt 0.1)",
     ]
     assert texts[5].startswith("r00 learnt part 0 from r01")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from telemetry.tracing.attributes import in_ranges
@@ -52,6 +53,15 @@ def test_the_slowest_come_first() -> None:
     rows = [row_of(name) for name in ("clean", "answer_lost", "delayed")]
 
     assert [row.outcome for row in slowest(rows, 2)] == ["timeout", "answered"]
+
+
+def test_an_exchange_whose_messages_came_after_its_end_is_as_long_as_they_took() -> None:
+    # Given an exchange that ended soon, and of which a held message came three seconds later
+    quick, slow = row_of("clean"), row_of("answer_lost")
+    held = msgspec.structs.replace(quick, whole_us=3_000_000)
+
+    assert slowest([slow, held], 1) == [held]
+    assert slow.whole_us >= slow.took_us
 
 
 def test_what_came_late_is_no_row() -> None:
