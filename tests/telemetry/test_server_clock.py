@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from broker.envelope import shard_of
+from deploy.observing.live_history import history_of
 from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.replay import anomalies_in
 from telemetry.events import Stamped
@@ -16,9 +19,11 @@ from telemetry.explanations.about_run import why_run
 from telemetry.explanations.run_index import RunIndex
 from telemetry.record.clocks import on_server_clock
 from telemetry.record.history import History
+from telemetry.record.reader import RecordReader
 from telemetry.record.rows import CompleteRow, QuietRow
 from telemetry.tracing.exchanges import traces_of
 from telemetry.tracing.run_trace import run_trace
+from tests.robots.simulation.judged_runs import run
 from tests.telemetry.tracing.simulated import history
 
 S = 1_000_000
@@ -67,6 +72,27 @@ def test_events_come_back_onto_the_servers_clock_in_their_order(seconds: int) ->
             assert abs(row.at_us - mended_row.at_us) <= NEAR_US  # type: ignore[union-attr]
     # and once more changes nothing
     assert on_server_clock(mended) == mended
+
+
+def test_a_history_is_made_on_the_servers_clock_from_a_record_and_from_a_servers_evidence(tmp_path: Path) -> None:
+    # Given a recorded run in which one robot's clock was wrong
+    ended = run(tmp_path, robots=3)
+    folder = tmp_path / str(ended.result.run)
+    right = RecordReader(folder).history()
+    wrong = ahead(right, SICK, 5).events
+    content = b"".join(msgspec.json.encode(stamped) + b"\n" for stamped in wrong)
+    (folder / "events.jsonl").write_bytes(content)
+    # When its history is made, from its record, or from the evidence of its server
+    histories = (
+        RecordReader(folder).history(),
+        history_of(right.settings, right.dealt, ended.simulated.evidence, wrong),
+    )
+    # Then the robot's times are right,
+    for made in histories:
+        differences = [abs(one.wall_us - each.wall_us) for one, each in zip(right.events, made.events, strict=True)]
+        assert max(differences) <= NEAR_US
+    # and the record stays as it was
+    assert (folder / "events.jsonl").read_bytes() == content
 
 
 def test_a_run_whose_clocks_are_right_is_left_alone() -> None:
