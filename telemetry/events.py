@@ -24,8 +24,8 @@ microseconds is a date that calendars know."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Whole = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-EntryId = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,20}-[0-9]{1,20}$")]
-"""The id of a stream's entry: milliseconds of the server's clock, and a number within them."""
+EntryId = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,13}-[0-9]{1,20}$")]
+"""The id of a stream's entry: milliseconds of the server's clock (until the year 2286), and a number within them."""
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="name", tag=_name):

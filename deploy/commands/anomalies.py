@@ -22,7 +22,6 @@ from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.replay import FoundAnomaly, anomalies_in
 from telemetry.anomalies.thresholds import Thresholds
 from telemetry.console import printable
-from telemetry.events import RunStarted
 from telemetry.record.history import History
 
 EXAMPLES: Final = """\
@@ -59,7 +58,7 @@ def anomalies(
     if settings.json_:
         print_result(answer_line(AnomalyList(history.settings.run, found)))
     elif found:
-        go_us = _go_us(history)
+        go_us = history.order_us("go") or min(stamped.wall_us for stamped in history.events)  # from where plans count
         print_result("\n".join(in_columns(_HEAD, [_cells(anomaly, go_us) for anomaly in found])))
     else:
         print_result(f"run {history.settings.run}: nothing unusual")
@@ -70,12 +69,6 @@ def _find(history: History, thresholds: Thresholds) -> list[FoundAnomaly]:
     shards = history.settings.shards
     detector = AnomalyDetector(history.settings.tick_us, lambda robot: shard_of(robot, shards), thresholds)
     return anomalies_in(history.events, detector)
-
-
-def _go_us(history: History) -> int:
-    """When the order `go` was given, from where a plan's times count; when the run has no such event, its first one."""
-    given = (stamped.wall_us for stamped in history.events if isinstance(stamped.event, RunStarted))
-    return next(given, min((stamped.wall_us for stamped in history.events), default=0))
 
 
 def _cells(anomaly: FoundAnomaly, go_us: int) -> tuple[str, ...]:

@@ -119,15 +119,15 @@ def _plan_in_force(changes: Iterable[tuple[int, dict[int, str]]], injections: It
 def _changes(record: RecordReader, rows: list[PlanRow], limit_us: int) -> list[tuple[int, dict[int, str]]]:
     """What was in force, by instance, from microseconds since `go` on. The heal at the end, which may have been stored
     more than once, does not belong to the plan. Raises Unreadable, Unrepeatable."""
-    go_ms, stop_ms = record.order_ms("go"), record.order_ms("stop")
-    if go_ms is None:
+    go_us, stop_us = record.order_us("go"), record.order_us("stop")
+    if go_us is None:
         raise Unrepeatable(f"the plan of run {record.folder.name} is not known: it was never started")
     rows = [row for row in rows if row.shard == 0]
-    while rows and stop_ms is not None and not rows[-1].faults and ms_of(rows[-1].id) >= stop_ms:
+    while rows and stop_us is not None and not rows[-1].faults and ms_of(rows[-1].id) * 1000 >= stop_us:
         rows.pop()
     changes: list[tuple[int, dict[int, str]]] = []
     for row in rows:
-        at_us = min(max(0, ms_of(row.id) - go_ms) * 1000, limit_us)  # the server's clock is not the limit's
+        at_us = min(max(0, ms_of(row.id) * 1000 - go_us), limit_us)  # the server's clock is not the limit's
         if changes and changes[-1][0] == at_us:
             changes.pop()  # it lasted for no time at all
         changes.append((at_us, {planned.instance: planned.fault for planned in row.faults}))
@@ -137,8 +137,9 @@ def _changes(record: RecordReader, rows: list[PlanRow], limit_us: int) -> list[t
 def _injections(record: RecordReader) -> Iterator[Line]:
     """The injected process faults. A pause lasted until it was ended, by its time or before it, or until the end of the
     run. Raises Unreadable, Unrepeatable."""
-    rows, go_ms = record.injections(), record.order_ms("go") or 0
-    end_ms = record.order_ms("stop")
+    rows, go_ms = record.injections(), (record.order_us("go") or 0) // 1000
+    stop_us = record.order_us("stop")
+    end_ms = None if stop_us is None else stop_us // 1000
     for place, row in enumerate(rows):
         if row.verb == Resume.name or row.victim == "supervisor":
             continue

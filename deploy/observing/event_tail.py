@@ -41,8 +41,7 @@ class RecordedEvents:
         self._file = GrowingEvents(folder / "events.jsonl")
         self._feed = EventFeed(_NoStream())
         with suppress(Unreadable):
-            go_ms = RecordReader(folder).order_ms("go")
-            self.go_us = None if go_ms is None else go_ms * 1000
+            self.go_us = RecordReader(folder).order_us("go")
 
     @property
     def missed(self) -> int:

@@ -6,6 +6,7 @@ It has the shapes of a record's rows, so that who reads a history need not know 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ from deploy.attach.context import read_metadata
 from deploy.errors import NoMetadata
 from robots.run.record_rows import fate_rows, fleet_rows, journal_rows, plan_rows, streams
 from telemetry.events import Stamped
+from telemetry.record.clocks import on_server_clock
+from telemetry.record.growing import GrowingEvents
 from telemetry.record.history import History
 from telemetry.record.rows import ControlRow, DealtPart, FateRow, FleetRow, JournalRow, OrderRow, RedoRow
 from telemetry.record.settings import RunSettings
@@ -41,8 +44,8 @@ def live_history(client: redis.Redis, run: str, folder: Path | None) -> History:
 def history_of(
     settings: RunSettings, dealt: tuple[DealtPart, ...], evidence: Evidence, events: list[Stamped]
 ) -> History:
-    """The history in a server's evidence, of a live run or a simulated one."""
-    return History(
+    """The history in a server's evidence, of a live run or a simulated one, on the server's clock."""
+    history = History(
         settings=settings,
         dealt=dealt,
         controls=_rows(plan_rows(evidence), ControlRow),
@@ -52,6 +55,7 @@ def history_of(
         orders=_rows(streams(evidence)["orders"], OrderRow),
         events=events,
     )
+    return on_server_clock(history)
 
 
 def _events(client: redis.Redis, run: str, folder: Path | None) -> Iterator[Stamped]:
@@ -59,23 +63,10 @@ def _events(client: redis.Redis, run: str, folder: Path | None) -> Iterator[Stam
     source = StreamEventSource(client, Keys(run).events)
     feed = EventFeed(source)
     if folder is not None:
-        yield from filter(feed.is_new, _written(folder / "events.jsonl"))
+        with suppress(OSError):  # the stream has the newest ones
+            yield from filter(feed.is_new, GrowingEvents(folder / "events.jsonl").read())
     for frames in source.pages(RETRY_S):
         yield from feed.receive(frames)
-
-
-def _written(path: Path) -> Iterator[Stamped]:
-    """The events in a file that may still grow, up to its last whole line; none when it cannot be read."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return
-    decoder = msgspec.json.Decoder(Stamped)
-    for line in content[: content.rfind(b"\n") + 1].splitlines():
-        try:
-            yield decoder.decode(line)
-        except (ValueError, RecursionError):  # damaged; the stream has the newest ones
-            return
 
 
 def _dealt(run: str, indices: Any) -> tuple[DealtPart, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
+import msgspec
+
 from telemetry.anomalies.arrivals import Arrivals
 from telemetry.anomalies.duplicates import Duplicates
 from telemetry.anomalies.fault_rates import FaultRates
@@ -50,6 +52,14 @@ class AnomalyDetector:
         self._checked_us = 0
         self._clock_us: int | None = None
         self._is_over = False  # the order to stop was given
+
+    @property
+    def settled_us(self) -> int:
+        """After so long without any event, nothing begins or ends any more: all times of all thresholds have passed,
+        also where one begins to count when another is over."""
+        thresholds = msgspec.structs.asdict(self._observed.thresholds)
+        spans_us = (self._observed.silence_us(value) for name, value in thresholds.items() if name.endswith("_ticks"))
+        return sum(spans_us) + 2 * LONGEST_STEP_US
 
     def observe(self, stamped: Stamped, now_us: int) -> None:
         """Take in an event that was read at `now_us`, by the observer's monotonic clock."""

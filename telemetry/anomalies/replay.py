@@ -1,7 +1,7 @@
 """The detector over a run's recorded events: the same rules, in the order and at the times in which things happened.
 
-A source's time is the wall clock at its life's first event, and its own monotonic clock from there on. Hosts whose
-clocks differ by more than a tick are not brought together here.
+A source's time is the wall clock at its life's first event, and its own monotonic clock from there on. Events are to be
+on one clock, as those of a history are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STEP_US: Final = 50_000  # between two looks, when nothing happens
 
 
 class FoundAnomaly(msgspec.Struct, frozen=True):
-    """An anomaly in a record. Times are the wall clock's microseconds; `ended_us` is None when it stood until the
+    """An anomaly in a record. Times are the history's microseconds; `ended_us` is None when it stood until the
     run was stopped."""
 
     rule: str
@@ -51,14 +51,22 @@ def _announced(
     for at_us, stamped in _in_time(events):
         if now_us is None:
             now_us = at_us
-        while at_us > now_us:
-            now_us = min(at_us, now_us + _STEP_US)
-            detector.advance(now_us)
+        for step_us in _steps(now_us, at_us, detector.settled_us):
+            detector.advance(step_us)
             for news in detector.announcements():
-                yield now_us, news
+                yield step_us, news
+        now_us = at_us
         detector.observe(stamped, now_us)
         for news in detector.announcements():
             yield now_us, news
+
+
+def _steps(since_us: int, until_us: int, settled_us: int) -> Iterator[int]:
+    """When to look at a run in which nothing happens. The rest of a long gap, after which all is settled, is one step:
+    it may be as long as one wrong clock makes it."""
+    yield from range(since_us + _STEP_US, min(until_us, since_us + settled_us), _STEP_US)
+    if since_us < until_us:
+        yield until_us
 
 
 def _in_time(events: Iterable[Stamped]) -> list[tuple[int, Stamped]]:

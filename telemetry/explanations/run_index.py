@@ -82,12 +82,12 @@ class RunIndex:
     @cached_property
     def go_us(self) -> int | None:
         """When the gossip was ordered to begin; None when it never was."""
-        return self._order_us("go")
+        return self.history.order_us("go")
 
     @cached_property
     def stop_us(self) -> int | None:
         """When the run was ordered to stop; None when it never was, or goes on."""
-        return self._order_us("stop")
+        return self.history.order_us("stop")
 
     @cached_property
     def end_us(self) -> int:
@@ -98,9 +98,6 @@ class RunIndex:
     def after_go_s(self, at_us: int) -> float:
         """Seconds after `go`; negative before it."""
         return round((at_us - (self.go_us or at_us)) / 1e6, 3)
-
-    def _order_us(self, order: str) -> int | None:
-        return min((ms_of(row.id) * 1000 for row in self.history.orders if row.order == order), default=None)
 
     # Robots
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from telemetry.events import Stamped
-from telemetry.record.history import History
+from telemetry.record.clocks import on_server_clock
+from telemetry.record.history import History, first_us
 from telemetry.record.rows import (
     AcknowledgementRow,
     ControlRow,
@@ -25,7 +26,6 @@ from telemetry.record.rows import (
     OrderRow,
     PlanRow,
     RedoRow,
-    ms_of,
 )
 from telemetry.record.settings import RunSettings, decode_settings
 
@@ -74,14 +74,13 @@ class RecordReader:
         """Every answered request that concerned process faults alone, in order."""
         return [row for row in self._rows("fleet.jsonl", FleetRow) if isinstance(row, AcknowledgementRow)]
 
-    def order_ms(self, order: str) -> int | None:
-        """When `order` was first given, by the server's clock; None when it never was."""
-        orders = self._value("streams.json", _Streams).orders
-        return min((ms_of(row.id) for row in orders if row.order == order), default=None)
+    def order_us(self, order: str) -> int | None:
+        """`History.order_us`, without the rest of the history."""
+        return first_us(self._value("streams.json", _Streams).orders, order)
 
     def history(self) -> History:
-        """All that the record says of the run."""
-        return History(
+        """All that the record says of the run, on the server's clock."""
+        history = History(
             settings=self.settings(),
             dealt=self._value("deal.json", _Deal).indices,
             controls=list(self._rows("plan.jsonl", ControlRow)),
@@ -91,6 +90,7 @@ class RecordReader:
             orders=list(self._value("streams.json", _Streams).orders),
             events=list(self._rows("events.jsonl", Stamped)),
         )
+        return on_server_clock(history)
 
     def secret_sha256(self) -> str:
         """The SHA-256 of the secret that was dealt, in hex."""

@@ -32,12 +32,12 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     version: str
     mode: Literal["live", "simulated"]
-    robots: Whole
+    robots: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     copies: Whole
     seed: Whole
     exhibit: str | None = None
     preset: str | None
-    tick_us: Whole
+    tick_us: Annotated[int, msgspec.Meta(ge=1, le=3_600_000_000)]
     quiet_period_us: Whole
     for_us: Whole
     limit_us: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]

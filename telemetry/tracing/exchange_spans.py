@@ -19,10 +19,11 @@ from collections import defaultdict
 from typing import Final, NamedTuple
 
 from telemetry.events import InvariantViolated, MessageDropped
+from telemetry.record.clocks import MS_US, Envelope
 from telemetry.record.rows import FateRow
 from telemetry.tracing import attributes
 from telemetry.tracing.builder import Placed, TraceBuilder
-from telemetry.tracing.clocks import MS_US, Clocks, Envelope
+from telemetry.tracing.clocks import Clocks
 from telemetry.tracing.ids import exchange_trace_id, run_trace_id, span_id
 from telemetry.tracing.lives import Lives, Plans
 from telemetry.tracing.pieces import CopyTaken, Pieces

@@ -27,9 +27,10 @@ from telemetry.events import (
     PartsMerged,
     Stamped,
 )
+from telemetry.record.clocks import Envelope, envelope_of
 from telemetry.record.history import History
 from telemetry.record.rows import ControlRow, DeathRow, FateRow, PlanRow
-from telemetry.tracing.clocks import Clocks, Envelope, clocks_of, envelope_of
+from telemetry.tracing.clocks import Clocks
 from telemetry.tracing.exchange_spans import RunEvidence, trace_of
 from telemetry.tracing.lives import Lives, Plans
 from telemetry.tracing.pieces import CopyTaken, Pieces
@@ -49,7 +50,7 @@ _Add = Callable[[Pieces], None]
 def traces_of(history: History, shift_us: int = 0) -> Iterator[Trace]:
     """The traces of all exchanges of a run so far, by when they began. `shift_us` is added to all times
     (`clocks.shift_us_of`)."""
-    fold = ExchangeFold(history.settings.run, history.settings.seed, clocks_of(history, shift_us))
+    fold = ExchangeFold(history.settings.run, history.settings.seed, Clocks(shift_us))
     for control in history.controls:
         fold.control(control)
     for row in history.fates:
@@ -64,8 +65,9 @@ def traces_of(history: History, shift_us: int = 0) -> Iterator[Trace]:
 
 
 class ExchangeFold:
-    """Of the run `run`, which was dealt with `seed`. With `clocks` the clocks of all lives are known; without, they
-    become known on the way. `late` counts pieces of exchanges that were forgotten already."""
+    """Of the run `run`, which was dealt with `seed`. With `clocks` events are on the server's clock already;
+    without, how far their own clocks are ahead becomes known on the way. `late` counts pieces of exchanges that were
+    forgotten already."""
 
     def __init__(self, run: str, seed: int, clocks: Clocks | None = None) -> None:
         self.late = 0
@@ -171,7 +173,7 @@ class ExchangeFold:
             add(pieces)
         sent, row = pieces.sent.get(envelope), pieces.fates.get(envelope)
         if self._is_learning_clocks and sent is not None and row is not None and isinstance(sent[1], MessageSent):
-            self._evidence.clocks.observe(envelope[:2], sent[0].wall_us, sent[1].waited_us, row.id)
+            self._evidence.clocks.offsets.observe(envelope[:2], sent[0].wall_us, sent[1].waited_us, row.id)
 
     def _add_to(self, envelope: Envelope, add: _Add) -> None:
         """Add to the exchange of an envelope, as soon as that is known."""

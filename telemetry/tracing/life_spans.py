@@ -19,11 +19,12 @@ from telemetry.events import (
     WorkerCrashed,
     WorkerStarted,
 )
+from telemetry.record.clocks import Envelope, Life, envelope_of
 from telemetry.record.history import History
 from telemetry.record.rows import BornRow, DeathRow, FateRow, PartRow, QuietRow
 from telemetry.tracing.attributes import chosen, in_ranges
 from telemetry.tracing.builder import Placed, TraceBuilder
-from telemetry.tracing.clocks import Clocks, EntryId, Envelope, Life, entry_id, envelope_of
+from telemetry.tracing.clocks import Clocks, EntryId, entry_id
 from telemetry.tracing.exchange_spans import merge_span_id
 from telemetry.tracing.ids import exchange_trace_id, span_id
 from telemetry.tracing.lives import Lives

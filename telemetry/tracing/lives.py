@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from telemetry.events import RobotBorn, RobotFenced, RobotLeft, Stamped, WorkerCrashed
+from telemetry.record.clocks import Life
 from telemetry.record.rows import DeathRow, FateRow, PlanRow
-from telemetry.tracing.clocks import Clocks, EntryId, Life, entry_id
+from telemetry.tracing.clocks import Clocks, EntryId, entry_id
 
 INITIATOR: Final = "gossip_initiator"  # the worker that begins exchanges, and knows of them
 _OF_LIVES: Final = {RobotBorn, RobotLeft, RobotFenced, WorkerCrashed}

@@ -17,8 +17,9 @@ from telemetry.events import (
     PartsMerged,
     Stamped,
 )
+from telemetry.record.clocks import Envelope, Life
 from telemetry.record.rows import FateRow
-from telemetry.tracing.clocks import EntryId, Envelope, Life, entry_id
+from telemetry.tracing.clocks import EntryId, entry_id
 
 
 class CopyTaken(NamedTuple):

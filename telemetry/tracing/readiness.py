@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from telemetry.events import MessageDropped, RobotComplete, Stamped
+from telemetry.record.clocks import MS_US, Life
 from telemetry.record.rows import ms_of
-from telemetry.tracing.clocks import MS_US, Life
 from telemetry.tracing.lives import Lives
 from telemetry.tracing.pieces import CopyTaken, Pieces
 

@@ -16,7 +16,7 @@ from telemetry.record.history import History
 from telemetry.record.rows import DeathRow, FailureRow, InjectionRow, LeadershipGapRow, PlanRow
 from telemetry.tracing.attributes import chosen
 from telemetry.tracing.builder import Placed, TraceBuilder
-from telemetry.tracing.clocks import Clocks, clocks_of, entry_id
+from telemetry.tracing.clocks import Clocks
 from telemetry.tracing.exchange_spans import plan_span_id
 from telemetry.tracing.ids import run_trace_id, span_id
 from telemetry.tracing.life_spans import LifeSpans
@@ -32,7 +32,7 @@ Verdict = Mapping[str, Any]
 
 def run_trace(history: History, verdict: Verdict | None = None, shift_us: int = 0) -> Trace:
     """The whole trace, the root first. `shift_us` is added to all times (`clocks.shift_us_of`)."""
-    return _RunDerivation(history, verdict, clocks_of(history, shift_us)).trace()
+    return _RunDerivation(history, verdict, Clocks(shift_us)).trace()
 
 
 class _RunDerivation:
@@ -146,8 +146,8 @@ class _RunDerivation:
 
     def _ordered_us(self, order: str) -> int | None:
         """When the order was first given, by the server's clock."""
-        ids = [entry_id(row.id) for row in self._history.orders if row.order == order]
-        return self._clocks.of_entry(f"{min(ids)[0]}-0") if ids else None
+        ordered_us = self._history.order_us(order)
+        return None if ordered_us is None else ordered_us + self._clocks.shift_us
 
     def _known_us(self) -> list[int]:
         return [self._clocks.of_event(stamped) for stamped in self._history.events]

@@ -75,7 +75,7 @@ def test_a_record_is_read_into_typed_rows(folder: Path) -> None:
     assert (record.settings().robots, record.verdict(), record.secret_sha256()) == (7, "HELD", "ab")
     assert [(row.id, row.faults[0].fault) for row in record.plan()] == [("5-0", "loss 0.2")]
     assert [(row.verb, row.victim) for row in record.injections()] == [("kill", "r03")]
-    assert (record.order_ms("go"), record.order_ms("stop"), record.written_secret()) == (3, None, None)
+    assert (record.order_us("go"), record.order_us("stop"), record.written_secret()) == (3000, None, None)
 
 
 def test_a_history_is_all_that_a_record_holds(folder: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_history_is_all_that_a_record_holds(folder: Path) -> None:
 READS: list[tuple[str, Callable[[RecordReader], object]]] = [
     ("settings.json", RecordReader.settings),
     ("deal.json", RecordReader.secret_sha256),
-    ("streams.json", lambda record: record.order_ms("go")),
+    ("streams.json", lambda record: record.order_us("go")),
     ("verdict.json", RecordReader.verdict),
     ("plan.jsonl", RecordReader.plan),
     ("fleet.jsonl", RecordReader.injections),

@@ -116,6 +116,30 @@ def test_events_that_were_trimmed_come_from_the_file_of_the_recorder(
     assert [s.number for s in history.events if s.source == "r00"] == [1, 2, 3, 4]
 
 
+def test_a_damaged_line_in_the_file_of_the_recorder_costs_no_other_event(
+    dealt: str, server: EmbeddedServer, client: redis.Redis, here: Path
+) -> None:
+    # Given a run that is recorded here, with a line that is no event between others that the stream has no more
+    folder = announce(here, dealt, server.url)
+    lines = [msgspec.json.encode(stamped(dealt, number)).decode() for number in range(1, 7)]
+    lines[2] = lines[2].replace(dealt, "")[:-9]
+    (folder / "events.jsonl").write_text("\n".join(lines) + "\n")
+    # When it is observed
+    history = history_of_run(here_is(), dealt)
+    # Then all others are there
+    assert [s.number for s in history.events if s.source == "r00"] == [1, 2, 4, 5, 6]
+
+
+def test_a_live_run_without_a_file_of_the_recorder_is_read_from_its_stream(
+    dealt: str, server: EmbeddedServer, client: redis.Redis, here: Path
+) -> None:
+    # Given a run whose record has a folder in the place of the file
+    (announce(here, dealt, server.url) / "events.jsonl").mkdir()
+    append_events(client, Keys(dealt).events, encode_events([stamped(dealt, 1)]))
+    # Then it is what the server holds
+    assert [s.number for s in history_of_run(here_is(), dealt).events if s.source == "r00"] == [1]
+
+
 def test_a_record_that_cannot_be_read_is_complained_of_by_its_file(recorded: str) -> None:
     (Path("runs") / recorded / "fates.jsonl").write_text("no row\n")
 

@@ -21,10 +21,10 @@ from telemetry.events import (
     PartsMerged,
     Stamped,
 )
+from telemetry.record.clocks import Envelope, on_server_clock
 from telemetry.record.history import History
 from telemetry.record.rows import ControlRow, DealtPart, DeathRow, FateRow, FleetRow, JournalRow, OrderRow, PlannedFault
 from telemetry.record.settings import RunSettings
-from telemetry.tracing.clocks import Envelope
 
 EXCHANGE = "0000040001000007"
 START_MS = 1_700_000_000_000
@@ -197,7 +197,7 @@ class Story:
 
     def history(self) -> History:
         """All of it, as it would be read from a record."""
-        return History(
+        history = History(
             settings=settings_of(),
             dealt=(DealtPart(0, ("r00",)),),
             controls=list(self.controls),
@@ -207,3 +207,4 @@ class Story:
             orders=list(self.orders),
             events=list(self.events),
         )
+        return on_server_clock(history)

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from telemetry.events import ExchangeEnded, MessageReceived, PartsMerged
+from telemetry.record.clocks import envelope_of
 from telemetry.record.history import History
 from telemetry.record.rows import DeathRow, FailureRow, FateRow, InjectionRow, PlanRow, ms_of
-from telemetry.tracing.clocks import envelope_of
 from telemetry.tracing.exchanges import ExchangeFold, traces_of
 from telemetry.tracing.listing import exchange_of
 from telemetry.tracing.run_trace import run_trace

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from telemetry.events import RobotBorn, TicksExecuted
+from telemetry.record.clocks import Envelope
 from telemetry.record.rows import DeathRow
-from telemetry.tracing.clocks import Envelope
 from telemetry.tracing.exchanges import ExchangeFold
 from telemetry.tracing.spans import Span
 from tests.telemetry.tracing.story import EXCHANGE, START_MS, Story
