@@ -57,7 +57,7 @@ def history_of(
 def _events(client: redis.Redis, run: str, folder: Path | None) -> Iterator[Stamped]:
     """Every event once: what the recorder has written so far, and then the stream. Raises Unavailable."""
     source = StreamEventSource(client, Keys(run).events)
-    feed = EventFeed(source)
+    feed = EventFeed()
     if folder is not None:
         yield from filter(feed.is_new, _written(folder / "events.jsonl"))
     for frames in source.pages(RETRY_S):
