@@ -109,14 +109,14 @@ class LiveEvents:
         """A run with a parent here is over when the parent has judged it, or has ended. Any other, when it was stopped
         and its robots have left, or its server has it no more."""
         where = self._where
-        self._look_for_the_server()
+        self._poll_server()
         if where.parent is not None and where.folder is not None:
             return (where.folder / "verdict.json").exists() or not is_alive(where.parent)
         if self._stopped_s is None or self.is_away:
             return False
         return not self._view.living or time.monotonic() - self._stopped_s > LEAVE_S
 
-    def _look_for_the_server(self) -> None:
+    def _poll_server(self) -> None:
         """Whether it answers, and since when the run is stopped. A parent ends its server after the order to stop: that
         is no outage."""
         try:

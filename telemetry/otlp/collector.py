@@ -76,7 +76,7 @@ class Collector:
     def deliver(self, body: bytes) -> CollectorAnswer:
         """Have a request answered, in at most ATTEMPTS attempts within the endpoint's timeout: the last answer."""
         with self._using:
-            return self._insist(body)
+            return self._retry(body)
 
     def shut_down(self) -> None:
         """Hang up. Attempts that go on in another thread fail soon, and none is begun."""
@@ -86,7 +86,7 @@ class Collector:
             self._close()
             self._using.release()
 
-    def _insist(self, body: bytes) -> CollectorAnswer:
+    def _retry(self, body: bytes) -> CollectorAnswer:
         deadline = time.monotonic() + self._endpoint.timeout_s
         pause_s, answer = _FIRST_PAUSE_S, CollectorAnswer("it was not asked")
         for _ in range(ATTEMPTS):

@@ -146,7 +146,7 @@ class TraceDelivery:
             is_first = bool(trouble) and not self._is_reported
             self._is_reported = self._is_reported or bool(trouble)
         if is_first:
-            with suppress(Exception):  # delivery goes on where nobody reads of its trouble
+            with suppress(Exception):  # delivery goes on when its report has no reader
                 self._in_trouble(trouble)
 
 

@@ -139,7 +139,7 @@ def test_a_module_that_ends_its_process_is_refused(folder: Path) -> None:
         HandlerProcess(["my_exit:Anything"])
 
 
-def test_a_reason_is_told_however_long_it_is(folder: Path) -> None:
+def test_a_reason_is_reported_however_long_it_is(folder: Path) -> None:
     (folder / "my_long.py").write_text("raise ValueError('x' * 10_000)\n")
 
     with pytest.raises(UsageError, match=r"^--handlers: my_long:Anything cannot be imported: ValueError: x{1000}"):

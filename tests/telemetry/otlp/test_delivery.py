@@ -284,7 +284,7 @@ def test_an_exporter_with_a_bug_loses_its_spans_and_no_others(sink: Sink, monkey
     assert case.close() == Delivered(6, 3, "the exporter failed: ZeroDivisionError")
 
 
-def test_a_bug_before_the_exporter_keeps_nobody_waiting(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_before_the_exporter_keeps_no_feeder_waiting(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given room for one trace, and spans of which the first three cannot be made
     made, calls = ReadableSpans.of, count()
     monkeypatch.setattr(ReadableSpans, "of", lambda *given: made(*given) if next(calls) >= 3 else 1 / 0)
@@ -300,7 +300,7 @@ def test_a_bug_before_the_exporter_keeps_nobody_waiting(sink: Sink, monkeypatch:
 def test_a_probe_and_a_reporter_that_fail_are_not_the_end_of_delivery(
     sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given an exporter whose probe has a bug, and nobody who reads of it
+    # Given an exporter whose probe has a bug, and a report that no one reads any more
     monkeypatch.setattr(Collector, "probe", lambda _self: 1 / 0)
 
     def report(_line: str) -> None:
@@ -325,7 +325,7 @@ def test_what_waits_counts_as_dropped_until_it_is_delivered(sink: Sink) -> None:
     assert case.close() == case.delivery.so_far() == Delivered(3, 0, "")
 
 
-def test_what_a_follower_did_not_get_is_told() -> None:
+def test_what_a_follower_did_not_get_is_reported() -> None:
     delivered = Delivered(3, 0, "", missed=2, is_cut=True) + Delivered(1, 1, "it hangs up")
 
     assert delivered.line("http://lab") == (
