@@ -109,9 +109,12 @@ class LiveEvents:
         """A run with a parent here is over when the parent has judged it, or has ended. Any other, when it was stopped
         and its robots have left, or its server has it no more."""
         where = self._where
-        self._poll_server()
         if where.parent is not None and where.folder is not None:
-            return (where.folder / "verdict.json").exists() or not is_alive(where.parent)
+            if (where.folder / "verdict.json").exists() or not is_alive(where.parent):
+                return True
+            self._poll_server()
+            return False
+        self._poll_server()
         if self._stopped_s is None or self.is_away:
             return False
         return not self._view.living or time.monotonic() - self._stopped_s > LEAVE_S
