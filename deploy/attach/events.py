@@ -26,7 +26,7 @@ class RunEvents:
 
     def __init__(self, client: redis.Redis, run: str, source: str, sink: Next, keep: int | None = None) -> None:
         self._stream = StreamEventSource(client, Keys(run).events, keep)
-        self._feed = EventFeed(self._stream)
+        self._feed = EventFeed()
         self._telemetry = Telemetry(client, run, source, 0, _OwnEvents(self._feed, self._take))
         self._sink = sink
         self._observers: list[Next] = []
@@ -46,7 +46,7 @@ class RunEvents:
 
     def read(self) -> None:
         """Read what is new in the stream; nothing while the server is away."""
-        for stamped in self._feed.read():
+        for stamped in self._feed.receive(self._stream.read()):
             self._take(stamped)
 
     def read_to_end(self, retry_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ from deploy.lifecycle.live_run import FOLLOWER, Host, LiveRun, Outcome, Tracing
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, trace_places
 from deploy.observing.diagnosis import result_lines, stall_watch
-from deploy.observing.handler_process import Handling, handling
+from deploy.observing.handler_process import HandlerProcess
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
@@ -34,7 +35,7 @@ from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from telemetry.clock import SystemClock
 from telemetry.handlers.counters import Counters
-from telemetry.handlers.external import report_lines
+from telemetry.handlers.external import HandlerCounts, report_lines
 from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
 from telemetry.otlp.endpoint import Endpoint
@@ -69,11 +70,12 @@ def run(*, given: Given) -> int:
     experiment, endpoint = prepare(given, "run"), named_endpoint()
     demand_linux()
     demand_records(experiment.settings.runs_dir)
+    names = experiment.settings.handlers
     with ShutdownSignals() as shutdown:
         janitor = Janitor.hire()
         try:
             with (
-                handling(experiment.settings.handlers, janitor) as handlers,
+                HandlerProcess(names, janitor) if names else nullcontext() as handlers,
                 server_for(experiment.settings.redis_url, janitor) as server,
             ):
                 return _run(experiment, Host(server, janitor, shutdown), handlers, endpoint)
@@ -83,7 +85,7 @@ def run(*, given: Given) -> int:
             janitor.dismiss()
 
 
-def _run(experiment: Experiment, host: Host, handlers: Handling, endpoint: Endpoint | None) -> int:
+def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, endpoint: Endpoint | None) -> int:
     settings, deal = experiment.settings, experiment.deal
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
@@ -102,7 +104,8 @@ def _run(experiment: Experiment, host: Host, handlers: Handling, endpoint: Endpo
     if settled_us > settings.for_:
         progress.write_line(f"goes on until {format_duration(settled_us)} after go at least: its plan is that long")
     events = record.folder / "events.jsonl"
-    handlers.follow(events)
+    if handlers is not None:
+        handlers.follow(events)
     with Recorder(events) as recorder:
 
         def observe(view: View, away_s: float) -> None:
@@ -114,7 +117,7 @@ def _run(experiment: Experiment, host: Host, handlers: Handling, endpoint: Endpo
         tracing = None if endpoint is None else Tracing(endpoint, _log_of_follower(settings, record))
         outcome = LiveRun(run_id, experiment, metadata, host, record, pipeline, observe, tracing).run()
     recorded = sum(counters.counts.values())
-    handled = handlers.end(recorded)
+    handled = HandlerCounts() if handlers is None else handlers.end(recorded)
     for line in report_lines(handled, recorded):
         report(line)
     record_counters(record, counters, pipeline.failures, handled)
@@ -150,7 +153,7 @@ def _close(
         if outcome.ended != "interrupted":
             raise
         report(f"robots: {error}")  # the interrupt decides the exit code
-    for line in let_traces_leave(record.folder, ended, endpoint, report):
+    for line in let_traces_leave(record.folder, ended, endpoint, report, is_followed=True):
         (report if settings.json_ else print_result)(line)
     if not settings.json_:
         print_result("\n".join(trace_places(begun.run, endpoint, settings.jaeger_url)))

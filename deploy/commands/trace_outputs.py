@@ -84,12 +84,14 @@ class PushedTraces(msgspec.Struct, frozen=True):
 
 
 class FollowedTraces(msgspec.Struct, frozen=True):
-    """`robots traces follow`: how many spans the collector accepted. `trouble`: why some were `dropped`."""
+    """`robots traces follow`: how many spans the collector accepted. `trouble`: why some were `dropped`. So many events
+    never came (`missed`); their exchanges have gaps."""
 
     run: str
     accepted: int
     dropped: int
     trouble: str
+    missed: int
 
 
 class AnomalyList(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, TraceSettings, load_place, load_trace_settings
 from deploy.errors import ENVIRONMENT, INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.recording import shown_folder
-from deploy.lifecycle.tracing import RUN_TRACE_S, named_endpoint, search_url
+from deploy.lifecycle.tracing import RUN_TRACE_S, jaeger_lines, named_endpoint
 from deploy.observing.follower import follow as follow_run
 from deploy.observing.outgoing import Exported, push_run, push_traces, write_traces
 from deploy.observing.source import ObservedRun, observe_run
@@ -86,14 +86,14 @@ def push(run: AnyRun = None, /, *, is_all: All = False, given: Given) -> int:
         exported = push_traces(observed, endpoint, report, is_all)
     except BadEndpoint as error:
         raise UsageError(str(error)) from None
-    delivered = exported.delivered or Delivered(0, 0, "")
+    delivered = exported.delivered or Delivered()
     if settings.json_:
         counts = (delivered.accepted, delivered.dropped, delivered.trouble)
         pushed = PushedTraces(observed.history.settings.run, exported.exchanges, exported.total, *counts)
         print_result(answer_line(pushed))
     else:
         print_result("\n".join([_share(exported), delivered.line(endpoint.shown)]))
-        _print_link(settings, endpoint, observed.history.settings.run)
+        _print_link(observed.history.settings.run, endpoint, settings.jaeger_url)
     return ENVIRONMENT if delivered.dropped else 0
 
 
@@ -115,13 +115,17 @@ def follow(run: Run = None, /, *, given: Given) -> int:
             raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
         is_interrupted = shutdown.reason is not None
     if settings.json_:
-        print_result(answer_line(FollowedTraces(where.run, delivered.accepted, delivered.dropped, delivered.trouble)))
+        print_result(answer_line(_followed(where.run, delivered)))
     else:
         print_result(delivered.line(endpoint.shown))
-        _print_link(settings, endpoint, where.run)
+        _print_link(where.run, endpoint, settings.jaeger_url)
     if is_interrupted:
         return INTERRUPTED
     return ENVIRONMENT if delivered.dropped else 0
+
+
+def _followed(run: str, delivered: Delivered) -> FollowedTraces:
+    return FollowedTraces(run, delivered.accepted, delivered.dropped, delivered.trouble, delivered.missed)
 
 
 def _own_trace(where: RunLocation, endpoint: Endpoint, shutdown: ShutdownSignals) -> Delivered:
@@ -132,7 +136,7 @@ def _own_trace(where: RunLocation, endpoint: Endpoint, shutdown: ShutdownSignals
             return push_run(where.folder, endpoint, report, RUN_TRACE_S)
         pause(shutdown, _POLL_S)
     report(f"traces: the run's own waits for its verdict; then: robots traces push {where.run}")
-    return Delivered(0, 0, "")
+    return Delivered()
 
 
 def _demanded_endpoint() -> Endpoint:
@@ -152,10 +156,9 @@ def _share(exported: Exported) -> str:
     if exported.is_all:
         return f"traces: all {exported.total} exchanges and the run's own"
     chosen = "all that failed, the slowest, those that taught, and an even share of the rest"
-    return f"traces: {exported.exchanges} of {exported.total} exchanges ({chosen}) and the run's own; --all takes all"
+    return f"traces: {exported.share} ({chosen}) and the run's own; --all takes all"
 
 
-def _print_link(settings: TraceSettings, endpoint: Endpoint, run: str) -> None:
-    ui = settings.jaeger_url or endpoint.jaeger_ui
-    if ui:
-        print_result(f"jaeger: {search_url(ui, run)}")
+def _print_link(run: str, endpoint: Endpoint, jaeger_url: str | None) -> None:
+    for line in jaeger_lines(run, endpoint, jaeger_url):
+        print_result(line)

@@ -23,14 +23,17 @@ from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import shown_folder
+from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, trace_places
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from robots.run.stop_rule import LOST
 from telemetry.clock import SystemClock
 from telemetry.diagnosis.stalls import StallWatch
 from telemetry.handlers.progress import Progress
+from telemetry.otlp.endpoint import Endpoint
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import NoSuchRun, find_run
+from telemetry.record.reader import RecordReader
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
 
@@ -69,13 +72,14 @@ def verify(
         if forget:
             _forget(place, str(run))
         return _judge(place, run or "latest", place.json_)
+    endpoint = named_endpoint()
     with ShutdownSignals() as shutdown:
         where = await_live(place, run, shutdown, newest=lambda client: newest_unrecorded(client, place.runs_dir))
         if where is None:
             return INTERRUPTED
         if where.parent is not None:
             return _await_parent(place, where, where.parent, shutdown, place.json_)
-        return _record(place, where, shutdown, forget, place.json_)
+        return _record(place, where, shutdown, forget, endpoint)
 
 
 def _is_over(place: PlaceSettings, run: str | None) -> bool:
@@ -134,9 +138,14 @@ def _await_parent(
 
 
 def _record(
-    place: PlaceSettings, where: RunLocation, shutdown: ShutdownSignals, is_to_be_forgotten: bool, is_json: bool
+    place: PlaceSettings,
+    where: RunLocation,
+    shutdown: ShutdownSignals,
+    is_to_be_forgotten: bool,
+    endpoint: Endpoint | None,
 ) -> int:
-    """See the run to its end, and record it. Raises NoSuchRun, EnvironmentFailure, UnsupportedServer."""
+    """See the run to its end, record it, and have its traces leave. Raises NoSuchRun, EnvironmentFailure,
+    UnsupportedServer."""
     run = where.run
     _demand_place(place.runs_dir, run)
     with reached(where.url) as client:
@@ -147,13 +156,23 @@ def _record(
         except RunGone:
             if not is_recorded(place.runs_dir, run):
                 raise NoSuchRun(f"run {run} is gone") from None
-            return _judge(place, run, is_json)  # another command has recorded it here, and removed it
+            return _judge(place, run, place.json_)  # another command has recorded it here, and removed it
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {run} went away: {error}") from None
     if result is None:
         report(f"run {run}: left; it goes on, or is still to be recorded")
         return INTERRUPTED
-    return _show(result, place.runs_dir / run, is_json)
+    exit_code = _show(result, place.runs_dir / run, place.json_)
+    _let_traces_leave(place.runs_dir / run, endpoint, place.json_)
+    return exit_code
+
+
+def _let_traces_leave(folder: Path, endpoint: Endpoint | None, is_json: bool) -> None:
+    """After the verdict, for a run that no parent's follower has followed."""
+    for line in let_traces_leave(folder, RecordReader(folder).settings(), endpoint, report):
+        (report if is_json else print_result)(line)
+    if not is_json:
+        print_result("\n".join(trace_places(folder.name, endpoint, None)))
 
 
 def _demand_place(runs: Path, run: str) -> None:

@@ -45,7 +45,7 @@ from telemetry.record.folder import Record
 from telemetry.stream.spill import collecting
 
 FOLLOWER: Final = "traces"
-FOLLOWER_END_S: Final = 4.0  # for the follower to deliver what is left, before it is killed
+FOLLOWER_END_S: Final = 5.0  # for the follower to deliver what is left, before it is killed
 
 
 class Outcome(msgspec.Struct, frozen=True):

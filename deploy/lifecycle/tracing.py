@@ -1,4 +1,4 @@
-"""What `robots run` and `robots simulate` do with the traces of their run: a collector that the environment names gets
+"""What the commands that judge a run do with its traces: a collector that the environment names gets
 them, while the run lives if it can be; else they are written into its record after the verdict.
 
 What brings OpenTelemetry along is loaded by its name when it is needed: no run pays for it before its verdict, unless a
@@ -19,6 +19,7 @@ from deploy.errors import UsageError
 from deploy.lifecycle.recording import shown_folder
 from telemetry.otlp.delivered import FOLDER, saved_delivered
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint, are_traces_off, endpoint_of
+from telemetry.otlp.usable import demand_usable
 from telemetry.record.folder import NoSuchRun
 from telemetry.record.settings import RunSettings
 
@@ -32,9 +33,13 @@ Body = Callable[[], int]
 
 
 def named_endpoint() -> Endpoint | None:
-    """The collector that the environment names. Raises UsageError."""
+    """The collector that the environment names, which can be used as far as this host is concerned. Raises
+    UsageError."""
     try:
-        return endpoint_of(os.environ)
+        endpoint = endpoint_of(os.environ)
+        if endpoint is not None:
+            demand_usable(endpoint)
+        return endpoint
     except BadEndpoint as error:
         raise UsageError(str(error)) from None
 
@@ -44,10 +49,13 @@ def follower_of(endpoint: Endpoint, url: str, run: str, record: Path) -> Body:
     return partial(_load_and_call, _FOLLOWER, "follow_forked", url, run, endpoint, record)
 
 
-def let_traces_leave(record: Path, settings: RunSettings, endpoint: Endpoint | None, report: Report) -> Iterator[str]:
-    """After the verdict: have the traces of a recorded run leave, and tell what a person has to know of that."""
+def let_traces_leave(
+    record: Path, settings: RunSettings, endpoint: Endpoint | None, report: Report, is_followed: bool = False
+) -> Iterator[str]:
+    """After the verdict: have the traces of a recorded run leave, and tell what a person has to know of that.
+    `is_followed`: a follower had those of its exchanges delivered already."""
     try:
-        yield from _let_leave(record, settings, endpoint, report)
+        yield from _let_leave(record, settings, endpoint, report, is_followed)
     except (OSError, NoSuchRun, BadEndpoint) as error:
         report(f"traces: {error}")
     except Exception as error:  # even an error of ours changes no verdict that stands already
@@ -57,9 +65,15 @@ def let_traces_leave(record: Path, settings: RunSettings, endpoint: Endpoint | N
 def trace_places(run: str, endpoint: Endpoint | None, jaeger_url: str | None) -> Iterator[str]:
     """Where a person finds a run's traces."""
     yield f"  traces: robots traces {run}"
-    ui = jaeger_url or (endpoint.jaeger_ui if endpoint else "")
-    if endpoint is not None and ui:
-        yield f"  jaeger: {search_url(ui, run)}"
+    if endpoint is not None:
+        yield from (f"  {line}" for line in jaeger_lines(run, endpoint, jaeger_url))
+
+
+def jaeger_lines(run: str, endpoint: Endpoint, jaeger_url: str | None) -> Iterator[str]:
+    """The link to a run in Jaeger, if it is known where Jaeger's pages are."""
+    ui = jaeger_url or endpoint.jaeger_ui
+    if ui:
+        yield f"jaeger: {search_url(ui, run)}"
 
 
 def search_url(ui: str, run: str) -> str:
@@ -68,23 +82,25 @@ def search_url(ui: str, run: str) -> str:
     return f"{ui.rstrip('/')}/search?service=lab&operation=run&tags={tags}&lookback=2d&limit=20"
 
 
-def _let_leave(record: Path, settings: RunSettings, endpoint: Endpoint | None, report: Report) -> Iterator[str]:
+def _let_leave(
+    record: Path, settings: RunSettings, endpoint: Endpoint | None, report: Report, is_followed: bool
+) -> Iterator[str]:
     if are_traces_off(os.environ):
         return
     is_long = (record / "events.jsonl").stat().st_size > LARGEST_EVENTS
-    if is_long and (endpoint is None or settings.mode == "simulated"):
+    if is_long and (endpoint is None or not is_followed):
         command = "export" if endpoint is None else "push"
         yield f"  traces: this is a long run; for its traces: robots traces {command} {settings.run}"
     elif endpoint is None:
         exported = _load_and_call(_OUTGOING, "write_recorded", record, record / FOLDER)
         if not exported.is_all:
             where = shown_folder(record / FOLDER)
-            yield f"  traces: {_share(exported)} in {where} (all: robots traces export {settings.run} --all)"
-    elif settings.mode == "simulated":
+            yield f"  traces: {exported.share} in {where} (all: robots traces export {settings.run} --all)"
+    elif not is_followed:
         exported = _load_and_call(_OUTGOING, "push_recorded", record, endpoint, report)
         yield f"  {exported.delivered.line(endpoint.shown)}"
         if not exported.is_all:
-            yield f"  traces: {_share(exported)} (all: robots traces push {settings.run} --all)"
+            yield f"  traces: {exported.share} (all: robots traces push {settings.run} --all)"
     else:
         yield f"  {_followed(record, settings.run, endpoint)}"
 
@@ -97,10 +113,6 @@ def _followed(record: Path, run: str, endpoint: Endpoint) -> str:
     if delivered.accepted:
         delivered += _load_and_call(_OUTGOING, "push_run", record, endpoint, _in_silence, RUN_TRACE_S)
     return delivered.line(endpoint.shown)
-
-
-def _share(exported: Any) -> str:
-    return f"{exported.exchanges} of {exported.total} exchanges"
 
 
 def _in_silence(_line: str) -> None:

@@ -39,7 +39,7 @@ class RecordedEvents:
     def __init__(self, folder: Path) -> None:
         self.go_us: int | None = None
         self._file = GrowingEvents(folder / "events.jsonl")
-        self._feed = EventFeed(_NoStream())
+        self._feed = EventFeed()
         with suppress(Unreadable):
             self.go_us = RecordReader(folder).order_us("go")
 
@@ -68,7 +68,7 @@ class LiveEvents:
         self._client = client
         self._where = where
         self._stream = StreamEventSource(client, Keys(where.run).events)
-        self._feed = EventFeed(self._stream)
+        self._feed = EventFeed()
         self._file = None if where.folder is None else GrowingEvents(where.folder / "events.jsonl")
         self._view = View()
         self._stopped_s: float | None = None
@@ -90,7 +90,7 @@ class LiveEvents:
         the server is waited for. Raises OSError."""
         while pause(POLL_S):
             is_over = self._is_over()  # first: what came before the end is read below
-            yield self._seen(list(self._feed.read()) + (self._written() if is_over else []))
+            yield self._seen(list(self._feed.receive(self._stream.read())) + (self._written() if is_over else []))
             if is_over:
                 return
 
@@ -109,17 +109,26 @@ class LiveEvents:
         and its robots have left, or its server has it no more."""
         where = self._where
         if where.parent is not None and where.folder is not None:
-            return (where.folder / "verdict.json").exists() or not is_alive(where.parent)
+            if (where.folder / "verdict.json").exists() or not is_alive(where.parent):
+                return True
+            self._poll_server()
+            return False
+        self._poll_server()
+        if self._stopped_s is None or self.is_away:
+            return False
+        return not self._view.living or time.monotonic() - self._stopped_s > LEAVE_S
+
+    def _poll_server(self) -> None:
+        """Whether it answers, and since when the run is stopped. A parent ends its server after the order to stop: that
+        is no outage."""
         try:
             is_stopped = self._observe_status()
         except Unavailable:
-            self.is_away = True
-            return False
+            self.is_away = self._where.parent is None or self._stopped_s is None
+            return
         self.is_away = False
-        if not is_stopped:
-            return False
-        self._stopped_s = self._stopped_s or time.monotonic()
-        return not self._view.living or time.monotonic() - self._stopped_s > LEAVE_S
+        if is_stopped and self._stopped_s is None:
+            self._stopped_s = time.monotonic()
 
     def _observe_status(self) -> bool:
         """Whether the run was stopped or is gone. Raises Unavailable."""
@@ -134,11 +143,3 @@ class LiveEvents:
 def in_time(events: Iterator[Stamped] | list[Stamped]) -> list[Stamped]:
     """The events by their wall clocks; at the same time, in the order of their source."""
     return sorted(events, key=lambda stamped: (stamped.wall_us, stamped.source, stamped.incarnation, stamped.number))
-
-
-class _NoStream:
-    """No event comes."""
-
-    def read(self, retry_s: float = 0.0) -> list[bytes]:  # noqa: ARG002
-        """Nothing."""
-        return []

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 import redis
+from msgspec.structs import replace
 
 from broker.errors import Unavailable
 from broker.ports.robot import Death
@@ -22,11 +23,12 @@ from broker.streams.connection import connect
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.tail import News, RunTail
 from deploy.attach.context import read_metadata
+from deploy.errors import NoMetadata
 from deploy.processes.signals import ShutdownSignals
 from robots.run.record_rows import FaultTexts, control_row, fleet_row, stored_fate_rows
 from telemetry.otlp.delivered import Delivered
 from telemetry.otlp.delivery import TraceDelivery
-from telemetry.otlp.endpoint import Endpoint
+from telemetry.otlp.endpoint import BadEndpoint, Endpoint
 from telemetry.otlp.http_exporters import destination
 from telemetry.otlp.readable import ReadableSpans, TracedRun
 from telemetry.record.rows import ControlRow, DeathRow, FateRow, RedoRow
@@ -36,24 +38,32 @@ from telemetry.tracing.exchanges import ExchangeFold
 from telemetry.tracing.spans import Trace
 
 POLL_S: Final = 0.05  # between two reads of the run's streams
-FLUSH_S: Final = 2.0  # at the end, for what is left
+READ_S: Final = 1.0  # at the end, to read what is left
+FLUSH_S: Final = 2.0  # and then to deliver it
 QUIET_S: Final = 1.5  # without news after the order to stop: the run is over
 AWAY_S: Final = 10.0  # without an answer of the server: it will not come back
 NICENESS: Final = 5  # the robots' work comes first
 
 Put = Callable[[Trace], None]
+Save = Callable[[Delivered], None]
 Report = Callable[[str], None]
 
 
 class Follower:
-    """Reads the tail of a run, and puts the traces of its exchanges out."""
+    """Reads the tail of a run, and puts the traces of its exchanges out. `is_cut`: it did not read to the end."""
 
     def __init__(self, tail: RunTail, settings: RunSettings, put: Put) -> None:
+        self.is_cut = False
         self._tail = tail
-        self._feed = EventFeed(_NoSource())
+        self._feed = EventFeed()
         self._fold = ExchangeFold(settings.run, settings.seed)
         self._faults = [FaultTexts() for _ in range(settings.shards)]
         self._put = put
+
+    @property
+    def missed(self) -> int:
+        """Events that never came, by the gaps in their numbers."""
+        return self._feed.missed
 
     def step(self, retry_s: float = 0.0) -> News:
         """Read what is new, and put out what is complete. Raises Unavailable."""
@@ -63,11 +73,14 @@ class Follower:
             self._put(trace)
         return news
 
-    def finish(self) -> None:
-        """Read to the end, as far as the server answers, and put out the rest."""
+    def finish(self, within_s: float) -> None:
+        """Read to the end, as far as the server answers and for at most `within_s`, and put out the rest."""
+        deadline = time.monotonic() + within_s
         with suppress(Unavailable):
             while self.step().has_more:
-                pass
+                if time.monotonic() >= deadline:
+                    self.is_cut = True
+                    break
         for trace in self._fold.finish():
             self._put(trace)
 
@@ -87,22 +100,31 @@ class Follower:
             self._fold.event(stamped)
 
 
-class _NoSource:
-    """An `EventSource` without events: batches come from the tail."""
-
-    def read(self, retry_s: float = 0.0) -> list[bytes]:  # noqa: ARG002
-        return []
-
-
-def follow(client: redis.Redis, run: str, endpoint: Endpoint, shutdown: ShutdownSignals, report: Report) -> Delivered:
+def follow(
+    client: redis.Redis,
+    run: str,
+    endpoint: Endpoint,
+    shutdown: ShutdownSignals,
+    report: Report,
+    save: Save = lambda _delivered: None,
+) -> Delivered:
     """Follow a run until it is over, its server is gone, or the command is interrupted. `report` gets a line at the
-    first trouble with the collector. Raises NoMetadata, BadEndpoint, Unavailable (before anything was read)."""
+    first trouble with the collector. `save` gets what came of it, twice: before what is left is delivered, as if the
+    follower was killed then, and at the end. Raises NoMetadata, BadEndpoint, Unavailable (before anything was read),
+    and what `save` raises."""
     settings, _ = read_metadata(StreamEvidenceReader(client, run), run)
     delivery = _delivery(settings, endpoint, report)
     follower = Follower(RunTail(client, run, settings.shards), settings, delivery.put)
     _follow_until_over(follower, shutdown)
-    follower.finish()
-    return delivery.close(FLUSH_S)
+    follower.finish(READ_S)
+
+    def outcome(delivered: Delivered) -> Delivered:
+        return replace(delivered, missed=follower.missed, is_cut=follower.is_cut)
+
+    save(outcome(delivery.so_far()))
+    delivered = outcome(delivery.close(FLUSH_S))
+    save(delivered)
+    return delivered
 
 
 def _delivery(settings: RunSettings, endpoint: Endpoint, report: Report) -> TraceDelivery:
@@ -135,10 +157,14 @@ def _follow_until_over(follower: Follower, shutdown: ShutdownSignals) -> None:
 
 def follow_forked(url: str, run: str, endpoint: Endpoint, folder: Path) -> int:
     """The life of a follower that was forked with a run's fleet: until it gets SIGTERM. What it delivered is left in
-    the record's `folder`. The exit code."""
+    the record's `folder`. What keeps it from its work is told in one line. The exit code."""
     os.nice(NICENESS)
     with ShutdownSignals() as shutdown, connect(url) as client:
-        follow(client, run, endpoint, shutdown, _print_line).save(folder)
+        try:
+            follow(client, run, endpoint, shutdown, _print_line, lambda delivered: delivered.save(folder))
+        except (BadEndpoint, NoMetadata, Unavailable, OSError) as error:
+            _print_line(f"traces: nothing follows the run any more ({error}); the run goes on")
+            return 1
     return 0
 
 

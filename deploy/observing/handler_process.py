@@ -10,11 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 import select
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, NamedTuple
 
 from deploy.errors import UsageError
 from deploy.processes.children import Children
@@ -32,7 +32,7 @@ _END: Final = "end"
 
 
 class HandlerProcess:
-    """The parent's end of it. The process dies with its parent."""
+    """The parent's end of it. The process dies with its parent, and at the end of a `with` block at the latest."""
 
     def __init__(self, names: Sequence[str], janitor: Janitor | None = None) -> None:
         """Start it: the handlers of these names are imported and made there. Raises UsageError when one cannot be."""
@@ -41,7 +41,7 @@ class HandlerProcess:
         answers, answer = os.pipe()
         orders, self._order = os.pipe()
         self._children = Children(janitor)
-        body = partial(_serve, names, Path.cwd(), self._counts, answer, orders)
+        body = partial(_serve, names, Path.cwd(), self._counts, _Pipes(answer, orders, (answers, self._order)))
         self._children.start(_NAME, body, None)  # what handlers print is the user's to see
         os.close(answer)
         os.close(orders)
@@ -64,8 +64,16 @@ class HandlerProcess:
         handled, *failed = self._counts.values()
         return HandlerCounts(dict(zip(self._names, failed, strict=True)), recorded - handled)
 
-    def kill(self) -> None:
-        """End it without more ado, if it is still there."""
+    def hang_up(self) -> None:
+        """Say no more: the process handles what is there, and ends."""
+        if self._order >= 0:
+            os.close(self._order)
+            self._order = -1
+
+    def __enter__(self) -> HandlerProcess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._leave(0.0)
 
     def _await_ready(self, answers: int) -> None:
@@ -87,39 +95,18 @@ class HandlerProcess:
             return
 
     def _leave(self, grace_s: float) -> None:
-        if self._order < 0:
-            return
         if _NAME in self._children.living:
             self._children.end([_NAME], grace_s, is_asked=False)
-        os.close(self._order)
-        self._order = -1
+        self.hang_up()
 
 
-class Handling:
-    """A user's handlers of one run, if there are any."""
+class _Pipes(NamedTuple):
+    """The ends of two pipes, as the process has them after the fork: its own ones, and those of its parent, which it
+    does not keep: with them the pipes would never end."""
 
-    def __init__(self, process: HandlerProcess | None) -> None:
-        self._process = process
-
-    def follow(self, events: Path) -> None:
-        """Let the handlers have the events of this file."""
-        if self._process is not None:
-            self._process.follow(events)
-
-    def end(self, recorded: int) -> HandlerCounts:
-        """The file is whole, with so many events: what became of them."""
-        return HandlerCounts() if self._process is None else self._process.end(recorded)
-
-
-@contextmanager
-def handling(names: Sequence[str], janitor: Janitor | None = None) -> Iterator[Handling]:
-    """Within, handlers of these names are ready to follow a run. Raises UsageError when one cannot be made."""
-    process = HandlerProcess(names, janitor) if names else None
-    try:
-        yield Handling(process)
-    finally:
-        if process is not None:
-            process.kill()
+    answer: int
+    orders: int
+    of_parent: tuple[int, int]
 
 
 class _SharedCounts:
@@ -137,16 +124,18 @@ class _SharedCounts:
         return self._numbers.tolist()
 
 
-def _serve(names: Sequence[str], folder: Path, counts: _SharedCounts, answer: int, orders: int) -> int:
+def _serve(names: Sequence[str], folder: Path, counts: _SharedCounts, pipes: _Pipes) -> int:
     """The life of the process; its exit status."""
+    for descriptor in pipes.of_parent:
+        os.close(descriptor)
     try:
         handlers = UserHandlers(names, folder, lambda line: print(f"robots: {line}", flush=True))
     except UnknownHandler as error:
-        os.write(answer, f"{error}\n".encode()[:_LONGEST])
+        os.write(pipes.answer, str(error).encode()[: _LONGEST - 1] + b"\n")
         return 0
-    os.write(answer, _READY)
-    os.close(answer)
-    lines = _Lines(orders)
+    os.write(pipes.answer, _READY)
+    os.close(pipes.answer)
+    lines = _Lines(pipes.orders)
     path = lines.take(None)
     if path is not None and path != _END:
         _follow(GrowingEvents(Path(path)), handlers, counts, lambda: lines.take(_POLL_S) is not None)
@@ -163,13 +152,13 @@ class _Lines:
         self._rest = b""
 
     def take(self, timeout_s: float | None) -> str | None:
-        """The next line; None when none comes in time, or the pipe has ended."""
+        """The next line; END at the end of the pipe, whose writer is gone; None when none comes in time."""
         while b"\n" not in self._rest:
             if not select.select([self._descriptor], [], [], timeout_s)[0]:
                 return None
             piece = os.read(self._descriptor, _LONGEST)
             if not piece:
-                return None
+                return _END
             self._rest += piece
         line, _, self._rest = self._rest.partition(b"\n")
         return os.fsdecode(line)

@@ -61,7 +61,7 @@ def history_of(
 def _events(client: redis.Redis, run: str, folder: Path | None) -> Iterator[Stamped]:
     """Every event once: what the recorder has written so far, and then the stream. Raises Unavailable."""
     source = StreamEventSource(client, Keys(run).events)
-    feed = EventFeed(source)
+    feed = EventFeed()
     if folder is not None:
         with suppress(OSError):  # the stream has the newest ones
             yield from filter(feed.is_new, GrowingEvents(folder / "events.jsonl").read())

@@ -41,6 +41,11 @@ class Exported(msgspec.Struct, frozen=True):
         """Whether no exchange was left out."""
         return self.exchanges == self.total
 
+    @property
+    def share(self) -> str:
+        """For people."""
+        return f"{self.exchanges} of {self.total} exchanges"
+
 
 def write_traces(observed: ObservedRun, folder: Path, is_all: bool = False) -> Exported:
     """Put `run.jsonl` and `exchanges.jsonl` into the folder. Raises OSError."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
 
 import redis
 
@@ -18,9 +17,8 @@ from deploy.version import version
 from telemetry.events import Stamped
 from telemetry.metrics.fold import MetricsFold
 from telemetry.metrics.values import MetricsSnapshot
+from telemetry.otlp.readable import NAMESPACE
 from telemetry.record.reader import RecordReader, Unreadable
-
-NAMESPACE: Final = "robots-lab"
 
 
 class RunMetrics:

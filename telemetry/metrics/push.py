@@ -5,7 +5,6 @@ A collector that is dead, slow or refusing costs at most its timeout, and is rep
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -17,22 +16,22 @@ from telemetry.metrics.otlp_json import encode_metrics
 from telemetry.metrics.values import MetricsSnapshot
 from telemetry.otlp.collector import Collector
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint, endpoint_of
+from telemetry.otlp.official import official_exporter
+from telemetry.otlp.usable import demand_usable
 
 _INTERVAL: Final = "OTEL_METRIC_EXPORT_INTERVAL"
 _DEFAULT_INTERVAL_MS: Final = 60_000  # OpenTelemetry's
-_EXTRA: Final = "pip install 'robots-lab[otlp]'"
 
 Report = Callable[[str], None]
 
 
 class JsonMetricExporter(MetricExporter):
-    """Exports metrics as OTLP/JSON. `trouble`: why the last request failed, empty when it was accepted."""
+    """Exports metrics as OTLP/JSON. `trouble`: why the last values were not accepted, or not all of them."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Raises BadEndpoint."""
         super().__init__()
         self.trouble = ""
-        self._timeout_s = endpoint.timeout_s
         self._collector = Collector(endpoint)
 
     def export(
@@ -42,7 +41,8 @@ class JsonMetricExporter(MetricExporter):
         **_more: Any,
     ) -> MetricExportResult:
         """Raises nothing: what goes wrong is told by `trouble`."""
-        self.trouble = self._collector.send(encode_metrics(metrics_data), self._timeout_s).trouble
+        answer = self._collector.deliver(encode_metrics(metrics_data))
+        self.trouble = answer.trouble or (f"it rejects {answer.rejected} data points" if answer.rejected else "")
         return MetricExportResult.FAILURE if self.trouble else MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
@@ -51,7 +51,7 @@ class JsonMetricExporter(MetricExporter):
 
     def shutdown(self, timeout_millis: float = 30_000, **_more: Any) -> None:  # noqa: ARG002
         """Close the connection."""
-        self._collector.close()
+        self._collector.shut_down()
 
 
 class MetricsPusher:
@@ -90,6 +90,7 @@ def pusher_of(environment: Mapping[str, str], report: Report) -> MetricsPusher |
     endpoint = endpoint_of(environment, "metrics")
     if endpoint is None:
         return None
+    demand_usable(endpoint)
     return MetricsPusher(_exporter(endpoint), endpoint.shown, _interval_s(environment), report)
 
 
@@ -103,20 +104,5 @@ def _interval_s(environment: Mapping[str, str]) -> float:
 def _exporter(endpoint: Endpoint) -> MetricExporter:
     if endpoint.protocol == "http/json":
         return JsonMetricExporter(endpoint)
-    try:
-        from opentelemetry.exporter.otlp.proto.http import Compression  # an extra, and 24 ms
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    except ImportError:
-        raise BadEndpoint(f"OTEL_EXPORTER_OTLP_PROTOCOL: http/protobuf needs more packages: {_EXTRA}") from None
-    for name in ("opentelemetry", "urllib3"):  # their lines may show the URL
-        logging.getLogger(name).addHandler(logging.NullHandler())
-        logging.getLogger(name).propagate = False
-    return OTLPMetricExporter(
-        endpoint=endpoint.url,
-        headers=dict(endpoint.headers),
-        timeout=endpoint.timeout_s,
-        compression=Compression.Gzip if endpoint.is_compressed else Compression.NoCompression,
-        certificate_file=endpoint.certificate or None,
-        client_certificate_file=endpoint.client_certificate or None,
-        client_key_file=endpoint.client_key or None,
-    )
+    exporter: MetricExporter = official_exporter(endpoint)
+    return exporter

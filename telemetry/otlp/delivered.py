@@ -16,21 +16,31 @@ _FILE: Final = "delivered.json"
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """Spans that a collector accepted, and that were dropped; `trouble` is why, as far as is known."""
+    """Spans that a collector accepted, and that were dropped; `trouble` is why, as far as is known. Of a run that was
+    followed: `missed` events never came to the follower; `is_cut`: it had no time to read to the run's end."""
 
-    accepted: int
-    dropped: int
-    trouble: str
+    accepted: int = 0
+    dropped: int = 0
+    trouble: str = ""
+    missed: int = 0
+    is_cut: bool = False
 
     def line(self, where: str) -> str:
         """For people."""
-        if not self.dropped:
-            return f"traces: {self.accepted} spans accepted at {where}"
         why = f" ({self.trouble})" if self.trouble else ""
-        return f"traces: {self.accepted} spans accepted at {where}, {self.dropped} dropped{why}"
+        dropped = f", {self.dropped} dropped{why}" if self.dropped else ""
+        missed = f"; {self.missed} events never came to their follower" if self.missed else ""
+        cut = "; their follower had no time to read the last events" if self.is_cut else ""
+        return f"traces: {self.accepted} spans accepted at {where}{dropped}{missed}{cut}"
 
     def __add__(self, other: Delivered) -> Delivered:
-        return Delivered(self.accepted + other.accepted, self.dropped + other.dropped, self.trouble or other.trouble)
+        return Delivered(
+            self.accepted + other.accepted,
+            self.dropped + other.dropped,
+            self.trouble or other.trouble,
+            self.missed + other.missed,
+            self.is_cut or other.is_cut,
+        )
 
     def save(self, record: Path) -> None:
         """Leave this in the folder of a run's record. Raises OSError."""

@@ -10,13 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from telemetry.otlp.collector import ABORT_S
 from telemetry.otlp.delivered import Delivered
-from telemetry.otlp.http_exporters import ABORT_S, Destination
+from telemetry.otlp.http_exporters import Destination
 from telemetry.otlp.readable import ReadableSpans
 from telemetry.tracing.spans import Trace
 
@@ -77,6 +79,10 @@ class TraceDelivery:
             self._is_over = True
         self._destination.shutdown()
         self._thread.join(ABORT_S)
+        return self.so_far()
+
+    def so_far(self) -> Delivered:
+        """What came of the delivery if it ended now: what waits counts as dropped."""
         with self._changed:
             rejected = self._destination.rejected
             dropped = self._dropped + self._held + rejected
@@ -91,18 +97,19 @@ class TraceDelivery:
         self._changed.notify_all()
 
     def _run(self) -> None:
-        self._destination.probe()
-        self._note(self._destination.trouble)
+        self._note(_trouble_of(self._probe))
         while batch := self._next_batch():
-            spans = [span for trace in batch for span in self._readable.of(trace)]
-            self._settle(spans, self._export(spans))
+            self._settle(batch, _trouble_of(partial(self._export, batch)))
 
-    def _export(self, spans: list[ReadableSpan]) -> SpanExportResult:
-        try:
-            return self._destination.export(spans)
-        except Exception as error:  # an exporter's bug is a loss of its spans, and not the end of all delivery
-            self._destination.trouble = f"the exporter failed: {type(error).__name__}"
-            return SpanExportResult.FAILURE
+    def _probe(self) -> str:
+        self._destination.probe()
+        return self._destination.trouble
+
+    def _export(self, batch: list[Trace]) -> str:
+        """Why a batch was not accepted; empty when it was."""
+        spans = [span for trace in batch for span in self._readable.of(trace)]
+        is_accepted = self._destination.export(spans) is SpanExportResult.SUCCESS
+        return "" if is_accepted else self._destination.trouble or "it refuses these spans"
 
     def _next_batch(self) -> list[Trace]:
         """What waits, up to BATCH spans; nothing when it is over."""
@@ -118,15 +125,15 @@ class TraceDelivery:
                 count += len(batch[-1].spans)
         return batch
 
-    def _settle(self, spans: list[ReadableSpan], result: SpanExportResult) -> None:
-        is_accepted = result is SpanExportResult.SUCCESS
-        self._note("" if is_accepted else self._destination.trouble or "it refuses these spans")
+    def _settle(self, batch: list[Trace], trouble: str) -> None:
+        self._note(trouble)
+        spans = sum(len(trace.spans) for trace in batch)
         with self._changed:
-            self._held -= len(spans)
-            if is_accepted:
-                self._accepted += len(spans)
+            self._held -= spans
+            if trouble:
+                self._dropped += spans
             else:
-                self._dropped += len(spans)
+                self._accepted += spans
             self._changed.notify_all()
 
     def _note(self, trouble: str) -> None:
@@ -139,4 +146,14 @@ class TraceDelivery:
             is_first = bool(trouble) and not self._is_reported
             self._is_reported = self._is_reported or bool(trouble)
         if is_first:
-            self._in_trouble(trouble)
+            with suppress(Exception):  # delivery goes on when its report has no reader
+                self._in_trouble(trouble)
+
+
+def _trouble_of(step: Callable[[], str]) -> str:
+    """The trouble that a step had; empty when it had none. Its bug is a loss of its spans, and not the end of all
+    delivery, for which others may wait."""
+    try:
+        return step()
+    except Exception as error:
+        return f"the exporter failed: {type(error).__name__}"

@@ -31,8 +31,8 @@ class BadEndpoint(Exception):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A collector. `url` is whole, with the path for the signal; its user and password stand in `headers`. The paths of
-    certificates are empty where none is set."""
+    """A collector of one signal. `url` is whole, with the path for the signal; its user and password stand in
+    `headers`. The paths of certificates are empty where none is set."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -42,6 +42,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     certificate: str = ""
     client_certificate: str = ""
     client_key: str = ""
+    signal: Signal = "traces"
 
     def __repr__(self) -> str:
         return f"Endpoint({self.shown})"
@@ -51,6 +52,11 @@ class Endpoint(msgspec.Struct, frozen=True):
         """The endpoint for people: scheme, host and port. A path may hold a secret, too."""
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether it is reached by TLS."""
+        return urlsplit(self.url).scheme == "https"
 
     @property
     def jaeger_ui(self) -> str:
@@ -94,6 +100,7 @@ def endpoint_of(environment: Mapping[str, str], signal: Signal = "traces") -> En
         certificate=variables.find("CERTIFICATE")[1],
         client_certificate=variables.find("CLIENT_CERTIFICATE")[1],
         client_key=variables.find("CLIENT_KEY")[1],
+        signal=signal,
     )
 
 

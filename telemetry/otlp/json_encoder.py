@@ -18,7 +18,6 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 
-EMPTY_REQUEST: Final = b'{"resourceSpans":[]}'
 _HAS_IS_REMOTE: Final = 0x100
 _IS_REMOTE: Final = 0x200
 _KINDS: Final = {kind: number for number, kind in enumerate(SpanKind, start=1)}  # 0 is UNSPECIFIED

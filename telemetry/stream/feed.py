@@ -1,6 +1,6 @@
-"""The run's events for a reader: decoded, and each once; and the stream's protocols, for upper floors to implement.
+"""The run's events for a reader: decoded, and each once; and what a stream of events is for its writers.
 
-The meaning of events plays no part here.
+Where batches come from, and what events mean, plays no part here.
 """
 
 from __future__ import annotations
@@ -20,18 +20,8 @@ class EventLog(Protocol):
         ...
 
 
-class EventSource(Protocol):
-    """The run's stream of events, for one reader with a cursor of its own. One reader, the recorder, trims the batches
-    that it has read, except the newest ones: those are for readers that join later."""
-
-    def read(self, retry_s: float = 0.0) -> list[bytes]:
-        """The batches that came since the last call. Trimmed batches are missing, which only the numbers of the events
-        show (EventFeed.missed). Empty when the server is away for longer than `retry_s`."""
-        ...
-
-
 class EventFeed:
-    """Decodes batches, and yields each event once.
+    """Decodes batches, from a stream or from elsewhere (a spill), and yields each event once.
 
     A batch may be in the stream twice, because its first reply was lost. A source numbers the events of a life 1, 2,
     3 … and stores them in order: so a number that is not above the highest one is a duplicate, and a number that is
@@ -39,18 +29,12 @@ class EventFeed:
     source whose buffer overflowed, or in a batch that is garbage.
     """
 
-    def __init__(self, source: EventSource) -> None:
+    def __init__(self) -> None:
         self.missed = 0
-        self._source = source
         self._highest: dict[tuple[str, int], int] = {}  # number, by source and incarnation
 
-    def read(self, retry_s: float = 0.0) -> Iterator[Stamped]:
-        """The new events of the stream; none when the server is away for longer than `retry_s`."""
-        return self.receive(self._source.read(retry_s))
-
     def receive(self, frames: Iterable[bytes]) -> Iterator[Stamped]:
-        """The new events in batches from elsewhere (a spill): of each source, newer than its events in the stream, or
-        also there."""
+        """The new events in batches: of each source, newer than all that came before, or known."""
         for frame in frames:
             try:
                 events = decode_events(frame)

@@ -142,7 +142,7 @@ def test_any_process_may_follow_a_run(place: Place, sink: Sink) -> None:
     # Then the follower has ended, too, and has delivered every exchange whole
     assert (code, follower.returncode) == (0, 0), err.decode()
     assert json.loads(found) == {
-        "run": result["run"], "accepted": len(sink.spans), "dropped": 0, "trouble": ""
+        "run": result["run"], "accepted": len(sink.spans), "dropped": 0, "trouble": "", "missed": 0
     }  # fmt: skip
     assert defects(by_trace(sink.spans)) == []
     # And the run's own trace came last, with the verdict

@@ -17,11 +17,14 @@ _IDS = ("traceId", "spanId")
 
 
 class MetricsCollector:
-    """What came: the path and the content of each request. `status` is how it answers."""
+    """What came: the path and the content of each request. `status` is how it answers, after the statuses `first`;
+    `answer` is the content of its answers as JSON."""
 
     def __init__(self) -> None:
         self.url = ""
         self.status = "200 OK"
+        self.first: list[str] = []
+        self.answer = b"{}"
         self.came: list[tuple[str, Any]] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -29,8 +32,8 @@ class MetricsCollector:
         is_json = kind == "application/json"
         request = json.loads(content) if is_json else as_json(ExportMetricsServiceRequest.FromString(content))
         self.came.append((environ["PATH_INFO"], request))
-        start_response(self.status, [("Content-Type", kind)])
-        return [b"{}" if is_json else b""]
+        start_response(self.first.pop(0) if self.first else self.status, [("Content-Type", kind)])
+        return [self.answer if is_json else b""]
 
 
 class _Silent(WSGIRequestHandler):

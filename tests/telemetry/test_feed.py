@@ -5,17 +5,6 @@ from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import encode_events
 
 
-class Frames:
-    """A stream of events, as far as it was read."""
-
-    def __init__(self, *frames: bytes) -> None:
-        self._frames = list(frames)
-
-    def read(self, retry_s: float = 0.0) -> list[bytes]:
-        frames, self._frames = self._frames, []
-        return frames
-
-
 def stamped(source: str, incarnation: int, number: int) -> Stamped:
     return Stamped("run", source, incarnation, number, 0, 0, RobotStarted())
 
@@ -27,7 +16,7 @@ def test_an_event_that_is_in_the_stream_twice_is_read_once() -> None:
     batches = [[first, second], [other], [first, second, third], [reborn]]
 
     # When they are read
-    received = list(EventFeed(Frames(*map(encode_events, batches), b"garbage")).read())
+    received = list(EventFeed().receive([*map(encode_events, batches), b"garbage"]))
 
     # Then each event is there once
     assert received == [first, second, other, third, reborn]

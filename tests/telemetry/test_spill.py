@@ -176,24 +176,14 @@ def batch(source: str, incarnation: int, *numbers: int) -> bytes:
     return encode_events([Stamped(RUN, source, incarnation, n, 0, 0, RobotStarted()) for n in numbers])
 
 
-class Nothing:
-    """A stream of events without any."""
-
-    def __init__(self, *frames: bytes) -> None:
-        self.frames = list(frames)
-
-    def read(self, retry_s: float = 0.0) -> list[bytes]:
-        return self.frames
-
-
 def received(feed: EventFeed, left: SpilledBatches) -> list[tuple[str, int, int]]:
     return [(event.source, event.incarnation, event.number) for event in feed.receive(left())]
 
 
 def test_what_dead_processes_left_is_read_once_and_in_order(folder: Path, left: SpilledBatches) -> None:
     # Given a robot that died when some of what it had spilled was stored, its next life that did too, and garbage
-    feed = EventFeed(Nothing(batch("r00", 1, 1, 2), batch("r00", 1, 3)))
-    assert len(list(feed.read())) == 3
+    feed = EventFeed()
+    assert len(list(feed.receive([batch("r00", 1, 1, 2), batch("r00", 1, 3)]))) == 3
     for number, frames in enumerate(
         [[batch("r00", 1, 2, 3), b"garbage", batch("r00", 1, 4, 5)], [batch("r00", 2, 1, 2), batch("r00", 2, 4)]]
     ):
@@ -233,7 +223,7 @@ def test_the_last_events_of_a_robot_that_ends_while_the_server_is_away_are_read(
     # When it ends
     asyncio.run(end_after_a_try())
     # Then the events that it could not publish are found
-    assert received(EventFeed(Nothing()), left) == [("r00", 1, 1), ("r00", 1, 2)]
+    assert received(EventFeed(), left) == [("r00", 1, 1), ("r00", 1, 2)]
 
 
 def test_only_whole_files_are_read(folder: Path, left: SpilledBatches) -> None:

@@ -42,8 +42,10 @@ _TRIMS: Final = 10  # while as many batches are read as are kept
 
 
 class StreamEventSource:
-    """`feed.EventSource` on a stream. With `keep` it is the recorder's: of what it has read, all but about the last
-    `keep` batches are forgotten. Nothing is ever forgotten that it has not read."""
+    """The run's stream of events, for one reader with a cursor of its own. With `keep` it is the recorder's: of what it
+    has read, all but about the last `keep` batches are forgotten, which are for readers that join later. Nothing is
+    ever forgotten that it has not read. To other readers what is trimmed is missing, which only the numbers of the
+    events show (EventFeed.missed)."""
 
     def __init__(self, client: redis.Redis, key: str, keep: int | None = None) -> None:
         self._client = client

@@ -40,8 +40,8 @@ def test_the_recorder_forgets_events_that_it_has_read_except_the_newest(server: 
         events, recorder, early = lab.event_log(), lab.event_source(keep=100), lab.event_source()
         batches = [encode_events([Stamped("run", "r00", 1, n, 0, 0, RobotStarted())]) for n in range(1, 1001)]
         await events.append(batches[0])
-        watcher = EventFeed(early)
-        assert len(list(watcher.read())) == 1
+        watcher = EventFeed()
+        assert len(list(watcher.receive(early.read()))) == 1
         # When a thousand come
         recorded = []
         for batch in batches[1:]:
@@ -53,7 +53,7 @@ def test_the_recorder_forgets_events_that_it_has_read_except_the_newest(server: 
         assert 100 <= len(left) <= 300
         assert left == batches[-len(left) :]
         # and a watcher that fell behind notices how many it missed
-        assert len(list(watcher.read())) == len(left)
+        assert len(list(watcher.receive(early.read()))) == len(left)
         assert watcher.missed == 999 - len(left)
 
     lab.play(story)

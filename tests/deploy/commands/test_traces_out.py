@@ -189,10 +189,13 @@ BAD = [
     ({ENDPOINT: "collector"}, ENDPOINT),
     ({ENDPOINT: "http://lab:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
     ({ENDPOINT: "http://lab:4318", "OTEL_EXPORTER_OTLP_HEADERS": "hunter2"}, "OTEL_EXPORTER_OTLP_HEADERS"),
+    ({ENDPOINT: "https://lab:4318", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/nope"}, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
 ]
 
 
-@pytest.mark.parametrize("command", [["run"], ["simulate"], ["traces", "push"], ["traces", "follow"]])
+@pytest.mark.parametrize(
+    "command", [["run"], ["simulate"], ["traces", "push"], ["traces", "follow"], ["verify", "--wait"]]
+)
 @pytest.mark.parametrize(("variables", "name"), BAD, ids=[name for _, name in BAD])
 def test_a_collector_that_cannot_be_meant_is_one_line_before_anything_starts(
     tmp_path: Path, command: list[str], variables: dict[str, str], name: str

@@ -40,6 +40,7 @@ from deploy.processes.signals import ShutdownSignals
 from telemetry.events import RobotBorn, ServerForgot, Stamped
 from telemetry.record.folder import NoSuchRun
 from telemetry.stream.publisher import encode_events
+from tests.support.collector import Sink, attributes_of, collecting
 from tests.support.waiting import DEADLINE_S, await_true
 
 pytestmark = pytest.mark.live
@@ -74,6 +75,11 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def dealt(server: EmbeddedServer, client: redis.Redis, called: Called) -> str:
     """A run that was dealt, and nothing more."""
     return deal_one(server, called)
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    yield from collecting(Sink())
 
 
 def deal_one(server: EmbeddedServer, called: Called) -> str:
@@ -195,6 +201,38 @@ def test_a_draft_that_a_killed_process_left_is_no_run(
     assert json.loads(out)["run"] == dealt, (code, err)
     # and the draft is nowhere told of
     assert [run["run"] for run in json.loads(called("runs", "--json")[1])["runs"]] == [dealt]
+
+
+def test_a_run_without_a_parent_leaves_its_traces_in_its_record(
+    server: EmbeddedServer, client: redis.Redis, dealt: str, tmp_path: Path, called: Called
+) -> None:
+    order_stop(client, dealt)
+    # When it is recorded by who waited for its end
+    _, out, err = called("verify", "--wait", dealt, "--redis-url", server.url)
+    # Then its traces are files there, and the last line says how to look at them
+    names = sorted(path.name for path in (tmp_path / "runs" / dealt / "traces").iterdir())
+    assert names == ["exchanges.jsonl", "run.jsonl"], err
+    assert out.splitlines()[-1] == f"  traces: robots traces {dealt}"
+
+
+def test_the_traces_of_a_run_without_a_parent_are_delivered_once_it_is_judged(
+    server: EmbeddedServer,
+    client: redis.Redis,
+    dealt: str,
+    tmp_path: Path,
+    called: Called,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
+    order_stop(client, dealt)
+    # When it is recorded, and its result is printed as JSON
+    _, out, err = called("verify", "--wait", dealt, "--json", "--redis-url", server.url)
+    # Then the collector has the run's own trace with the verdict, and one line tells beside the result
+    [run] = [span for span in sink.spans if span["name"] == "run"]
+    assert attributes_of(run)["gossip.verdict"] == json.loads(out)["verdict"]
+    assert f"  traces: {len(sink.spans)} spans accepted at {sink.url}" in err.splitlines()
+    assert not (tmp_path / "runs" / dealt / "traces").exists()
 
 
 def test_a_folder_that_hinders_the_record_is_complained_of_before_anything_is_waited_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -124,6 +125,35 @@ def test_an_outage_of_the_server_is_waited_for(cluster: Cluster, monkeypatch: py
     # Then the log goes on to its end
     assert [numbers(batch) for batch in coming] == [[("r00", 1)]]
     assert not cluster.events.is_away
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_an_outage_of_a_server_whose_parent_is_here_is_reported_unless_the_run_has_ended(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stopped: bool
+) -> None:
+    # Given a run whose parent is this process
+    events = LiveEvents(cluster.client, RunLocation(cluster.run, "", tmp_path, os.getpid()))
+    events.past()
+    if is_stopped:
+        cluster.control.order("stop", b"complete")
+    coming = events.coming(lambda _seconds: True)
+    assert (next(coming), events.is_away) == ([], False)
+    answers = event_tail.read_run_status
+
+    # When its server does not answer
+    def is_away(*_arguments: object, **_named: object) -> None:
+        raise Unavailable("status")
+
+    monkeypatch.setattr(event_tail, "read_run_status", is_away)
+
+    # Then this is an outage, but for a run that was stopped, whose parent has ended it
+    assert (next(coming), events.is_away) == ([], not is_stopped)
+    monkeypatch.setattr(event_tail, "read_run_status", answers)
+    assert (next(coming), events.is_away) == ([], False)
+    # And the run is over when its parent has judged it
+    (tmp_path / "verdict.json").write_text("{}")
+    assert list(coming) == [[]]
 
 
 def test_damaged_lines_and_missing_numbers_of_a_record_are_counted(tmp_path: Path) -> None:

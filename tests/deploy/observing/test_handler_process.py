@@ -12,7 +12,7 @@ import pytest
 
 from deploy.errors import UsageError
 from deploy.observing import handler_process
-from deploy.observing.handler_process import HandlerProcess, handling
+from deploy.observing.handler_process import HandlerProcess
 from telemetry.events import RobotStarted, Stamped
 from telemetry.handlers.external import HandlerCounts, report_lines
 from tests.support.waiting import await_true
@@ -90,7 +90,7 @@ def test_failures_are_counted_and_reported_once_and_the_next_handler_gets_all(
 ) -> None:
     (folder / "events.jsonl").write_bytes(lines(*range(1, 6)))
 
-    with handling(["my_handlers:FailsOnOdd", "my_handlers:Writes"]) as handlers:
+    with HandlerProcess(["my_handlers:FailsOnOdd", "my_handlers:Writes"]) as handlers:
         handlers.follow(folder / "events.jsonl")
         counts = handlers.end(5)
 
@@ -106,7 +106,7 @@ def test_what_a_handler_that_hangs_or_ends_its_process_missed_is_counted(
     # Given a handler that never comes back from the third event
     monkeypatch.setattr(handler_process, "END_S", 0.5)
     (folder / "events.jsonl").write_bytes(lines(*range(1, 11)))
-    with handling([f"my_handlers:{name}", "my_handlers:Writes"]) as handlers:
+    with HandlerProcess([f"my_handlers:{name}", "my_handlers:Writes"]) as handlers:
         handlers.follow(folder / "events.jsonl")
         await_true(lambda: (folder / "handled").exists() and len(handled(folder)) == 2)
 
@@ -139,9 +139,20 @@ def test_a_module_that_ends_its_process_is_refused(folder: Path) -> None:
         HandlerProcess(["my_exit:Anything"])
 
 
-def test_without_handlers_there_is_no_process(folder: Path) -> None:
-    with handling([]) as handlers:
-        handlers.follow(folder / "events.jsonl")
-        assert handlers.end(4) == HandlerCounts({}, 0)
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+def test_a_reason_is_reported_however_long_it_is(folder: Path) -> None:
+    (folder / "my_long.py").write_text("raise ValueError('x' * 10_000)\n")
+
+    with pytest.raises(UsageError, match=r"^--handlers: my_long:Anything cannot be imported: ValueError: x{1000}"):
+        HandlerProcess(["my_long:Anything"])
+
+
+def test_handlers_end_in_order_when_their_parent_hangs_up(folder: Path) -> None:
+    # Given a process that follows a file
+    (folder / "events.jsonl").write_bytes(lines(1, 2))
+    with HandlerProcess(["my_handlers:Writes"]) as process:
+        process.follow(folder / "events.jsonl")
+        await_true(lambda: (folder / "handled").exists() and len(handled(folder)) == 2)
+        # When the only writer of its orders closes them without a word
+        process.hang_up()
+        # Then it has handled all that is there, and ends
+        await_true(lambda: handled(folder) == ["1", "2", "closed"])

@@ -110,10 +110,50 @@ def test_an_endpoint_for_metrics_alone_is_taken_as_it_is(collector: MetricsColle
     assert [path for path, _ in collector.came] == ["/mine"]
 
 
+def test_a_collector_that_is_busy_is_asked_again(collector: MetricsCollector) -> None:
+    # Given a collector that refuses the first two requests, for now
+    lines: list[str] = []
+    collector.first = ["503 Service Unavailable", "429 Too Many Requests"]
+    pusher = pusher_of({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}, lines.append)
+    assert pusher is not None
+
+    pusher.push(SNAPSHOT, RESOURCE)
+    pusher.close()
+
+    # Then the values arrive all the same
+    assert (len(collector.came), lines) == (3, [])
+
+
+def test_data_points_that_a_collector_rejects_are_reported(collector: MetricsCollector) -> None:
+    lines: list[str] = []
+    collector.answer = json.dumps({"partialSuccess": {"rejectedDataPoints": "5", "errorMessage": "no"}}).encode()
+    pusher = pusher_of({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}, lines.append)
+    assert pusher is not None
+
+    pusher.push(SNAPSHOT, RESOURCE)
+    pusher.close()
+
+    assert len(collector.came) == 1
+    assert lines == [f"metrics: the collector at {collector.url} is in trouble: it rejects 5 data points"]
+
+
+@pytest.mark.parametrize("protocol", ["http/json", "http/protobuf"])
+def test_a_certificate_that_cannot_be_read_is_an_error_before_the_first_push(protocol: str) -> None:
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:1",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/nope",
+    }
+
+    with pytest.raises(BadEndpoint, match="OTEL_EXPORTER_OTLP_CERTIFICATE"):
+        pusher_of(environment, lambda _line: None)
+
+
 def test_a_collector_in_trouble_is_reported_in_one_line_and_no_more(collector: MetricsCollector) -> None:
     lines: list[str] = []
     collector.status = "503 Service Unavailable"
-    pusher = pusher_of({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}, lines.append)
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_EXPORTER_OTLP_TIMEOUT": "300"}
+    pusher = pusher_of(environment, lines.append)
     assert pusher is not None
 
     pusher.push(SNAPSHOT, RESOURCE)
@@ -125,7 +165,8 @@ def test_a_collector_in_trouble_is_reported_in_one_line_and_no_more(collector: M
 
 def test_a_dead_collector_is_reported_and_raises_nothing(collector: MetricsCollector) -> None:
     lines: list[str] = []
-    pusher = pusher_of({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, lines.append)
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "300"}
+    pusher = pusher_of(environment, lines.append)
     assert pusher is not None
 
     pusher.push(SNAPSHOT, RESOURCE)

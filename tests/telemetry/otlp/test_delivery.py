@@ -7,15 +7,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from telemetry.otlp.collector import Collector
 from telemetry.otlp.delivered import Delivered
 from telemetry.otlp.delivery import TraceDelivery
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint
 from telemetry.otlp.http_exporters import destination
+from telemetry.otlp.readable import ReadableSpans
 from telemetry.tracing.spans import Trace
 from tests.support.collector import Reply, Sink, by_trace, defects
 from tests.support.waiting import await_true
@@ -279,6 +282,56 @@ def test_an_exporter_with_a_bug_loses_its_spans_and_no_others(sink: Sink, monkey
     case.put(trace(3))
 
     assert case.close() == Delivered(6, 3, "the exporter failed: ZeroDivisionError")
+
+
+def test_a_bug_before_the_exporter_keeps_no_feeder_waiting(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given room for one trace, and spans of which the first three cannot be made
+    made, calls = ReadableSpans.of, count()
+    monkeypatch.setattr(ReadableSpans, "of", lambda *given: made(*given) if next(calls) >= 3 else 1 / 0)
+    case = Case(endpoint(sink.url, timeout_s=5), room=3)
+    # When one is put after the other
+    for number in range(4):
+        case.delivery.put_when_there_is_room(trace(number))
+    # Then each was counted, the reason was told once, and the last one arrives
+    assert case.close() == Delivered(3, 9, "the exporter failed: ZeroDivisionError")
+    assert case.lines == ["the exporter failed: ZeroDivisionError"]
+
+
+def test_a_probe_and_a_reporter_that_fail_are_not_the_end_of_delivery(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an exporter whose probe has a bug, and a report that no one reads any more
+    monkeypatch.setattr(Collector, "probe", lambda _self: 1 / 0)
+
+    def report(_line: str) -> None:
+        raise BrokenPipeError
+
+    delivery = TraceDelivery(destination(endpoint(sink.url, timeout_s=5)), readable_spans(), report, 3)
+    for number in range(3):
+        delivery.put_when_there_is_room(trace(number))
+
+    assert delivery.close(5.0) == Delivered(9, 0, "")
+
+
+def test_what_waits_counts_as_dropped_until_it_is_delivered(sink: Sink) -> None:
+    may_answer = threading.Event()
+    sink.reply = lambda number: Reply() if not number or may_answer.wait(30) else Reply(503)
+    case = Case(endpoint(sink.url, timeout_s=30))
+
+    case.put(trace())
+
+    assert case.delivery.so_far() == Delivered(0, 3, "it is too slow")
+    may_answer.set()
+    assert case.close() == case.delivery.so_far() == Delivered(3, 0, "")
+
+
+def test_what_a_follower_did_not_get_is_reported() -> None:
+    delivered = Delivered(3, 0, "", missed=2, is_cut=True) + Delivered(1, 1, "it hangs up")
+
+    assert delivered.line("http://lab") == (
+        "traces: 4 spans accepted at http://lab, 1 dropped (it hangs up); 2 events never came to their follower; "
+        "their follower had no time to read the last events"
+    )
 
 
 def test_any_exporter_of_the_sdk_takes_our_spans() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint, endpoint_of
+from telemetry.otlp.usable import demand_usable
 
 
 def given(**variables: str) -> Endpoint:
@@ -111,6 +114,24 @@ def test_user_and_password_become_a_header_and_are_never_shown() -> None:
     for shown in (endpoint.shown, repr(endpoint), str(endpoint), f"{endpoint}", repr([endpoint])):
         assert SECRET not in shown
     assert endpoint.shown == "https://lab:4318"
+
+
+@pytest.mark.parametrize("name", ["CERTIFICATE", "CLIENT_CERTIFICATE"])
+def test_a_certificate_that_cannot_be_read_is_found_before_anything_is_sent(name: str) -> None:
+    with pytest.raises(BadEndpoint, match=r"OTEL_EXPORTER_OTLP_CERTIFICATE.*: No such file or directory"):
+        demand_usable(given(ENDPOINT="https://lab:4318", **{name: "/nope"}))
+
+    demand_usable(given(ENDPOINT="http://lab:4318", **{name: "/nope"}))  # without TLS none is needed
+
+
+def test_a_protocol_without_its_package_is_found_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    protobuf = given(ENDPOINT="http://lab:4318", PROTOCOL="http/protobuf")
+    demand_usable(protobuf)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
+
+    with pytest.raises(BadEndpoint, match=r"OTEL_EXPORTER_OTLP_PROTOCOL: .* pip install 'robots-lab\[otlp\]'"):
+        demand_usable(protobuf)
+    demand_usable(given(ENDPOINT="http://lab:4318"))
 
 
 @pytest.mark.parametrize(
