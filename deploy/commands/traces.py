@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from broker.faults.registry import MESSAGE_FAULTS
 from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import answer_line
 from deploy.commands.service import AnyRun
@@ -20,6 +21,8 @@ from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import UsageError
 from deploy.observing.source import ObservedRun, observe_run
 from telemetry.console import printable
+from telemetry.explanations.run_index import RunIndex
+from telemetry.record.history import History
 from telemetry.tracing.clocks import shift_us_of
 from telemetry.tracing.exchanges import traces_of
 from telemetry.tracing.listing import ExchangeRow, Wanted, exchange_of, rows_of, slowest
@@ -78,6 +81,7 @@ def traces(
         answer = trace_answer(observed.history.settings.run, trace)
         print_result(answer_line(answer) if place.json_ else "\n".join(_drawn(trace)))
         return 0
+    _check_filters(observed.history, robot, fault, part)
     rows = rows_of(traces_of(observed.history, shift_us))
     wanted = Wanted(failed, robot, fault, part)
     chosen = [row for row in rows if wanted.is_wanted(row)]
@@ -87,6 +91,18 @@ def traces(
     else:
         print_result("\n".join(_listed(observed, rows, len(chosen), shown)))
     return 0
+
+
+def _check_filters(history: History, robot: str | None, fault: str | None, part: int | None) -> None:
+    """Raises UsageError for what no exchange of the run can have."""
+    index = RunIndex(history)
+    if robot is not None and robot not in index.robots:
+        raise UsageError(f"--robot: run {index.run} has no robot {robot}; allowed is one of {', '.join(index.robots)}")
+    if part is not None and part not in index.dealt:
+        raise UsageError(f"--part: run {index.run} has no part {part}; allowed is 0 to {max(index.dealt, default=0)}")
+    names = [kind.name for kind in MESSAGE_FAULTS]
+    if fault is not None and not any(name.startswith(fault.partition(" ")[0]) for name in names):
+        raise UsageError(f"--fault: {fault!r} is no fault; allowed is one of {', '.join(names)}")
 
 
 # One trace
@@ -119,7 +135,7 @@ def _listed(observed: ObservedRun, rows: list[ExchangeRow], chosen: int, shown: 
     counts = ", ".join(f"{outcome} {count}" for outcome, count in _outcomes(rows))
     yield f"run {run}  exchanges {len(rows)}" + (f"  ({counts})" if rows else "")
     if not shown:
-        yield "none of them is wanted" if rows else "no exchange has begun"
+        yield "none matches" if rows else "no exchange has begun"
         return
     yield from in_columns(_HEAD, [_cells(row) for row in shown])
     if chosen > len(shown):

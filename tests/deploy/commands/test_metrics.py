@@ -77,6 +77,27 @@ def test_events_that_a_record_lacks_are_counted(recorded: Path, terminal: Termin
     assert metrics["gossip.events.missed"]["series"] == [{"attributes": {}, "value": 3}]
 
 
+def test_damage_of_a_record_is_reported_and_counted(recorded: Path, terminal: Terminal) -> None:
+    # Given a record with two lines of garbage, whose last line is cut
+    content = (recorded / "events.jsonl").read_bytes()
+    (recorded / "events.jsonl").write_bytes(b"garbage\n{}\n" + content[:-9])
+
+    output = terminal.do("metrics", "--json")
+
+    metrics = {metric["name"]: metric for metric in json.loads(output.out)["metrics"]}
+    assert metrics["gossip.events.missed"]["series"] == [{"attributes": {}, "value": 3}]
+    assert output.err.splitlines() == [
+        "robots: events.jsonl: 2 damaged lines were left out",
+        "robots: events.jsonl: its last line is cut, and was left out",
+    ]
+
+
+def test_a_record_in_another_folder_keeps_its_name(recorded: Path, here: Path, terminal: Terminal) -> None:
+    shutil.copytree(recorded, here / "copy")
+
+    assert terminal.do("metrics", "./copy", "--json").row["run"] == recorded.name
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
