@@ -84,7 +84,8 @@ def metrics(
                     _serve(observed, host, port, shutdown, pusher)
                 if pusher is not None:
                     pusher.push(observed.metrics.snapshot(), observed.metrics.resource)
-        return INTERRUPTED if shutdown.reason == "interrupted" else 0
+        is_interrupted = shutdown.reason == "interrupted" and not isinstance(where, Path)
+        return INTERRUPTED if is_interrupted else 0  # a recorded run is served until Ctrl-C
 
 
 class _Observed:

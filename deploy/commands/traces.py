@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from broker.faults.registry import MESSAGE_FAULTS
+from broker.faults.message_faults import MESSAGE_FAULTS
 from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import answer_line
 from deploy.commands.service import AnyRun

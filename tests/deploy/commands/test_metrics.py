@@ -204,6 +204,20 @@ def test_waiting_for_a_run_ends_with_ctrl_c(place: Place) -> None:
     assert (waiting.returncode, out, err) == (130, b"", b"")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_is_the_normal_end_of_serving_a_record(place: Place) -> None:
+    # Given a record that is served
+    assert place.start("simulate", "-n", "3", "--seed", "3").wait(timeout=50) == 0
+    serving = place.start("metrics", "latest", "--port", "0")
+    assert serving.stderr is not None
+    assert b": metrics at http://127.0.0.1:" in await_true(serving.stderr.readline)
+
+    serving.send_signal(signal.SIGINT)
+    out, err = serving.communicate(timeout=20)
+
+    assert (serving.returncode, out, err) == (0, b"", b"")
+
+
 @pytest.mark.live
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="live runs are for Linux")
 def test_a_run_imports_neither_prometheus_nor_opentelemetry_before_its_verdict(place: Place) -> None:
