@@ -38,8 +38,8 @@ RULES: Final[Mapping[str, str]] = MappingProxyType(
         RELAY_LAG: f"an envelope waits more than {_T.lag_ticks:g} ticks for its fate, or none is decided for"
         f" {_T.silent_relay_ticks:g} ticks after one was sent; over when one waits less than {_T.lag_over_ticks:g}",
         LATE_BEAT: f"a living robot emits no event for {_T.beat_ticks:g} ticks; a passive one emits one every 10",
-        UNHEARD_ROBOT: f"the last {_T.unheard} envelopes that a robot sent did not arrive; or its last {_T.unheard_few},"
-        f" when the first of these was sent {_T.unheard_few_ticks:g} ticks ago",
+        UNHEARD_ROBOT: f"the last {_T.unheard} envelopes that a robot sent did not arrive; or its last"
+        f" {_T.unheard_few}, when the first of these was sent {_T.unheard_few_ticks:g} ticks ago",
         DEAF_ROBOT: "the same of the envelopes that were sent to a robot",
         DUPLICATE_STORM: f"more than {_T.copies_begin_share:.0%} of the last {_T.copies_window} copies that were"
         f" received had come before; over below {_T.copies_end_share:.0%}",

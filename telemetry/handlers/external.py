@@ -94,7 +94,8 @@ def report_lines(counts: HandlerCounts, recorded: int) -> Iterator[str]:
             yield f"handler {name} failed with {times} of {recorded} events"
     if counts.missed:
         why = "they were too slow, or their process died"
-        yield f"handlers missed {counts.missed} of {recorded} events: {why}"
+        shared = f" (they share one process: {', '.join(counts.failed)})" * (len(counts.failed) > 1)
+        yield f"handlers missed {counts.missed} of {recorded} events: {why}{shared}"
 
 
 def _load(name: str) -> Handler:

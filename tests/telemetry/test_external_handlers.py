@@ -132,6 +132,15 @@ def test_a_handler_that_ends_the_process_only_fails(folder: Path) -> None:
     assert lines == ["handler user_handlers:Exits failed, and goes on: SystemExit: 3"]
 
 
+def test_events_that_were_missed_are_told_with_all_handlers_that_share_the_process() -> None:
+    counts = HandlerCounts({"a:Fast": 0, "b:Slow": 0}, 3)
+
+    [line] = report_lines(counts, 9)
+
+    assert line.startswith("handlers missed 3 of 9 events: ")
+    assert line.endswith(" (they share one process: a:Fast, b:Slow)")
+
+
 def test_ctrl_c_while_a_handler_works_is_no_failure_of_it(folder: Path) -> None:
     # Given a handler that is interrupted while it waits, in a process that Ctrl-C ends
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
