@@ -132,7 +132,7 @@ def test_a_handler_that_ends_the_process_only_fails(folder: Path) -> None:
     assert lines == ["handler user_handlers:Exits failed, and goes on: SystemExit: 3"]
 
 
-def test_events_that_were_missed_are_told_with_all_handlers_that_share_the_process() -> None:
+def test_events_that_were_missed_are_reported_with_all_handlers_that_share_the_process() -> None:
     counts = HandlerCounts({"a:Fast": 0, "b:Slow": 0}, 3)
 
     [line] = report_lines(counts, 9)
