@@ -217,8 +217,10 @@ def _code(arguments: list[str], loaded: Callable[[], None]) -> int:
 
 def _one_line(error: CycloptsError) -> str:
     error.verbose = False
-    hint = "; a value with a space in it is written in quotes" if isinstance(error, UnusedCliTokensError) else ""
-    return " ".join(str(error).split()).removesuffix(".") + hint
+    if isinstance(error, UnusedCliTokensError):
+        left = " ".join(map(repr, error.unused_tokens or ()))
+        return f"too many arguments: {left} is not expected; a value with a space in it is written in quotes"
+    return " ".join(str(error).split()).removesuffix(".")
 
 
 def _complain(line: str, code: int) -> int:

@@ -15,15 +15,17 @@ from broker.errors import Unavailable
 from broker.streams.connection import check_server, connect
 from deploy.attach.discovery import RunLocation
 from deploy.commands.output import print_result, report
+from deploy.commands.recorded_events import damage_lines, open_events
 from deploy.commands.service import pause
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, UsageError
-from deploy.observing.event_tail import LiveEvents, RecordedEvents
+from deploy.observing.event_tail import LiveEvents
 from deploy.observing.source import locate_run
 from deploy.processes.signals import ShutdownSignals
 from telemetry.events import Stamped
 from telemetry.handlers.external import UnknownHandler, UserHandlers
+from telemetry.phrases import counted
 from telemetry.pipeline import Next
 from telemetry.tail.filter import FilterSyntaxError, Wanted, filter_of
 from telemetry.tail.line import missed_line, tail_line
@@ -84,7 +86,7 @@ def events(
     """Show the events of a run."""
     place = load_place(given)
     if last is not None and last < 0:
-        raise UsageError(f"--last: {last} is outside of what is allowed: 0 and more")
+        raise UsageError(f"-n: {last} is outside of what is allowed: 0 and more")
     try:
         wanted = filter_of(filter_)
     except FilterSyntaxError as error:
@@ -93,21 +95,24 @@ def events(
     screen = _Screen(wanted, place.json_)
     with ShutdownSignals() as shutdown, _handled(handler, screen) as sink:
         if isinstance(where, Path):
-            _show_record(RecordedEvents(where), screen, sink, last)
+            _show_record(where, screen, sink, last)
         else:
             _show_live(where, screen, sink, last, follow, shutdown)
         return INTERRUPTED if shutdown.reason is not None else 0
 
 
-def _show_record(recorded: RecordedEvents, screen: _Screen, sink: Next, last: int | None) -> None:
+def _show_record(folder: Path, screen: _Screen, sink: Next, last: int | None) -> None:
+    recorded = open_events(folder)
     screen.go_us = recorded.go_us
     try:
         screen.show(recorded.past(), sink, last)
+        damage = list(damage_lines(folder, recorded))
     except OSError as error:
         raise EnvironmentFailure(f"events.jsonl: {error.strerror or error}") from None
     screen.report_missed(recorded.missed)
-    if recorded.damaged:
-        report(f"robots: events.jsonl: {recorded.damaged} damaged lines were left out")
+    for line in damage:
+        report(f"robots: {line}")
+    screen.report_unmatched()
 
 
 def _show_live(
@@ -127,6 +132,8 @@ def _show_live(
         screen.go_us = live.go_us
         screen.show(past, sink, last)
         screen.report_missed(live.missed)
+        if not is_following:
+            screen.report_unmatched()
         for batch in live.coming(go_on) if is_following else ():
             screen.go_us = live.go_us
             screen.show(batch, sink)
@@ -143,6 +150,7 @@ class _Screen:
         self._wanted = wanted
         self._is_json = is_json
         self._lines: list[str] = []
+        self._seen = self._matched = 0
         self._missed = 0
         self._is_away = False
 
@@ -152,7 +160,7 @@ class _Screen:
 
     def show(self, events: Iterable[Stamped], sink: Next, last: int | None = None) -> None:
         """Show those that are wanted, at most the `last` ones, as the `sink` passes them on to this screen."""
-        shown: Iterator[Stamped] = filter(self._wanted, events)
+        shown: Iterator[Stamped] = filter(self._is_wanted, events)
         for stamped in shown if last is None else deque(shown, last):
             sink(stamped)
             if len(self._lines) == _CHUNK:
@@ -160,6 +168,11 @@ class _Screen:
             if not self.is_there:
                 return
         self._write()
+
+    def report_unmatched(self) -> None:
+        """Report that the filters match nothing, if there was something."""
+        if self._seen and not self._matched:
+            report(f"robots: --filter: 0 of {counted(self._seen, 'event matches', 'events match')}")
 
     def report_missed(self, missed: int) -> None:
         """Report how many events never came, when there are more of them."""
@@ -172,6 +185,12 @@ class _Screen:
         if is_away != self._is_away:
             self._is_away = is_away
             report(f"robots: the server {'does not answer; waiting for it' if is_away else 'answers again'}")
+
+    def _is_wanted(self, stamped: Stamped) -> bool:
+        is_wanted = self._wanted(stamped)
+        self._seen += 1
+        self._matched += is_wanted
+        return is_wanted
 
     def _write(self) -> None:
         if self._lines:

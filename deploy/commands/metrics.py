@@ -18,12 +18,13 @@ from broker.streams.connection import check_server, connect
 from deploy.attach.discovery import RunLocation, find_live
 from deploy.commands.output import print_result, report
 from deploy.commands.outputs import answer_line
+from deploy.commands.recorded_events import damage_lines, least_missed, open_events
 from deploy.commands.service import await_live, pause
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.observing.event_tail import POLL_S, LiveEvents, RecordedEvents
-from deploy.observing.run_metrics import RunMetrics, live_seed, recorded_seed
+from deploy.observing.run_metrics import RunMetrics, live_seed
 from deploy.observing.source import locate_run
 from deploy.processes.signals import ShutdownSignals
 from telemetry.events import Stamped
@@ -32,7 +33,7 @@ from telemetry.metrics.prometheus import served, text
 from telemetry.metrics.push import MetricsPusher, pusher_of
 from telemetry.otlp.endpoint import BadEndpoint
 from telemetry.record.folder import NoSuchRun
-from telemetry.record.reader import Unreadable
+from telemetry.record.reader import RecordReader, Unreadable
 
 EXAMPLES: Final = """\
 Examples:
@@ -83,7 +84,8 @@ def metrics(
                     _serve(observed, host, port, shutdown, pusher)
                 if pusher is not None:
                     pusher.push(observed.metrics.snapshot(), observed.metrics.resource)
-        return INTERRUPTED if shutdown.reason == "interrupted" else 0
+        is_interrupted = shutdown.reason == "interrupted" and not isinstance(where, Path)
+        return INTERRUPTED if is_interrupted else 0  # a recorded run is served until Ctrl-C
 
 
 class _Observed:
@@ -152,7 +154,12 @@ def _observed(where: RunLocation | Path) -> Iterator[_Observed]:
     """Raises NoSuchRun, UnsupportedServer, EnvironmentFailure."""
     if isinstance(where, Path):
         try:
-            observed = _Observed(where.name, recorded_seed(where), RecordedEvents(where))
+            settings = RecordReader(where).settings()
+            recorded = open_events(where)
+            observed = _Observed(settings.run, settings.seed, recorded)
+            for line in damage_lines(where, recorded):
+                report(f"robots: {line}")
+            observed.metrics.take((), least_missed(where, recorded))
         except (Unreadable, OSError) as error:
             raise NoSuchRun(f"run {where.name} has no record that can be read: {error}") from None
         yield observed

@@ -17,7 +17,7 @@ from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import RecordedRun, RecordedRuns, answer_line
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
-from deploy.errors import EnvironmentFailure
+from deploy.errors import EnvironmentFailure, UsageError
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
 from telemetry.record.reader import RecordReader, Unreadable
@@ -44,6 +44,8 @@ app = App(name="runs", help_epilogue=EXAMPLES)
 def runs(*, given: Given) -> int:
     """List the recorded runs."""
     place = load_place(given)
+    if place.runs_dir.exists() and not place.runs_dir.is_dir():
+        raise UsageError(f"--runs-dir: {place.runs_dir} is no folder")
     recorded = _recorded(place.runs_dir, time.time())
     if place.json_:
         print_result(answer_line(RecordedRuns(recorded)))

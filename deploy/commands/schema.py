@@ -72,7 +72,7 @@ _KINDS: Final = {
     **{command: (kind, f"robots {command} --json: {what}") for command, (kind, what) in OUTPUTS.items()},
 }
 
-app = App(name="schema", help_epilogue=EXAMPLES)
+app = App(name="schema", usage="robots schema [NAME]", help_epilogue=EXAMPLES)
 
 
 @app.default

@@ -72,7 +72,7 @@ def simulate(*, given: Given) -> int:
     try:
         handlers = UserHandlers(settings.handlers, Path.cwd(), lambda line: report(f"robots: {line}"))
     except UnknownHandler as error:
-        raise UsageError(f"--handlers: {error}") from None
+        raise UsageError(f"--handler: {error}") from None
     return _simulate(experiment, handlers, endpoint)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from broker.faults.message_faults import MESSAGE_FAULTS
 from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import answer_line
 from deploy.commands.service import AnyRun
@@ -20,6 +21,7 @@ from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import UsageError
 from deploy.observing.source import ObservedRun, observe_run
 from telemetry.console import printable
+from telemetry.explanations.run_index import RunIndex
 from telemetry.record.history import History
 from telemetry.record.rows import ms_of
 from telemetry.tracing.clocks import shift_us_of
@@ -82,6 +84,7 @@ def traces(
             answer_line(answer) if place.json_ else "\n".join(_drawn(observed.history, trace, exchange, shift_us))
         )
         return 0
+    _check_filters(observed.history, robot, fault, part)
     rows = rows_of(traces_of(observed.history, shift_us))
     wanted = Wanted(failed, robot, fault, part)
     chosen = [row for row in rows if wanted.is_wanted(row)]
@@ -91,6 +94,18 @@ def traces(
     else:
         print_result("\n".join(_listed(observed, rows, wanted, len(chosen), shown)))
     return 0
+
+
+def _check_filters(history: History, robot: str | None, fault: str | None, part: int | None) -> None:
+    """Raises UsageError for what no exchange of the run can have."""
+    index = RunIndex(history)
+    if robot is not None and robot not in index.robots:
+        raise UsageError(f"--robot: run {index.run} has no robot {robot}; allowed is one of {', '.join(index.robots)}")
+    if part is not None and part not in index.dealt:
+        raise UsageError(f"--part: run {index.run} has no part {part}; allowed is 0 to {max(index.dealt, default=0)}")
+    names = [kind.name for kind in MESSAGE_FAULTS]
+    if fault is not None and not any(name.startswith(fault.partition(" ")[0]) for name in names):
+        raise UsageError(f"--fault: {fault!r} is no fault; allowed is one of {', '.join(names)}")
 
 
 # One trace
@@ -154,7 +169,7 @@ def _none_wanted(observed: ObservedRun, rows: list[ExchangeRow], wanted: Wanted)
         f"taught part {wanted.part}": Wanted(part=wanted.part) if wanted.part is not None else None,
     }
     counts = [(text, sum(map(each.is_wanted, rows))) for text, each in alone.items() if each is not None]
-    text = "none of them is wanted: " + ", ".join(f"{count} {text}" for text, count in counts)
+    text = "none matches: " + ", ".join(f"{count} {text}" for text, count in counts)
     text += ", but none fits all of that" * (len(counts) > 1 and all(count for _, count in counts))
     dealt = {part.index: part.holders for part in observed.history.dealt}
     if wanted.robot is not None and wanted.robot in dealt.get(wanted.part if wanted.part is not None else -1, ()):

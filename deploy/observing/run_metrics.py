@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import redis
 
@@ -53,16 +52,11 @@ class RunMetrics:
             return self._fold.snapshot()
 
 
-def recorded_seed(folder: Path) -> int:
-    """The seed of a run with a record. Raises Unreadable."""
-    return RecordReader(folder).settings().seed
-
-
 def live_seed(client: redis.Redis, where: RunLocation) -> int:
     """The seed of a live run: from its record, or else from its server. Raises RunGone, NoMetadata, Unavailable."""
     if where.folder is not None:
         try:
-            return recorded_seed(where.folder)
+            return RecordReader(where.folder).settings().seed
         except Unreadable:
             pass  # the run was dealt on another host
     return read_terms(client, where.run).seed

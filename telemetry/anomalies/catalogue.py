@@ -31,16 +31,16 @@ RULES: Final[Mapping[str, str]] = MappingProxyType(
         " holds more parts",
         CHANNEL_PRESSURE: "a channel, an outbox or an inbox of a robot drops something; over after"
         f" {_T.over_ticks:g} ticks without that",
-        FAULT_RATE_OFF: f"of the last {_T.rate_envelopes} to {_T.rate_window} envelopes so many or so few are lost"
-        f" that the plan's one loss allows it with a probability below {_T.rate_begin_odds:g}; over above"
-        f" {_T.rate_end_odds:g}",
+        FAULT_RATE_OFF: f"far more or far fewer of the last {_T.rate_envelopes} to {_T.rate_window} envelopes are lost"
+        f" than the plan's one loss makes likely: the probability of that is below {_T.rate_begin_odds:g}; over when it"
+        f" is above {_T.rate_end_odds:g}",
         FLAPPING_QUIET: f"a quiet robot is disturbed {_T.disturbances} times within {_T.disturbance_ticks:g} ticks",
         RELAY_LAG: f"an envelope waits more than {_T.lag_ticks:g} ticks for its fate, or none is decided for"
         f" {_T.silent_relay_ticks:g} ticks after one was sent; over when one waits less than {_T.lag_over_ticks:g}",
         LATE_BEAT: f"a living robot emits no event for {_T.beat_ticks:g} ticks; a passive one emits one every 10",
-        UNHEARD_ROBOT: f"{_T.unheard} envelopes in a row of a robot do not arrive; or {_T.unheard_few}, the first of"
-        f" them {_T.unheard_few_ticks:g} ticks old",
-        DEAF_ROBOT: "the same of the envelopes to a robot",
+        UNHEARD_ROBOT: f"the last {_T.unheard} envelopes that a robot sent did not arrive; or its last"
+        f" {_T.unheard_few}, when the first of these was sent {_T.unheard_few_ticks:g} ticks ago",
+        DEAF_ROBOT: "the same of the envelopes that were sent to a robot",
         DUPLICATE_STORM: f"more than {_T.copies_begin_share:.0%} of the last {_T.copies_window} copies that were"
         f" received had come before; over below {_T.copies_end_share:.0%}",
     }

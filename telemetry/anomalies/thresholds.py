@@ -6,7 +6,7 @@ Only values live here, with how a person writes them; what a rule does with them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
@@ -54,16 +54,26 @@ def read_thresholds(value: Any) -> Thresholds:
     for name in table:
         if name not in Thresholds.__struct_fields__:
             raise ValueError(f"{name!r} is no threshold; allowed are {', '.join(Thresholds.__struct_fields__)}")
-    try:
-        return msgspec.convert(table, Thresholds)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+    for name, number in table.items():
+        try:
+            msgspec.convert({name: number}, Thresholds)
+        except msgspec.ValidationError:
+            raise ValueError(f"{name}: {number!r} is outside of what is allowed: {_allowed(name)}") from None
+    return msgspec.convert(table, Thresholds)
 
 
 def format_thresholds(thresholds: Thresholds) -> str:
     """The text that `read_thresholds` reads: those that are not the defaults."""
     table: dict[str, float] = msgspec.to_builtins(thresholds)
     return ", ".join(f"{name} {value:g}" for name, value in table.items())
+
+
+def _allowed(name: str) -> str:
+    match get_type_hints(Thresholds)[name], get_type_hints(Thresholds, include_extras=True)[name].__metadata__:
+        case kind, (msgspec.Meta(gt=above, ge=least, le=most),):
+            what = "a whole number" if kind is int else "a number"
+            return f"{what} above {above}, {most} at most" if least is None else f"{what} from {least} to {most}"
+    raise AssertionError(name)
 
 
 def _table(text: str) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Handlers of a user: found by the names that this process's user has given, and made. The only code of others that the
-lab ever imports; a name never comes from a server, a record or another process.
+lab ever imports; a name never comes from a server, a record or another process. Whatever a handler raises is its own
+failure, `SystemExit` too; only a real Ctrl-C goes through.
 
 A handler is a class that is made without arguments. Its `handle(stamped, following)` gets every event, and calls
 `following(stamped)` unless the event is to end there; its `close()`, if it has one, is called after the last.
@@ -10,16 +11,20 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import msgspec
 
+from telemetry.console import printable
 from telemetry.events import Stamped
-from telemetry.pipeline import Handler, Pipeline
+from telemetry.pipeline import Handler, Next, Pipeline
 
 _NAME: Final = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
@@ -54,20 +59,23 @@ class UserHandlers:
         self.names = names
         self.failures = [0] * len(names)
         """How often each has raised, in the order of the names."""
-        self._handlers = [_load(name) for name in names]
+        with _ctrl_c_marked():
+            self._handlers = [_Guarded(_load(name)) for name in names]
         self._report = report
         self._pipeline = Pipeline(*self._handlers, *last, on_failure=self._count)
 
     def __call__(self, stamped: Stamped) -> None:
-        self._pipeline(stamped)
+        with _ctrl_c_marked():
+            self._pipeline(stamped)
 
     def close(self) -> HandlerCounts:
         """Let each handler end, by its `close()` if it has one; what failed in all."""
-        for handler in self._handlers:
-            try:
-                getattr(handler, "close", lambda: None)()
-            except Exception as error:  # it must not keep the others from their end
-                self._count(handler, error)
+        with _ctrl_c_marked():
+            for handler in self._handlers:
+                try:
+                    handler.close()
+                except Exception as error:  # it must not keep the others from their end
+                    self._count(handler, error)
         return HandlerCounts(dict(zip(self.names, self.failures, strict=True)))
 
     def _count(self, handler: Handler, error: Exception) -> None:
@@ -76,9 +84,7 @@ class UserHandlers:
             return
         self.failures[number] += 1
         if self.failures[number] == 1:
-            with suppress(Exception):  # an error whose text cannot be made
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                self._report(f"handler {self.names[number]} failed, and goes on: {reason}")
+            self._report(f"handler {self.names[number]} failed, and goes on: {_reason(error)}")
 
 
 def report_lines(counts: HandlerCounts, recorded: int) -> Iterator[str]:
@@ -88,7 +94,8 @@ def report_lines(counts: HandlerCounts, recorded: int) -> Iterator[str]:
             yield f"handler {name} failed with {times} of {recorded} events"
     if counts.missed:
         why = "they were too slow, or their process died"
-        yield f"handlers missed {counts.missed} of {recorded} events: {why}"
+        shared = f" (they share one process: {', '.join(counts.failed)})" * (len(counts.failed) > 1)
+        yield f"handlers missed {counts.missed} of {recorded} events: {why}{shared}"
 
 
 def _load(name: str) -> Handler:
@@ -110,6 +117,72 @@ def _load(name: str) -> Handler:
 def _refusing(name: str, what: str) -> Iterator[None]:
     try:
         yield
-    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UnknownHandler(f"{name} {what}: {reason}") from None
+    except _CtrlC:
+        raise
+    except BaseException as error:  # whatever a module does when it is imported
+        raise UnknownHandler(f"{name} {what}: {_reason(error)}") from None
+
+
+class _Quit(Exception):
+    """A handler raised what would end the process, such as SystemExit."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class _Guarded:
+    """A handler that raises nothing but an Exception, and _CtrlC."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    def handle(self, stamped: Stamped, following: Next) -> None:
+        with _guarding():
+            self._handler.handle(stamped, following)
+
+    def close(self) -> None:
+        with _guarding():
+            getattr(self._handler, "close", lambda: None)()
+
+
+@contextmanager
+def _guarding() -> Iterator[None]:
+    try:
+        yield
+    except (Exception, _CtrlC):
+        raise
+    except BaseException as error:
+        raise _Quit(error) from error
+
+
+class _CtrlC(KeyboardInterrupt):
+    """A person has interrupted this process. A KeyboardInterrupt of another class was raised by a handler."""
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise _CtrlC
+
+
+@contextmanager
+def _ctrl_c_marked() -> Iterator[None]:
+    """Within, a Ctrl-C that raises KeyboardInterrupt raises _CtrlC. One that is ignored or handled stays so."""
+    is_raising = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not is_raising or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _reason(error: BaseException) -> str:
+    """An error as one line that is harmless to a terminal."""
+    raised = error.error if isinstance(error, _Quit) else error
+    try:
+        text = str(raised)
+    except BaseException:  # of a user: its text cannot be made
+        text = "?"
+    return printable(" ".join(f"{type(raised).__name__}: {text}".split()))

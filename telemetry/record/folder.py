@@ -25,6 +25,9 @@ EVIDENCE = (
 """The files that a manifest names, where they are there."""
 
 
+_SIGNS = (*EVIDENCE, "manifest.json", "verdict.json", "live.json", "counters.json")
+
+
 class NoSuchRun(Exception):
     """No record has that name or prefix, or more than one has."""
 
@@ -119,14 +122,16 @@ def new_run_id(runs: Path) -> str:
 def find_run(runs: Path, name: str) -> Path:
     """The folder that `name` means: a run's id, its unique prefix, a folder (with a `/` in it), or `latest`.
 
-    What is in the folder is not checked. Raises NoSuchRun.
+    A folder without any file of a record is refused; whether the files are whole is not checked. Raises NoSuchRun.
     """
-    if os.sep in name:
+    if os.sep in name or name in (".", ".."):
         if not Path(name).is_dir():
             raise NoSuchRun(f"there is no folder {name}")
-        return Path(name).resolve()
+        return _demand_record(Path(name), name)
+    if runs.exists() and not runs.is_dir():
+        raise NoSuchRun(f"{runs} is no folder, so no run is recorded in it")
     if name and (runs / name).is_dir():
-        return (runs / name).resolve()
+        return _demand_record(runs / name, name)
     if name == "latest":
         raise NoSuchRun(f"no run is recorded in {runs}/ yet")
     recorded = sorted(runs.iterdir()) if runs.is_dir() else []
@@ -136,3 +141,9 @@ def find_run(runs: Path, name: str) -> Path:
     if found:
         raise NoSuchRun(f"{name!r} means {len(found)} runs: {', '.join(path.name for path in found)}")
     raise NoSuchRun(f"no run {name!r} is recorded in {runs}/; a folder elsewhere is named with a / in it")
+
+
+def _demand_record(folder: Path, name: str) -> Path:
+    if not any((folder / file).exists() for file in _SIGNS):
+        raise NoSuchRun(f"there is no record in {name}: no {_SIGNS[0]}, nor any other file of a run")
+    return folder.resolve()

@@ -13,6 +13,14 @@ from telemetry.events import Stamped
 _CHUNK: Final = 1 << 20  # bytes in one read
 
 
+def is_cut(path: Path) -> bool:
+    """Whether the file ends within a line, which is then left out. Raises OSError."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 1))
+        return file.read(1) not in (b"", b"\n")
+
+
 class GrowingEvents:
     """The events of one file, each once. `damaged` counts whole lines that are no event."""
 

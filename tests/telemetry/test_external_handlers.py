@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ EVENT = Stamped("7b08e1", "r03", 1, 1, 0, 0, RobotStarted())
 
 MODULE = '''
 """Handlers of a user, and what is none."""
+
+import signal
+import time
 
 handled, closed = [], []
 
@@ -32,6 +36,22 @@ class Bad:
 
     def close(self):
         raise OSError("no")
+
+class Exits:
+    def handle(self, stamped, following):
+        raise SystemExit(3)
+
+    def close(self):
+        raise KeyboardInterrupt
+
+class Colours:
+    def handle(self, stamped, following):
+        raise RuntimeError("boom \x1b[31m red")
+
+class Waits:
+    def handle(self, stamped, following):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(60)
 
 class Raises:
     def __init__(self):
@@ -93,6 +113,55 @@ def test_a_failing_handler_is_counted_reported_once_and_stops_nothing(folder: Pa
     assert counts == HandlerCounts({"user_handlers:Bad": 4, "user_handlers:Good": 0})
     assert list(report_lines(counts, 9)) == ["handler user_handlers:Bad failed with 4 of 9 events"]
     assert lines == ["handler user_handlers:Bad failed, and goes on: ValueError: two lines"]
+
+
+def test_a_handler_that_ends_the_process_only_fails(folder: Path) -> None:
+    # Given a handler that calls for the end of the process, before one that does not
+    lines: list[str] = []
+    handlers = UserHandlers(["user_handlers:Exits", "user_handlers:Good"], folder, lines.append)
+
+    # When events come, and the handlers end
+    handlers(EVENT)
+    handlers(EVENT)
+    counts = handlers.close()
+
+    # Then it has failed like any other, and the other one has had all, and has ended
+    module = sys.modules["user_handlers"]
+    assert (module.handled, module.closed) == ([1, 1], ["good"])
+    assert counts == HandlerCounts({"user_handlers:Exits": 3, "user_handlers:Good": 0})
+    assert lines == ["handler user_handlers:Exits failed, and goes on: SystemExit: 3"]
+
+
+def test_events_that_were_missed_are_reported_with_all_handlers_that_share_the_process() -> None:
+    counts = HandlerCounts({"a:Fast": 0, "b:Slow": 0}, 3)
+
+    [line] = report_lines(counts, 9)
+
+    assert line.startswith("handlers missed 3 of 9 events: ")
+    assert line.endswith(" (they share one process: a:Fast, b:Slow)")
+
+
+def test_ctrl_c_while_a_handler_works_is_no_failure_of_it(folder: Path) -> None:
+    # Given a handler that is interrupted while it waits, in a process that Ctrl-C ends
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    lines: list[str] = []
+    handlers = UserHandlers(["user_handlers:Waits"], folder, lines.append)
+
+    # When an event comes
+    with pytest.raises(KeyboardInterrupt):
+        handlers(EVENT)
+
+    # Then the interrupt has gone through, and the signal means what it meant before
+    assert (handlers.failures, lines) == ([0], [])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_a_handler_raises_is_shown_without_control_characters(folder: Path) -> None:
+    lines: list[str] = []
+
+    UserHandlers(["user_handlers:Colours"], folder, lines.append)(EVENT)
+
+    assert lines == [r"handler user_handlers:Colours failed, and goes on: RuntimeError: boom \x1b[31m red"]
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def test_a_robot_whose_budget_is_spent_gives_up_and_reports_it() -> None:
     # Given six deaths within 30 s, and no life after that
     assert finding(ended(living(6), GAVE_UP)) == (
         "HELD",
-        "6 deaths of robots and 0 crashes of workers were followed by restarts within the policy; "
+        "deaths of robots: 6, crashes of workers: 0; restarts followed within the policy; "
         "gave up, as the policy says: r02",
     )
     # When it did not report it, then it is unknown

@@ -37,7 +37,7 @@ def played(case: Case) -> Finding:
 
     faults = sum(map(len, times.standing().values()))
     injections = len(injected_after_go(case, go_ms))
-    why = f"{faults} faults stood when they were due, and {injections} injections were done, as the plan wanted"
+    why = f"as the plan wanted; faults that stood when they were due: {faults}, injections: {injections}"
     return worst(findings(), otherwise=held(why if faults + injections else "the plan is empty", faults + injections))
 
 

@@ -44,7 +44,7 @@ def _held(case: Case) -> Finding:
     if not deaths and not crashes:
         return held("no death of a robot, and no crash of a worker", 0)
     unfinished = sorted({downtime.robot for downtime in case.downtimes if downtime.birth is None} - case.given_up)
-    text = f"{deaths} deaths of robots and {crashes} crashes of workers were followed by restarts within the policy"
+    text = f"deaths of robots: {deaths}, crashes of workers: {crashes}; restarts followed within the policy"
     text += f"; the run ended before these could be restarted: {', '.join(unfinished)}" * bool(unfinished)
     resigned = sorted({downtime.robot for downtime in case.downtimes} & case.given_up)
     waited = sorted({downtime.robot for downtime in case.downtimes if was_waiting(case, downtime)})

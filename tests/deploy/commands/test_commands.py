@@ -73,13 +73,13 @@ BAD = [
     (["--faults", "binary"], "--faults", "not TOML"),
     (["--faults", "wrong.toml"], "fault 2", "a probability from 0 to 1"),
     (["--faults", "wrong.toml", "--preset", "calm"], "--preset", "only one of them"),
-    (["--fault", "loss", ".2"], ".2", "in quotes"),
+    (["--fault", "loss", ".2"], "'.2' is not expected", "in quotes"),
     (["--again", "none"], "none", "no run"),
     (["--again", "none", "--loss", ".5"], "--loss", "the plan is the recorded one"),
     (["--relays", "0"], "--relays", "1 to 16"),
     (["--exhibit", "list"], "--exhibit", "writes-twice, ignores-last"),
     (["--colour", "red"], "--colour", ""),
-    (["surplus"], "surplus", ""),
+    (["surplus"], "too many arguments: 'surplus' is not expected", "in quotes"),
 ]
 
 

@@ -102,7 +102,55 @@ def test_events_that_the_record_lacks_are_counted(run: str, here: Path, terminal
 
     missing, damaged = shown.err.splitlines()
     assert missing.startswith("robots: 2 events are missing: ")
-    assert damaged == "robots: events.jsonl: 1 damaged lines were left out"
+    assert damaged == "robots: events.jsonl: 1 damaged line was left out"
+
+
+def test_a_last_line_that_is_cut_is_reported(run: str, here: Path, terminal: Terminal) -> None:
+    path = here / "runs" / run / "events.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+
+    shown = terminal.do("events", "-n", "1")
+
+    assert (shown.code, shown.err) == (0, "robots: events.jsonl: its last line is cut, and was left out\n")
+
+
+@pytest.mark.parametrize("words", ["r99", "worker"])
+def test_filters_that_match_nothing_are_reported(run: str, here: Path, terminal: Terminal, words: str) -> None:
+    total = len((here / "runs" / run / "events.jsonl").read_text().splitlines())
+
+    shown = terminal.do("events", "--filter", words)
+
+    assert (shown.code, shown.out, shown.err) == (0, "", f"robots: --filter: 0 of {total} events match\n")
+
+
+@pytest.mark.parametrize("command", ["events", "metrics"])
+def test_a_record_without_events_is_refused(run: str, here: Path, terminal: Terminal, command: str) -> None:
+    (here / "runs" / run / "events.jsonl").unlink()
+
+    refused = terminal.do(command, run)
+
+    complaint = f"robots: run {run} has no record that can be read: there is no events.jsonl\n"
+    assert (refused.code, refused.out, refused.complaint) == (2, "", complaint)
+
+
+@pytest.mark.parametrize("command", ["events", "metrics", "traces", "why", "verify", "anomalies"])
+@pytest.mark.parametrize("folder", ["./", "/", ".", "other"])
+def test_a_folder_that_is_no_record_is_refused(here: Path, terminal: Terminal, command: str, folder: str) -> None:
+    (here / "runs" / "other").mkdir(parents=True)
+
+    refused = terminal.do(command, folder)
+
+    assert (refused.code, refused.out) == (2, "")
+    assert f"there is no record in {folder}: " in refused.complaint
+
+
+def test_a_file_in_the_place_of_the_runs_is_named_as_one(here: Path, terminal: Terminal) -> None:
+    (here / "taken").touch()
+
+    for command in ("runs", "events", "verify"):
+        refused = terminal.do(command, "--runs-dir", "taken")
+        assert (refused.code, refused.out) == (2, "")
+        assert "taken is no folder" in refused.complaint
 
 
 @pytest.mark.parametrize(
@@ -110,7 +158,7 @@ def test_events_that_the_record_lacks_are_counted(run: str, here: Path, terminal
     [
         (["--filter", "part.*"], "--filter: no event is named 'part.*'; did you mean 'parts.merged'?"),
         (["--filter", "pear=r05"], "--filter: no event has a field 'pear'; did you mean 'peer'?"),
-        (["-n", "-1"], "--last: -1 is outside of what is allowed: 0 and more"),
+        (["-n", "-1"], "-n: -1 is outside of what is allowed: 0 and more"),
         (["--handler", "nothing"], "--handler: 'nothing' names no handler"),
         (["--handler", "no_such_module_:X"], "--handler: no_such_module_:X cannot be imported: ModuleNotFoundError"),
         (["abcdef"], "no run 'abcdef' is recorded in runs/"),
@@ -159,5 +207,5 @@ def test_a_simulation_with_an_unknown_handler_is_refused(here: Path, terminal: T
     refused = terminal.do("simulate", "--handler", "no_such_module_:X")
 
     assert refused.code == 2
-    assert refused.complaint.startswith("robots: --handlers: no_such_module_:X cannot be imported")
+    assert refused.complaint.startswith("robots: --handler: no_such_module_:X cannot be imported")
     assert not (here / "runs").exists()

@@ -77,6 +77,27 @@ def test_events_that_a_record_lacks_are_counted(recorded: Path, terminal: Termin
     assert metrics["gossip.events.missed"]["series"] == [{"attributes": {}, "value": 3}]
 
 
+def test_damage_of_a_record_is_reported_and_counted(recorded: Path, terminal: Terminal) -> None:
+    # Given a record with two lines of garbage, whose last line is cut
+    content = (recorded / "events.jsonl").read_bytes()
+    (recorded / "events.jsonl").write_bytes(b"garbage\n{}\n" + content[:-9])
+
+    output = terminal.do("metrics", "--json")
+
+    metrics = {metric["name"]: metric for metric in json.loads(output.out)["metrics"]}
+    assert metrics["gossip.events.missed"]["series"] == [{"attributes": {}, "value": 3}]
+    assert output.err.splitlines() == [
+        "robots: events.jsonl: 2 damaged lines were left out",
+        "robots: events.jsonl: its last line is cut, and was left out",
+    ]
+
+
+def test_a_record_in_another_folder_keeps_its_name(recorded: Path, here: Path, terminal: Terminal) -> None:
+    shutil.copytree(recorded, here / "copy")
+
+    assert terminal.do("metrics", "./copy", "--json").row["run"] == recorded.name
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -181,6 +202,20 @@ def test_waiting_for_a_run_ends_with_ctrl_c(place: Place) -> None:
 
     assert first == b"no run is live in runs/; waiting for one\n"
     assert (waiting.returncode, out, err) == (130, b"", b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_is_the_normal_end_of_serving_a_record(place: Place) -> None:
+    # Given a record that is served
+    assert place.start("simulate", "-n", "3", "--seed", "3").wait(timeout=50) == 0
+    serving = place.start("metrics", "latest", "--port", "0")
+    assert serving.stderr is not None
+    assert b": metrics at http://127.0.0.1:" in await_true(serving.stderr.readline)
+
+    serving.send_signal(signal.SIGINT)
+    out, err = serving.communicate(timeout=20)
+
+    assert (serving.returncode, out, err) == (0, b"", b"")
 
 
 @pytest.mark.live

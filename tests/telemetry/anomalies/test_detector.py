@@ -231,9 +231,10 @@ def test_thresholds_are_read_from_a_table_and_from_a_text(value: object) -> None
         ("stuck 30", "'stuck' is no threshold; allowed are restarts"),
         ("stuck_ticks", "'stuck_ticks' is no threshold with a number"),
         ("stuck_ticks soon", "'stuck_ticks soon' is no threshold with a number"),
-        ("stuck_ticks 0", "stuck_ticks"),
-        ({"copies_begin_share": 2}, "copies_begin_share"),
-        ("unheard 2.5", "unheard"),
+        ("stuck_ticks 0", "stuck_ticks: 0 is outside of what is allowed: a number above 0, 1000000 at most"),
+        ("stuck_ticks nan", "stuck_ticks: nan is outside of what is allowed"),
+        ({"copies_begin_share": 2}, "copies_begin_share: 2 is outside of what is allowed: a number from 0 to 1"),
+        ("unheard 2.5", "unheard: 2.5 is outside of what is allowed: a whole number from 1 to 100000"),
     ],
 )
 def test_a_threshold_that_is_none_is_named(value: object, message: str) -> None:
