@@ -5,12 +5,15 @@ Only shapes live here. The judge has shapes of its own.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from telemetry.events import Count
 from telemetry.record.rows import DealtPart, Id, OrderRow
+
+WriteId = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,20}-[0-9]{1,20}$")]
+"""No time: the secret is written with the greatest id that a stream may have."""
 
 
 class DealtPartRow(DealtPart, frozen=True):
@@ -32,7 +35,7 @@ class DealFile(msgspec.Struct, frozen=True):
 class AcceptedWrite(msgspec.Struct, frozen=True):
     """An entry that the register accepted after the dealer's."""
 
-    id: Id
+    id: WriteId
     robot: str
     incarnation: int
     nonce: str
