@@ -13,11 +13,6 @@ from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import encode_events
 
 
-class Silent:
-    def read(self, retry_s: float = 0.0) -> list[bytes]:
-        return []
-
-
 def stamped(number: int, event: Any, wall_us: int = 1) -> Stamped:
     return Stamped("t", "r00", 1, number, wall_us, 1, event)
 
@@ -34,7 +29,7 @@ def stamped(number: int, event: Any, wall_us: int = 1) -> Stamped:
 )
 def test_an_event_out_of_bounds_is_garbage_and_those_that_follow_are_read(bad: Stamped) -> None:
     # Given a feed, and a batch with an event that no process of ours would emit
-    feed = EventFeed(Silent())
+    feed = EventFeed()
     good = stamped(2, RobotBorn(1, 0))
     # When it is read, and another batch after it
     read = list(feed.receive([encode_events([bad]), encode_events([good])]))

@@ -61,6 +61,7 @@ def test_a_live_run_is_found_by_each_of_its_names(here: Path, name: str) -> None
 def test_a_name_that_means_no_live_run_is_complained_of(here: Path, name: str | None, words: str) -> None:
     for run in ("ended", "ended2"):
         (here / "runs" / run).mkdir(parents=True)
+        (here / "runs" / run / "settings.json").touch()
     announce(here, "killed", pid=gone())
 
     with pytest.raises(NoSuchRun, match=words):
