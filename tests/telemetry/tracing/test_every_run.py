@@ -16,7 +16,7 @@ from telemetry.tracing.run_trace import run_trace
 from telemetry.tracing.spans import Span, Trace
 from tests.telemetry.tracing.simulated import history
 
-RUNS = [(preset, seed) for preset in ("calm", "lossy", "storm", "split") for seed in range(20)]
+RUNS = [(preset, seed) for preset in ("calm", "lossy", "storm", "split") for seed in range(6)]
 NO_EXCHANGE = "00" * 8  # of a copy that the lab itself puts into an inbox
 POLL_US = 100_000
 
