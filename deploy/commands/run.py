@@ -18,6 +18,7 @@ from deploy import STARTED_S
 from deploy.attach.context import metadata_of
 from deploy.commands.help import table
 from deploy.commands.output import deliver, json_line, print_result, report
+from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux, demand_records
@@ -25,7 +26,7 @@ from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import FOLLOWER, Host, LiveRun, Outcome, Tracing
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
-from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, trace_places
+from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.observing.handler_process import HandlerProcess
 from deploy.processes.janitor import Janitor
@@ -153,12 +154,11 @@ def _close(
         if outcome.ended != "interrupted":
             raise
         report(f"robots: {error}")  # the interrupt decides the exit code
-    for line in let_traces_leave(record.folder, ended, endpoint, report, is_followed=True):
-        (report if settings.json_ else print_result)(line)
-    if not settings.json_:
-        print_result("\n".join(trace_places(begun.run, endpoint, settings.jaeger_url)))
-        if sys.stdout is not None and sys.stdout.isatty():
-            print_result("\n".join(_next_lines(settings, record.folder.name)))
+    leave_and_print_traces(
+        record.folder, ended, endpoint, settings.jaeger_url, is_json=settings.json_, is_followed=True
+    )
+    if not settings.json_ and sys.stdout is not None and sys.stdout.isatty():
+        print_result("\n".join(_next_lines(settings, record.folder.name)))
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 

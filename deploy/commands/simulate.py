@@ -12,13 +12,14 @@ from msgspec.structs import asdict
 from deploy.commands.help import table
 from deploy.commands.output import deliver, print_result, report
 from deploy.commands.outputs import answer_line
+from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, UsageError
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
-from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, trace_places
+from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
@@ -106,10 +107,7 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     else:
         print_result("\n".join([*result_lines(result, record.folder), f"  digest {digest}"]))
     deliver(written_secret(outcome.evidence), settings.output)
-    for line in let_traces_leave(record.folder, ended, endpoint, report):
-        (report if settings.json_ else print_result)(line)
-    if not settings.json_:
-        print_result("\n".join(trace_places(run, endpoint, settings.jaeger_url)))
+    leave_and_print_traces(record.folder, ended, endpoint, settings.jaeger_url, is_json=settings.json_)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 

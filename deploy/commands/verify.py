@@ -17,13 +17,14 @@ from deploy.attach.discovery import RunLocation, find_live, is_alive, newest_unr
 from deploy.attach.events import RunEvents
 from deploy.commands.output import json_line, print_result, report
 from deploy.commands.service import await_live, pause, reached
+from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import shown_folder
-from deploy.lifecycle.tracing import let_traces_leave, named_endpoint, trace_places
+from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from robots.run.stop_rule import LOST
@@ -163,16 +164,9 @@ def _record(
         report(f"run {run}: left; it goes on, or is still to be recorded")
         return INTERRUPTED
     exit_code = _show(result, place.runs_dir / run, place.json_)
-    _let_traces_leave(place.runs_dir / run, endpoint, place.json_)
+    folder = place.runs_dir / run
+    leave_and_print_traces(folder, RecordReader(folder).settings(), endpoint, None, is_json=place.json_)
     return exit_code
-
-
-def _let_traces_leave(folder: Path, endpoint: Endpoint | None, is_json: bool) -> None:
-    """After the verdict, for a run that no parent's follower has followed."""
-    for line in let_traces_leave(folder, RecordReader(folder).settings(), endpoint, report):
-        (report if is_json else print_result)(line)
-    if not is_json:
-        print_result("\n".join(trace_places(folder.name, endpoint, None)))
 
 
 def _demand_place(runs: Path, run: str) -> None:

@@ -21,9 +21,9 @@ from telemetry.otlp.delivered import FOLDER, saved_delivered
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint, are_traces_off, endpoint_of
 from telemetry.otlp.usable import demand_usable
 from telemetry.record.folder import NoSuchRun
+from telemetry.record.reader import LARGEST_EVENTS
 from telemetry.record.settings import RunSettings
 
-LARGEST_EVENTS: Final = 64 << 20  # bytes of events.jsonl; of a longer run, traces only leave when they are asked for
 RUN_TRACE_S: Final = 2.0  # for the run's own trace to be delivered
 _FOLLOWER: Final = "deploy.observing.follower"
 _OUTGOING: Final = "deploy.observing.outgoing"

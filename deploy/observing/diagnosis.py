@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -14,11 +14,9 @@ from telemetry.diagnosis.causes import diagnose
 from telemetry.diagnosis.stalls import StallWatch
 from telemetry.explanations.links import Links
 from telemetry.explanations.run_index import RunIndex
-from telemetry.record.reader import RecordReader, Unreadable
+from telemetry.record.reader import LARGEST_EVENTS, RecordReader, Unreadable
 from telemetry.record.rows import DealtPart
 from telemetry.verdict.judge import Result
-
-LARGEST_EVENTS: Final = 64 << 20  # bytes of events.jsonl
 
 
 def stall_watch(indices: Any, tick_us: int) -> StallWatch:

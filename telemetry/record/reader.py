@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -30,6 +30,8 @@ from telemetry.record.rows import (
 from telemetry.record.settings import RunSettings, decode_settings
 
 T = TypeVar("T")
+LARGEST_EVENTS: Final = 64 << 20
+"""Bytes of events.jsonl. A longer run is read whole only when a person asks for what needs it."""
 
 
 class Unreadable(Exception):
