@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,8 @@ from broker.control_entries import Birth, PlanChange, Planned, encode_control
 from broker.faults.dice import Dice
 from broker.faults.fate import Plan
 from broker.ports.run import RunSpec
+from broker.relay.core import Relay
+from broker.streams.relay import lease
 from broker.streams.relay.driver import Shutdown
 from broker.streams.relay.lease import POLL_S, Lease
 from broker.streams.relay.wire import GROUP, BulkLine
@@ -280,17 +284,28 @@ def test_a_control_entry_that_a_stranger_took_is_refused_and_stops_nothing(
     assert {fate.deliveries for fate in fates_of(evidence) if fate.entry != taken} == {(1_000,)}
 
 
-def test_a_long_history_of_plans_can_be_taken_over(make_shard: Callable[..., Shard]) -> None:
-    # Given a shard with so many plans that reading them takes longer than a lease lasts
+def test_a_long_history_of_plans_can_be_taken_over(
+    make_shard: Callable[..., Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a shard with many plans, each of which takes a sixteenth of a lease to read
     shard = make_shard()
     shard.drain()
-    harms = [f"delay 1ms r{number:02d}>r{number + 1:02d}" for number in range(60)]
     with shard.client.pipeline(transaction=False) as pipe:
         for number in range(800):
-            faults = tuple(Planned(1000 * number + place, harm) for place, harm in enumerate(harms))
-            pipe.xadd(shard.keys.control(0), {"control": encode_control(PlanChange(faults))}, id=f"1-{number + 1}")
+            plan = PlanChange((Planned(number, "delay 1ms"),))
+            pipe.xadd(shard.keys.control(0), {"control": encode_control(plan)}, id=f"1-{number + 1}")
         pipe.execute()
     shard.send(10)
+    now_s, remember = 0.0, Relay.remember
+
+    def remember_slowly(relay: Relay, *control: Any) -> None:
+        nonlocal now_s
+        now_s += lease.LEASE_MS / 16_000
+        remember(relay, *control)
+
+    monkeypatch.setattr(lease, "LEASE_MS", 100 * lease.LEASE_MS)  # on the server, whose clock runs on
+    monkeypatch.setattr(lease, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(Relay, "remember", remember_slowly)
 
     def report(event: AnyEvent) -> None:
         assert not isinstance(event, RelayDeposed)
