@@ -1,7 +1,7 @@
 """What `kustomize build` makes of deploy/k8s, read by a small reading of our own. No tests here.
 
-It knows what our files use and refuses the rest, so that the tests of the manifests need no program. Generated names get
-no hash. Where `kubectl` or `kustomize` is on PATH, test_kubernetes.py compares it with the real build.
+It knows what our files use and refuses the rest, so that the tests of the manifests need no program. Generated names
+get no hash. Where `kubectl` or `kustomize` is on PATH, test_kubernetes.py compares it with the real build.
 """
 
 from __future__ import annotations
@@ -143,18 +143,17 @@ def _patch(folder: Path, patch: dict[str, Any], found: list[Resource]) -> None:
 
 
 def _merge(target: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Kubernetes' strategic merge, as far as lists go by `name`."""
+    """Kubernetes' strategic merge, as far as lists go by `name`: what a patch names comes first, in its order."""
     for key, value in wanted.items():
         old = target.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
             _merge(old, value)
         elif isinstance(old, list) and all(isinstance(item, dict) and "name" in item for item in [*old, *value]):
             known = {item["name"]: item for item in old}
-            for item in value:
-                if item["name"] in known:
-                    _merge(known[item["name"]], item)
-                else:
-                    old.append(copy.deepcopy(item))
+            patched = [known.pop(item["name"], {}) for item in value]
+            for place, item in zip(patched, value, strict=True):
+                _merge(place, item)
+            target[key] = [*patched, *known.values()]
         else:
             target[key] = copy.deepcopy(value)
 

@@ -117,7 +117,9 @@ def test_a_password_stands_in_its_secret_and_nowhere_else(k8s: Path, part: str) 
 
 
 def test_no_file_of_the_repository_holds_a_secret_and_git_ignores_what_does() -> None:
-    kept = [path for path in K8S.rglob("*.yaml") if re.search(r"^kind: Secret|stringData", path.read_text(), re.M)]
+    kept = [
+        path for path in K8S.rglob("*.yaml") if re.search(r"^kind: Secret|stringData", path.read_text(), re.MULTILINE)
+    ]
 
     assert kept == []
     assert "deploy/k8s/**/*-password" in (ROOT / ".gitignore").read_text().splitlines()
@@ -177,7 +179,7 @@ def test_images_are_pinned(k8s: Path) -> None:
 
 
 def project_version() -> str:
-    [version] = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)
+    [version] = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     return str(version)
 
 

@@ -86,7 +86,7 @@ def of_several(node: Node, answers: str) -> None:
 
 def test_a_node_becomes_a_replica_of_the_master_that_the_other_sentinels_name(node: Node) -> None:
     # Given Sentinels that were there all the time, and an own one that knows an old master
-    answer = 'case $2 in redis-0.*) echo redis-0.redis-nodes;; *) echo redis-2.redis-nodes;; esac; echo 6379'
+    answer = "case $2 in redis-0.*) echo redis-0.redis-nodes;; *) echo redis-2.redis-nodes;; esac; echo 6379"
     of_several(node, answer)
     # When the node starts again
     node.run("start.sh", "redis-0")
@@ -109,7 +109,7 @@ def test_the_master_follows_no_node(node: Node) -> None:
 def test_a_node_waits_until_a_sentinel_answers(node: Node) -> None:
     # Given Sentinels that do not answer at first, and one that knows no master
     asked = node.folder / "asked"
-    of_several(node, f'echo x >>{asked}; [ $(wc -l <{asked}) -gt 4 ] || exit 1; echo redis-1.redis-nodes; echo 6379')
+    of_several(node, f"echo x >>{asked}; [ $(wc -l <{asked}) -gt 4 ] || exit 1; echo redis-1.redis-nodes; echo 6379")
     # When the node starts
     done = node.run("start.sh", "redis-2")
     # Then it asked all of them again
