@@ -35,7 +35,7 @@ def queries() -> list[str]:
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_a_panel_asks_for_what_the_lab_has_and_says_what_it_means(panel: dict[str, Any]) -> None:
+def test_a_panel_asks_for_what_the_lab_has_and_has_a_description(panel: dict[str, Any]) -> None:
     defaults = panel["fieldConfig"]["defaults"]
     assert panel["targets"]
     for target in panel["targets"]:
@@ -48,7 +48,7 @@ def test_a_panel_asks_for_what_the_lab_has_and_says_what_it_means(panel: dict[st
     assert defaults["thresholds"]["steps"][0]["value"] is None
 
 
-def test_the_metrics_that_tell_how_a_run_goes_are_all_shown() -> None:
+def test_all_metrics_of_a_run_are_shown() -> None:
     shown = {name for query in queries() for name in metrics_in(query)}
 
     missing = {name for name in SERIES if not name.endswith(("_sum", "_count", "_bucket"))} - shown

@@ -23,7 +23,6 @@ class Node:
         for name in ("etc/redis", "run/redis", "run/secrets/redis", "data", "bin"):
             (folder / name).mkdir(parents=True)
         self.has("redis-server", 'echo "server $*"')
-        self.has("redis-sentinel", 'echo "sentinel $*"')
 
     def has(self, program: str, body: str) -> None:
         path = self.folder / "bin" / program
@@ -120,7 +119,7 @@ def test_a_node_waits_until_a_sentinel_answers(node: Node) -> None:
 def test_a_sentinel_keeps_what_it_has_learnt_and_takes_a_new_password(node: Node) -> None:
     # Given a Sentinel that has started once, and has learnt of a failover
     of_several(node, "exit 1")
-    assert node.run("start-sentinel.sh").stdout == f"sentinel {node.folder}/data/sentinel.conf\n"
+    assert node.run("start-sentinel.sh").stdout == f"server {node.folder}/data/sentinel.conf --sentinel\n"
     first = node.read("data/sentinel.conf")
     assert "sentinel monitor robots redis-0.redis-nodes 6379 2" in first
     learnt = first.replace("monitor robots redis-0.", "monitor robots redis-2.")

@@ -23,4 +23,4 @@ EOF
 fi
 sed -i '/^sentinel auth-pass /d' "$conf" # the password may be a new one
 echo "sentinel auth-pass robots $password" >>"$conf"
-exec redis-sentinel "$conf"
+exec redis-server "$conf" --sentinel
