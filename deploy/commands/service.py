@@ -19,6 +19,7 @@ from deploy.attach.live_plan import LivePlan, live_plan
 from deploy.commands.output import report
 from deploy.config.settings import PlaceSettings
 from deploy.errors import EnvironmentFailure, UsageError
+from deploy.processes.liveness import beat
 from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun
 
@@ -106,7 +107,8 @@ def reached(url: str) -> Iterator[redis.Redis]:
 
 
 def pause(shutdown: ShutdownSignals, seconds: float) -> None:
-    """Wait so long, or until the command is interrupted."""
+    """Wait so long, or until the command is interrupted; a heartbeat."""
+    beat()
     select.select([shutdown.read_end], [], [], seconds)
     shutdown.drain()
 

@@ -11,7 +11,7 @@ from deploy.commands.output import report
 from deploy.commands.service import reached
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux
-from deploy.config.settings import PlaceSettings, load_place
+from deploy.config.settings import PlaceSettings, ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, UsageError
 from deploy.fleet.worker_group import WorkerGroup
 from deploy.processes.signals import ShutdownSignals
@@ -35,14 +35,14 @@ app = App(name="worker", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(PlaceSettings, but=("json_",))
+@takes(ServiceSettings, but=("json_",))
 def worker(
     *,
     count: Annotated[int, Parameter(name=["--count", "-n"], help="How many RQ workers.", metavar="N")] = 1,
     given: Given,
 ) -> int:
     """Start RQ workers for robots on this host."""
-    place = load_place(given)
+    place = load_service_settings(given)
     demand_linux()
     if not 1 <= count <= MOST:
         raise UsageError(f"--count: {count} is outside of what is allowed: 1 to {MOST}")
@@ -51,7 +51,8 @@ def worker(
         pass  # it answers
     with ShutdownSignals() as shutdown:
         report(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
-        left = WorkerGroup(url, count, report).run(shutdown, lambda: run is not None and not _is_live(place, run))
+        group = WorkerGroup(url, count, report, place.heartbeats)
+        left = group.run(shutdown, lambda: run is not None and not _is_live(place, run))
     if shutdown.reason is None and not left:
         raise EnvironmentFailure("no RQ worker is left")
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
