@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from broker.errors import Unavailable
-from broker.streams.connection import check_server, connect
+from broker.streams.address import Address
 from broker.streams.run.control import StreamRunControl
 from deploy.attach.context import metadata_of
 from deploy.attach.discovery import newest_on
@@ -55,14 +55,14 @@ def deal(
     """Deal a run on a server, and queue its robots."""
     experiment = prepare(given, "cluster")
     settings = experiment.settings
-    if settings.redis_url is None:
+    if settings.address is None:
         raise UsageError("--redis-url: a server that all hosts can reach is needed; `robots run` has one of its own")
-    if unless_live and (live := _live_on(settings.redis_url)) is not None:
+    if unless_live and (live := _live_on(settings.address)) is not None:
         report(f"run {live} goes on; nothing is dealt")
         return 0
     run = secrets.token_hex(3)
     try:
-        _deal(run, experiment, settings.redis_url)
+        _deal(run, experiment, settings.address)
     except Unavailable as error:
         raise EnvironmentFailure(f"run {run} could not be dealt, the server went away: {error}") from None
     if settings.json_:
@@ -72,34 +72,33 @@ def deal(
     return 0
 
 
-def _live_on(url: str) -> str | None:
-    """The newest run that goes on there. Two who ask at the same time may both find none. Raises UsageError,
-    UnsupportedServer, EnvironmentFailure."""
+def _live_on(address: Address) -> str | None:
+    """The newest run that goes on there. Two who ask at the same time may both find none. Raises UnsupportedServer,
+    EnvironmentFailure."""
     try:
-        with reached(url) as client:
-            return newest_on(client)
+        with reached(address) as server:
+            return newest_on(server.data)
     except Unavailable as error:
         raise EnvironmentFailure(f"the server went away: {error}") from None
 
 
-def _deal(run: str, experiment: Experiment, url: str) -> None:
+def _deal(run: str, experiment: Experiment, address: Address) -> None:
     """All of the run, or nothing of it when the server fails. Raises UnsupportedServer, Unavailable."""
     deal = experiment.deal
     metadata = metadata_of(run_settings(run, "run", version(), experiment), deal.record())
     first = experiment.first_plan
-    with connect(url) as client:
-        check_server(client)
-        run_control = StreamRunControl(client, run)
+    with reached(address) as server:
+        run_control = StreamRunControl(server.data, run)
         try:
             run_control.deal(deal.run_spec(run, experiment.terms, first, metadata))
-            events = RunEvents(client, run, "lab", lambda _stamped: None)
+            events = RunEvents(server.data, run, "lab", lambda _stamped: None)
             events.emit(RunDealt(len(deal.robots), len(deal.parts)))
             events.publish()
             for robot in deal.robots:
-                enqueue_robot(client, run, robot)
+                enqueue_robot(server.control, run, robot)
         except Unavailable:
             with suppress(Unavailable):
-                remove(client, run_control, run, deal.robots)
+                remove(server, run_control, run, deal.robots)
             raise
 
 

@@ -121,7 +121,7 @@ def follow(
     settings, endpoint = load_follow_settings(given), _demanded_endpoint()
     keep_heartbeat(settings.heartbeats, "follow")
     with ShutdownSignals() as shutdown:
-        where = await_live(settings, run, shutdown) if wait else find_live(settings.runs_dir, run, settings.redis_url)
+        where = await_live(settings, run, shutdown) if wait else find_live(settings.runs_dir, run, settings.address)
         if where is None:
             return INTERRUPTED
         record = where.folder
@@ -133,9 +133,9 @@ def follow(
 def _follow(
     where: RunLocation, settings: FollowSettings, endpoint: Endpoint, shutdown: ShutdownSignals, record: Path | None
 ) -> int:
-    with reached(where.url) as client:
+    with reached(where.address) as server:
         try:
-            delivered = follow_run(client, where.run, endpoint, shutdown, report)
+            delivered = follow_run(server.data, where.run, endpoint, shutdown, report)
             delivered += _own_trace(where, record, endpoint, shutdown)
         except NoMetadata as error:
             raise NoSuchRun(str(error)) from None

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from broker.streams.connection import connect
+from broker.streams.address import Address
+from broker.streams.connection import Server
 from deploy.processes.children import ChildDeath, Children
 from deploy.processes.liveness import forget_heartbeat, keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
@@ -24,12 +25,14 @@ _POLL_S: Final = 0.5
 
 
 class WorkerGroup:
-    """`count` RQ workers on the server at `url`. `report` gets lines for a person. Each keeps a heartbeat in the folder
-    `heartbeats`, if one is named: it is the one that may hang, not the process that only waits for its death."""
+    """`count` RQ workers on the server at `address`. `report` gets lines for a person. Each keeps a heartbeat in the
+    folder `heartbeats`, if one is named: it is the one that may hang, not the process that only waits for its death."""
 
-    def __init__(self, url: str, count: int, report: Callable[[str], None], heartbeats: Path | None = None) -> None:
+    def __init__(
+        self, address: Address, count: int, report: Callable[[str], None], heartbeats: Path | None = None
+    ) -> None:
         self._heartbeats = heartbeats
-        self._url = url
+        self._address = address
         self._report = report
         self._fleet = Children()
         self._names = [f"rq:{number}" for number in range(count)]
@@ -63,11 +66,11 @@ class WorkerGroup:
 
         def work_on() -> int:
             keep_heartbeat(self._heartbeats, name)
-            return _work(self._url, rq_name)
+            return _work(self._address, rq_name)
 
         self._fleet.start(name, work_on, None)
 
 
-def _work(url: str, name: str) -> int:
-    with connect(url) as connection:
-        return work(connection, name)
+def _work(address: Address, name: str) -> int:
+    with Server.at(address) as server:
+        return work(server, name)
