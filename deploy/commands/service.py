@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from broker.errors import Unavailable
 from broker.streams.address import Address
-from broker.streams.connection import DataClient, Server
+from broker.streams.connection import DataClient, Server, ServerAway
 from deploy.attach.discovery import RunLocation, find_live, newest_on
 from deploy.attach.live_plan import LivePlan, live_plan
 from deploy.commands.output import report
@@ -57,7 +57,7 @@ def serve(
 ) -> None:
     """`do` something for the run that is meant. On a server that is named, and with no run named, that is the next one
     that is dealt there if none is live yet; and with `is_staying`, all that follow too, one after the other, also after
-    one that is lost or cannot be served.
+    one that is lost or cannot be served. When the server went away, it waits for it and serves the same run again.
 
     Raises NoSuchRun, RunLost, UsageError, UnsupportedServer, EnvironmentFailure.
     """
@@ -67,10 +67,13 @@ def serve(
         served.append(where.run)
         try:
             do(where)
-        except (NoSuchRun, RunLost) as error:
+        except (NoSuchRun, EnvironmentFailure, ServerAway) as error:
             if not is_staying:
                 raise
             report(str(error))
+            if not isinstance(error, NoSuchRun | RunLost):
+                served.remove(where.run)
+                pause(shutdown, _POLL_S)
         if not is_staying or shutdown.reason is not None:
             return
 
@@ -87,9 +90,9 @@ def await_live(
     EnvironmentFailure."""
     if run is not None or place.address is None:
         return find_live(place.runs_dir, run, place.address)
-    with reached(place.address) as server:
+    with awaited(place.address, shutdown) as server:
         while (name := _next_run(server.data, but, shutdown, newest)) is not None:
-            with suppress(NoSuchRun):  # removed since
+            with suppress(NoSuchRun, ServerAway):  # removed since, or gone for a while
                 return find_live(place.runs_dir, name, place.address)
     return None
 
@@ -99,6 +102,24 @@ def reached(address: Address) -> Iterator[Server]:
     """The server at an address, which was checked. Raises UnsupportedServer."""
     with Server.at(address) as server:
         server.check()
+        yield server
+
+
+@contextmanager
+def awaited(address: Address, shutdown: ShutdownSignals) -> Iterator[Server]:
+    """The same, once it answers: a long-running command may be started before its server, on any host. When the command
+    is interrupted before, it was not checked. Raises UnsupportedServer."""
+    with Server.at(address) as server:
+        is_reported = False
+        while shutdown.reason is None:
+            try:
+                server.check()
+                break
+            except ServerAway as error:
+                if not is_reported:
+                    report(f"{error}; waiting for it")
+                    is_reported = True
+                pause(shutdown, _POLL_S)
         yield server
 
 

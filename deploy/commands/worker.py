@@ -9,12 +9,13 @@ from cyclopts import App, Parameter
 from broker.streams.address import Address
 from deploy.attach.discovery import find_live
 from deploy.commands.output import report
-from deploy.commands.service import reached
+from deploy.commands.service import awaited
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux
 from deploy.config.settings import PlaceSettings, ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, UsageError
 from deploy.fleet.worker_group import WorkerGroup
+from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun
 
@@ -48,9 +49,10 @@ def worker(
     if not 1 <= count <= MOST:
         raise UsageError(f"--count: {count} is outside of what is allowed: 1 to {MOST}")
     run, address = (None, place.address) if place.address else _live(place)
-    with reached(address):
-        pass  # it answers
+    keep_heartbeat(place.heartbeats, "worker")
     with ShutdownSignals() as shutdown:
+        with awaited(address, shutdown):
+            pass  # it answers
         report(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
         group = WorkerGroup(address, count, report, place.heartbeats)
         left = group.run(shutdown, lambda: run is not None and not _is_live(place, run))

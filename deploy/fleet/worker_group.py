@@ -15,7 +15,7 @@ from typing import Final
 from broker.streams.address import Address
 from broker.streams.connection import Server
 from deploy.processes.children import ChildDeath, Children
-from deploy.processes.liveness import forget_heartbeat, keep_heartbeat
+from deploy.processes.liveness import beat, forget_heartbeat, keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.worker import work
 from robots.restart_budget import FENCED
@@ -26,7 +26,7 @@ _POLL_S: Final = 0.5
 
 class WorkerGroup:
     """`count` RQ workers on the server at `address`. `report` gets lines for a person. Each keeps a heartbeat in the
-    folder `heartbeats`, if one is named: it is the one that may hang, not the process that only waits for its death."""
+    folder `heartbeats`, if one is named."""
 
     def __init__(
         self, address: Address, count: int, report: Callable[[str], None], heartbeats: Path | None = None
@@ -47,6 +47,7 @@ class WorkerGroup:
                 for death in self._fleet.poll(_POLL_S, shutdown.read_end):
                     self._handle(death)
                 shutdown.drain()
+                beat()
             return len(self._fleet.living)
         finally:
             self._fleet.end_all(END_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,16 +22,16 @@ from tests.support.checkout import ROOT
 from tests.support.waiting import await_true
 
 COMMANDS = {
+    "worker": ["worker"],
     "relay": ["relay", "--stay"],
     "supervise": ["supervise", "--stay"],
     "verify": ["verify", "--wait"],
     "metrics": ["metrics", "--port", "0", "--wait"],
     "follow": ["traces", "follow", "--wait"],
-    "rq:0": ["worker"],
 }
 """By the name of their heartbeat."""
 
-LONG_AGO_S = 1000.0
+LONG_AGO_S = 1000.0  # after 1970
 
 pytestmark = pytest.mark.live
 
@@ -44,13 +45,17 @@ def server() -> Iterator[EmbeddedServer]:
 @contextmanager
 def running(server: EmbeddedServer, place: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "deploy", *command], cwd=place, env=environment(server), stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "deploy", *command],
+        cwd=place,
+        env=environment(server),
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def environment(server: EmbeddedServer) -> dict[str, str]:
@@ -59,10 +64,12 @@ def environment(server: EmbeddedServer) -> dict[str, str]:
     return {**clean, **named, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 
-def make_old(heartbeat: Path) -> float:
-    long_ago_s = time.time() - LONG_AGO_S
-    os.utime(heartbeat, (long_ago_s, long_ago_s))
-    return heartbeat.stat().st_mtime
+def make_old(heartbeat: Path) -> None:
+    os.utime(heartbeat, (LONG_AGO_S, LONG_AGO_S))
+
+
+def is_young(heartbeat: Path) -> bool:
+    return heartbeat.stat().st_mtime > LONG_AGO_S
 
 
 def child_of(process: subprocess.Popen[str]) -> int:
@@ -80,12 +87,47 @@ def test_a_command_that_waits_for_a_run_keeps_beating_and_ends_on_sigterm(
         await_true(heartbeat.exists)
 
         # When its heartbeat has grown old, then its loop makes it young again
-        long_ago_s = make_old(heartbeat)
-        await_true(lambda: heartbeat.stat().st_mtime > long_ago_s + LONG_AGO_S / 2)
+        make_old(heartbeat)
+        await_true(lambda: is_young(heartbeat))
 
         # When it is told to end, then it ends in order
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) in (0, 130)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_is_started_before_its_server_waits_for_it(
+    name: str, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    # Given a server that is away
+    os.kill(server.pid, signal.SIGKILL)
+    os.waitpid(server.pid, 0)
+    with running(server, tmp_path, *COMMANDS[name]) as process:
+        # When a command is started, then it lives, and says what it waits for
+        assert "waiting for it" in process.stderr.readline()
+        make_old(tmp_path / "beats" / name)
+        await_true(lambda: is_young(tmp_path / "beats" / name))
+        assert process.poll() is None
+
+        # When the server is there, then the command goes on
+        server.start_again()
+        assert re.search("waiting for one to be dealt|RQ worker", process.stderr.readline())
+
+
+def test_a_command_that_may_not_use_its_server_does_not_wait(server: EmbeddedServer, tmp_path: Path) -> None:
+    # Given a server that knows no such user
+    url = server.url.replace("unix://", "unix://stranger:wrong@")
+
+    # When a command is started
+    command = [sys.executable, "-m", "deploy", "relay", "--stay", "--redis-url", url]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(server), capture_output=True, text=True, timeout=30, check=False
+    )
+
+    # Then it ends, because waiting helps nothing
+    assert done.returncode == 4
+    assert "does not let us in" in done.stderr
+    assert "wrong" not in done.stderr
 
 
 def test_an_rq_worker_that_hangs_does_not_beat_though_its_parent_lives(server: EmbeddedServer, tmp_path: Path) -> None:
@@ -96,18 +138,18 @@ def test_an_rq_worker_that_hangs_does_not_beat_though_its_parent_lives(server: E
 
         # When the RQ worker is stopped
         os.kill(child_of(process), signal.SIGSTOP)
-        long_ago_s = make_old(heartbeat)
+        make_old(heartbeat)
 
         # Then nothing else beats for it
         end_s = time.monotonic() + 3 * BEAT_S
         while time.monotonic() < end_s:
-            assert heartbeat.stat().st_mtime == long_ago_s
+            assert not is_young(heartbeat)
             time.sleep(BEAT_S / 10)
         assert process.poll() is None
 
         # And when it goes on, it beats
         os.kill(child_of(process), signal.SIGCONT)
-        await_true(lambda: heartbeat.stat().st_mtime > long_ago_s)
+        await_true(lambda: is_young(heartbeat))
 
 
 def test_a_run_is_dealt_once_while_it_goes_on(server: EmbeddedServer, tmp_path: Path) -> None:
