@@ -101,7 +101,6 @@ def test_a_command_that_is_started_before_its_server_waits_for_it(
 ) -> None:
     # Given a server that is away
     os.kill(server.pid, signal.SIGKILL)
-    os.waitpid(server.pid, 0)
     with running(server, tmp_path, *COMMANDS[name]) as process:
         # When a command is started, then it lives, and says what it waits for
         assert "waiting for it" in process.stderr.readline()
