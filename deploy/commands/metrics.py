@@ -21,11 +21,12 @@ from deploy.commands.outputs import answer_line
 from deploy.commands.recorded_events import damage_lines, least_missed, open_events
 from deploy.commands.service import await_live, pause, serve
 from deploy.config.flags import Given, takes
-from deploy.config.settings import PlaceSettings, load_place
+from deploy.config.settings import PlaceSettings, ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.observing.event_tail import POLL_S, LiveEvents, RecordedEvents
 from deploy.observing.run_metrics import RunMetrics, live_seed
 from deploy.observing.source import locate_run
+from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from telemetry.events import Stamped
 from telemetry.metrics.plain import shown
@@ -62,7 +63,7 @@ Stay = Annotated[bool, Parameter(help="With --port: serve those of the next run 
 
 
 @app.default
-@takes(PlaceSettings)
+@takes(ServiceSettings)
 def metrics(
     run: RunOf = None,
     /,
@@ -74,7 +75,8 @@ def metrics(
     given: Given,
 ) -> int:
     """Show the metrics of a run."""
-    place = load_place(given)
+    place = load_service_settings(given)
+    keep_heartbeat(place.heartbeats, "metrics")
     if port is not None and not 0 <= port <= _LARGEST_PORT:
         raise UsageError(f"--port: {port} is outside of what is allowed: 0 to {_LARGEST_PORT}")
     if stay and port is None:
