@@ -39,7 +39,7 @@ def takes(
     model: type[BaseSettings], *, but: Collection[str] = ()
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """A decorator: the command gets the flags of `model`, without those of the fields in `but`, and their values in its
-    parameter `given`."""
+    parameter `given`. Its attribute `loads_settings` says so."""
     fields = sorted(model.model_fields.items(), key=lambda item: item[0] not in model.__annotations__)  # own ones first
     options = [_option(name, field) for name, field in fields if name not in but]
 
@@ -51,6 +51,7 @@ def takes(
                 *arguments, **named, given={name: value for name, value in given.items() if value is not None}
             )
 
+        run.loads_settings = True  # type: ignore[attr-defined]
         own = [part for part in inspect.signature(command).parameters.values() if part.name != "given"]
         hints = get_type_hints(command, include_extras=True)
         run.__annotations__ = hints | {option.name: option.annotation for option in options}

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -32,6 +31,8 @@ from broker.streams.connection import parse_url
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, FaultSettings, canonical_lines
 from deploy.config.flags import DEATHS, NETWORK, OUTPUT, PLACE, ROBOTS, TIME, Given, flag, flag_of, name_of
 from deploy.config.repeat import recorded_name, recorded_settings
+from deploy.config.toml_file import read_toml
+from deploy.config.unknown import PREFIX, unknown_keys, unknown_variables
 from deploy.errors import UsageError
 from robots.exhibits.catalogue import EXHIBITS
 from robots.run.deal import Terms
@@ -39,7 +40,6 @@ from telemetry.anomalies.thresholds import DEFAULTS, Thresholds, read_thresholds
 from telemetry.handlers.external import check_handler_name
 
 SETTINGS_FILE: Final = "robots.toml"
-LARGEST_FILE: Final = 256 * 1024  # bytes
 
 DEFAULT_SECRET: Final = "Hidden beneath the old oak tree, golden coins patiently await discovery."  # noqa: S105
 MOST_ROBOTS: Final = 10_000
@@ -53,6 +53,8 @@ EXPERIMENT: Final = frozenset(
     ("robots", "secret", "secret_file", "copies", "relays", "seed", "exhibit", "tick", "quiet_period", "for_", "limit")
 )
 """The settings that say what is tried, but for the plan."""
+
+_DEFAULT: Final = 3  # the rank of a setting that comes from nowhere else
 
 _PLAN: Final = (*SHORTHANDS, "fault", "faults", *PROCESS_FAULT_SHORTHANDS, "chaos")
 
@@ -315,25 +317,50 @@ def _recorded(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
     return {**others, "again": recorded_name(runs_dir, run)}
 
 
+def load_with_origins(given: Given) -> tuple[LabSettings, dict[str, str]]:
+    """A run's settings, and where each of them comes from: its flag, its variable, robots.toml, the record, the
+    exhibit, or `default`. Raises UsageError, NoSuchRun, Unrepeatable."""
+    settings = load_settings(given)
+    recorded: Mapping[str, Any] = {}
+    shown = frozenset[str]()
+    if settings.again is not None:
+        recorded = {**_recorded(settings.again, settings.runs_dir, given)}
+    elif settings.exhibit is not None:
+        shown = frozenset(EXHIBITS[settings.exhibit].settings.keys() - given.keys())
+    origins = {}
+    for field in LabSettings.model_fields:
+        origin, rank = _origin(field, given, {} if field == "again" else recorded)
+        if field in shown:
+            origin = f"--exhibit {settings.exhibit}"
+        is_set = field in settings.model_fields_set and (rank < _DEFAULT or field in shown)
+        origins[field] = origin if is_set else "default"
+    return settings, origins
+
+
 def _origin(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str, int]:
     """Where a setting comes from, as a person knows the place, and its rank: a lower one wins."""
     name = name_of(field)
-    variable = f"ROBOTS_{name.upper()}"
     if field in given:
         return flag_of(field), 0
     if field in recorded:
         return f"--again: {name} in the record of run {recorded['again']}", 0
-    if os.environ.get(variable):
+    if variable := _variable_of(name):
         return variable, 1
     if name in _file_settings():
         return f"{SETTINGS_FILE}: {name}", 2
-    return flag_of(field), 3
+    return flag_of(field), _DEFAULT
+
+
+def _variable_of(name: str) -> str:
+    """The variable that sets a setting, empty when none does. Its case does not matter, and the last one counts."""
+    wanted = f"{PREFIX}{name}".lower()
+    return next((key for key, value in reversed(list(os.environ.items())) if value and key.lower() == wanted), "")
 
 
 def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSettings:
     """The settings without the one of two that exclude each other whose place has the lower rank."""
     (here, rank), (there, other_rank) = _origin(one, given, {}), _origin(other, given, {})
-    if rank == other_rank < 3:
+    if rank == other_rank < _DEFAULT:
         raise UsageError(f"{here} and {there}: only one of them is allowed")
     if rank == other_rank:
         return settings
@@ -343,31 +370,24 @@ def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSet
     return kept
 
 
+def setting_names() -> frozenset[str]:
+    """The names of all settings, as people write them in robots.toml."""
+    return frozenset(map(name_of, LabSettings.model_fields))
+
+
+def unknown_in_environment() -> Iterator[str]:
+    """One line for each variable `ROBOTS_…` that is no setting."""
+    return unknown_variables(os.environ, setting_names())
+
+
 def _file_settings() -> dict[str, Any]:
     """What robots.toml of this folder sets, by the names of the settings; empty when there is no such file. Raises
     UsageError."""
     path = Path(SETTINGS_FILE)
     table = read_toml(path, SETTINGS_FILE) if os.path.lexists(path) else {}
-    known = {name_of(field) for field in LabSettings.model_fields}
-    unknown = [key for key in table if key.replace("-", "_") not in known]
-    if unknown:
-        names, what = ", ".join(map(repr, unknown)), "is no setting" if len(unknown) == 1 else "are no settings"
-        raise UsageError(f"{SETTINGS_FILE}: {names} {what}; allowed are the options of `robots run`")
+    if complaint := unknown_keys(table, setting_names()):
+        raise UsageError(f"{SETTINGS_FILE}: {complaint}")
     return {key.replace("-", "_"): value for key, value in table.items()}
-
-
-def read_toml(path: Path, name: str) -> dict[str, Any]:
-    """A small TOML file; complaints begin with `name`. Raises UsageError."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise UsageError(f"{name}: more than {LARGEST_FILE} bytes; at most that many are allowed")
-        return tomllib.loads(content.decode())
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{name}: not TOML: {error}") from None
 
 
 def _check_output(output: Path, force: bool) -> None:
