@@ -193,6 +193,13 @@ _command(
 )
 _command(
     _SET_IT_UP,
+    "doctor",
+    "Check what could stop a run on this host and its server.",
+    "Each line says what was checked, what was found, and how to mend what is wrong. A server that is named is asked"
+    " for its version, persistence, memory and clock, and for the user's rights; nothing is written on it.",
+)
+_command(
+    _SET_IT_UP,
     "config",
     "Print every setting in force here, as robots.toml would set it.",
     "A password in a URL and the secret itself are printed as ***. What is masked, has no value, or gets it later, is a"
@@ -226,11 +233,9 @@ def _code(arguments: list[str], loaded: Callable[[], None]) -> int:
 
 def _report_unknown_variables(command: object) -> None:
     """One line for each variable that looks like a setting and is none, before a command that loads settings."""
-    if getattr(command, "loads_settings", False):
-        from deploy.config.settings import unknown_in_environment  # which the command has loaded
-
-        for line in unknown_in_environment():
-            report(f"robots: {line}")
+    model: Any = getattr(command, "settings_model", None)  # deploy/config/flags.py; None: it loads no settings
+    for line in () if model is None else model.unknown_variables():
+        report(f"robots: {line}")
 
 
 def _one_line(error: CycloptsError) -> str:

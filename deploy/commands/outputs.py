@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from deploy.commands.output import json_line
+from deploy.doctor.check import Check
 from deploy.rq.observed import State
 
 
@@ -157,3 +158,12 @@ class EffectiveSettings(msgspec.Struct, frozen=True):
     """`robots config`: all `settings`, as they are in force here."""
 
     settings: list[EffectiveSetting]
+
+
+class Examination(msgspec.Struct, frozen=True):
+    """`robots doctor`: the `checks`, for a run of so many `robots`. `usable` is whether such a run works here, as far
+    as was checked; null when something that may stop it is not known."""
+
+    robots: int
+    usable: bool | None
+    checks: list[Check]

@@ -17,7 +17,7 @@ import msgspec
 from cyclopts import Parameter
 
 from broker.faults.syntax import format_duration
-from deploy.config.flags import name_of
+from deploy.config.flags import declared_flag, group_of, name_of
 from deploy.config.settings import LabSettings
 from telemetry.anomalies.thresholds import Thresholds, format_thresholds
 
@@ -44,13 +44,12 @@ class Setting(msgspec.Struct, frozen=True):
 def listed(settings: LabSettings, origins: Mapping[str, str]) -> list[Setting]:
     """All settings, by the groups of the help."""
     rows = []
-    for field in LabSettings.model_fields:
-        [declared] = [item for item in LabSettings.model_fields[field].metadata if isinstance(item, Parameter)]
-        [group] = declared.group
+    for field, model in LabSettings.model_fields.items():
+        declared, group = declared_flag(model), group_of(model)
         note = declared.show_default if isinstance(declared.show_default, str) else "none"
         is_open = origins[field] == DEFAULT and note != "none"  # it is decided later: drawn, or from other settings
         value = None if is_open else _value(field, getattr(settings, field), declared)
-        row = Setting(name_of(field), value, origins[field], "" if value else note, str(group.name))
+        row = Setting(name_of(field), value, origins[field], "" if value else note, group.name)
         rows.append((group.sort_key, row))
     return [row for _, row in sorted(rows, key=lambda item: item[0])]
 

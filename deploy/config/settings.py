@@ -150,6 +150,11 @@ class PlaceSettings(BaseSettings):
         """Flags, then the environment, then robots.toml. Raises UsageError."""
         return init_settings, env_settings, InitSettingsSource(settings_cls, _file_settings())
 
+    @staticmethod
+    def unknown_variables() -> Iterator[str]:
+        """One line for each variable `ROBOTS_…` that is no setting of any command."""
+        return unknown_variables(os.environ, setting_names())
+
 
 class TraceSettings(PlaceSettings):
     """What all commands share, and where people see traces."""
@@ -373,11 +378,6 @@ def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSet
 def setting_names() -> frozenset[str]:
     """The names of all settings, as people write them in robots.toml."""
     return frozenset(map(name_of, LabSettings.model_fields))
-
-
-def unknown_in_environment() -> Iterator[str]:
-    """One line for each variable `ROBOTS_…` that is no setting."""
-    return unknown_variables(os.environ, setting_names())
 
 
 def _file_settings() -> dict[str, Any]:
