@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Final, NamedTuple
 
-import redis
 import redis.asyncio
 
+from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
 from broker.streams.run.events import StreamEventLog, append_events
 from telemetry.clock import SystemClock
@@ -39,7 +39,7 @@ class Telemetry:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: DataClient,
         run: str,
         source: str,
         incarnation: int,
@@ -80,7 +80,7 @@ class Telemetry:
 
 @contextmanager
 def instrumented(
-    client: redis.Redis, run: str, source: str, incarnation: int = 1, *, logged_seed: int | None = None
+    client: DataClient, run: str, source: str, incarnation: int = 1, *, logged_seed: int | None = None
 ) -> Iterator[Telemetry]:
     """The telemetry of this process within the block. At the end all events are stored, or spilled.
 

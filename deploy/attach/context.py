@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
-import redis
 
 from broker.errors import RunGone
 from broker.faults.feasible import Lab, RunFacts
 from broker.faults.schedule import Timed
 from broker.relay.core import NewCore
+from broker.streams.connection import DataClient, Server
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.events import RunEvents
@@ -82,7 +82,7 @@ def read_metadata(evidence: StreamEvidenceReader, run: str) -> tuple[RunSettings
         raise NoMetadata(f"run {run} has metadata on its server that cannot be read here: {error}") from None
 
 
-def read_terms(client: redis.Redis, run: str) -> Terms:
+def read_terms(client: DataClient, run: str) -> Terms:
     """The run's terms, from the order `dealt`. Raises RunGone, NoMetadata, Unavailable."""
     for order in StreamRunControl(client, run).orders():
         if order.order == "dealt":
@@ -95,7 +95,7 @@ def read_terms(client: redis.Redis, run: str) -> Terms:
     raise RunGone(run)
 
 
-def read_run_info(client: redis.Redis, run: str) -> RunInfo:
+def read_run_info(client: DataClient, run: str) -> RunInfo:
     """A run's info, from its server. Raises RunGone, NoMetadata, Unavailable."""
     evidence, terms = StreamEvidenceReader(client, run), read_terms(client, run)
     _, robots = evidence.shape()
@@ -119,7 +119,7 @@ def _holders_in(deal: Mapping[str, Any]) -> frozenset[int] | None:
 class RunContext(NamedTuple):
     """Of one process that supervises a run, or stands by."""
 
-    client: redis.Redis
+    server: Server
     info: RunInfo
     job_table: JobTable
     events: RunEvents
@@ -130,8 +130,8 @@ class RunContext(NamedTuple):
         return self.info.run
 
 
-def context_on(client: redis.Redis, info: RunInfo, source: str, sink: Next, keep: int | None = None) -> RunContext:
+def context_on(server: Server, info: RunInfo, source: str, sink: Next, keep: int | None = None) -> RunContext:
     """A context whose own events are known as those of `source`; `sink` gets all events, own and read ones. With `keep`
     it is the recorder's (deploy/attach/events.py)."""
-    job_table = JobTable(client, info.run, info.robots)
-    return RunContext(client, info, job_table, RunEvents(client, info.run, source, sink, keep))
+    job_table = JobTable(server.control, info.run, info.robots)
+    return RunContext(server, info, job_table, RunEvents(server.data, info.run, source, sink, keep))

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import redis
 from redis.exceptions import RedisError
 
 from broker.errors import Unavailable
-from broker.streams.connection import check_server, connect, parse_url
-from broker.streams.keys import Keys
+from broker.streams.address import Address
+from broker.streams.connection import DataClient, check_server, connect
+from broker.streams.run.probes import holds_run
 from broker.streams.run.runs import RunStatus, StreamRuns, read_run_status
 from deploy.errors import EnvironmentFailure, UsageError
 from telemetry.record.folder import NoSuchRun, find_run
@@ -33,7 +33,7 @@ class RunLocation(msgspec.Struct, frozen=True):
     that is its parent, None when there is none here."""
 
     run: str
-    url: str
+    address: Address
     folder: Path | None
     parent: int | None = None
 
@@ -41,27 +41,32 @@ class RunLocation(msgspec.Struct, frozen=True):
 class _Live(msgspec.Struct):
     """What stands in a live.json."""
 
-    url: str
+    control: str
+    data: str
     pid: int
 
+    @property
+    def address(self) -> Address:
+        return Address(self.control, self.data)
 
-def find_live(runs: Path, name: str | None, url: str | None) -> RunLocation:
+
+def find_live(runs: Path, name: str | None, address: Address | None) -> RunLocation:
     """The live run that `name` means: an id, a unique prefix, a folder (with a `/` in it) or `latest`; None is the
-    newest that is live. With `url`, a run on that server, whichever host it runs on: its whole id (it may be over
+    newest that is live. With `address`, a run on that server, whichever host it runs on: its whole id (it may be over
     then, as long as the server holds it), a unique prefix, or the newest that is live there.
 
-    Raises NoSuchRun (there is none, several match, it is over), UsageError (the URL), UnsupportedServer,
+    Raises NoSuchRun (there is none, several match, it is over), UsageError (the address), UnsupportedServer,
     EnvironmentFailure (its live.json cannot be used).
     """
-    if url is not None:
-        return _on_server(runs, name, url)
+    if address is not None:
+        return _on_server(runs, name, address)
     if name is None:
         return _newest(runs)
     folder = find_run(runs, name)
     live = _read(folder / LIVE)
     if live is None:
         raise NoSuchRun(f"run {folder.name} is not live any more; judge it with: robots verify {name}")
-    return RunLocation(folder.name, live.url, folder, live.pid)
+    return RunLocation(folder.name, live.address, folder, live.pid)
 
 
 def _newest(runs: Path) -> RunLocation:
@@ -79,7 +84,7 @@ def _newest(runs: Path) -> RunLocation:
             continue  # it ended just now
         else:
             if live is not None:
-                found.append((began_ns, RunLocation(path.parent.name, live.url, path.parent.resolve(), live.pid)))
+                found.append((began_ns, RunLocation(path.parent.name, live.address, path.parent.resolve(), live.pid)))
     if found:
         return max(found, key=lambda pair: pair[0])[1]
     if trouble is not None:
@@ -87,12 +92,12 @@ def _newest(runs: Path) -> RunLocation:
     raise NoSuchRun(f"no run is live in {runs}/; {_START}")
 
 
-def newest_on(client: redis.Redis) -> str | None:
+def newest_on(client: DataClient) -> str | None:
     """The run that was dealt last on a server, of those that go on; None when none does. Raises Unavailable."""
     return next((run for run, run_status in _held(client) if run_status.stop is None), None)
 
 
-def newest_unrecorded(client: redis.Redis, runs: Path) -> str | None:
+def newest_unrecorded(client: DataClient, runs: Path) -> str | None:
     """The newest live run on a server; else the one that was dealt last and is over, if it has no verdict in `runs`.
     Raises Unavailable."""
     run = newest_on(client)
@@ -103,14 +108,10 @@ def newest_unrecorded(client: redis.Redis, runs: Path) -> str | None:
     return run
 
 
-def _on_server(runs: Path, name: str | None, url: str) -> RunLocation:
-    try:
-        parse_url(url)
-    except ValueError as error:
-        raise UsageError(f"--redis-url: {error}") from None
+def _on_server(runs: Path, name: str | None, address: Address) -> RunLocation:
     if name is not None and os.sep in name:
         raise UsageError("--redis-url: a run on a server is named by its id; allowed is an id such as 7b08e1")
-    with connect(url) as client:
+    with connect(address.data) as client:
         check_server(client)
         try:
             run = newest_on(client) if name in (None, "latest") else _named(client, str(name))
@@ -120,14 +121,14 @@ def _on_server(runs: Path, name: str | None, url: str) -> RunLocation:
         raise NoSuchRun("no run is live on the server; deal one with: robots deal --redis-url URL")
     folder = runs / run
     if not folder.is_dir():
-        return RunLocation(run, url, None)
+        return RunLocation(run, address, None)
     live = _read(folder / LIVE)
-    return RunLocation(run, url, folder.resolve(), None if live is None else live.pid)
+    return RunLocation(run, address, folder.resolve(), None if live is None else live.pid)
 
 
-def _named(client: redis.Redis, name: str) -> str:
+def _named(client: DataClient, name: str) -> str:
     """The run on a server of which `name` is the id or the only prefix. Raises NoSuchRun."""
-    if client.exists(Keys(name).orders):
+    if holds_run(client, name):
         return name
     found = [run for run in _listed(client) if run.startswith(name)]
     if len(found) > 1:
@@ -137,7 +138,7 @@ def _named(client: redis.Redis, name: str) -> str:
     return found[0]
 
 
-def _held(client: redis.Redis) -> Iterator[tuple[str, RunStatus]]:
+def _held(client: DataClient) -> Iterator[tuple[str, RunStatus]]:
     """The runs that a server still holds, the newest first; what does not read as a run is passed over, and what is
     gone is removed from the list. Raises Unavailable."""
     for run in _listed(client)[:_NEWEST]:
@@ -145,12 +146,12 @@ def _held(client: redis.Redis) -> Iterator[tuple[str, RunStatus]]:
         if run_status is not None:
             yield run, run_status
             continue
-        with suppress(RedisError):  # the next reader of the list tries again
-            if not client.exists(Keys(run).orders):
+        with suppress(RedisError, Unavailable):  # the next reader of the list tries again
+            if not holds_run(client, run):
                 StreamRuns(client).forget(run)
 
 
-def _listed(client: redis.Redis) -> list[str]:
+def _listed(client: DataClient) -> list[str]:
     """The runs that a server says it holds, the newest first. Raises Unavailable."""
     try:
         return StreamRuns(client).newest_first()
@@ -164,7 +165,7 @@ def _read(path: Path) -> _Live | None:
     try:
         with path.open("rb") as file:
             live = msgspec.json.decode(file.read(_LARGEST), type=_Live)
-        parse_url(live.url)
+        live.address.check()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import redis
-
+from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
 from broker.streams.run.events import StreamEventSource
 from deploy.instrumentation import Telemetry
@@ -24,7 +23,7 @@ class RunEvents:
     """Own events are known as those of `source`; `sink` gets all events, own and read ones. With `keep` this is the
     recorder: of what it has read, all but about the last `keep` batches are forgotten on the server."""
 
-    def __init__(self, client: redis.Redis, run: str, source: str, sink: Next, keep: int | None = None) -> None:
+    def __init__(self, client: DataClient, run: str, source: str, sink: Next, keep: int | None = None) -> None:
         self._stream = StreamEventSource(client, Keys(run).events, keep)
         self._feed = EventFeed()
         self._telemetry = Telemetry(client, run, source, 0, _OwnEvents(self._feed, self._take))

@@ -17,7 +17,6 @@ from itertools import islice, takewhile
 from typing import Final
 
 import msgspec
-import redis
 
 from broker.control_entries import AppliedChange, PlanChange, Planned
 from broker.errors import RunGone, Unavailable
@@ -25,10 +24,11 @@ from broker.faults.registry import Heal
 from broker.faults.schedule import Timed
 from broker.faults.scheduler import BEFORE_GO_US, AnsweredRequest, PlanScheduler, scheduler_so_far
 from broker.ports.robot import Acknowledgement
-from broker.streams.connection import check_server, connect
+from broker.streams.connection import DataClient, check_server, connect
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import FleetLogWatcher, StreamFleetLog
 from broker.streams.run.plan_log import DEALT_MS, PlanWatcher, StreamRequests, answered_requests
+from broker.streams.run.probes import now_us
 from broker.streams.run.runs import RunStatus, read_run_status
 from deploy.attach.context import read_metadata
 from deploy.attach.discovery import RunLocation
@@ -59,7 +59,7 @@ class RequestOutcome(msgspec.Struct, frozen=True):
 class LivePlan:
     """A live run's plan, as its relays had applied it when this was made, or when a request was answered."""
 
-    def __init__(self, client: redis.Redis, where: RunLocation) -> None:
+    def __init__(self, client: DataClient, where: RunLocation) -> None:
         """Raises NoSuchRun, Unavailable."""
         run = where.run
         run_status = read_run_status(client, run, WAIT_S)
@@ -72,7 +72,7 @@ class LivePlan:
         self._client = client
         self._watchers = [PlanWatcher(client, run, shard) for shard in range(run_status.shards)]
         self.history: list[list[AppliedChange]] = [watcher.read() for watcher in self._watchers]
-        self._now_ms = _server_ms(client)
+        self._now_ms = now_us(client) // 1000
 
     @property
     def in_force(self) -> list[PlanChange]:
@@ -191,7 +191,7 @@ class LivePlan:
 def live_plan(where: RunLocation) -> Iterator[LivePlan]:
     """The plan of the run at `where`, as long as the block lasts. Raises NoSuchRun, UnsupportedServer,
     EnvironmentFailure."""
-    with connect(where.url) as client:
+    with connect(where.address.data) as client:
         check_server(client)
         try:
             yield LivePlan(client, where)
@@ -199,7 +199,7 @@ def live_plan(where: RunLocation) -> Iterator[LivePlan]:
             raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
 
 
-def _settings(client: redis.Redis, where: RunLocation) -> RunSettings | None:
+def _settings(client: DataClient, where: RunLocation) -> RunSettings | None:
     """From its record, if that is on this host, else from its metadata. Raises Unavailable."""
     try:
         if where.folder is not None:
@@ -209,15 +209,6 @@ def _settings(client: redis.Redis, where: RunLocation) -> RunSettings | None:
     with suppress(NoMetadata):
         return read_metadata(StreamEvidenceReader(client, where.run), where.run)[0]
     return None
-
-
-def _server_ms(client: redis.Redis) -> int:
-    """The server's clock, which dates every entry."""
-    try:
-        seconds, microseconds = client.time()
-    except redis.RedisError as error:
-        raise Unavailable(f"time: {error}") from error
-    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 MOST_TO_COME: Final = 16  # changes that are listed: a fault that comes again every 10 ms would fill a screen

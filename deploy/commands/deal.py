@@ -9,12 +9,13 @@ from typing import Final
 from cyclopts import App
 
 from broker.errors import Unavailable
-from broker.streams.connection import check_server, connect
+from broker.streams.address import Address
 from broker.streams.run.control import StreamRunControl
 from deploy.attach.context import metadata_of
 from deploy.attach.events import RunEvents
 from deploy.commands.output import print_result
 from deploy.commands.outputs import DealtRun, answer_line
+from deploy.commands.service import reached
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.settings import LabSettings
@@ -49,11 +50,11 @@ def deal(*, given: Given) -> int:
     """Deal a run on a server, and queue its robots."""
     experiment = prepare(given, "cluster")
     settings = experiment.settings
-    if settings.redis_url is None:
+    if settings.address is None:
         raise UsageError("--redis-url: a server that all hosts can reach is needed; `robots run` has one of its own")
     run = secrets.token_hex(3)
     try:
-        _deal(run, experiment, settings.redis_url)
+        _deal(run, experiment, settings.address)
     except Unavailable as error:
         raise EnvironmentFailure(f"run {run} could not be dealt, the server went away: {error}") from None
     if settings.json_:
@@ -63,24 +64,23 @@ def deal(*, given: Given) -> int:
     return 0
 
 
-def _deal(run: str, experiment: Experiment, url: str) -> None:
+def _deal(run: str, experiment: Experiment, address: Address) -> None:
     """All of the run, or nothing of it when the server fails. Raises UnsupportedServer, Unavailable."""
     deal = experiment.deal
     metadata = metadata_of(run_settings(run, "run", version(), experiment), deal.record())
     first = experiment.first_plan
-    with connect(url) as client:
-        check_server(client)
-        run_control = StreamRunControl(client, run)
+    with reached(address) as server:
+        run_control = StreamRunControl(server.data, run)
         try:
             run_control.deal(deal.run_spec(run, experiment.terms, first, metadata))
-            events = RunEvents(client, run, "lab", lambda _stamped: None)
+            events = RunEvents(server.data, run, "lab", lambda _stamped: None)
             events.emit(RunDealt(len(deal.robots), len(deal.parts)))
             events.publish()
             for robot in deal.robots:
-                enqueue_robot(client, run, robot)
+                enqueue_robot(server.control, run, robot)
         except Unavailable:
             with suppress(Unavailable):
-                remove(client, run_control, run, deal.robots)
+                remove(server, run_control, run, deal.robots)
             raise
 
 

@@ -25,6 +25,7 @@ Examples:
   robots doctor
   robots doctor -n 50
   robots doctor --redis-url redis://lab.example:6379 --json
+  robots doctor --control-url redis://one.example --data-url redis://two.example
 
 Exit codes: 0 nothing was found that stops a run; 3 something that may stop it
 could not be checked; 4 something stops it.

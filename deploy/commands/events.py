@@ -122,7 +122,7 @@ def _show_live(
         pause(shutdown, seconds)
         return shutdown.reason is None and screen.is_there
 
-    with connect(where.url) as client:
+    with connect(where.address.data) as client:
         check_server(client)
         live = LiveEvents(client, where)
         try:

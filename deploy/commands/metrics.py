@@ -164,7 +164,7 @@ def _observed(where: RunLocation | Path) -> Iterator[_Observed]:
             raise NoSuchRun(f"run {where.name} has no record that can be read: {error}") from None
         yield observed
         return
-    with connect(where.url) as client:
+    with connect(where.address.data) as client:
         check_server(client)
         try:
             observed = _Observed(where.run, live_seed(client, where), LiveEvents(client, where))
@@ -177,7 +177,7 @@ def _observed(where: RunLocation | Path) -> Iterator[_Observed]:
 
 def _awaited(place: PlaceSettings, run: str | None, shutdown: ShutdownSignals) -> RunLocation | None:
     """The live run that is meant, once there is one; None when the command is interrupted before."""
-    if place.redis_url is not None:
+    if place.address is not None:
         return await_live(place, run, shutdown)
     is_reported = False
     while shutdown.reason is None:

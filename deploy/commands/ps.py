@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from typing import Final
 
-import redis
 from cyclopts import App
 
 from broker.errors import Unavailable
 from broker.ports.robot import FleetRow, JournalRow
-from broker.streams.connection import check_server, connect
-from broker.streams.retry import TROUBLE
+from broker.streams.connection import Server
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.probes import now_us
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import RunLocation, find_live
 from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import RobotStatus, RunningRobots, answer_line
-from deploy.commands.service import Run
+from deploy.commands.service import Run, reached
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure
@@ -55,11 +54,10 @@ app = App(name="ps", help_epilogue=EXAMPLES)
 def ps(run: Run = None, /, *, given: Given) -> int:
     """Show the robots of a live run."""
     place = load_place(given)
-    location = find_live(place.runs_dir, run, place.redis_url)
-    with connect(location.url) as client:
-        check_server(client)
+    location = find_live(place.runs_dir, run, place.address)
+    with reached(location.address) as server:
         try:
-            robots = _robots(client, location)
+            robots = _robots(server, location)
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {location.run} went away: {error}") from None
     if place.json_:
@@ -69,15 +67,19 @@ def ps(run: Run = None, /, *, given: Given) -> int:
     return 0
 
 
-def _robots(client: redis.Redis, where: RunLocation) -> list[RobotStatus]:
+def _robots(server: Server, where: RunLocation) -> list[RobotStatus]:
     """Raises NoSuchRun, Unavailable."""
     run = where.run
-    run_status = read_run_status(client, run)
+    run_status = read_run_status(server.data, run)
     if run_status is None:
         raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
-    jobs = poll_jobs(client, run, run_status.robots)
-    evidence, rows, now_us = StreamEvidenceReader(client, run), StreamFleetLog(client, run).rows(), _server_us(client)
-    return [_robot_status(job, evidence.journal(job.robot), rows, now_us) for job in jobs]
+    jobs = poll_jobs(server.control, run, run_status.robots)
+    evidence, rows, server_us = (
+        StreamEvidenceReader(server.data, run),
+        StreamFleetLog(server.data, run).rows(),
+        now_us(server.data),
+    )
+    return [_robot_status(job, evidence.journal(job.robot), rows, server_us) for job in jobs]
 
 
 def _robot_status(job: JobSeen, journal: list[JournalRow], rows: list[FleetRow], now_us: int) -> RobotStatus:
@@ -103,15 +105,6 @@ def _budget_left(times: list[int], now_us: int) -> int:
     if times and isinstance(_POLICY.decide(times, times[-1], 0.5), GiveUp):
         return 0
     return _POLICY.max_restarts - sum(now_us - time_us < _POLICY.window_us for time_us in times)
-
-
-def _server_us(client: redis.Redis) -> int:
-    """The server's clock, which dates the deaths."""
-    try:
-        seconds, microseconds = client.time()
-    except TROUBLE as error:
-        raise Unavailable(f"time: {error}") from error
-    return int(seconds) * 1_000_000 + int(microseconds)
 
 
 def _cells(robot: RobotStatus) -> tuple[str, ...]:

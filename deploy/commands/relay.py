@@ -58,12 +58,12 @@ def relay(
 def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> None:
     """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer."""
     try:
-        with reached(where.url) as client:
-            terms = read_terms(client, where.run)
+        with reached(where.address) as server:
+            terms = read_terms(server.data, where.run)
         wanted = _wanted(where.run, terms.shards, shard)
         report(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
         new_core = new_core_of(where.run, terms)
-        standby(where.url, where.run, wanted, new_core, lambda: _is_to_leave(where, shutdown), _report)
+        standby(where.address.data, where.run, wanted, new_core, lambda: _is_to_leave(where, shutdown), _report)
     except (RunGone, NoMetadata):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or not by this lab") from None
     except Unavailable as error:
@@ -83,7 +83,7 @@ def _is_removed(where: RunLocation) -> bool:
     orders last. Raises EnvironmentFailure."""
     deadline = time.monotonic() + REMOVAL_S
     try:
-        with connect(where.url) as client:
+        with connect(where.address.data) as client:
             while read_run_status(client, where.run) is not None:
                 if time.monotonic() > deadline:
                     return False

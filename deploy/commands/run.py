@@ -77,7 +77,7 @@ def run(*, given: Given) -> int:
         try:
             with (
                 HandlerProcess(names, janitor) if names else nullcontext() as handlers,
-                server_for(experiment.settings.redis_url, janitor) as server,
+                server_for(experiment.settings.address, janitor) as server,
             ):
                 return _run(experiment, Host(server, janitor, shutdown), handlers, endpoint)
         except Unavailable as error:

@@ -9,16 +9,16 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Annotated, Final
 
-import redis
 from cyclopts import Parameter
 
 from broker.errors import Unavailable
-from broker.streams.connection import check_server, connect, parse_url
+from broker.streams.address import Address
+from broker.streams.connection import DataClient, Server
 from deploy.attach.discovery import RunLocation, find_live, newest_on
 from deploy.attach.live_plan import LivePlan, live_plan
 from deploy.commands.output import report
 from deploy.config.settings import PlaceSettings
-from deploy.errors import EnvironmentFailure, UsageError
+from deploy.errors import EnvironmentFailure
 from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun
 
@@ -29,7 +29,7 @@ class RunLost(EnvironmentFailure):
     """The run's server does not hold it any more, and it was not stopped; the message is one line."""
 
 
-Newest = Callable[[redis.Redis], str | None]
+Newest = Callable[[DataClient], str | None]
 """Which run on a server is meant when none is named; None: one that is still to come. Raises Unavailable."""
 
 Run = Annotated[str | None, Parameter(allow_leading_hyphen=False, help="Which run. [default: the newest live one]")]
@@ -44,7 +44,7 @@ AnyRun = Annotated[
 
 def plan_of(place: PlaceSettings, run: str | None) -> AbstractContextManager[LivePlan]:
     """The plan of the live run that is meant. Raises NoSuchRun, UsageError, UnsupportedServer, EnvironmentFailure."""
-    return live_plan(find_live(place.runs_dir, run, place.redis_url))
+    return live_plan(find_live(place.runs_dir, run, place.address))
 
 
 def serve(
@@ -61,7 +61,7 @@ def serve(
     Raises NoSuchRun, RunLost, UsageError, UnsupportedServer, EnvironmentFailure.
     """
     served: list[str] = []
-    is_staying = is_staying and run is None and place.redis_url is not None
+    is_staying = is_staying and run is None and place.address is not None
     while (where := await_live(place, run, shutdown, served)) is not None:
         served.append(where.run)
         try:
@@ -84,25 +84,21 @@ def await_live(
     """The live run that is meant. Where that is the newest on a server that is named, it waits for one that is none of
     `but`; None when the command is interrupted before. Raises NoSuchRun, UsageError, UnsupportedServer,
     EnvironmentFailure."""
-    if run is not None or place.redis_url is None:
-        return find_live(place.runs_dir, run, place.redis_url)
-    with reached(place.redis_url) as client:
-        while (name := _next_run(client, but, shutdown, newest)) is not None:
+    if run is not None or place.address is None:
+        return find_live(place.runs_dir, run, place.address)
+    with reached(place.address) as server:
+        while (name := _next_run(server.data, but, shutdown, newest)) is not None:
             with suppress(NoSuchRun):  # removed since
-                return find_live(place.runs_dir, name, place.redis_url)
+                return find_live(place.runs_dir, name, place.address)
     return None
 
 
 @contextmanager
-def reached(url: str) -> Iterator[redis.Redis]:
-    """A client of the server at `url`, which was checked. Raises UsageError, UnsupportedServer."""
-    try:
-        parse_url(url)
-    except ValueError as error:
-        raise UsageError(f"--redis-url: {error}") from None
-    with connect(url) as client:
-        check_server(client)
-        yield client
+def reached(address: Address) -> Iterator[Server]:
+    """The server at an address, which was checked. Raises UnsupportedServer."""
+    with Server.at(address) as server:
+        server.check()
+        yield server
 
 
 def pause(shutdown: ShutdownSignals, seconds: float) -> None:
@@ -111,7 +107,7 @@ def pause(shutdown: ShutdownSignals, seconds: float) -> None:
     shutdown.drain()
 
 
-def _next_run(client: redis.Redis, but: Collection[str], shutdown: ShutdownSignals, newest: Newest) -> str | None:
+def _next_run(client: DataClient, but: Collection[str], shutdown: ShutdownSignals, newest: Newest) -> str | None:
     """The newest run, once there is one that is none of `but`; None when the command is interrupted before. A server
     that goes away comes back."""
     is_reported = False

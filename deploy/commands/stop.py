@@ -45,24 +45,24 @@ def stop(
 ) -> int:
     """Stop a live run in order."""
     place = load_place(given)
-    where = find_live(place.runs_dir, run, place.redis_url)
+    where = find_live(place.runs_dir, run, place.address)
     if forget and where.parent is not None:
         raise UsageError(f"--forget: run {where.run} has a parent here, which records it and then removes it itself")
-    with reached(where.url) as client:
+    with reached(where.address) as server:
         try:
-            run_status = read_run_status(client, where.run)
+            run_status = read_run_status(server.data, where.run)
             if run_status is None:
                 raise RunGone
             if run_status.stop is None:
-                StreamRunControl(client, where.run).order("stop", b"stopped")
+                StreamRunControl(server.data, where.run).order("stop", b"stopped")
             deadline = time.monotonic() + ROBOTS_END_S
-            while any(job.state == "running" for job in poll_jobs(client, where.run, run_status.robots)):
+            while any(job.state == "running" for job in poll_jobs(server.control, where.run, run_status.robots)):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(_POLL_S)
             if forget:
-                with succeeding(client, where.run, lambda: True):
-                    forget_run(client, where.run)
+                with succeeding(server.data, where.run, lambda: True):
+                    forget_run(server, where.run)
         except RunGone:
             raise NoSuchRun(f"run {where.run} is gone from its server") from None
         except Unavailable as error:

@@ -6,12 +6,11 @@ import secrets
 from contextlib import suppress
 from typing import Annotated, Final
 
-import redis
 from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.relay.core import NewCore
-from broker.streams.connection import connect
+from broker.streams.connection import Server
 from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.context import context_on, read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation
@@ -73,15 +72,15 @@ def supervise(
 
 def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
     """Lead one run, to its end or until an interrupt. Raises NoSuchRun, RunLost, EnvironmentFailure."""
-    with connect(where.url) as client:
+    with Server.at(where.address) as server:
         try:
-            info = read_run_info(client, where.run)
-            if is_stopped(client, where.run):
+            info = read_run_info(server.data, where.run)
+            if is_stopped(server.data, where.run):
                 report(f"run {where.run} is over; {_how_to_judge(where)}")
                 return
-            settings, deal = read_metadata(StreamEvidenceReader(client, where.run), where.run)
+            settings, deal = read_metadata(StreamEvidenceReader(server.data, where.run), where.run)
             progress = Progress(report, stalls=stall_watch(deal.get("indices"), settings.tick_us))
-            context = context_on(client, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
+            context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
             injector = LiveInjector(context, NoChildren())
             supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, _showing(progress))
             report(f"run {where.run}: supervising it, or standing by")
@@ -91,7 +90,7 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
                     supervisor.leave()
                 report(f"run {where.run}: left; it goes on")
             else:
-                _end(where, supervisor, reason, info.new_core, client, shutdown)
+                _end(where, supervisor, reason, info.new_core, server, shutdown)
         except (RunGone, NoMetadata) as error:
             raise _lost(where.run) if isinstance(error, RunGone) else NoSuchRun(str(error)) from None
         except Unavailable as error:
@@ -103,7 +102,7 @@ def _end(
     supervisor: RunSupervisor,
     reason: str,
     new_core: NewCore,
-    client: redis.Redis,
+    server: Server,
     shutdown: ShutdownSignals,
 ) -> None:
     """Of several supervisors, the leader ends the run in order. A lost run is ended by each that finds it lost: the
@@ -111,7 +110,7 @@ def _end(
     if supervisor.is_leading or reason == LOST:
         supervisor.stop(reason)
         with suppress(RunGone):  # another supervisor was faster
-            close(client, where.url, where.run, new_core, lambda: shutdown.reason is None, report)
+            close(server, where.address, where.run, new_core, lambda: shutdown.reason is None, report)
             supervisor.leave()
     if reason == LOST:
         raise _lost(where.run)

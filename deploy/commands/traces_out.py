@@ -102,10 +102,10 @@ def push(run: AnyRun = None, /, *, is_all: All = False, given: Given) -> int:
 def follow(run: Run = None, /, *, given: Given) -> int:
     """Send the traces of a run that goes on to the collector of OTEL_EXPORTER_OTLP_ENDPOINT, until the run is over."""
     settings, endpoint = load_trace_settings(given), _demanded_endpoint()
-    where = find_live(settings.runs_dir, run, settings.redis_url)
-    with ShutdownSignals() as shutdown, reached(where.url) as client:
+    where = find_live(settings.runs_dir, run, settings.address)
+    with ShutdownSignals() as shutdown, reached(where.address) as server:
         try:
-            delivered = follow_run(client, where.run, endpoint, shutdown, report)
+            delivered = follow_run(server.data, where.run, endpoint, shutdown, report)
             delivered += _own_trace(where, endpoint, shutdown)
         except NoMetadata as error:
             raise NoSuchRun(str(error)) from None

@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
 
-import redis
 from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
+from broker.streams.connection import DataClient, Server
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.context import read_metadata, read_run_info
@@ -88,7 +88,7 @@ def _is_over(place: PlaceSettings, run: str | None) -> bool:
     if run is None:
         return False
     try:
-        where = find_live(place.runs_dir, run, place.redis_url)
+        where = find_live(place.runs_dir, run, place.address)
     except NoSuchRun:
         find_run(place.runs_dir, run)
         return True
@@ -100,10 +100,10 @@ def _forget(place: PlaceSettings, run: str) -> None:
     EnvironmentFailure.
     """
     with suppress(NoSuchRun):
-        where = find_live(place.runs_dir, run, place.redis_url)
-        with reached(where.url) as client:
+        where = find_live(place.runs_dir, run, place.address)
+        with reached(where.address) as server:
             try:
-                forget_run(client, where.run)
+                forget_run(server, where.run)
             except Unavailable as error:
                 raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
             except RunGone:
@@ -149,9 +149,9 @@ def _record(
     UnsupportedServer."""
     run = where.run
     _demand_place(place.runs_dir, run)
-    with reached(where.url) as client:
+    with reached(where.address) as server:
         try:
-            result = _see_to_its_end(client, where, place.runs_dir, shutdown, is_to_be_forgotten)
+            result = _see_to_its_end(server, where, place.runs_dir, shutdown, is_to_be_forgotten)
         except NoMetadata as error:
             raise NoSuchRun(str(error)) from None
         except RunGone:
@@ -180,7 +180,7 @@ def _demand_place(runs: Path, run: str) -> None:
 
 
 def _see_to_its_end(
-    client: redis.Redis, where: RunLocation, runs: Path, shutdown: ShutdownSignals, is_to_be_forgotten: bool
+    server: Server, where: RunLocation, runs: Path, shutdown: ShutdownSignals, is_to_be_forgotten: bool
 ) -> Result | None:
     """None when the command was interrupted before. Raises RunGone, NoMetadata, Unavailable."""
     run = where.run
@@ -188,6 +188,7 @@ def _see_to_its_end(
     def is_wanted() -> bool:
         return shutdown.reason is None
 
+    client = server.data
     metadata = read_metadata(StreamEvidenceReader(client, run), run)
     report(f"run {run}: waiting for its end")
     try:
@@ -199,16 +200,16 @@ def _see_to_its_end(
         return None
     with succeeding(client, run, is_wanted):
         if is_wanted():
-            close(client, where.url, run, read_run_info(client, run).new_core, is_wanted, report)
+            close(server, where.address, run, read_run_info(client, run).new_core, is_wanted, report)
         if not is_wanted():
             return None
         result = record_run(client, run, runs, metadata, ended)
         if is_to_be_forgotten:
-            forget_run(client, run)
+            forget_run(server, run)
         return result
 
 
-def _end_of(client: redis.Redis, run: str, stalls: StallWatch, shutdown: ShutdownSignals) -> str | None:
+def _end_of(client: DataClient, run: str, stalls: StallWatch, shutdown: ShutdownSignals) -> str | None:
     """How the run ended; None when the command was interrupted before. Raises RunGone."""
     progress, clock = Progress(report, stalls=stalls), SystemClock()
     events = RunEvents(client, run, "", Pipeline(progress))

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from broker.streams.address import Address
 from deploy.attach.discovery import find_live
 from deploy.commands.output import report
 from deploy.commands.service import reached
@@ -46,21 +47,21 @@ def worker(
     demand_linux()
     if not 1 <= count <= MOST:
         raise UsageError(f"--count: {count} is outside of what is allowed: 1 to {MOST}")
-    run, url = (None, place.redis_url) if place.redis_url else _live(place)
-    with reached(url):
+    run, address = (None, place.address) if place.address else _live(place)
+    with reached(address):
         pass  # it answers
     with ShutdownSignals() as shutdown:
         report(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
-        left = WorkerGroup(url, count, report).run(shutdown, lambda: run is not None and not _is_live(place, run))
+        left = WorkerGroup(address, count, report).run(shutdown, lambda: run is not None and not _is_live(place, run))
     if shutdown.reason is None and not left:
         raise EnvironmentFailure("no RQ worker is left")
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _live(place: PlaceSettings) -> tuple[str, str]:
+def _live(place: PlaceSettings) -> tuple[str, Address]:
     """The newest live run here, and its server, which ends with it. Raises NoSuchRun, EnvironmentFailure."""
     where = find_live(place.runs_dir, None, None)
-    return where.run, where.url
+    return where.run, where.address
 
 
 def _is_live(place: PlaceSettings, run: str) -> bool:

@@ -205,7 +205,7 @@ def prepare(given: Mapping[str, Any], lab: Lab = "simulation") -> Experiment:
     Raises UsageError, NoSuchRun, Unrepeatable.
     """
     settings = load_settings(given, MOST_ROBOTS if lab == "simulation" else MOST_LIVE)
-    if lab == "run" and settings.redis_url is not None:
+    if lab == "run" and settings.address is not None:
         lab = "guest"
     plan = load_plan(settings)
     bounds, deal = bounds_of(settings, plan), load_deal(settings)

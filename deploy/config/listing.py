@@ -24,6 +24,7 @@ from telemetry.anomalies.thresholds import Thresholds, format_thresholds
 MASK: Final = "***"
 DEFAULT: Final = "default"
 _SECRETS: Final = frozenset({"secret"})
+_IN_QUERY: Final = re.compile(r"(password=)[^&\s]*")
 _LOGIN: Final = re.compile(r"(//[^/:@]*:).*@")  # to the last @ of all, in case one stands in the password
 _WIDEST: Final = 44  # columns of a line for its origin to stand beside others
 
@@ -66,7 +67,7 @@ def toml_lines(settings: Iterable[Setting], with_sources: bool) -> Iterator[str]
 
 def masked(text: str) -> str:
     """A text without the password of a URL in it."""
-    return _LOGIN.sub(rf"\1{MASK}@", text)
+    return _LOGIN.sub(rf"\1{MASK}@", _IN_QUERY.sub(rf"\1{MASK}", text))
 
 
 def _value(field: str, value: object, declared: Parameter) -> Value:

@@ -7,6 +7,7 @@ Nothing is started here and nothing is written.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import secrets
@@ -27,10 +28,11 @@ from broker.faults.fate import median_delay_us
 from broker.faults.grammar import PRESETS
 from broker.faults.schedule import Timed
 from broker.faults.syntax import format_duration, parse_duration
-from broker.streams.connection import parse_url
+from broker.streams.address import Address, parse_url
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, FaultSettings, canonical_lines
 from deploy.config.flags import DEATHS, NETWORK, OUTPUT, PLACE, ROBOTS, TIME, Given, flag, flag_of, name_of
 from deploy.config.repeat import recorded_name, recorded_settings
+from deploy.config.server_address import server_address
 from deploy.config.toml_file import read_toml
 from deploy.config.unknown import PREFIX, unknown_keys, unknown_variables
 from deploy.errors import UsageError
@@ -134,9 +136,21 @@ class PlaceSettings(BaseSettings):
         default=False, validation_alias="json"
     )
     redis_url: Annotated[
-        str | None, BeforeValidator(_server), flag(PLACE, "URL", "A server: redis://, rediss:// or unix://.")
+        str | None, BeforeValidator(_server), flag(PLACE, "URL", "A server: redis://, rediss://, unix:// …")
     ] = None
+    control_url: Annotated[
+        str | None, BeforeValidator(_server), flag(PLACE, "URL", "In its place: the server of RQ's queue, and …")
+    ] = None
+    data_url: Annotated[str | None, BeforeValidator(_server), flag(PLACE, "URL", "… the one of the streams.")] = None
+    redis_password_file: Annotated[Path | None, flag(PLACE, "FILE", "Holds the server's password, for all URLs.")] = (
+        None
+    )
     runs_dir: Annotated[Path, flag(PLACE, "FOLDER", "Where records are kept.")] = Path("runs")
+
+    @functools.cached_property
+    def address(self) -> Address | None:
+        """The server that is named, with its password; None when none is. Raises UsageError."""
+        return server_address(self.redis_url, self.control_url, self.data_url, self.redis_password_file)
 
     @classmethod
     def settings_customise_sources(

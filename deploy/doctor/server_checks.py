@@ -158,11 +158,12 @@ def checks_of(facts: ServerFacts, where: str, trials: Sequence[Trial], robots: i
     ]
 
 
-def unreachable(trouble: str) -> list[Check]:
+def unreachable(trouble: str, plane: str) -> list[Check]:
     """The checks of a server that could not be reached."""
-    remedy = "see --redis-url, the server, and the network between"
+    remedy = f"see --{plane or 'redis'}-url, the server, and the network between"
     first = Check("server", "fault", trouble, remedy)
-    return [first, *(Check(name, "unknown", "the server was not reached") for name in CHECKS[1:])]
+    others = [Check(name, "unknown", "the server was not reached") for name in CHECKS[1:]]
+    return on_plane([first, *others], plane)
 
 
 def on_plane(checks: Iterable[Check], plane: str) -> list[Check]:

@@ -24,8 +24,13 @@ class Plane(NamedTuple):
 
 
 def planes_of(place: PlaceSettings) -> list[Plane]:
-    """The servers that are named; none when a run would start its own."""
-    return [] if place.redis_url is None else [Plane("", place.redis_url, (*RQ_TRIALS, *STREAM_TRIALS))]
+    """The servers that are named; none when a run would start its own. Raises UsageError."""
+    address = place.address
+    if address is None:
+        return []
+    if address.control == address.data:
+        return [Plane("", address.data, (*RQ_TRIALS, *STREAM_TRIALS))]
+    return [Plane("control", address.control, RQ_TRIALS), Plane("data", address.data, STREAM_TRIALS)]
 
 
 def plane_checks(plane: Plane, robots: int) -> list[Check]:
@@ -36,7 +41,7 @@ def plane_checks(plane: Plane, robots: int) -> list[Check]:
             facts = inspect(client, plane.trials)
             where = describe(client)
     except UnsupportedServer as error:
-        return on_plane(unreachable(str(error)), plane.name)
+        return unreachable(str(error), plane.name)
     except RedisError as error:
-        return on_plane(unreachable(f"it answered, and then no more: {error}"), plane.name)
+        return unreachable(f"it answered, and then no more: {error}", plane.name)
     return on_plane(checks_of(facts, where, plane.trials, robots), plane.name)

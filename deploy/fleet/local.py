@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from broker.errors import Unavailable
-from broker.streams.connection import connect
+from broker.streams.address import Address
+from broker.streams.connection import Server
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.lives import last_incarnation
 from deploy.attach.context import RunContext
@@ -26,7 +27,7 @@ from deploy.fleet.relays import RelayGroup
 from deploy.fleet.rq_workers import KIND, RqWorkerGroup
 from deploy.processes.children import ChildDeath, Children
 from deploy.processes.janitor import Janitor
-from deploy.processes.server import Server
+from deploy.processes.server import RunServer
 from deploy.rq.queue import revoke
 from deploy.rq.worker import work
 from robots.restart_budget import FENCED, SERVER
@@ -43,7 +44,7 @@ class LocalFleet:
     def __init__(
         self,
         context: RunContext,
-        server: Server,
+        run_server: RunServer,
         janitor: Janitor,
         logs: Path,
     ) -> None:
@@ -53,11 +54,11 @@ class LocalFleet:
         self._job_table = context.job_table
         self._new_core = context.info.new_core
         self._seed = terms.seed
-        self._server = server
-        self._client = context.client
+        self._run_server = run_server
+        self._server = context.server
         self._logs = logs
         self._emit = context.events.emit
-        self.log = StreamFleetLog(self._client, run, retry_s=0)
+        self.log = StreamFleetLog(self._server.data, run, retry_s=0)
         self._relays = RelayGroup(terms.shards, self.children, self._spawn_relay, self._emit)
         self._workers = RqWorkerGroup(run, terms.robots, self.children, self._spawn_worker, self._revoke)
         self._unrecorded: deque[tuple[str, str, int]] = deque()  # deaths: victim, robot, status
@@ -67,10 +68,10 @@ class LocalFleet:
 
     def start(self, is_wanted: Callable[[], bool]) -> None:
         """Start relays, then RQ workers, as long as they are wanted. The server runs already."""
-        if self._server.pid is not None:
-            self.children.adopt(SERVER, self._server.pid)
-            self._emit(ProcessStarted(SERVER, self._server.pid))
-        self._client.close()  # children must not share its connection
+        if self._run_server.pid is not None:
+            self.children.adopt(SERVER, self._run_server.pid)
+            self._emit(ProcessStarted(SERVER, self._run_server.pid))
+        self._server.close()  # children must not share its connections
         self._relays.start()
         self._workers.start(is_wanted)
 
@@ -155,7 +156,7 @@ class LocalFleet:
             raise EnvironmentFailure(
                 f"the run's own server died again and again (status {death.status}); nothing can be proven"
             )
-        pid = self._server.start_again()
+        pid = self._run_server.start_again()
         self.children.adopt(SERVER, pid)
         self._emit(ProcessStarted(SERVER, pid))
 
@@ -178,26 +179,26 @@ class LocalFleet:
         with suppress(Unavailable):
             while self._unrecorded:
                 victim, robot, status = self._unrecorded[0]
-                incarnation = last_incarnation(self._client, self._run, robot, retry_s=0) if robot else 0
+                incarnation = last_incarnation(self._server.data, self._run, robot, retry_s=0) if robot else 0
                 self.log.death(victim, robot, incarnation, "signal" if status < 0 else "exit", status)
                 self._unrecorded.popleft()
 
     def _spawn_relay(self, name: str, shard: int, incarnation: int, holder: str, is_last: bool) -> None:
-        about_run = (self._server.url, self._run, shard, self._new_core)
+        about_run = (self._run_server.address.data, self._run, shard, self._new_core)
         arguments = (*about_run, incarnation, holder, self._seed, is_last)
         self._start(name, partial(relay, *arguments))
 
     def _spawn_worker(self, name: str, rq_name: str) -> None:
-        self._start(name, partial(_rq_worker, self._server.url, rq_name))
+        self._start(name, partial(_rq_worker, self._run_server.address, rq_name))
 
     def _revoke(self, worker: str) -> None:
-        revoke(self._client, self._run, self._job_table.robots, worker)
+        revoke(self._server.control, self._run, self._job_table.robots, worker)
 
     def _start(self, name: str, body: Callable[[], int]) -> None:
         pid = self.children.start(name, body, self._logs / f"{name.replace(':', '-')}.log")
         self._emit(ProcessStarted(name, pid))
 
 
-def _rq_worker(url: str, name: str) -> int:
-    with connect(url) as connection:
-        return work(connection, name)
+def _rq_worker(address: Address, name: str) -> int:
+    with Server.at(address) as server:
+        return work(server, name)

@@ -15,11 +15,9 @@ from contextlib import suppress
 from types import FrameType
 from typing import Final
 
-import redis
-
 from broker.errors import Unavailable
 from broker.relay.core import NewCore
-from broker.streams.connection import connect
+from broker.streams.connection import DataClient, connect
 from broker.streams.relay.driver import RelayDriver, Shutdown
 from broker.streams.run.runs import read_run_status
 from deploy.instrumentation import instrumented
@@ -97,7 +95,7 @@ def drain(url: str, run: str, shards: Iterable[int], new_core: NewCore, may_wait
 class _RunIsOver:
     """Whether the run was stopped, or is gone from its server; polled every `_POLL_S`. An outage changes nothing."""
 
-    def __init__(self, client: redis.Redis, run: str) -> None:
+    def __init__(self, client: DataClient, run: str) -> None:
         self._client = client
         self._run = run
         self._answer = False

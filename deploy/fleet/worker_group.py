@@ -11,7 +11,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from broker.streams.connection import connect
+from broker.streams.address import Address
+from broker.streams.connection import Server
 from deploy.processes.children import ChildDeath, Children
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.worker import work
@@ -22,10 +23,10 @@ _POLL_S: Final = 0.5
 
 
 class WorkerGroup:
-    """`count` RQ workers on the server at `url`. `report` gets lines for a person."""
+    """`count` RQ workers on the server at `address`. `report` gets lines for a person."""
 
-    def __init__(self, url: str, count: int, report: Callable[[str], None]) -> None:
-        self._url = url
+    def __init__(self, address: Address, count: int, report: Callable[[str], None]) -> None:
+        self._address = address
         self._report = report
         self._fleet = Children()
         self._names = [f"rq:{number}" for number in range(count)]
@@ -55,9 +56,9 @@ class WorkerGroup:
     def _start(self, name: str) -> None:
         """Under a new name: RQ refuses a name whose key has not run out yet."""
         rq_name = f"{self._host}.{secrets.token_hex(4)}"
-        self._fleet.start(name, lambda: _work(self._url, rq_name), None)
+        self._fleet.start(name, lambda: _work(self._address, rq_name), None)
 
 
-def _work(url: str, name: str) -> int:
-    with connect(url) as connection:
-        return work(connection, name)
+def _work(address: Address, name: str) -> int:
+    with Server.at(address) as server:
+        return work(server, name)

@@ -12,16 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import redis
-
 from broker.control_entries import PlanChange
 from broker.errors import RunGone, Unavailable
 from broker.relay.core import NewCore, parse_id
-from broker.streams.keys import Keys
+from broker.streams.address import Address
+from broker.streams.connection import DataClient, Server
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.probes import now_us, relay_of
 from broker.streams.run.supervisor_lease import GAP_US, SupervisorLease
 from deploy.attach.events import RunEvents
 from deploy.fleet.relay_main import drain
@@ -48,8 +48,8 @@ _PAUSE_S: Final = 0.05
 
 
 def close(
-    client: redis.Redis,
-    url: str,
+    server: Server,
+    address: Address,
     run: str,
     new_core: NewCore,
     is_wanted: Callable[[], bool],
@@ -59,28 +59,23 @@ def close(
     every outbox; and withdraw robots that still wait in the queue. A relay that keeps its shard's lease is waited for
     while `is_wanted()`, DRAIN_S at most, and `report` gets a line about it. Raises RunGone (the run was recorded and
     removed, perhaps just now), Unavailable."""
-    run_control, evidence = StreamRunControl(client, run), StreamEvidenceReader(client, run)
+    run_control, evidence = StreamRunControl(server.data, run), StreamEvidenceReader(server.data, run)
     shards, _ = evidence.shape()
     if not shards:
         raise RunGone(run)
     try:
         run_control.change(PlanChange(()))
         deadline = time.monotonic() + DRAIN_S
-        held = drain(url, run, range(shards), new_core, lambda: is_wanted() and time.monotonic() < deadline)
+        held = drain(address.data, run, range(shards), new_core, lambda: is_wanted() and time.monotonic() < deadline)
         for shard in held:
-            report(f"run {run}: relay {_holder(client, run, shard)} holds shard {shard}; what is left there stays")
+            holder = printable(relay_of(server.data, run, shard, RETRY_S) or "?")  # it may have released it just now
+            report(f"run {run}: relay {holder} holds shard {shard}; what is left there stays")
     except Unavailable:
         run_control.orders()  # raises RunGone when that is why
         raise
-    for job in poll_jobs(client, run, evidence.robots()):
+    for job in poll_jobs(server.control, run, evidence.robots()):
         if job.state in ("queued", "waiting"):
-            retry_blocking("RQ", lambda robot=job.robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
-
-
-def _holder(client: redis.Redis, run: str, shard: int) -> str:
-    """The token in the shard's lease, if it was not released just now."""
-    found: Any = retry_blocking("lease", lambda: client.get(Keys(run).lease(shard)))
-    return printable(bytes(found or b"?").decode(errors="replace"))
+            retry_blocking("RQ", lambda robot=job.robot: withdraw_robot(server.control, run, robot))  # type: ignore[misc]
 
 
 def await_end(events: RunEvents, run_control: StreamRunControl, observe: Callable[[float], bool]) -> str | None:
@@ -104,7 +99,7 @@ def await_end(events: RunEvents, run_control: StreamRunControl, observe: Callabl
 
 
 @contextmanager
-def succeeding(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> Iterator[None]:
+def succeeding(client: DataClient, run: str, is_wanted: Callable[[], bool]) -> Iterator[None]:
     """After the order to stop: wait until the leader has released its lease, or is dead, and hold the lease within the
     block. A leader that had died before the order has no other successor: the gap in the leadership is recorded. Waits
     at most SUCCEED_S, and only while `is_wanted()`. Raises RunGone."""
@@ -125,16 +120,16 @@ def succeeding(client: redis.Redis, run: str, is_wanted: Callable[[], bool]) -> 
             lease.release()
 
 
-def _record_gap(client: redis.Redis, run: str, away_us: int) -> None:
+def _record_gap(client: DataClient, run: str, away_us: int) -> None:
     """Record that the lease had not been renewed for so long, if it ran out before the order to stop. Raises RunGone,
     Unavailable."""
     stopped_us = _stopped_us(StreamRunControl(client, run))
-    if stopped_us is not None and stopped_us - (_now_us(client) - away_us) > GAP_US:
+    if stopped_us is not None and stopped_us - (now_us(client, RETRY_S) - away_us) > GAP_US:
         StreamFleetLog(client, run).leadership_gap(away_us)
 
 
 def record_run(
-    client: redis.Redis, run: str, runs: Path, metadata: tuple[RunSettings, dict[str, Any]], ended: str
+    client: DataClient, run: str, runs: Path, metadata: tuple[RunSettings, dict[str, Any]], ended: str
 ) -> Result:
     """Make the record of a run that has ended, and judge it; when another process has made it by then, judge that one.
     A run that its server lost (`ended` is `lost`) is recorded as far as it is known. Raises Unavailable when not all
@@ -148,7 +143,7 @@ def record_run(
     return judge(load(runs / run, shown_folder((runs / run).resolve())))
 
 
-def is_stopped(client: redis.Redis, run: str) -> bool:
+def is_stopped(client: DataClient, run: str) -> bool:
     """Whether the order to stop was given. Raises RunGone, Unavailable."""
     return any(order.order == "stop" for order in StreamRunControl(client, run).orders())
 
@@ -159,7 +154,7 @@ def is_recorded(runs: Path, run: str) -> bool:
 
 
 def _fill(
-    record: Record, client: redis.Redis, run: str, metadata: tuple[RunSettings, dict[str, Any]], ended: str
+    record: Record, client: DataClient, run: str, metadata: tuple[RunSettings, dict[str, Any]], ended: str
 ) -> Result:
     settings, deal = metadata
     evidence = StreamEvidenceReader(client, run).collect()
@@ -174,26 +169,26 @@ def _fill(
     return close_record(record, ended_as(settings, ended, events.view.born_s, events.view.total_s), evidence)
 
 
-def forget_run(client: redis.Redis, run: str) -> None:
+def forget_run(server: Server, run: str) -> None:
     """Remove a run that was stopped from its server: jobs and streams. Its processes get ORDERS_S to read the order to
     stop, so that none takes the run for lost. Raises RunGone, Unavailable."""
-    run_control = StreamRunControl(client, run)
-    _let_orders_be_read(client, run_control)
-    remove(client, run_control, run, StreamEvidenceReader(client, run).robots())
+    run_control = StreamRunControl(server.data, run)
+    _let_orders_be_read(server.data, run_control)
+    remove(server, run_control, run, StreamEvidenceReader(server.data, run).robots())
 
 
-def remove(client: redis.Redis, run_control: StreamRunControl, run: str, robots: Iterable[str]) -> None:
+def remove(server: Server, run_control: StreamRunControl, run: str, robots: Iterable[str]) -> None:
     """Remove the jobs of `robots` and all streams of the run, dealt whole or half. Raises Unavailable."""
     for robot in robots:
-        retry_blocking("RQ", lambda robot=robot: withdraw_robot(client, run, robot))  # type: ignore[misc]
+        retry_blocking("RQ", lambda robot=robot: withdraw_robot(server.control, run, robot))  # type: ignore[misc]
     run_control.forget()
 
 
-def _let_orders_be_read(client: redis.Redis, run_control: StreamRunControl) -> None:
+def _let_orders_be_read(client: DataClient, run_control: StreamRunControl) -> None:
     """Until ORDERS_S after the order to stop, by the server's clock."""
     stopped_us = _stopped_us(run_control)
     if stopped_us is not None:
-        age_s = (_now_us(client) - stopped_us) / 1e6
+        age_s = (now_us(client, RETRY_S) - stopped_us) / 1e6
         time.sleep(min(max(ORDERS_S - age_s, 0.0), ORDERS_S))
 
 
@@ -201,9 +196,3 @@ def _stopped_us(run_control: StreamRunControl) -> int | None:
     """When the order to stop was first given, by the server's clock. Raises RunGone, Unavailable."""
     stops = [parse_id(order.entry)[0] * 1000 for order in run_control.orders() if order.order == "stop"]
     return stops[0] if stops else None
-
-
-def _now_us(client: redis.Redis) -> int:
-    """By the server's clock. Raises Unavailable."""
-    seconds, microseconds = retry_blocking("clock", client.time)
-    return int(seconds) * 1_000_000 + int(microseconds)

@@ -19,7 +19,8 @@ import msgspec
 from broker.control_entries import PlanChange
 from broker.errors import Unavailable
 from broker.ports.run import Evidence
-from broker.streams.connection import connect
+from broker.streams.address import Address
+from broker.streams.connection import Server
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.events import KEPT
@@ -32,7 +33,7 @@ from deploy.fleet.local import LocalFleet
 from deploy.lifecycle.tracing import follower_of
 from deploy.processes.children import Children
 from deploy.processes.janitor import Janitor
-from deploy.processes.server import Server
+from deploy.processes.server import RunServer
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.queue import enqueue_robot, withdraw_robot, withdraw_workers
 from deploy.supervisor.injector import LiveInjector
@@ -60,7 +61,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Host(NamedTuple):
     """What the parent of a run uses on its host."""
 
-    server: Server
+    server: RunServer
     janitor: Janitor
     shutdown: ShutdownSignals
 
@@ -91,14 +92,14 @@ class LiveRun:
         self._run = run
         self._experiment = experiment
         self._metadata = metadata
-        self._server, self._janitor, self._shutdown = host
+        self._run_server, self._janitor, self._shutdown = host
         self._folder = record.folder
         self._observe = observe
         self._tracing = tracing
         self._followers: Children | None = None
         self._logs = record.folder / "logs"
-        self._client = connect(self._server.url)
-        self._run_control = StreamRunControl(self._client, run)
+        self._server = Server.at(self._run_server.address)
+        self._run_control = StreamRunControl(self._server.data, run)
         info = RunInfo(
             run=run,
             robots=tuple(experiment.deal.robots),
@@ -109,16 +110,16 @@ class LiveRun:
             lab=experiment.lab,
             thresholds=experiment.settings.anomalies,
         )
-        self._context = context_on(self._client, info, "lab", sink, KEPT)
+        self._context = context_on(self._server, info, "lab", sink, KEPT)
         self._events = self._context.events
 
     def run(self) -> Outcome:
         """All of it, in order. When this returns or raises, all children have ended, and a shared server holds
         nothing of the run."""
         self._logs.mkdir()
-        announcing = announced(self._folder, self._server.url, self._janitor)
+        announcing = announced(self._folder, self._run_server.address, self._janitor)
         with announcing, collecting(self._run, self._janitor) as self._spilled:
-            self._fleet = LocalFleet(self._context, self._server, self._janitor, self._logs)
+            self._fleet = LocalFleet(self._context, self._run_server, self._janitor, self._logs)
             try:
                 return self._with_fleet()
             finally:
@@ -138,7 +139,7 @@ class LiveRun:
             raise EnvironmentFailure(f"{error}; see {self._logs}") from None
         self._stop(supervisor, reason)
         born_us = None if supervisor.born_s is None else round(supervisor.born_s * 1_000_000)
-        evidence = StreamEvidenceReader(self._client, self._run).collect()
+        evidence = StreamEvidenceReader(self._server.data, self._run).collect()
         if reason != "interrupted" and self._events.has_server_forgotten():  # it may have, until the last read
             reason = LOST
         return Outcome(evidence, reason, born_us, round((time.monotonic() - STARTED_S) * 1_000_000))
@@ -149,14 +150,14 @@ class LiveRun:
         self._run_control.deal(deal.run_spec(self._run, experiment.terms, first, self._metadata))
         self._events.emit(RunDealt(len(deal.robots), len(deal.parts)))
         for robot in deal.robots:
-            enqueue_robot(self._client, self._run, robot)
+            enqueue_robot(self._server.control, self._run, robot)
 
     def _start_follower(self) -> None:
         """Among children of its own: its death is no death of the fleet."""
         if self._tracing is None:
             return
         self._followers = Children(self._janitor)
-        body = follower_of(self._tracing.endpoint, self._server.url, self._run, self._folder)
+        body = follower_of(self._tracing.endpoint, self._run_server.address.data, self._run, self._folder)
         self._followers.start(FOLLOWER, body, self._tracing.log)
 
     def _stop(self, supervisor: RunSupervisor, reason: str) -> None:
@@ -177,26 +178,26 @@ class LiveRun:
         self._fleet.end_all_but_server()
         if self._followers is not None:
             self._followers.end_all(FOLLOWER_END_S)
-        if not self._server.is_our_own:
-            self._client.close()  # a command may have been interrupted on it
+        if not self._run_server.is_our_own:
+            self._server.close()  # a command may have been interrupted on it
             with suppress(Unavailable):
                 retry_blocking("withdrawal", self._withdraw)
                 self._run_control.forget()
         self._fleet.end_server()
-        self._client.close()
+        self._server.close()
 
     def _withdraw(self) -> None:
         for robot in self._context.job_table.robots:
-            withdraw_robot(self._client, self._run, robot)
-        withdraw_workers(self._client, self._fleet.rq_names)
+            withdraw_robot(self._server.control, self._run, robot)
+        withdraw_workers(self._server.control, self._fleet.rq_names)
 
 
 @contextmanager
-def announced(folder: Path, url: str, janitor: Janitor) -> Iterator[None]:
-    """Within, `live.json` tells other commands of this user where the run's server is. The URL may hold a password."""
+def announced(folder: Path, address: Address, janitor: Janitor) -> Iterator[None]:
+    """Within, `live.json` tells other commands of this user where the run's server is. It may hold a password."""
     path, draft = folder / "live.json", folder / ".live.json.draft"
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"url": url, "pid": os.getpid()}, file)
+        json.dump({"control": address.control, "data": address.data, "pid": os.getpid()}, file)
     janitor.file(path)
     draft.replace(path)  # whole or not at all
     try:

@@ -12,9 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import redis
-
 from broker.errors import Unavailable
+from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
 from broker.streams.run.events import StreamEventSource
 from broker.streams.run.runs import read_run_status
@@ -62,7 +61,7 @@ class LiveEvents:
     """Of a run that goes on. `missed` and `go_us` as above, by what is known so far; `is_away`: the server did not
     answer at the last poll."""
 
-    def __init__(self, client: redis.Redis, where: RunLocation) -> None:
+    def __init__(self, client: DataClient, where: RunLocation) -> None:
         self.go_us: int | None = None
         self.is_away = False
         self._client = client

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import redis
 from msgspec.structs import replace
 
 from broker.errors import Unavailable
 from broker.ports.robot import Death
-from broker.streams.connection import connect
+from broker.streams.connection import DataClient, connect
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.tail import News, RunTail
 from deploy.attach.context import read_metadata
@@ -101,7 +100,7 @@ class Follower:
 
 
 def follow(
-    client: redis.Redis,
+    client: DataClient,
     run: str,
     endpoint: Endpoint,
     shutdown: ShutdownSignals,

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import redis
 
 from broker.ports.run import Evidence
+from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
 from broker.streams.retry import RETRY_S
 from broker.streams.run.events import StreamEventSource
@@ -32,7 +32,7 @@ from telemetry.stream.feed import EventFeed
 T = TypeVar("T")
 
 
-def live_history(client: redis.Redis, run: str, folder: Path | None) -> History:
+def live_history(client: DataClient, run: str, folder: Path | None) -> History:
     """All that a run's server holds of it now. Its oldest events may be trimmed there already: they come from its
     record's `folder`, if that is on this host. Raises NoMetadata, Unavailable."""
     evidence = StreamEvidenceReader(client, run)
@@ -58,7 +58,7 @@ def history_of(
     return on_server_clock(history)
 
 
-def _events(client: redis.Redis, run: str, folder: Path | None) -> Iterator[Stamped]:
+def _events(client: DataClient, run: str, folder: Path | None) -> Iterator[Stamped]:
     """Every event once: what the recorder has written so far, and then the stream. Raises Unavailable."""
     source = StreamEventSource(client, Keys(run).events)
     feed = EventFeed()

@@ -8,8 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-import redis
-
+from broker.streams.connection import DataClient
 from deploy.attach.context import read_terms
 from deploy.attach.discovery import RunLocation
 from deploy.version import version
@@ -52,7 +51,7 @@ class RunMetrics:
             return self._fold.snapshot()
 
 
-def live_seed(client: redis.Redis, where: RunLocation) -> int:
+def live_seed(client: DataClient, where: RunLocation) -> int:
     """The seed of a live run: from its record, or else from its server. Raises RunGone, NoMetadata, Unavailable."""
     if where.folder is not None:
         try:

@@ -51,23 +51,23 @@ def locate_run(place: PlaceSettings, run: str | None) -> RunLocation | Path:
     """The live run, or the folder of the recorded one, that `run` means: an id, a unique prefix, a folder (with a `/`
     in it) or `latest`; None is the newest live run, or else the latest record. With a server that is named, live runs
     are those on it. Raises NoSuchRun, UsageError, UnsupportedServer, EnvironmentFailure."""
-    url = None if run is not None and os.sep in run else place.redis_url
-    if run is not None and not (run == "latest" and url is not None):
+    address = None if run is not None and os.sep in run else place.address
+    if run is not None and not (run == "latest" and address is not None):
         with suppress(NoSuchRun):
             folder = find_run(place.runs_dir, run)
             if (folder / "verdict.json").exists():
                 return folder
     try:
-        return find_live(place.runs_dir, run, url)
+        return find_live(place.runs_dir, run, address)
     except NoSuchRun as not_live:
         try:
             return find_run(place.runs_dir, run or "latest")
         except NoSuchRun as error:
-            raise (error if url is None else not_live) from None
+            raise (error if address is None else not_live) from None
 
 
 def _live(where: RunLocation) -> ObservedRun:
-    with connect(where.url) as client:
+    with connect(where.address.data) as client:
         check_server(client)
         try:
             return ObservedRun(live_history(client, where.run, where.folder), None, None, where.folder)

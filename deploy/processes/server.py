@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from broker.streams.connection import check_server, connect
+from broker.streams.address import Address
+from broker.streams.connection import Server
 from broker.streams.embedded import EmbeddedServer, NoEmbeddedServer
 from deploy.errors import EnvironmentFailure
 from deploy.processes.janitor import Janitor
 
 
-class Server:
+class RunServer:
     """A server that answers. One that is not our own is left as it was found."""
 
-    def __init__(self, url: str, own: EmbeddedServer | None = None) -> None:
-        self.url = url
+    def __init__(self, address: Address, own: EmbeddedServer | None = None) -> None:
+        self.address = address
         self._own = own
 
     @property
@@ -35,12 +36,12 @@ class Server:
 
 
 @contextmanager
-def server_for(url: str | None, janitor: Janitor) -> Iterator[Server]:
-    """The server at `url`, or a private one that lives within. Raises UnsupportedServer, EnvironmentFailure."""
-    if url is not None:
-        with connect(url) as client:
-            check_server(client)
-        yield Server(url)
+def server_for(address: Address | None, janitor: Janitor) -> Iterator[RunServer]:
+    """The server at an address, or a private one that lives within. Raises UnsupportedServer, EnvironmentFailure."""
+    if address is not None:
+        with Server.at(address) as server:
+            server.check()
+        yield RunServer(address)
         return
     try:
         own = EmbeddedServer()
@@ -49,7 +50,7 @@ def server_for(url: str | None, janitor: Janitor) -> Iterator[Server]:
     try:
         janitor.watch(own.pid)
         janitor.folder(own.folder)
-        yield Server(own.url, own)
+        yield RunServer(Address.one(own.url), own)
     finally:
         own.stop()
         janitor.forget(own.pid)

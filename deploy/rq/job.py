@@ -37,7 +37,7 @@ from rq.job import Job, JobStatus
 from rq.utils import str_to_date
 
 from broker.errors import Fenced, JournalLost, RunGone
-from broker.streams.connection import async_twin
+from broker.streams.connection import DataClient, async_twin
 from broker.streams.keys import Keys
 from broker.streams.retry import retry
 from broker.streams.robot.ports import ports_for
@@ -106,7 +106,7 @@ def live(run: str, robot: str) -> Retry | None:
     name_process(f"robot:{robot}")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_end(run, robot, job.connection, job.nonce))
+            runner.run(_until_end(run, robot, job.data_client or job.connection, job.nonce))
     except Recalled:
         return Retry(max=ALWAYS)
     except (JournalLost, RunGone, BudgetSpent):
@@ -119,14 +119,14 @@ def live(run: str, robot: str) -> Retry | None:
     return None
 
 
-async def _until_end(run: str, robot: str, connection: redis.Redis, nonce: str) -> str:
+async def _until_end(run: str, robot: str, data: DataClient, nonce: str) -> str:
     """A life with a heartbeat. SIGTERM recalls it (Recalled). Its last events are stored, whatever ends it."""
     loop = asyncio.get_running_loop()
     keep_beating(loop)
     recalled = Watch(False)
     loop.add_signal_handler(signal.SIGTERM, recalled.set, True)
     release_signals()
-    client = async_twin(connection)
+    client = async_twin(data)
     await _connect(client)
     try:
         async with instrumented_async(client, run, robot) as instruments:
@@ -222,6 +222,8 @@ class RobotJob(Job):
     allowed: ClassVar[dict[str, Callable[..., Any]]] = {ROBOT_JOB: live}
     nonce = ""
     """Of the life that runs the job, in its own process."""
+    data_client: DataClient | None = None
+    """Of the streams, in that process."""
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
         """Take over what is stored, as far as it can be read: anybody may write there. How RQ is to treat the job is

@@ -12,9 +12,9 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-import redis
 from redis.exceptions import RedisError
 
+from broker.streams.connection import DataClient
 from broker.streams.run.injection import CommandStream
 
 _SIGNALS: Final = {"kill": signal.SIGKILL, "pause": signal.SIGSTOP, "resume": signal.SIGCONT, "restart": signal.SIGTERM}
@@ -25,7 +25,7 @@ class RemoteCommands:
     """For as long as an RQ worker runs `robot`. `send_signal` sends a signal to its horse."""
 
     def __init__(
-        self, client: redis.Redis, run: str, robot: str, send_signal: Callable[[signal.Signals], object]
+        self, client: DataClient, run: str, robot: str, send_signal: Callable[[signal.Signals], object]
     ) -> None:
         self.is_to_yield = False
         """Whether the robot is to wait behind all others that do."""

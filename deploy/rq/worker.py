@@ -40,6 +40,7 @@ from rq.utils import now, utcformat, utcparse
 from broker.errors import Unavailable
 from broker.parent_death import die_with_parent
 from broker.ports.robot import DeathKind
+from broker.streams.connection import DataClient, Server
 from broker.streams.retry import TROUBLE, suppress_transient
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.lives import incarnation_of, last_incarnation
@@ -88,6 +89,8 @@ class RobotWorker(rq.Worker):
             "worker_ttl": 16,  # RQ waits for a job 15 s less than this, and tells between two waits that it lives
             "log_job_description": False,
         }
+        self.data: DataClient = connection
+        """Of the streams; one server has both planes unless `work` says otherwise."""
         names = [queue if isinstance(queue, str) else queue.name for queue in listed]
         super().__init__(names, name=name, connection=connection, **options)
 
@@ -177,7 +180,7 @@ class RobotWorker(rq.Worker):
         self._horse_end: tuple[DeathKind, int] = ("exit", 1)
         self._signal_kind: DeathKind = "signal"
         self._is_death_recorded = False
-        self._remote_commands = RemoteCommands(job.connection, *names_in(job.id), self.kill_horse)
+        self._remote_commands = RemoteCommands(self.data, *names_in(job.id), self.kill_horse)
         with signals_held():
             super().fork_work_horse(job, queue)
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -198,7 +201,7 @@ class RobotWorker(rq.Worker):
         if not claim(job, execution):
             os._exit(FENCED)
         assert isinstance(job, RobotJob)
-        job.nonce = nonce_of(execution.id)
+        job.nonce, job.data_client = nonce_of(execution.id), self.data
         return super().perform_job(job, queue, execution)
 
     def monitor_work_horse(self, job: Job, queue: rq.Queue, execution: Execution) -> None:
@@ -337,8 +340,8 @@ class RobotWorker(rq.Worker):
         run, robot = names_in(job.id)
         how, status = self._horse_end
         try:
-            incarnation = last_incarnation(job.connection, run, robot, retry_s=0)
-            StreamFleetLog(job.connection, run, retry_s=0).death(robot, robot, incarnation, how, status)
+            incarnation = last_incarnation(self.data, run, robot, retry_s=0)
+            StreamFleetLog(self.data, run, retry_s=0).death(robot, robot, incarnation, how, status)
         except Unavailable as error:
             raise redis.exceptions.ConnectionError(str(error)) from error
         self._is_death_recorded = True
@@ -363,9 +366,9 @@ class RobotWorker(rq.Worker):
     def _record_fenced_life(self) -> None:
         """Raises Unavailable. The life is found by its execution, because the last one in the journal is the later."""
         run, robot = names_in(self._job.id)
-        life = incarnation_of(self.connection, run, robot, nonce_of(self._execution.id))
+        life = incarnation_of(self.data, run, robot, nonce_of(self._execution.id))
         if life:
-            StreamFleetLog(self.connection, run, retry_s=0).death(robot, robot, life, "exit", FENCED)
+            StreamFleetLog(self.data, run, retry_s=0).death(robot, robot, life, "exit", FENCED)
 
 
 def _pack_in_python(connection: redis.Redis) -> None:
@@ -376,9 +379,10 @@ def _pack_in_python(connection: redis.Redis) -> None:
     pool.reset()
 
 
-def work(connection: redis.Redis, name: str | None = None) -> int:
+def work(server: Server, name: str | None = None) -> int:
     """Run an RQ worker until SIGTERM. Exit status: 0 = SIGTERM, 1 = RQ gave up, 75 = see above."""
-    worker = RobotWorker([QUEUE], name=name, connection=connection)
+    worker = RobotWorker([QUEUE], name=name, connection=server.control)
+    worker.data = server.data
     with contextlib.suppress(*TROUBLE):  # its entry could not be removed; RQ forgets it after a while
         worker.work(logging_level="WARNING")
     return 0 if worker.was_asked_to_stop else 1

@@ -77,7 +77,7 @@ class LiveInjector:
     In a cluster this process, the supervisor, may be killed, because another one can follow it."""
 
     def __init__(self, context: RunContext, children: ChildProcesses) -> None:
-        self._client = context.client
+        self._client = context.server.data
         self._run = context.run
         self._job_table = context.job_table
         self._children = children

@@ -12,16 +12,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import redis
-
 from broker.faults.process_faults import Resume
 from broker.faults.schedule import Due
 from broker.faults.scheduler import scheduler_so_far
-from broker.streams.keys import Keys
-from broker.streams.retry import retry_blocking
+from broker.streams.connection import DataClient
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import answered_requests, changes_so_far
+from broker.streams.run.probes import relay_of
 from deploy.attach.context import RunContext
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.membership import Membership
@@ -37,9 +35,10 @@ MISSING_S: Final = 3.0  # in which no relay holds the shard's lease; a successor
 class RelayMonitor:
     """Reports, once, a shard that has no relay. It starts none: a person who sees the report can."""
 
-    def __init__(self, client: redis.Redis, run: str, shards: int, emit: Callable[[AnyEvent], None]) -> None:
+    def __init__(self, client: DataClient, run: str, shards: int, emit: Callable[[AnyEvent], None]) -> None:
         self._client = client
-        self._leases = [Keys(run).lease(shard) for shard in range(shards)]
+        self._run = run
+        self._shards = shards
         self._emit = emit
         self._held_s: dict[int, float] = {}  # when each shard's lease was last seen held
         self._reported: set[int] = set()
@@ -52,8 +51,8 @@ class RelayMonitor:
         if now_s - self._polled_s > MISSING_S:
             self._held_s.clear()  # nothing is known of the time between
         self._polled_s = now_s
-        for shard, lease in enumerate(self._leases):
-            if retry_blocking("relay", lambda lease=lease: self._client.exists(lease), retry_s=0):  # type: ignore[misc]
+        for shard in range(self._shards):
+            if relay_of(self._client, self._run, shard) is not None:
                 self._held_s[shard] = now_s
                 self._reported.discard(shard)
             elif now_s - self._held_s.setdefault(shard, now_s) >= MISSING_S and shard not in self._reported:
@@ -77,7 +76,8 @@ class Leadership:
         done_us: int,
         note: Callable[[int], bool],
     ) -> None:
-        client, info, job_table, events = context
+        server, info, job_table, events = context
+        client = server.data
         log = StreamFleetLog(client, info.run, retry_s=0)
         rows = log.rows()
         answered = answered_requests(changes_so_far(client, info.run), rows)

@@ -43,13 +43,13 @@ class Membership:
     """The robots of one run."""
 
     def __init__(self, context: RunContext, run_control: StreamRunControl, log: FleetLog) -> None:
-        self._client = context.client
+        self._server = context.server
         self._run = context.run
         self._dealt = len(context.info.robots)
         self._job_table = context.job_table
         self._emit = context.events.emit
         self._run_control = run_control
-        self._evidence = StreamEvidenceReader(self._client, self._run)
+        self._evidence = StreamEvidenceReader(self._server.data, self._run)
         self._log = log
         self._lost = LostJobs()
         self._given_up: deque[JobSeen] = deque()  # lost, and not queued again yet
@@ -95,23 +95,23 @@ class Membership:
     def _give_up(self, job: JobSeen) -> None:
         """The death is recorded first: the next life's restart policy reads it."""
         if job.lease and job != self._recorded:
-            incarnation = last_incarnation(self._client, self._run, job.robot, retry_s=0)
+            incarnation = last_incarnation(self._server.data, self._run, job.robot, retry_s=0)
             self._log.death(f"rq:{job.robot}", job.robot, incarnation, "lease", 0)
             self._emit(RobotLost(job.robot, job.worker))
             self._recorded = job
-        requeue(self._client, self._run, job)
+        requeue(self._server.control, self._run, job)
 
     def _queue_forgotten(self, robot: str) -> None:
         if robot in self._checked:
             return
-        if is_unborn(self._client, self._run, robot):
-            enqueue_robot(self._client, self._run, robot)
+        if is_unborn(self._server.data, self._run, robot):
+            enqueue_robot(self._server.control, self._run, robot)
         self._checked.add(robot)  # once: if its job is done again, there was a reason
 
     def _idle_workers(self, jobs: Iterable[JobSeen], now_s: float) -> dict[str, float]:
         """RQ workers that have been idle for a while. RQ is asked only if it has more of them than run robots."""
         running = sum(job.is_held for job in jobs)
-        return self._idle.among(rq_workers(self._client, more_than=running), now_s)
+        return self._idle.among(rq_workers(self._server.control, more_than=running), now_s)
 
     def _report_waiting(self, now_s: float, is_any_free: bool) -> None:
         if is_any_free:
@@ -137,8 +137,8 @@ class Membership:
         refuse (it has just died): then it is tried with the next report."""
         for other in reversed(self._job_table.robots):
             if self._job_table.worker_of(other) and not self._was_dealt_parts(other):
-                prefer(self._client, self._run, robot)
-                send_command(self._client, self._run, other, f"yield {other}")
+                prefer(self._server.control, self._run, robot)
+                send_command(self._server.data, self._run, other, f"yield {other}")
                 self._emit(RobotYielded(other, robot))
                 return
 
@@ -159,14 +159,14 @@ class Membership:
 
     def _add_robots(self, count: int) -> None:
         """Of several runs on a server, new robots join the newest."""
-        if not count or newest_on(self._client) != self._run:
+        if not count or newest_on(self._server.data) != self._run:
             return
         for _ in range(min(count, MOST_ROBOTS - len(self._job_table.robots))):
             number = max(int(robot[1:]) for robot in self._job_table.robots) + 1
             robot = robot_name(number, self._dealt)
             self._run_control.admit(robot, [encode_entry(Header("joined"))])
             self._job_table.admit(robot)
-            enqueue_robot(self._client, self._run, robot)
+            enqueue_robot(self._server.control, self._run, robot)
             self._emit(RobotJoined(robot))
 
 

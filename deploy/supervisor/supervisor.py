@@ -14,14 +14,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
-import redis
-
 from broker.envelope import shard_of
 from broker.errors import RunGone, Unavailable
 from broker.ports.robot import Order
 from broker.relay.core import parse_id
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.probes import now_us, ping
 from broker.streams.run.runs import joined_in
 from broker.streams.run.supervisor_lease import GAP_US, RENEW_S, Held, SupervisorLease
 from deploy import STARTED_S
@@ -81,7 +80,8 @@ class RunSupervisor:
         dealt_s: float | None = None,
     ) -> None:
         self._context = context
-        self._client, self._info, self._job_table, self._events = context
+        server, self._info, self._job_table, self._events = context
+        self._client = server.data
         self._processes = processes
         self._injector = injector
         self._shutdown = shutdown
@@ -193,12 +193,13 @@ class RunSupervisor:
             self._is_server_there = False
             return
         try:
-            self._is_server_there = bool(self._client.ping())
-        except redis.RedisError as error:
+            ping(self._client)
+        except Unavailable as error:
             self._is_server_there = False
             if self._is_dealer and away_s > AWAY_LIMIT_S:
                 raise Unavailable(f"for {AWAY_LIMIT_S:g} s: {error}") from error
         else:
+            self._is_server_there = True
             self._answered_s = now_s
 
     def _read(self, now_s: float) -> None:
@@ -356,11 +357,8 @@ class RunSupervisor:
         return max(0, time.monotonic_ns() // 1000 + self._server_is_ahead_us - self._go_ms * 1000)
 
     def _compare_clocks(self) -> None:
-        try:
-            seconds, microseconds = self._client.time()
-        except redis.RedisError:
-            return  # in the next step
-        self._server_is_ahead_us = int(seconds) * 1_000_000 + int(microseconds) - time.monotonic_ns() // 1000
+        with suppress(Unavailable):  # in the next step
+            self._server_is_ahead_us = now_us(self._client) - time.monotonic_ns() // 1000
 
     def _pause_s(self) -> float:
         """Until the next poll: shorter when the plan changes before."""

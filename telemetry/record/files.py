@@ -93,5 +93,6 @@ class CountersFile(msgspec.Struct, frozen=True):
 class LiveFile(msgspec.Struct, frozen=True):
     """live.json: where a run goes on; only while it does, and readable by its owner alone."""
 
-    url: str
+    control: str
+    data: str
     pid: int

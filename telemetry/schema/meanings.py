@@ -134,7 +134,8 @@ MEANINGS: Final[dict[str, str]] = {
     "CountersFile.events": "by name: how often it came",
     "CountersFile.failed_handlers": "by handler: how many events it raised an error with",
     "CountersFile.missed_by_handlers": "how many events a user's handlers never got, too slow or dead",
-    "LiveFile.url": "of the run's server; it may hold a password",
+    "LiveFile.control": "URL of the server with RQ's queue; it may hold a password",
+    "LiveFile.data": "URL of the server with the streams; it may hold a password",
     "LiveFile.pid": "of the run's parent",
     # logs/
     "LogLine.level": "INFO for notable events, DEBUG for all others",

@@ -53,7 +53,8 @@ ORDER: dict[str, tuple[str, ...]] = {
         "relay robot",
         "run embedded.py inspection.py",
         "connection.py retry.py reading.py",
-        "keys.py",
+        "sentinel.py",
+        "address.py keys.py",
     ),
     "telemetry": (
         "schema explanations",

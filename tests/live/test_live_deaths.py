@@ -65,7 +65,7 @@ def test_a_relay_killed_while_it_drains_has_a_successor_that_finishes(place: Pla
     place.await_event("run.started")
     [live] = place.folder.glob("runs/latest/live.json")
     [first] = pids(place, "relay:")
-    with redis.Redis.from_url(json.loads(live.read_text())["url"]) as client:
+    with redis.Redis.from_url(json.loads(live.read_text())["data"]) as client:
         run = place.events()[0]["run"]
         await_true(lambda: is_stopped(client, run))  # of which the record tells too late: it may have drained
 

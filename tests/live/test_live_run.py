@@ -74,7 +74,7 @@ def test_a_long_temporary_folder_is_no_obstacle(place: Place) -> None:
     # When a run goes on
     process = place.start("run", "--json", "-n", "3", "--preset", "calm", *UNTIL_STOPPED)
     announced = await_true(lambda: list(place.folder.glob("runs/*/live.json")))
-    socket = Path(await_true(lambda: json.loads(announced[0].read_text() or "{}"))["url"].removeprefix("unix://"))
+    socket = Path(await_true(lambda: json.loads(announced[0].read_text() or "{}"))["data"].removeprefix("unix://"))
     assert socket.exists()
 
     # Then it ends well, and leaves nothing there, nor where its server was instead

@@ -45,7 +45,7 @@ class Running:
         self._process = place.start(*RUN, *SECRET)
         place.await_event("run.started")
         [live] = place.folder.glob("runs/latest/live.json")
-        self.client = redis.Redis.from_url(json.loads(live.read_text())["url"])
+        self.client = redis.Redis.from_url(json.loads(live.read_text())["data"])
         [self.server] = pids(place, "redis")
 
     def end(self) -> dict[str, Any]:

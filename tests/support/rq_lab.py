@@ -19,7 +19,8 @@ from rq.serializers import JSONSerializer
 from broker.faults.shaping_faults import Loss
 from broker.ports.run import RunSpec
 from broker.relay.core import Relay
-from broker.streams.connection import connect
+from broker.streams.address import Address
+from broker.streams.connection import Server, connect
 from broker.streams.embedded import find_binary
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
@@ -84,7 +85,9 @@ class Lab:
 
     def start_worker(self, name="rq:r00"):
         url = self.server.url
-        return self.fleet.start(name, lambda: work(connect(url), name.replace(":", "-")), self.folder / f"{name}.log")
+        return self.fleet.start(
+            name, lambda: work(Server.at(Address.one(url)), name.replace(":", "-")), self.folder / f"{name}.log"
+        )
 
     def start_relay(self):
         """The relay of the run `t`."""

@@ -39,7 +39,9 @@ def announce(place: Path, run: str, url: str = URL, pid: int | None = None) -> P
     """A folder of a run that is live, as far as can be seen from outside."""
     folder = place / "runs" / run
     folder.mkdir(parents=True)
-    (folder / "live.json").write_text(json.dumps({"url": url, "pid": os.getpid() if pid is None else pid}))
+    (folder / "live.json").write_text(
+        json.dumps({"control": url, "data": url, "pid": os.getpid() if pid is None else pid})
+    )
     plan = [line.text() for line in parse_lines(PLAN)]
     settings = settings_row(run=run, for_us=FOR_US, limit_us=LIMIT_US, plan=plan, instances=[*range(len(plan))])
     (folder / "settings.json").write_text(json.dumps(settings))

@@ -134,6 +134,10 @@ def test_no_password_and_no_secret_is_shown(terminal: Terminal, json_: tuple[str
         ("redis://u:p/a#s?s@h/1", "redis://u:***@h/1"),
         ("redis+sentinel://u:p@h1:26379,h2:26379/lab?db=1", "redis+sentinel://u:***@h1:26379,h2:26379/lab?db=1"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        (
+            "redis+sentinel://h1:26379,h2:26379/lab?sentinel_password=p@ss&db=1",
+            "redis+sentinel://h1:26379,h2:26379/lab?sentinel_password=***&db=1",
+        ),
     ],
 )
 def test_only_the_password_of_a_url_is_masked(url: str, line: str) -> None:

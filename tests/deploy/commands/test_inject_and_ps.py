@@ -50,7 +50,7 @@ def test_a_robot_whose_deaths_were_not_injected_has_no_budget_left(
         # When somebody looks, at that server or through the run's folder
         live = folder / "runs" / "p00001" / "live.json"
         live.parent.mkdir(parents=True)
-        live.write_text(json.dumps({"url": server.url, "pid": os.getpid()}))
+        live.write_text(json.dumps({"control": server.url, "data": server.url, "pid": os.getpid()}))
         code, out, _ = called(capsys, "ps", "p00001", "--redis-url", server.url, "--json")
         _, table, _ = called(capsys, "ps")
 
@@ -123,11 +123,11 @@ def test_runs_are_listed_newest_first_whatever_became_of_them(folder: Path, caps
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     killed = record(folder, "bbbbbb", 2_000)
-    (killed / "live.json").write_text(json.dumps({"url": "redis://h", "pid": process.pid}))
+    (killed / "live.json").write_text(json.dumps({"control": "redis://h", "data": "redis://h", "pid": process.pid}))
     damaged = record(folder, "cccccc", 3_000)
     (damaged / "settings.json").write_text("{")
     live = record(folder, "dddddd", 4_000)
-    (live / "live.json").write_text(json.dumps({"url": "redis://h", "pid": os.getpid()}))
+    (live / "live.json").write_text(json.dumps({"control": "redis://h", "data": "redis://h", "pid": os.getpid()}))
     lost = record(folder, "eeeeee", 5_000)
     (lost / "live.json").write_text("{")
     (folder / "runs" / "latest").symlink_to("eeeeee")

@@ -9,6 +9,7 @@ import pytest
 
 from broker.control_entries import PlanChange
 from broker.ports.run import RunSpec
+from broker.streams.address import Address
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.control import StreamRunControl
@@ -32,7 +33,7 @@ def test_the_newest_live_run_is_meant_when_none_is_named(here: Path) -> None:
 
     found = find_live(Path("runs"), None, None)
 
-    assert (found.run, found.url, found.folder) == ("newer", URL, newer)
+    assert (found.run, found.address, found.folder) == ("newer", Address.one(URL), newer)
 
 
 @pytest.mark.parametrize("name", ["7b08e1", "7b0", "runs/7b08e1", "latest"])
@@ -75,7 +76,10 @@ def test_without_a_folder_of_runs_none_is_live(here: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"\xff", b"[]", b'{"url": 5, "pid": 1}', b'{"url": "http://x", "pid": 1}', b'{"url": "redis://x"}'],
+    [
+        *(b"", b"{", b"\xff", b"[]", b'{"control": "redis://x", "data": 5, "pid": 1}'),
+        *(b'{"control": "http://x", "data": "redis://x", "pid": 1}', b'{"control": "redis://x", "data": "redis://x"}'),
+    ],
 )
 def test_a_damaged_live_json_is_reported_when_there_is_no_better_one(here: Path, content: bytes) -> None:
     # Given a run whose live.json is damaged
@@ -108,10 +112,10 @@ def test_no_process_is_taken_for_a_living_parent(here: Path, pid: int) -> None:
 
 
 def test_a_run_of_another_host_is_found_by_server_and_id(server: EmbeddedServer, lab: Lab, here: Path) -> None:
-    found = find_live(Path("elsewhere"), lab.run, server.url)
+    found = find_live(Path("elsewhere"), lab.run, Address.one(server.url))
 
-    assert (found.run, found.url, found.folder) == (lab.run, server.url, None)
-    assert find_live(Path("runs"), lab.run, server.url).folder == lab.folder
+    assert (found.run, found.address.data, found.folder) == (lab.run, server.url, None)
+    assert find_live(Path("runs"), lab.run, Address.one(server.url)).folder == lab.folder
 
 
 def test_on_a_server_a_run_is_named_by_its_id_or_a_prefix_or_is_the_newest_that_is_live(here: Path) -> None:
@@ -124,7 +128,9 @@ def test_on_a_server_a_run_is_named_by_its_id_or_a_prefix_or_is_the_newest_that_
 
         # When somebody means one of them / Then it is found
         for name, run in ((None, "abd002"), ("latest", "abd002"), ("abc", "abc001"), ("abe003", "abe003")):
-            assert find_live(Path("runs"), name, server.url) == RunLocation(run, server.url, None)
+            assert find_live(Path("runs"), name, Address.one(server.url)) == RunLocation(
+                run, Address.one(server.url), None
+            )
         # or printed why not
         for name, error, words in (
             ("ab", NoSuchRun, "means 3 runs on the server: abc001, abd002, abe003"),
@@ -132,13 +138,13 @@ def test_on_a_server_a_run_is_named_by_its_id_or_a_prefix_or_is_the_newest_that_
             ("runs/abc001", UsageError, "named by its id"),
         ):
             with pytest.raises(error, match=words):
-                find_live(Path("runs"), name, server.url)
+                find_live(Path("runs"), name, Address.one(server.url))
 
         # And when none is live, that is printed
         for run in ("abc001", "abd002"):
             StreamRunControl(client, run).order("stop")
         with pytest.raises(NoSuchRun, match="no run is live on the server"):
-            find_live(Path("runs"), None, server.url)
+            find_live(Path("runs"), None, Address.one(server.url))
 
 
 def test_a_run_that_the_server_does_not_hold_is_complained_of(

@@ -90,6 +90,20 @@ def test_a_server_that_never_answers_is_a_fault_and_the_other_checks_are_made(he
     assert "hidden" not in str(checks)
 
 
+def test_each_of_two_planes_is_checked(here: Path, silent: str) -> None:
+    given = {"control_url": silent, "data_url": "redis://127.0.0.1:1"}
+
+    checks = examine(load_settings(given), {})
+
+    assert [check.name for check in checks] == [
+        *("python", *(f"{plane} {name}" for plane in ("control", "data") for name in CHECKS)),
+        *HOST,
+    ]
+    remedies = {check.name: check.remedy for check in checks}
+    assert remedies["control server"].startswith("see --control-url")
+    assert remedies["data server"].startswith("see --data-url")
+
+
 def test_a_server_slower_than_all_the_time_is_unknown(here: Path, silent: str) -> None:
     checks = {check.name: check for check in examine(load_settings({"redis_url": silent}), {}, longest_s=0.5)}
 

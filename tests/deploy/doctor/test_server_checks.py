@@ -233,7 +233,7 @@ def test_a_clock_is_wrong_only_beyond_what_the_round_trip_leaves_open(
 
 
 def test_the_checks_of_a_server_that_is_not_reached_are_not_known() -> None:
-    first, *others = checks.unreachable("no usable server at h:1: refused")
+    first, *others = checks.unreachable("no usable server at h:1: refused", "")
 
     assert (first.name, first.state) == ("server", "fault")
     assert [check.name for check in others] == list(checks.CHECKS[1:])
@@ -241,6 +241,6 @@ def test_the_checks_of_a_server_that_is_not_reached_are_not_known() -> None:
 
 
 def test_checks_of_two_planes_have_two_names() -> None:
-    names = [check.name for check in checks.on_plane(checks.unreachable("x"), "data")]
+    names = [check.name for check in checks.unreachable("x", "data")]
 
     assert names == [f"data {name}" for name in checks.CHECKS]

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from broker.streams.connection import connect
+from broker.streams.address import Address
+from broker.streams.connection import Server
 from deploy.attach.context import RunInfo, context_on
 from deploy.fleet.local import LocalFleet
 from deploy.processes.children import ChildDeath
-from deploy.processes.server import Server
+from deploy.processes.server import RunServer
 from robots.run.deal import Terms
 from robots.run.stop_rule import Bounds
 from telemetry.events import Stamped, WorkerGaveUp
 
-NOWHERE = "unix:///nowhere.sock"
+NOWHERE = Address.one("unix:///nowhere.sock")
 RELAY = "relay:0"
 
 
@@ -42,8 +43,8 @@ class Parent:
     def __init__(self, logs: Path) -> None:
         info = RunInfo("abc123", ("r00",), Terms(1, 1, 1, 100_000, 0, 0), [], Bounds(0, 0))
         self._reported: list[Stamped] = []
-        context = context_on(connect(NOWHERE), info, "lab", self._reported.append)
-        self._fleet = LocalFleet(context, Server(NOWHERE), None, logs)  # type: ignore[arg-type]
+        context = context_on(Server.at(NOWHERE), info, "lab", self._reported.append)
+        self._fleet = LocalFleet(context, RunServer(NOWHERE), None, logs)  # type: ignore[arg-type]
         self._children = self._fleet.children = Dying()  # type: ignore[assignment]
 
     def see_death_after(self, *numbers: int) -> None:

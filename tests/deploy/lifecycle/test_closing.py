@@ -18,7 +18,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from broker.errors import RunGone, Unavailable
 from broker.ports.robot import LeadershipGap
 from broker.relay.core import Relay, parse_id
-from broker.streams.connection import connect
+from broker.streams.address import Address
+from broker.streams.connection import Server, connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
@@ -305,7 +306,7 @@ def test_those_who_serve_a_run_have_a_moment_to_receive_that_it_was_stopped(clie
     order_stop(client, dealt)
     [stop] = [order for order in StreamRunControl(client, dealt).orders() if order.order == "stop"]
     # When it is removed
-    forget_run(client, dealt)
+    forget_run(Server(client, client), dealt)
     # Then not before all can have heard of it
     seconds, microseconds = client.time()
     assert int(seconds) + int(microseconds) / 1e6 - parse_id(stop.entry)[0] / 1000 >= closing.ORDERS_S
@@ -320,7 +321,7 @@ def test_a_relay_that_keeps_its_shard_does_not_keep_the_end_of_a_run(
     client.set(Keys(dealt).lease(0), "stranger")
     output: list[str] = []
     # When the run is closed
-    close(client, server.url, dealt, partial(Relay, dealt, 7), lambda: True, output.append)
+    close(Server(client, client), Address.one(server.url), dealt, partial(Relay, dealt, 7), lambda: True, output.append)
     # Then it says in one line who holds what
     assert output == [f"run {dealt}: relay stranger holds shard 0; what is left there stays"]
 
@@ -331,7 +332,14 @@ def test_a_person_who_does_not_wait_for_a_relay_is_received(
     client.set(Keys(dealt).lease(0), "stranger")
     began_s = time.monotonic()
 
-    close(client, server.url, dealt, partial(Relay, dealt, 7), lambda: False, lambda _line: None)
+    close(
+        Server(client, client),
+        Address.one(server.url),
+        dealt,
+        partial(Relay, dealt, 7),
+        lambda: False,
+        lambda _line: None,
+    )
 
     assert time.monotonic() - began_s < closing.DRAIN_S / 2
 
@@ -387,7 +395,7 @@ def test_a_relay_whose_run_is_removed_before_it_polls_at_the_orders_takes_it_for
     removing = threading.Thread(target=remove)
     removing.start()
     # When the run is removed under it, then it leaves, and says why
-    _relay(RunLocation(dealt, server.url, None), None, SimpleNamespace(reason=None))  # type: ignore[arg-type]
+    _relay(RunLocation(dealt, Address.one(server.url), None), None, SimpleNamespace(reason=None))  # type: ignore[arg-type]
     removing.join()
     assert f"run {dealt} is over, its server does not hold it any more\n" in capsys.readouterr().err
 
@@ -397,7 +405,7 @@ def test_a_run_that_is_over_needs_no_supervisor(
 ) -> None:
     order_stop(client, dealt)
     with ShutdownSignals() as shutdown:
-        _supervise(RunLocation(dealt, server.url, None), shutdown)
+        _supervise(RunLocation(dealt, Address.one(server.url), None), shutdown)
     assert f"run {dealt} is over; record and judge it with" in capsys.readouterr().err
     assert not client.exists(Keys(dealt).supervisor)
 
@@ -413,7 +421,7 @@ def test_a_supervisor_of_a_run_that_vanishes_before_it_was_stopped_states_so(
     monkeypatch.setattr(SupervisorLease, "hold", gone)
     # When somebody supervises it, then that is no end in order
     with ShutdownSignals() as shutdown, pytest.raises(RunLost, match=dealt):
-        _supervise(RunLocation(dealt, server.url, None), shutdown)
+        _supervise(RunLocation(dealt, Address.one(server.url), None), shutdown)
 
 
 # A deal that fails

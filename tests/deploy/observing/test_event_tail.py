@@ -14,6 +14,7 @@ import redis
 from broker.control_entries import PlanChange
 from broker.errors import Unavailable
 from broker.ports.run import RunSpec
+from broker.streams.address import Address
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
@@ -35,7 +36,7 @@ class Cluster:
         self.run, self.client = f"e{next(_runs):05d}", client
         self.control = StreamRunControl(client, self.run)
         self.control.deal(RunSpec(self.run, 1, PlanChange(()), {"r00": [b"header"], "r01": [b"header"]}, b"terms"))
-        self.events = LiveEvents(client, RunLocation(self.run, server.url, None))
+        self.events = LiveEvents(client, RunLocation(self.run, Address.one(server.url), None))
 
     def emit(self, number: int, event: AnyEvent, source: str = "r00", wall_us: int | None = None) -> None:
         stamped = Stamped(self.run, source, 1, number, number if wall_us is None else wall_us, 0, event)
@@ -133,7 +134,7 @@ def test_an_outage_of_a_server_whose_parent_is_here_is_reported_unless_the_run_h
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stopped: bool
 ) -> None:
     # Given a run whose parent is this process
-    events = LiveEvents(cluster.client, RunLocation(cluster.run, "", tmp_path, os.getpid()))
+    events = LiveEvents(cluster.client, RunLocation(cluster.run, Address.one(""), tmp_path, os.getpid()))
     events.past()
     if is_stopped:
         cluster.control.order("stop", b"complete")

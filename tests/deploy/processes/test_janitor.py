@@ -46,7 +46,8 @@ def killed_parent(script, *arguments):
 LAB = """
 import json, os, signal, sys
 from pathlib import Path
-from broker.streams.connection import connect
+from broker.streams.address import Address
+from broker.streams.connection import Server, connect
 from broker.streams.embedded import EmbeddedServer
 from deploy.processes.children import Children
 from deploy.processes.janitor import Janitor
@@ -71,7 +72,7 @@ janitor.file(live)
 connection = connect(server.url)
 for number in range(3):
     queue.enqueue_robot(connection, "t", f"r{number:02d}")
-    fleet.start(f"rq:r{number:02d}", lambda: worker.work(connect(server.url)), Path(sys.argv[1]) / "log")
+    fleet.start(f"rq:r{number:02d}", lambda: worker.work(Server.at(Address.one(server.url))), Path(sys.argv[1]) / "log")
 deadline = time.monotonic() + 45
 while connection.llen("horses") < 3 and time.monotonic() < deadline:
     fleet.poll(0.02)

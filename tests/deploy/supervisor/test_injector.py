@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from broker.faults.feasible import Lab
-from broker.streams.connection import connect
+from broker.streams.connection import Server, connect
 from deploy.attach.context import RunInfo, context_on
 from deploy.rq.observed import JobSeen
 from deploy.supervisor.injector import LiveInjector
@@ -33,7 +33,7 @@ def injector_on(children: Children, runs: dict[str, str], afar: str = "", lab: L
     children.runs = runs
     client = connect("unix:///nowhere.sock")  # never asked
     info = RunInfo("abc123", ("r00", "r01"), Terms(2, 1, 1, 100_000, 0, 0), [], Bounds(0, 0), lab=lab)
-    context = context_on(client, info, "lab", lambda _stamped: None)
+    context = context_on(Server(client, client), info, "lab", lambda _stamped: None)
     if afar:
         context.job_table.jobs = {afar: JobSeen(afar, "running", "w", "lease")}
     return LiveInjector(context, children)

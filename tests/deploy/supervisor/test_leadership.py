@@ -10,6 +10,7 @@ from broker.faults.grammar import parse_lines
 from broker.faults.schedule import timed
 from broker.ports.robot import Acknowledgement, Injection
 from broker.streams import keys
+from broker.streams.connection import Server
 from broker.streams.keys import Keys
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import StreamRequests
@@ -52,7 +53,7 @@ class RunControl:
             Bounds(60_000_000, 7_200_000_000),
         )
         self.stamped: list[Stamped] = []
-        self.context: RunContext = context_on(lab.connection, info, "lab", self.stamped.append)
+        self.context: RunContext = context_on(Server(lab.connection, lab.connection), info, "lab", self.stamped.append)
         self.injection = Injector()
         self.noted: list[int] = []
         self.is_ours = True

@@ -13,6 +13,7 @@ from broker.control_entries import PlanChange
 from broker.errors import Unavailable
 from broker.ports.robot import Death
 from broker.ports.run import RunSpec
+from broker.streams.connection import Server
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
@@ -46,7 +47,9 @@ class Members:
             Bounds(0, 0),
         )
         self.reported: list[object] = []
-        self.context = context_on(lab.connection, info, "lab", lambda stamped: self.reported.append(stamped.event))
+        self.context = context_on(
+            Server(lab.connection, lab.connection), info, "lab", lambda stamped: self.reported.append(stamped.event)
+        )
         log = StreamFleetLog(lab.connection, "t")
         self.members = Membership(self.context, StreamRunControl(lab.connection, "t"), log)
         self.now_s = 100.0
