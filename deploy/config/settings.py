@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -27,19 +26,27 @@ from pydantic_settings import (
 from broker.faults.fate import median_delay_us
 from broker.faults.grammar import PRESETS
 from broker.faults.schedule import Timed
-from broker.faults.syntax import format_duration, parse_duration
-from broker.streams.address import Address, parse_url
+from broker.faults.syntax import format_duration
+from broker.streams.address import Address
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, FaultSettings, canonical_lines
 from deploy.config.flags import DEATHS, NETWORK, OUTPUT, PLACE, ROBOTS, TIME, Given, flag, flag_of, name_of
 from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.config.server_address import server_address
 from deploy.config.toml_file import read_toml
 from deploy.config.unknown import PREFIX, unknown_keys, unknown_variables
+from deploy.config.values import (
+    choice_of,
+    duration,
+    exhibit_name,
+    handler_names,
+    server_url,
+    web_url,
+    whole,
+)
 from deploy.errors import UsageError
 from robots.exhibits.catalogue import EXHIBITS
 from robots.run.deal import Terms
 from telemetry.anomalies.thresholds import DEFAULTS, Thresholds, read_thresholds
-from telemetry.handlers.external import check_handler_name
 
 SETTINGS_FILE: Final = "robots.toml"
 
@@ -63,64 +70,6 @@ _PLAN: Final = (*SHORTHANDS, "fault", "faults", *PROCESS_FAULT_SHORTHANDS, "chao
 S = TypeVar("S", bound="PlaceSettings")
 
 
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        try:
-            number = int(str(value))
-        except ValueError:
-            raise ValueError(f"{value!r} is not a whole number; allowed is {low} to {high}") from None
-        if not low <= number <= high:
-            raise ValueError(f"{number} is outside of what is allowed: {low} to {high}")
-        return number
-
-    return check
-
-
-def _time(shortest_us: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        microseconds = parse_duration("0s" if value == "0" else str(value))
-        if microseconds < shortest_us:
-            raise ValueError(f"{value!r} is too short; at least {format_duration(shortest_us)} is allowed")
-        return microseconds
-
-    return check
-
-
-def _choice(*allowed: str) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if value not in allowed:
-            raise ValueError(f"{value!r} is unknown; allowed are {', '.join(allowed)}")
-        return str(value)
-
-    return check
-
-
-def _exhibit(value: Any) -> str | None:
-    return None if value is None else _choice(*EXHIBITS)(value)
-
-
-def _handlers(value: Any) -> tuple[str, ...]:
-    texts = value.split(";") if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple):
-        raise ValueError(f"{value!r} is no list; allowed is ['my_module:MyHandler']")
-    names = tuple(str(text).strip() for text in texts)
-    for name in names:
-        check_handler_name(name)
-    return names
-
-
-def _server(value: Any) -> str:
-    parse_url(str(value))
-    return str(value)
-
-
-def _web(value: Any) -> str:
-    text = str(value)
-    if not re.fullmatch(r"https?://[!-~]+", text):
-        raise ValueError("allowed is the URL of a web page, such as http://127.0.0.1:16686")
-    return text
-
-
 class PlaceSettings(BaseSettings):
     """Where the server and the records are, and how the result is printed: what all commands share."""
 
@@ -136,12 +85,12 @@ class PlaceSettings(BaseSettings):
         default=False, validation_alias="json"
     )
     redis_url: Annotated[
-        str | None, BeforeValidator(_server), flag(PLACE, "URL", "A server: redis://, rediss://, unix:// …")
+        str | None, BeforeValidator(server_url), flag(PLACE, "URL", "A server: redis://, rediss://, unix:// …")
     ] = None
     control_url: Annotated[
-        str | None, BeforeValidator(_server), flag(PLACE, "URL", "In its place: the server of RQ's queue, and …")
+        str | None, BeforeValidator(server_url), flag(PLACE, "URL", "In its place: the server of RQ's queue, and …")
     ] = None
-    data_url: Annotated[str | None, BeforeValidator(_server), flag(PLACE, "URL", "… the one of the streams.")] = None
+    data_url: Annotated[str | None, BeforeValidator(server_url), flag(PLACE, "URL", "… the one of the streams.")] = None
     redis_password_file: Annotated[Path | None, flag(PLACE, "FILE", "Holds the server's password, for all URLs.")] = (
         None
     )
@@ -175,7 +124,7 @@ class TraceSettings(PlaceSettings):
 
     jaeger_url: Annotated[
         str | None,
-        BeforeValidator(_web),
+        BeforeValidator(web_url),
         flag(OUTPUT, "URL", "Jaeger's pages, for links.", default="the collector's host, port 16686"),
     ] = None
 
@@ -194,9 +143,11 @@ class AnomalySettings(PlaceSettings):
 class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignore[misc]  # one is made from the registry
     """One run's settings. Times are whole microseconds."""
 
-    robots: Annotated[int, BeforeValidator(_whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
+    robots: Annotated[int, BeforeValidator(whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
     copies: Annotated[
-        int, BeforeValidator(_whole(1, MOST_ROBOTS)), flag(ROBOTS, "N", "How many robots hold each part at the start.")
+        int,
+        BeforeValidator(whole(1, MOST_ROBOTS)),
+        flag(ROBOTS, "N", "How many robots hold each part at the start."),
     ] = 1
     secret: Annotated[str | None, flag(ROBOTS, "TEXT", "The secret itself.", default="a sentence of 11 words")] = None
     secret_file: Annotated[str | None, flag(ROBOTS, "FILE", "A UTF-8 file with the secret; - is standard input.")] = (
@@ -204,7 +155,7 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
     )
     seed: Annotated[
         int,
-        BeforeValidator(_whole(0, LARGEST_SEED)),
+        BeforeValidator(whole(0, LARGEST_SEED)),
         flag(ROBOTS, "N", "Decides the deal and every fate.", default="drawn, and printed"),
     ] = Field(default_factory=lambda: secrets.randbelow(1_000_000))
     again: Annotated[
@@ -213,12 +164,12 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
 
     exhibit: Annotated[
         str | None,
-        BeforeValidator(_exhibit),
+        BeforeValidator(exhibit_name),
         flag(ROBOTS, "NAME", "A lab that is broken on purpose, in one place: the judge must convict it."),
     ] = None
 
     preset: Annotated[
-        str, BeforeValidator(_choice(*PRESETS)), flag(NETWORK, "NAME", "A fault plan: calm, lossy, storm or split.")
+        str, BeforeValidator(choice_of(*PRESETS)), flag(NETWORK, "NAME", "A fault plan: calm, lossy, storm or split.")
     ] = "lossy"
     faults: Annotated[
         Path | None, flag(NETWORK, "FILE", "A TOML file in place of the preset: faults = ['loss .2', …].")
@@ -230,7 +181,9 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
         flag(NETWORK, "FAULT", "Any fault: 'loss .9 r03 @1s+2s every 5s'; may be repeated."),
     ] = ()  # in the environment with ; between them
     relays: Annotated[
-        int, BeforeValidator(_whole(1, MOST_RELAYS)), flag(NETWORK, "N", "Outboxes, each with a relay of its own.")
+        int,
+        BeforeValidator(whole(1, MOST_RELAYS)),
+        flag(NETWORK, "N", "Outboxes, each with a relay of its own."),
     ] = 1
 
     chaos: Annotated[
@@ -240,31 +193,31 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
         flag(DEATHS, "FAULT", "Any process fault: 'kill robot every 500ms'; may be repeated."),
     ] = ()
 
-    for_: Annotated[int, BeforeValidator(_time(0)), flag(TIME, "TIME", "Shortest duration.")] = Field(
+    for_: Annotated[int, BeforeValidator(duration(0)), flag(TIME, "TIME", "Shortest duration.")] = Field(
         default=0, validation_alias="for"
     )
     limit: Annotated[
-        int | None, BeforeValidator(_time(1)), flag(TIME, "TIME", "Longest duration.", default="--for + 30s")
+        int | None, BeforeValidator(duration(1)), flag(TIME, "TIME", "Longest duration.", default="--for + 30s")
     ] = None
-    tick: Annotated[int, BeforeValidator(_time(SHORTEST_TICK_US)), flag(TIME, "TIME", "How often a robot gossips.")] = (
-        100_000
-    )
+    tick: Annotated[
+        int, BeforeValidator(duration(SHORTEST_TICK_US)), flag(TIME, "TIME", "How often a robot gossips.")
+    ] = 100_000
     quiet_period: Annotated[
-        int, BeforeValidator(_time(0)), flag(TIME, "TIME", "How long without news before a robot writes.")
+        int, BeforeValidator(duration(0)), flag(TIME, "TIME", "How long without news before a robot writes.")
     ] = 1_000_000
 
     output: Annotated[Path | None, flag(OUTPUT, "FILE", "Also write the reconstructed secret to this file.")] = None
     force: Annotated[bool, flag(OUTPUT, "", "Replace an existing --output.")] = False
     ui: Annotated[
         Literal["auto", "plain", "none"],
-        BeforeValidator(_choice("auto", "plain", "none")),
+        BeforeValidator(choice_of("auto", "plain", "none")),
         flag(OUTPUT, "NAME", "Progress on standard error: auto, plain or none."),
     ] = "auto"
 
     handlers: Annotated[
         tuple[str, ...],
         NoDecode,
-        BeforeValidator(_handlers),
+        BeforeValidator(handler_names),
         flag(OUTPUT, "MODULE:CLASS", "Your own handler of events; may be repeated.", short="--handler"),
     ] = ()  # in the environment with ; between them
 
