@@ -8,12 +8,12 @@ also finds a server that refuses all writes for now.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import AskError, ClusterCrossSlotError, ResponseError
 
 CLOCK_SAMPLES: Final = 5
 STREAMS_KEY: Final = "lab:{doctor}:probe"  # nothing has this key, and nothing is written to it
@@ -47,9 +47,9 @@ STREAM_TRIALS: Final = (
     *(Trial(command, STREAMS_KEY, is_needed=True) for command in _NEEDED),
     *(Trial(command, STREAMS_KEY, is_needed=False) for command in _DURABILITY),
 )
-"""What the streams need. WATCH, MULTI and EXEC are tried by their use."""
+"""What the streams need. WATCH is tried on their key, too; MULTI and EXEC are tried by their use."""
 
-_ELSEWHERE: Final = ("MOVED", "ASK", "CROSSSLOT")  # a cluster's answer to a command that is allowed
+_ELSEWHERE: Final = (AskError, ClusterCrossSlotError)  # a cluster's answer to a command that is allowed
 
 
 class ServerFacts(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ def inspect(client: redis.Redis, trials: Sequence[Trial]) -> ServerFacts:
         refused: Mapping[Trial, str] | None = refusals(client, trials)
         refusal = ""
     except ResponseError as error:
-        refused, refusal = None, str(error)
+        refused, refusal = None, _full_text(error)
     return ServerFacts(info, appendfsync, _text(user), ahead_us, uncertainty_us, refused, refusal)
 
 
@@ -101,31 +101,38 @@ def refusals(client: redis.Redis, trials: Sequence[Trial]) -> dict[Trial, str]:
     transaction."""
     connection = client.connection_pool.get_connection()
     try:
-        _ask(connection, [*(("WATCH", key) for key in {trial.key for trial in trials}), ("UNWATCH",)])
-        _ask(connection, [("MULTI",)])  # alone: were it refused, what follows would be run
-        answers = _answers(connection, [trial.command.replace("KEY", trial.key).split() for trial in trials])
-        _ask(connection, [("DISCARD",)])
+        watched = [Trial("WATCH KEY", key, is_needed=True) for key in sorted({trial.key for trial in trials})]
+        answers = _answers(connection, map(_words, watched))
+        _ask(connection, ("UNWATCH",), ("MULTI",), ("EXEC",))
+        _ask(connection, ("MULTI",))  # alone: were it refused, what follows would be run
+        answers += _answers(connection, map(_words, trials))
+        _ask(connection, ("DISCARD",))
     finally:
         connection.disconnect()  # type: ignore[no-untyped-call]
         client.connection_pool.release(connection)
     return {
-        trial: str(answer)
-        for trial, answer in zip(trials, answers, strict=True)
-        if isinstance(answer, ResponseError) and not str(answer).startswith(_ELSEWHERE)
+        trial: _full_text(answer)
+        for trial, answer in zip((*watched, *trials), answers, strict=True)
+        if isinstance(answer, ResponseError) and not isinstance(answer, _ELSEWHERE)
     }
 
 
-def _ask(connection: redis.Connection, commands: Sequence[Sequence[str]]) -> None:
+def _words(trial: Trial) -> list[str]:
+    return trial.command.replace("KEY", trial.key).split()
+
+
+def _ask(connection: redis.Connection, *commands: Sequence[str]) -> None:
     """Raises ResponseError for the first command that is refused."""
     for answer in _answers(connection, commands):
         if isinstance(answer, ResponseError):
             raise answer
 
 
-def _answers(connection: redis.Connection, commands: Sequence[Sequence[str]]) -> list[Any]:
+def _answers(connection: redis.Connection, commands: Iterable[Sequence[str]]) -> list[Any]:
     """The replies to commands that are sent together; a refusal is one of them."""
-    connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
-    return [_answer(connection) for _ in commands]
+    sent = list(commands)
+    connection.send_packed_command(connection.pack_commands(sent))  # type: ignore[no-untyped-call]
+    return [_answer(connection) for _ in sent]
 
 
 def _answer(connection: redis.Connection) -> Any:
@@ -133,6 +140,11 @@ def _answer(connection: redis.Connection) -> Any:
         return connection.read_response()
     except ResponseError as error:
         return error
+
+
+def _full_text(refusal: ResponseError) -> str:
+    """The server's whole answer; redis-py cuts off the code that it begins with, if it knows that."""
+    return f"{refusal.status_code or ''} {refusal}".strip()
 
 
 def _allowed(ask: Callable[[], Any]) -> Any:

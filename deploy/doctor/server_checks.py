@@ -20,6 +20,7 @@ FAR_CLOCK_US: Final = 100_000  # a tick
 ROBOT_DATA: Final = 1 * MIB  # that a robot's run has on the server while it goes on
 
 _NO_PERMISSION: Final = "NOPERM"
+_OF_COMMAND: Final = "permissions to run"  # else of its key
 _WITH_SUBCOMMANDS: Final = ("client", "xgroup", "xinfo")
 
 
@@ -111,7 +112,7 @@ def rights_check(facts: ServerFacts, trials: Sequence[Trial]) -> Check:
         text = f"{user} may run no transaction: {facts.refusal}"
         if not facts.refusal.startswith(_NO_PERMISSION):
             return Check("rights", "unknown", text, "try again")
-        return Check("rights", "fault", text, f"{grant} +watch +unwatch +multi +exec +discard {_keys(trials)}")
+        return Check("rights", "fault", text, f"{grant} +@transaction {_keys(trials)}")
     needed = {trial: answer for trial, answer in facts.refused.items() if trial.is_needed}
     for trial, answer in needed.items():
         if not answer.startswith(_NO_PERMISSION):  # it is the server's state: no memory left, read-only
@@ -194,8 +195,8 @@ def _keys(trials: Iterable[Trial]) -> str:
 
 def _grants(refused: Mapping[Trial, str]) -> str:
     """The rules that allow them. The server's answer says whether the command was refused, or only its key."""
-    keys = _keys(trial for trial, answer in refused.items() if "key" in answer)
-    commands = {f"+{_rule(trial)}" for trial, answer in refused.items() if "key" not in answer}
+    keys = _keys(trial for trial, answer in refused.items() if _OF_COMMAND not in answer)
+    commands = {f"+{_rule(trial)}" for trial, answer in refused.items() if _OF_COMMAND in answer}
     return " ".join([*filter(None, [keys]), *sorted(commands)])
 
 

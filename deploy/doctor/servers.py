@@ -43,5 +43,5 @@ def plane_checks(plane: Plane, robots: int) -> list[Check]:
     except UnsupportedServer as error:
         return unreachable(str(error), plane.name)
     except RedisError as error:
-        return unreachable(f"it answered, and then no more: {error}", plane.name)
+        return unreachable(f"the server answered, and then: {error}", plane.name)
     return on_plane(checks_of(facts, where, plane.trials, robots), plane.name)

@@ -23,4 +23,4 @@ RQ_TRIALS: Final = (
     *(Trial(command, RQ_KEY, is_needed=True) for command in _NEEDED),
     *(Trial(command, RQ_KEY, is_needed=False) for command in _NAMING),
 )
-"""What RQ needs. WATCH, MULTI and EXEC are tried by their use."""
+"""What RQ needs. WATCH is tried on its key, too; MULTI and EXEC are tried by their use."""

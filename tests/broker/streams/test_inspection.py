@@ -75,8 +75,12 @@ def test_a_user_with_the_rules_of_a_restricted_one_may_do_all_that_is_needed(
     [
         (("-xadd",), {("XADD", "lab")}),
         (("-xinfo|stream", "-hset"), {("XINFO", "lab"), ("HSET", "lab"), ("HSET", "rq")}),
-        (("resetkeys", "~lab:*"), {(trial.command.split()[0], "rq") for trial in RQ_TRIALS if "KEY" in trial.command}),
+        (
+            ("resetkeys", "~lab:*"),
+            {("WATCH", "rq"), *((trial.command.split()[0], "rq") for trial in RQ_TRIALS if "KEY" in trial.command)},
+        ),
         (("-client|setname",), {("CLIENT", "rq")}),
+        (("-watch",), {("WATCH", "lab"), ("WATCH", "rq")}),
     ],
 )
 def test_each_right_that_lacks_is_found(
@@ -90,7 +94,7 @@ def test_each_right_that_lacks_is_found(
     assert admin.dbsize() == 0
 
 
-@pytest.mark.parametrize("rule", ["-multi", "-watch", "-discard"])
+@pytest.mark.parametrize("rule", ["-multi", "-exec", "-discard", "-unwatch"])
 def test_where_no_transaction_is_allowed_nothing_is_tried_and_the_reason_is_known(
     admin: redis.Redis, server: EmbeddedServer, rule: str
 ) -> None:

@@ -153,7 +153,7 @@ def test_the_server_must_take_the_connections_of_so_many_robots(given: ServerFac
     assert check.remedy.startswith(remedy)
 
 
-NO_COMMAND = "NOPERM User robots has no permissions to run the 'x' command"
+NO_COMMAND = "NOPERM User monkey has no permissions to run the 'x' command"
 NO_KEY = "NOPERM No permissions to access a key"
 OLD_NO_KEY = "NOPERM this user has no permissions to access one of the keys used as arguments"
 
@@ -193,7 +193,7 @@ OLD_NO_KEY = "NOPERM this user has no permissions to access one of the keys used
         (
             facts(refusal="NOPERM User robots has no permissions to run the 'multi' command"),
             *("fault", "user robots may run no transaction: NOPERM"),
-            "ACL SETUSER robots +watch +unwatch +multi +exec +discard ~lab:* ~rq:*",
+            "ACL SETUSER robots +@transaction ~lab:* ~rq:*",
         ),
         (
             facts(refusal="ERR unknown command 'MULTI'"),
