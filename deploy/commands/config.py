@@ -10,7 +10,7 @@ from deploy.commands.output import print_result
 from deploy.commands.outputs import EffectiveSetting, EffectiveSettings, answer_line
 from deploy.config.flags import Given, takes
 from deploy.config.listing import listed, toml_lines
-from deploy.config.settings import LabSettings, load_with_origins
+from deploy.config.settings import LabSettings, effective_settings, load_place
 from telemetry.console import harmless
 
 EXAMPLES: Final = """\
@@ -31,9 +31,8 @@ def config(
     *, sources: Annotated[bool, Parameter(help="Also say where each setting comes from.")] = False, given: Given
 ) -> int:
     """Print the settings."""
-    settings, origins = load_with_origins(given)
-    rows = listed(settings, origins)
-    if settings.json_:
+    rows = listed(effective_settings(given))
+    if load_place(given).json_:
         print_result(
             answer_line(EffectiveSettings([EffectiveSetting(row.name, row.value, row.source) for row in rows]))
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -18,11 +18,10 @@ from cyclopts import Parameter
 
 from broker.faults.syntax import format_duration
 from deploy.config.flags import declared_flag, group_of, name_of
-from deploy.config.settings import LabSettings
+from deploy.config.settings import UNSET, Effective
 from telemetry.anomalies.thresholds import Thresholds, format_thresholds
 
 MASK: Final = "***"
-DEFAULT: Final = "default"
 _SECRETS: Final = frozenset({"secret"})
 _IN_QUERY: Final = re.compile(r"(password=)[^&\s]*")
 _LOGIN: Final = re.compile(r"(//[^/:@]*:).*@")  # to the last @ of all, in case one stands in the password
@@ -42,16 +41,15 @@ class Setting(msgspec.Struct, frozen=True):
     group: str
 
 
-def listed(settings: LabSettings, origins: Mapping[str, str]) -> list[Setting]:
+def listed(settings: Iterable[Effective]) -> list[Setting]:
     """All settings, by the groups of the help."""
     rows = []
-    for field, model in LabSettings.model_fields.items():
-        declared, group = declared_flag(model), group_of(model)
-        note = declared.show_default if isinstance(declared.show_default, str) else "none"
-        is_open = origins[field] == DEFAULT and note != "none"  # it is decided later: drawn, or from other settings
-        value = None if is_open else _value(field, getattr(settings, field), declared)
-        row = Setting(name_of(field), value, origins[field], "" if value else note, group.name)
-        rows.append((group.sort_key, row))
+    for name, field, value, origin in settings:
+        flag, group = declared_flag(field), group_of(field)
+        note = flag.show_default if isinstance(flag.show_default, str) else "none"
+        is_open = origin == UNSET and note != "none"  # it is decided later: drawn, or from other settings
+        shown = None if is_open else _value(name, value, flag)
+        rows.append((group.sort_key, Setting(name_of(name), shown, origin, note, group.name)))
     return [row for _, row in sorted(rows, key=lambda item: item[0])]
 
 

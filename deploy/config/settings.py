@@ -12,9 +12,10 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -63,6 +64,7 @@ EXPERIMENT: Final = frozenset(
 )
 """The settings that say what is tried, but for the plan."""
 
+UNSET: Final = "default"  # where a setting comes from that is set nowhere
 _DEFAULT: Final = 3  # the rank of a setting that comes from nowhere else
 
 _PLAN: Final = (*SHORTHANDS, "fault", "faults", *PROCESS_FAULT_SHORTHANDS, "chaos")
@@ -289,24 +291,31 @@ def _recorded(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
     return {**others, "again": recorded_name(runs_dir, run)}
 
 
-def load_with_origins(given: Given) -> tuple[LabSettings, dict[str, str]]:
-    """A run's settings, and where each of them comes from: its flag, its variable, robots.toml, the record, the
-    exhibit, or `default`. Raises UsageError, NoSuchRun, Unrepeatable."""
-    settings = load_settings(given)
-    recorded: Mapping[str, Any] = {}
-    shown = frozenset[str]()
-    if settings.again is not None:
-        recorded = {**_recorded(settings.again, settings.runs_dir, given)}
-    elif settings.exhibit is not None:
-        shown = frozenset(EXHIBITS[settings.exhibit].settings.keys() - given.keys())
-    origins = {}
-    for field in LabSettings.model_fields:
-        origin, rank = _origin(field, given, {} if field == "again" else recorded)
-        if field in shown:
-            origin = f"--exhibit {settings.exhibit}"
-        is_set = field in settings.model_fields_set and (rank < _DEFAULT or field in shown)
-        origins[field] = origin if is_set else "default"
-    return settings, origins
+class Effective(NamedTuple):
+    """A setting in force, by its field, and where it comes from: its flag, its variable, robots.toml, the record, the
+    exhibit, or UNSET."""
+
+    name: str
+    declared: FieldInfo
+    value: object
+    origin: str
+
+
+def effective_settings(given: Given) -> list[Effective]:
+    """Every setting of every command, as it is in force: a run's own first. Raises UsageError, NoSuchRun,
+    Unrepeatable."""
+    lab = load_settings(given)
+    recorded = {} if lab.again is None else _recorded(lab.again, lab.runs_dir, given)
+    shown = EXHIBITS[lab.exhibit].settings.keys() - given.keys() if lab.exhibit and lab.again is None else set()
+    rows = []
+    for name, model in _models_of_settings().items():
+        settings = lab if model is LabSettings else _settings(model, given, {})
+        origin, rank = _origin(name, given, {} if name == "again" else recorded)
+        if name in shown:
+            origin, rank = f"--exhibit {lab.exhibit}", 0
+        is_set = rank < _DEFAULT and name in settings.model_fields_set
+        rows.append(Effective(name, model.model_fields[name], getattr(settings, name), origin if is_set else UNSET))
+    return rows
 
 
 def _origin(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str, int]:
@@ -343,8 +352,19 @@ def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSet
 
 
 def setting_names() -> frozenset[str]:
-    """The names of all settings, as people write them in robots.toml."""
-    return frozenset(map(name_of, LabSettings.model_fields))
+    """The names of all settings of all commands, as people write them in robots.toml."""
+    return frozenset(map(name_of, _models_of_settings()))
+
+
+def _models_of_settings() -> dict[str, type[PlaceSettings]]:
+    """The fields of all models, each with one that has it: that of a run, if it has."""
+    models: list[type[PlaceSettings]] = [LabSettings, PlaceSettings]
+    for model in models:  # which grows meanwhile
+        models += model.__subclasses__()
+    found: dict[str, type[PlaceSettings]] = {}
+    for model in models:
+        found |= {name: model for name in model.model_fields if name not in found}
+    return found
 
 
 def _file_settings() -> dict[str, Any]:

@@ -31,7 +31,7 @@ def unknown_keys(keys: Iterable[str], known: Collection[str]) -> str:
         return ""
     names, what = ", ".join(map(repr, unknown)), "is no setting" if len(unknown) == 1 else "are no settings"
     near = [name for key in unknown if (name := _nearest(key.replace("-", "_").lower(), known))]
-    hint = f"do you mean {', '.join(near)}?" if near else "allowed are the options of `robots run`"
+    hint = f"do you mean {', '.join(near)}?" if near else "`robots config` lists all"
     return f"{names} {what}; {hint}"
 
 

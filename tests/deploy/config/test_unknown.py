@@ -56,7 +56,7 @@ def test_a_port_that_a_person_set_is_no_variable_of_kubernetes() -> None:
         (["los"], "'los' is no setting; do you mean loss?"),
         (["quiet-periode"], "'quiet-periode' is no setting; do you mean quiet_period?"),
         (["los", "loss", "limits"], "'los', 'limits' are no settings; do you mean loss, limit?"),
-        (["network"], "'network' is no setting; allowed are the options of `robots run`"),
+        (["network"], "'network' is no setting; `robots config` lists all"),
     ],
 )
 def test_an_unknown_key_of_a_file_is_named_with_the_nearest_one(keys: list[str], complaint: str) -> None:
