@@ -15,8 +15,12 @@ import msgspec
 import redis
 from redis.exceptions import AskError, ClusterCrossSlotError, ResponseError
 
+from broker.streams.connection import location_of
+
 CLOCK_SAMPLES: Final = 5
 STREAMS_KEY: Final = "lab:{doctor}:probe"  # nothing has this key, and nothing is written to it
+
+_WITH_SUBCOMMANDS: Final = ("client", "xgroup", "xinfo")
 
 
 class Trial(NamedTuple):
@@ -25,6 +29,12 @@ class Trial(NamedTuple):
     command: str
     key: str
     is_needed: bool
+
+    @property
+    def rule(self) -> str:
+        """The command as the rules of ACLs name it: `XINFO STREAM KEY` is `xinfo|stream`."""
+        first, *rest = self.command.lower().split()
+        return f"{first}|{rest[0]}" if first in _WITH_SUBCOMMANDS else first
 
 
 _NEEDED: Final = (
@@ -53,7 +63,7 @@ _ELSEWHERE: Final = (AskError, ClusterCrossSlotError)  # a cluster's answer to a
 
 
 class ServerFacts(msgspec.Struct, frozen=True):
-    """`info` is its INFO. `appendfsync` and `user` are None when we may not ask. The server's clock is `ahead_us` of
+    """`info` is its INFO. `appendfsync` is None when we may not ask, `user` when it is not known. The server's clock is `ahead_us` of
     ours, up to `uncertainty_us` more or less. `refused` has its answer to each command that it would not run; it is
     None when it does not let us ask, and `refusal` says why."""
 
@@ -71,7 +81,7 @@ def inspect(client: redis.Redis, trials: Sequence[Trial]) -> ServerFacts:
     TimeoutError, and ResponseError when even INFO or TIME is refused."""
     info: Mapping[str, Any] = client.info()
     ahead_us, uncertainty_us = clock_offset(client.time)
-    user = _allowed(client.acl_whoami)
+    user = _text(_allowed(client.acl_whoami)) or location_of(client).login.get("username")
     settings = _allowed(lambda: client.config_get("appendfsync"))
     appendfsync = None if settings is None else _text(settings.get("appendfsync"))
     try:
@@ -79,7 +89,7 @@ def inspect(client: redis.Redis, trials: Sequence[Trial]) -> ServerFacts:
         refusal = ""
     except ResponseError as error:
         refused, refusal = None, _full_text(error)
-    return ServerFacts(info, appendfsync, _text(user), ahead_us, uncertainty_us, refused, refusal)
+    return ServerFacts(info, appendfsync, user, ahead_us, uncertainty_us, refused, refusal)
 
 
 def clock_offset(server_time: Callable[[], Any]) -> tuple[int, int]:

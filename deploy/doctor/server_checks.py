@@ -21,7 +21,6 @@ ROBOT_DATA: Final = 1 * MIB  # that a robot's run has on the server while it goe
 
 _NO_PERMISSION: Final = "NOPERM"
 _OF_COMMAND: Final = "permissions to run"  # else of its key
-_WITH_SUBCOMMANDS: Final = ("client", "xgroup", "xinfo")
 
 
 def server_check(facts: ServerFacts, where: str) -> Check:
@@ -186,7 +185,7 @@ def _names(trials: Iterable[Trial]) -> str:
 
 def _name(trial: Trial) -> str:
     key = f" on {_pattern(trial)}" if "KEY" in trial.command else ""
-    return f"{_rule(trial).replace('|', ' ')}{key}"
+    return f"{trial.rule.replace('|', ' ')}{key}"
 
 
 def _keys(trials: Iterable[Trial]) -> str:
@@ -196,14 +195,8 @@ def _keys(trials: Iterable[Trial]) -> str:
 def _grants(refused: Mapping[Trial, str]) -> str:
     """The rules that allow them. The server's answer says whether the command was refused, or only its key."""
     keys = _keys(trial for trial, answer in refused.items() if _OF_COMMAND not in answer)
-    commands = {f"+{_rule(trial)}" for trial, answer in refused.items() if _OF_COMMAND in answer}
+    commands = {f"+{trial.rule}" for trial, answer in refused.items() if _OF_COMMAND in answer}
     return " ".join([*filter(None, [keys]), *sorted(commands)])
-
-
-def _rule(trial: Trial) -> str:
-    """The command as ACL rules name it: `XINFO STREAM KEY` is `xinfo|stream`."""
-    first, *rest = trial.command.lower().split()
-    return f"{first}|{rest[0]}" if first in _WITH_SUBCOMMANDS else first
 
 
 def _pattern(trial: Trial) -> str:

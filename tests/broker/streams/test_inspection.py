@@ -67,7 +67,7 @@ def test_a_user_with_the_rules_of_a_restricted_one_may_do_all_that_is_needed(
 
     assert {trial for trial in facts.refused or () if trial.is_needed} == set()
     assert facts.refused is not None
-    assert facts.appendfsync is None  # CONFIG is forbidden, and so not known
+    assert (facts.user, facts.appendfsync) == ("robots", None)  # CONFIG is forbidden, and so not known
 
 
 @pytest.mark.parametrize(
