@@ -37,35 +37,31 @@ class Trial(NamedTuple):
         return f"{first}|{rest[0]}" if first in _WITH_SUBCOMMANDS else first
 
 
-_NEEDED: Final = (
-    *("XADD KEY NOMKSTREAM * f v", "XRANGE KEY - + COUNT 1", "XREVRANGE KEY + - COUNT 1", "XLEN KEY"),
-    *("XTRIM KEY MINID 0", "XREAD COUNT 1 STREAMS KEY 0", "XREADGROUP GROUP g c COUNT 1 STREAMS KEY >"),
-    *(
-        "XACK KEY g 0-1",
-        "XPENDING KEY g",
-        "XCLAIM KEY g c 0 0-1",
-        "XGROUP CREATE KEY g 0",
-        "XGROUP DELCONSUMER KEY g c",
-    ),
-    *("XINFO STREAM KEY", "XINFO GROUPS KEY", "XINFO CONSUMERS KEY g", "DEL KEY", "UNLINK KEY", "EXISTS KEY"),
-    *("TYPE KEY", "GET KEY", "SET KEY v NX PX 1", "PTTL KEY", "PEXPIRE KEY 1", "HSET KEY f v", "HMGET KEY f"),
-    *("ZADD KEY NX 1 m", "ZREM KEY m", "ZREVRANGE KEY 0 -1", "TIME", "PING", "CLIENT ID"),
-)
-_DURABILITY: Final = ("WAITAOF 1 0 1", "WAIT 1 1")  # what tells whether the write of the secret is safe
+def trials_of(key: str, needed: str, optional: str) -> tuple[Trial, ...]:
+    """Commands, with `; ` between them, to be tried on one key."""
+    listed = ((needed, True), (optional, False))
+    return tuple(Trial(command, key, is_needed) for text, is_needed in listed for command in text.split("; "))
 
-STREAM_TRIALS: Final = (
-    *(Trial(command, STREAMS_KEY, is_needed=True) for command in _NEEDED),
-    *(Trial(command, STREAMS_KEY, is_needed=False) for command in _DURABILITY),
+
+_NEEDED: Final = (
+    "XADD KEY NOMKSTREAM * f v; XRANGE KEY - + COUNT 1; XREVRANGE KEY + - COUNT 1; XLEN KEY; XTRIM KEY MINID 0;"
+    " XREAD COUNT 1 STREAMS KEY 0; XREADGROUP GROUP g c COUNT 1 STREAMS KEY >; XACK KEY g 0-1; XPENDING KEY g;"
+    " XCLAIM KEY g c 0 0-1; XGROUP CREATE KEY g 0; XGROUP DELCONSUMER KEY g c; XINFO STREAM KEY; XINFO GROUPS KEY;"
+    " XINFO CONSUMERS KEY g; DEL KEY; UNLINK KEY; EXISTS KEY; TYPE KEY; GET KEY; SET KEY v NX PX 1; PTTL KEY;"
+    " PEXPIRE KEY 1; HSET KEY f v; HMGET KEY f; ZADD KEY NX 1 m; ZREM KEY m; ZREVRANGE KEY 0 -1; TIME; PING; CLIENT ID"
 )
+_DURABILITY: Final = "WAITAOF 1 0 1; WAIT 1 1"  # what tells whether the write of the secret is safe
+
+STREAM_TRIALS: Final = trials_of(STREAMS_KEY, _NEEDED, _DURABILITY)
 """What the streams need. WATCH is tried on their key, too; MULTI and EXEC are tried by their use."""
 
 _ELSEWHERE: Final = (AskError, ClusterCrossSlotError)  # a cluster's answer to a command that is allowed
 
 
 class ServerFacts(msgspec.Struct, frozen=True):
-    """`info` is its INFO. `appendfsync` is None when we may not ask, `user` when it is not known. The server's clock is `ahead_us` of
-    ours, up to `uncertainty_us` more or less. `refused` has its answer to each command that it would not run; it is
-    None when it does not let us ask, and `refusal` says why."""
+    """`info` is its INFO. `appendfsync` is None when we may not ask, `user` when it is not known. The server's clock is
+    `ahead_us` of ours, up to `uncertainty_us` more or less. `refused` has its answer to each command that it would not
+    run; it is None when it does not let us ask, and `refusal` says why."""
 
     info: Mapping[str, Any]
     appendfsync: str | None
