@@ -121,6 +121,14 @@ class PlaceSettings(BaseSettings):
         return unknown_variables(os.environ, setting_names())
 
 
+class ServiceSettings(PlaceSettings):
+    """What the long-running commands share: the above, and where they show that they live."""
+
+    heartbeats: Annotated[
+        Path | None, flag(PLACE, "FOLDER", "Keep a heartbeat there: a file whose age health checks read.")
+    ] = None
+
+
 class TraceSettings(PlaceSettings):
     """What all commands share, and where people see traces."""
 
@@ -129,6 +137,10 @@ class TraceSettings(PlaceSettings):
         BeforeValidator(web_url),
         flag(OUTPUT, "URL", "Jaeger's pages, for links.", default="the collector's host, port 16686"),
     ] = None
+
+
+class FollowSettings(ServiceSettings, TraceSettings):
+    """Of a long-running command that sends traces."""
 
 
 class AnomalySettings(PlaceSettings):
@@ -232,6 +244,16 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
 def load_place(given: Given) -> PlaceSettings:
     """What all commands share, from flags, environment, robots.toml and defaults. Raises UsageError."""
     return _settings(PlaceSettings, given, {})
+
+
+def load_service_settings(given: Given) -> ServiceSettings:
+    """The same, and where a long-running command shows that it lives. Raises UsageError."""
+    return _settings(ServiceSettings, given, {})
+
+
+def load_follow_settings(given: Given) -> FollowSettings:
+    """The same, and where people see traces. Raises UsageError."""
+    return _settings(FollowSettings, given, {})
 
 
 def load_trace_settings(given: Given) -> TraceSettings:
