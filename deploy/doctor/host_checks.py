@@ -1,6 +1,6 @@
 """What the facts of this host mean for a run of N robots. Pure: facts in, a check out.
 
-The needs of a robot are measured: see the table of costs in the README.
+What a robot needs is measured in live runs, and rounded up.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def terminal_check(facts: TerminalFacts) -> Check:
     """What a person can see of it."""
     if facts.encoding.lower().replace("-", "") != "utf8":
         text = (
-            f"the encoding of standard output is {facts.encoding or 'not known'}: lines with … or █ cannot be printed"
+            f"the encoding of standard output is {facts.encoding or 'not known'}: letters such as … and █ are escaped"
         )
         return Check("terminal", "warning", text, "export LC_ALL=C.UTF-8, or PYTHONUTF8=1")
     if not facts.is_terminal:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from deploy.doctor import examination
 from deploy.doctor.check import Check
+from tests.support.checkout import ROOT
 from tests.support.terminal import Terminal
 
 NOWHERE = ("--redis-url", "redis://lab:hidden@127.0.0.1:1")
@@ -78,6 +82,21 @@ def test_a_text_from_a_server_cannot_harm_a_terminal(terminal: Terminal, monkeyp
     monkeypatch.setattr(examination, "results_of", lambda *_: [Check("server", "ok", "Redis \x1b[2J\n7")])
 
     assert "Redis \\x1b[2J\\n7" in terminal.do("doctor").out
+
+
+def test_a_terminal_that_is_not_utf_8_gets_every_line_and_the_remedy(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy", "doctor"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    *_, terminal, _ = done.stdout.splitlines()
+    assert terminal.startswith("warning  terminal   the encoding of standard output is ascii: letters such as \\u2026")
+    assert "PYTHONUTF8=1" in terminal
+    assert done.stderr == ""
 
 
 def test_a_wrong_setting_is_refused_as_by_every_command(terminal: Terminal) -> None:
