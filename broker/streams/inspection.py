@@ -20,7 +20,7 @@ from broker.streams.connection import location_of
 CLOCK_SAMPLES: Final = 5
 STREAMS_KEY: Final = "lab:{doctor}:probe"  # nothing has this key, and nothing is written to it
 
-_WITH_SUBCOMMANDS: Final = ("client", "xgroup", "xinfo")
+_WITH_SUBCOMMANDS: Final = ("client", "script", "xgroup", "xinfo")
 
 
 class Trial(NamedTuple):

@@ -109,7 +109,7 @@ def rights_check(facts: ServerFacts, trials: Sequence[Trial]) -> Check:
     user, grant = f"user {facts.user}" if facts.user else "this user", f"ACL SETUSER {facts.user or 'USER'}"
     if facts.refused is None:
         text = f"{user} may run no transaction: {facts.refusal}"
-        if not facts.refusal.startswith(_NO_PERMISSION):
+        if _NO_PERMISSION not in facts.refusal:  # which does not always begin with it: EXECABORT does
             return Check("rights", "unknown", text, "try again")
         return Check("rights", "fault", text, f"{grant} +@transaction {_keys(trials)}")
     needed = {trial: answer for trial, answer in facts.refused.items() if trial.is_needed}

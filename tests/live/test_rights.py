@@ -12,7 +12,7 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.inspection import STREAM_TRIALS
 from deploy.rq.rights import RQ_TRIALS
 from tests.live.cluster import Cluster, begin
-from tests.support.live_place import LIVE, Place, not_held
+from tests.support.live_place import LIVE, UNTIL_STOPPED, Place, not_held
 
 pytestmark = LIVE
 
@@ -46,7 +46,7 @@ def test_a_user_with_the_rights_that_are_checked_can_serve_a_cluster(restricted:
     asked = refused(restricted)  # CONFIG and ACL WHOAMI, which a run does not need
     restricted.client.acl_log_reset()
     # When a run is dealt, served, harmed, watched, judged and removed
-    begin(restricted, 5, "-n", "4", "--for", "4s", "--chaos", "kill robot @1s", "--preset", "storm")
+    begin(restricted, 5, "-n", "4", *UNTIL_STOPPED, "--chaos", "kill robot @1s", "--preset", "storm")
     for command in (
         ("kill", "r01"),
         ("faults", "set", "loss .3"),
@@ -56,6 +56,7 @@ def test_a_user_with_the_rights_that_are_checked_can_serve_a_cluster(restricted:
     ):
         code, _, err = restricted.do(*command)
         assert code == 0, (command, err)
+    restricted.stop()
     code, result = restricted.verify("--forget")
     # Then nothing was refused, and all promises hold
     assert code == 0, not_held(result)

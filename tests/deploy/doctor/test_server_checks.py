@@ -196,6 +196,11 @@ OLD_NO_KEY = "NOPERM this user has no permissions to access one of the keys used
             "ACL SETUSER robots +@transaction ~lab:* ~rq:*",
         ),
         (
+            facts(refusal="EXECABORT Transaction discarded because of: NOPERM User robots has no permissions"),
+            *("fault", "user robots may run no transaction: EXECABORT"),
+            "ACL SETUSER robots +@transaction ~lab:* ~rq:*",
+        ),
+        (
             facts(refusal="ERR unknown command 'MULTI'"),
             *("unknown", "user robots may run no transaction: ERR", "try again"),
         ),
