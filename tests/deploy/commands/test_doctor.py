@@ -12,7 +12,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from deploy.doctor import examination
-from deploy.doctor.check import Check
+from deploy.doctor.check import Check, size
+from deploy.doctor.host_checks import BASE_MEMORY, ROBOT_MEMORY
 from tests.support.checkout import ROOT
 from tests.support.terminal import Terminal
 
@@ -50,8 +51,8 @@ def test_what_stops_a_run_ends_with_exit_code_4_and_has_its_remedy(terminal: Ter
 def test_the_number_of_robots_comes_from_the_settings(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBOTS_ROBOTS", "10000")
 
-    assert "10000 robots need 156.4 GiB" in terminal.do("doctor").out
-    assert "7 robots need 272 MiB" in terminal.do("doctor", "-n", "7").out
+    assert f"10000 robots need {size(BASE_MEMORY + 10_000 * ROBOT_MEMORY)}" in terminal.do("doctor").out
+    assert f"7 robots need {size(BASE_MEMORY + 7 * ROBOT_MEMORY)}" in terminal.do("doctor", "-n", "7").out
 
 
 @pytest.mark.parametrize(("state", "code", "usable"), [("unknown", 3, None), ("fault", 4, False), ("warning", 0, True)])
