@@ -117,7 +117,7 @@ def rights_check(facts: ServerFacts, trials: Sequence[Trial]) -> Check:
         if not answer.startswith(_NO_PERMISSION):  # it is the server's state: no memory left, read-only
             return Check("rights", "fault", f"the server refuses {_name(trial)}: {answer}", "mend that first")
     if needed:
-        text = f"{user} may not run {_names(needed)}"
+        text = f"{user} may not {_lacking(needed)}"
         return Check("rights", "fault", text, f"{grant} {_grants(needed)}")
     text = f"{user} may run all that a run needs on {_keys(trials).replace('~', '')}"
     lacking = {trial: answer for trial, answer in facts.refused.items() if answer.startswith(_NO_PERMISSION)}
@@ -177,6 +177,13 @@ def _is_on(info: Mapping[str, Any], name: str) -> bool:
 
 def _master(info: Mapping[str, Any]) -> str:
     return f"{info.get('master_host', 'not known')}:{info.get('master_port', '')}".rstrip(":")
+
+
+def _lacking(refused: Mapping[Trial, str]) -> str:
+    """What the user may not do: use keys at all, or run commands on them."""
+    keys = _keys(trial for trial, answer in refused.items() if _OF_COMMAND not in answer).replace("~", "")
+    commands = _names(trial for trial, answer in refused.items() if _OF_COMMAND in answer)
+    return " or ".join([*(f"use {name}" for name in [keys] if name), *(f"run {name}" for name in [commands] if name)])
 
 
 def _names(trials: Iterable[Trial]) -> str:

@@ -170,8 +170,13 @@ OLD_NO_KEY = "NOPERM this user has no permissions to access one of the keys used
         ),
         (
             facts(user=None, refused={trial("LPUSH"): OLD_NO_KEY, trial("LREM"): NO_KEY}),
-            *("fault", "this user may not run lpush on rq:*, lrem on rq:*"),
+            *("fault", "this user may not use rq:*"),
             "ACL SETUSER USER ~rq:*",
+        ),
+        (
+            facts(refused={trial("LPUSH"): NO_KEY, trial("XADD"): NO_COMMAND}),
+            *("fault", "user robots may not use rq:* or run xadd on lab:*"),
+            "ACL SETUSER robots ~rq:* +xadd",
         ),
         (
             facts(refused={trial("WAITAOF 1 0 1"): NO_COMMAND, trial("CLIENT SETNAME doctor"): NO_COMMAND}),
