@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def test_a_run_is_held_with_the_rights_of_the_manifests_and_no_others(cluster: C
     assert code == 0, not_held(result)
     refused = [entry for entry in cluster.client.acl_log() if entry["username"] == "robots"]
     assert refused == []
+    # And `robots doctor` misses none
+    _, out, _ = cluster.do("doctor", "--json")
+    assert {check["name"]: check["state"] for check in json.loads(out)["checks"]}["rights"] == "ok", out
     # And it can do nothing to the server itself, and nothing with the keys of others
     with connect(url.replace("robots@", f"robots:{PASSWORD}@")) as client:
         for command in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("SHUTDOWN",), ("ACL", "LIST"), ("GET", "other")):
