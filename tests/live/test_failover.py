@@ -11,13 +11,18 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from redis.exceptions import ResponseError
 
+from broker.streams.retry import RETRY_S
 from tests.live.cluster import Cluster, begin
+from tests.live.conftest import end
 from tests.support.collector import Sink, collecting
-from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, not_held
+from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place, not_held
 from tests.support.redis_nodes import Node, Sentinels
 from tests.support.waiting import await_true
 
@@ -26,6 +31,20 @@ pytestmark = LIVE
 LOST = "the run was lost: the server came back older: "
 AGAIN_S = 20.0
 """The longest time in which no message may come to any robot. On an idle machine it is some 3.5 s."""
+
+
+@pytest.fixture
+def careful_sentinels(tmp_path: Path) -> Iterator[Sentinels]:
+    """Their master takes writes only while it has a replica."""
+    with Sentinels(tmp_path, "--min-replicas-to-write", "1", "--min-replicas-max-lag", "3") as sentinels:
+        yield sentinels
+
+
+@pytest.fixture
+def careful(place: Place, careful_sentinels: Sentinels) -> Iterator[Cluster]:
+    cluster = Cluster(place, careful_sentinels)
+    yield cluster
+    end(cluster)
 
 
 @pytest.fixture
@@ -199,23 +218,60 @@ def test_a_master_that_comes_back_as_a_replica_takes_no_writes_of_the_run(
     assert parts["relay"].wait(timeout=END_S) == 0
 
 
-def test_a_relay_leaves_a_server_that_has_become_a_replica(on_sentinels: Cluster, sentinels: Sentinels) -> None:
-    # Given a run, and Sentinels that are asked to change the roles of two healthy servers
-    cluster = on_sentinels
-    parts = begin(cluster, 3, "-n", "3", *UNTIL_STOPPED)
-    cluster.await_states(r00="running", r01="running", r02="running")
-    master = sentinels.master()
-    # When they do
-    sentinels.swap()
-    sentinels.await_master(sentinels.other(master))
-    sentinels.await_replica(master)
-    await_messages(cluster)
-    # Then nothing has died, and the run ends in order
-    cluster.stop()
-    code, result = cluster.verify()
-    assert_honest(code, result)
+def test_roles_that_change_cost_nothing_where_a_master_without_a_replica_takes_no_writes(
+    careful: Cluster, careful_sentinels: Sentinels
+) -> None:
+    # Given a run, and two healthy servers that are to change their roles
+    parts = begin(careful, 3, "-n", "3", *UNTIL_STOPPED)
+    careful.await_states(r00="running", r01="running", r02="running")
+    # When they do: the old master is left by its replica before it is told to follow it
+    old = careful_sentinels.swap()
+    careful_sentinels.await_replica(old)
+    await_messages(careful)
+    # Then no robot has died, and the run ends in order
+    careful.stop()
+    code, result = careful.verify()
+    assert code == 0, not_held(result)
     assert result["whole_run"]["lives"] == {}
     assert parts["relay"].wait(timeout=END_S) == 0
+
+
+def test_a_master_that_lost_its_replica_is_waited_for(careful: Cluster, careful_sentinels: Sentinels) -> None:
+    # Given a run on a master that takes writes only with a replica
+    begin(careful, 3, "-n", "3", *UNTIL_STOPPED)
+    careful.await_states(r00="running", r01="running", r02="running")
+    master = careful_sentinels.master()
+    replica = careful_sentinels.other(master)
+    # When the replica is killed, and comes back after longer than a lease, and than any port tries
+    replica.kill()
+    with master.client() as client:
+        await_true(lambda: is_refused(client), what="a refused write")
+    time.sleep(RETRY_S + 1)
+    replica.start_again()
+    await_messages(careful)
+    # Then the run goes on: nothing was lost, and nobody died
+    careful.stop()
+    code, result = careful.verify()
+    assert code == 0, not_held(result)
+    assert result["whole_run"]["lives"] == {}
+
+
+def is_refused(client: redis.Redis) -> bool:
+    try:
+        client.set("lab:mark", "1", ex=1)
+    except ResponseError as error:
+        return "NOREPLICAS" in str(error) or error.status_code == "NOREPLICAS"
+    return False
+
+
+def test_the_register_names_the_replica_that_has_the_secret(on_sentinels: Cluster) -> None:
+    # Given a run on a master with a replica / When it is over
+    begin(on_sentinels, 3, "-n", "3")
+    code, result = on_sentinels.verify()
+    assert code == 0, not_held(result)
+    # Then the secret is known to be safe from the loss of the master
+    [written] = on_sentinels.events("secret.written")
+    assert written["durability"] == "replica"
 
 
 RQS_OWN = """

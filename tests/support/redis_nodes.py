@@ -166,10 +166,13 @@ class Sentinels:
         """Until `node` is a replica that has all that its master has."""
         await_true(lambda: _is_in_step(node), what=f"{node.port} in step with its master")
 
-    def swap(self) -> None:
-        """Ask for a failover, with both nodes in good health."""
+    def swap(self) -> Node:
+        """Have both nodes, in good health, change their roles; the one that was the master."""
+        old = self.master()
         with self._ask(self._watchers[0][0]) as sentinel:
             sentinel.sentinel_failover(MASTER)
+        self.await_master(self.other(old))
+        return old
 
     def stop_watchers(self) -> None:
         """Kill all Sentinels."""
