@@ -312,6 +312,8 @@ class Life:
         ports = self._outside.ports
         if self._outside.has_server_forgotten():
             self._emit(ServerForgot("events"))
+        if ports.outbox.take_forgotten():
+            self._emit(ServerForgot("envelopes"))
         with suppress(Unavailable):  # after the next read
             if await ports.journal.restore():
                 self._emit(ServerForgot("entries"))
