@@ -67,7 +67,7 @@ _State = Mapping[str, Any]
 """What a Sentinel knows of a master."""
 
 
-class _Answers:
+class Answers:
     """What Sentinels say when they are asked for a master, one after the other."""
 
     def __init__(self, master: str) -> None:
@@ -116,7 +116,7 @@ class _Sentinels(redis.sentinel.Sentinel):
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """The master's host and port. Raises MasterNotFoundError (an outage), which says why in one line."""
-        answers = _Answers(service_name)
+        answers = Answers(service_name)
         for sentinel in list(self.sentinels):
             try:
                 masters: Any = sentinel.sentinel_masters()
@@ -139,7 +139,7 @@ class _AsyncSentinels(redis.asyncio.sentinel.Sentinel):
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """The master's host and port. Raises MasterNotFoundError."""
-        answers = _Answers(service_name)
+        answers = Answers(service_name)
         for sentinel in list(self.sentinels):
             try:
                 masters: Any = await sentinel.sentinel_masters()
