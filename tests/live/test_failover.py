@@ -249,7 +249,7 @@ def test_a_master_that_lost_its_replica_is_waited_for(careful: Cluster, careful_
     time.sleep(RETRY_S + 1)
     replica.start_again()
     await_messages(careful)
-    # Then the run goes on: nothing was lost, and nobody died
+    # Then the run goes on: nothing was lost, and no robot died
     careful.stop()
     code, result = careful.verify()
     assert code == 0, not_held(result)
@@ -283,9 +283,7 @@ Worker(["any"], connection=connect(sys.argv[1])).work(logging_level="ERROR")
 
 
 @pytest.mark.parametrize("program", [["-m", "deploy", "worker"], ["-c", RQS_OWN]], ids=["robots worker", "RQ's own"])
-def test_an_idle_rq_worker_ends_when_it_is_told_to(
-    on_sentinels: Cluster, sentinels: Sentinels, program: list[str]
-) -> None:
+def test_an_idle_rq_worker_ends_at_sigterm(on_sentinels: Cluster, sentinels: Sentinels, program: list[str]) -> None:
     # Given an RQ worker that waits for a job; RQ's own waits for minutes, and its wait is interrupted
     place = on_sentinels.place
     place.program = [sys.executable, *program]

@@ -1,4 +1,4 @@
-"""A run over TLS, as a user with few rights: all of it works, and whoever has its password can do nothing else."""
+"""A run over TLS, as a user with few rights: all of it works, and nothing else does."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def test_a_whole_run_works_with_these_rights_and_shows_the_password_nowhere(
     verify = cluster.start("verify", "--wait", "--json", "--forget")
     cluster.await_states(r00="running", r01="running", r02="running", r03="running")
     # When all is done to it that can be done
-    said = []
+    reported = []
     for words in COMMANDS:
         code, *texts = cluster.do(*words)
         assert code == 0, (words, texts)
-        said += texts
+        reported += texts
     cluster.start("worker")  # in the place of the one that was killed
     cluster.await_states(r00="running", r01="running", r02="running")
     shown = [arguments_and_environment(pid) for pid in place.processes()]
@@ -95,10 +95,10 @@ def test_a_whole_run_works_with_these_rights_and_shows_the_password_nowhere(
         assert left == []
     # and the password is in no output, no record, no log, and no process's arguments or environment
     parts["worker"].send_signal(signal.SIGTERM)
-    said += [text.decode() for process in parts.values() for text in process.communicate(timeout=END_S)]
-    said += [out.decode(), err.decode(), *shown, *contents(place.folder, password_file), *contents(place.temporary)]
-    assert len(said) > len(COMMANDS)
-    assert [text for text in said if PASSWORD in text or "correct%3A" in text] == []
+    reported += [text.decode() for process in parts.values() for text in process.communicate(timeout=END_S)]
+    reported += [out.decode(), err.decode(), *shown, *contents(place.folder, password_file), *contents(place.temporary)]
+    assert len(reported) > len(COMMANDS)
+    assert [text for text in reported if PASSWORD in text or "correct%3A" in text] == []
 
 
 def arguments_and_environment(pid: int) -> str:
@@ -166,8 +166,8 @@ def test_a_script_reaches_no_key_that_the_user_may_not_reach(robots_user: redis.
         robots_user.evalsha(robots_user.script_load("return redis.call('FLUSHALL')"), 0)
 
 
-def test_nobody_is_let_in_without_a_password(tls_server: TlsServer) -> None:
-    for login in ("robots:wrong", "default:", "nobody:x", "replica:x"):
+def test_no_one_is_let_in_without_a_password(tls_server: TlsServer) -> None:
+    for login in ("robots:wrong", "default:", "stranger:x", "replica:x"):
         with redis.Redis.from_url(tls_server.url_of(login)) as client, pytest.raises(AuthenticationError):
             client.ping()
 

@@ -91,7 +91,7 @@ _DURABLE: Final = ("--bind", HOST, "--appendonly", "yes", "--appendfsync", "ever
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """A port that no process listens at."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port: int = free.getsockname()[1]

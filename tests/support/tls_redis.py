@@ -1,4 +1,4 @@
-"""A Redis server that speaks TLS alone, and lets in nobody but the users that the lab ships. No tests here."""
+"""A Redis server that speaks TLS alone, and lets in only the users that the lab ships. No tests here."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_an_entry_is_forgotten_when_older_ones_stand_and_it_does_not(client: red
     assert is_forgotten(client, "stream", "1-4")
 
 
-def test_an_entry_is_looked_for_after_an_error_or_a_pause_and_not_in_steady_traffic(
+def test_an_entry_is_in_doubt_after_an_error_or_a_pause_and_not_in_steady_traffic(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Given a process that has stored an entry just now

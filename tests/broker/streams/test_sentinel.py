@@ -21,7 +21,7 @@ def test_the_first_sentinel_that_knows_a_living_master_is_believed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("replies", "why"),
     [
         (({"lab": {**GOOD, "is_odown": True}}, RedisConnectionError("x")), "find the master down"),
         (({"lab": {**GOOD, "is_master": False}},), "find the master down"),
@@ -32,9 +32,9 @@ def test_the_first_sentinel_that_knows_a_living_master_is_believed() -> None:
         ((), "the Sentinels know no master"),
     ],
 )
-def test_why_there_is_no_master_is_told_in_one_line(said: tuple[Any, ...], why: str) -> None:
+def test_why_there_is_no_master_is_reported_in_one_line(replies: tuple[Any, ...], why: str) -> None:
     answers = Answers("lab")
-    for answer in said:
+    for answer in replies:
         if isinstance(answer, dict):
             assert answers.take(answer) is None
         else:
