@@ -93,6 +93,8 @@ def test_a_whole_run_works_with_these_rights_and_shows_the_password_nowhere(
         assert admin.execute_command("ACL", "LOG") == []
         left = [key for key in admin.scan_iter() if key.startswith(b"lab:") or b":robot-" in key]
         assert left == []
+    # and `robots doctor` finds all rights that a run needs
+    assert cluster.do("doctor")[0] == 0
     # and the password is in no output, no record, no log, and no process's arguments or environment
     parts["worker"].send_signal(signal.SIGTERM)
     reported += [text.decode() for process in parts.values() for text in process.communicate(timeout=END_S)]

@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.support.checkout import ROOT
 
-USERS: Final = ROOT / "deploy/redis/users.acl"
+USERS: Final = ROOT / "deploy/compose/redis/users.acl"  # on Kubernetes they are the same
 PASSWORD: Final = "correct:horse@battery/staple"
 NODES_PASSWORD: Final = "between-nodes"
 ADMIN: Final = "user admin on nopass ~* &* +@all\n"
