@@ -90,7 +90,7 @@ _command(
     "Stop a live run in order.",
     f"Its robots end, its supervisor closes it, and its own `robots run`, if it has one, judges it. {_NEWEST}",
 )
-_command(_WATCH_IT, "ps", "Show the robots of a live run.", _NEWEST)
+_command(_WATCH_IT, "ps", "Show the robots of a live run, its relays, supervisor and server.", _NEWEST)
 _command(
     _WATCH_IT,
     "anomalies",
@@ -98,7 +98,13 @@ _command(
     "The rules of a live run are applied to the events of a run, with its own thresholds or with yours. RUN is an id, a"
     " unique prefix, a folder or `latest`; by default the newest run that is live, or else the newest record.",
 )
-_command(_WATCH_IT, "runs", "List the runs that are recorded here, live ones too, the newest first.")
+_command(
+    _WATCH_IT,
+    "runs",
+    "List the runs that are recorded here, live ones too, the newest first.",
+    "With --redis-url it lists the runs that the server holds: their supervisors and relays, and how many RQ workers"
+    " are free.",
+)
 _command(
     _WATCH_IT,
     "events",

@@ -20,6 +20,8 @@ from deploy.commands.output import report
 from deploy.config.settings import PlaceSettings
 from deploy.errors import EnvironmentFailure
 from deploy.processes.signals import ShutdownSignals
+from deploy.rq.queue import WorkerCount
+from telemetry.phrases import counted
 from telemetry.record.folder import NoSuchRun
 
 _POLL_S: Final = 0.5  # between two polls for a run that was dealt
@@ -99,6 +101,11 @@ def reached(address: Address) -> Iterator[Server]:
     with Server.at(address) as server:
         server.check()
         yield server
+
+
+def workers_line(workers: WorkerCount) -> str:
+    """How many RQ workers a server has."""
+    return f"{counted(workers.all, 'RQ worker')} on the server, {workers.free} free"
 
 
 def pause(shutdown: ShutdownSignals, seconds: float) -> None:

@@ -20,6 +20,7 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import answered_requests, changes_so_far
 from broker.streams.run.probes import relay_of
+from broker.streams.run.supervisor_lease import Needs
 from deploy.attach.context import RunContext
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.membership import Membership
@@ -148,6 +149,11 @@ class Leadership:
         """Record the deaths of lost robots, and nothing else: for the end of a run. Raises Unavailable."""
         if self._is_new_poll():
             self._robots.find_lost(self._handled_s)
+
+    @property
+    def needs(self) -> Needs:
+        """What the run needs of RQ workers that are idle."""
+        return self._robots.needs
 
     def next_due_us(self, now_us: int) -> int | None:
         """When the plan next has something to do, if that is known."""

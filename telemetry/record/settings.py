@@ -47,6 +47,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     ended: str | None = None
     again: str
     anomalies: Thresholds = DEFAULTS
+    closed: bool = False
     seconds: Seconds = Seconds()
 
 
