@@ -125,12 +125,12 @@ def newest_on(client: DataClient) -> str | None:
     return next((held.run for held in runs_on(client) if held.is_live), None)
 
 
-def leaders_on(client: DataClient) -> Iterator[tuple[str, Leader]]:
-    """The runs on a server that are led now, the newest first, each with its leader. Raises Unavailable."""
+def leaders_on(client: DataClient) -> Iterator[tuple[str, Leader | None]]:
+    """The newest runs on a server, the newest first, each with the supervisor that leads it now, if one does. Raises
+    Unavailable."""
     for run in islice(_dated(client), _NEWEST):
         leader = read_leader(client, run)
-        if leader is not None and leader.leads:
-            yield run, leader
+        yield run, leader if leader is not None and leader.leads else None
 
 
 def newest_unrecorded(client: DataClient, runs: Path) -> str | None:

@@ -23,7 +23,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 from broker.errors import Unavailable
 from broker.streams.reading import number_in
 from broker.streams.retry import TROUBLE
-from deploy.rq.job import ALWAYS, FAILURE_KEPT_S, ROBOT_JOB, RobotJob, job_id
+from deploy.rq.job import ALWAYS, FAILURE_KEPT_S, ROBOT_JOB, RobotJob, job_id, names_in
 from deploy.rq.leases import (
     HOLDER,
     HOST,
@@ -190,6 +190,20 @@ def revoke(connection: redis.Redis, run: str, robots: Sequence[str], worker: str
     except TROUBLE as error:
         raise Unavailable(f"RQ: {error}") from error
     return [names[job] for job, lease in held if _put_back(connection, job, lease)]
+
+
+def robots_under(connection: redis.Redis, workers: Iterable[str]) -> dict[str, list[str]]:
+    """The robots that these RQ workers (RQ's names) run, by run. Raises Unavailable."""
+    found: dict[str, list[str]] = {}
+    try:
+        jobs = [job for worker in workers for job, _ in leases_under(connection, worker)]
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+    for job in jobs:
+        with suppress(ValueError):
+            run, robot = names_in(job)
+            found.setdefault(run, []).append(robot)
+    return found
 
 
 def withdraw_robot(connection: redis.Redis, run: str, robot: str) -> None:

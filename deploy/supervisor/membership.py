@@ -25,6 +25,7 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.injection import send_command
 from broker.streams.run.lives import is_unborn, last_incarnation
+from broker.streams.run.probes import holds_run
 from broker.streams.run.supervisor_lease import Needs
 from deploy.attach.context import RunContext
 from deploy.attach.discovery import leaders_on
@@ -184,7 +185,8 @@ class Membership:
         if not count or now_s - self._asked_s < ASK_S:
             return
         self._asked_s = now_s
-        if queued_jobs(self._server.control) or self._is_other_first():
+        is_gone = not holds_run(self._server.data, self._run)
+        if is_gone or queued_jobs(self._server.control) or self._is_other_first():
             return
         for _ in range(min(count, self._room)):
             number = max(int(robot[1:]) for robot in self._job_table.robots) + 1
@@ -201,7 +203,7 @@ class Membership:
         for run, leader in leaders_on(self._server.data):
             if run == self._run:
                 is_newer = False
-            elif leader.needs.lacks or (leader.needs.grows and is_newer):
+            elif leader is not None and (leader.needs.lacks or (leader.needs.grows and is_newer)):
                 return True
         return False
 
