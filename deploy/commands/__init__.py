@@ -161,9 +161,9 @@ _command(
     _ON_A_CLUSTER,
     "worker",
     "Start RQ workers for robots on this host.",
-    "Each runs a robot that waits in the queue, of any run. When none waits, a new robot joins the newest run, if it is"
-    " not closed. They end with Ctrl-C or SIGTERM, hand their robots back and print which; they also end with a run that"
-    " has a server of its own.",
+    "Each runs a robot that waits in the queue, of any run. When none waits, a new robot joins the newest run that is"
+    " not closed. They end with Ctrl-C or SIGTERM, hand their robots back and print which; they also end with a run"
+    " that has a server of its own.",
 )
 _command(
     _ON_A_CLUSTER,

@@ -65,7 +65,7 @@ class WorkerGroup:
             except Unavailable:
                 self._report("the server does not answer: a robot that was run here is found lost when it is back")
             else:
-                self._report("; ".join(starmap(handed_back, jobs.items())) or "no robot was run here")
+                self._report(" · ".join(starmap(handed_back, jobs.items())) or "no robot was run here")
 
     def _handle(self, death: ChildDeath) -> None:
         if death.status == FENCED:
@@ -84,13 +84,13 @@ class WorkerGroup:
 def handed_back(run: str, jobs: Sequence[JobSeen]) -> str:
     """What became of the robots of a run whose RQ workers have ended."""
     texts = {
-        "handed back, and waiting for another RQ worker": ("queued", "waiting"),
-        "handed back, and run by another RQ worker": ("taken", "running"),
-        "not handed back, and queued again when the lease is over": ("lost",),
-        "over": ("done",),
+        "handed back, waiting for another RQ worker": ("queued", "waiting"),
+        "handed back, run by another RQ worker": ("taken", "running"),
+        "not handed back: lost until the lease is over": ("lost",),
+        "not handed back: over": ("done",),
     }
     found = {text: [job.robot for job in jobs if job.state in states] for text, states in texts.items()}
-    return f"run {run}: " + ", ".join(f"{named_robots(robots)} {text}" for text, robots in found.items() if robots)
+    return f"run {run}: " + "; ".join(f"{named_robots(robots)} {text}" for text, robots in found.items() if robots)
 
 
 def _work(address: Address, name: str) -> int:
