@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Annotated, Final
@@ -14,13 +14,14 @@ from cyclopts import Parameter
 
 from broker.errors import Unavailable
 from broker.streams.address import Address
-from broker.streams.connection import DataClient, Server, UnsupportedServer
+from broker.streams.connection import DataClient, Server, ServerAway, UnsupportedServer
 from deploy.attach.discovery import RunLocation, RunOnServer, find_live, newest_on, runs_on
 from deploy.attach.live_plan import LivePlan, live_plan
 from deploy.commands.output import report
-from deploy.config.settings import PlaceSettings
+from deploy.config.settings import PlaceSettings, ServiceSettings
 from deploy.errors import ENVIRONMENT, USAGE, EnvironmentFailure, UsageError
 from deploy.fleet.stay import StayingGroup, Tasks
+from deploy.processes.liveness import beat, forget_heartbeat, keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.queue import WorkerCount
 from telemetry.phrases import counted
@@ -56,7 +57,7 @@ Served = Callable[[RunLocation, ShutdownSignals], None]
 
 
 def stay(
-    place: PlaceSettings,
+    place: ServiceSettings,
     run: str | None,
     shutdown: ShutdownSignals,
     unserved: Callable[[RunOnServer, Server], Iterable[tuple[str, Served]]],
@@ -64,8 +65,7 @@ def stay(
 ) -> None:
     """Serve all live runs on the server that is named, at the same time, until a signal: a child for each task in
     `unserved`, given by name. `waiting`: the line for a time without any. Raises UsageError, UnsupportedServer."""
-    if place.address is None or run is not None:
-        raise UsageError("--stay: it serves all runs of a server; allowed with --redis-url, and without RUN")
+    address = demand_server(place, run)
     over: set[str] = set()  # an end is final
 
     def find() -> Tasks:
@@ -75,22 +75,49 @@ def stay(
                 over.add(held.run)
                 continue
             for name, do in unserved(held, server):
-                tasks[name] = partial(_in_child, place, held.run, do)
+                tasks[name] = partial(_in_child, place, name, held.run, do)
         return tasks
 
-    with reached(place.address) as server:
-        StayingGroup(find, server.close, waiting, report).run(shutdown)
+    with awaited(address, shutdown) as server:
+        group = StayingGroup(find, server.close, waiting, report, ended=partial(forget_heartbeat, place.heartbeats))
+        group.run(shutdown)
 
 
-def _in_child(place: PlaceSettings, run: str, do: Served) -> int:
+def serve_in_turn(place: PlaceSettings, shutdown: ShutdownSignals, do: Callable[[RunLocation], None]) -> None:
+    """`do` something for the newest run on the server that is named, and for all that are dealt later, one after the
+    other, also after one that is lost or cannot be served. When the server went away, it waits for it and serves the
+    same run again. Raises UsageError, UnsupportedServer."""
+    served: list[str] = []
+    while (where := await_live(place, None, shutdown, but=served)) is not None:
+        served.append(where.run)
+        try:
+            do(where)
+        except (NoSuchRun, EnvironmentFailure, ServerAway) as error:
+            report(str(error))
+            if not isinstance(error, NoSuchRun | RunLost):
+                served.remove(where.run)
+                pause(shutdown, _POLL_S)
+        if shutdown.reason is not None:
+            return
+
+
+def demand_server(place: PlaceSettings, run: str | None) -> Address:
+    """The server that a command with --stay serves. Raises UsageError."""
+    if place.address is None or run is not None:
+        raise UsageError("--stay: it serves all runs of a server; allowed with --redis-url, and without RUN")
+    return place.address
+
+
+def _in_child(place: ServiceSettings, name: str, run: str, do: Served) -> int:
     """The exit status of a child that serves one run; what went wrong is one line."""
     try:
+        keep_heartbeat(place.heartbeats, name)
         with ShutdownSignals() as shutdown:
             do(find_live(place.runs_dir, run, place.address), shutdown)
     except (NoSuchRun, UsageError) as error:
         report(f"run {run}: {error}")
         return USAGE
-    except (EnvironmentFailure, UnsupportedServer) as error:
+    except (EnvironmentFailure, UnsupportedServer, OSError) as error:
         report(f"run {run}: {error}")
         return ENVIRONMENT
     return 0
@@ -102,15 +129,16 @@ def await_live(
     shutdown: ShutdownSignals,
     newest: Newest = newest_on,
     missing: str = "no run is live on the server",
+    but: Collection[str] = (),
 ) -> RunLocation | None:
-    """The live run that is meant. Where that is the newest on a server that is named, it waits for one, and reports
-    once that it is `missing`; None when the command is interrupted before. Raises NoSuchRun, UsageError,
-    UnsupportedServer, EnvironmentFailure."""
+    """The live run that is meant. Where that is the newest on a server that is named, it waits for one that is none of
+    `but`, and reports once that it is `missing`; None when the command is interrupted before. Raises NoSuchRun,
+    UsageError, UnsupportedServer, EnvironmentFailure."""
     if run is not None or place.address is None:
         return find_live(place.runs_dir, run, place.address)
-    with reached(place.address) as server:
-        while (name := _next_run(server.data, shutdown, newest, missing)) is not None:
-            with suppress(NoSuchRun):  # removed since
+    with awaited(place.address, shutdown) as server:
+        while (name := _next_run(server.data, but, shutdown, newest, missing)) is not None:
+            with suppress(NoSuchRun, ServerAway):  # removed since, or gone for a while
                 return find_live(place.runs_dir, name, place.address)
     return None
 
@@ -128,21 +156,42 @@ def workers_line(workers: WorkerCount) -> str:
     return f"{counted(workers.all, 'RQ worker')} on the server, {workers.free} free"
 
 
+@contextmanager
+def awaited(address: Address, shutdown: ShutdownSignals) -> Iterator[Server]:
+    """The same, once it answers: a long-running command may be started before its server, on any host. When the command
+    is interrupted before, it was not checked. Raises UnsupportedServer."""
+    with Server.at(address) as server:
+        is_reported = False
+        while shutdown.reason is None:
+            try:
+                server.check()
+                break
+            except ServerAway as error:
+                if not is_reported:
+                    report(f"{error}; waiting for it")
+                    is_reported = True
+                pause(shutdown, _POLL_S)
+        yield server
+
+
 def pause(shutdown: ShutdownSignals, seconds: float) -> None:
-    """Wait so long, or until the command is interrupted."""
+    """Wait so long, or until the command is interrupted; a heartbeat."""
+    beat()
     select.select([shutdown.read_end], [], [], seconds)
     shutdown.drain()
 
 
-def _next_run(client: DataClient, shutdown: ShutdownSignals, newest: Newest, missing: str) -> str | None:
-    """The newest run, once there is one; None when the command is interrupted before. A server that goes away comes
-    back."""
+def _next_run(
+    client: DataClient, but: Collection[str], shutdown: ShutdownSignals, newest: Newest, missing: str
+) -> str | None:
+    """The newest run, once there is one that is none of `but`; None when the command is interrupted before. A server
+    that goes away comes back."""
     is_reported = False
     while shutdown.reason is None:
         run = None
         with suppress(Unavailable):
             run = newest(client)
-        if run is not None:
+        if run is not None and run not in but:
             return run
         if not is_reported:
             report(f"{missing}; waiting for one to be dealt")

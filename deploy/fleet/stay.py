@@ -14,6 +14,7 @@ from typing import Final
 from broker.errors import Unavailable
 from deploy.errors import USAGE
 from deploy.processes.children import ChildDeath, Children
+from deploy.processes.liveness import beat
 from deploy.processes.signals import ShutdownSignals
 
 POLL_S: Final = 0.5  # between two polls for tasks
@@ -27,7 +28,8 @@ Tasks = Mapping[str, Callable[[], int]]
 
 class StayingGroup:
     """`find` gives the tasks that are to be done now, and raises Unavailable; `hang_up` closes its connections, which
-    no child may share. `waiting` is the line for a time without any task."""
+    no child may share. `waiting` is the line for a time without any task; `ended` gets each task whose child has ended.
+    """
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class StayingGroup:
         waiting: str,
         report: Callable[[str], None],
         *,
+        ended: Callable[[str], None] = lambda _name: None,
         children: Children | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -43,6 +46,7 @@ class StayingGroup:
         self._hang_up = hang_up
         self._waiting = waiting
         self._report = report
+        self._ended = ended
         self._children = Children() if children is None else children
         self._clock = clock
         self._refused: set[str] = set()
@@ -58,8 +62,10 @@ class StayingGroup:
                 for death in self._children.poll(POLL_S, shutdown.read_end):
                     self._handle(death)
                 shutdown.drain()
+                beat()
         finally:
-            self._children.end_all(END_S)
+            for death in self._children.end_all(END_S):
+                self._ended(death.name)
 
     def _start_all(self) -> None:
         try:
@@ -85,6 +91,7 @@ class StayingGroup:
         return is_free and now_s >= self._due_s.get(name, now_s)
 
     def _handle(self, death: ChildDeath) -> None:
+        self._ended(death.name)
         if death.status == USAGE:
             self._refused.add(death.name)
             return

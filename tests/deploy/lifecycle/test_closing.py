@@ -31,13 +31,15 @@ from deploy.attach.context import read_metadata
 from deploy.attach.discovery import RunLocation
 from deploy.commands import deal, main
 from deploy.commands.relay import _relay
-from deploy.commands.service import RunLost
+from deploy.commands.service import RunLost, serve_in_turn
 from deploy.commands.supervise import _supervise
+from deploy.config.settings import PlaceSettings
 from deploy.fleet import relay_main
 from deploy.lifecycle import closing
 from deploy.lifecycle.closing import close, forget_run, record_run, succeeding
 from deploy.processes.signals import ShutdownSignals
 from telemetry.events import RobotBorn, ServerForgot, Stamped
+from telemetry.record.folder import NoSuchRun
 from telemetry.stream.publisher import encode_events
 from tests.support.collector import Sink, attributes_of, collecting
 from tests.support.waiting import DEADLINE_S, await_true
@@ -340,6 +342,29 @@ def test_a_person_who_does_not_wait_for_a_relay_is_received(
     )
 
     assert time.monotonic() - began_s < closing.DRAIN_S / 2
+
+
+def test_what_serves_run_after_run_goes_on_after_one_that_is_lost_or_cannot_be_served(
+    server: EmbeddedServer, client: redis.Redis, dealt: str, called: Called, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given three runs, of which the first is lost and the second cannot be served
+    served: list[str] = []
+    with ShutdownSignals() as shutdown:
+
+        def do(where: RunLocation) -> None:
+            served.append(where.run)
+            order_stop(client, where.run)
+            if len(served) == 3:
+                shutdown.reason = "stopped"
+                return
+            deal_one(server, called)
+            raise (RunLost if len(served) == 1 else NoSuchRun)(f"trouble {len(served)}")
+
+        # When they are served one after the other
+        serve_in_turn(PlaceSettings(redis_url=server.url), shutdown, do)
+    # Then each is served, and told
+    assert (len(served), served[0]) == (3, dealt)
+    assert "trouble 2\n" in capsys.readouterr().err
 
 
 # A run that is over, or gone
