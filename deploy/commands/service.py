@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from broker.errors import Unavailable
 from broker.streams.address import Address
 from broker.streams.connection import DataClient, Server, ServerAway, UnsupportedServer
+from deploy.attach.context import read_settings
 from deploy.attach.discovery import RunLocation, RunOnServer, find_live, newest_on, runs_on
 from deploy.attach.live_plan import LivePlan, live_plan
 from deploy.commands.output import report
@@ -56,6 +57,27 @@ Served = Callable[[RunLocation, ShutdownSignals], None]
 """Serves one run, until it is over or a signal comes."""
 
 
+class OrphanRuns:
+    """The runs on a server that go on and have no parent: any host may serve them. A parent serves its run itself."""
+
+    def __init__(self) -> None:
+        self._left: set[str] = set()  # over, which is final, or with a parent
+        self._known: set[str] = set()
+
+    def on(self, client: DataClient) -> Iterator[RunOnServer]:
+        """Those that are there now, the newest first. Raises Unavailable."""
+        for held in runs_on(client, but=self._left):
+            if held.run not in self._known:
+                settings = read_settings(client, held.run)
+                self._known.add(held.run)
+                if settings is not None and settings.parent:
+                    self._left.add(held.run)
+            if not held.is_live:
+                self._left.add(held.run)
+            if held.run not in self._left:
+                yield held
+
+
 def stay(
     place: ServiceSettings,
     run: str | None,
@@ -63,20 +85,17 @@ def stay(
     unserved: Callable[[RunOnServer, Server], Iterable[tuple[str, Served]]],
     waiting: str,
 ) -> None:
-    """Serve all live runs on the server that is named, at the same time, until a signal: a child for each task in
-    `unserved`, given by name. `waiting`: the line for a time without any. Raises UsageError, UnsupportedServer."""
-    address = demand_server(place, run)
-    over: set[str] = set()  # an end is final
+    """Serve all live runs without a parent on the server that is named, at the same time, until a signal: a child for
+    each task in `unserved`, given by name. `waiting`: the line for a time without any. Raises UsageError,
+    UnsupportedServer."""
+    address, orphans = demand_server(place, run), OrphanRuns()
 
     def find() -> Tasks:
-        tasks = {}
-        for held in runs_on(server.data, but=over):
-            if not held.is_live:
-                over.add(held.run)
-                continue
-            for name, do in unserved(held, server):
-                tasks[name] = partial(_in_child, place, name, held.run, do)
-        return tasks
+        return {
+            name: partial(_in_child, place, name, held.run, do)
+            for held in orphans.on(server.data)
+            for name, do in unserved(held, server)
+        }
 
     with awaited(address, shutdown) as server:
         group = StayingGroup(find, server.close, waiting, report, ended=partial(forget_heartbeat, place.heartbeats))

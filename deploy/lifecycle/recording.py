@@ -96,6 +96,7 @@ def run_settings(run: str, command: Literal["run", "simulate"], version: str, ex
         again=again(run, command, experiment),
         anomalies=settings.anomalies,
         closed=settings.closed and command == "run",
+        parent=experiment.lab in ("run", "guest"),
     )
 
 

@@ -48,6 +48,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     again: str
     anomalies: Thresholds = DEFAULTS
     closed: bool = False
+    parent: bool = False
     seconds: Seconds = Seconds()
 
 

@@ -21,8 +21,11 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.supervisor_lease import Needs, SupervisorLease
 from deploy.attach.context import read_run_info
+from deploy.attach.discovery import runs_on
 from deploy.attach.holders import new_token
+from deploy.commands import deal
 from deploy.commands.deal import Found, advice
+from deploy.commands.service import OrphanRuns
 from deploy.config.experiment import prepare
 from deploy.config.settings import load_settings
 from deploy.lifecycle.recording import run_settings
@@ -250,6 +253,31 @@ def test_a_deal_advises_how_many_rq_workers_to_start(lab: OnServer) -> None:
 )
 def test_the_advice_is_the_robots_that_have_no_rq_worker(robots: int, found: Found, line: str) -> None:
     assert advice(robots, found) == line
+
+
+def test_those_who_stay_serve_the_runs_that_go_on_and_have_no_parent(
+    lab: OnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run of `robots run`, one that is over, and one that was dealt
+    with monkeypatch.context() as patch:
+        patch.setattr(deal, "prepare", lambda given, _lab: prepare(given, "run"))
+        of_a_parent = str(lab.deal("-n", "2")["run"])
+    over, orphan = (str(lab.deal("-n", "2")["run"]) for _ in range(2))
+    StreamRunControl(lab.client, over).order("stop", b"complete")
+    orphans = OrphanRuns()
+    # Then the last alone is theirs, also when they look again, and until it is over
+    assert of_a_parent in [held.run for held in runs_on(lab.client)]
+    for _ in range(2):
+        assert [held.run for held in orphans.on(lab.client)] == [orphan]
+    StreamRunControl(lab.client, orphan).order("stop", b"complete")
+    assert list(orphans.on(lab.client)) == []
+
+
+def test_what_stays_is_told_no_run(lab: OnServer, terminal: Terminal) -> None:
+    for command in ("supervise", "relay"):
+        for words in (["--stay"], ["7b08e1", "--stay", "--redis-url", "unix:///x"]):
+            refused = terminal.do(command, *words)
+            assert (refused.code, "--stay: it serves all runs of a server" in refused.complaint) == (2, True)
 
 
 def test_every_supervisor_learns_from_the_server_whether_a_run_is_closed(lab: OnServer) -> None:
