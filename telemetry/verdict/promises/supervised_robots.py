@@ -25,7 +25,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from telemetry.events import EvidenceLost, RobotFenced, RobotLeft
-from telemetry.phrases import named_parts
 from telemetry.verdict.case import Case
 from telemetry.verdict.checks.restart_policy import (
     MOST_RESTARTS,
@@ -40,6 +39,7 @@ from telemetry.verdict.evidence.fleet import Downtime, RobotDeath
 from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.finding import Finding, broken, unproven
 
+MOST_NAMED: Final = 10  # parts
 WAIT_REPORT_VALID_US: Final = 10_000_000
 """A report that a robot waits is valid for this long."""
 
@@ -126,7 +126,8 @@ def _was_reported_waiting(case: Case, robot: str, start_us: int, end_us: int) ->
 def _no_worker(case: Case, robot: str) -> str:
     """Why a robot waits, and what the run lacks meanwhile."""
     parts = case.parts_in_wait[robot]
-    return f"no RQ worker is free{f'; no living robot holds {named_parts(parts)}' * bool(parts)}"
+    which = f"part{'s' * (len(parts) > 1)} {', '.join(map(str, parts[:MOST_NAMED]))}{' …' * (len(parts) > MOST_NAMED)}"
+    return "no RQ worker is free" + f"; no living robot holds {which}" * bool(parts)
 
 
 def _unreported_wait(case: Case, downtime: Downtime) -> Iterator[Finding]:
