@@ -273,7 +273,7 @@ def test_those_who_stay_serve_the_runs_that_go_on_and_have_no_parent(
     assert list(orphans.on(lab.client)) == []
 
 
-def test_what_stays_is_told_no_run(lab: OnServer, terminal: Terminal) -> None:
+def test_a_command_that_stays_takes_no_run(lab: OnServer, terminal: Terminal) -> None:
     for command in ("supervise", "relay"):
         for words in (["--stay"], ["7b08e1", "--stay", "--redis-url", "unix:///x"]):
             refused = terminal.do(command, *words)
