@@ -38,7 +38,7 @@ _CHUNK: Final = 1 << 20  # bytes of deal.json in one entry: a server may refuse 
 class RunInfo(msgspec.Struct, frozen=True):
     """A run: the robots that it was dealt with, its terms, its plan, and how long it may and must take. `holders`: the
     numbers of the robots that were dealt a part (None: not known). `lab`: who leads it from here. `thresholds`: of
-    anomalies."""
+    anomalies. `is_closed`: no robot may join."""
 
     run: str
     robots: tuple[str, ...]
@@ -48,6 +48,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     holders: frozenset[int] | None = None
     lab: Lab = "cluster"
     thresholds: Thresholds = DEFAULTS
+    is_closed: bool = False
 
     def facts(self, robots: int) -> RunFacts:
         """What is known of the run when it has so many robots, those that joined included."""
@@ -82,6 +83,15 @@ def read_metadata(evidence: StreamEvidenceReader, run: str) -> tuple[RunSettings
         raise NoMetadata(f"run {run} has metadata on its server that cannot be read here: {error}") from None
 
 
+def read_settings(client: DataClient, run: str) -> RunSettings | None:
+    """The settings that a run was dealt with, without the deal; None when they cannot be read here. Raises
+    Unavailable."""
+    try:
+        return decode_settings(StreamEvidenceReader(client, run).first_metadata())
+    except ValueError:
+        return None
+
+
 def read_terms(client: DataClient, run: str) -> Terms:
     """The run's terms, from the order `dealt`. Raises RunGone, NoMetadata, Unavailable."""
     for order in StreamRunControl(client, run).orders():
@@ -103,7 +113,9 @@ def read_run_info(client: DataClient, run: str) -> RunInfo:
     bounds = Bounds(settings.for_us, settings.limit_us)
     try:
         plan, holders = plan_at_start(settings), _holders_in(deal)
-        return RunInfo(run, robots, terms, plan, bounds, holders, thresholds=settings.anomalies)
+        return RunInfo(
+            run, robots, terms, plan, bounds, holders, thresholds=settings.anomalies, is_closed=settings.closed
+        )
     except ValueError as error:
         raise NoMetadata(f"run {run} was dealt by another version: {error}") from None
 

@@ -6,10 +6,11 @@ Nothing is written into a record; on a server, runs that are gone are removed fr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from redis.exceptions import RedisError
@@ -19,7 +20,9 @@ from broker.streams.address import Address
 from broker.streams.connection import DataClient, check_server, connect
 from broker.streams.run.probes import holds_run
 from broker.streams.run.runs import RunStatus, StreamRuns, read_run_status
+from broker.streams.run.supervisor_lease import Leader, read_leader
 from deploy.errors import EnvironmentFailure, UsageError
+from robots.run.stop_rule import reason_in
 from telemetry.record.folder import NoSuchRun, find_run
 
 LIVE: Final = "live.json"
@@ -36,6 +39,31 @@ class RunLocation(msgspec.Struct, frozen=True):
     address: Address
     folder: Path | None
     parent: int | None = None
+
+
+class RunOnServer(NamedTuple):
+    """A run that a server holds; `dealt_us` by the server's clock, in microseconds since 1970."""
+
+    run: str
+    status: RunStatus
+    dealt_us: int
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it goes on, or is to begin."""
+        return self.status.stop is None
+
+    @property
+    def state(self) -> str:
+        """`waiting for go`, `live`, or how it ended."""
+        return state_of(self.status)
+
+
+def state_of(run_status: RunStatus) -> str:
+    """`waiting for go`, `live`, or how it ended."""
+    if run_status.stop is not None:
+        return reason_in(run_status.stop.encode())
+    return "waiting for go" if run_status.go_ms is None else "live"
 
 
 class _Live(msgspec.Struct):
@@ -94,7 +122,15 @@ def _newest(runs: Path) -> RunLocation:
 
 def newest_on(client: DataClient) -> str | None:
     """The run that was dealt last on a server, of those that go on; None when none does. Raises Unavailable."""
-    return next((run for run, run_status in _held(client) if run_status.stop is None), None)
+    return next((held.run for held in runs_on(client) if held.is_live), None)
+
+
+def leaders_on(client: DataClient) -> Iterator[tuple[str, Leader | None]]:
+    """The newest runs on a server, the newest first, each with the supervisor that leads it now, if one does. Raises
+    Unavailable."""
+    for run in islice(_dated(client), _NEWEST):
+        leader = read_leader(client, run)
+        yield run, leader if leader is not None and leader.leads else None
 
 
 def newest_unrecorded(client: DataClient, runs: Path) -> str | None:
@@ -102,7 +138,7 @@ def newest_unrecorded(client: DataClient, runs: Path) -> str | None:
     Raises Unavailable."""
     run = newest_on(client)
     if run is None:
-        run = next((run for run, _ in _held(client)), None)
+        run = next((held.run for held in runs_on(client)), None)
         if run is not None and (runs / run / "verdict.json").exists():
             return None
     return run
@@ -130,7 +166,7 @@ def _named(client: DataClient, name: str) -> str:
     """The run on a server of which `name` is the id or the only prefix. Raises NoSuchRun."""
     if holds_run(client, name):
         return name
-    found = [run for run in _listed(client) if run.startswith(name)]
+    found = [run for run in _dated(client) if run.startswith(name)]
     if len(found) > 1:
         raise NoSuchRun(f"{name!r} means {len(found)} runs on the server: {', '.join(sorted(found))}")
     if not found:
@@ -138,23 +174,25 @@ def _named(client: DataClient, name: str) -> str:
     return found[0]
 
 
-def _held(client: DataClient) -> Iterator[tuple[str, RunStatus]]:
-    """The runs that a server still holds, the newest first; what does not read as a run is passed over, and what is
-    gone is removed from the list. Raises Unavailable."""
-    for run in _listed(client)[:_NEWEST]:
+def runs_on(client: DataClient, but: Collection[str] = ()) -> Iterator[RunOnServer]:
+    """The newest runs that a server still holds, the newest first, without those in `but`; what does not read as a run
+    is passed over, and what is gone is removed from the list. Raises Unavailable."""
+    for run, dealt_us in islice(_dated(client).items(), _NEWEST):
+        if run in but:
+            continue
         run_status = read_run_status(client, run, retry_s=0)
         if run_status is not None:
-            yield run, run_status
+            yield RunOnServer(run, run_status, dealt_us)
             continue
         with suppress(RedisError, Unavailable):  # the next reader of the list tries again
             if not holds_run(client, run):
                 StreamRuns(client).forget(run)
 
 
-def _listed(client: DataClient) -> list[str]:
-    """The runs that a server says it holds, the newest first. Raises Unavailable."""
+def _dated(client: DataClient) -> dict[str, int]:
+    """The runs that a server says it holds, the newest first, each with the time of its deal. Raises Unavailable."""
     try:
-        return StreamRuns(client).newest_first()
+        return StreamRuns(client).dealt_us()
     except RedisError as error:
         raise Unavailable(f"runs: {error}") from error
 

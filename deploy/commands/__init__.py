@@ -91,7 +91,7 @@ _command(
     "Stop a live run in order.",
     f"Its robots end, its supervisor closes it, and its own `robots run`, if it has one, judges it. {_NEWEST}",
 )
-_command(_WATCH_IT, "ps", "Show the robots of a live run.", _NEWEST)
+_command(_WATCH_IT, "ps", "Show the robots of a live run, its relays, supervisor and server.", _NEWEST)
 _command(
     _WATCH_IT,
     "anomalies",
@@ -99,7 +99,13 @@ _command(
     "The rules of a live run are applied to the events of a run, with its own thresholds or with yours. RUN is an id, a"
     " unique prefix, a folder or `latest`; by default the newest run that is live, or else the newest record.",
 )
-_command(_WATCH_IT, "runs", "List the runs that are recorded here, live ones too, the newest first.")
+_command(
+    _WATCH_IT,
+    "runs",
+    "List the runs that are recorded here, live ones too, the newest first.",
+    "With --redis-url it lists the runs that the server holds: their supervisors and relays, and how many RQ workers"
+    " are free.",
+)
 _command(
     _WATCH_IT,
     "events",
@@ -149,22 +155,24 @@ _command(
     _ON_A_CLUSTER,
     "deal",
     "Deal a run on a server, for processes on any hosts.",
-    "Its robots are queued. Nothing is started here, and no record is made: `robots verify --wait` makes it, on any"
-    " host.",
+    "Its robots are queued, and it says how many RQ workers to start. Nothing is started here, and no record is made:"
+    " `robots verify --wait` makes it, on any host. With --closed no robot joins later.",
 )
 _command(
     _ON_A_CLUSTER,
     "worker",
     "Start RQ workers for robots on this host.",
-    "Each runs a robot that waits in the queue. When none waits and a run goes on, a new robot joins. They end with"
-    " Ctrl-C or SIGTERM and hand their robots back; they also end with a run that has a server of its own.",
+    "Each runs a robot that waits in the queue, of any run. When none waits, a new robot joins the newest run that is"
+    " not closed. They end with Ctrl-C or SIGTERM, hand their robots back and print which; they also end with a run"
+    " that has a server of its own.",
 )
 _command(
     _ON_A_CLUSTER,
     "relay",
     "Relay a shard of a live run, or stand by for one.",
     "It takes over a shard when its relay dies or there is none. It leaves when the run is stopped, or with Ctrl-C."
-    f" {_NEWEST} On a server that is named with --redis-url it waits for the next run when none is live.",
+    f" {_NEWEST} On a server that is named with --redis-url it waits for the next run when none is live. With --stay it"
+    " relays every shard there that has no relay, of all runs at the same time.",
 )
 _command(
     _ON_A_CLUSTER,
@@ -173,7 +181,7 @@ _command(
     "The supervisor starts the run when its robots are born, queues the robots of dead RQ workers again, lets robots"
     " join when RQ workers are idle, follows the fault plan, and stops the run. It leaves when the run is over, or with"
     " Ctrl-C; then the run goes on. RUN is an id or a unique prefix; by default the newest run on the server, or the"
-    " next one that is dealt there.",
+    " next one that is dealt there. With --stay it leads every run there that has no supervisor, all at the same time.",
 )
 _command(
     _JUDGE_IT,

@@ -19,7 +19,7 @@ from deploy.attach.discovery import RunLocation, find_live
 from deploy.commands.output import print_result, report
 from deploy.commands.outputs import answer_line
 from deploy.commands.recorded_events import damage_lines, least_missed, open_events
-from deploy.commands.service import await_live, pause, serve
+from deploy.commands.service import await_live, demand_server, pause, serve_in_turn
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
@@ -93,7 +93,8 @@ def metrics(
                     pusher.push(observed.metrics.snapshot(), observed.metrics.resource)
 
         if stay:
-            serve(place, run, stay, shutdown, show)
+            demand_server(place, run)
+            serve_in_turn(place, shutdown, show)
             return INTERRUPTED if shutdown.reason == "interrupted" else 0
         where = _awaited(place, run, shutdown) if wait else locate_run(place, run)
         if where is not None:

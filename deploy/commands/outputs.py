@@ -5,8 +5,11 @@ The result of a run has its shape where it is judged (telemetry/verdict/judge.py
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
+from deploy.attach.processes import ProcessSeen
 from deploy.commands.output import json_line
 from deploy.doctor.check import Check
 from deploy.rq.observed import State
@@ -18,22 +21,29 @@ def answer_line(answer: msgspec.Struct) -> str:
 
 
 class DealtRun(msgspec.Struct, frozen=True):
-    """`robots deal`: a run that was dealt, with so many `robots` and `parts`."""
+    """`robots deal`: a run that was dealt, with so many `robots` and `parts`. With `closed` no robot may join. `live`:
+    the other runs that go on there; `free`: how many RQ workers were idle; `start`: how many more are needed, so that
+    each robot has one."""
 
     run: str
     robots: int
     parts: int
     seed: int
+    closed: bool
+    live: list[str]
+    free: int
+    start: int
 
 
 class RobotStatus(msgspec.Struct, frozen=True):
     """A `robot`, and its `state`. `incarnation` is its last life, and so the number of its lives (0: none yet); `parts`
     counts those in its journal. `worker` (RQ's name), `pid` and `host` are of the process that runs it, which last beat
     `beat_s` ago; its lease goes on for `lease_left_s`. Of its `deaths` those that the lab did not inject are `charged`;
-    `budget_left` counts the deaths that the policy allows in its window from now on."""
+    `budget_left` counts the deaths that the policy allows in its window from now on. The robot waits or is
+    lost, and no living one holds the parts `only_here`."""
 
     robot: str
-    state: State
+    state: State | Literal["paused"]
     incarnation: int
     parts: int
     worker: str
@@ -44,13 +54,21 @@ class RobotStatus(msgspec.Struct, frozen=True):
     deaths: int
     charged: int
     budget_left: int
+    only_here: list[int]
 
 
 class RunningRobots(msgspec.Struct, frozen=True):
-    """`robots ps`: the `robots` of a live run."""
+    """`robots ps`: a run, its `state` (waiting for go, live, or how it ended), its `robots`, and its other `processes`:
+    relays, supervisor, server. With `closed` no robot may join. On the server there are so many RQ `workers`, and so
+    many of them are `free`."""
 
     run: str
+    state: str
+    closed: bool
     robots: list[RobotStatus]
+    processes: list[ProcessSeen]
+    workers: int
+    free: int
 
 
 class RecordedRun(msgspec.Struct, frozen=True):
@@ -70,6 +88,31 @@ class RecordedRuns(msgspec.Struct, frozen=True):
     """`robots runs`: the recorded `runs`, the newest first."""
 
     runs: list[RecordedRun]
+
+
+class ServerRun(msgspec.Struct, frozen=True):
+    """A run on a server. `state` is waiting for go, live, or how it ended; `age_s` counts from the deal. It has so many
+    `robots`, and lacks RQ workers for so many of them (`lacks`; null: no supervisor knows). Of its `shards`, `relays`
+    have a relay. With `closed` no robot may join."""
+
+    run: str
+    state: str
+    robots: int
+    lacks: int | None
+    closed: bool
+    age_s: float
+    supervisor: ProcessSeen
+    relays: int
+    shards: int
+
+
+class ServerRuns(msgspec.Struct, frozen=True):
+    """`robots runs --redis-url`: the `runs` that a server holds, the newest first; how many RQ `workers` for robots it
+    has, and how many of them are `free`."""
+
+    runs: list[ServerRun]
+    workers: int
+    free: int
 
 
 class FaultInForce(msgspec.Struct, frozen=True):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
-from broker.streams.connection import connect
+from broker.streams.connection import Server, connect
+from broker.streams.run.probes import relay_lease_left_ms
 from broker.streams.run.runs import read_run_status
 from deploy.attach.context import new_core_of, read_terms
-from deploy.attach.discovery import RunLocation, is_alive
+from deploy.attach.discovery import RunLocation, RunOnServer, is_alive
 from deploy.commands.output import report
-from deploy.commands.service import Run, reached, serve
+from deploy.commands.service import Run, Served, await_live, reached
+from deploy.commands.service import stay as stay_on_server
 from deploy.config.flags import Given, takes
 from deploy.config.settings import ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
@@ -46,18 +50,29 @@ def relay(
     /,
     *,
     shard: Annotated[int | None, Parameter(help="Only this shard. [default: the first free one]", metavar="N")] = None,
-    stay: Annotated[bool, Parameter(help="Relay for the next run as well, and so on.")] = False,
+    stay: Annotated[bool, Parameter(help="Relay every shard on the server that has no relay.")] = False,
     given: Given,
 ) -> int:
     """Relay a shard of a live run, or stand by for one."""
     place = load_service_settings(given)
     keep_heartbeat(place.heartbeats, "relay")
     with ShutdownSignals() as shutdown:
-        serve(place, run, stay, shutdown, lambda where: _relay(where, shard, shutdown))
+        if stay:
+            waiting = "no shard on the server lacks a relay; waiting for one"
+            stay_on_server(place, run, shutdown, partial(_relayless, only=shard), waiting)
+        elif (where := await_live(place, run, shutdown)) is not None:
+            _relay(where, shutdown, shard)
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> None:
+def _relayless(held: RunOnServer, server: Server, only: int | None) -> Iterator[tuple[str, Served]]:
+    """A task for each shard that has no relay now. Raises Unavailable."""
+    for shard in range(held.status.shards):
+        if only in (None, shard) and not relay_lease_left_ms(server.data, held.run, shard):
+            yield f"relay:{shard}:{held.run}", partial(_relay, shard=shard)
+
+
+def _relay(where: RunLocation, shutdown: ShutdownSignals, shard: int | None) -> None:
     """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer."""
     try:
         with reached(where.address) as server:
@@ -65,7 +80,8 @@ def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> 
         wanted = _wanted(where.run, terms.shards, shard)
         report(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
         new_core = new_core_of(where.run, terms)
-        standby(where.address.data, where.run, wanted, new_core, lambda: _is_to_leave(where, shutdown), _report)
+        on_event = partial(_report, where.run)
+        standby(where.address.data, where.run, wanted, new_core, lambda: _is_to_leave(where, shutdown), on_event)
     except (RunGone, NoMetadata):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or not by this lab") from None
     except Unavailable as error:
@@ -109,8 +125,8 @@ def _wanted(run: str, shards: int, shard: int | None) -> tuple[int, ...]:
     return tuple(range(shards)) if shard is None else (shard,)
 
 
-def _report(event: AnyEvent) -> None:
+def _report(run: str, event: AnyEvent) -> None:
     if isinstance(event, RelayResumed):
-        report(f"relaying shard {event.shard}; {event.pending} pending entries redone")
+        report(f"run {run}: relaying shard {event.shard}; {event.pending} pending entries redone")
     elif isinstance(event, RelayDeposed):
-        report(f"shard {event.shard} has another relay now; standing by")
+        report(f"run {run}: shard {event.shard} has another relay now; standing by")

@@ -1,6 +1,7 @@
-"""`robots runs`: the runs that are recorded here, those that go on included. Read from their folders, and nothing else.
+"""`robots runs`: the runs that are recorded here, those that go on included; or those that a server holds.
 
-A folder may be half written, damaged or another version's: what cannot be read is shown as not known.
+The first are read from their folders, and nothing else. A folder may be half written, damaged or another version's:
+what cannot be read is shown as not known.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ from typing import Final, TypeVar
 
 from cyclopts import App
 
-from deploy.attach.discovery import LIVE, find_live
+from broker.errors import Unavailable
+from broker.streams.address import Address
+from broker.streams.connection import DataClient
+from broker.streams.run.probes import now_us
+from broker.streams.run.supervisor_lease import read_leader
+from deploy.attach.context import read_settings
+from deploy.attach.discovery import LIVE, RunOnServer, find_live, runs_on
+from deploy.attach.processes import ProcessSeen, count_relays, supervisor_in
 from deploy.commands.output import in_columns, print_result
-from deploy.commands.outputs import RecordedRun, RecordedRuns, answer_line
+from deploy.commands.outputs import RecordedRun, RecordedRuns, ServerRun, ServerRuns, answer_line
+from deploy.commands.service import reached, workers_line
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, UsageError
+from deploy.rq.queue import count_workers
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
 from telemetry.record.reader import RecordReader, Unreadable
@@ -27,9 +37,11 @@ Examples:
 
   robots runs
   robots runs --json
+  robots runs --redis-url redis://lab.example:6379
 """
 
 _HEAD: Final = ("run", "mode", "state", "robots", "seed", "verdict", "age")
+_SERVER_HEAD: Final = ("run", "state", "robots", "lacks", "closed", "age", "supervisor", "relays")
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _UNKNOWN: Final = "-"
 
@@ -40,10 +52,12 @@ app = App(name="runs", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(PlaceSettings, but=("redis_url",))
+@takes(PlaceSettings)
 def runs(*, given: Given) -> int:
-    """List the recorded runs."""
+    """List the recorded runs, or those on a server."""
     place = load_place(given)
+    if place.address is not None:
+        return _show_server(place.address, place.json_)
     if place.runs_dir.exists() and not place.runs_dir.is_dir():
         raise UsageError(f"--runs-dir: {place.runs_dir} is no folder")
     recorded = _recorded(place.runs_dir, time.time())
@@ -54,6 +68,55 @@ def runs(*, given: Given) -> int:
     else:
         print_result(f"no run is recorded in {place.runs_dir}/ yet")
     return 0
+
+
+def _show_server(address: Address, is_json: bool) -> int:
+    """Raises UnsupportedServer, EnvironmentFailure."""
+    with reached(address) as server:
+        try:
+            now, workers = now_us(server.data), count_workers(server.control)
+            found = [_on_server(server.data, held, now) for held in runs_on(server.data)]
+        except Unavailable as error:
+            raise EnvironmentFailure(f"the server went away: {error}") from None
+    if is_json:
+        print_result(answer_line(ServerRuns(found, workers.all, workers.free)))
+        return 0
+    listed = in_columns(_SERVER_HEAD, [_server_cells(run) for run in found]) if found else ["the server holds no run"]
+    print_result("\n".join([*listed, workers_line(workers)]))
+    return 0
+
+
+def _on_server(client: DataClient, held: RunOnServer, now_us: int) -> ServerRun:
+    """Raises Unavailable. Of a run that has ended, nothing is asked for that only a live one has."""
+    run, shards, settings = held.run, held.status.shards, read_settings(client, held.run)
+    leader = read_leader(client, run) if held.is_live else None
+    return ServerRun(
+        run,
+        held.state,
+        len(held.status.robots),
+        leader.needs.lacks if leader is not None and leader.leads else None,
+        settings is not None and settings.closed,
+        round(max(0, now_us - held.dealt_us) / 1e6, 1),
+        supervisor_in(leader),
+        count_relays(client, run, shards) if held.is_live else 0,
+        shards,
+    )
+
+
+def _server_cells(run: ServerRun) -> tuple[str, ...]:
+    lacks = _UNKNOWN if run.lacks is None else str(run.lacks)
+    about = (run.run, run.state, str(run.robots), lacks, "yes" if run.closed else "no", _age(run.age_s))
+    return (*about, _supervisor(run.supervisor), f"{run.relays} of {run.shards}")
+
+
+def _supervisor(seen: ProcessSeen) -> str:
+    """Who leads."""
+    if seen.state == "missing":
+        return "none"
+    pid = "" if seen.pid is None else f" {seen.pid}"
+    return f"{printable(seen.host) or printable(seen.holder)}{pid}" + (
+        f" stale, {_age(seen.sign_s or 0)}" if seen.state == "stale" else ""
+    )
 
 
 def _recorded(folder: Path, now_s: float) -> list[RecordedRun]:

@@ -17,6 +17,7 @@ from deploy.commands.outputs import (
     InjectionAnswer,
     RecordedRuns,
     RunningRobots,
+    ServerRuns,
 )
 from deploy.commands.simulate import SimulationResult
 from deploy.commands.trace_outputs import (
@@ -49,6 +50,7 @@ OUTPUTS: Final[dict[str, tuple[Any, str]]] = {
     "deal": (DealtRun, "A run that was dealt."),
     "ps": (RunningRobots, "The robots of a live run."),
     "runs": (RecordedRuns, "The recorded runs."),
+    "runs on a server": (ServerRuns, "With --redis-url: the runs that a server holds."),
     "events": (Stamped, "An event, one a line."),
     "metrics": (MetricsShown, "The metrics of a run."),
     "traces": (ExchangeList, "The exchanges of a run."),

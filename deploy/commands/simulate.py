@@ -64,7 +64,7 @@ app = App(name="simulate", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 
 
 @app.default
-@takes(LabSettings, but=("redis_url", "ui"))
+@takes(LabSettings, but=("redis_url", "ui", "closed"))
 def simulate(*, given: Given) -> int:
     """Run the lab in virtual time, and judge it."""
     experiment, endpoint = prepare(given, "simulation"), named_endpoint()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
@@ -12,10 +14,12 @@ from broker.errors import RunGone, Unavailable
 from broker.relay.core import NewCore
 from broker.streams.connection import Server
 from broker.streams.run.evidence import StreamEvidenceReader
+from broker.streams.run.supervisor_lease import read_leader
 from deploy.attach.context import context_on, read_metadata, read_run_info
-from deploy.attach.discovery import RunLocation
+from deploy.attach.discovery import RunLocation, RunOnServer
 from deploy.commands.output import report
-from deploy.commands.service import Run, RunLost, pause, serve
+from deploy.commands.service import Run, RunLost, Served, await_live, pause
+from deploy.commands.service import stay as stay_on_server
 from deploy.config.flags import Given, takes
 from deploy.config.settings import ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata
@@ -36,7 +40,7 @@ Examples:
 
   robots supervise --redis-url redis://lab.example:6379
   robots supervise 7b08e1 --redis-url redis://lab.example:6379
-  robots supervise --stay
+  robots supervise --stay --redis-url redis://lab.example:6379
 """
 
 
@@ -61,19 +65,32 @@ def supervise(
     run: Run = None,
     /,
     *,
-    stay: Annotated[bool, Parameter(help="Supervise the next run as well, and so on.")] = False,
+    stay: Annotated[bool, Parameter(help="Lead every run on the server that has no supervisor.")] = False,
     given: Given,
 ) -> int:
     """Lead a run that was dealt with `robots deal`, or stand by."""
     place = load_service_settings(given)
     keep_heartbeat(place.heartbeats, "supervise")
     with ShutdownSignals() as shutdown:
-        serve(place, run, stay, shutdown, lambda where: _supervise(where, shutdown))
+        if stay:
+            stay_on_server(
+                place, run, shutdown, _leaderless, "no run on the server lacks a supervisor; waiting for one"
+            )
+        elif (where := await_live(place, run, shutdown)) is not None:
+            _supervise(where, shutdown)
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
-    """Lead one run, to its end or until an interrupt. Raises NoSuchRun, RunLost, EnvironmentFailure."""
+def _leaderless(held: RunOnServer, server: Server) -> Iterator[tuple[str, Served]]:
+    """A task when a run has no supervisor that leads it now. Raises Unavailable."""
+    leader = read_leader(server.data, held.run)
+    if leader is None or not leader.leads:
+        yield f"supervise:{held.run}", partial(_supervise, is_one_of_many=True)
+
+
+def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_one_of_many: bool = False) -> None:
+    """Lead one run, to its end or until an interrupt; of many, each line of progress names it. Raises NoSuchRun,
+    RunLost, EnvironmentFailure."""
     with Server.at(where.address) as server:
         try:
             info = read_run_info(server.data, where.run)
@@ -81,7 +98,9 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
                 report(f"run {where.run} is over; {_how_to_judge(where)}")
                 return
             settings, deal = read_metadata(StreamEvidenceReader(server.data, where.run), where.run)
-            progress = Progress(report, stalls=stall_watch(deal.get("indices"), settings.tick_us))
+            prefix = f"{where.run} " * is_one_of_many
+            stalls = stall_watch(deal.get("indices"), settings.tick_us)
+            progress = Progress(lambda line: report(prefix + line), stalls=stalls)
             context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
             injector = LiveInjector(context, NoChildren())
             supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, _showing(progress))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -77,7 +78,8 @@ def verify(
         return _judge(place, run or "latest", place.json_)
     endpoint = named_endpoint()
     with ShutdownSignals() as shutdown:
-        where = await_live(place, run, shutdown, newest=lambda client: newest_unrecorded(client, place.runs_dir))
+        newest = partial(newest_unrecorded, runs=place.runs_dir)
+        where = await_live(place, run, shutdown, newest, "no run on the server is live, or is to be recorded here")
         if where is None:
             return INTERRUPTED
         if where.parent is not None:

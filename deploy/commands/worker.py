@@ -12,7 +12,7 @@ from deploy.commands.output import report
 from deploy.commands.service import awaited
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux
-from deploy.config.settings import PlaceSettings, ServiceSettings, load_service_settings
+from deploy.config.settings import MOST_WORKERS, PlaceSettings, ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, UsageError
 from deploy.fleet.worker_group import WorkerGroup
 from deploy.processes.liveness import keep_heartbeat
@@ -30,9 +30,6 @@ RQ's own command does the same, without the fork of a preloaded process:
   rq worker -w deploy.rq.worker.RobotWorker --url redis://lab.example robots
 """
 
-MOST: Final = 200
-
-
 app = App(name="worker", help_epilogue=EXAMPLES)
 
 
@@ -46,8 +43,8 @@ def worker(
     """Start RQ workers for robots on this host."""
     place = load_service_settings(given)
     demand_linux()
-    if not 1 <= count <= MOST:
-        raise UsageError(f"--count: {count} is outside of what is allowed: 1 to {MOST}")
+    if not 1 <= count <= MOST_WORKERS:
+        raise UsageError(f"--count: {count} is outside of what is allowed: 1 to {MOST_WORKERS}")
     run, address = (None, place.address) if place.address else _live(place)
     keep_heartbeat(place.heartbeats, "worker")
     with ShutdownSignals() as shutdown:

@@ -45,6 +45,7 @@ def recorded_settings(runs: Path, run: str) -> Mapping[str, str | None]:
         "limit": format_duration(settings.limit_us),
         "relays": str(settings.shards),
         "anomalies": format_thresholds(settings.anomalies),
+        "closed": str(settings.closed),
     }
 
 

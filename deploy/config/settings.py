@@ -54,13 +54,17 @@ SETTINGS_FILE: Final = "robots.toml"
 DEFAULT_SECRET: Final = "Hidden beneath the old oak tree, golden coins patiently await discovery."  # noqa: S105
 MOST_ROBOTS: Final = 10_000
 MOST_RELAYS: Final = 16
+MOST_WORKERS: Final = 200  # RQ workers of one `robots worker`
 MOST_LIVE: Final = 500  # robots; each is two processes and some eight connections
 LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
 SHORTEST_TICK_US: Final = 10_000
 LARGEST_SEED: Final = 2**63 - 1
 
 EXPERIMENT: Final = frozenset(
-    ("robots", "secret", "secret_file", "copies", "relays", "seed", "exhibit", "tick", "quiet_period", "for_", "limit")
+    (
+        *("robots", "secret", "secret_file", "copies", "relays", "seed", "exhibit", "tick", "quiet_period", "for_"),
+        *("limit", "closed"),
+    )
 )
 """The settings that say what is tried, but for the plan."""
 
@@ -172,6 +176,7 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
         BeforeValidator(whole(0, LARGEST_SEED)),
         flag(ROBOTS, "N", "Decides the deal and every fate.", default="drawn, and printed"),
     ] = Field(default_factory=lambda: secrets.randbelow(1_000_000))
+    closed: Annotated[bool, flag(ROBOTS, "", "No robot joins, however many RQ workers are idle.")] = False
     again: Annotated[
         str | None, flag(ROBOTS, "RUN", "Repeat a recorded run: its settings and its plan, as they were.")
     ] = None

@@ -7,7 +7,7 @@ standby relay, which a person starts on any host, and which leaves when the run 
 
 from __future__ import annotations
 
-import secrets
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +20,7 @@ from broker.relay.core import NewCore
 from broker.streams.connection import DataClient, connect
 from broker.streams.relay.driver import RelayDriver, Shutdown
 from broker.streams.run.runs import read_run_status
+from deploy.attach.holders import new_token, nonce_in
 from deploy.instrumentation import instrumented
 from telemetry.events import AnyEvent
 
@@ -62,8 +63,8 @@ def standby(
 
     `on_event` gets every event, too. Raises Unavailable when the server is gone.
     """
-    holder = secrets.token_hex(8)
-    with connect(url) as client, instrumented(client, run, f"standby:{holder}") as telemetry:
+    holder = new_token(os.getpid())
+    with connect(url) as client, instrumented(client, run, f"standby:{nonce_in(holder)}") as telemetry:
 
         def emit(event: AnyEvent) -> None:
             telemetry.emit_and_publish(event)
@@ -81,8 +82,8 @@ def standby(
 def drain(url: str, run: str, shards: Iterable[int], new_core: NewCore, may_wait: Callable[[], bool]) -> list[int]:
     """Empty the outboxes of `shards` when no robot sends any more. A relay that still holds one is waited for as long
     as `may_wait()`. The shards that were held to the end. Raises Unavailable."""
-    holder = secrets.token_hex(8)
-    with connect(url) as client, instrumented(client, run, f"drainer:{holder}") as telemetry:
+    holder = new_token(os.getpid())
+    with connect(url) as client, instrumented(client, run, f"drainer:{nonce_in(holder)}") as telemetry:
         emit = telemetry.emit_and_publish
         shutdown = Shutdown(may_wait=may_wait)
         return [

@@ -6,11 +6,11 @@ in deploy/fleet/relay_main.py.
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from deploy.attach.holders import new_token
 from deploy.fleet.restarts import RestartSchedule
 from deploy.processes.children import ChildDeath, Children
 from robots.supervision import GiveUp, RestartPolicy
@@ -40,7 +40,7 @@ class RelayGroup:
         self._spawn = spawn
         self._emit = emit
         self._lives: Counter[int] = Counter()
-        self._holders = [secrets.token_hex(8) for _ in self._shards]
+        self._holders = [new_token(None) for _ in self._shards]
         self._restarts = RestartSchedule(RestartPolicy())
 
     def start(self) -> None:

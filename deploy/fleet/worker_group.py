@@ -1,24 +1,30 @@
 """The RQ workers of `robots worker`, on any host: forked from one preloaded process, watched, ended in order.
 
-They run any robots that stand in the queue. One that ended because it was fenced is started again. Any other that dies
-is not started again, so that a person can shrink a run by killing RQ workers.
+They run any robots that stand in the queue, and hand them back when they are ended in order. One that ended because it
+was fenced is started again. Any other that dies is not started again, so that a person can shrink a run by killing RQ
+workers.
 """
 
 from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Final
 
+from broker.errors import Unavailable
 from broker.streams.address import Address
 from broker.streams.connection import Server
 from deploy.processes.children import ChildDeath, Children
 from deploy.processes.liveness import beat, forget_heartbeat, keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
+from deploy.rq.observed import JobSeen
+from deploy.rq.queue import poll_jobs, robots_under
 from deploy.rq.worker import work
 from robots.restart_budget import FENCED
+from telemetry.phrases import named_robots
 
 END_S: Final = 3.0  # for RQ workers to hand their robots back, before they are killed
 _POLL_S: Final = 0.5
@@ -37,6 +43,7 @@ class WorkerGroup:
         self._fleet = Children()
         self._names = [f"rq:{number}" for number in range(count)]
         self._host = socket.gethostname()
+        self._rq_names: dict[str, str] = {}  # by their names among the children
 
     def run(self, shutdown: ShutdownSignals, is_over: Callable[[], bool]) -> int:
         """Until a signal, until `is_over()`, or until none is left. How many were alive then."""
@@ -48,9 +55,24 @@ class WorkerGroup:
                     self._handle(death)
                 shutdown.drain()
                 beat()
-            return len(self._fleet.living)
+            count = len(self._fleet.living)
+            if shutdown.reason is not None:
+                self._hand_back()
+            return count
         finally:
             self._fleet.end_all(END_S)
+
+    def _hand_back(self) -> None:
+        """End all, and report where their robots are then."""
+        with Server.at(self._address) as server:
+            try:
+                held = robots_under(server.control, [self._rq_names[name] for name in self._fleet.living])
+                self._fleet.end_all(END_S)
+                jobs = {run: poll_jobs(server.control, run, robots) for run, robots in held.items()}
+            except Unavailable:
+                self._report("the server does not answer: a robot that was run here is found lost when it is back")
+            else:
+                self._report(" · ".join(starmap(handed_back, jobs.items())) or "no robot was run here")
 
     def _handle(self, death: ChildDeath) -> None:
         if death.status == FENCED:
@@ -63,13 +85,25 @@ class WorkerGroup:
 
     def _start(self, name: str) -> None:
         """Under a new name: RQ refuses a name whose key has not run out yet."""
-        rq_name = f"{self._host}.{secrets.token_hex(4)}"
+        rq_name = self._rq_names[name] = f"{self._host}.{secrets.token_hex(4)}"
 
         def work_on() -> int:
             keep_heartbeat(self._heartbeats, name)
             return _work(self._address, rq_name)
 
         self._fleet.start(name, work_on, None)
+
+
+def handed_back(run: str, jobs: Sequence[JobSeen]) -> str:
+    """What became of the robots of a run whose RQ workers have ended."""
+    texts = {
+        "handed back, waiting for another RQ worker": ("queued", "waiting"),
+        "handed back, run by another RQ worker": ("taken", "running"),
+        "not handed back: lost until the lease is over": ("lost",),
+        "not handed back: over": ("done",),
+    }
+    found = {text: [job.robot for job in jobs if job.state in states] for text, states in texts.items()}
+    return f"run {run}: " + "; ".join(f"{named_robots(robots)} {text}" for text, robots in found.items() if robots)
 
 
 def _work(address: Address, name: str) -> int:

@@ -5,7 +5,7 @@ Several processes may do this at the same time, and again: what is done already 
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +24,7 @@ from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.probes import now_us, relay_of
 from broker.streams.run.supervisor_lease import GAP_US, SupervisorLease
 from deploy.attach.events import RunEvents
+from deploy.attach.holders import new_token
 from deploy.fleet.relay_main import drain
 from deploy.lifecycle.recording import close_record, open_record, record_counters, shown_folder
 from deploy.rq.queue import poll_jobs, withdraw_robot
@@ -103,7 +104,7 @@ def succeeding(client: DataClient, run: str, is_wanted: Callable[[], bool]) -> I
     """After the order to stop: wait until the leader has released its lease, or is dead, and hold the lease within the
     block. A leader that had died before the order has no other successor: the gap in the leadership is recorded. Waits
     at most SUCCEED_S, and only while `is_wanted()`. Raises RunGone."""
-    lease = SupervisorLease(client, run, secrets.token_hex(8), CLOSING_US)
+    lease = SupervisorLease(client, run, new_token(os.getpid()), CLOSING_US)
     deadline, away_us = time.monotonic() + SUCCEED_S, 0
     while is_wanted() and time.monotonic() < deadline:
         with suppress(Unavailable):

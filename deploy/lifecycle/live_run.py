@@ -109,6 +109,7 @@ class LiveRun:
             holders=experiment.deal.holders,
             lab=experiment.lab,
             thresholds=experiment.settings.anomalies,
+            is_closed=experiment.settings.closed,
         )
         self._context = context_on(self._server, info, "lab", sink, KEPT)
         self._events = self._context.events

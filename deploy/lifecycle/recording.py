@@ -45,6 +45,8 @@ def again(run: str, command: str, experiment: Experiment) -> str:
     if settings.again is not None:
         return _repeat(command, run if experiment.is_varied else settings.again, settings.runs_dir)
     words = ["robots", command, "-n", str(settings.robots), "--seed", str(settings.seed)]
+    if settings.closed and command == "run":
+        words.append("--closed")
     for name in _REPEATED:
         value = getattr(settings, name)
         if value is not None and _is_to_repeat(settings, name):
@@ -93,6 +95,8 @@ def run_settings(run: str, command: Literal["run", "simulate"], version: str, ex
         instances=tuple(planned.instance for planned in experiment.plan),
         again=again(run, command, experiment),
         anomalies=settings.anomalies,
+        closed=settings.closed and command == "run",
+        parent=experiment.lab in ("run", "guest"),
     )
 
 

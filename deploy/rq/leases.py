@@ -181,3 +181,4 @@ def _leases(queue: rq.Queue) -> str:
 
 LEASE_S: Final = 3  # RQ rounds down to whole seconds, so a lease is 2 to 3 s
 HEARTBEAT_S: Final = 1
+WORKER_TTL_S: Final = 16  # RQ waits for a job 15 s less than this, and tells between two waits that it lives

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from deploy.rq.leases import HEARTBEAT_S, LEASE_S
+from deploy.rq.leases import HEARTBEAT_S, LEASE_S, WORKER_TTL_S
 
 DOUBT_S: Final = 1.25 * HEARTBEAT_S  # without a renewal
 IDLE_S: Final = 1.0
@@ -23,6 +23,7 @@ JOIN_S: Final = DOUBT_S + 0.75
 when the lost robot's lease is overdue, though jobs are polled only every half second."""
 
 ALIVE_S: Final = 2.5  # since its last heartbeat: they come every second at the latest
+_KEY_S: Final = WORKER_TTL_S + 60  # for which RQ keeps an idle RQ worker's entry, from each heartbeat on
 _KEPT: Final = re.compile(r"[0-9a-f]{6}\.w[0-9]+(\.[0-9]+)?")  # no name that a person gives
 
 
@@ -32,6 +33,12 @@ class WorkerSeen(msgspec.Struct, frozen=True):
     name: str
     state: str
     beat: str
+
+
+def is_free(name: str, state: str, key_left_s: float) -> bool:
+    """Whether an RQ worker is idle and alive, from one poll: RQ keeps its entry for `key_left_s` more, by the server's
+    clock. One that a parent keeps is never free."""
+    return state == "idle" and not _KEPT.fullmatch(name) and _KEY_S - key_left_s < ALIVE_S
 
 
 class _Idle(msgspec.Struct):

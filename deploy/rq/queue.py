@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 import rq
@@ -23,7 +23,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 from broker.errors import Unavailable
 from broker.streams.reading import number_in
 from broker.streams.retry import TROUBLE
-from deploy.rq.job import ALWAYS, FAILURE_KEPT_S, ROBOT_JOB, RobotJob, job_id
+from deploy.rq.job import ALWAYS, FAILURE_KEPT_S, ROBOT_JOB, RobotJob, job_id, names_in
 from deploy.rq.leases import (
     HOLDER,
     HOST,
@@ -36,7 +36,7 @@ from deploy.rq.leases import (
     put_back,
     queue_of_robots,
 )
-from deploy.rq.observed import JobSeen, State, WorkerSeen
+from deploy.rq.observed import JobSeen, State, WorkerSeen, is_free
 from deploy.rq.text import as_text, parse_composite_key
 
 _OVER: Final = (None, JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
@@ -84,6 +84,42 @@ def rq_workers(connection: redis.Redis, more_than: int = 0) -> list[WorkerSeen]:
         for key, (state, beat) in zip(keys, found, strict=True)
         if state is not None
     ]
+
+
+class WorkerCount(NamedTuple):
+    """How many RQ workers for robots there are, and how many of them are `free`: idle, and not kept by a run's
+    parent."""
+
+    free: int
+    all: int
+
+
+def count_workers(connection: redis.Redis) -> WorkerCount:
+    """One poll, which writes nothing. Killed ones count among all for a while. Raises Unavailable."""
+    try:
+        keys: list[bytes] = sorted(connection.smembers(WORKERS_BY_QUEUE_KEY % QUEUE))  # type: ignore[arg-type]
+        with connection.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hget(key, "state")
+                pipe.pttl(key)
+            found: list[Any] = pipe.execute(raise_on_error=False)  # anybody may have put something else there
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+    prefix = rq.Worker.redis_worker_namespace_prefix
+    seen = [
+        (as_text(key).removeprefix(prefix), as_text(state), left_ms / 1000)
+        for key, state, left_ms in zip(keys, found[::2], found[1::2], strict=True)
+        if isinstance(state, bytes) and isinstance(left_ms, int)
+    ]
+    return WorkerCount(sum(is_free(*worker) for worker in seen), len(seen))
+
+
+def queued_jobs(connection: redis.Redis) -> int:
+    """How many jobs stand in the queue, of all runs. Raises Unavailable."""
+    try:
+        return int(connection.llen(queue_of_robots(connection).key))
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
 
 
 def poll_jobs(connection: redis.Redis, run: str, robots: Sequence[str], *, could_renew: bool = False) -> list[JobSeen]:
@@ -154,6 +190,20 @@ def revoke(connection: redis.Redis, run: str, robots: Sequence[str], worker: str
     except TROUBLE as error:
         raise Unavailable(f"RQ: {error}") from error
     return [names[job] for job, lease in held if _put_back(connection, job, lease)]
+
+
+def robots_under(connection: redis.Redis, workers: Iterable[str]) -> dict[str, list[str]]:
+    """The robots that these RQ workers (RQ's names) run, by run. Raises Unavailable."""
+    found: dict[str, list[str]] = {}
+    try:
+        jobs = [job for worker in workers for job, _ in leases_under(connection, worker)]
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
+    for job in jobs:
+        with suppress(ValueError):
+            run, robot = names_in(job)
+            found.setdefault(run, []).append(robot)
+    return found
 
 
 def withdraw_robot(connection: redis.Redis, run: str, robot: str) -> None:

@@ -50,7 +50,16 @@ from deploy.processes.liveness import beat
 from deploy.rq.dequeue import RobotQueue
 from deploy.rq.heartbeat import Heartbeat, done
 from deploy.rq.job import RobotJob, names_in, nonce_of
-from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, holds_lease, move_in_queue, put_back
+from deploy.rq.leases import (
+    HEARTBEAT_S,
+    LEASE_S,
+    QUEUE,
+    WORKER_TTL_S,
+    claim,
+    holds_lease,
+    move_in_queue,
+    put_back,
+)
 from deploy.rq.remote_commands import RemoteCommands
 from robots.restart_budget import FENCED
 
@@ -88,7 +97,7 @@ class RobotWorker(rq.Worker):
             "queue_class": RobotQueue,
             "serializer": JSONSerializer,
             "job_monitoring_interval": HEARTBEAT_S,
-            "worker_ttl": 16,  # RQ waits for a job 15 s less than this, and tells between two waits that it lives
+            "worker_ttl": WORKER_TTL_S,
             "log_job_description": False,
         }
         self.data: DataClient = connection

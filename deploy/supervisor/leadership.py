@@ -20,6 +20,7 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.plan_log import answered_requests, changes_so_far
 from broker.streams.run.probes import relay_of
+from broker.streams.run.supervisor_lease import Needs
 from deploy.attach.context import RunContext
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.membership import Membership
@@ -153,6 +154,11 @@ class Leadership:
         """Whether the server came back without a plan change, or a row of the fleet log, that this leader had stored.
         Raises Unavailable."""
         return self._log.has_server_forgotten() or self._run_control.has_server_forgotten()
+
+    @property
+    def needs(self) -> Needs:
+        """What the run needs of RQ workers that are idle."""
+        return self._robots.needs
 
     def next_due_us(self, now_us: int) -> int | None:
         """When the plan next has something to do, if that is known."""

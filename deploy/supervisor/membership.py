@@ -5,7 +5,10 @@
     waiting    in the queue, and no RQ worker is free: an event reports it, with the parts that only such robots hold;
                for these a robot that holds only learnt parts gives way
     joining    an RQ worker is idle, no robot waits for one, and no lease can be that of a dead RQ worker: a new robot
-               joins, without any part
+               joins, without any part, unless the run is closed
+
+Of several runs on a server, the one that lacks robots gets the RQ workers that are idle; when none does, the newest
+that may grow. Each leader stores with its lease what its run needs.
 
 What is lost or idle is decided in deploy/rq/observed.py. No process is touched from here.
 """
@@ -22,10 +25,12 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.injection import send_command
 from broker.streams.run.lives import is_unborn, last_incarnation
+from broker.streams.run.probes import holds_run
+from broker.streams.run.supervisor_lease import Needs
 from deploy.attach.context import RunContext
-from deploy.attach.discovery import newest_on
+from deploy.attach.discovery import leaders_on
 from deploy.rq.observed import JOIN_S, IdleWorkers, JobSeen, LostJobs
-from deploy.rq.queue import enqueue_robot, prefer, requeue, rq_workers
+from deploy.rq.queue import enqueue_robot, prefer, queued_jobs, requeue, rq_workers
 from robots.journal import Entry, Header, PartKept, encode_entry, parts_in, readable
 from telemetry.events import RobotJoined, RobotLost, RobotWaiting, RobotYielded
 
@@ -34,6 +39,9 @@ WAIT_S: Final = 1.0
 
 REPORT_AGAIN_S: Final = 3.0
 """How often a waiting robot is reported again: the judge takes a report for true for ten seconds."""
+
+ASK_S: Final = 1.0
+"""How often it is asked what the other runs on the server need, while an RQ worker is idle."""
 
 MOST_ROBOTS: Final = 500  # in a run, those that joined included
 _QUEUED: Final = ("queued", "waiting")
@@ -46,6 +54,7 @@ class Membership:
         self._server = context.server
         self._run = context.run
         self._dealt = len(context.info.robots)
+        self._is_closed = context.info.is_closed
         self._job_table = context.job_table
         self._emit = context.events.emit
         self._run_control = run_control
@@ -58,6 +67,9 @@ class Membership:
         self._queued_s: dict[str, float] = {}  # since when robots stand in the queue
         self._reported: dict[str, RobotWaiting] = {}  # robots that wait, and the last report of each
         self._checked: set[str] = set()  # robots whose job was done, and is not to be queued
+        self._asked_s = float("-inf")  # what other runs need
+        self.needs = Needs(lacks=1)
+        """What the run needed when the jobs were last handled; before that, more is not known."""
 
     @property
     def is_whole(self) -> bool:
@@ -88,9 +100,20 @@ class Membership:
         idle = self._idle_workers(jobs, now_s)
         if is_open:
             self._report_waiting(now_s, bool(idle))
-        is_needed = self._lost.is_any_overdue or not self._lost.is_watching or any(map(_is_idle, jobs))
-        if is_open and not is_needed:  # by a robot that was dealt, or has joined before
-            self._add_robots(sum(idle_s >= JOIN_S for idle_s in idle.values()))
+        self.needs = Needs(self._lacks(jobs), is_open and not self._is_closed and self._room > 0)
+        if self.needs.grows and not self.needs.lacks:
+            self._add_robots(sum(idle_s >= JOIN_S for idle_s in idle.values()), now_s)
+
+    def _lacks(self, jobs: Iterable[JobSeen]) -> int:
+        """How many RQ workers are needed by robots that were dealt, or have joined before. At least one while it is not
+        known whether each lease is a living RQ worker's."""
+        is_any_doubtful = self._lost.is_any_overdue or not self._lost.is_watching
+        return max(sum(map(_is_idle, jobs)), int(is_any_doubtful))
+
+    @property
+    def _room(self) -> int:
+        """For how many more robots."""
+        return MOST_ROBOTS - len(self._job_table.robots)
 
     def _give_up(self, job: JobSeen) -> None:
         """The death is recorded first: the next life's restart policy reads it."""
@@ -157,17 +180,32 @@ class Membership:
     def _journal(self, robot: str) -> list[Entry]:
         return list(readable(row.content for row in self._evidence.journal(robot)))
 
-    def _add_robots(self, count: int) -> None:
-        """Of several runs on a server, new robots join the newest."""
-        if not count or newest_on(self._server.data) != self._run:
+    def _add_robots(self, count: int, now_s: float) -> None:
+        """So many, if no other run needs the RQ workers more."""
+        if not count or now_s - self._asked_s < ASK_S:
             return
-        for _ in range(min(count, MOST_ROBOTS - len(self._job_table.robots))):
+        self._asked_s = now_s
+        is_gone = not holds_run(self._server.data, self._run)
+        if is_gone or queued_jobs(self._server.control) or self._is_other_first():
+            return
+        for _ in range(min(count, self._room)):
             number = max(int(robot[1:]) for robot in self._job_table.robots) + 1
             robot = robot_name(number, self._dealt)
             self._run_control.admit(robot, [encode_entry(Header("joined"))])
             self._job_table.admit(robot)
             enqueue_robot(self._server.control, self._run, robot)
             self._emit(RobotJoined(robot))
+
+    def _is_other_first(self) -> bool:
+        """Whether another run lacks robots, or is newer and may grow as well. A run that is not led cannot use an RQ
+        worker that is idle: its robots are in the queue, or in no queue."""
+        is_newer = True
+        for run, leader in leaders_on(self._server.data):
+            if run == self._run:
+                is_newer = False
+            elif leader is not None and (leader.needs.lacks or (leader.needs.grows and is_newer)):
+                return True
+        return False
 
 
 def _is_idle(job: JobSeen) -> bool:

@@ -8,7 +8,7 @@ handled elsewhere.
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,9 +22,10 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.probes import now_us, ping
 from broker.streams.run.runs import joined_in
-from broker.streams.run.supervisor_lease import GAP_US, RENEW_S, Held, SupervisorLease
+from broker.streams.run.supervisor_lease import GAP_US, NO_NEEDS, RENEW_S, Held, Needs, SupervisorLease
 from deploy import STARTED_S
 from deploy.attach.context import RunContext
+from deploy.attach.holders import new_token
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.leases import LEASE_S
 from deploy.supervisor.injector import LiveInjector
@@ -89,7 +90,7 @@ class RunSupervisor:
         self._run_control = StreamRunControl(
             self._client, context.run, retry_s=0
         )  # what fails now is tried again in the next step
-        self._lease = SupervisorLease(self._client, context.run, secrets.token_hex(8))
+        self._lease = SupervisorLease(self._client, context.run, new_token(os.getpid()))
         self._since_s = dealt_s
         self._is_dealer = dealt_s is not None
         self._leadership: Leadership | None = None
@@ -295,10 +296,18 @@ class RunSupervisor:
 
     def _renew(self, done_us: int | None) -> Held | None:
         """Take the lease or renew it, and keep in mind for how long it was not renewed. Raises RunGone, Unavailable."""
-        held = self._lease.hold(done_us)
+        held = self._lease.hold(done_us, self._needs)
         if held is not None and held.away_us > GAP_US:
             self._gap_us = max(self._gap_us, held.away_us)
         return held
+
+    @property
+    def _needs(self) -> Needs:
+        """What is stored with the lease. A run that is over needs nothing; of one that we do not lead yet we know
+        nothing."""
+        if self._is_over:
+            return NO_NEEDS
+        return Needs(lacks=1) if self._leadership is None else self._leadership.needs
 
     def _record_gap(self) -> None:
         """Record a gap in the leadership that is over. Raises RunGone, Unavailable."""

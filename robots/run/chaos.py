@@ -23,7 +23,7 @@ from broker.errors import Unavailable
 from broker.faults.dice import Dice
 from broker.faults.process_faults import Pause, ProcessTarget, Resume
 from broker.faults.schedule import Due
-from broker.ports.robot import FleetRow, Injection
+from broker.ports.robot import Death, Failure, FleetRow, Injection
 from broker.ports.run import FleetLog
 from robots.messages import Update, encode_message, kind_of
 from robots.secret import Part
@@ -236,6 +236,23 @@ def _recorded_pauses(fleet_rows_so_far: Iterable[FleetRow]) -> dict[str, list[_P
             for pause in chain.from_iterable(pauses.values()):
                 pause.is_over |= pause.victim == row.victim
     return pauses
+
+
+def paused_in(fleet_rows_so_far: Iterable[FleetRow]) -> set[str]:
+    """The processes that a pause has stopped, and that neither went on nor died since."""
+    paused: dict[str, str] = {}  # by victim, the target of the pause
+    for row in fleet_rows_so_far:
+        match row:
+            case Injection(verb=Pause.name):
+                paused[row.victim] = row.target
+            case Injection(verb=Resume.name):
+                paused.pop(row.victim, None)
+            case Failure(verb=Pause.name) if row.target in paused.values():
+                del paused[[victim for victim, target in paused.items() if target == row.target][-1]]
+            case Death():
+                paused.pop(row.victim, None)
+                paused.pop(row.robot, None)
+    return set(paused)
 
 
 def _is_listed(name: str) -> bool:

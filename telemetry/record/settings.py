@@ -47,6 +47,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     ended: str | None = None
     again: str
     anomalies: Thresholds = DEFAULTS
+    closed: bool = False
+    parent: bool = False
     seconds: Seconds = Seconds()
 
 

@@ -54,6 +54,8 @@ MEANINGS: Final[dict[str, str]] = {
     "RunSettings.for_us": "the shortest duration after `go`, in microseconds",
     "RunSettings.limit_us": "the longest duration after `go`, in microseconds",
     "RunSettings.shards": "how many outboxes there are, each with a relay",
+    "RunSettings.parent": "whether one process started, led and recorded the run: `robots run`",
+    "RunSettings.closed": "whether no robot was to join",
     "RunSettings.seconds": "when the robots were born, and how long all took",
     # settings.json: thresholds of anomalies
     "RunSettings.anomalies": "the thresholds that differ from the defaults",

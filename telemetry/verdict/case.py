@@ -159,6 +159,14 @@ class Case:
         return {robot: sorted(times_us) for robot, times_us in waits.items()}
 
     @cached_property
+    def parts_in_wait(self) -> dict[str, tuple[int, ...]]:
+        """By robot, the parts that no living robot held when it was last reported to wait."""
+        reports = [
+            (stamped.wall_us, stamped.event) for stamped in self.events if isinstance(stamped.event, RobotWaiting)
+        ]
+        return {event.robot: event.only_here for _, event in sorted(reports, key=lambda report: report[0])}
+
+    @cached_property
     def given_up(self) -> frozenset[str]:
         """The robots and workers that events report as given up."""
         return frozenset(stamped.event.worker for stamped in self.events if isinstance(stamped.event, WorkerGaveUp))

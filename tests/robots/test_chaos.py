@@ -12,7 +12,7 @@ from broker.memory.run_control import MemoryFleetLog
 from broker.memory.server import MemoryServer
 from broker.ports.robot import Death, Failure, FleetRow, Injection
 from robots.restart_budget import charged
-from robots.run.chaos import Chaos
+from robots.run.chaos import Chaos, paused_in
 from telemetry.clock import SystemClock
 from telemetry.events import AnyEvent, FaultInjected, InjectionFailed
 
@@ -62,6 +62,21 @@ def test_names_are_those_of_the_run_however_many_robots_it_has() -> None:
     stage.play("crash r4/inbox_reader", "r004")
 
     assert [victim for _, victim in stage.recorded] == ["r003", "r004/inbox_reader"]
+
+
+def test_a_process_is_paused_until_it_goes_on_or_dies_or_the_pause_proves_to_have_failed() -> None:
+    def paused(*rows: FleetRow) -> set[str]:
+        return paused_in([Injection("1-0", "pause", "r01", "r01"), *rows])
+
+    assert paused() == {"r01"}
+    assert paused(Injection("2-0", "pause", "relay", "relay:0")) == {"r01", "relay:0"}
+    assert paused(Injection("2-0", "resume", "r01", "r01")) == set()
+    assert paused(Injection("2-0", "resume", "r02", "r02")) == {"r01"}
+    assert paused(Death("2-0", "r01", "r01", 1, "silent", -9)) == set()
+    assert paused(Death("2-0", "rq:r01", "r01", 1, "signal", -9)) == set()
+    assert paused(Failure("2-0", "pause", "r01", "gone")) == set()
+    assert paused(Failure("2-0", "kill", "r01", "gone")) == {"r01"}
+    assert paused(Injection("2-0", "resume", "r01", "r01"), Injection("3-0", "pause", "robot", "r01")) == {"r01"}
 
 
 def test_the_victim_depends_on_seed_instance_occurrence_and_the_living_and_on_no_order() -> None:

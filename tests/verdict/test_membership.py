@@ -57,6 +57,16 @@ def test_a_run_that_a_robot_joins_is_held_and_names_it(grown_files: Files) -> No
     assert not any("joined" in line for line in verdict_lines(alone.json))
 
 
+def test_a_robot_that_joins_a_closed_run_breaks_supervised(grown_files: Files) -> None:
+    # Given a record of a run that was dealt as closed, and that r03 joined
+    grown_files["settings"]["closed"] = True
+    found = ("BROKEN", "r03 joined the run, which was dealt as closed (witness: order joined r03)")
+    assert finding(grown_files, "supervised") == found
+    # When an order says so, and no journal, then any client may have written it: that is no evidence
+    be_dealt_by_its_journal(grown_files)
+    assert finding(grown_files, "supervised")[0] != "BROKEN"
+
+
 def test_joiners_are_named_by_their_numbers() -> None:
     scribe = begun()
     for robot in ("r11", "r04", "r100"):

@@ -60,7 +60,8 @@ def test_a_robot_that_was_recalled_and_reported_to_wait_waits() -> None:
     assert "nor reported to wait" in finding(files)[1]
     # When it is reported to wait since, then that is the reason
     wait(files, "r02", END_MS - 8_000)
-    assert finding(files) == ("UNPROVEN", "r02 waits since it was recalled: no RQ worker is free")
+    why = "r02 waits since it was recalled: no RQ worker is free; no living robot holds part 0"
+    assert finding(files) == ("UNPROVEN", why)
     assert finding(files, "convergent")[1].endswith("; waiting for an RQ worker at the end: r02")
 
 

@@ -163,9 +163,13 @@ def test_a_robot_that_waits_for_an_rq_worker_is_named(longer_files: Files) -> No
     reported(longer_files, RobotWaiting("r01", ()), died_ms + 500)
     reported(longer_files, RobotWaiting("r00", ()), died_ms - 1_001)
     assert state(longer_files) == "BROKEN"
-    # When it was reported to wait, then no promise is broken, and it is named
-    reported(longer_files, RobotWaiting("r00", (0,)), died_ms + 500)
-    assert finding(longer_files) == ("UNPROVEN", "r00 waits since its death: no RQ worker is free")
+    # When it was reported to wait, then no promise is broken, and it is named with the parts that are lacking meanwhile
+    reported(longer_files, RobotWaiting("r00", (0, 2)), died_ms + 500)
+    why = "r00 waits since its death: no RQ worker is free"
+    assert finding(longer_files) == ("UNPROVEN", f"{why}; no living robot holds parts 0, 2")
+    # When the parts have come elsewhere until the last report, then none is
+    reported(longer_files, RobotWaiting("r00", (), 3), died_ms + 3_500)
+    assert finding(longer_files) == ("UNPROVEN", why)
     assert finding(longer_files, "convergent")[0] == "HELD"
     assert "; waiting for an RQ worker at the end: r00" in finding(longer_files, "convergent")[1]
 

@@ -23,6 +23,7 @@ from broker.streams.keys import Keys
 from broker.streams.reading import (
     OF_BIRTHS,
     Entry,
+    decoded,
     journal_rows,
     number_in,
     own,
@@ -62,6 +63,14 @@ class StreamEvidenceReader:
         metadata = self._keys.metadata
         entries = retry_blocking("metadata", lambda: read_all_blocking(self._client, metadata), self._retry_s)
         return [fields.get(keys.METADATA, b"") for _, fields in entries]
+
+    def first_metadata(self) -> bytes:
+        """The first piece of it; empty when there is none. Raises Unavailable."""
+        first = retry_blocking("metadata", lambda: self._first(self._keys.metadata), self._retry_s)
+        return first[0][1].get(keys.METADATA, b"") if first else b""
+
+    def _first(self, key: str) -> list[Entry]:
+        return decoded(self._client.xrange(key, count=1)) if self._client.type(key) == b"stream" else []
 
     def journal(self, robot: str) -> list[JournalRow]:
         """What stands in a robot's journal; nothing when it is lost. Raises Unavailable."""

@@ -27,5 +27,15 @@ def holds_run(client: DataClient, run: str) -> bool:
 
 def relay_of(client: DataClient, run: str, shard: int, retry_s: float = 0.0) -> str | None:
     """The token of the relay that holds a shard's lease; None when none does. Raises Unavailable."""
-    token: Any = retry_blocking("lease", lambda: client.get(Keys(run).lease(shard)), retry_s)
+    token = retry_blocking("lease", lambda: _text_at(client, Keys(run).lease(shard)), retry_s)
     return None if token is None else bytes(token).decode(errors="replace")
+
+
+def relay_lease_left_ms(client: DataClient, run: str, shard: int) -> int:
+    """How long a shard's lease is still good; 0 when it is over, or never runs out. Asked once. Raises Unavailable."""
+    return max(0, int(retry_blocking("lease", lambda: client.pttl(Keys(run).lease(shard)), retry_s=0)))
+
+
+def _text_at(client: DataClient, key: str) -> Any:
+    """None as well where anybody has put something else."""
+    return client.get(key) if client.type(key) == b"string" else None

@@ -7,6 +7,7 @@ listed may be over, or gone.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -102,9 +103,20 @@ class StreamRuns:
         self._client.zrem(keys.RUNS, run)
 
     def newest_first(self) -> list[str]:
-        """The listed runs, the last one dealt first. Anybody may write there: what is no run's name is passed over."""
-        listed: Any = self._client.zrevrange(keys.RUNS, 0, -1)
-        return list(filter(is_run, (run.decode(errors="replace") for run in listed)))
+        """The listed runs, the last one dealt first."""
+        return list(self.dealt_us())
+
+    def dealt_us(self) -> dict[str, int]:
+        """The same, each with the time of its deal in microseconds since 1970. Anybody may write there: what is no
+        run's name is passed over."""
+        listed: Any = self._client.zrevrange(keys.RUNS, 0, -1, withscores=True)
+        named = ((run.decode(errors="replace"), score) for run, score in listed)
+        return {run: _whole(score) for run, score in named if is_run(run)}
+
+
+def _whole(score: float) -> int:
+    """A score that is not finite was written by hand."""
+    return int(score) if isfinite(score) else 0
 
 
 class RunStatus(msgspec.Struct, frozen=True):

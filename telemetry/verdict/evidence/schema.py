@@ -46,6 +46,7 @@ class SettingsFile(Shape, frozen=True):
     ended: Literal["complete", "limit", "stopped", "interrupted", "lost"] | None
     again: str
     seconds: RunSeconds
+    closed: bool = False
 
 
 class DealtPartRow(Shape, frozen=True):

@@ -15,7 +15,7 @@ from telemetry.verdict.checks.membership import births_not_in_outboxes
 from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, ROBOTS_GRACE_US, longest_us
 from telemetry.verdict.checks.witnesses import gaps
 from telemetry.verdict.evidence.fleet import Downtime
-from telemetry.verdict.finding import Finding, held, unproven, worst
+from telemetry.verdict.finding import Finding, broken, held, unproven, worst
 from telemetry.verdict.promises.supervised_robots import missing_lives, requeued_robots, robot_restarts, was_waiting
 from telemetry.verdict.promises.supervised_signs import signs_of_life
 from telemetry.verdict.promises.supervised_workers import unnoticed_injections, worker_restarts
@@ -34,6 +34,7 @@ def supervised(case: Case) -> Finding:
         yield from missing_lives(case)
         yield from gaps(case)
         yield from births_not_in_outboxes(case)
+        yield from _joined_a_closed_run(case)
 
     return worst(findings(), otherwise=_held(case))
 
@@ -53,6 +54,14 @@ def _held(case: Case) -> Finding:
     unled_ms = max((case.fleet.gap_ms(*_away(case, downtime)) for downtime in case.downtimes), default=0)
     text += f"; no supervisor led for up to {unled_ms / 1000:.1f} s of that" * bool(unled_ms)
     return held(text, deaths + crashes)
+
+
+def _joined_a_closed_run(case: Case) -> Iterator[Finding]:
+    """A robot was let in by a supervisor when both the order and the journal say so; any client may write an order."""
+    came = {robot for robot, journal in case.journals.items() if journal.joined}
+    if case.settings.closed and "streams" not in case.damage:
+        for robot in sorted(came & case.joined_by_order):
+            yield broken(f"{robot} joined the run, which was dealt as closed", f"order joined {robot}")
 
 
 def _away(case: Case, downtime: Downtime) -> tuple[int, int]:

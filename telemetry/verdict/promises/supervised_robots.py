@@ -39,6 +39,7 @@ from telemetry.verdict.evidence.fleet import Downtime, RobotDeath
 from telemetry.verdict.evidence.journals import Life
 from telemetry.verdict.finding import Finding, broken, unproven
 
+MOST_NAMED: Final = 10  # parts
 WAIT_REPORT_VALID_US: Final = 10_000_000
 """A report that a robot waits is valid for this long."""
 
@@ -79,7 +80,7 @@ def requeued_robots(case: Case) -> Iterator[Finding]:
         if away_ms * 1000 <= longest_us(budget.spent_by(recalled_ms)) + ROBOTS_GRACE_US:
             continue
         if _was_reported_waiting(case, robot, recalled_us, case.end_ms * 1000):
-            yield unproven(f"{robot} waits since it was recalled: no RQ worker is free")
+            yield unproven(f"{robot} waits since it was recalled: {_no_worker(case, robot)}")
         else:
             yield unproven(f"{robot} was recalled, and not born again in {away_ms / 1000:.2f} s, nor reported to wait")
 
@@ -122,6 +123,13 @@ def _was_reported_waiting(case: Case, robot: str, start_us: int, end_us: int) ->
     return place < len(reports_us) and reports_us[place] <= end_us + CLOCKS_DIFFER_US
 
 
+def _no_worker(case: Case, robot: str) -> str:
+    """Why a robot waits, and what the run lacks meanwhile."""
+    parts = case.parts_in_wait[robot]
+    which = f"part{'s' * (len(parts) > 1)} {', '.join(map(str, parts[:MOST_NAMED]))}{' …' * (len(parts) > MOST_NAMED)}"
+    return "no RQ worker is free" + f"; no living robot holds {which}" * bool(parts)
+
+
 def _unreported_wait(case: Case, downtime: Downtime) -> Iterator[Finding]:
     """A doubt when a robot was born long after the last report that it waits."""
     assert downtime.birth is not None
@@ -158,7 +166,7 @@ def _excuse(case: Case, downtime: Downtime, death: RobotDeath, charged: int) -> 
         return [unproven(f"{death}, and its journal is not there: it cannot be born again")]
     if was_waiting(case, downtime):
         if not comes_back:
-            return [unproven(f"{robot} waits since its death: no RQ worker is free")]
+            return [unproven(f"{robot} waits since its death: {_no_worker(case, robot)}")]
         return list(_unreported_wait(case, downtime))
     if not comes_back and charged > MOST_RESTARTS:
         was_reported = robot in case.given_up  # the robot itself, not a worker of it

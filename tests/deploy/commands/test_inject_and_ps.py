@@ -60,8 +60,9 @@ def test_a_robot_whose_deaths_were_not_injected_has_no_budget_left(
     assert (spent["deaths"], spent["charged"], spent["budget_left"]) == (most + 1, most + 1, 0)
     assert (hurt["deaths"], hurt["charged"], hurt["budget_left"]) == (1, 1, most - 1)
 
-    # And for people every column is aligned with its head
-    head, *rows = table.splitlines()
+    # And for people the run is named, and every column is aligned with its head
+    assert table.startswith("run p00001  waiting for go  2 robots\n")
+    head, *rows = table.splitlines()[1:4]
     assert [row[head.index("state") :].split()[0] for row in rows] == ["done", "done"]
     assert [row[head.index("charged") :].split()[0] for row in rows] == [str(most + 1), "1"]
 

@@ -31,7 +31,7 @@ from deploy.attach.context import read_metadata
 from deploy.attach.discovery import RunLocation
 from deploy.commands import deal, main
 from deploy.commands.relay import _relay
-from deploy.commands.service import RunLost, serve
+from deploy.commands.service import RunLost, serve_in_turn
 from deploy.commands.supervise import _supervise
 from deploy.config.settings import PlaceSettings
 from deploy.fleet import relay_main
@@ -344,10 +344,7 @@ def test_a_person_who_does_not_wait_for_a_relay_is_received(
     assert time.monotonic() - began_s < closing.DRAIN_S / 2
 
 
-# Those who stay
-
-
-def test_those_who_stay_go_on_after_a_run_that_is_lost_or_cannot_be_served(
+def test_what_serves_run_after_run_goes_on_after_one_that_is_lost_or_cannot_be_served(
     server: EmbeddedServer, client: redis.Redis, dealt: str, called: Called, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Given three runs, of which the first is lost and the second cannot be served
@@ -363,19 +360,14 @@ def test_those_who_stay_go_on_after_a_run_that_is_lost_or_cannot_be_served(
             deal_one(server, called)
             raise (RunLost if len(served) == 1 else NoSuchRun)(f"trouble {len(served)}")
 
-        # When somebody stays for all of them
-        serve(PlaceSettings(redis_url=server.url), None, True, shutdown, do)
+        # When they are served one after the other
+        serve_in_turn(PlaceSettings(redis_url=server.url), shutdown, do)
     # Then each is served, and told
     assert (len(served), served[0]) == (3, dealt)
     assert "trouble 2\n" in capsys.readouterr().err
 
 
-def test_those_who_do_not_stay_end_with_a_run_that_is_lost(server: EmbeddedServer, dealt: str) -> None:
-    def do(where: RunLocation) -> None:
-        raise RunLost(where.run)
-
-    with ShutdownSignals() as shutdown, pytest.raises(RunLost, match=dealt):
-        serve(PlaceSettings(redis_url=server.url), None, False, shutdown, do)
+# A run that is over, or gone
 
 
 def test_a_relay_whose_run_is_removed_before_it_polls_at_the_orders_takes_it_for_over(
@@ -395,7 +387,7 @@ def test_a_relay_whose_run_is_removed_before_it_polls_at_the_orders_takes_it_for
     removing = threading.Thread(target=remove)
     removing.start()
     # When the run is removed under it, then it leaves, and says why
-    _relay(RunLocation(dealt, Address.one(server.url), None), None, SimpleNamespace(reason=None))  # type: ignore[arg-type]
+    _relay(RunLocation(dealt, Address.one(server.url), None), SimpleNamespace(reason=None), None)  # type: ignore[arg-type]
     removing.join()
     assert f"run {dealt} is over, its server does not hold it any more\n" in capsys.readouterr().err
 
@@ -414,7 +406,7 @@ def test_a_supervisor_of_a_run_that_vanishes_before_it_was_stopped_states_so(
     server: EmbeddedServer, client: redis.Redis, dealt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a run that is lost in the moment in which its lease is taken
-    def gone(_lease: SupervisorLease, _done_us: int | None) -> None:
+    def gone(_lease: SupervisorLease, *_: object) -> None:
         StreamRunControl(client, dealt).forget()
         raise RunGone(dealt)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.supervisor_lease import Needs, SupervisorLease
 from deploy.attach.context import RunInfo, context_on
 from deploy.rq.job import RobotJob
 from deploy.rq.leases import LEASE_S, QUEUE, claim
@@ -36,7 +38,7 @@ pytestmark = [pytest.mark.live, pytest.mark.skipif(sys.platform != "linux", reas
 class Members:
     """The membership of the run `t`, its lab, and the time."""
 
-    def __init__(self, lab: Lab, robots: int = 2) -> None:
+    def __init__(self, lab: Lab, robots: int = 2, is_closed: bool = False) -> None:
         self.lab = lab
         deal(lab, robots)
         info = RunInfo(
@@ -45,6 +47,7 @@ class Members:
             Terms(robots, 1, 7, 50_000, 300_000, 0),
             [],
             Bounds(0, 0),
+            is_closed=is_closed,
         )
         self.reported: list[object] = []
         self.context = context_on(
@@ -337,19 +340,128 @@ def test_no_robot_gives_way_to_one_whose_parts_others_hold(members: Members) -> 
     assert members.events(RobotYielded) == []
 
 
-def test_no_robot_joins_a_run_when_a_newer_one_goes_on(members: Members) -> None:
-    # Given two runs on a server, and an RQ worker that comes
+class OtherRun:
+    """Another run on the server, `newer` or older than `t`, and its leader's lease."""
+
+    def __init__(self, members: Members, is_newer: bool) -> None:
+        self.client = members.lab.connection
+        self.run = "newer" if is_newer else "older"
+        spec = RunSpec(self.run, 1, PlanChange(()), {"r00": [b"header"]}, b"terms")
+        StreamRunControl(self.client, self.run).deal(spec)
+        if not is_newer:
+            self.client.zadd("lab:runs", {self.run: 1})
+        self.lease = SupervisorLease(self.client, self.run, "another")
+
+    def needs(self, lacks: int = 0, grows: bool = False) -> None:
+        assert self.lease.hold(None, Needs(lacks, grows)) is not None
+
+
+def let_all_run(members: Members) -> None:
     members.run("r00", "w0")
     members.run("r01", "w1")
-    newer = StreamRunControl(members.lab.connection, "newer")
-    newer.deal(RunSpec("newer", 1, PlanChange(()), {"r00": [b"header"]}, b"terms"))
+    members.handle(LEASE_S + 1)
     members.let_idle("w2")
-    members.handle(LEASE_S + JOIN_S)
+
+
+@pytest.mark.parametrize(
+    ("is_newer", "needs"),
+    [(True, Needs(1, True)), (True, Needs(2, False)), (True, Needs(0, True)), (False, Needs(1, False))],
+    ids=[
+        "a newer one lacks robots",
+        "a newer one that has not begun",
+        "a newer one grows",
+        "an older one lacks robots",
+    ],
+)
+def test_an_idle_rq_worker_is_left_to_another_run_that_needs_it_more(
+    members: Members, is_newer: bool, needs: Needs
+) -> None:
+    # Given another run that is led, and an RQ worker that comes
+    other = OtherRun(members, is_newer)
+    let_all_run(members)
+    other.needs(*needs)
+    members.handle(JOIN_S + 1)
     assert members.events(RobotJoined) == []
-    # When the newer one is over / Then a robot joins the older
-    newer.order("stop", b"complete")
+    # When the other has all that it needs / Then a robot joins this one
+    other.needs()
     members.handle(1)
     assert members.events(RobotJoined) == [RobotJoined("r02")]
+
+
+@pytest.mark.parametrize("left", ["it leaves", "its lease runs out", "there never was any"])
+def test_a_run_without_a_leader_keeps_no_other_from_growing(members: Members, left: str) -> None:
+    # Given a newer run that lacks robots, and whose leader is gone: nothing queues them
+    other = OtherRun(members, is_newer=True)
+    if left != "there never was any":
+        other.needs(3, True)
+    if left == "it leaves":
+        other.lease.release()
+    elif left == "its lease runs out":
+        other.client.hset(f"lab:{{{other.run}}}:supervisor", "until_us", "1")
+    let_all_run(members)
+    members.handle(JOIN_S + 1)
+    assert members.events(RobotJoined) == [RobotJoined("r02")]
+
+
+def test_an_older_run_that_may_grow_too_keeps_none_from_growing(members: Members) -> None:
+    other = OtherRun(members, is_newer=False)
+    let_all_run(members)
+    other.needs(0, True)
+    members.handle(JOIN_S + 1)
+    assert members.events(RobotJoined) == [RobotJoined("r02")]
+
+
+def test_what_is_no_lease_of_another_run_keeps_none_from_growing(members: Members) -> None:
+    # Given something that anybody has put where another run's lease stands
+    other = OtherRun(members, is_newer=True)
+    other.client.set(f"lab:{{{other.run}}}:supervisor", "garbage")
+    let_all_run(members)
+    members.handle(JOIN_S + 1)
+    assert members.events(RobotJoined) == [RobotJoined("r02")]
+
+
+def test_no_robot_joins_while_any_robot_stands_in_the_queue(members: Members) -> None:
+    # Given RQ workers that take nothing now, and a robot of a run that is not led
+    let_all_run(members)
+    members.lab.connection.rpush(f"rq:queue:{QUEUE}", "robot-another-r00")
+    members.handle(JOIN_S + 1)
+    assert members.events(RobotJoined) == []
+
+
+def test_no_robot_joins_a_closed_run_and_its_own_are_cared_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with EmbeddedServer() as server, Lab(server, tmp_path, monkeypatch) as lab:
+        members = Members(lab, is_closed=True)
+        for robot in ("r00", "r01"):
+            enqueue_robot(lab.connection, "t", robot)
+        # Given a closed run whose robots run, and RQ workers that are idle
+        let_all_run(members)
+        members.handle(JOIN_S + 3)
+        assert members.events(RobotJoined) == []
+        assert members.members.needs == Needs(0, False)
+        # When one of its own is lost / Then that one is queued again
+        members.alive.remove("r00")
+        members.handle(LEASE_S + 1)
+        assert members.lab.queued() == ["robot-t-r00"]
+
+
+def test_a_run_needs_an_rq_worker_for_each_robot_that_none_runs(members: Members) -> None:
+    # Given a run of which nothing is known yet, and then that both its robots stand in the queue
+    assert members.members.needs == Needs(1)
+    members.handle(is_open=False)
+    assert members.members.needs == Needs(2)
+    # When one is run, and then both / Then it lacks one, and then none; and it grows once it has begun
+    members.run("r00", "w0")
+    members.handle(is_open=False)
+    assert members.members.needs == Needs(1)
+    members.run("r01", "w1")
+    members.handle(LEASE_S + 1, is_open=False)
+    assert members.members.needs == Needs(0)
+    members.handle()
+    assert members.members.needs == Needs(0, True)
+    # and while a lease is overdue, its robot may be lost
+    members.alive.remove("r00")
+    members.handle(2)
+    assert members.members.needs == Needs(1, True)
 
 
 def test_no_robot_joins_a_run_that_is_gone(members: Members) -> None:
