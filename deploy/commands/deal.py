@@ -8,9 +8,10 @@ from typing import Final
 
 from cyclopts import App
 
-from broker.errors import Unavailable
+from broker.errors import RunGone, Unavailable
 from broker.streams.address import Address
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.probes import holds_run
 from deploy.attach.context import metadata_of
 from deploy.attach.events import RunEvents
 from deploy.commands.output import print_result
@@ -22,7 +23,7 @@ from deploy.config.settings import LabSettings
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import remove
 from deploy.lifecycle.recording import run_settings
-from deploy.rq.queue import enqueue_robot
+from deploy.rq.queue import enqueue_while
 from deploy.version import version
 from telemetry.events import RunDealt
 
@@ -65,7 +66,8 @@ def deal(*, given: Given) -> int:
 
 
 def _deal(run: str, experiment: Experiment, address: Address) -> None:
-    """All of the run, or nothing of it when the server fails. Raises UnsupportedServer, Unavailable."""
+    """All of the run, or nothing of it when the server fails. Raises UnsupportedServer, Unavailable,
+    EnvironmentFailure."""
     deal = experiment.deal
     metadata = metadata_of(run_settings(run, "run", version(), experiment), deal.record())
     first = experiment.first_plan
@@ -77,10 +79,12 @@ def _deal(run: str, experiment: Experiment, address: Address) -> None:
             events.emit(RunDealt(len(deal.robots), len(deal.parts)))
             events.publish()
             for robot in deal.robots:
-                enqueue_robot(server.control, run, robot)
-        except Unavailable:
+                enqueue_while(server.control, run, robot, lambda: holds_run(server.data, run))
+        except (Unavailable, RunGone) as error:
             with suppress(Unavailable):
                 remove(server, run_control, run, deal.robots)
+            if isinstance(error, RunGone):
+                raise EnvironmentFailure(f"run {run} was removed while it was dealt") from None
             raise
 
 

@@ -26,7 +26,7 @@ from broker.streams.run.supervisor_lease import GAP_US, SupervisorLease
 from deploy.attach.events import RunEvents
 from deploy.fleet.relay_main import drain
 from deploy.lifecycle.recording import close_record, open_record, record_counters, shown_folder
-from deploy.rq.queue import poll_jobs, withdraw_robot
+from deploy.rq.queue import poll_jobs, withdraw_robot, withdraw_workers, workers_of_parent
 from robots.run.stop_rule import LOST, reason_in
 from telemetry.console import printable
 from telemetry.handlers.counters import Counters
@@ -174,13 +174,16 @@ def forget_run(server: Server, run: str) -> None:
     stop, so that none takes the run for lost. Raises RunGone, Unavailable."""
     run_control = StreamRunControl(server.data, run)
     _let_orders_be_read(server.data, run_control)
-    remove(server, run_control, run, StreamEvidenceReader(server.data, run).robots())
+    remove(server, run_control, run)
 
 
-def remove(server: Server, run_control: StreamRunControl, run: str, robots: Iterable[str]) -> None:
-    """Remove the jobs of `robots` and all streams of the run, dealt whole or half. Raises Unavailable."""
-    for robot in robots:
+def remove(server: Server, run_control: StreamRunControl, run: str, robots: Iterable[str] = ()) -> None:
+    """Remove all streams of the run, dealt whole or half, and what RQ keeps of its robots, of these `robots`, and of
+    the RQ workers of its parent, which has ended. Raises Unavailable."""
+    for robot in dict.fromkeys((*run_control.begin_removal(), *robots)):
         retry_blocking("RQ", lambda robot=robot: withdraw_robot(server.control, run, robot))  # type: ignore[misc]
+    names = workers_of_parent(server.control, run)
+    retry_blocking("RQ", lambda: withdraw_workers(server.control, names))
     run_control.forget()
 
 

@@ -48,7 +48,7 @@ from deploy.processes.forking import signals_held
 from deploy.rq.dequeue import RobotQueue
 from deploy.rq.heartbeat import Heartbeat, done
 from deploy.rq.job import RobotJob, names_in, nonce_of
-from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, holds_lease, move_in_queue, put_back
+from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, forget_withdrawn, holds_lease, move_in_queue, put_back
 from deploy.rq.remote_commands import RemoteCommands
 from robots.restart_budget import FENCED
 
@@ -358,6 +358,7 @@ class RobotWorker(rq.Worker):
             with self.connection.pipeline() as pipeline:
                 self._execution.delete(self._job, pipeline)
                 pipeline.execute()
+            forget_withdrawn(self._job)
             self.register_death()  # type: ignore[no-untyped-call]
         with contextlib.suppress(Unavailable):
             self._record_fenced_life()

@@ -22,10 +22,11 @@ from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.injection import send_command
 from broker.streams.run.lives import is_unborn, last_incarnation
+from broker.streams.run.probes import holds_run
 from deploy.attach.context import RunContext
 from deploy.attach.discovery import newest_on
 from deploy.rq.observed import JOIN_S, IdleWorkers, JobSeen, LostJobs
-from deploy.rq.queue import enqueue_robot, prefer, requeue, rq_workers
+from deploy.rq.queue import enqueue_while, prefer, requeue, rq_workers
 from robots.journal import Entry, Header, PartKept, encode_entry, parts_in, readable
 from telemetry.events import RobotJoined, RobotLost, RobotWaiting, RobotYielded
 
@@ -105,7 +106,7 @@ class Membership:
         if robot in self._checked:
             return
         if is_unborn(self._server.data, self._run, robot):
-            enqueue_robot(self._server.control, self._run, robot)
+            self._enqueue(robot)
         self._checked.add(robot)  # once: if its job is done again, there was a reason
 
     def _idle_workers(self, jobs: Iterable[JobSeen], now_s: float) -> dict[str, float]:
@@ -166,8 +167,12 @@ class Membership:
             robot = robot_name(number, self._dealt)
             self._run_control.admit(robot, [encode_entry(Header("joined"))])
             self._job_table.admit(robot)
-            enqueue_robot(self._server.control, self._run, robot)
+            self._enqueue(robot)
             self._emit(RobotJoined(robot))
+
+    def _enqueue(self, robot: str) -> None:
+        """Raises RunGone, Unavailable."""
+        enqueue_while(self._server.control, self._run, robot, lambda: holds_run(self._server.data, self._run))
 
 
 def _is_idle(job: JobSeen) -> bool:

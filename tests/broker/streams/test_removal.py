@@ -253,9 +253,7 @@ def test_nothing_stays_of_what_is_written_before_any_command_of_a_removal(
     assert number > 5
 
 
-def test_a_removal_that_was_cut_short_is_finished_by_the_next(
-    own_server: EmbeddedServer, client: redis.Redis
-) -> None:
+def test_a_removal_that_was_cut_short_is_finished_by_the_next(own_server: EmbeddedServer, client: redis.Redis) -> None:
     class Killed(Exception):
         pass
 
@@ -280,9 +278,7 @@ def test_a_removal_that_was_cut_short_is_finished_by_the_next(
     assert number > 5
 
 
-def test_a_run_that_was_dealt_in_part_is_removed_by_its_dealer(
-    own_server: EmbeddedServer, client: redis.Redis
-) -> None:
+def test_a_run_that_was_dealt_in_part_is_removed_by_its_dealer(own_server: EmbeddedServer, client: redis.Redis) -> None:
     for number in count():
         # Given a dealer whose deal failed at the n-th command
         run = f"{next(run_numbers):06x}"
