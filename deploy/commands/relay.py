@@ -13,7 +13,7 @@ from broker.streams.run.runs import read_run_status
 from deploy.attach.context import new_core_of, read_terms
 from deploy.attach.discovery import RunLocation, is_alive
 from deploy.commands.output import report
-from deploy.commands.service import Run, reached, serve
+from deploy.commands.service import Run, reached, serve, server_watch
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
@@ -51,19 +51,24 @@ def relay(
     """Relay a shard of a live run, or stand by for one."""
     place = load_place(given)
     with ShutdownSignals() as shutdown:
-        serve(place, run, stay, shutdown, lambda where: _relay(where, shard, shutdown))
+        serve(place, run, stay, shutdown, lambda where: _relay(where, shard, shutdown, stay))
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals) -> None:
-    """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer."""
+def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals, is_staying: bool) -> None:
+    """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer, ServerGone."""
     try:
         with reached(where.address) as server:
             terms = read_terms(server.data, where.run)
         wanted = _wanted(where.run, terms.shards, shard)
         report(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
         new_core = new_core_of(where.run, terms)
-        standby(where.address.data, where.run, wanted, new_core, lambda: _is_to_leave(where, shutdown), _report)
+        standby(
+            *(where.address.data, where.run, wanted, new_core),
+            lambda: _is_to_leave(where, shutdown),
+            _report,
+            server_watch(is_staying=is_staying),
+        )
     except (RunGone, NoMetadata):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or not by this lab") from None
     except Unavailable as error:

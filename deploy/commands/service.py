@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from broker.errors import Unavailable
 from broker.streams.address import Address
 from broker.streams.connection import DataClient, Server
+from broker.streams.outage import AWAY_LIMIT_S, ServerWatch
 from deploy.attach.discovery import RunLocation, find_live, newest_on
 from deploy.attach.live_plan import LivePlan, live_plan
 from deploy.commands.output import report
@@ -62,7 +63,7 @@ def serve(
     """
     served: list[str] = []
     is_staying = is_staying and run is None and place.address is not None
-    while (where := await_live(place, run, shutdown, served)) is not None:
+    while (where := await_live(place, run, shutdown, served, is_staying=is_staying)) is not None:
         served.append(where.run)
         try:
             do(where)
@@ -80,14 +81,17 @@ def await_live(
     shutdown: ShutdownSignals,
     but: Collection[str] = (),
     newest: Newest = newest_on,
+    *,
+    is_staying: bool = False,
 ) -> RunLocation | None:
     """The live run that is meant. Where that is the newest on a server that is named, it waits for one that is none of
     `but`; None when the command is interrupted before. Raises NoSuchRun, UsageError, UnsupportedServer,
-    EnvironmentFailure."""
+    EnvironmentFailure, and ServerGone unless it `is_staying`."""
     if run is not None or place.address is None:
         return find_live(place.runs_dir, run, place.address)
     with reached(place.address) as server:
-        while (name := _next_run(server.data, but, shutdown, newest)) is not None:
+        watch = server_watch(is_staying=is_staying)
+        while (name := _next_run(server.data, but, shutdown, newest, watch)) is not None:
             with suppress(NoSuchRun):  # removed since
                 return find_live(place.runs_dir, name, place.address)
     return None
@@ -101,20 +105,35 @@ def reached(address: Address) -> Iterator[Server]:
         yield server
 
 
+def server_watch(*, is_staying: bool = False) -> ServerWatch:
+    """Reports when the server goes away and when it is back, and ends a command that does not stay."""
+    return ServerWatch(report, away_limit_s(is_staying=is_staying))
+
+
+def away_limit_s(*, is_staying: bool = False) -> float | None:
+    """How long a server may be away, before the command ends; None: for ever."""
+    return None if is_staying else AWAY_LIMIT_S
+
+
 def pause(shutdown: ShutdownSignals, seconds: float) -> None:
     """Wait so long, or until the command is interrupted."""
     select.select([shutdown.read_end], [], [], seconds)
     shutdown.drain()
 
 
-def _next_run(client: DataClient, but: Collection[str], shutdown: ShutdownSignals, newest: Newest) -> str | None:
-    """The newest run, once there is one that is none of `but`; None when the command is interrupted before. A server
-    that goes away comes back."""
+def _next_run(
+    client: DataClient, but: Collection[str], shutdown: ShutdownSignals, newest: Newest, watch: ServerWatch
+) -> str | None:
+    """The newest run, once there is one that is none of `but`; None when the command is interrupted before. Raises
+    ServerGone."""
     is_reported = False
     while shutdown.reason is None:
         run = None
-        with suppress(Unavailable):
+        try:
             run = newest(client)
+            watch.answered()
+        except Unavailable:
+            watch.silent()
         if run is not None and run not in but:
             return run
         if not is_reported:

@@ -11,11 +11,12 @@ from cyclopts import App, Parameter
 from broker.errors import RunGone, Unavailable
 from broker.relay.core import NewCore
 from broker.streams.connection import Server
+from broker.streams.outage import demand_answer
 from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.context import context_on, read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation
 from deploy.commands.output import report
-from deploy.commands.service import Run, RunLost, pause, serve
+from deploy.commands.service import Run, RunLost, away_limit_s, pause, serve
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata
@@ -29,6 +30,7 @@ from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import NoSuchRun
+from telemetry.view import View
 
 EXAMPLES: Final = """\
 Examples:
@@ -66,12 +68,12 @@ def supervise(
     """Lead a run that was dealt with `robots deal`, or stand by."""
     place = load_place(given)
     with ShutdownSignals() as shutdown:
-        serve(place, run, stay, shutdown, lambda where: _supervise(where, shutdown))
+        serve(place, run, stay, shutdown, lambda where: _supervise(where, shutdown, stay))
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
-    """Lead one run, to its end or until an interrupt. Raises NoSuchRun, RunLost, EnvironmentFailure."""
+def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_staying: bool) -> None:
+    """Lead one run, to its end or until an interrupt. Raises NoSuchRun, RunLost, EnvironmentFailure, ServerGone."""
     with Server.at(where.address) as server:
         try:
             info = read_run_info(server.data, where.run)
@@ -82,7 +84,8 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
             progress = Progress(report, stalls=stall_watch(deal.get("indices"), settings.tick_us))
             context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
             injector = LiveInjector(context, NoChildren())
-            supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, _showing(progress))
+            observe = _showing(progress, away_limit_s(is_staying=is_staying))
+            supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, observe)
             report(f"run {where.run}: supervising it, or standing by")
             reason = supervisor.supervise()
             if shutdown.reason is not None:
@@ -117,9 +120,15 @@ def _end(
     report(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
 
-def _showing(progress: Progress) -> Observe:
+def _showing(progress: Progress, limit_s: float | None) -> Observe:
+    """Raises ServerGone."""
     clock = SystemClock()
-    return lambda view, away_s: progress.observe(view, clock.wall_us(), away_s)
+
+    def observe(view: View, away_s: float) -> None:
+        progress.observe(view, clock.wall_us(), away_s)
+        demand_answer(away_s, limit_s)
+
+    return observe
 
 
 def _how_to_judge(where: RunLocation) -> str:

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from broker.streams.address import Address
 from deploy.attach.discovery import find_live
 from deploy.commands.output import report
-from deploy.commands.service import reached
+from deploy.commands.service import reached, server_watch
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux
 from deploy.config.settings import PlaceSettings, load_place
@@ -52,7 +52,9 @@ def worker(
         pass  # it answers
     with ShutdownSignals() as shutdown:
         report(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
-        left = WorkerGroup(address, count, report).run(shutdown, lambda: run is not None and not _is_live(place, run))
+        left = WorkerGroup(address, count, report, server_watch()).run(
+            shutdown, lambda: run is not None and not _is_live(place, run)
+        )
     if shutdown.reason is None and not left:
         raise EnvironmentFailure("no RQ worker is left")
     return INTERRUPTED if shutdown.reason == "interrupted" else 0

@@ -1,7 +1,7 @@
 """The RQ workers of `robots worker`, on any host: forked from one preloaded process, watched, ended in order.
 
 They run any robots that stand in the queue. One that ended because it was fenced is started again. Any other that dies
-is not started again, so that a person can shrink a run by killing RQ workers.
+is not started again, so that a person can shrink a run by killing RQ workers. All end when their server is gone.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from broker.errors import Unavailable
 from broker.streams.address import Address
 from broker.streams.connection import Server
+from broker.streams.outage import ServerWatch
+from broker.streams.run.probes import ping
 from deploy.processes.children import ChildDeath, Children
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.worker import work
@@ -23,17 +26,20 @@ _POLL_S: Final = 0.5
 
 
 class WorkerGroup:
-    """`count` RQ workers on the server at `address`. `report` gets lines for a person."""
+    """`count` RQ workers on the server at `address`. `report` gets lines for a person; `watch` decides when the server
+    is gone."""
 
-    def __init__(self, address: Address, count: int, report: Callable[[str], None]) -> None:
+    def __init__(self, address: Address, count: int, report: Callable[[str], None], watch: ServerWatch) -> None:
         self._address = address
         self._report = report
+        self._watch = watch
+        self._server = Server.at(address)
         self._fleet = Children()
         self._names = [f"rq:{number}" for number in range(count)]
         self._host = socket.gethostname()
 
     def run(self, shutdown: ShutdownSignals, is_over: Callable[[], bool]) -> int:
-        """Until a signal, until `is_over()`, or until none is left. How many were alive then."""
+        """Until a signal, until `is_over()`, or until none is left. How many were alive then. Raises ServerGone."""
         for name in self._names:
             self._start(name)
         try:
@@ -41,9 +47,20 @@ class WorkerGroup:
                 for death in self._fleet.poll(_POLL_S, shutdown.read_end):
                     self._handle(death)
                 shutdown.drain()
+                self._ask_server()
             return len(self._fleet.living)
         finally:
             self._fleet.end_all(END_S)
+            self._server.close()
+
+    def _ask_server(self) -> None:
+        try:
+            ping(self._server.control)
+            ping(self._server.data)
+        except Unavailable:
+            self._watch.silent()
+        else:
+            self._watch.answered()
 
     def _handle(self, death: ChildDeath) -> None:
         if death.status == FENCED:
@@ -56,6 +73,7 @@ class WorkerGroup:
     def _start(self, name: str) -> None:
         """Under a new name: RQ refuses a name whose key has not run out yet."""
         rq_name = f"{self._host}.{secrets.token_hex(4)}"
+        self._server.close()  # a child must not share its connections
         self._fleet.start(name, lambda: _work(self._address, rq_name), None)
 
 

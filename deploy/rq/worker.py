@@ -9,7 +9,8 @@ rules beside it:
     no third life    an RQ worker that lost its lease, or is fenced, ends (exit 75) and queues nothing; to queue a job
                      again and to give its lease back is one move (deploy/rq/leases.py)
     deaths recorded  in the fleet log, before the job is queued again: the next life's restart policy reads them
-    outages borne    a server in trouble ends no RQ worker; the supervisor finds jobs that were taken and lost meanwhile
+    outages borne    a server in trouble ends no RQ worker, unless it is gone for good; the supervisor finds jobs that
+                     were taken and lost meanwhile
     nothing behind   a horse dies with its RQ worker
 
 No robot lives in this file.
@@ -41,11 +42,12 @@ from broker.errors import Unavailable
 from broker.parent_death import die_with_parent
 from broker.ports.robot import DeathKind
 from broker.streams.connection import DataClient, Server
-from broker.streams.retry import TROUBLE, suppress_transient
+from broker.streams.outage import ServerGone, ServerWatch
+from broker.streams.retry import OUTAGE, TROUBLE, suppress_transient
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.lives import incarnation_of, last_incarnation
 from deploy.processes.forking import signals_held
-from deploy.rq.dequeue import RobotQueue
+from deploy.rq.dequeue import RobotQueue, ServerAway
 from deploy.rq.heartbeat import Heartbeat, done
 from deploy.rq.job import RobotJob, names_in, nonce_of
 from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, forget_withdrawn, holds_lease, move_in_queue, put_back
@@ -64,8 +66,6 @@ utcparse(utcformat(now()))  # once before all forks: Python imports and compiles
 
 class RobotWorker(rq.Worker):
     """An RQ worker for queues of robots. Options that would break the rules above are overruled, not refused."""
-
-    max_connection_wait_time = 1.0  # of an idle one whose server is away: it is back at work a second after it
 
     def __init__(
         self,
@@ -91,6 +91,8 @@ class RobotWorker(rq.Worker):
         }
         self.data: DataClient = connection
         """Of the streams; one server has both planes unless `work` says otherwise."""
+        self.watch = ServerWatch(lambda line: self.log.warning("Worker %s: %s", self.name, line))
+        """When to end because the server is gone. An RQ worker of ours has a parent that decides it."""
         names = [queue if isinstance(queue, str) else queue.name for queue in listed]
         super().__init__(names, name=name, connection=connection, **options)
 
@@ -128,6 +130,24 @@ class RobotWorker(rq.Worker):
 
     # A server in trouble.
 
+    def register_birth(self) -> None:
+        """Once the server answers. Raises SystemExit when it is gone, and ValueError when a living RQ worker has the
+        name."""
+        while True:
+            with suppress_transient():
+                super().register_birth()  # type: ignore[no-untyped-call]
+                return
+            try:
+                self._end_when_gone()
+            except StopRequested:
+                raise SystemExit(1) from None
+            time.sleep(_RETRY_S)
+
+    def register_death(self) -> None:
+        """RQ forgets an entry that could not be removed after a while."""
+        with contextlib.suppress(*TROUBLE):
+            super().register_death()  # type: ignore[no-untyped-call]
+
     def check_for_suspension(self, burst: bool) -> None:
         """Wait while a person has suspended RQ; a server that is away suspends nothing."""
         with contextlib.suppress(*TROUBLE):
@@ -150,18 +170,33 @@ class RobotWorker(rq.Worker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, rq.Queue] | None:
-        """Wait for a job, at most `max_idle_time` seconds. Raises StopRequested when asked to end."""
+        """Wait for a job, at most `max_idle_time` seconds. Raises StopRequested when asked to end, or when the server
+        is gone."""
         if timeout is None:
-            return super().dequeue_job_and_maintain_ttl(None)
+            try:
+                return super().dequeue_job_and_maintain_ttl(None)
+            except ServerAway as away:
+                self.log.error("Worker %s: the server does not answer: %s", self.name, away)
+                raise StopRequested from None
         since = time.monotonic()
         while not self._stop_requested:
-            with suppress_transient():
+            with suppress_transient(), contextlib.suppress(ServerAway):
                 found = super().dequeue_job_and_maintain_ttl(timeout, _WAIT_S)  # type: ignore[arg-type]  # any number
+                self.watch.answered()
                 if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
                     return found
                 continue
+            self._end_when_gone()
             time.sleep(_RETRY_S)
         raise StopRequested
+
+    def _end_when_gone(self) -> None:
+        """To be called when the server did not answer. Raises StopRequested."""
+        try:
+            self.watch.silent()
+        except ServerGone as gone:
+            self.log.error("Worker %s: %s", self.name, gone)
+            raise StopRequested from None
 
     def execute_job(self, job: Job, queue: rq.Queue) -> None:
         """Run the job, unless the server does not answer when the lease is taken. A lease that was stored all the same
@@ -233,6 +268,7 @@ class RobotWorker(rq.Worker):
                 if holds_lease(job, execution):
                     self.handle_job_failure(job, queue, exc_string="The horse died in an outage", execution=execution)
                 return
+            self._end_when_gone()
         raise StopRequested
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
@@ -269,14 +305,26 @@ class RobotWorker(rq.Worker):
                 self._signal_kind = "silent"
                 self.kill_horse()
             return
-        with contextlib.suppress(*TROUBLE):  # a server that restarts keeps our lease; we are still here when it is back
+        try:
             super().maintain_heartbeats(job, execution)
+            self.watch.answered()
             if holds_lease(job, execution):
                 return
             if not self._heartbeat.is_done():
                 self.kill_horse()
                 self._end_fenced()
             job.connection.delete(execution.key)  # the horse gave the lease back, and RQ has just made this anew
+        except OUTAGE:  # a server that restarts keeps our lease; we are still here when it is back
+            self._kill_horse_when_gone()
+        except TROUBLE:
+            pass
+
+    def _kill_horse_when_gone(self) -> None:
+        """End in order when the server is gone: what waits for the horse's end then finds the server gone, too."""
+        try:
+            self.watch.silent()
+        except ServerGone:
+            self.kill_horse()
 
     def handle_job_failure(
         self,
@@ -359,7 +407,7 @@ class RobotWorker(rq.Worker):
                 self._execution.delete(self._job, pipeline)
                 pipeline.execute()
             forget_withdrawn(self._job)
-            self.register_death()  # type: ignore[no-untyped-call]
+            self.register_death()
         with contextlib.suppress(Unavailable):
             self._record_fenced_life()
         os._exit(FENCED)
@@ -381,11 +429,12 @@ def _pack_in_python(connection: redis.Redis) -> None:
 
 
 def work(server: Server, name: str | None = None) -> int:
-    """Run an RQ worker until SIGTERM. Exit status: 0 = SIGTERM, 1 = RQ gave up, 75 = see above."""
+    """Run an RQ worker until SIGTERM. Exit status: 0 = SIGTERM, 1 = RQ gave up, 75 = see above. How long it waits for
+    a server that is away is decided by its parent."""
     worker = RobotWorker([QUEUE], name=name, connection=server.control)
     worker.data = server.data
-    with contextlib.suppress(*TROUBLE):  # its entry could not be removed; RQ forgets it after a while
-        worker.work(logging_level="WARNING")
+    worker.watch = ServerWatch(lambda _line: None, None)
+    worker.work(logging_level="WARNING")
     return 0 if worker.was_asked_to_stop else 1
 
 
