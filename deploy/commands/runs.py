@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from deploy.attach.discovery import LIVE, find_live
 from deploy.commands.output import in_columns, print_result
@@ -27,6 +27,7 @@ Examples:
 
   robots runs
   robots runs --json
+  robots runs --prune --redis-url redis://lab.example:6379
 """
 
 _HEAD: Final = ("run", "mode", "state", "robots", "seed", "verdict", "age")
@@ -40,10 +41,21 @@ app = App(name="runs", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(PlaceSettings, but=("redis_url",))
-def runs(*, given: Given) -> int:
+@takes(PlaceSettings)
+def runs(
+    *,
+    prune: Annotated[bool, Parameter(help="Remove what runs have left behind, here and on the server.")] = False,
+    older_than: Annotated[
+        str, Parameter(metavar="TIME", help="With --prune: how long nothing happened in a run that is abandoned.")
+    ] = "24h",
+    given: Given,
+) -> int:
     """List the recorded runs."""
     place = load_place(given)
+    if prune:
+        from deploy.commands.prune import prune as prune_all  # here, because a list needs nothing of RQ
+
+        return prune_all(place, older_than)
     if place.runs_dir.exists() and not place.runs_dir.is_dir():
         raise UsageError(f"--runs-dir: {place.runs_dir} is no folder")
     recorded = _recorded(place.runs_dir, time.time())

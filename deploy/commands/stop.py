@@ -8,7 +8,6 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
-from broker.streams.connection import ControlClient
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import find_live
@@ -17,9 +16,8 @@ from deploy.commands.service import Run, reached
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, UsageError
-from deploy.lifecycle.closing import ROBOTS_END_S, forget_run, succeeding
-from deploy.rq.observed import ALIVE_S
-from deploy.rq.queue import poll_jobs, workers_of_parent
+from deploy.lifecycle.closing import ROBOTS_END_S, forget_run, has_living_parent, succeeding
+from deploy.rq.queue import poll_jobs
 from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
@@ -31,19 +29,6 @@ Examples:
 """
 
 _POLL_S: Final = 0.1
-
-
-def _has_parent_elsewhere(control: ControlClient, run: str) -> bool:
-    """Whether the RQ workers of a parent live: RQ keeps the entries of dead ones for a minute, but their heartbeats
-    come no more. Raises Unavailable."""
-    before = workers_of_parent(control, run)
-    deadline = time.monotonic() + ALIVE_S
-    while before and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-        now = workers_of_parent(control, run)
-        if any(now.get(name, beat) != beat for name, beat in before.items()):
-            return True
-    return False
 
 
 app = App(name="stop", help_epilogue=EXAMPLES)
@@ -65,7 +50,7 @@ def stop(
         raise UsageError(f"--forget: run {where.run} has a parent here, which records it and then removes it itself")
     with reached(where.address) as server:
         try:
-            if forget and _has_parent_elsewhere(server.control, where.run):
+            if forget and has_living_parent(server.control, where.run):
                 raise UsageError(f"--forget: run {where.run} has a parent on another host, which removes it itself")
             run_status = read_run_status(server.data, where.run)
             if run_status is None:

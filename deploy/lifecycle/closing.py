@@ -16,7 +16,7 @@ from broker.control_entries import PlanChange
 from broker.errors import RunGone, Unavailable
 from broker.relay.core import NewCore, parse_id
 from broker.streams.address import Address
-from broker.streams.connection import DataClient, Server
+from broker.streams.connection import ControlClient, DataClient, Server
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
@@ -26,6 +26,7 @@ from broker.streams.run.supervisor_lease import GAP_US, SupervisorLease
 from deploy.attach.events import RunEvents
 from deploy.fleet.relay_main import drain
 from deploy.lifecycle.recording import close_record, open_record, record_counters, shown_folder
+from deploy.rq.observed import ALIVE_S
 from deploy.rq.queue import poll_jobs, withdraw_robot, withdraw_workers, workers_of_parent
 from robots.run.stop_rule import LOST, reason_in
 from telemetry.console import printable
@@ -185,6 +186,19 @@ def remove(server: Server, run_control: StreamRunControl, run: str, robots: Iter
     names = workers_of_parent(server.control, run)
     retry_blocking("RQ", lambda: withdraw_workers(server.control, names))
     run_control.forget()
+
+
+def has_living_parent(control: ControlClient, run: str) -> bool:
+    """Whether the RQ workers that a run's parent keeps are alive, on any host: RQ keeps the entries of dead ones for a
+    minute, but their heartbeats come no more. Raises Unavailable."""
+    before = workers_of_parent(control, run)
+    deadline = time.monotonic() + ALIVE_S
+    while before and time.monotonic() < deadline:
+        time.sleep(_PAUSE_S)
+        now = workers_of_parent(control, run)
+        if any(now.get(name, beat) != beat for name, beat in before.items()):
+            return True
+    return False
 
 
 def _let_orders_be_read(client: DataClient, run_control: StreamRunControl) -> None:
