@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import connect
+from broker.streams.run.probes import holds_run
 from broker.streams.run.runs import read_run_status
 from deploy.attach.context import new_core_of, read_terms
 from deploy.attach.discovery import RunLocation, is_alive
@@ -55,7 +57,7 @@ def relay(
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals, is_staying: bool) -> None:
+def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals, is_staying: bool = False) -> None:
     """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer, ServerGone."""
     try:
         with reached(where.address) as server:
@@ -78,6 +80,8 @@ def _relay(where: RunLocation, shard: int | None, shutdown: ShutdownSignals, is_
         return
     if shutdown.reason is not None:
         report(f"run {where.run}: left")
+    elif not _is_held(where):
+        report(f"run {where.run} is over, its server does not hold it any more")
     else:
         wait = "" if where.parent is not None else "--wait "
         report(f"run {where.run} is over; judge it with: robots verify {wait}{where.run}")
@@ -96,6 +100,13 @@ def _is_removed(where: RunLocation) -> bool:
             return True
     except Unavailable as error:
         raise EnvironmentFailure(f"the run's server is gone: {error}") from None
+
+
+def _is_held(where: RunLocation) -> bool:
+    """Whether the server still holds the run; one that has ended with the run's parent may."""
+    with connect(where.address.data) as client, suppress(Unavailable):
+        return holds_run(client, where.run)
+    return True
 
 
 def _is_to_leave(where: RunLocation, shutdown: ShutdownSignals) -> bool:

@@ -72,7 +72,7 @@ def supervise(
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
 
 
-def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_staying: bool) -> None:
+def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_staying: bool = False) -> None:
     """Lead one run, to its end or until an interrupt. Raises NoSuchRun, RunLost, EnvironmentFailure, ServerGone."""
     with Server.at(where.address) as server:
         try:

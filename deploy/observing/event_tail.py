@@ -15,7 +15,7 @@ from typing import Final
 from broker.errors import Unavailable
 from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
-from broker.streams.outage import ServerWatch
+from broker.streams.outage import AWAY_LIMIT_S, ServerWatch
 from broker.streams.run.events import StreamEventSource
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import RunLocation, is_alive
@@ -71,7 +71,7 @@ class LiveEvents:
         self._feed = EventFeed()
         self._file = None if where.folder is None else GrowingEvents(where.folder / "events.jsonl")
         self._view = View()
-        self._watch = ServerWatch(lambda _line: None)  # the reader reports what it likes
+        self._watch = ServerWatch(lambda _line: None, AWAY_LIMIT_S)  # the reader reports what it likes
         self._stopped_s: float | None = None
 
     @property
