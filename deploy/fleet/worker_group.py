@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from broker.errors import Unavailable
@@ -17,6 +18,7 @@ from broker.streams.connection import Server
 from broker.streams.outage import ServerWatch
 from broker.streams.run.probes import ping
 from deploy.processes.children import ChildDeath, Children
+from deploy.processes.liveness import beat, forget_heartbeat, keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.worker import work
 from robots.restart_budget import FENCED
@@ -27,9 +29,17 @@ _POLL_S: Final = 0.5
 
 class WorkerGroup:
     """`count` RQ workers on the server at `address`. `report` gets lines for a person; `watch` decides when the server
-    is gone."""
+    is gone. Each keeps a heartbeat in the folder `heartbeats`, if one is named."""
 
-    def __init__(self, address: Address, count: int, report: Callable[[str], None], watch: ServerWatch) -> None:
+    def __init__(
+        self,
+        address: Address,
+        count: int,
+        report: Callable[[str], None],
+        watch: ServerWatch,
+        heartbeats: Path | None = None,
+    ) -> None:
+        self._heartbeats = heartbeats
         self._address = address
         self._report = report
         self._watch = watch
@@ -48,6 +58,7 @@ class WorkerGroup:
                     self._handle(death)
                 shutdown.drain()
                 self._ask_server()
+                beat()
             return len(self._fleet.living)
         finally:
             self._fleet.end_all(END_S)
@@ -67,6 +78,7 @@ class WorkerGroup:
             self._report("an RQ worker was fenced: its robot lives elsewhere, or its run is gone; it is started again")
             self._start(death.name)
         else:
+            forget_heartbeat(self._heartbeats, death.name)
             how = f"signal {-death.status}" if death.status < 0 else f"exit {death.status}"
             self._report(f"an RQ worker (pid {death.pid}) ended: {how}; {len(self._fleet.living)} left")
 
@@ -74,7 +86,12 @@ class WorkerGroup:
         """Under a new name: RQ refuses a name whose key has not run out yet."""
         rq_name = f"{self._host}.{secrets.token_hex(4)}"
         self._server.close()  # a child must not share its connections
-        self._fleet.start(name, lambda: _work(self._address, rq_name), None)
+
+        def work_on() -> int:
+            keep_heartbeat(self._heartbeats, name)
+            return _work(self._address, rq_name)
+
+        self._fleet.start(name, work_on, None)
 
 
 def _work(address: Address, name: str) -> int:

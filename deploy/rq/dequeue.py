@@ -29,7 +29,7 @@ from telemetry.console import printable
 _LOG: Final = logging.getLogger("rq.worker")
 
 
-class ServerAway(Exception):
+class NoAnswer(Exception):
     """The server does not answer. None of redis-py's errors: RQ would report and wait by itself for those."""
 
 
@@ -43,12 +43,12 @@ class RobotQueue(rq.Queue):
         """The next robot's job; None when `timeout` is None and the queues are empty.
 
         Raises DequeueTimeout when none came in `timeout` seconds, or an entry was refused or dropped: RQ waits again
-        then, and reports between two waits that its RQ worker lives. Raises ServerAway, and redis-py's other errors.
+        then, and reports between two waits that its RQ worker lives. Raises NoAnswer, and redis-py's other errors.
         """
         try:
             return cls._dequeue(list(queues), timeout, connection)
         except OUTAGE as error:
-            raise ServerAway(str(error)) from None
+            raise NoAnswer(str(error)) from None
 
     @classmethod
     def _dequeue(
