@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from deploy.attach.discovery import LIVE, find_live
 from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import RecordedRun, RecordedRuns, answer_line
+from deploy.commands.prune import prune as prune_all
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, UsageError
@@ -46,15 +47,13 @@ def runs(
     *,
     prune: Annotated[bool, Parameter(help="Remove what runs have left behind, here and on the server.")] = False,
     older_than: Annotated[
-        str, Parameter(metavar="TIME", help="With --prune: how long nothing happened in a run that is abandoned.")
+        str, Parameter(metavar="TIME", help="With --prune: runs in which nothing happened for so long.")
     ] = "24h",
     given: Given,
 ) -> int:
     """List the recorded runs."""
     place = load_place(given)
     if prune:
-        from deploy.commands.prune import prune as prune_all  # here, because a list needs nothing of RQ
-
         return prune_all(place, older_than)
     if place.runs_dir.exists() and not place.runs_dir.is_dir():
         raise UsageError(f"--runs-dir: {place.runs_dir} is no folder")

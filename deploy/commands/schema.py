@@ -48,7 +48,7 @@ OUTPUTS: Final[dict[str, tuple[Any, str]]] = {
     "deal": (DealtRun, "A run that was dealt."),
     "ps": (RunningRobots, "The robots of a live run."),
     "runs": (RecordedRuns, "The recorded runs."),
-    "runs prune": (PrunedLeftovers, "With --prune: what was removed."),
+    "runs --prune": (PrunedLeftovers, "With --prune: what was removed."),
     "events": (Stamped, "An event, one a line."),
     "metrics": (MetricsShown, "The metrics of a run."),
     "traces": (ExchangeList, "The exchanges of a run."),

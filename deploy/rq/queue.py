@@ -70,6 +70,7 @@ def enqueue_while(connection: redis.Redis, run: str, robot: str, is_there: Calla
     enqueue_robot(connection, run, robot)
     if not is_there():
         retry_blocking("RQ", lambda: withdraw_robot(connection, run, robot))
+        retry_blocking("RQ", lambda: withdraw_workers(connection, ()))
         raise RunGone(run)
 
 

@@ -49,24 +49,23 @@ from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.lives import incarnation_of, last_incarnation
 from deploy.processes.forking import signals_held
 from deploy.processes.liveness import beat
-from deploy.rq.dequeue import NoAnswer, RobotQueue
+from deploy.rq.dequeue import RobotQueue
 from deploy.rq.heartbeat import Heartbeat, done
 from deploy.rq.job import RobotJob, names_in, nonce_of
 from deploy.rq.leases import HEARTBEAT_S, LEASE_S, QUEUE, claim, forget_withdrawn, holds_lease, move_in_queue, put_back
+from deploy.rq.patient_worker import RETRY_S, PatientWorker
 from deploy.rq.remote_commands import RemoteCommands
 from robots.restart_budget import FENCED
 
 _BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
 SILENCE_S: Final = 2  # of a horse, before it is killed: a heartbeat earlier than a supervisor would give it up
-_WAIT_S: Final = 0.5  # for a job, before it is checked whether to end
 GRACE_S: Final = 0.9  # for a horse after SIGTERM; the check after it is at most a heartbeat later
-_RETRY_S: Final = 0.1  # between two tries with a server that is away
 
 
 utcparse(utcformat(now()))  # once before all forks: Python imports and compiles what it reads dates with at first use
 
 
-class RobotWorker(rq.Worker):
+class RobotWorker(PatientWorker):
     """An RQ worker for queues of robots. Options that would break the rules above are overruled, not refused."""
 
     def __init__(
@@ -93,8 +92,6 @@ class RobotWorker(rq.Worker):
         }
         self.data: DataClient = connection
         """Of the streams; one server has both planes unless `work` says otherwise."""
-        self.watch = ServerWatch(lambda line: self.log.warning("Worker %s: %s", self.name, line))
-        """When to end because the server is gone. An RQ worker of ours has a parent that decides it."""
         names = [queue if isinstance(queue, str) else queue.name for queue in listed]
         super().__init__(names, name=name, connection=connection, **options)
 
@@ -129,77 +126,6 @@ class RobotWorker(rq.Worker):
             self._stop_requested, self._stop_asked_s = True, time.monotonic()
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)
-
-    # A server in trouble.
-
-    def register_birth(self) -> None:
-        """Once the server answers. Raises SystemExit when it is gone, and ValueError when a living RQ worker has the
-        name."""
-        while True:
-            with suppress_transient():
-                super().register_birth()  # type: ignore[no-untyped-call]
-                return
-            try:
-                self._end_when_gone()
-            except StopRequested:
-                raise SystemExit(1) from None
-            time.sleep(_RETRY_S)
-
-    def register_death(self) -> None:
-        """RQ forgets an entry that could not be removed after a while."""
-        with contextlib.suppress(*TROUBLE):
-            super().register_death()  # type: ignore[no-untyped-call]
-
-    def check_for_suspension(self, burst: bool) -> None:
-        """Wait while a person has suspended RQ; a server that is away suspends nothing."""
-        with contextlib.suppress(*TROUBLE):
-            super().check_for_suspension(burst)
-
-    def set_state(self, state: str, pipeline: redis.client.Pipeline | None = None) -> None:
-        """The state is for people alone: an outage may lose it."""
-        with contextlib.suppress(*TROUBLE):
-            super().set_state(state, pipeline)
-
-    def heartbeat(self, timeout: int | None = None, pipeline: redis.client.Pipeline | None = None) -> None:
-        """For people alone, too (the robot's lease is another thing). Raises StopRequested when asked to end while the
-        server is away."""
-        try:
-            super().heartbeat(timeout, pipeline)
-        except TROUBLE:
-            if self._stop_requested and not self.horse_pid:
-                raise StopRequested from None
-
-    def dequeue_job_and_maintain_ttl(
-        self, timeout: int | None, max_idle_time: int | None = None
-    ) -> tuple[Job, rq.Queue] | None:
-        """Wait for a job, at most `max_idle_time` seconds. Raises StopRequested when asked to end, or when the server
-        is gone."""
-        if timeout is None:
-            try:
-                return super().dequeue_job_and_maintain_ttl(None)
-            except NoAnswer as away:
-                self.log.error("Worker %s: the server does not answer: %s", self.name, away)
-                raise StopRequested from None
-        since = time.monotonic()
-        while not self._stop_requested:
-            beat()
-            with suppress_transient(), contextlib.suppress(NoAnswer):
-                found = super().dequeue_job_and_maintain_ttl(timeout, _WAIT_S)  # type: ignore[arg-type]  # any number
-                self.watch.answered()
-                if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
-                    return found
-                continue
-            self._end_when_gone()
-            time.sleep(_RETRY_S)
-        raise StopRequested
-
-    def _end_when_gone(self) -> None:
-        """To be called when the server did not answer. Raises StopRequested."""
-        try:
-            self.watch.silent()
-        except ServerGone as gone:
-            self.log.error("Worker %s: %s", self.name, gone)
-            raise StopRequested from None
 
     def execute_job(self, job: Job, queue: rq.Queue) -> None:
         """Run the job, unless the server does not answer when the lease is taken. A lease that was stored all the same
@@ -267,12 +193,12 @@ class RobotWorker(rq.Worker):
         """
         while not self._stop_requested:
             beat()
-            time.sleep(_RETRY_S)
+            time.sleep(RETRY_S)
             with suppress_transient():
                 if holds_lease(job, execution):
                     self.handle_job_failure(job, queue, exc_string="The horse died in an outage", execution=execution)
                 return
-            self._end_when_gone()
+            self.end_when_gone()
         raise StopRequested
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:

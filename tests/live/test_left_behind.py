@@ -26,8 +26,7 @@ pytestmark = LIVE
 
 IMPATIENT: Final = """
 import sys
-import deploy.commands.service, deploy.observing.event_tail, deploy.processes.leftovers, deploy.rq.worker
-from broker.streams.outage import ServerWatch
+import deploy.commands.service, deploy.observing.event_tail, deploy.processes.leftovers
 from deploy.entry import main
 deploy.commands.service.AWAY_LIMIT_S = deploy.observing.event_tail.AWAY_LIMIT_S = 4.0
 deploy.processes.leftovers.FRESH_S = 0.0
@@ -37,11 +36,11 @@ sys.exit(main())
 
 IMPATIENT_RQ: Final = """
 import sys
-import deploy.rq.worker
+import deploy.rq.patient_worker
 from functools import partial
 from broker.streams.outage import ServerWatch
 from rq.cli import main
-deploy.rq.worker.ServerWatch = partial(ServerWatch, limit_s=4.0)
+deploy.rq.patient_worker.ServerWatch = partial(ServerWatch, limit_s=4.0)
 sys.exit(main())
 """
 """RQ's own command, likewise."""
@@ -83,7 +82,7 @@ def begun(place: Place, server: EmbeddedServer, *options: str) -> tuple[subproce
     return process, (place.folder / "runs" / "latest").resolve().name
 
 
-def said_by(process: subprocess.Popen[bytes]) -> list[str]:
+def lines_of(process: subprocess.Popen[bytes]) -> list[str]:
     assert process.stderr is not None
     return process.stderr.read().decode().splitlines()
 
@@ -127,7 +126,7 @@ def test_every_process_of_a_run_ends_with_one_line_when_its_server_is_gone_for_g
     # Then each ends by itself, in order
     for name, process in parts.items():
         assert process.wait(timeout=END_S) == 4, name
-        lines = said_by(process)
+        lines = lines_of(process)
         # And with one line that tells why
         assert lines[-1] == f"robots: {GONE}", (name, lines)
         assert sum(AWAY in line for line in lines) <= 1 or name in ("supervise", "verify"), (name, lines)
@@ -143,7 +142,7 @@ def test_commands_that_wait_for_a_run_end_when_the_server_is_gone(cluster: Clust
     kill(cluster.server)
     for name, process in waiting.items():
         assert process.wait(timeout=END_S) == 4, name
-        assert said_by(process)[-1] == f"robots: {GONE}", name
+        assert lines_of(process)[-1] == f"robots: {GONE}", name
     # And one that is to stay waits on, and ends with a signal
     await_line(staying, AWAY)
     assert staying.poll() is None
@@ -163,9 +162,9 @@ def test_rqs_own_command_ends_without_a_traceback_when_the_server_is_gone(place:
         # Then it ends by itself, and tells in two lines what it waited for
         out, err = idle.communicate(timeout=END_S)  # RQ writes warnings to the one, and errors to the other
         lines = (out + err).decode().splitlines()
-        told = [line for line in lines if "the server" in line]
-        assert [AWAY in line for line in told] == [True, False], lines
-        assert GONE in told[-1]
+        reported = [line for line in lines if "the server" in line]
+        assert [AWAY in line for line in reported] == [True, False], lines
+        assert GONE in reported[-1]
         assert not any("Traceback" in line for line in lines), lines
 
 
@@ -226,16 +225,16 @@ def test_a_run_without_a_parent_on_a_flushed_server_ends_in_all_its_processes(cl
     # Then its processes end, each with one line
     for process in (parts["supervise"], standbys["supervise"]):
         assert process.wait(timeout=END_S) == 4
-        assert "lost" in said_by(process)[-1]
+        assert "lost" in lines_of(process)[-1]
     for process in (parts["relay"], standbys["relay"]):
         assert process.wait(timeout=END_S) == 0
-        assert "does not hold it any more" in said_by(process)[-1]
+        assert "does not hold it any more" in lines_of(process)[-1]
     verifier.wait(timeout=END_S)
     # And RQ workers, which wait for the next run, end with a signal
     assert parts["worker"].poll() is None
     parts["worker"].terminate()
     assert parts["worker"].wait(timeout=END_S) == 0
-    assert "Traceback" not in "".join(said_by(parts["worker"]))
+    assert "Traceback" not in "".join(lines_of(parts["worker"]))
     # And nothing was made anew
     await_nothing_on(cluster.server)
 

@@ -32,7 +32,7 @@ from broker.streams.run.plan_log import StreamRequests
 from broker.streams.run.runs import JOINING, NO_SHAPE, Shape, StreamRuns, ever_in, everybody_in, orders_in
 
 _encode = msgspec.msgpack.encode
-_NOBODY = "nobody"  # a group that exists within one transaction
+_MOMENTARY = "momentary"  # a group that exists within one transaction
 
 
 class StreamRunControl:
@@ -182,8 +182,8 @@ class StreamRunControl:
     def _create_empty(self, key: str) -> None:
         """Make a stream without entries, unless it stands already."""
         with self._client.pipeline(transaction=True) as pipe:
-            pipe.xgroup_create(key, _NOBODY, id="0", mkstream=True)
-            pipe.xgroup_destroy(key, _NOBODY)
+            pipe.xgroup_create(key, _MOMENTARY, id="0", mkstream=True)
+            pipe.xgroup_destroy(key, _MOMENTARY)
             pipe.execute(raise_on_error=True)
 
     def _stands(self, key: str, contents: list[dict[bytes, bytes]]) -> bool:

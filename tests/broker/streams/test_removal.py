@@ -96,7 +96,7 @@ async def _restore(ports: Ports) -> None:
     await ports.register.restore_birth()
 
 
-LIVES: dict[str, Callable[[Ports], Awaitable[None]]] = {
+ROBOTS: dict[str, Callable[[Ports], Awaitable[None]]] = {
     "a birth": _be_born,
     "the first mail": _read_mail,
     "mail": _keep_reading_mail,
@@ -206,10 +206,10 @@ def left_on(client: redis.Redis) -> list[str]:
 
 
 def all_writers(url: str) -> dict[str, Write]:
-    return WRITERS | {name: live_by(life, url) for name, life in LIVES.items()}
+    return WRITERS | {name: live_by(life, url) for name, life in ROBOTS.items()}
 
 
-@pytest.mark.parametrize("writer", [*WRITERS, *LIVES])
+@pytest.mark.parametrize("writer", [*WRITERS, *ROBOTS])
 def test_nothing_stays_of_a_run_that_is_removed_before_any_command_of_a_writer(
     own_server: EmbeddedServer, client: redis.Redis, writer: str
 ) -> None:
@@ -230,7 +230,7 @@ def test_nothing_stays_of_a_run_that_is_removed_before_any_command_of_a_writer(
     assert Keys(run).orders in left_on(client)
 
 
-@pytest.mark.parametrize("writer", [*WRITERS, *LIVES])
+@pytest.mark.parametrize("writer", [*WRITERS, *ROBOTS])
 def test_nothing_stays_of_what_is_written_before_any_command_of_a_removal(
     own_server: EmbeddedServer, client: redis.Redis, writer: str
 ) -> None:

@@ -127,7 +127,7 @@ def test_a_run_whose_robot_is_run_by_an_rq_worker_is_never_removed(
         assert {key for key in left if place.data.ttl(key) == -1} == set()
 
 
-def test_single_keys_of_a_run_that_is_gone_are_removed_once_nobody_touches_them(
+def test_single_keys_of_a_run_that_is_gone_are_removed_once_they_are_not_touched(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given keys without orders: of a run that is gone, or of one that is being dealt
@@ -173,7 +173,7 @@ def test_what_is_none_of_ours_stays(place: Place) -> None:
     assert place.data.ttl("rq:worker:mailer") == -1
 
 
-def test_the_command_tells_what_it_removed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_what_it_removed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.deal("aaaaaa").order("stop", b"complete")
     place.record("aaaaaa")
     where = ["--redis-url", place.url, "--runs-dir", str(place.runs)]
