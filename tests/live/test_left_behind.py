@@ -107,7 +107,7 @@ COMMANDS: Final = {
     "supervise": ("supervise",),
     "verify": ("verify", "--wait"),
     "metrics": ("metrics", "--port", "0", "--wait"),
-    "events": ("events", "--follow"),
+    "events": ("events", "--follow", "--filter", "run.*"),  # few lines: a full pipe would stop it
 }
 
 
