@@ -139,6 +139,8 @@ def test_commands_that_wait_for_a_run_end_when_the_server_is_gone(cluster: Clust
     waiting = {name: cluster.start(*COMMANDS[name]) for name in ("worker", "relay", "supervise", "verify")}
     staying = cluster.start("relay", "--stay")
     await_true(lambda: len(keys_on(cluster.server)) > 0, what="RQ workers")
+    for process in (waiting["relay"], waiting["supervise"], waiting["verify"], staying):
+        await_line(process, "waiting for one to be dealt")
     kill(cluster.server)
     for name, process in waiting.items():
         assert process.wait(timeout=END_S) == 4, name
