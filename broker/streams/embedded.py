@@ -22,8 +22,10 @@ BINARIES: Final = ("redis-server", "valkey-server")
 _START_S: Final = 10.0
 _STOP_S: Final = 5.0
 _LONGEST_SOCKET_PATH: Final = 107  # bytes; the kernel's 108 with the closing zero
-_SOCKET: Final = "redis.sock"
-_LOG: Final = "server.log"
+SOCKET: Final = "redis.sock"
+LOG: Final = "server.log"
+FOLDER_PREFIX: Final = "robots-"
+"""The names of a server's socket and log in its folder, and how the folder's own begins."""
 
 
 class NoEmbeddedServer(Exception):
@@ -40,7 +42,7 @@ class EmbeddedServer:
     def __init__(self) -> None:
         self._binary = find_binary()
         self.folder = short_folder()
-        self.url = f"unix://{self.folder / _SOCKET}"
+        self.url = f"unix://{self.folder / SOCKET}"
         try:
             self._process = _spawn(self._binary, self.folder)
         except BaseException:
@@ -59,7 +61,7 @@ class EmbeddedServer:
         Raises OSError when there can be no new process.
         """
         self._process.poll()  # it has ended; reaped here, unless its parent's other code did that
-        (self.folder / _SOCKET).unlink(missing_ok=True)  # a killed one leaves it
+        (self.folder / SOCKET).unlink(missing_ok=True)  # a killed one leaves it
         self._process = _spawn(self._binary, self.folder)
         self.pid = self._process.pid
         return self.pid
@@ -99,7 +101,7 @@ class EmbeddedServer:
                 time.sleep(0.005)
 
     def _last_words(self) -> str:
-        lines = (self.folder / _LOG).read_text(errors="replace").strip().splitlines()
+        lines = (self.folder / LOG).read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"status {self._process.returncode}"
 
 
@@ -125,7 +127,7 @@ def _spawn(binary: Path, folder: Path) -> subprocess.Popen[bytes]:
     parent = os.getpid()
     options = {
         "port": "0",
-        "unixsocket": str(folder / _SOCKET),
+        "unixsocket": str(folder / SOCKET),
         "unixsocketperm": "600",
         "appendonly": "yes",
         "appendfsync": "everysec",
@@ -135,7 +137,7 @@ def _spawn(binary: Path, folder: Path) -> subprocess.Popen[bytes]:
         "proto-max-bulk-len": "16mb",  # the largest of ours is a secret; what is written by hand is larger at worst
     }
     command = [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
-    with (folder / _LOG).open("ab") as log:
+    with (folder / LOG).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own command
             command,
             stdin=subprocess.DEVNULL,
@@ -154,8 +156,8 @@ def places() -> tuple[str, ...]:
 def short_folder() -> Path:
     """A new folder (mode 0700) whose path leaves room for a socket's name. Raises NoEmbeddedServer, OSError."""
     for place in places():
-        folder = Path(tempfile.mkdtemp(prefix="robots-", dir=place))
-        if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET_PATH:
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=place))
+        if len(os.fsencode(folder / SOCKET)) <= _LONGEST_SOCKET_PATH:
             return folder
         folder.rmdir()
     raise NoEmbeddedServer("the temporary folder's path is too long for a socket")

@@ -21,7 +21,7 @@ SECRET: Final = b"secret"  # register
 FATES: Final = b"fates"  # fates: a msgpack list of fates
 REDO: Final = b"redo"  # fates: a msgpack list of ids that are about to be redone
 EVENTS: Final = b"events"  # events: a batch of events
-ORDER: Final = b"order"  # orders: dealt, go, joined, crash, stop
+ORDER: Final = b"order"  # orders: dealt, go, joining, joined, crash, stop
 CONTENT: Final = b"content"  # orders: the terms, the robot, the worker, or the reason
 SHAPE: Final = b"shape"  # orders, of `dealt`: msgpack [shards, names of the robots]
 REQUEST: Final = b"request"  # requests: what a person asks of the run's leader
@@ -45,6 +45,12 @@ class Keys:
         self.fleet = f"lab:{{{run}}}:fleet"
         self.metadata = f"lab:{{{run}}}:metadata"
         self.supervisor = f"lab:{{{run}}}:supervisor"
+        self.removed = f"lab:{{{run}}}:removed"
+
+    @property
+    def of_run(self) -> list[str]:
+        """Those in the slot of the orders that bear no robot's name; not the orders themselves."""
+        return [self.register, self.events, self.requests, self.fleet, self.metadata, self.supervisor]
 
     def birth(self, robot: str) -> str:
         """Births of, and attempts to write by, one robot. In the register's slot: one transaction touches both."""

@@ -215,6 +215,14 @@ def _read(path: Path) -> _Live | None:
     return live if is_alive(live.pid) else None
 
 
+def is_stale(path: Path) -> bool:
+    """Whether a live.json was left behind by a parent that is dead. False for one that cannot be read."""
+    try:
+        return path.exists() and _read(path) is None
+    except EnvironmentFailure:
+        return False
+
+
 def is_alive(pid: int) -> bool:
     """Whether there is such a process on this host. Numbers that the system uses for groups of processes are none."""
     if pid <= 0:

@@ -25,6 +25,7 @@ EXIT_CODES: Final = {
     "Unrepeatable": USAGE,
     "EnvironmentFailure": ENVIRONMENT,
     "UnsupportedServer": ENVIRONMENT,
+    "ServerGone": ENVIRONMENT,
     "OSError": ENVIRONMENT,  # a full disk, a folder that vanished
 }
 """The errors whose message is one line for people. By name: their classes are not loaded before a command is."""

@@ -9,10 +9,11 @@ from typing import Annotated, Final, NamedTuple
 
 from cyclopts import App, Parameter
 
-from broker.errors import Unavailable
+from broker.errors import RunGone, Unavailable
 from broker.streams.address import Address
 from broker.streams.connection import Server
 from broker.streams.run.control import StreamRunControl
+from broker.streams.run.probes import holds_run
 from deploy.attach.context import metadata_of
 from deploy.attach.discovery import newest_on, runs_on
 from deploy.attach.events import RunEvents
@@ -25,7 +26,7 @@ from deploy.config.settings import MOST_WORKERS, LabSettings
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import remove
 from deploy.lifecycle.recording import run_settings
-from deploy.rq.queue import count_workers, enqueue_robot, queued_jobs
+from deploy.rq.queue import count_workers, enqueue_while, queued_jobs
 from deploy.version import version
 from telemetry.events import RunDealt
 
@@ -104,7 +105,8 @@ def _live_on(address: Address) -> str | None:
 
 
 def _deal(run: str, experiment: Experiment, address: Address) -> Found:
-    """All of the run, or nothing of it when the server fails. Raises UnsupportedServer, Unavailable."""
+    """All of the run, or nothing of it when the server fails. Raises UnsupportedServer, Unavailable,
+    EnvironmentFailure."""
     deal = experiment.deal
     metadata = metadata_of(run_settings(run, "run", version(), experiment), deal.record())
     first = experiment.first_plan
@@ -117,10 +119,12 @@ def _deal(run: str, experiment: Experiment, address: Address) -> Found:
             events.emit(RunDealt(len(deal.robots), len(deal.parts)))
             events.publish()
             for robot in deal.robots:
-                enqueue_robot(server.control, run, robot)
-        except Unavailable:
+                enqueue_while(server.control, run, robot, lambda: holds_run(server.data, run))
+        except (Unavailable, RunGone) as error:
             with suppress(Unavailable):
                 remove(server, run_control, run, deal.robots)
+            if isinstance(error, RunGone):
+                raise EnvironmentFailure(f"run {run} was removed while it was dealt") from None
             raise
         return found
 

@@ -115,6 +115,25 @@ class ServerRuns(msgspec.Struct, frozen=True):
     free: int
 
 
+class PrunedRun(msgspec.Struct, frozen=True):
+    """A `run` that was removed from a server, and why."""
+
+    run: str
+    reason: str
+
+
+class PrunedLeftovers(msgspec.Struct, frozen=True):
+    """`robots runs --prune`: what was removed: `runs` and the names of dead RQ `workers` from the server; drafts and
+    live.json files among the `records`; `folders` of dead servers and runs. `kept` are the runs that the server still
+    holds."""
+
+    runs: list[PrunedRun]
+    workers: list[str]
+    kept: list[str]
+    records: list[str]
+    folders: list[str]
+
+
 class FaultInForce(msgspec.Struct, frozen=True):
     """A `fault`, as its text, and the number of its dice (`instance`)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Final
 
@@ -11,12 +12,12 @@ from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import Server, connect
-from broker.streams.run.probes import relay_lease_left_ms
+from broker.streams.run.probes import holds_run, relay_lease_left_ms
 from broker.streams.run.runs import read_run_status
 from deploy.attach.context import new_core_of, read_terms
 from deploy.attach.discovery import RunLocation, RunOnServer, is_alive
 from deploy.commands.output import report
-from deploy.commands.service import Run, Served, await_live, reached
+from deploy.commands.service import Run, Served, await_live, reached, server_watch
 from deploy.commands.service import stay as stay_on_server
 from deploy.config.flags import Given, takes
 from deploy.config.settings import ServiceSettings, load_service_settings
@@ -73,7 +74,7 @@ def _relayless(held: RunOnServer, server: Server, only: int | None) -> Iterator[
 
 
 def _relay(where: RunLocation, shutdown: ShutdownSignals, shard: int | None) -> None:
-    """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer."""
+    """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer, ServerGone."""
     try:
         with reached(where.address) as server:
             terms = read_terms(server.data, where.run)
@@ -81,7 +82,8 @@ def _relay(where: RunLocation, shutdown: ShutdownSignals, shard: int | None) -> 
         report(f"run {where.run}: standing by for shard {', '.join(map(str, wanted))}")
         new_core = new_core_of(where.run, terms)
         on_event = partial(_report, where.run)
-        standby(where.address.data, where.run, wanted, new_core, lambda: _is_to_leave(where, shutdown), on_event)
+        about_run = (where.address.data, where.run, wanted, new_core)
+        standby(*about_run, lambda: _is_to_leave(where, shutdown), on_event, server_watch())
     except (RunGone, NoMetadata):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or not by this lab") from None
     except Unavailable as error:
@@ -91,6 +93,8 @@ def _relay(where: RunLocation, shutdown: ShutdownSignals, shard: int | None) -> 
         return
     if shutdown.reason is not None:
         report(f"run {where.run}: left")
+    elif not _is_held(where):
+        report(f"run {where.run} is over, its server does not hold it any more")
     else:
         wait = "" if where.parent is not None else "--wait "
         report(f"run {where.run} is over; judge it with: robots verify {wait}{where.run}")
@@ -109,6 +113,13 @@ def _is_removed(where: RunLocation) -> bool:
             return True
     except Unavailable as error:
         raise EnvironmentFailure(f"the run's server is gone: {error}") from None
+
+
+def _is_held(where: RunLocation) -> bool:
+    """Whether the server still holds the run; one that has ended with the run's parent may."""
+    with connect(where.address.data) as client, suppress(Unavailable):
+        return holds_run(client, where.run)
+    return True
 
 
 def _is_to_leave(where: RunLocation, shutdown: ShutdownSignals) -> bool:

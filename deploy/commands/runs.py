@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from broker.errors import Unavailable
 from broker.streams.address import Address
@@ -23,6 +23,7 @@ from deploy.attach.discovery import LIVE, RunOnServer, find_live, runs_on
 from deploy.attach.processes import ProcessSeen, count_relays, supervisor_in
 from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import RecordedRun, RecordedRuns, ServerRun, ServerRuns, answer_line
+from deploy.commands.prune import prune as prune_all
 from deploy.commands.service import reached, workers_line
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
@@ -38,6 +39,7 @@ Examples:
   robots runs
   robots runs --json
   robots runs --redis-url redis://lab.example:6379
+  robots runs --prune --redis-url redis://lab.example:6379
 """
 
 _HEAD: Final = ("run", "mode", "state", "robots", "seed", "verdict", "age")
@@ -53,9 +55,18 @@ app = App(name="runs", help_epilogue=EXAMPLES)
 
 @app.default
 @takes(PlaceSettings)
-def runs(*, given: Given) -> int:
+def runs(
+    *,
+    prune: Annotated[bool, Parameter(help="Remove what runs have left behind, here and on the server.")] = False,
+    older_than: Annotated[
+        str, Parameter(metavar="TIME", help="With --prune: runs in which nothing happened for so long.")
+    ] = "24h",
+    given: Given,
+) -> int:
     """List the recorded runs, or those on a server."""
     place = load_place(given)
+    if prune:
+        return prune_all(place, older_than)
     if place.address is not None:
         return _show_server(place.address, place.json_)
     if place.runs_dir.exists() and not place.runs_dir.is_dir():

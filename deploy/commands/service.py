@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from broker.errors import Unavailable
 from broker.streams.address import Address
 from broker.streams.connection import DataClient, Server, ServerAway, UnsupportedServer
+from broker.streams.outage import AWAY_LIMIT_S, ServerGone, ServerWatch
 from deploy.attach.context import read_settings
 from deploy.attach.discovery import RunLocation, RunOnServer, find_live, newest_on, runs_on
 from deploy.attach.live_plan import LivePlan, live_plan
@@ -97,7 +98,7 @@ def stay(
             for name, do in unserved(held, server)
         }
 
-    with awaited(address, shutdown) as server:
+    with awaited(address, shutdown, is_staying=True) as server:
         group = StayingGroup(find, server.close, waiting, report, ended=partial(forget_heartbeat, place.heartbeats))
         group.run(shutdown)
 
@@ -107,11 +108,11 @@ def serve_in_turn(place: PlaceSettings, shutdown: ShutdownSignals, do: Callable[
     other, also after one that is lost or cannot be served. When the server went away, it waits for it and serves the
     same run again. Raises UsageError, UnsupportedServer."""
     served: list[str] = []
-    while (where := await_live(place, None, shutdown, but=served)) is not None:
+    while (where := await_live(place, None, shutdown, but=served, is_staying=True)) is not None:
         served.append(where.run)
         try:
             do(where)
-        except (NoSuchRun, EnvironmentFailure, ServerAway) as error:
+        except (NoSuchRun, EnvironmentFailure, ServerAway, ServerGone) as error:
             report(str(error))
             if not isinstance(error, NoSuchRun | RunLost):
                 served.remove(where.run)
@@ -136,7 +137,7 @@ def _in_child(place: ServiceSettings, name: str, run: str, do: Served) -> int:
     except (NoSuchRun, UsageError) as error:
         report(f"run {run}: {error}")
         return USAGE
-    except (EnvironmentFailure, UnsupportedServer, OSError) as error:
+    except (EnvironmentFailure, UnsupportedServer, ServerGone, OSError) as error:
         report(f"run {run}: {error}")
         return ENVIRONMENT
     return 0
@@ -149,14 +150,17 @@ def await_live(
     newest: Newest = newest_on,
     missing: str = "no run is live on the server",
     but: Collection[str] = (),
+    *,
+    is_staying: bool = False,
 ) -> RunLocation | None:
     """The live run that is meant. Where that is the newest on a server that is named, it waits for one that is none of
     `but`, and reports once that it is `missing`; None when the command is interrupted before. Raises NoSuchRun,
-    UsageError, UnsupportedServer, EnvironmentFailure."""
+    UsageError, UnsupportedServer, EnvironmentFailure, and ServerGone unless it `is_staying`."""
     if run is not None or place.address is None:
         return find_live(place.runs_dir, run, place.address)
-    with awaited(place.address, shutdown) as server:
-        while (name := _next_run(server.data, but, shutdown, newest, missing)) is not None:
+    with awaited(place.address, shutdown, is_staying=is_staying) as server:
+        watch = server_watch(is_staying=is_staying)
+        while (name := _next_run(server.data, but, shutdown, newest, watch, missing)) is not None:
             with suppress(NoSuchRun, ServerAway):  # removed since, or gone for a while
                 return find_live(place.runs_dir, name, place.address)
     return None
@@ -176,11 +180,11 @@ def workers_line(workers: WorkerCount) -> str:
 
 
 @contextmanager
-def awaited(address: Address, shutdown: ShutdownSignals) -> Iterator[Server]:
+def awaited(address: Address, shutdown: ShutdownSignals, *, is_staying: bool = False) -> Iterator[Server]:
     """The same, once it answers: a long-running command may be started before its server, on any host. When the command
-    is interrupted before, it was not checked. Raises UnsupportedServer."""
+    is interrupted before, it was not checked. Raises UnsupportedServer, and ServerGone unless it `is_staying`."""
     with Server.at(address) as server:
-        is_reported = False
+        is_reported, watch = False, ServerWatch(lambda _line: None, away_limit_s(is_staying=is_staying))
         while shutdown.reason is None:
             try:
                 server.check()
@@ -189,8 +193,19 @@ def awaited(address: Address, shutdown: ShutdownSignals) -> Iterator[Server]:
                 if not is_reported:
                     report(f"{error}; waiting for it")
                     is_reported = True
+                watch.silent()
                 pause(shutdown, _POLL_S)
         yield server
+
+
+def server_watch(*, is_staying: bool = False) -> ServerWatch:
+    """Reports when the server goes away and when it is back, and ends a command that does not stay."""
+    return ServerWatch(report, away_limit_s(is_staying=is_staying))
+
+
+def away_limit_s(*, is_staying: bool = False) -> float | None:
+    """How long a server may be away, before the command ends; None: for ever."""
+    return None if is_staying else AWAY_LIMIT_S
 
 
 def pause(shutdown: ShutdownSignals, seconds: float) -> None:
@@ -201,15 +216,23 @@ def pause(shutdown: ShutdownSignals, seconds: float) -> None:
 
 
 def _next_run(
-    client: DataClient, but: Collection[str], shutdown: ShutdownSignals, newest: Newest, missing: str
+    client: DataClient,
+    but: Collection[str],
+    shutdown: ShutdownSignals,
+    newest: Newest,
+    watch: ServerWatch,
+    missing: str,
 ) -> str | None:
-    """The newest run, once there is one that is none of `but`; None when the command is interrupted before. A server
-    that goes away comes back."""
+    """The newest run, once there is one that is none of `but`; None when the command is interrupted before. Raises
+    ServerGone."""
     is_reported = False
     while shutdown.reason is None:
         run = None
-        with suppress(Unavailable):
+        try:
             run = newest(client)
+            watch.answered()
+        except Unavailable:
+            watch.silent()
         if run is not None and run not in but:
             return run
         if not is_reported:

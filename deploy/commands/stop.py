@@ -16,7 +16,7 @@ from deploy.commands.service import Run, reached
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, UsageError
-from deploy.lifecycle.closing import ROBOTS_END_S, forget_run, succeeding
+from deploy.lifecycle.closing import ROBOTS_END_S, forget_run, has_living_parent, succeeding
 from deploy.rq.queue import poll_jobs
 from telemetry.record.folder import NoSuchRun
 
@@ -50,6 +50,8 @@ def stop(
         raise UsageError(f"--forget: run {where.run} has a parent here, which records it and then removes it itself")
     with reached(where.address) as server:
         try:
+            if forget and has_living_parent(server.control, where.run):
+                raise UsageError(f"--forget: run {where.run} has a parent on another host, which removes it itself")
             run_status = read_run_status(server.data, where.run)
             if run_status is None:
                 raise RunGone

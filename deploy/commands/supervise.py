@@ -13,12 +13,13 @@ from cyclopts import App, Parameter
 from broker.errors import RunGone, Unavailable
 from broker.relay.core import NewCore
 from broker.streams.connection import Server
+from broker.streams.outage import demand_answer
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.supervisor_lease import read_leader
 from deploy.attach.context import context_on, read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation, RunOnServer
 from deploy.commands.output import report
-from deploy.commands.service import Run, RunLost, Served, await_live, pause
+from deploy.commands.service import Run, RunLost, Served, await_live, away_limit_s, pause
 from deploy.commands.service import stay as stay_on_server
 from deploy.config.flags import Given, takes
 from deploy.config.settings import ServiceSettings, load_service_settings
@@ -34,6 +35,7 @@ from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import NoSuchRun
+from telemetry.view import View
 
 EXAMPLES: Final = """\
 Examples:
@@ -90,7 +92,7 @@ def _leaderless(held: RunOnServer, server: Server) -> Iterator[tuple[str, Served
 
 def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_one_of_many: bool = False) -> None:
     """Lead one run, to its end or until an interrupt; of many, each line of progress names it. Raises NoSuchRun,
-    RunLost, EnvironmentFailure."""
+    RunLost, EnvironmentFailure, ServerGone."""
     with Server.at(where.address) as server:
         try:
             info = read_run_info(server.data, where.run)
@@ -103,7 +105,8 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_one_of_many: bo
             progress = Progress(lambda line: report(prefix + line), stalls=stalls)
             context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
             injector = LiveInjector(context, NoChildren())
-            supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, _showing(progress))
+            observe = _showing(progress, away_limit_s())
+            supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, observe)
             report(f"run {where.run}: supervising it, or standing by")
             reason = supervisor.supervise()
             if shutdown.reason is not None:
@@ -138,9 +141,15 @@ def _end(
     report(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
 
-def _showing(progress: Progress) -> Observe:
+def _showing(progress: Progress, limit_s: float | None) -> Observe:
+    """Raises ServerGone."""
     clock = SystemClock()
-    return lambda view, away_s: progress.observe(view, clock.wall_us(), away_s)
+
+    def observe(view: View, away_s: float) -> None:
+        progress.observe(view, clock.wall_us(), away_s)
+        demand_answer(away_s, limit_s)
+
+    return observe
 
 
 def _how_to_judge(where: RunLocation) -> str:

@@ -11,13 +11,14 @@ from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
 from broker.streams.connection import DataClient, Server
+from broker.streams.outage import demand_answer
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.context import read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation, find_live, is_alive, newest_unrecorded
 from deploy.attach.events import RunEvents
 from deploy.commands.output import json_line, print_result, report
-from deploy.commands.service import await_live, pause, reached
+from deploy.commands.service import await_live, away_limit_s, pause, reached
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
@@ -214,12 +215,13 @@ def _see_to_its_end(
 
 
 def _end_of(client: DataClient, run: str, stalls: StallWatch, shutdown: ShutdownSignals) -> str | None:
-    """How the run ended; None when the command was interrupted before. Raises RunGone."""
+    """How the run ended; None when the command was interrupted before. Raises RunGone, ServerGone."""
     progress, clock = Progress(report, stalls=stalls), SystemClock()
     events = RunEvents(client, run, "", Pipeline(progress))
 
     def observe(away_s: float) -> bool:
         progress.observe(events.view, clock.wall_us(), away_s)
+        demand_answer(away_s, away_limit_s())
         pause(shutdown, 0)
         return shutdown.reason is None
 

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from broker.streams.address import Address
 from deploy.attach.discovery import find_live
 from deploy.commands.output import report
-from deploy.commands.service import awaited
+from deploy.commands.service import awaited, server_watch
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux
 from deploy.config.settings import MOST_WORKERS, PlaceSettings, ServiceSettings, load_service_settings
@@ -51,7 +51,7 @@ def worker(
         with awaited(address, shutdown):
             pass  # it answers
         report(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
-        group = WorkerGroup(address, count, report, place.heartbeats)
+        group = WorkerGroup(address, count, report, server_watch(), place.heartbeats)
         left = group.run(shutdown, lambda: run is not None and not _is_live(place, run))
     if shutdown.reason is None and not left:
         raise EnvironmentFailure("no RQ worker is left")

@@ -11,13 +11,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from types import FrameType
 from typing import Final
 
 from broker.errors import Unavailable
 from broker.relay.core import NewCore
 from broker.streams.connection import DataClient, connect
+from broker.streams.outage import ServerWatch
 from broker.streams.relay.driver import RelayDriver, Shutdown
 from broker.streams.run.runs import read_run_status
 from deploy.attach.holders import new_token, nonce_in
@@ -57,11 +57,18 @@ def relay(
 
 
 def standby(
-    url: str, run: str, shards: tuple[int, ...], new_core: NewCore, stopping: Callable[[], bool], on_event: Emit
+    url: str,
+    run: str,
+    shards: tuple[int, ...],
+    new_core: NewCore,
+    stopping: Callable[[], bool],
+    on_event: Emit,
+    watch: ServerWatch,
 ) -> None:
     """Relay the first of `shards` that is free, until `stopping()` or the order `stop`; it does not drain.
 
-    `on_event` gets every event, too. Raises Unavailable when the server is gone.
+    `on_event` gets every event, too; `watch` decides when the server is gone. Raises ServerGone, and Unavailable when
+    the run is gone.
     """
     holder = new_token(os.getpid())
     with connect(url) as client, instrumented(client, run, f"standby:{nonce_in(holder)}") as telemetry:
@@ -70,7 +77,7 @@ def standby(
             telemetry.emit_and_publish(event)
             on_event(event)
 
-        run_is_over = _RunIsOver(client, run)
+        run_is_over = _RunIsOver(client, run, watch)
 
         def is_over() -> bool:
             telemetry.publish_if_due()
@@ -94,9 +101,11 @@ def drain(url: str, run: str, shards: Iterable[int], new_core: NewCore, may_wait
 
 
 class _RunIsOver:
-    """Whether the run was stopped, or is gone from its server; polled every `_POLL_S`. An outage changes nothing."""
+    """Whether the run was stopped, or is gone from its server; polled every `_POLL_S`. Raises ServerGone; a shorter
+    outage changes nothing."""
 
-    def __init__(self, client: DataClient, run: str) -> None:
+    def __init__(self, client: DataClient, run: str, watch: ServerWatch) -> None:
+        self._watch = watch
         self._client = client
         self._run = run
         self._answer = False
@@ -106,7 +115,11 @@ class _RunIsOver:
         now_s = time.monotonic()
         if not self._answer and now_s - self._polled_s >= _POLL_S:
             self._polled_s = now_s
-            with suppress(Unavailable):
+            try:
                 run_status = read_run_status(self._client, self._run, retry_s=0)
-                self._answer = run_status is None or run_status.stop is not None
+            except Unavailable:
+                self._watch.silent()
+                return False
+            self._watch.answered()
+            self._answer = run_status is None or run_status.stop is not None
         return self._answer

@@ -2,7 +2,7 @@
 
 They run any robots that stand in the queue, and hand them back when they are ended in order. One that ended because it
 was fenced is started again. Any other that dies is not started again, so that a person can shrink a run by killing RQ
-workers.
+workers. All end when their server is gone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Final
 from broker.errors import Unavailable
 from broker.streams.address import Address
 from broker.streams.connection import Server
+from broker.streams.outage import ServerWatch
+from broker.streams.run.probes import ping
 from deploy.processes.children import ChildDeath, Children
 from deploy.processes.liveness import beat, forget_heartbeat, keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
@@ -31,22 +33,29 @@ _POLL_S: Final = 0.5
 
 
 class WorkerGroup:
-    """`count` RQ workers on the server at `address`. `report` gets lines for a person. Each keeps a heartbeat in the
-    folder `heartbeats`, if one is named."""
+    """`count` RQ workers on the server at `address`. `report` gets lines for a person; `watch` decides when the server
+    is gone. Each keeps a heartbeat in the folder `heartbeats`, if one is named."""
 
     def __init__(
-        self, address: Address, count: int, report: Callable[[str], None], heartbeats: Path | None = None
+        self,
+        address: Address,
+        count: int,
+        report: Callable[[str], None],
+        watch: ServerWatch,
+        heartbeats: Path | None = None,
     ) -> None:
         self._heartbeats = heartbeats
         self._address = address
         self._report = report
+        self._watch = watch
+        self._server = Server.at(address)
         self._fleet = Children()
         self._names = [f"rq:{number}" for number in range(count)]
         self._host = socket.gethostname()
         self._rq_names: dict[str, str] = {}  # by their names among the children
 
     def run(self, shutdown: ShutdownSignals, is_over: Callable[[], bool]) -> int:
-        """Until a signal, until `is_over()`, or until none is left. How many were alive then."""
+        """Until a signal, until `is_over()`, or until none is left. How many were alive then. Raises ServerGone."""
         for name in self._names:
             self._start(name)
         try:
@@ -54,6 +63,7 @@ class WorkerGroup:
                 for death in self._fleet.poll(_POLL_S, shutdown.read_end):
                     self._handle(death)
                 shutdown.drain()
+                self._ask_server()
                 beat()
             count = len(self._fleet.living)
             if shutdown.reason is not None:
@@ -61,6 +71,16 @@ class WorkerGroup:
             return count
         finally:
             self._fleet.end_all(END_S)
+            self._server.close()
+
+    def _ask_server(self) -> None:
+        try:
+            ping(self._server.control)
+            ping(self._server.data)
+        except Unavailable:
+            self._watch.silent()
+        else:
+            self._watch.answered()
 
     def _hand_back(self) -> None:
         """End all, and report where their robots are then."""
@@ -86,6 +106,7 @@ class WorkerGroup:
     def _start(self, name: str) -> None:
         """Under a new name: RQ refuses a name whose key has not run out yet."""
         rq_name = self._rq_names[name] = f"{self._host}.{secrets.token_hex(4)}"
+        self._server.close()  # a child must not share its connections
 
         def work_on() -> int:
             keep_heartbeat(self._heartbeats, name)

@@ -16,7 +16,7 @@ from broker.control_entries import PlanChange
 from broker.errors import RunGone, Unavailable
 from broker.relay.core import NewCore, parse_id
 from broker.streams.address import Address
-from broker.streams.connection import DataClient, Server
+from broker.streams.connection import ControlClient, DataClient, Server
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.evidence import StreamEvidenceReader
@@ -27,7 +27,8 @@ from deploy.attach.events import RunEvents
 from deploy.attach.holders import new_token
 from deploy.fleet.relay_main import drain
 from deploy.lifecycle.recording import close_record, open_record, record_counters, shown_folder
-from deploy.rq.queue import poll_jobs, withdraw_robot
+from deploy.rq.observed import ALIVE_S
+from deploy.rq.queue import poll_jobs, withdraw_robot, withdraw_workers, workers_of_parent
 from robots.run.stop_rule import LOST, reason_in
 from telemetry.console import printable
 from telemetry.handlers.counters import Counters
@@ -175,14 +176,30 @@ def forget_run(server: Server, run: str) -> None:
     stop, so that none takes the run for lost. Raises RunGone, Unavailable."""
     run_control = StreamRunControl(server.data, run)
     _let_orders_be_read(server.data, run_control)
-    remove(server, run_control, run, StreamEvidenceReader(server.data, run).robots())
+    remove(server, run_control, run)
 
 
-def remove(server: Server, run_control: StreamRunControl, run: str, robots: Iterable[str]) -> None:
-    """Remove the jobs of `robots` and all streams of the run, dealt whole or half. Raises Unavailable."""
-    for robot in robots:
+def remove(server: Server, run_control: StreamRunControl, run: str, robots: Iterable[str] = ()) -> None:
+    """Remove all streams of the run, dealt whole or half, and what RQ keeps of its robots, of these `robots`, and of
+    the RQ workers of its parent, which has ended. Raises Unavailable."""
+    for robot in dict.fromkeys((*run_control.begin_removal(), *robots)):
         retry_blocking("RQ", lambda robot=robot: withdraw_robot(server.control, run, robot))  # type: ignore[misc]
+    names = workers_of_parent(server.control, run)
+    retry_blocking("RQ", lambda: withdraw_workers(server.control, names))
     run_control.forget()
+
+
+def has_living_parent(control: ControlClient, run: str) -> bool:
+    """Whether the RQ workers that a run's parent keeps are alive, on any host: RQ keeps the entries of dead ones for a
+    minute, but their heartbeats come no more. Raises Unavailable."""
+    before = workers_of_parent(control, run)
+    deadline = time.monotonic() + ALIVE_S
+    while before and time.monotonic() < deadline:
+        time.sleep(_PAUSE_S)
+        now = workers_of_parent(control, run)
+        if any(now.get(name, beat) != beat for name, beat in before.items()):
+            return True
+    return False
 
 
 def _let_orders_be_read(client: DataClient, run_control: StreamRunControl) -> None:

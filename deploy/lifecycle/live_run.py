@@ -30,12 +30,13 @@ from deploy.attach.context import RunInfo, context_on
 from deploy.config.experiment import Experiment
 from deploy.errors import EnvironmentFailure
 from deploy.fleet.local import LocalFleet
+from deploy.lifecycle.closing import remove
 from deploy.lifecycle.tracing import follower_of
 from deploy.processes.children import Children
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import RunServer
 from deploy.processes.signals import ShutdownSignals
-from deploy.rq.queue import enqueue_robot, withdraw_robot, withdraw_workers
+from deploy.rq.queue import enqueue_robot, withdraw_workers
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.supervisor import NoRobotBorn, Observe, RunSupervisor
 from robots.run.stop_rule import LOST
@@ -182,15 +183,11 @@ class LiveRun:
         if not self._run_server.is_our_own:
             self._server.close()  # a command may have been interrupted on it
             with suppress(Unavailable):
-                retry_blocking("withdrawal", self._withdraw)
-                self._run_control.forget()
+                names, control = self._fleet.rq_names, self._server.control
+                retry_blocking("withdrawal", lambda: withdraw_workers(control, names))
+                remove(self._server, self._run_control, self._run, self._context.job_table.robots)
         self._fleet.end_server()
         self._server.close()
-
-    def _withdraw(self) -> None:
-        for robot in self._context.job_table.robots:
-            withdraw_robot(self._server.control, self._run, robot)
-        withdraw_workers(self._server.control, self._fleet.rq_names)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Final
 from broker.errors import Unavailable
 from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
+from broker.streams.outage import AWAY_LIMIT_S, ServerWatch
 from broker.streams.run.events import StreamEventSource
 from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import RunLocation, is_alive
@@ -70,6 +71,7 @@ class LiveEvents:
         self._feed = EventFeed()
         self._file = None if where.folder is None else GrowingEvents(where.folder / "events.jsonl")
         self._view = View()
+        self._watch = ServerWatch(lambda _line: None, AWAY_LIMIT_S)  # the reader reports what it likes
         self._stopped_s: float | None = None
 
     @property
@@ -86,7 +88,7 @@ class LiveEvents:
 
     def coming(self, pause: Pause) -> Iterator[list[Stamped]]:
         """The events from then on, until the run is over and its last event is read, or `pause` says no. An outage of
-        the server is waited for. Raises OSError."""
+        the server is waited for, but not for ever. Raises OSError, ServerGone."""
         while pause(POLL_S):
             is_over = self._is_over()  # first: what came before the end is read below
             yield self._seen(list(self._feed.receive(self._stream.read())) + (self._written() if is_over else []))
@@ -124,8 +126,10 @@ class LiveEvents:
             is_stopped = self._observe_status()
         except Unavailable:
             self.is_away = self._where.parent is None or self._stopped_s is None
+            self._watch.silent()
             return
         self.is_away = False
+        self._watch.answered()
         if is_stopped and self._stopped_s is None:
             self._stopped_s = time.monotonic()
 

@@ -20,12 +20,17 @@ from rq.exceptions import DequeueTimeout, NoSuchJobError
 from rq.job import Job, JobStatus, validate_job_id
 from rq.results import Result
 
+from broker.streams.retry import OUTAGE
 from deploy.rq.job import FAILURE_KEPT_S, RefusedJob, RobotJob
 from deploy.rq.leases import drop_if_held
 from deploy.rq.text import as_text
 from telemetry.console import printable
 
 _LOG: Final = logging.getLogger("rq.worker")
+
+
+class NoAnswer(Exception):
+    """The server does not answer. None of redis-py's errors: RQ would report and wait by itself for those."""
 
 
 class RobotQueue(rq.Queue):
@@ -38,8 +43,17 @@ class RobotQueue(rq.Queue):
         """The next robot's job; None when `timeout` is None and the queues are empty.
 
         Raises DequeueTimeout when none came in `timeout` seconds, or an entry was refused or dropped: RQ waits again
-        then, and reports between two waits that its RQ worker lives. Raises redis-py's errors, too.
+        then, and reports between two waits that its RQ worker lives. Raises NoAnswer, and redis-py's other errors.
         """
+        try:
+            return cls._dequeue(list(queues), timeout, connection)
+        except OUTAGE as error:
+            raise NoAnswer(str(error)) from None
+
+    @classmethod
+    def _dequeue(
+        cls, queues: list[rq.Queue], timeout: int | None, connection: redis.Redis
+    ) -> tuple[Job, rq.Queue] | None:
         by_key = {queue.key: queue for queue in queues}
         keys = list(by_key)
         found = cls.lmove(connection, keys[0], timeout) if len(keys) == 1 else cls.lpop(keys, timeout, connection)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 import redis
@@ -30,6 +31,7 @@ HOLDER: Final = "holder"
 WORKER: Final = "worker_name"  # RQ's own: it writes the same, after the claim
 HOST: Final = "host"
 PID: Final = "pid"
+_DATA: Final = "data"  # RQ's own: every job has it
 
 
 def queue_of_robots(connection: redis.Redis, job_class: type[Job] = Job) -> rq.Queue:
@@ -49,12 +51,13 @@ def leases_of(connection: redis.Redis, job: str) -> list[str]:
 
 
 def claim(job: Job, execution: Execution) -> bool:
-    """Become the one execution that may run the job; False when another one is, and its lease has not run out."""
+    """Become the one execution that may run the job; False when another one is, and its lease has not run out, or when
+    the job was withdrawn: a hash that is made now would stay for ever."""
     with job.connection.pipeline() as pipe:
         while True:
             pipe.watch(job.key)  # type: ignore[no-untyped-call]
             holder = _holder(pipe, job)
-            if holder is not None and holder != execution.id:
+            if not pipe.hexists(job.key, _DATA) or (holder is not None and holder != execution.id):
                 return False
             pipe.multi()
             pipe.hset(job.key, mapping=_description(execution))
@@ -122,7 +125,7 @@ def put_back(connection: redis.Redis, job: str, lease: str = "") -> bool:
     with connection.pipeline() as pipe:
         while True:
             pipe.watch(key, queue.key)  # type: ignore[no-untyped-call]
-            if not pipe.exists(key) or not _is_movable(pipe, queue, job, lease):
+            if not pipe.hexists(key, _DATA) or not _is_movable(pipe, queue, job, lease):
                 return False
             worker = as_text(pipe.hget(f"rq:execution:{lease}", WORKER) or b"")
             pipe.multi()
@@ -138,6 +141,18 @@ def put_back(connection: redis.Redis, job: str, lease: str = "") -> bool:
             except WatchError:
                 continue
             return True
+
+
+def forget_withdrawn(job: Job) -> None:
+    """Remove what RQ has written about a job that was withdrawn meanwhile. Raises redis-py's errors."""
+    with job.connection.pipeline() as pipe:
+        pipe.watch(job.key)  # type: ignore[no-untyped-call]
+        if pipe.hexists(job.key, _DATA):
+            return
+        pipe.multi()
+        pipe.delete(job.key, ExecutionRegistry(job.id, job.connection).key)
+        with suppress(WatchError):  # it is queued again just now
+            pipe.execute()
 
 
 def move_in_queue(connection: redis.Redis, job: str, *, to_front: bool) -> bool:

@@ -52,6 +52,11 @@ def kept_name(run: str, number: int, life: int) -> str:
     return f"{run}.w{number:02d}" + (f".{life}" if life > 1 else "")
 
 
+def is_kept_name(run: str, name: str) -> bool:
+    """Whether that is the name of an RQ worker that the parent of `run` keeps."""
+    return name.startswith(f"{run}.") and _KEPT.fullmatch(name) is not None
+
+
 class IdleWorkers:
     """Keeps since when each RQ worker has been idle without a break, as far as the polls show."""
 

@@ -6,7 +6,7 @@ No RQ worker runs in here (deploy/rq/worker.py), and all keys are RQ's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -20,9 +20,9 @@ from rq.job import Job, JobStatus
 from rq.results import Result
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
-from broker.errors import Unavailable
+from broker.errors import RunGone, Unavailable
 from broker.streams.reading import number_in
-from broker.streams.retry import TROUBLE
+from broker.streams.retry import TROUBLE, retry_blocking
 from deploy.rq.job import ALWAYS, FAILURE_KEPT_S, ROBOT_JOB, RobotJob, job_id, names_in
 from deploy.rq.leases import (
     HOLDER,
@@ -36,7 +36,7 @@ from deploy.rq.leases import (
     put_back,
     queue_of_robots,
 )
-from deploy.rq.observed import JobSeen, State, WorkerSeen, is_free
+from deploy.rq.observed import JobSeen, State, WorkerSeen, is_free, is_kept_name
 from deploy.rq.text import as_text, parse_composite_key
 
 _OVER: Final = (None, JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
@@ -62,6 +62,16 @@ def enqueue_robot(connection: redis.Redis, run: str, robot: str) -> None:
             )
     except TROUBLE as error:
         raise Unavailable(f"RQ: {error}") from error
+
+
+def enqueue_while(connection: redis.Redis, run: str, robot: str, is_there: Callable[[], bool]) -> None:
+    """`enqueue_robot`, if the run `is_there` still: a removal withdraws the jobs that it finds, and this one may come
+    later. Raises RunGone, too; the job is withdrawn then."""
+    enqueue_robot(connection, run, robot)
+    if not is_there():
+        retry_blocking("RQ", lambda: withdraw_robot(connection, run, robot))
+        retry_blocking("RQ", lambda: withdraw_workers(connection, ()))
+        raise RunGone(run)
 
 
 def rq_workers(connection: redis.Redis, more_than: int = 0) -> list[WorkerSeen]:
@@ -240,6 +250,12 @@ def withdraw_workers(connection: redis.Redis, names: Iterable[str]) -> None:
             pipe.delete(key, WORKER_EXECUTIONS_KEY_TEMPLATE.format(name))
         pipe.execute()
     _forget_idle_queue(connection)
+
+
+def workers_of_parent(connection: redis.Redis, run: str) -> dict[str, str]:
+    """The RQ workers that the run's parent keeps, as far as RQ has not forgotten them: each by name, with its last
+    heartbeat. Raises Unavailable."""
+    return {seen.name: seen.beat for seen in rq_workers(connection) if is_kept_name(run, seen.name)}
 
 
 def _living(connection: redis.Redis, listed: str) -> list[bytes]:

@@ -10,7 +10,8 @@ rules beside it:
                      again and to give its lease back is one move (deploy/rq/leases.py)
     deaths recorded  in the fleet log, before the job is queued again: the next life's restart policy reads them
     a heartbeat      of this process itself, for health checks: while it waits, and while its horse lives
-    outages borne    a server in trouble ends no RQ worker; the supervisor finds jobs that were taken and lost meanwhile
+    outages borne    a server in trouble ends no RQ worker, unless it is gone for good; the supervisor finds jobs that
+                     were taken and lost meanwhile
     nothing behind   a horse dies with its RQ worker
 
 No robot lives in this file.
@@ -42,7 +43,8 @@ from broker.errors import Unavailable
 from broker.parent_death import die_with_parent
 from broker.ports.robot import DeathKind
 from broker.streams.connection import DataClient, Server
-from broker.streams.retry import TROUBLE, suppress_transient
+from broker.streams.outage import ServerGone, ServerWatch
+from broker.streams.retry import OUTAGE, TROUBLE, suppress_transient
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.lives import incarnation_of, last_incarnation
 from deploy.processes.forking import signals_held
@@ -56,27 +58,25 @@ from deploy.rq.leases import (
     QUEUE,
     WORKER_TTL_S,
     claim,
+    forget_withdrawn,
     holds_lease,
     move_in_queue,
     put_back,
 )
+from deploy.rq.patient_worker import RETRY_S, PatientWorker
 from deploy.rq.remote_commands import RemoteCommands
 from robots.restart_budget import FENCED
 
 _BUFFER_CUTOFF: Final = 6000  # bytes, redis-py's own: longer values are not copied
 SILENCE_S: Final = 2  # of a horse, before it is killed: a heartbeat earlier than a supervisor would give it up
-_WAIT_S: Final = 0.5  # for a job, before it is checked whether to end
 GRACE_S: Final = 0.9  # for a horse after SIGTERM; the check after it is at most a heartbeat later
-_RETRY_S: Final = 0.1  # between two tries with a server that is away
 
 
 utcparse(utcformat(now()))  # once before all forks: Python imports and compiles what it reads dates with at first use
 
 
-class RobotWorker(rq.Worker):
+class RobotWorker(PatientWorker):
     """An RQ worker for queues of robots. Options that would break the rules above are overruled, not refused."""
-
-    max_connection_wait_time = 1.0  # of an idle one whose server is away: it is back at work a second after it
 
     def __init__(
         self,
@@ -136,44 +136,6 @@ class RobotWorker(rq.Worker):
             self._stop_requested, self._stop_asked_s = True, time.monotonic()
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)
-
-    # A server in trouble.
-
-    def check_for_suspension(self, burst: bool) -> None:
-        """Wait while a person has suspended RQ; a server that is away suspends nothing."""
-        with contextlib.suppress(*TROUBLE):
-            super().check_for_suspension(burst)
-
-    def set_state(self, state: str, pipeline: redis.client.Pipeline | None = None) -> None:
-        """The state is for people alone: an outage may lose it."""
-        with contextlib.suppress(*TROUBLE):
-            super().set_state(state, pipeline)
-
-    def heartbeat(self, timeout: int | None = None, pipeline: redis.client.Pipeline | None = None) -> None:
-        """For people alone, too (the robot's lease is another thing). Raises StopRequested when asked to end while the
-        server is away."""
-        try:
-            super().heartbeat(timeout, pipeline)
-        except TROUBLE:
-            if self._stop_requested and not self.horse_pid:
-                raise StopRequested from None
-
-    def dequeue_job_and_maintain_ttl(
-        self, timeout: int | None, max_idle_time: int | None = None
-    ) -> tuple[Job, rq.Queue] | None:
-        """Wait for a job, at most `max_idle_time` seconds. Raises StopRequested when asked to end."""
-        if timeout is None:
-            return super().dequeue_job_and_maintain_ttl(None)
-        since = time.monotonic()
-        while not self._stop_requested:
-            beat()
-            with suppress_transient():
-                found = super().dequeue_job_and_maintain_ttl(timeout, _WAIT_S)  # type: ignore[arg-type]  # any number
-                if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
-                    return found
-                continue
-            time.sleep(_RETRY_S)
-        raise StopRequested
 
     def execute_job(self, job: Job, queue: rq.Queue) -> None:
         """Run the job, unless the server does not answer when the lease is taken. A lease that was stored all the same
@@ -241,11 +203,12 @@ class RobotWorker(rq.Worker):
         """
         while not self._stop_requested:
             beat()
-            time.sleep(_RETRY_S)
+            time.sleep(RETRY_S)
             with suppress_transient():
                 if holds_lease(job, execution):
                     self.handle_job_failure(job, queue, exc_string="The horse died in an outage", execution=execution)
                 return
+            self.end_when_gone()
         raise StopRequested
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
@@ -283,14 +246,26 @@ class RobotWorker(rq.Worker):
                 self._signal_kind = "silent"
                 self.kill_horse()
             return
-        with contextlib.suppress(*TROUBLE):  # a server that restarts keeps our lease; we are still here when it is back
+        try:
             super().maintain_heartbeats(job, execution)
+            self.watch.answered()
             if holds_lease(job, execution):
                 return
             if not self._heartbeat.is_done():
                 self.kill_horse()
                 self._end_fenced()
             job.connection.delete(execution.key)  # the horse gave the lease back, and RQ has just made this anew
+        except OUTAGE:  # a server that restarts keeps our lease; we are still here when it is back
+            self._kill_horse_when_gone()
+        except TROUBLE:
+            pass
+
+    def _kill_horse_when_gone(self) -> None:
+        """End in order when the server is gone: what waits for the horse's end then finds the server gone, too."""
+        try:
+            self.watch.silent()
+        except ServerGone:
+            self.kill_horse()
 
     def handle_job_failure(
         self,
@@ -372,7 +347,8 @@ class RobotWorker(rq.Worker):
             with self.connection.pipeline() as pipeline:
                 self._execution.delete(self._job, pipeline)
                 pipeline.execute()
-            self.register_death()  # type: ignore[no-untyped-call]
+            forget_withdrawn(self._job)
+            self.register_death()
         with contextlib.suppress(Unavailable):
             self._record_fenced_life()
         os._exit(FENCED)
@@ -394,11 +370,12 @@ def _pack_in_python(connection: redis.Redis) -> None:
 
 
 def work(server: Server, name: str | None = None) -> int:
-    """Run an RQ worker until SIGTERM. Exit status: 0 = SIGTERM, 1 = RQ gave up, 75 = see above."""
+    """Run an RQ worker until SIGTERM. Exit status: 0 = SIGTERM, 1 = RQ gave up, 75 = see above. How long it waits for
+    a server that is away is decided by its parent."""
     worker = RobotWorker([QUEUE], name=name, connection=server.control)
     worker.data = server.data
-    with contextlib.suppress(*TROUBLE):  # its entry could not be removed; RQ forgets it after a while
-        worker.work(logging_level="WARNING")
+    worker.watch = ServerWatch(lambda _line: None, None)
+    worker.work(logging_level="WARNING")
     return 0 if worker.was_asked_to_stop else 1
 
 

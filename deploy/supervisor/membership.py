@@ -30,7 +30,7 @@ from broker.streams.run.supervisor_lease import Needs
 from deploy.attach.context import RunContext
 from deploy.attach.discovery import leaders_on
 from deploy.rq.observed import JOIN_S, IdleWorkers, JobSeen, LostJobs
-from deploy.rq.queue import enqueue_robot, prefer, queued_jobs, requeue, rq_workers
+from deploy.rq.queue import enqueue_while, prefer, queued_jobs, requeue, rq_workers
 from robots.journal import Entry, Header, PartKept, encode_entry, parts_in, readable
 from telemetry.events import RobotJoined, RobotLost, RobotWaiting, RobotYielded
 
@@ -128,7 +128,7 @@ class Membership:
         if robot in self._checked:
             return
         if is_unborn(self._server.data, self._run, robot):
-            enqueue_robot(self._server.control, self._run, robot)
+            self._enqueue(robot)
         self._checked.add(robot)  # once: if its job is done again, there was a reason
 
     def _idle_workers(self, jobs: Iterable[JobSeen], now_s: float) -> dict[str, float]:
@@ -193,7 +193,7 @@ class Membership:
             robot = robot_name(number, self._dealt)
             self._run_control.admit(robot, [encode_entry(Header("joined"))])
             self._job_table.admit(robot)
-            enqueue_robot(self._server.control, self._run, robot)
+            self._enqueue(robot)
             self._emit(RobotJoined(robot))
 
     def _is_other_first(self) -> bool:
@@ -206,6 +206,10 @@ class Membership:
             elif leader is not None and (leader.needs.lacks or (leader.needs.grows and is_newer)):
                 return True
         return False
+
+    def _enqueue(self, robot: str) -> None:
+        """Raises RunGone, Unavailable."""
+        enqueue_while(self._server.control, self._run, robot, lambda: holds_run(self._server.data, self._run))
 
 
 def _is_idle(job: JobSeen) -> bool:

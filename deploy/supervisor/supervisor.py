@@ -18,6 +18,7 @@ from broker.envelope import shard_of
 from broker.errors import RunGone, Unavailable
 from broker.ports.robot import Order
 from broker.relay.core import parse_id
+from broker.streams.outage import AWAY_LIMIT_S
 from broker.streams.run.control import StreamRunControl
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.probes import now_us, ping
@@ -42,7 +43,6 @@ START_S: Final = 3.0  # for robots to be born before `go`; one that is born late
 LEAVE_S: Final = LEASE_S + 1.5  # for robots to end their lives in order, or to be found dead
 BIRTH_LIMIT_S: Final = 30.0  # for the first robot of a parent's own RQ workers to be born
 STOP_S: Final = 20.0  # for a server that is away to come back and store the order to stop
-AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives up
 ORDERS_S: Final = 0.1  # between two polls of the orders
 COMPARE_S: Final = 1.0  # between two checks whether the server still holds what was read from it
 

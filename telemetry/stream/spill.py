@@ -8,6 +8,7 @@ no process would find the file: then it has no name, and ends with its process.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -126,18 +127,21 @@ def spill_for(run: str, source: str) -> FileSpill:
 def collecting(run: str, janitor: FolderJanitor) -> Iterator[SpilledBatches]:
     """Within, the run's processes on this host spill into a folder, whose batches can be read when they have ended.
     Afterwards the folder is removed, by the janitor if this process is killed. Nothing is collected where no folder
-    can be made."""
+    can be made. As long as this process or a child of it lives, the folder is locked: one that is not is left over."""
     folder = _folder(run)
     try:
         folder.mkdir(mode=0o700)
     except OSError:
         yield lambda: iter(())
         return
+    lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         janitor.folder(folder)
         yield partial(_batches_in, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
 def _batches_in(folder: Path) -> Iterator[bytes]:

@@ -52,7 +52,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "broker/streams": (
         "relay robot",
         "run embedded.py inspection.py",
-        "connection.py retry.py reading.py",
+        "connection.py retry.py reading.py outage.py",
         "sentinel.py",
         "address.py keys.py",
     ),

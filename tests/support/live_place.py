@@ -10,13 +10,14 @@ import sys
 import tempfile
 import time
 import uuid
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
 
+from broker.parent_death import die_with_parent
 from telemetry.events import Stamped
 from telemetry.view import View, fold
 from tests.support.waiting import await_true
@@ -64,7 +65,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  as a terminal starts it
+            preexec_fn=partial(_begin, os.getpid()),  # noqa: PLW1509
         )
         self.started.append(process)
         return process
@@ -132,6 +133,12 @@ class Place:
     def _lines(self) -> list[bytes]:
         [text] = [path.read_bytes() for path in self.folder.glob("runs/latest/events.jsonl")] or [b""]
         return text.splitlines()[: text.count(b"\n")]  # the last one may be in the middle of being written
+
+
+def _begin(tests: int) -> None:
+    """As a terminal starts a command; but it ends with the process of the tests, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    die_with_parent(tests)
 
 
 def pids(place: Place, prefix: str) -> list[int]:

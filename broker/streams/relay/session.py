@@ -198,7 +198,7 @@ class RelaySession:
             return
         pipe = self._client.pipeline(transaction=True)
         for note in self._notes:
-            pipe.xadd(self._control, {keys.CONTROL: note.control}, id=note.entry)
+            pipe.xadd(self._control, {keys.CONTROL: note.control}, id=note.entry, nomkstream=True)
         try:
             replies = pipe.execute(raise_on_error=False)
         except ResponseError:  # the transaction was not begun: out of memory
@@ -207,6 +207,8 @@ class RelaySession:
         for note, reply in zip(self._notes, replies, strict=True):
             if isinstance(reply, ResponseError) and not self._is_copied(note):
                 raise Overtaken  # nothing that was decided after it is stored yet
+            if reply is None:
+                raise ResponseError(f"{self._control} is gone")
             self._relay.confirm(note.entry)
         self._notes.clear()
         self._are_notes_refused = False
@@ -267,9 +269,11 @@ class RelaySession:
             ids = [entry.decode() for entry, consumer, _, _ in rows if consumer != self._consumer]
             if not ids:
                 continue
-            recording = ("XADD", self._fates, "*", keys.REDO, _encode(ids))
+            recording = ("XADD", self._fates, "NOMKSTREAM", "*", keys.REDO, _encode(ids))
             claiming = ("XCLAIM", self._outbox, GROUP, self._consumer, 0, *ids)
-            _, claimed = self._lease.transact(recording, claiming)
+            recorded, claimed = self._lease.transact(recording, claiming)
+            if recorded is None:
+                raise ResponseError(f"{self._fates} is gone")
             passed_over = {entry.decode() for entry, consumer, _, _ in rows if not consumer.startswith(_CONSUMER)}
             for entry in _entries(claimed):
                 if entry.control is not None and entry.id in passed_over:

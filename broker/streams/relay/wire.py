@@ -121,7 +121,8 @@ class WriteQueue:
     """A shard's writes, in flights: `load` one, send it, and `land` it with its replies before the next is loaded.
 
     `stored` is called with the entries of all writes that are stored, as often as each occurs. What the server refused
-    goes with the next flight.
+    goes with the next flight. Nothing is made anew: a copy for an inbox that is gone is lost, and without the stream of
+    fates there is no run.
     """
 
     def __init__(self, names: Keys, shard: int, stored: Callable[..., None]) -> None:
@@ -176,14 +177,17 @@ class WriteQueue:
         if acks:
             packed.append(pack(("XACK", self._outbox, GROUP, *acks)))
         if fates:
-            packed.append(pack(("XADD", self._record, "*", keys.FATES, _encode(fates))))
+            packed.append(pack(("XADD", self._record, "NOMKSTREAM", "*", keys.FATES, _encode(fates))))
         packed += packed_copies
         return packed
 
     def land(self, replies: list[Any]) -> tuple[bool, bool]:
-        """Take in the replies to the flight, one for each command. Whether there were acknowledgements, and writes."""
+        """Take in the replies to the flight, one for each command. Whether there were acknowledgements, and writes.
+        Raises ResponseError when the stream of fates is gone."""
         acks, fates, copies = self._flight
-        if fates and isinstance(entry := replies[bool(acks)], bytes):
+        if fates and (entry := replies[bool(acks)]) is None:
+            raise ResponseError(f"{self._record} is gone")
+        if fates and isinstance(entry, bytes):
             self.stored_fates = entry.decode()
         self.is_refused = any(issubclass(kind, ResponseError) for kind in set(map(type, replies)))
         if self.is_refused:
@@ -212,6 +216,7 @@ class WriteQueue:
 
     def _pack_prefix(self, receiver: str, number: int) -> bytes:
         """The command of a copy up to the length of its frame."""
-        opening: Command = ("XADD", self._names.inbox(receiver), "MAXLEN", "~", INBOX_LIMIT, "*", keys.COPY, number)
+        inbox = self._names.inbox(receiver)
+        opening: Command = ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", INBOX_LIMIT, "*", keys.COPY, number)
         arguments = pack(opening).partition(b"\r\n")[2]
         return b"*%d\r\n%b$%d\r\n%b\r\n$" % (len(opening) + 2, arguments, len(keys.ENVELOPE), keys.ENVELOPE)

@@ -160,11 +160,15 @@ class StreamInbox:
 
     An entry may be of any length. So what is pending is read in small portions first: a reply that is too big to arrive
     in time would be requested again and again.
+
+    The deal makes the stream. One that is lost is made anew by its robot, if its `journal`, which lies in the same
+    slot, still stands: that of a run that was removed does not.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
+    def __init__(self, client: redis.asyncio.Redis, key: str, journal: str) -> None:
         self._client = client
         self._key = key
+        self._journal = journal
         self._grouped = False
         self._trimmed = TrimmedEntries()
         self._portion = 1  # entries in the next read of what is pending; doubled by each that went well
@@ -214,13 +218,16 @@ class StreamInbox:
         self._forget(done)
 
     async def _ensure_group(self) -> None:
-        """Create the stream if need be; reader or relay may be the first. Unlike all other streams it may be created
+        """Create the group if need be, and with it a stream that is lost. Unlike all other streams it may be created
         again: it held nothing but copies on their way. Their loss is like any loss (exchanges repeat what is not
         answered), and shows in the record: more copies were delivered than the inbox got."""
         if self._grouped:
             return
         try:
-            await self._client.xgroup_create(self._key, GROUP, id="0", mkstream=True)
+            if not await self._client.exists(self._key):
+                await self._make_anew()
+            else:
+                await self._client.xgroup_create(self._key, GROUP, id="0")
             self._trimmed.reset()
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):  # an earlier life made it
@@ -228,6 +235,16 @@ class StreamInbox:
         if not self._trimmed.has_begun:
             await self._count_trimmed()
         self._grouped = True
+
+    async def _make_anew(self) -> None:
+        """Raises ResponseError when the journal is gone, too."""
+        async with self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(self._journal)
+            if not await pipe.exists(self._journal):
+                raise ResponseError(f"{self._key} is gone")
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.xgroup_create(self._key, GROUP, id="0", mkstream=True)
+            await pipe.execute()
 
     async def _count_trimmed(self) -> None:
         async with self._client.pipeline(transaction=False) as pipe:

@@ -30,7 +30,7 @@ def ports_for(
     keys = Keys(run)
     return Ports(
         outbox=StreamOutbox(client, keys.outbox(shard_of(robot, shards)), outbox_limit, retry_s),
-        inbox=StreamInbox(client, keys.inbox(robot)),
+        inbox=StreamInbox(client, keys.inbox(robot), keys.journal(robot)),
         journal=StreamJournal(client, keys.journal(robot), nonce, retry_s),
         register=StreamRegister(client, keys, robot, nonce, retry_s),
         orders=StreamOrders(client, keys.orders),

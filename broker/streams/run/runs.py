@@ -53,6 +53,17 @@ def everybody_in(entries: list[Entry]) -> Shape:
     return shards, (*robots, *joined_in(orders_in(entries)))
 
 
+def ever_in(entries: list[Entry]) -> Shape:
+    """`everybody_in`, with the robots that were about to join: all that a removal has to look for."""
+    shards, robots = everybody_in(entries)
+    joining = (fields.get(keys.CONTENT, b"") for _, fields in entries if fields.get(keys.ORDER) == JOINING)
+    names = (content.decode("ascii", "replace") for content in joining)
+    return shards, tuple(dict.fromkeys((*robots, *filter(is_robot, names))))
+
+
+JOINING: Final = b"joining"
+"""No order: the robot's streams are about to be made. Readers of orders pass it over."""
+
 _NAMES: Final[dict[bytes, OrderName]] = {
     b"dealt": "dealt",
     b"go": "go",

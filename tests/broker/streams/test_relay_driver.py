@@ -19,6 +19,7 @@ from broker.faults.dice import Dice
 from broker.faults.fate import Plan
 from broker.relay.core import BATCH, Relay, parse_id
 from broker.streams.embedded import EmbeddedServer
+from broker.streams.outage import ServerWatch
 from broker.streams.relay.wire import GROUP
 from broker.streams.run.events import StreamEventSource
 from deploy.fleet.relay_main import standby
@@ -329,7 +330,7 @@ def test_no_event_of_a_relay_stays_unpublished_while_it_rests(make_shard: Callab
         return published == received and any(isinstance(each, event) for each in received)
 
     new_core = partial(Relay, shard.run, SEED)
-    work = partial(standby, shard.url, shard.run, (0,), new_core, is_over.is_set, received.append)
+    work = partial(standby, shard.url, shard.run, (0,), new_core, is_over.is_set, received.append, ServerWatch(print))
     thread = threading.Thread(target=work)
     thread.start()
     try:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 import deploy.commands
 from broker.streams.connection import UnsupportedServer
+from broker.streams.outage import ServerGone
 from deploy import errors
 from deploy.commands import EXIT_CODES, app
 from telemetry.record.folder import NoSuchRun
@@ -111,7 +112,15 @@ def test_the_version_is_reported_without_the_laboratory() -> None:
 
 
 def test_every_error_with_an_exit_code_is_there() -> None:
-    named = {NoSuchRun, UnsupportedServer, OSError, errors.UsageError, errors.EnvironmentFailure, errors.Unrepeatable}
+    named = {
+        NoSuchRun,
+        UnsupportedServer,
+        ServerGone,
+        OSError,
+        errors.UsageError,
+        errors.EnvironmentFailure,
+        errors.Unrepeatable,
+    }
 
     assert {error.__name__ for error in named} == EXIT_CODES.keys()
 

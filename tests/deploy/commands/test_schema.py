@@ -92,10 +92,9 @@ def test_an_unknown_name_is_refused_in_one_line(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("command", list(OUTPUTS))
 def test_every_command_with_a_schema_has_json(command: str) -> None:
+    bare = ("run", "simulate", "deal", "runs", "config", "doctor")
     options = {"runs on a server": ["runs", "--redis-url", "redis://lab.example"]}
-    words = [*options.get(command, command.split()), "--json"]
-    if command.split()[0] not in ("run", "simulate", "deal", "runs", "config", "doctor"):
-        words.append("r03")
+    words = [*options.get(command, command.split()), *["r03"] * (command.split()[0] not in bare), "--json"]
 
     _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
 

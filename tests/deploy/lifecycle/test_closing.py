@@ -424,19 +424,19 @@ def test_a_deal_that_fails_leaves_nothing_and_names_its_run(
     failing: str, server: EmbeddedServer, client: redis.Redis, called: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a server that goes away in the middle of a deal, for a moment
-    enqueue, queued = deal.enqueue_robot, []
+    enqueue, queued = deal.enqueue_while, []
 
     def fail(*_: object) -> None:
         raise Unavailable("gone")
 
-    def enqueue_one(connection: redis.Redis, run: str, robot: str) -> None:
+    def enqueue_one(connection: redis.Redis, run: str, robot: str, is_there: Callable[[], bool]) -> None:
         if queued:
             fail()
-        enqueue(connection, run, robot)
+        enqueue(connection, run, robot, is_there)
         queued.append(run)
 
     if failing == "in the queue":
-        monkeypatch.setattr(deal, "enqueue_robot", enqueue_one)
+        monkeypatch.setattr(deal, "enqueue_while", enqueue_one)
     else:
         add = StreamRuns.add
         monkeypatch.setattr(StreamRuns, "add", lambda runs, run: (add(runs, run), fail()))

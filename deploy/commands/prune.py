@@ -1,0 +1,63 @@
+"""`robots runs --prune`: removes what runs have left behind, on a named server and on this host, and tells what.
+
+What may be removed is decided in deploy/lifecycle/pruning.py, deploy/lifecycle/record_leftovers.py and
+deploy/processes/leftovers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from broker.errors import Unavailable
+from broker.faults.syntax import parse_duration
+from deploy.commands.output import print_result, report
+from deploy.commands.outputs import PrunedLeftovers, PrunedRun, answer_line
+from deploy.commands.service import reached
+from deploy.config.settings import PlaceSettings
+from deploy.errors import EnvironmentFailure, UsageError
+from deploy.lifecycle.pruning import Pruned, prune_server
+from deploy.lifecycle.record_leftovers import prune_records
+from deploy.processes.leftovers import dead_folders, remove_folder
+
+
+def prune(place: PlaceSettings, older_than: str) -> int:
+    """Remove it all, and print what was removed. Raises UsageError, UnsupportedServer, EnvironmentFailure."""
+    try:
+        older_than_us = parse_duration(older_than)
+    except ValueError as error:
+        raise UsageError(f"--older-than: {error}") from None
+    on_server = _on_server(place, older_than_us)
+    records = [str(path) for path in prune_records(place.runs_dir)]
+    folders = [str(path) for path in dead_folders() if remove_folder(path)]
+    removed = PrunedLeftovers(
+        runs=[PrunedRun(run, reason) for run, reason in on_server.runs.items()],
+        workers=list(on_server.workers),
+        kept=list(on_server.kept),
+        records=records,
+        folders=folders,
+    )
+    if place.json_:
+        print_result(answer_line(removed))
+    else:
+        print_result("\n".join(_lines(removed)) or "nothing is left behind")
+    return 0
+
+
+def _on_server(place: PlaceSettings, older_than_us: int) -> Pruned:
+    if place.address is None:
+        report("no server is named, with --redis-url or ROBOTS_REDIS_URL: only this host is searched")
+        return Pruned({}, (), ())
+    with reached(place.address) as server:
+        try:
+            return prune_server(server, place.runs_dir, older_than_us)
+        except Unavailable as error:
+            raise EnvironmentFailure(f"the server went away: {error}") from None
+
+
+def _lines(removed: PrunedLeftovers) -> Iterator[str]:
+    for run in removed.runs:
+        yield f"removed run {run.run} from the server: {run.reason}"
+    for worker in removed.workers:
+        yield f"removed the name of a dead RQ worker: {worker}"
+    for path in (*removed.records, *removed.folders):
+        yield f"removed {path}"
