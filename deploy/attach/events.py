@@ -13,6 +13,7 @@ from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
 from broker.streams.run.events import StreamEventSource
 from deploy.instrumentation import Telemetry
+from telemetry.clock import Clock
 from telemetry.events import AnyEvent, ServerForgot, Stamped
 from telemetry.pipeline import Next
 from telemetry.stream.feed import EventFeed
@@ -34,6 +35,11 @@ class RunEvents:
     def subscribe(self, observe: Next) -> None:
         """From now on `observe` gets all events too, own and read ones. It must raise nothing."""
         self._observers.append(observe)
+
+    @property
+    def clock(self) -> Clock:
+        """By which own events are stamped."""
+        return self._telemetry.clock
 
     def emit(self, event: AnyEvent) -> None:
         """Emit an own event. Never blocks."""

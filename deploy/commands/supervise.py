@@ -12,7 +12,7 @@ from broker.errors import RunGone, Unavailable
 from broker.relay.core import NewCore
 from broker.streams.connection import Server
 from broker.streams.run.evidence import StreamEvidenceReader
-from deploy.attach.context import context_on, read_metadata, read_run_info
+from deploy.attach.context import RunContext, context_on, read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation
 from deploy.commands.output import report
 from deploy.commands.service import Run, RunLost, pause, serve
@@ -25,7 +25,6 @@ from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
 from deploy.supervisor.supervisor import Observe, RunSupervisor
 from robots.run.stop_rule import LOST
-from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import NoSuchRun
@@ -82,7 +81,8 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals) -> None:
             progress = Progress(report, stalls=stall_watch(deal.get("indices"), settings.tick_us))
             context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
             injector = LiveInjector(context, NoChildren())
-            supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, _showing(progress))
+            showing = _showing(progress, context)
+            supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, showing)
             report(f"run {where.run}: supervising it, or standing by")
             reason = supervisor.supervise()
             if shutdown.reason is not None:
@@ -117,8 +117,8 @@ def _end(
     report(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
 
-def _showing(progress: Progress) -> Observe:
-    clock = SystemClock()
+def _showing(progress: Progress, context: RunContext) -> Observe:
+    clock = context.events.clock
     return lambda view, away_s: progress.observe(view, clock.wall_us(), away_s)
 
 

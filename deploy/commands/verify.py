@@ -28,7 +28,6 @@ from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from robots.run.stop_rule import LOST
-from telemetry.clock import SystemClock
 from telemetry.diagnosis.stalls import StallWatch
 from telemetry.handlers.progress import Progress
 from telemetry.otlp.endpoint import Endpoint
@@ -211,11 +210,11 @@ def _see_to_its_end(
 
 def _end_of(client: DataClient, run: str, stalls: StallWatch, shutdown: ShutdownSignals) -> str | None:
     """How the run ended; None when the command was interrupted before. Raises RunGone."""
-    progress, clock = Progress(report, stalls=stalls), SystemClock()
+    progress = Progress(report, stalls=stalls)
     events = RunEvents(client, run, "", Pipeline(progress))
 
     def observe(away_s: float) -> bool:
-        progress.observe(events.view, clock.wall_us(), away_s)
+        progress.observe(events.view, events.clock.wall_us(), away_s)
         pause(shutdown, 0)
         return shutdown.reason is None
 

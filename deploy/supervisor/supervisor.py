@@ -32,7 +32,6 @@ from deploy.supervisor.leadership import Leadership
 from robots.run.stop_rule import LOST, reason_in, stop_reason
 from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.watch import AnomalyWatch
-from telemetry.clock import SystemClock
 from telemetry.events import RunStarted, RunStopped, SupervisorBegan
 from telemetry.view import View
 
@@ -97,7 +96,7 @@ class RunSupervisor:
         detector = AnomalyDetector(
             self._info.terms.tick_us, lambda robot: shard_of(robot, shards), self._info.thresholds
         )
-        self._anomalies = AnomalyWatch(detector, SystemClock(), self._events.emit)
+        self._anomalies = AnomalyWatch(detector, self._events.clock, self._events.emit)
         self._events.subscribe(self._anomalies.observe)
         self._log = StreamFleetLog(self._client, context.run, retry_s=0)
         self._gap_us = 0  # in the leadership, that is over and not recorded yet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +117,17 @@ class Place:
             except OSError:
                 continue
         return found
+
+    def clear(self) -> None:
+        """End what still runs here, by force."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        for process in self.started:
+            process.wait(timeout=30)
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def is_clean(self) -> bool:
         """Nothing is left: no process, no socket, no temporary folder, no live.json."""
