@@ -50,9 +50,11 @@ class RunEvents:
         self._telemetry.publish()
 
     def read(self) -> None:
-        """Read what is new in the stream; nothing while the server is away."""
+        """Read what is new in the stream; nothing while the server is away. A server that came back older is noticed,
+        as by `has_server_forgotten`."""
         for stamped in self._feed.receive(self._stream.read()):
             self._take(stamped)
+        self._report_older(self._stream.was_older)
 
     def read_to_end(self, retry_s: float) -> None:
         """Read what is new, to the last event. Raises Unavailable when the server is away for longer than `retry_s`
@@ -63,9 +65,12 @@ class RunEvents:
     def has_server_forgotten(self) -> bool:
         """Whether the server came back older, by what was read here or by the report of another process. What is found
         here is emitted, once."""
-        if not self.view.has_server_forgotten and self._stream.is_older():
-            self.emit(ServerForgot("events"))
+        self._report_older(self.view.has_server_forgotten or self._stream.is_older())
         return self.view.has_server_forgotten
+
+    def _report_older(self, is_older: bool) -> None:
+        if is_older and not self.view.has_server_forgotten:
+            self.emit(ServerForgot("events"))
 
     def read_frames(self, frames: Iterable[bytes]) -> None:
         """Read batches that never came to the stream."""

@@ -42,7 +42,6 @@ BIRTH_LIMIT_S: Final = 30.0  # for the first robot of a parent's own RQ workers 
 STOP_S: Final = 20.0  # for a server that is away to come back and store the order to stop
 AWAY_LIMIT_S: Final = 60.0  # of a server, before the parent of a run gives up
 ORDERS_S: Final = 0.1  # between two polls of the orders
-COMPARE_S: Final = 1.0  # between two checks whether the server still holds what was read from it
 
 Observe = Callable[[View, float], None]
 """Gets the view after each poll, and for how many seconds the server has not answered."""
@@ -100,7 +99,7 @@ class RunSupervisor:
         self._events.subscribe(self._anomalies.observe)
         self._log = StreamFleetLog(self._client, context.run, retry_s=0)
         self._gap_us = 0  # in the leadership, that is over and not recorded yet
-        self._renew_s = self._orders_s = self._compared_s = float("-inf")
+        self._renew_s = self._orders_s = float("-inf")
         self._is_beginning = False  # we have given the order `go`, or tried to
         self._go_ms: int | None = None
         self._server_is_ahead_us = 0  # of our monotonic clock
@@ -178,10 +177,10 @@ class RunSupervisor:
             self._read(now_s)
             self._anomalies.poll(self._leadership is not None)
         now_us = self._since_go_us()
-        if self._is_server_there and not self._is_gone:
-            self._hold_lease(now_s)
+        self._hold_lease()
         if is_leading and not self._is_over and self._leadership is not None:
             self._work(self._leadership, now_us)
+            self._hold_lease()  # once more: far from the server, a step may take longer than a renewal can wait
         self._observe(self._events.view, time.monotonic() - self._answered_s)
         return now_us
 
@@ -204,9 +203,6 @@ class RunSupervisor:
     def _read(self, now_s: float) -> None:
         """Read events, jobs and orders, and publish own events."""
         self._events.read()
-        if now_s - self._compared_s >= COMPARE_S:
-            self._compared_s = now_s
-            self._events.has_server_forgotten()
         self._events.publish()
         if self._job_table.is_due(now_s):
             self._job_table.poll(now_s)
@@ -254,6 +250,7 @@ class RunSupervisor:
         self._is_beginning = True
         try:
             leadership.begin()
+            self._hold_lease()
             self._run_control.order("go")
         except Unavailable:
             return
@@ -265,9 +262,10 @@ class RunSupervisor:
 
     # Lease
 
-    def _hold_lease(self, now_s: float) -> None:
-        """Hold the lease, or stand by. While the server is away, no supervisor can take it."""
-        if now_s < self._renew_s:
+    def _hold_lease(self) -> None:
+        """Hold the lease, or stand by, if that is due. While the server is away, no supervisor can take it."""
+        now_s = time.monotonic()
+        if now_s < self._renew_s or self._is_gone or not self._is_server_there:
             return
         self._renew_s = now_s + RENEW_S
         try:
@@ -276,6 +274,7 @@ class RunSupervisor:
                 self._leadership = None
             elif self._leadership is None:
                 self._leadership = self._take_over(held.done_us)
+                self._renew(held.done_us)  # what was read there took time
             self._record_gap()
         except Unavailable:
             pass

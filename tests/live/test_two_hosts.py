@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from broker.ports.robot import LeadershipGap
 from broker.streams.connection import connect
+from broker.streams.keys import Keys
+from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.runs import read_run_status
+from broker.streams.run.supervisor_lease import LEASE_US
 from tests.support.live_place import END_S, LIVE, Place, not_held
 from tests.support.two_hosts import TwoHosts, missing
 from tests.support.waiting import await_true
@@ -77,13 +81,15 @@ def make_lab(tmp_path: Path) -> Iterator[Callable[[int], Lab]]:
         lab.hosts.__exit__(None, None, None)
 
 
-def begin(lab: Lab, *options: str, relay_on: str = "a") -> None:
-    lab.a.start("supervise")
-    lab.b.start("supervise")
-    (lab.a if relay_on == "a" else lab.b).start("relay")
+def begin(lab: Lab, *options: str, supervisors_on: str = "ab", relay_on: str = "a") -> None:
+    places = {"a": lab.a, "b": lab.b}
+    for host in supervisors_on:
+        places[host].start("supervise")
+    places[relay_on].start("relay")
     lab.a.start("worker", "-n", "3")
     lab.b.start("worker", "-n", "3")
-    lab.deal("-n", "6", *options)
+    if not lab.run:
+        lab.deal("-n", "6", *options)
     lab.await_go()
 
 
@@ -113,6 +119,25 @@ def test_a_relay_far_from_the_server_keeps_its_lease(make_lab: Callable[[int], L
     code, result = lab.verify()
     assert code == 0, not_held(result)
     assert lab.events("relay.deposed") == []
+
+
+def test_a_leader_far_from_the_server_keeps_its_lease_while_another_stands_by(make_lab: Callable[[int], Lab]) -> None:
+    # Given a run that is led far from the server, and a supervisor near it that would take over
+    lab = make_lab(2)
+    lab.b.start("supervise")
+    lab.deal("-n", "6", "--loss", ".2", "--for", "10s")
+    await_true(lambda: lab.client.exists(Keys(lab.run).supervisor), what="a leader")
+    begin(lab, supervisors_on="a")
+
+    # When the run has ended by itself / Then every promise holds, and until then it had one leader
+    code, result = lab.verify()
+    assert code == 0, not_held(result)
+    names = [row["event"]["name"] for row in sorted(lab.b.events(), key=lambda row: row["wall_us"])]
+    assert names[: names.index("run.stopped")].count("supervisor.began") == 1
+    gaps = [row for row in StreamFleetLog(lab.client, lab.run).rows() if isinstance(row, LeadershipGap)]
+    assert max((gap.away_us for gap in gaps), default=0) < LEASE_US
+    stalls = [event["stalled_us"] for event in lab.events("supervisor.stalled")]
+    assert max(stalls) < LEASE_US, stalls
 
 
 def test_a_network_that_fails_for_a_while_breaks_no_promise(make_lab: Callable[[int], Lab]) -> None:
