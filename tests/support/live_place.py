@@ -137,6 +137,11 @@ class Place:
         """The rows of the only run's events.jsonl so far."""
         return [json.loads(line) for line in self._lines()]
 
+    def rows(self, file: str) -> list[dict[str, Any]]:
+        """The rows of a file of the only run's record."""
+        [path] = self.folder.glob(f"runs/latest/{file}")
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
     def view(self) -> View:
         """The only run so far, as its parent sees it."""
         return reduce(fold, map(_decode, self._lines()), View())
