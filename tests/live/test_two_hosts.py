@@ -99,7 +99,7 @@ def test_a_run_over_two_hosts_is_held_and_no_robot_that_lives_is_given_up(
 ) -> None:
     # Given six robots on two hosts, a tenth of a second apart, whose clocks differ by two seconds
     lab = make_lab(b_ahead_s)
-    begin(lab, "--loss", ".2", "--for", "10s")
+    begin(lab, "--loss", ".2", "--for", "6s")
 
     # When the run has ended by itself
     code, result = lab.verify()
@@ -113,7 +113,7 @@ def test_a_run_over_two_hosts_is_held_and_no_robot_that_lives_is_given_up(
 def test_a_relay_far_from_the_server_keeps_its_lease(make_lab: Callable[[int], Lab]) -> None:
     # Given a relay on the host that is far from the server
     lab = make_lab(-2)
-    begin(lab, "--loss", ".2", "--for", "10s", relay_on="b")
+    begin(lab, "--loss", ".2", "--for", "6s", relay_on="b")
 
     # When the run has ended by itself / Then every promise holds, and the relay was never deposed
     code, result = lab.verify()
@@ -125,7 +125,7 @@ def test_a_leader_far_from_the_server_keeps_its_lease_while_another_stands_by(ma
     # Given a run that is led far from the server, and a supervisor near it that would take over
     lab = make_lab(2)
     lab.b.start("supervise")
-    lab.deal("-n", "6", "--loss", ".2", "--for", "10s")
+    lab.deal("-n", "6", "--loss", ".2", "--for", "6s")
     await_true(lambda: lab.client.exists(Keys(lab.run).supervisor), what="a leader")
     begin(lab, supervisors_on="a")
 

@@ -50,7 +50,7 @@ class Link:
         self._on_their_way: list[tuple[float, int, int, bytes]] = []
         self._order = count()
 
-    def obey(self, command: str) -> None:
+    def change(self, command: str) -> None:
         """Change the link from now on."""
         verb, _, number = command.partition(" ")
         if verb == "delay":
@@ -67,7 +67,7 @@ class Link:
                 if not commands:
                     return
                 for command in commands.splitlines():
-                    self.obey(command)
+                    self.change(command)
             for end in set(ready) & set(self._other):
                 self._take(end)
             self._deliver()

@@ -59,5 +59,5 @@ def _programs() -> dict[str, Path]:
 
 
 def _version_of(program: Path) -> list[str]:
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    return [f"{name} {number}" for name, number in _VERSION.findall(said)]
+    printed = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return [f"{name} {number}" for name, number in _VERSION.findall(printed)]
