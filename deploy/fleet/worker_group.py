@@ -1,13 +1,15 @@
 """The RQ workers of `robots worker`, on any host: forked from one preloaded process, watched, ended in order.
 
-They run any robots that stand in the queue. One that ended because it was fenced is started again. Any other that dies
-is not started again, so that a person can shrink a run by killing RQ workers.
+They run any robots that stand in the queue. One that ended because it was fenced is started again, and one that gave up
+because the server did not answer when it began. Any other that dies is not started again, so that a person can shrink a
+run by killing RQ workers.
 """
 
 from __future__ import annotations
 
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,8 @@ from robots.restart_budget import FENCED
 
 END_S: Final = 3.0  # for RQ workers to hand their robots back, before they are killed
 _POLL_S: Final = 0.5
+_GAVE_UP: Final = 1  # exit status (deploy/rq/worker.py)
+_AGAIN_S: Final = 1.0  # after one gave up
 
 
 class WorkerGroup:
@@ -37,15 +41,17 @@ class WorkerGroup:
         self._fleet = Children()
         self._names = [f"rq:{number}" for number in range(count)]
         self._host = socket.gethostname()
+        self._due_s: dict[str, float] = {}  # when those that gave up are started again
 
     def run(self, shutdown: ShutdownSignals, is_over: Callable[[], bool]) -> int:
         """Until a signal, until `is_over()`, or until none is left. How many were alive then."""
         for name in self._names:
             self._start(name)
         try:
-            while shutdown.reason is None and not is_over() and self._fleet.living:
+            while shutdown.reason is None and not is_over() and (self._fleet.living or self._due_s):
                 for death in self._fleet.poll(_POLL_S, shutdown.read_end):
                     self._handle(death)
+                self._start_due()
                 shutdown.drain()
                 beat()
             return len(self._fleet.living)
@@ -56,10 +62,18 @@ class WorkerGroup:
         if death.status == FENCED:
             self._report("an RQ worker was fenced: its robot lives elsewhere, or its run is gone; it is started again")
             self._start(death.name)
+        elif death.status == _GAVE_UP:
+            self._report("an RQ worker gave up, as the server did not answer; it is started again")
+            self._due_s[death.name] = time.monotonic() + _AGAIN_S
         else:
             forget_heartbeat(self._heartbeats, death.name)
             how = f"signal {-death.status}" if death.status < 0 else f"exit {death.status}"
             self._report(f"an RQ worker (pid {death.pid}) ended: {how}; {len(self._fleet.living)} left")
+
+    def _start_due(self) -> None:
+        for name in [name for name, due_s in self._due_s.items() if due_s <= time.monotonic()]:
+            del self._due_s[name]
+            self._start(name)
 
     def _start(self, name: str) -> None:
         """Under a new name: RQ refuses a name whose key has not run out yet."""

@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from broker.streams.relay.wire import BulkLine, Command, pack
 
 LEASE_MS: Final = 800  # from the last renewal, with a server nearby; every transaction renews it
-_LONGEST_MS: Final = 3000
+_LONGEST_MS: Final = 3000  # however far the server is
 _ROUND_TRIPS: Final = 16  # that a lease lasts at least; between two renewals a relay makes three or four
 POLL_S: Final = 0.1  # how often a standby relay tries, and how long a holder may be without a transaction
 _BEGIN: Final = pack(("MULTI",))
@@ -29,7 +29,7 @@ class Deposed(Exception):
 
 def lease_ms(round_trip_s: float) -> int:
     """How long a lease lasts from its last renewal, with a server that answers in that time."""
-    return min(max(LEASE_MS, round(1000 * _ROUND_TRIPS * round_trip_s)), _LONGEST_MS)
+    return max(LEASE_MS, min(round(1000 * _ROUND_TRIPS * round_trip_s), _LONGEST_MS))
 
 
 class Lease:
