@@ -59,7 +59,7 @@ def missing() -> str:
         return "two hosts need root"
     if not Path("/dev/net/tun").exists():
         return "two hosts need /dev/net/tun"
-    absent = [name for name in ("ip", "nsenter", "cc") if shutil.which(name) is None]
+    absent = [name for name in ("ip", "nsenter", "setpriv", "cc") if shutil.which(name) is None]
     return f"two hosts need the programs {', '.join(absent)}" if absent else ""
 
 
@@ -110,7 +110,7 @@ class TwoHosts:
 
     def _inside(self, number: int) -> tuple[str, ...]:
         network, names = (f"/proc/{self._link.pid}/fd/{fd}" for fd in self._namespaces[2 * number : 2 * number + 2])
-        return ("nsenter", f"--net={network}", f"--uts={names}")
+        return ("setpriv", "--pdeathsig", "KILL", "nsenter", f"--net={network}", f"--uts={names}")
 
     def _start_server(self, folder: Path) -> subprocess.Popen[str]:
         parent, local = os.getpid(), folder / "server.sock"
