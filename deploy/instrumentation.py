@@ -17,7 +17,7 @@ import redis.asyncio
 from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
 from broker.streams.run.events import BlockingEventLog, StreamEventLog
-from telemetry.clock import SystemClock
+from broker.streams.run.probes import clock_by
 from telemetry.events import AnyEvent, ServerForgot
 from telemetry.handlers.log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Emitter, Handler, Next, Pipeline
@@ -48,7 +48,9 @@ class Telemetry:
         """`spills`: whether a file takes what memory has no room for, and what is left at the end."""
         self._publisher = Publisher(spill_for(run, source) if spills else None)
         sink = Pipeline(*handlers, self._publisher)
-        self._emitter = Emitter(run, source, incarnation, SystemClock(), sink)
+        self.clock = clock_by(client)
+        """By which events are stamped."""
+        self._emitter = Emitter(run, source, incarnation, self.clock, sink)
         self._events = BlockingEventLog(client, Keys(run).events)
         self._published_s = 0.0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +17,7 @@ from tests.support.terminal import Terminal
 def place(tmp_path: Path) -> Iterator[Place]:
     place = Place(tmp_path)
     yield place
-    for pid in place.processes():
-        os.kill(pid, signal.SIGKILL)
-    for process in place.started:
-        process.wait(timeout=30)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-    shutil.rmtree(place.temporary, ignore_errors=True)
+    place.clear()
 
 
 @pytest.fixture(scope="module")

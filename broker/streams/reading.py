@@ -72,6 +72,20 @@ def journal_rows(entries: list[Entry]) -> list[JournalRow]:
     return [JournalRow(*parse_id(entry), fields[keys.ENTRY]) for entry, fields in own(entries, OF_JOURNAL)]
 
 
+def watch_and_ask(pipe: redis.client.Pipeline, keys: tuple[str, ...], *commands: tuple[str, ...]) -> list[Any]:
+    """Watch `keys` for the transaction of `pipe` that comes next; the raw replies to `commands`. One round trip: with
+    one for each command, as redis-py does it, a lease runs out far from the server. Raises redis-py's errors."""
+    connection: Any = pipe.connection_pool.get_connection()
+    pipe.connection, pipe.watching = connection, True
+    try:
+        connection.send_packed_command(connection.pack_commands([("WATCH", *keys), *commands]))
+        _, *replies = [connection.read_response() for _ in range(1 + len(commands))]
+        return replies
+    except BaseException:
+        connection.disconnect()  # replies may be left
+        raise
+
+
 def number_in(content: bytes | None, otherwise: int) -> int:
     """The number in a field; `otherwise` when it holds none, because anybody may write there."""
     try:

@@ -13,6 +13,7 @@ from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
 from broker.streams.run.events import StreamEventSource
 from deploy.instrumentation import Telemetry
+from telemetry.clock import Clock
 from telemetry.events import AnyEvent, ServerForgot, Stamped
 from telemetry.pipeline import Next
 from telemetry.stream.feed import EventFeed
@@ -35,6 +36,11 @@ class RunEvents:
         """From now on `observe` gets all events too, own and read ones. It must raise nothing."""
         self._observers.append(observe)
 
+    @property
+    def clock(self) -> Clock:
+        """By which own events are stamped."""
+        return self._telemetry.clock
+
     def emit(self, event: AnyEvent) -> None:
         """Emit an own event. Never blocks."""
         self._telemetry.emit(event)
@@ -44,9 +50,11 @@ class RunEvents:
         self._telemetry.publish()
 
     def read(self) -> None:
-        """Read what is new in the stream; nothing while the server is away."""
+        """Read what is new in the stream; nothing while the server is away. A server that came back older is noticed,
+        as by `has_server_forgotten`."""
         for stamped in self._feed.receive(self._stream.read()):
             self._take(stamped)
+        self._report_older(self._stream.was_older)
 
     def read_to_end(self, retry_s: float) -> None:
         """Read what is new, to the last event. Raises Unavailable when the server is away for longer than `retry_s`
@@ -57,9 +65,12 @@ class RunEvents:
     def has_server_forgotten(self) -> bool:
         """Whether the server came back older, by what was read here or by the report of another process. What is found
         here is emitted, once."""
-        if not self.view.has_server_forgotten and self._stream.is_older():
-            self.emit(ServerForgot("events"))
+        self._report_older(self.view.has_server_forgotten or self._stream.is_older())
         return self.view.has_server_forgotten
+
+    def _report_older(self, is_older: bool) -> None:
+        if is_older and not self.view.has_server_forgotten:
+            self.emit(ServerForgot("events"))
 
     def read_frames(self, frames: Iterable[bytes]) -> None:
         """Read batches that never came to the stream."""

@@ -14,6 +14,8 @@ from cyclopts import App
 from broker.errors import Unavailable
 from broker.faults.schedule import Schedule
 from broker.faults.syntax import format_duration
+from broker.streams.connection import Server
+from broker.streams.run.probes import clock_by
 from deploy import STARTED_S
 from deploy.attach.context import metadata_of
 from deploy.commands.help import table
@@ -34,7 +36,6 @@ from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
-from telemetry.clock import SystemClock
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import HandlerCounts, report_lines
 from telemetry.handlers.progress import Progress
@@ -93,7 +94,8 @@ def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, en
     begun = run_settings(run_id, "run", version(), experiment)
     dealt = deal.record()
     open_record(record, begun, dealt)
-    clock = SystemClock()
+    with Server.at(host.server.address) as server:
+        clock = clock_by(server.data)
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
     stalls = stall_watch(dealt["indices"], settings.tick)
     progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us, stalls)

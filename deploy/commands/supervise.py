@@ -16,7 +16,7 @@ from broker.streams.connection import Server
 from broker.streams.outage import demand_answer
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.supervisor_lease import read_leader
-from deploy.attach.context import context_on, read_metadata, read_run_info
+from deploy.attach.context import RunContext, context_on, read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation, RunOnServer
 from deploy.commands.output import report
 from deploy.commands.service import Run, RunLost, Served, await_live, away_limit_s, pause
@@ -31,7 +31,6 @@ from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
 from deploy.supervisor.supervisor import Observe, RunSupervisor
 from robots.run.stop_rule import LOST
-from telemetry.clock import SystemClock
 from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
 from telemetry.record.folder import NoSuchRun
@@ -105,7 +104,7 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_one_of_many: bo
             progress = Progress(lambda line: report(prefix + line), stalls=stalls)
             context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
             injector = LiveInjector(context, NoChildren())
-            observe = _showing(progress, away_limit_s())
+            observe = _showing(progress, context, away_limit_s())
             supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, observe)
             report(f"run {where.run}: supervising it, or standing by")
             reason = supervisor.supervise()
@@ -141,9 +140,9 @@ def _end(
     report(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
 
-def _showing(progress: Progress, limit_s: float | None) -> Observe:
+def _showing(progress: Progress, context: RunContext, limit_s: float | None) -> Observe:
     """Raises ServerGone."""
-    clock = SystemClock()
+    clock = context.events.clock
 
     def observe(view: View, away_s: float) -> None:
         progress.observe(view, clock.wall_us(), away_s)

@@ -31,7 +31,6 @@ from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from robots.run.stop_rule import LOST
-from telemetry.clock import SystemClock
 from telemetry.diagnosis.stalls import StallWatch
 from telemetry.handlers.progress import Progress
 from telemetry.otlp.endpoint import Endpoint
@@ -216,11 +215,11 @@ def _see_to_its_end(
 
 def _end_of(client: DataClient, run: str, stalls: StallWatch, shutdown: ShutdownSignals) -> str | None:
     """How the run ended; None when the command was interrupted before. Raises RunGone, ServerGone."""
-    progress, clock = Progress(report, stalls=stalls), SystemClock()
+    progress = Progress(report, stalls=stalls)
     events = RunEvents(client, run, "", Pipeline(progress))
 
     def observe(away_s: float) -> bool:
-        progress.observe(events.view, clock.wall_us(), away_s)
+        progress.observe(events.view, events.clock.wall_us(), away_s)
         demand_answer(away_s, away_limit_s())
         pause(shutdown, 0)
         return shutdown.reason is None

@@ -41,17 +41,18 @@ from broker.streams.connection import DataClient, async_twin
 from broker.streams.keys import Keys
 from broker.streams.retry import retry
 from broker.streams.robot.ports import ports_for
+from broker.streams.run.probes import clock_by_async
 from broker.streams.run.runs import StreamOrders
 from deploy.instrumentation import Instruments, instrumented_async
 from deploy.processes.forking import name_process, release_signals
 from deploy.rq.heartbeat import keep_beating
+from deploy.rq.leases import LeaseRegistry
 from robots.channel import Watch
 from robots.exhibits.catalogue import components_of
 from robots.restart_budget import FENCED, BudgetSpent
 from robots.robot import READ_US, Outside
 from robots.robot import live as live_robot
 from robots.run.deal import Terms, decode_terms
-from telemetry.clock import SystemClock
 from telemetry.console import printable
 from telemetry.events import RECALLED
 
@@ -161,12 +162,13 @@ async def _connect(client: redis.asyncio.Redis) -> None:
 async def _be_robot(
     run: str, robot: str, nonce: str, client: redis.asyncio.Redis, instruments: Instruments, recalled: Watch[bool]
 ) -> str:
-    """One life with ports, clock and chance of its own."""
+    """One life with ports, clock and chance of its own. Its clock is the server's: whatever it dates is compared with
+    what others date, and with the server's ids."""
     terms = await _terms(client, Keys(run).orders)
     instruments.identify(terms.seed)
     outside = Outside(
         ports=ports_for(client, run, robot, nonce, terms.shards),
-        clock=SystemClock(),
+        clock=await clock_by_async(client),
         chance=Random(nonce),  # noqa: S311 - for spreading, not for hiding
         nonce=nonce,
         sink=instruments.sink,
@@ -243,6 +245,11 @@ class RobotJob(Job):
             raise RefusedJob(str(error)) from None
         if called != (ROBOT_JOB, None, [run, robot], {}):
             raise RefusedJob(f"it calls {printable(repr(called))}")
+
+    @property
+    def started_job_registry(self) -> LeaseRegistry:
+        """Where its leases are."""
+        return LeaseRegistry(self.origin, self.connection, type(self), serializer=self.serializer)
 
     def _fetch_status(self) -> JobStatus:
         """What is no status counts as `started`: the job is not over."""

@@ -1,19 +1,19 @@
 """Leases of robots' jobs: one RQ worker at most runs a job, and its id stands in the queue once at most.
 
-RQ's leases are members `job:execution` of a sorted set, scored with the time until which they are good; RQ moves ids
-between lists without a check. Here are the moves with a check: to claim a job that was taken, to put it back, and to
-drop its id when it was taken although it runs. All are transactions that watch the job's own hash, and the first two
-change it, so of two at the same time one fails. All keys are
-RQ's; of the fields of a job's hash three are ours: `holder` is the execution that may run it, `pid` and `host` say
-where its process is, for people. These, and RQ's `worker_name`, describe that execution and no other: between a new
-lease and its claim, they describe the one before.
+RQ's leases are members `job:execution` of a sorted set, scored with the time until which they are good; RQ takes that
+time from its host's clock, and moves ids between lists without a check. Here the time is the server's, because hosts'
+clocks may differ by more than a lease; and here are the moves with a check: to claim a job that was taken, to put it
+back, and to drop its id when it was taken although it runs. All are transactions that watch the job's own hash, and the
+first two change it, so of two at the same time one fails. All keys are RQ's; of the
+fields of a job's hash three are ours: `holder` is the execution that may run it, `pid` and `host` say where its process
+is, for people. These, and RQ's `worker_name`, describe that execution and no other: between a new lease and its claim,
+they describe the one before.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import time
 from contextlib import suppress
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ import rq
 from redis.exceptions import WatchError
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, Execution, ExecutionRegistry
 from rq.job import Job, JobStatus
+from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from deploy.rq.text import as_text, parse_composite_key
@@ -32,6 +33,19 @@ WORKER: Final = "worker_name"  # RQ's own: it writes the same, after the claim
 HOST: Final = "host"
 PID: Final = "pid"
 _DATA: Final = "data"  # RQ's own: every job has it
+
+
+class LeaseRegistry(StartedJobRegistry):
+    """RQ's leases, timed by the server's clock."""
+
+    def add_execution(
+        self, execution: Execution, pipeline: redis.client.Pipeline, ttl: int = 0, xx: bool = False
+    ) -> int:
+        """With the pipeline, take the lease for `ttl` seconds from now; `xx`: renew it. Raises redis-py's errors."""
+        seconds, _ = self.connection.time()
+        leases: dict[Any, Any] = {execution.composite_key: int(seconds) + ttl}
+        pipeline.zadd(self.key, leases, xx=xx)
+        return 0  # as RQ's own, which returns what the pipeline will tell
 
 
 def queue_of_robots(connection: redis.Redis, job_class: type[Job] = Job) -> rq.Queue:
@@ -94,7 +108,7 @@ def _holder(pipe: redis.client.Pipeline, job: Job) -> str | None:
     if holder is None:
         return None
     lease = pipe.zscore(job.started_job_registry.key, f"{job.id}:{as_text(holder)}")
-    return as_text(holder) if lease is not None and lease > time.time() else None
+    return as_text(holder) if lease is not None and lease > pipe.time()[0] else None
 
 
 def _description(execution: Execution) -> dict[Any, Any]:

@@ -89,7 +89,7 @@ worker that has no lease yet (`taken`); run under a lease (`running`), or under 
 
 class JobSeen(msgspec.Struct, frozen=True):
     """A robot's job at one moment. `worker` is RQ's name of the RQ worker that runs it, or ran it last. `until_s` is
-    when its lease runs out, by that worker's clock; `lease_left_s` the rest of it, by the server's. `pid` and `host`
+    when its lease runs out, by the server's clock; `lease_left_s` is the rest of it. `pid` and `host`
     are where its process is, or was; 0 and empty while a new lease is not claimed yet."""
 
     robot: str
@@ -103,8 +103,7 @@ class JobSeen(msgspec.Struct, frozen=True):
 
     @property
     def is_held(self) -> bool:
-        """Whether there is a lease on it, run out or not: hosts' clocks may differ, so only LostJobs decides what is
-        lost."""
+        """Whether there is a lease on it, run out or not: only LostJobs decides what is lost."""
         return bool(self.lease)
 
 

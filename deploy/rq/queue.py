@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import redis
 import rq
 from msgspec.structs import replace
-from redis.exceptions import WatchError
+from redis.exceptions import OutOfMemoryError, WatchError
 from rq.exceptions import DuplicateJobError
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, ExecutionRegistry
 from rq.job import Job, JobStatus
@@ -138,18 +138,12 @@ def poll_jobs(connection: redis.Redis, run: str, robots: Sequence[str], *, could
     queue = queue_of_robots(connection)
     jobs = [job_id(run, robot) for robot in robots]
     try:
-        with connection.pipeline(transaction=True) as pipe:
-            pipe.time()
-            pipe.lrange(queue.key, 0, -1)
-            pipe.lrange(queue.intermediate_queue_key, 0, -1)
-            pipe.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
-            for job in jobs:
-                pipe.hmget(Job.key_for(job), "status", "started_at", HOLDER, WORKER, HOST, PID)
-            if could_renew:  # a write that changes nothing, and is refused whenever a renewal is
-                pipe.zadd(queue.started_job_registry.key, {"": 0}, xx=True)
-            (seconds, _), queued, taken, leases, *hashes = pipe.execute()
-    except TROUBLE as error:
-        raise Unavailable(f"RQ: {error}") from error
+        replies = _poll(connection, queue, jobs, could_renew, at_once=True)
+    except OutOfMemoryError as error:  # Redis 7.0 refuses even what only reads, inside of a transaction
+        if could_renew:
+            raise Unavailable(f"RQ: {error}") from error
+        replies = _poll(connection, queue, jobs, could_renew, at_once=False)  # nothing can be moved meanwhile
+    (seconds, _), queued, taken, leases, *hashes = replies
     held = {parse_composite_key(as_text(lease))[0]: (as_text(lease), float(until)) for lease, until in leases}
     waiting, taken_ids = set(map(as_text, queued)), set(map(as_text, taken))
     return _with_workers(
@@ -159,6 +153,25 @@ def poll_jobs(connection: redis.Redis, run: str, robots: Sequence[str], *, could
             for robot, job, fields in zip(robots, jobs, hashes[: len(jobs)], strict=True)
         ],
     )
+
+
+def _poll(connection: redis.Redis, queue: rq.Queue, jobs: Sequence[str], could_renew: bool, *, at_once: bool) -> Any:
+    """The replies for `poll_jobs`. Raises OutOfMemoryError, Unavailable."""
+    try:
+        with connection.pipeline(transaction=at_once) as pipe:
+            pipe.time()
+            pipe.lrange(queue.key, 0, -1)
+            pipe.lrange(queue.intermediate_queue_key, 0, -1)
+            pipe.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
+            for job in jobs:
+                pipe.hmget(Job.key_for(job), "status", "started_at", HOLDER, WORKER, HOST, PID)
+            if could_renew:  # a write that changes nothing, and is refused whenever a renewal is
+                pipe.zadd(queue.started_job_registry.key, {"": 0}, xx=True)
+            return pipe.execute()
+    except OutOfMemoryError:
+        raise
+    except TROUBLE as error:
+        raise Unavailable(f"RQ: {error}") from error
 
 
 def _with_workers(connection: redis.Redis, seen: list[JobSeen]) -> list[JobSeen]:

@@ -34,7 +34,6 @@ from deploy.supervisor.leadership import Leadership
 from robots.run.stop_rule import LOST, reason_in, stop_reason
 from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.watch import AnomalyWatch
-from telemetry.clock import SystemClock
 from telemetry.events import RunStarted, RunStopped, ServerForgot, SupervisorBegan
 from telemetry.view import View
 
@@ -98,7 +97,7 @@ class RunSupervisor:
         detector = AnomalyDetector(
             self._info.terms.tick_us, lambda robot: shard_of(robot, shards), self._info.thresholds
         )
-        self._anomalies = AnomalyWatch(detector, SystemClock(), self._events.emit)
+        self._anomalies = AnomalyWatch(detector, self._events.clock, self._events.emit)
         self._events.subscribe(self._anomalies.observe)
         self._log = StreamFleetLog(self._client, context.run, retry_s=0)
         self._gap_us = 0  # in the leadership, that is over and not recorded yet
@@ -180,10 +179,10 @@ class RunSupervisor:
             self._read(now_s)
             self._anomalies.poll(self._leadership is not None)
         now_us = self._since_go_us()
-        if self._is_server_there and not self._is_gone:
-            self._hold_lease(now_s)
+        self._hold_lease()
         if is_leading and not self._is_over and self._leadership is not None:
             self._work(self._leadership, now_us)
+            self._hold_lease()  # once more: far from the server, a step may take longer than a renewal can wait
         self._observe(self._events.view, time.monotonic() - self._answered_s)
         return now_us
 
@@ -266,6 +265,7 @@ class RunSupervisor:
         self._is_beginning = True
         try:
             leadership.begin()
+            self._hold_lease()
             self._run_control.order("go")
         except Unavailable:
             return
@@ -277,9 +277,10 @@ class RunSupervisor:
 
     # Lease
 
-    def _hold_lease(self, now_s: float) -> None:
-        """Hold the lease, or stand by. While the server is away, no supervisor can take it."""
-        if now_s < self._renew_s:
+    def _hold_lease(self) -> None:
+        """Hold the lease, or stand by, if that is due. While the server is away, no supervisor can take it."""
+        now_s = time.monotonic()
+        if now_s < self._renew_s or self._is_gone or not self._is_server_there:
             return
         self._renew_s = now_s + RENEW_S
         try:
@@ -288,6 +289,7 @@ class RunSupervisor:
                 self._leadership = None
             elif self._leadership is None:
                 self._leadership = self._take_over(held.done_us)
+                self._renew(held.done_us)  # what was read there took time
             self._record_gap()
         except Unavailable:
             pass

@@ -1,7 +1,5 @@
 """Chaos as data on a live fleet: the promises hold whatever is killed, paused or restarted, and nothing is left."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from tests.support.live_place import LIVE, Place, not_held
@@ -11,31 +9,6 @@ pytestmark = LIVE
 
 def events(place: Place, name: str) -> list[dict[str, Any]]:
     return [row["event"] for row in place.events() if row["event"]["name"] == name]
-
-
-def rows(place: Place, file: str) -> list[dict[str, Any]]:
-    [path] = place.folder.glob(f"runs/latest/{file}")
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
-
-
-def test_a_run_under_every_kind_of_death_is_held(place: Place) -> None:
-    # Given robots, RQ workers, the relay and the server, into each of which a fault is injected; first into robots by
-    # name, while they are certainly there, and then into any
-    chaos = ("--chaos", "kill robot @2s every 500ms", "--chaos", "kill rq:r02 @500ms", "--kill", "relay@3s")
-
-    # When the run goes on under all that
-    code, result, err = place.run(
-        *("-n", "6", "--seed", "3", "--loss", ".3", "--for", "7s", *chaos),
-        *("--restart", "redis@4s", "--pause", "r01@1500ms+3s"),
-    )
-
-    # Then every promise holds, and each death has its successor and its place in the record
-    assert code == 0, (not_held(result), err)
-    injected = {row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"}
-    assert {"relay:0", "redis", "r01", "rq:r02"} <= injected
-    assert result["whole_run"]["recoveries"]["count"] >= 5  # on a slow machine some die again before they are born
-    assert result["whole_run"]["lives"]["r02"] >= 2
-    assert place.is_clean()
 
 
 def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(place: Place) -> None:
@@ -52,7 +25,7 @@ def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(pla
     # Then every promise holds, no death is on record, and the run ended long before the pauses would have
     assert code == 0, (not_held(result), err)
     assert result["ended"] == "complete"
-    fleet_rows = rows(place, "fleet.jsonl")
+    fleet_rows = place.rows("fleet.jsonl")
     assert [row for row in fleet_rows if row["row"] == "death"] == []
     assert {"resume r01", "resume rq:r04", "resume relay:0", "restart rq:r02"} <= {
         row["verb"] + " " + row["target"] for row in fleet_rows if row["row"] == "injection"
@@ -112,12 +85,12 @@ def test_what_the_lab_injects_is_charged_to_no_process(place: Place) -> None:
 
     # Then each had its successor at once, to the last
     assert code == 0, (not_held(result), err)
-    injected = [row["victim"] for row in rows(place, "fleet.jsonl") if row["row"] == "injection"]
+    injected = [row["victim"] for row in place.rows("fleet.jsonl") if row["row"] == "injection"]
     assert (injected.count("rq:r01"), injected.count("relay:0")) == (7, 7)
     assert events(place, "worker.gave.up") == []
     started = [event["process"].partition(":")[0] for event in events(place, "process.started")]
     assert (started.count("rq"), started.count("relay")) == (3 + 7, 1 + 7)
-    deaths = [row for row in rows(place, "fleet.jsonl") if row["row"] == "death"]
+    deaths = [row for row in place.rows("fleet.jsonl") if row["row"] == "death"]
     killed = {row["incarnation"] for row in deaths if row["victim"] == "rq:r01"}
     assert (
         result["whole_run"]["lives"]["r01"] == 1 + len(killed) > 2

@@ -1,17 +1,22 @@
-"""A proxy that loses replies: it passes a request on, waits until the server has answered, and hangs up instead."""
+"""A proxy that loses replies: it passes a request on, waits until the server has answered, and hangs up instead. It can
+also let everything take its time.
+"""
 
 from __future__ import annotations
 
 import selectors
 import socket
 import threading
+import time
 from pathlib import Path
 
 
 class CuttingProxy:
-    """Listens on a unix socket at `url` and stands between its clients and the server's socket."""
+    """Listens on a unix socket at `url` and stands between its clients and the server's socket, `delay_s` away (one
+    way)."""
 
-    def __init__(self, server: Path, socket_path: Path) -> None:
+    def __init__(self, server: Path, socket_path: Path, delay_s: float = 0.0) -> None:
+        self._delay_s = delay_s
         self.url = f"unix://{socket_path}"
         self.cuts = 0
         self.requests = 0  # that contained the bytes looked for, cut or not
@@ -64,6 +69,7 @@ class CuttingProxy:
                     elif cutting:
                         self.cuts += 1
                         return  # the server has done it, and the client will never know
+                    time.sleep(self._delay_s)
                     key.data.sendall(data)
 
     def _is_to_be_cut(self, request: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,17 @@ class Place:
                 continue
         return found
 
+    def clear(self) -> None:
+        """End what still runs here, by force."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        for process in self.started:
+            process.wait(timeout=30)
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
     def is_clean(self) -> bool:
         """Nothing is left: no process, no socket, no temporary folder, no live.json."""
         return not self.processes() and not any(self.temporary.iterdir())
@@ -125,6 +137,11 @@ class Place:
     def events(self) -> list[dict[str, Any]]:
         """The rows of the only run's events.jsonl so far."""
         return [json.loads(line) for line in self._lines()]
+
+    def rows(self, file: str) -> list[dict[str, Any]]:
+        """The rows of a file of the only run's record."""
+        [path] = self.folder.glob(f"runs/latest/{file}")
+        return [json.loads(line) for line in path.read_text().splitlines()]
 
     def view(self) -> View:
         """The only run so far, as its parent sees it."""

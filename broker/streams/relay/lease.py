@@ -15,7 +15,9 @@ from redis.exceptions import ResponseError
 
 from broker.streams.relay.wire import BulkLine, Command, pack
 
-LEASE_MS: Final = 800  # from the last renewal; every transaction renews it
+LEASE_MS: Final = 800  # from the last renewal, with a server nearby; every transaction renews it
+_LONGEST_MS: Final = 3000  # however far the server is
+_ROUND_TRIPS: Final = 16  # that a lease lasts at least; between two renewals a relay makes three or four
 POLL_S: Final = 0.1  # how often a standby relay tries, and how long a holder may be without a transaction
 _BEGIN: Final = pack(("MULTI",))
 _END: Final = pack(("EXEC",))
@@ -23,6 +25,11 @@ _END: Final = pack(("EXEC",))
 
 class Deposed(Exception):
     """The lease is over, or another's: nothing may be read or put out under it any more."""
+
+
+def lease_ms(round_trip_s: float) -> int:
+    """How long a lease lasts from its last renewal, with a server that answers in that time."""
+    return max(LEASE_MS, min(round(1000 * _ROUND_TRIPS * round_trip_s), _LONGEST_MS))
 
 
 class Lease:
@@ -36,7 +43,8 @@ class Lease:
         self._line = line
         self._key = key
         self._holder = holder.encode()
-        self._renewal = pack(("PEXPIRE", key, LEASE_MS))
+        self._lease_ms = lease_ms(line.round_trip_s)
+        self._renewal = pack(("PEXPIRE", key, self._lease_ms))
         self._watch = pack(("WATCH", key)) + pack(("GET", key))
         self._until = 0.0  # by our own monotonic clock, never later than by the server's
         self._sent = 0.0
@@ -48,7 +56,7 @@ class Lease:
         Raises redis-py's ConnectionError, TimeoutError, or ResponseError when the server refuses writes.
         """
         key = self._key
-        taking = ("SET", key, self._holder, "NX", "PX", LEASE_MS)
+        taking = ("SET", key, self._holder, "NX", "PX", self._lease_ms)
         taken, _, holder, left_ms = self._line.ask(taking, ("WATCH", key), ("GET", key), ("PTTL", key))
         if holder != self._holder:
             self._line.ask(("UNWATCH",))
@@ -56,7 +64,7 @@ class Lease:
                 raise taken
             left_s = int(left_ms) / 1000  # negative: it never expires, because it was set by hand
             return POLL_S if left_s < 0 else min(POLL_S, left_s + 0.001)
-        self._until = time.monotonic() + LEASE_MS / 1000  # provisional: the transaction tells
+        self._until = time.monotonic() + self._lease_ms / 1000  # provisional: the transaction tells
         try:
             self.transact()  # touches the key: a transaction of the predecessor fails from here on
         except Deposed:
@@ -93,13 +101,13 @@ class Lease:
                 raise reply
         if done is None or holder != self._holder:
             raise Deposed
-        self._until = self._sent + LEASE_MS / 1000
+        self._until = self._sent + self._lease_ms / 1000
         return results[1:]
 
     def keep(self) -> None:
         """Renew the lease if a quarter of its time has passed: for work between two transactions that may take long.
         Raises what `transact` raises."""
-        if time.monotonic() - self._sent > LEASE_MS / 4000:
+        if time.monotonic() - self._sent > self._lease_ms / 4000:
             self.transact()
 
     def release(self) -> None:

@@ -96,7 +96,6 @@ class RelaySession:
     def take_over(self) -> None:
         """Load what earlier sessions knew, and redo what they left."""
         self._found_group()
-        self._measure_clock()
         self._remember()
         redone = self._redo()
         self._forget_consumers()
@@ -105,6 +104,7 @@ class RelaySession:
     def serve(self, stopping: Callable[[], bool]) -> None:
         """Relay until `stopping()`."""
         while not stopping():
+            self._lease.keep()  # `stopping` may have asked the server, too
             self._step(self._now_us())
             if self._is_stuck or self._is_idle:
                 self._rest()
@@ -240,13 +240,15 @@ class RelaySession:
     # Taking over
 
     def _found_group(self) -> None:
-        try:
-            self._client.xgroup_create(self._outbox, GROUP, id="0")  # no MKSTREAM: a lost outbox is not made anew
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
-        [group] = [group for group in self._client.xinfo_groups(self._outbox) if group["name"] == GROUP.encode()]
-        self._last = group["last-delivered-id"].decode()
+        """Measure the clock, too."""
+        creating = ("XGROUP", "CREATE", self._outbox, GROUP, 0)  # no MKSTREAM: a lost outbox is not made anew
+        created, groups, now = self._line.ask(creating, ("XINFO", "GROUPS", self._outbox), ("TIME",))
+        for refused in (created, groups, now):
+            if isinstance(refused, ResponseError) and not str(refused).startswith("BUSYGROUP"):
+                raise refused
+        [group] = [group for group in groups if group[b"name"] == GROUP.encode()]
+        self._last = group[b"last-delivered-id"].decode()
+        self._set_clock(now)
 
     def _remember(self) -> None:
         """All control entries that were copied."""
@@ -302,26 +304,26 @@ class RelaySession:
         if now_us >= self._chores_due_us or self._since_chores >= _CHORES_EVERY:
             self._chores_due_us = now_us + _CHORES_EVERY_US
             self._since_chores = 0
-            self._measure_clock()
-            self._tidy_pending()
+            self._tidy_up()
 
     def _now_us(self) -> int:
         """The server's clock, from which every deadline counts."""
         return time.monotonic_ns() // 1000 + self._clock_offset_us
 
-    def _measure_clock(self) -> None:
+    def _set_clock(self, time_reply: list[bytes]) -> None:
         """The server has read its clock before the reply is here: so ours is never ahead of it, and no copy is early,
         however slow the reply was."""
-        seconds, microseconds = self._client.time()
+        seconds, microseconds = map(int, time_reply)
         self._clock_offset_us = seconds * 1_000_000 + microseconds - time.monotonic_ns() // 1000
 
-    def _tidy_pending(self) -> None:
-        """Redo what another consumer took (no relay can, but a person may). Trim the outbox below the oldest pending
-        entry; with none pending, below the last read."""
-        pending = self._client.xpending(self._outbox, GROUP)
-        if any(consumer["name"] != self._consumer for consumer in pending["consumers"]):
+    def _tidy_up(self) -> None:
+        """Measure the clock. Redo what another consumer took (no relay can, but a person may). Trim the outbox below
+        the oldest pending entry; with none pending, below the last read."""
+        now, (_, oldest, _, consumers) = self._lease.transact(("TIME",), ("XPENDING", self._outbox, GROUP))
+        self._set_clock(now)
+        if any(name != self._consumer for name, _ in consumers or ()):
             self._emit(RelayResumed(self._shard, self._redo()))
-        self._client.xtrim(self._outbox, minid=pending["min"] or self._last, approximate=True)
+        self._lease.transact(("XTRIM", self._outbox, "MINID", "~", oldest or self._last))
 
 
 def _fresh(reply: Any) -> list[OutboxEntry]:

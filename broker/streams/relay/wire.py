@@ -8,6 +8,7 @@ is decided, and under which lease, must never stand here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import TracebackType
@@ -44,9 +45,12 @@ class BulkLine:
         self._reader: Any = hiredis.Reader(replyError=_refusal, notEnoughData=_NOTHING_YET)
         self._buffer = bytearray(_ROOM)
         try:
+            asked_s = time.monotonic()
             [pong] = self.ask(("PING",))
             if isinstance(pong, ResponseError):
                 raise RedisConnectionError(f"not ready: {pong}")  # it still loads what it had stored
+            self.round_trip_s = time.monotonic() - asked_s
+            """How long the server took to answer."""
         except BaseException:
             self.close()
             raise

@@ -175,10 +175,14 @@ class StreamRunControl:
             raise RunGone(self._run)
 
     def _new_orders(self) -> list[Order]:
-        entries = decoded_one(self._client.xread({self._keys.orders: self._last_order}))
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.xread({self._keys.orders: self._last_order})
+            pipe.exists(self._keys.orders)
+            page, is_there = pipe.execute()
+        entries = decoded_one(page)
         if entries:
             self._last_order = entries[-1][0]
-        elif not self._client.exists(self._keys.orders):
+        elif not is_there:
             raise RunGone(self._run)
         return orders_in(entries)
 

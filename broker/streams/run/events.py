@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 
 from broker.errors import Unavailable
 from broker.streams import keys
-from broker.streams.reading import Entry, decoded_one
+from broker.streams.reading import Entry, decoded, decoded_one
 from broker.streams.retry import TROUBLE, retry_blocking
-from broker.streams.run.remembered import LastStored, is_forgotten, is_forgotten_async
+from broker.streams.run.remembered import LastStored, is_forgotten, is_forgotten_async, is_lost
 
 
 class StreamEventLog:
@@ -102,28 +102,51 @@ class StreamEventSource:
     def pages(self, retry_s: float = 0.0) -> Iterator[list[bytes]]:
         """The frames that came since the last call, a page at a time, to the end of the stream. Raises Unavailable when
         a server is away for longer than `retry_s` before that end; the next call goes on from there."""
-        while entries := retry_blocking("events", self._page, retry_s):
-            self._cursor = entries[-1][0]
-            yield [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
-            self._forget(len(entries))
+        is_end = False
+        while not is_end:
+            entries = retry_blocking("events", self._page, retry_s)
+            is_end = len(entries) < _BATCHES  # not when nothing is left: far from a server, something always is
+            if entries:
+                self._cursor = entries[-1][0]
+                yield [fields[keys.EVENTS] for _, fields in entries if keys.EVENTS in fields]
+                self._forget(len(entries))
+
+    @property
+    def was_older(self) -> bool:
+        """The same as `is_older`, as far as it showed when events were read."""
+        return self._is_older
 
     def is_older(self) -> bool:
         """Whether the server came back older: it has forgotten a batch that was read here. False while that is not
         known: nothing was read, the server does not answer, or the batch may be trimmed."""
-        with suppress(*TROUBLE):
-            self._compare()
+        if self._is_comparing:
+            with suppress(*TROUBLE), self._client.pipeline(transaction=False) as pipe:
+                self._ask_for_last(pipe)
+                self._compare(*pipe.execute())
         return self._is_older
 
     def _page(self) -> list[Entry]:
-        entries = decoded_one(self._client.xread({self._key: self._cursor}, count=_BATCHES))
-        if entries:  # before the cursor moves on: a server that came back older gets new batches at once
-            self._compare()
-        return entries
+        """Compare, too, before the cursor moves on: a server that came back older gets new batches at once."""
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.xread({self._key: self._cursor}, count=_BATCHES)
+            if self._is_comparing:
+                self._ask_for_last(pipe)
+            page, *compared = pipe.execute()
+        if compared:
+            self._compare(*compared)
+        return decoded_one(page)
 
-    def _compare(self) -> None:
-        """Look whether the last batch that was read is still there."""
-        if self._cursor != "0" and not self._is_older:
-            self._is_older = is_forgotten(self._client, self._key, self._cursor)
+    @property
+    def _is_comparing(self) -> bool:
+        return self._cursor != "0" and not self._is_older
+
+    def _ask_for_last(self, pipe: redis.client.Pipeline) -> None:
+        pipe.xrange(self._key, min=self._cursor, max=self._cursor)
+        pipe.xrange(self._key, count=1)
+
+    def _compare(self, there: Any, first: Any) -> None:
+        """Whether the last batch that was read is still there."""
+        self._is_older = is_lost(self._cursor, decoded(there), decoded(first))
 
     def _forget(self, came: int) -> None:
         """Now and then, trim what lies `keep` behind the cursor. A trim that fails is made up for by the next."""

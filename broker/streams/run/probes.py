@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import redis.asyncio
+
+from broker.errors import Unavailable
 from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
-from broker.streams.retry import retry_blocking
+from broker.streams.retry import retry, retry_blocking
+from telemetry.clock import SystemClock, error_us
 
 
 def ping(client: DataClient) -> None:
@@ -18,6 +23,31 @@ def now_us(client: DataClient, retry_s: float = 0.0) -> int:
     """The server's clock, which dates every entry, in microseconds since 1970. Raises Unavailable."""
     seconds, microseconds = retry_blocking("clock", client.time, retry_s)
     return int(seconds) * 1_000_000 + int(microseconds)
+
+
+def clock_by(client: DataClient) -> SystemClock:
+    """This machine's clocks, the wall clock set right by the server's; as it is when the server does not answer now."""
+    try:
+        now_us(client)  # it may have to connect first, which takes time
+        asked_us, server_us = _wall_us(), now_us(client)
+    except Unavailable:
+        return SystemClock()
+    return SystemClock(error_us(asked_us, server_us, _wall_us()))
+
+
+async def clock_by_async(client: redis.asyncio.Redis) -> SystemClock:
+    """The same for an event loop, and a client that is connected; retried. Raises Unavailable."""
+
+    async def ask() -> SystemClock:
+        asked_us = _wall_us()
+        seconds, microseconds = await client.time()
+        return SystemClock(error_us(asked_us, seconds * 1_000_000 + microseconds, _wall_us()))
+
+    return await retry("clock", ask)
+
+
+def _wall_us() -> int:
+    return time.time_ns() // 1000
 
 
 def holds_run(client: DataClient, run: str) -> bool:

@@ -59,7 +59,7 @@ def is_forgotten(client: redis.Redis, key: str, entry: str) -> bool:
         pipe.xrange(key, min=entry, max=entry)
         pipe.xrange(key, count=1)
         there, first = map(decoded, pipe.execute())
-    return _is_between(entry, there, first)
+    return is_lost(entry, there, first)
 
 
 async def is_forgotten_async(client: redis.asyncio.Redis, key: str, entry: str) -> bool:
@@ -68,8 +68,9 @@ async def is_forgotten_async(client: redis.asyncio.Redis, key: str, entry: str) 
         pipe.xrange(key, min=entry, max=entry)
         pipe.xrange(key, count=1)
         there, first = map(decoded, await pipe.execute())
-    return _is_between(entry, there, first)
+    return is_lost(entry, there, first)
 
 
-def _is_between(entry: str, there: list[Entry], first: list[Entry]) -> bool:
+def is_lost(entry: str, there: list[Entry], first: list[Entry]) -> bool:
+    """The same, from what was found at the entry's own id and at the stream's beginning."""
     return not there and bool(first) and parse_id(first[0][0]) < parse_id(entry)

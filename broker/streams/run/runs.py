@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import redis
 import redis.asyncio
+from redis.exceptions import ResponseError
 
 from broker.envelope import is_robot, is_run
 from broker.errors import Unavailable
@@ -145,7 +146,12 @@ def read_run_status(client: redis.Redis, run: str, retry_s: float = RETRY_S) -> 
     key = Keys(run).orders
 
     def read() -> list[Entry]:
-        return read_all_blocking(client, key) if client.type(key) == b"stream" else []
+        try:
+            return read_all_blocking(client, key)
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return []
 
     entries = retry_blocking("orders", read, retry_s)
     shape, orders = shape_in(entries), orders_in(entries)

@@ -15,7 +15,7 @@ import redis
 
 from broker.errors import RunGone
 from broker.streams.keys import Keys
-from broker.streams.reading import number_in
+from broker.streams.reading import number_in, watch_and_ask
 from broker.streams.retry import retry_blocking
 from broker.streams.run.probes import now_us
 
@@ -113,11 +113,10 @@ class SupervisorLease:
     def _read(self, pipe: redis.client.Pipeline) -> tuple[bytes | None, int, int, int, int]:
         """Holder, until when, renewed when, `done_us`, and the time. A change of the key meanwhile makes the rest
         fail."""
-        pipe.watch(self._key, self._orders)  # type: ignore[no-untyped-call]
-        if not pipe.exists(self._orders):
+        wanted = (("EXISTS", self._orders), ("HMGET", self._key, _HOLDER, _UNTIL, _RENEWED, _DONE), ("TIME",))
+        is_there, found, (seconds, microseconds) = watch_and_ask(pipe, (self._key, self._orders), *wanted)
+        if not is_there:
             raise RunGone  # a key made now would stay for ever
-        found: Any = pipe.hmget(self._key, _HOLDER, _UNTIL, _RENEWED, _DONE)
-        seconds, microseconds = pipe.time()
         holder, until, renewed, done = found
         now_us = int(seconds) * 1_000_000 + int(microseconds)
         return holder, number_in(until, 0), number_in(renewed, 0), number_in(done, -1), now_us

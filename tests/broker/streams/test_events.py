@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from broker.streams.embedded import EmbeddedServer
+from broker.streams.reading import Entry
+from broker.streams.run.events import append_events
 from telemetry.events import RobotStarted, Stamped
 from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import encode_events
@@ -98,6 +100,28 @@ def test_a_reader_notices_a_server_that_came_back_without_the_last_batch_that_it
         assert [source.is_older() for source in (reader, early, late)] == [True, False, False]
 
     lab.play(story)
+
+
+@pytest.mark.live
+def test_a_reader_far_from_its_server_comes_to_an_end_while_others_write(server: EmbeddedServer) -> None:
+    lab = StreamsLab(server.url, "r00")
+    reader = lab.event_source()
+    page = reader._page
+
+    def read_slowly() -> list[Entry]:
+        # Given that something is written whenever a reply is on its way
+        entries = page()
+        append_events(lab.server, lab.keys.events, b"later")
+        return entries
+
+    reader._page = read_slowly  # type: ignore[method-assign]
+    for _ in range(300):
+        append_events(lab.server, lab.keys.events, b"before")
+
+    # When it reads / Then it gets what was there, and the rest the next time
+    assert reader.read() == [b"before"] * 300 + [b"later"]
+    assert reader.read() == [b"later"]
+    lab.server.close()
 
 
 @pytest.mark.live

@@ -23,7 +23,7 @@ from broker.streams.outage import ServerWatch
 from broker.streams.relay.wire import GROUP
 from broker.streams.run.events import StreamEventSource
 from deploy.fleet.relay_main import standby
-from telemetry.events import AnyEvent, FatesDecided, PlanChanged, RelayCongested, RelayResumed
+from telemetry.events import AnyEvent, FatesDecided, PlanChanged, RelayCongested, RelayDeposed, RelayResumed
 from telemetry.stream.publisher import decode_events
 from tests.broker.streams.relay_lab import (
     SEED,
@@ -183,6 +183,24 @@ def test_lost_replies_lose_nothing(
         proxy.close()
     # Then every envelope is delivered as its fate says, and what was redone is on record
     assert_nothing_lost(shard, shard.evidence.collect(), 500)
+
+
+def test_a_relay_far_from_its_server_keeps_its_lease(server: EmbeddedServer, make_shard: Callable[..., Shard]) -> None:
+    # Given a relay whose server takes a fifth of a usual lease to answer
+    shard = make_shard("delay 1ms")
+    far = CuttingProxy(server.folder / "redis.sock", server.folder / f"far{next(run_numbers)}.sock", delay_s=0.08)
+    try:
+        with shard.relaying(far.url):
+            # When it works, for longer than a lease
+            for number in range(1, 4):
+                shard.send(100, incarnation=number)
+                await_true(lambda: RelayResumed(0, 0) in shard.events and shard.pending() == 0)
+                await_true(lambda number=number: len(fates_of(shard.evidence.collect())) == 100 * number)
+    finally:
+        far.close()
+    # Then it never lost the lease
+    assert [event for event in shard.events if isinstance(event, RelayDeposed | RelayResumed)] == [RelayResumed(0, 0)]
+    assert_nothing_lost(shard, shard.evidence.collect(), 300)
 
 
 def test_a_server_out_of_memory_loses_nothing(make_shard: Callable[..., Shard]) -> None:

@@ -1,9 +1,51 @@
-"""What the RQ workers of a host print when they are ended. Real robots are in tests/live/test_cluster_scaling.py."""
+"""The RQ workers of a host: they wait for their server, and what is printed when they are ended. Real robots are in
+tests/live/test_cluster_scaling.py.
+"""
 
 from __future__ import annotations
 
-from deploy.fleet.worker_group import handed_back
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from broker.streams.address import Address
+from broker.streams.connection import connect
+from broker.streams.embedded import EmbeddedServer
+from deploy.fleet.worker_group import WorkerGroup, handed_back
+from deploy.processes.signals import ShutdownSignals
 from deploy.rq.observed import JobSeen
+from deploy.rq.queue import rq_workers
+from tests.support.waiting import DEADLINE_S
+
+AWAY = "the server does not answer; waiting for it, at most 60 s"
+
+
+@pytest.mark.live
+@pytest.mark.skipif(sys.platform != "linux", reason="live runs are for Linux")
+def test_rq_workers_that_begin_while_the_server_is_away_are_there_when_it_is_back() -> None:
+    with EmbeddedServer() as server, connect(server.url) as client, ShutdownSignals() as shutdown:
+        # Given a server that is away
+        os.kill(server.pid, signal.SIGKILL)
+        server._process.wait()
+        lines: list[str] = []
+        deadline = time.monotonic() + DEADLINE_S
+
+        def is_over() -> bool:
+            # When it comes back after the RQ workers were found to wait / Then they are there
+            if (
+                "the server does not answer; waiting for it, at most 60 s" in lines
+                and server._process.poll() is not None
+            ):
+                server.start_again()
+            is_back = server._process.poll() is None and any("answers again" in line for line in lines)
+            return time.monotonic() > deadline or (is_back and len(rq_workers(client)) == 2)
+
+        assert WorkerGroup(Address.one(server.url), 2, lines.append).run(shutdown, is_over) == 2
+        assert len(rq_workers(client)) == 2
+        assert len(lines) == 2
 
 
 def test_robots_that_were_handed_back_are_named_with_what_became_of_them() -> None:

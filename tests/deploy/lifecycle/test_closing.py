@@ -111,11 +111,18 @@ class LosingReads:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    def xread(self, *arguments: Any, **options: Any) -> Any:
-        self._reads += 1
-        if self._is_lost(self._reads):
-            raise RedisConnectionError("lost")
-        return self._client.xread(*arguments, **options)
+    def pipeline(self, **options: Any) -> Any:
+        pipe: Any = self._client.pipeline(**options)
+        read = pipe.xread
+
+        def read_or_lose(*arguments: Any, **options: Any) -> Any:
+            self._reads += 1
+            if self._is_lost(self._reads):
+                raise RedisConnectionError("lost")
+            return read(*arguments, **options)
+
+        pipe.xread = read_or_lose
+        return pipe
 
 
 def report_events(client: redis.Redis, run: str, number: int) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 import pytest
+import redis
+from rq import registry
 from rq.exceptions import DequeueTimeout
 from rq.serializers import JSONSerializer
 
 from broker.errors import Unavailable
-from deploy.rq import leases
 from deploy.rq.dequeue import RobotQueue
 from deploy.rq.job import RobotJob, job_id, names_in
 from deploy.rq.leases import LEASE_S, QUEUE, claim, put_back
@@ -149,6 +151,25 @@ def test_the_lease_of_a_new_rq_worker_is_not_the_dead_ones_though_the_job_still_
     assert (see(lab).worker, see(lab).pid) == ("another", os.getpid())
 
 
+@pytest.mark.parametrize("ahead_s", [-3600, 3600])
+def test_a_lease_is_timed_by_the_servers_clock_and_not_by_its_hosts(lab, monkeypatch, ahead_s):
+    # Given an RQ worker whose host's clock is wrong
+    monkeypatch.setattr(registry, "current_timestamp", lambda: int(time.time()) + ahead_s)
+    monkeypatch.setattr(time, "time", lambda clock=time.time: clock() + ahead_s)
+    enqueue_robot(lab.connection, "t", "r00")
+    # When it takes and renews a lease / Then the rest of it is what it is, and no other may run the job
+    job, execution = lease(lab, "w0")
+    assert claim(job, execution)
+    assert (see(lab).state, see(lab).lease_left_s <= LEASE_S) == ("running", True)
+    with lab.connection.pipeline() as pipe:
+        execution.heartbeat(job.started_job_registry, LEASE_S, pipe)
+        pipe.execute()
+    assert (see(lab).state, see(lab).lease_left_s <= LEASE_S) == ("running", True)
+    lab.connection.rpush(f"rq:queue:{QUEUE}", job.id)
+    other_job, other = lease(lab, "w1")
+    assert not claim(other_job, other)
+
+
 def test_a_server_that_is_away_states_nothing_of_jobs(lab):
     os.kill(lab.server.pid, signal.SIGKILL)
     with pytest.raises(Unavailable):
@@ -250,14 +271,14 @@ def test_a_job_that_is_given_back_while_its_id_is_being_dropped_is_not_lost(lab,
     assert claim(job, execution)
     lab.connection.rpush(f"rq:queue:{QUEUE}", job.id)
     # When its RQ worker gives it back just after the other has seen its lease
-    clock = leases.time.time
+    clock = redis.client.Pipeline.time
 
-    def given_back():
-        monkeypatch.setattr(leases.time, "time", clock)
+    def given_back(pipe):
+        monkeypatch.setattr(redis.client.Pipeline, "time", clock)
         assert put_back(lab.connection, job.id, execution.composite_key)
-        return clock()
+        return clock(pipe)
 
-    monkeypatch.setattr(leases.time, "time", given_back)
+    monkeypatch.setattr(redis.client.Pipeline, "time", given_back)
     # Then the other has it, or it stands in the queue
     assert dequeue(lab) == job.id or lab.queued() == [job.id]
 
