@@ -33,6 +33,12 @@ class PatientWorker(rq.Worker):
         self.watch = ServerWatch(lambda line: self.log.warning("Worker %s: %s", self.name, line))
         """When to end because the server is gone. An RQ worker of ours has a parent that decides it."""
 
+    def _set_ip_address(self, connection: redis.Redis) -> None:
+        """RQ asks the server at once by which address that sees this RQ worker; an outage leaves it unknown."""
+        self.ip_address = "unknown"
+        with contextlib.suppress(*TROUBLE):
+            super()._set_ip_address(connection)
+
     def register_birth(self) -> None:
         """Once the server answers. Raises SystemExit when it is gone, and ValueError when a living RQ worker has the
         name."""
