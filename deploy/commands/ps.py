@@ -77,7 +77,7 @@ def _robots(server: Server, where: RunLocation) -> list[RobotStatus]:
     evidence, rows, server_us = (
         StreamEvidenceReader(server.data, run),
         StreamFleetLog(server.data, run).rows(),
-        now_us(server.data),
+        now_us(server.data, run),
     )
     return [_robot_status(job, evidence.journal(job.robot), rows, server_us) for job in jobs]
 

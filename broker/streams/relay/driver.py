@@ -18,9 +18,10 @@ from broker.errors import Unavailable
 from broker.relay.core import Failpoint, NewCore, no_failpoint
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
+from broker.streams.relay.cluster_line import open_line
 from broker.streams.relay.lease import POLL_S, Deposed, Lease
 from broker.streams.relay.session import LAST_RETRY_S, PAUSE_S, Overtaken, RelaySession
-from broker.streams.relay.wire import BulkLine
+from broker.streams.relay.wire import Line
 from broker.streams.retry import OUTAGE, is_transient
 from telemetry.events import AnyEvent, RelayDeposed
 
@@ -76,7 +77,7 @@ class RelayDriver:
         """
         while True:
             try:
-                with connect(self._url) as client, BulkLine(client) as line:
+                with connect(self._url) as client, open_line(client) as line:
                     return self._serve(client, line, stopping)
             except Deposed:
                 self._report_deposed()
@@ -97,7 +98,7 @@ class RelayDriver:
             raise Unavailable(f"relay: {error}") from error
         return self._drains or not is_stopping
 
-    def _serve(self, client: redis.Redis, line: BulkLine, stopping: Callable[[], bool]) -> bool:
+    def _serve(self, client: redis.Redis, line: Line, stopping: Callable[[], bool]) -> bool:
         """One session, from its lease to its end in order. False: no lease was free."""
         lease = self._await_lease(line, stopping)
         if lease is None:
@@ -115,7 +116,7 @@ class RelayDriver:
         lease.release()
         return True
 
-    def _await_lease(self, line: BulkLine, stopping: Callable[[], bool]) -> Lease | None:
+    def _await_lease(self, line: Line, stopping: Callable[[], bool]) -> Lease | None:
         """The first lease that is free; None when the relay is to stop before that, and may not wait."""
         while not stopping() or self._drains:
             pause_s = POLL_S

@@ -23,10 +23,11 @@ from broker.control_entries import read_control
 from broker.errors import Unavailable
 from broker.relay.core import BATCH, NEVER_US, Failpoint, Note, OutboxEntry, Relay, count_fates, plan_changed
 from broker.streams import keys
+from broker.streams.connection import server_for
 from broker.streams.keys import Keys
 from broker.streams.reading import decoded
 from broker.streams.relay.lease import Lease
-from broker.streams.relay.wire import GROUP, BulkLine, Command, WriteQueue
+from broker.streams.relay.wire import GROUP, Command, Line, WriteQueue
 from telemetry.events import AnyEvent, RelayCongested, RelayResumed
 
 PAUSE_S: Final = 0.05  # after a refused write, and between connections
@@ -55,7 +56,7 @@ class RelaySession:
     def __init__(
         self,
         client: redis.Redis,
-        line: BulkLine,
+        line: Line,
         lease: Lease,
         names: Keys,
         shard: int,
@@ -297,13 +298,13 @@ class RelaySession:
             self._tidy_pending()
 
     def _now_us(self) -> int:
-        """The server's clock, from which every deadline counts."""
+        """The outbox's server's clock, from which every deadline counts."""
         return time.monotonic_ns() // 1000 + self._clock_offset_us
 
     def _measure_clock(self) -> None:
-        """The server has read its clock before the reply is here: so ours is never ahead of it, and no copy is early,
-        however slow the reply was."""
-        seconds, microseconds = self._client.time()
+        """The outbox's server has read its clock before the reply is here: so ours is never ahead of it, and no copy is
+        early, however slow the reply was."""
+        seconds, microseconds = server_for(self._client, self._outbox).time()
         self._clock_offset_us = seconds * 1_000_000 + microseconds - time.monotonic_ns() // 1000
 
     def _tidy_pending(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import hiredis
 import msgspec
@@ -28,6 +28,27 @@ Command = tuple[str | bytes | int, ...]
 pack: Final[Callable[..., bytes]] = hiredis.pack_command  # its own types do not know a tuple of any length
 _ROOM: Final = 1 << 17  # bytes taken from the socket at once
 _NOTHING_YET: Final = object()
+
+
+class Line(Protocol):
+    """What a relay writes to and reads from. Every method raises redis-py's ConnectionError or TimeoutError; any part
+    of what was sent may have taken effect then."""
+
+    def turn_to(self, key: str) -> None:
+        """Have all commands that are no copies go to the server that holds `key`."""
+        ...
+
+    def send(self, packed: Iterable[bytes]) -> None:
+        """Send packed commands. Their replies wait until they are received."""
+        ...
+
+    def receive(self, count: int) -> list[Any]:
+        """The next `count` replies, raw and in order; a command that was refused has a ResponseError for its reply."""
+        ...
+
+    def ask(self, *commands: Command) -> list[Any]:
+        """Send `commands`, and receive their replies."""
+        ...
 
 
 class BulkLine:
@@ -63,6 +84,9 @@ class BulkLine:
         """Hang up: replies that are still to come are not read."""
         self._connection.disconnect()
         self._pool.release(self._connection)
+
+    def turn_to(self, key: str) -> None:
+        """The server holds all keys."""
 
     def send(self, packed: Iterable[bytes]) -> None:
         """Send packed commands, in one go. Their replies wait until they are received.
