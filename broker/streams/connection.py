@@ -137,7 +137,8 @@ def check_server(client: redis.Redis) -> None:
             raise UnsupportedServer(
                 f"the server at {where} is Redis {version or 'of no version'}; needed is Redis 7.0 or Valkey"
             )
-        if answer.get("redis_mode") == "cluster" and not isinstance(client, ClusterClient):
+        is_member = "cluster" in (answer.get("redis_mode"), answer.get("server_mode"))  # Redis', Valkey's
+        if is_member and not isinstance(client, ClusterClient):
             raise UnsupportedServer(
                 f"the server at {where} is one of a Redis Cluster, which can hold the streams alone: redis-cluster://"
             )

@@ -1,4 +1,4 @@
-"""A Redis Cluster of real servers on loopback, in folders of its own; they die with the test's process. No tests here."""
+"""A Redis Cluster of real servers on loopback, in folders of its own. No tests here."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ClusterServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: die_with_parent(parent),
+                preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509
             )
 
     def ask(self, *command: Any) -> Any:
@@ -90,6 +90,12 @@ class ClusterServer:
         except RedisError:
             return False
 
+    def start_again(self) -> None:
+        """Start it with what it held, and wait until it takes part again."""
+        self.start()
+        await_true(self.answers, READY_S, what="a server that was started again")
+        await_true(lambda: _info(self.ask("CLUSTER", "INFO"))["cluster_state"] == "ok", READY_S, what="its cluster")
+
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
@@ -110,6 +116,7 @@ class RedisCluster:
         try:
             self.servers = [self._start(number) for number in range(3 * (1 + replicas))]
             self.masters, self._replicas = self.servers[:3], self.servers[3:]
+            self._moved: dict[int, ClusterServer] = {}
             self._join()
         except BaseException:
             self._stack.close()
@@ -128,16 +135,32 @@ class RedisCluster:
         self._stack.close()
 
     def master_of(self, key: str) -> ClusterServer:
-        """The server that was the master of a key's slot at first."""
-        return self.masters[slot_of(key) * 3 // SLOTS]
+        """The master of a key's slot, as the slots were dealt and moved."""
+        return self._moved.get(slot_of(key), self.masters[slot_of(key) * 3 // SLOTS])
+
+    def others(self, key: str) -> list[ClusterServer]:
+        """The masters that do not hold a key's slot."""
+        return [master for master in self.masters if master is not self.master_of(key)]
+
+    def begin_move(self, key: str, to: ClusterServer) -> None:
+        """Let a key's slot be on its way to another master: what is asked of keys that are not there gets ASK."""
+        slot, source = slot_of(key), self.master_of(key)
+        to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.ask("CLUSTER", "MYID"))
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", to.ask("CLUSTER", "MYID"))
+
+    def move(self, key: str, to: ClusterServer) -> None:
+        """Move a key's slot, with all that it holds, to another master."""
+        slot, source = slot_of(key), self.master_of(key)
+        self.begin_move(key, to)
+        for name in source.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            source.ask("MIGRATE", *to.host, name, 0, 5000)
+        for server in (to, source, *(other for other in self.masters if other not in (to, source))):
+            server.ask("CLUSTER", "SETSLOT", slot, "NODE", to.ask("CLUSTER", "MYID"))
+        self._moved[slot] = to
 
     def heir_of(self, master: ClusterServer) -> ClusterServer:
         """Its first replica."""
         return self._replicas[self.masters.index(master)]
-
-    def flush(self) -> None:
-        for server in self.masters:
-            server.client.flushall()
 
     def _start(self, number: int) -> ClusterServer:
         server = ClusterServer(self._folder / str(number))

@@ -11,13 +11,15 @@ from broker.streams.robot import register
 from tests.broker.ports.fakeredis_lab import UNFAITHFUL, FakeredisLab
 from tests.support.port_labs import MakeLab, MemoryLab, StreamsLab
 
+SERVERS = {"streams": "server", "cluster": "redis_cluster"}
 
-@pytest.fixture(params=["memory", "fakeredis", pytest.param("streams", marks=pytest.mark.live)])
+
+@pytest.fixture(params=["memory", "fakeredis", *(pytest.param(name, marks=pytest.mark.live) for name in SERVERS)])
 def make_lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MakeLab:
     if request.param == "memory":
         return MemoryLab
-    if request.param == "streams":
-        url = request.getfixturevalue("server").url
+    if request.param in SERVERS:
+        url = request.getfixturevalue(SERVERS[request.param]).url
         return lambda *robots, **options: StreamsLab(url, *robots, **options)
     if reason := UNFAITHFUL.get(request.function.__name__):
         refused = pytest.mark.xfail(raises=ResponseError, reason=f"fakeredis: {reason}", strict=True)
