@@ -414,10 +414,10 @@ class EvidenceLost(Event, frozen=True):
 
 class ServerForgot(Event, frozen=True):
     """The server came back older: something that it had stored was gone. `what`: `events` that this process had read,
-    `entries` of this life's journal, or its `birth` or attempt in its birth stream."""
+    `entries` of this life's journal, its `birth` or attempt in its birth stream, or `copies` or fates of this relay."""
 
     notable = True
-    what: Literal["events", "entries", "birth"]
+    what: Literal["events", "entries", "birth", "copies"]
 
 
 # The relay.

@@ -18,12 +18,12 @@ from broker.errors import Unavailable
 from broker.relay.core import Failpoint, NewCore, no_failpoint
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
-from broker.streams.relay.cluster_line import open_line
+from broker.streams.relay.cluster_line import LastStored, open_line
 from broker.streams.relay.lease import POLL_S, Deposed, Lease
 from broker.streams.relay.session import LAST_RETRY_S, PAUSE_S, Overtaken, RelaySession
 from broker.streams.relay.wire import Line
 from broker.streams.retry import OUTAGE, is_transient
-from telemetry.events import AnyEvent, RelayDeposed
+from telemetry.events import AnyEvent, RelayDeposed, ServerForgot
 
 
 class Shutdown(msgspec.Struct, frozen=True):
@@ -65,6 +65,7 @@ class RelayDriver:
         self._drains = shutdown.drains
         self._may_wait = shutdown.may_wait
         self._failpoint = failpoint
+        self._last_stored = LastStored(lambda: emit(ServerForgot("copies")))
         self._served: int | None = None  # the shard whose lease is ours, as far as we know
         self._last_try: float | None = None  # when a relay that stops gives up on a server that does not answer
 
@@ -77,7 +78,7 @@ class RelayDriver:
         """
         while True:
             try:
-                with connect(self._url) as client, open_line(client) as line:
+                with connect(self._url) as client, open_line(client, self._last_stored) as line:
                     return self._serve(client, line, stopping)
             except Deposed:
                 self._report_deposed()

@@ -13,10 +13,10 @@ from broker.faults.dice import Dice
 from broker.faults.fate import Plan
 from broker.streams.cluster import ClusterClient
 from broker.streams.connection import connect
-from broker.streams.relay.cluster_line import ClusterLine
+from broker.streams.relay.cluster_line import ClusterLine, LastStored
 from broker.streams.relay.lease import LEASE_MS
 from broker.streams.relay.wire import pack
-from telemetry.events import RelayDeposed, RelayResumed
+from telemetry.events import RelayDeposed, RelayResumed, ServerForgot
 from tests.broker.streams.relay_lab import SEED, STORMY, Shard, assert_nothing_lost, decided, fates_of, redone_in
 from tests.support.redis_cluster import ClusterServer, RedisCluster
 from tests.support.waiting import await_true
@@ -128,6 +128,52 @@ def test_a_relay_follows_an_inbox_whose_slot_moves(
     assert sum(isinstance(event, RelayResumed) for event in shard.events) == 1
 
 
+@pytest.mark.parametrize("forgotten", ["inbox", "fates"])
+def test_a_relay_tells_when_a_server_came_back_without_what_it_had_stored(
+    make_shard: Callable[..., Shard], redis_cluster: RedisCluster, forgotten: str
+) -> None:
+    # Given a relay that has stored copies and fates
+    shard, _ = spread(make_shard, redis_cluster)
+    key = {"inbox": shard.keys.inbox("r01"), "fates": shard.keys.fates(0)}[forgotten]
+    with shard.relaying():
+        shard.send(20, "r00", "r01")
+        await_true(lambda: shard.delivered().total() == 20)
+        # When a server comes back without the last of them, and another relay has written since
+        server = redis_cluster.master_of(key)
+        kept = shard.client.xrange(key)[:-1]
+        with shard.client.pipeline() as pipe:
+            pipe.delete(key)
+            for entry, fields in kept:
+                pipe.xadd(key, fields, id=entry)
+            pipe.xadd(key, {"another's": "entry"})
+            pipe.execute()
+        assert not any(isinstance(event, ServerForgot) for event in shard.events)
+        server.kill()
+        server.start_again()
+        shard.send(20, "r02", "r01")
+        # Then it reports that, once
+        await_true(lambda: any(isinstance(event, ServerForgot) for event in shard.events))
+        await_true(lambda: shard.pending() == 0)
+    assert [event for event in shard.events if isinstance(event, ServerForgot)] == [ServerForgot("copies")]
+
+
+def test_a_server_that_has_all_is_told_nothing_of(
+    make_shard: Callable[..., Shard], redis_cluster: RedisCluster
+) -> None:
+    shard, server = spread(make_shard, redis_cluster)
+    with shard.relaying():
+        shard.send(20, "r00", "r01")
+        await_true(lambda: shard.delivered().total() == 20)
+        shard.client.xtrim(shard.keys.inbox("r01"), maxlen=0, approximate=False)  # read, and overtaken by others
+        shard.client.xadd(shard.keys.inbox("r01"), {"envelope": "of another shard", "copy": 0})
+        server.kill()
+        server.start_again()
+        shard.send(1, "r01", "r02")
+        shard.send(1, "r02", "r01")
+        await_true(lambda: shard.pending() == 0 and shard.client.xlen(shard.keys.inbox("r01")) == 2)
+    assert not any(isinstance(event, ServerForgot) for event in shard.events)
+
+
 def test_a_relay_finds_the_free_one_of_shards_at_several_servers(
     make_shard: Callable[..., Shard], redis_cluster: RedisCluster
 ) -> None:
@@ -146,7 +192,7 @@ def test_a_relay_finds_the_free_one_of_shards_at_several_servers(
 def test_replies_come_in_the_order_of_the_commands_whichever_server_gives_them(redis_cluster: RedisCluster) -> None:
     with connect(redis_cluster.url) as client:
         assert isinstance(client, ClusterClient)
-        line = ClusterLine(client)
+        line = ClusterLine(client, LastStored(lambda: None))
         keys = [f"lab:{{{number}}}:in" for number in range(20)]
         home = "lab:{home}:lease"
         line.turn_to(home)
