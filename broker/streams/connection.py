@@ -17,6 +17,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import SSLConnection
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
@@ -40,6 +42,10 @@ transaction, touches keys of one slot (keys.py)."""
 
 class UnsupportedServer(Exception):
     """There is no server at the address, or not one that the lab can use; the text says it in one line."""
+
+
+class ServerAway(UnsupportedServer):
+    """It does not answer now, or loads its data; it may be of use later."""
 
 
 class Server:
@@ -122,13 +128,16 @@ async def server_for_async(client: redis.asyncio.Redis, key: str) -> redis.async
 
 
 def check_server(client: redis.Redis) -> None:
-    """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey; of a cluster, every master."""
+    """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey; ServerAway when none answers. Of a
+    cluster, every master must."""
     where = describe(client)
     try:
         servers = client.masters() if isinstance(client, ClusterClient) else [client]
         answers: Sequence[Mapping[str, Any]] = [server.info("server") for server in servers]
     except (AuthenticationError, AuthorizationError) as error:
         raise UnsupportedServer(f"the server at {where} does not let us in: {error}") from None
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise ServerAway(f"no usable server at {where}: {error}") from None
     except RedisError as error:
         raise UnsupportedServer(f"no usable server at {where}: {error}") from None
     for answer in answers:

@@ -58,6 +58,7 @@ class EmbeddedServer:
 
         Raises OSError when there can be no new process.
         """
+        self._process.poll()  # it has ended; reaped here, unless its parent's other code did that
         (self.folder / _SOCKET).unlink(missing_ok=True)  # a killed one leaves it
         self._process = _spawn(self._binary, self.folder)
         self.pid = self._process.pid

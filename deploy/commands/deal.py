@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from typing import Final
+from typing import Annotated, Final
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from broker.errors import Unavailable
 from broker.streams.address import Address
 from broker.streams.run.control import StreamRunControl
 from deploy.attach.context import metadata_of
+from deploy.attach.discovery import newest_on
 from deploy.attach.events import RunEvents
-from deploy.commands.output import print_result
+from deploy.commands.output import print_result, report
 from deploy.commands.outputs import DealtRun, answer_line
 from deploy.commands.service import reached
 from deploy.config.experiment import Experiment, prepare
-from deploy.config.flags import Given, takes
+from deploy.config.flags import PLACE, Given, takes
 from deploy.config.settings import LabSettings
 from deploy.errors import EnvironmentFailure, UsageError
 from deploy.lifecycle.closing import remove
@@ -46,12 +47,19 @@ app = App(name="deal", help_epilogue=EXAMPLES)
 
 @app.default
 @takes(LabSettings, but=("output", "force", "ui", "handlers", "jaeger_url"))
-def deal(*, given: Given) -> int:
+def deal(
+    *,
+    unless_live: Annotated[bool, Parameter(group=PLACE, help="Deal nothing while a run goes on there.")] = False,
+    given: Given,
+) -> int:
     """Deal a run on a server, and queue its robots."""
     experiment = prepare(given, "cluster")
     settings = experiment.settings
     if settings.address is None:
         raise UsageError("--redis-url: a server that all hosts can reach is needed; `robots run` has one of its own")
+    if unless_live and (live := _live_on(settings.address)) is not None:
+        report(f"run {live} goes on; nothing is dealt")
+        return 0
     run = secrets.token_hex(3)
     try:
         _deal(run, experiment, settings.address)
@@ -62,6 +70,16 @@ def deal(*, given: Given) -> int:
     else:
         print_result("\n".join(_lines(run, experiment)))
     return 0
+
+
+def _live_on(address: Address) -> str | None:
+    """The newest run that goes on there. Two who ask at the same time may both find none. Raises UnsupportedServer,
+    EnvironmentFailure."""
+    try:
+        with reached(address) as server:
+            return newest_on(server.data)
+    except Unavailable as error:
+        raise EnvironmentFailure(f"the server went away: {error}") from None
 
 
 def _deal(run: str, experiment: Experiment, address: Address) -> None:

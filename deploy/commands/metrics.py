@@ -19,13 +19,14 @@ from deploy.attach.discovery import RunLocation, find_live
 from deploy.commands.output import print_result, report
 from deploy.commands.outputs import answer_line
 from deploy.commands.recorded_events import damage_lines, least_missed, open_events
-from deploy.commands.service import await_live, pause
+from deploy.commands.service import await_live, pause, serve
 from deploy.config.flags import Given, takes
-from deploy.config.settings import PlaceSettings, load_place
+from deploy.config.settings import PlaceSettings, ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.observing.event_tail import POLL_S, LiveEvents, RecordedEvents
 from deploy.observing.run_metrics import RunMetrics, live_seed
 from deploy.observing.source import locate_run
+from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from telemetry.events import Stamped
 from telemetry.metrics.plain import shown
@@ -42,6 +43,7 @@ Examples:
   robots metrics 7b08e1 --json
   robots metrics --port 9464
   robots metrics --port 9464 --wait
+  robots metrics --port 9464 --stay --redis-url redis://lab.example:6379
 """
 
 _LARGEST_PORT: Final = 65_535
@@ -57,10 +59,11 @@ Port = Annotated[
 ]
 Address = Annotated[str, Parameter(name="--host", help="With --port: the address to serve at.")]
 Wait = Annotated[bool, Parameter(help="Wait for the next run, if none is live.")]
+Stay = Annotated[bool, Parameter(help="With --port: serve those of the next run on the server as well, and so on.")]
 
 
 @app.default
-@takes(PlaceSettings)
+@takes(ServiceSettings)
 def metrics(
     run: RunOf = None,
     /,
@@ -68,15 +71,19 @@ def metrics(
     port: Port = None,
     host: Address = "127.0.0.1",
     wait: Wait = False,
+    stay: Stay = False,
     given: Given,
 ) -> int:
     """Show the metrics of a run."""
-    place = load_place(given)
+    place = load_service_settings(given)
+    keep_heartbeat(place.heartbeats, "metrics")
     if port is not None and not 0 <= port <= _LARGEST_PORT:
         raise UsageError(f"--port: {port} is outside of what is allowed: 0 to {_LARGEST_PORT}")
+    if stay and port is None:
+        raise UsageError("--stay: goes with --port")
     with ShutdownSignals() as shutdown, _collector() as pusher:
-        where = _awaited(place, run, shutdown) if wait else locate_run(place, run)
-        if where is not None:
+
+        def show(where: RunLocation | Path) -> None:
             with _observed(where) as observed:
                 if port is None:
                     _print(observed.metrics, place.json_)
@@ -84,6 +91,13 @@ def metrics(
                     _serve(observed, host, port, shutdown, pusher)
                 if pusher is not None:
                     pusher.push(observed.metrics.snapshot(), observed.metrics.resource)
+
+        if stay:
+            serve(place, run, stay, shutdown, show)
+            return INTERRUPTED if shutdown.reason == "interrupted" else 0
+        where = _awaited(place, run, shutdown) if wait else locate_run(place, run)
+        if where is not None:
+            show(where)
         is_interrupted = shutdown.reason == "interrupted" and not isinstance(where, Path)
         return INTERRUPTED if is_interrupted else 0  # a recorded run is served until Ctrl-C
 

@@ -15,9 +15,10 @@ from deploy.attach.discovery import RunLocation, is_alive
 from deploy.commands.output import report
 from deploy.commands.service import Run, reached, serve
 from deploy.config.flags import Given, takes
-from deploy.config.settings import PlaceSettings, load_place
+from deploy.config.settings import ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.fleet.relay_main import standby
+from deploy.processes.liveness import beat, keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from telemetry.events import AnyEvent, RelayDeposed, RelayResumed
 from telemetry.record.folder import NoSuchRun
@@ -39,7 +40,7 @@ app = App(name="relay", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(PlaceSettings, but=("json_",))
+@takes(ServiceSettings, but=("json_",))
 def relay(
     run: Run = None,
     /,
@@ -49,7 +50,8 @@ def relay(
     given: Given,
 ) -> int:
     """Relay a shard of a live run, or stand by for one."""
-    place = load_place(given)
+    place = load_service_settings(given)
+    keep_heartbeat(place.heartbeats, "relay")
     with ShutdownSignals() as shutdown:
         serve(place, run, stay, shutdown, lambda where: _relay(where, shard, shutdown))
     return INTERRUPTED if shutdown.reason == "interrupted" else 0
@@ -94,7 +96,9 @@ def _is_removed(where: RunLocation) -> bool:
 
 
 def _is_to_leave(where: RunLocation, shutdown: ShutdownSignals) -> bool:
-    """Whether the command was interrupted, or the run's server ended with its parent; any other server comes back."""
+    """Whether the command was interrupted, or the run's server ended with its parent; any other server comes back. A
+    heartbeat, too: it is asked at each step."""
+    beat()
     return shutdown.reason is not None or (where.parent is not None and not is_alive(where.parent))
 
 

@@ -13,12 +13,13 @@ from cyclopts import Parameter
 
 from broker.errors import Unavailable
 from broker.streams.address import Address
-from broker.streams.connection import DataClient, Server
+from broker.streams.connection import DataClient, Server, ServerAway
 from deploy.attach.discovery import RunLocation, find_live, newest_on
 from deploy.attach.live_plan import LivePlan, live_plan
 from deploy.commands.output import report
 from deploy.config.settings import PlaceSettings
 from deploy.errors import EnvironmentFailure
+from deploy.processes.liveness import beat
 from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun
 
@@ -56,7 +57,7 @@ def serve(
 ) -> None:
     """`do` something for the run that is meant. On a server that is named, and with no run named, that is the next one
     that is dealt there if none is live yet; and with `is_staying`, all that follow too, one after the other, also after
-    one that is lost or cannot be served.
+    one that is lost or cannot be served. When the server went away, it waits for it and serves the same run again.
 
     Raises NoSuchRun, RunLost, UsageError, UnsupportedServer, EnvironmentFailure.
     """
@@ -66,10 +67,13 @@ def serve(
         served.append(where.run)
         try:
             do(where)
-        except (NoSuchRun, RunLost) as error:
+        except (NoSuchRun, EnvironmentFailure, ServerAway) as error:
             if not is_staying:
                 raise
             report(str(error))
+            if not isinstance(error, NoSuchRun | RunLost):
+                served.remove(where.run)
+                pause(shutdown, _POLL_S)
         if not is_staying or shutdown.reason is not None:
             return
 
@@ -86,9 +90,9 @@ def await_live(
     EnvironmentFailure."""
     if run is not None or place.address is None:
         return find_live(place.runs_dir, run, place.address)
-    with reached(place.address) as server:
+    with awaited(place.address, shutdown) as server:
         while (name := _next_run(server.data, but, shutdown, newest)) is not None:
-            with suppress(NoSuchRun):  # removed since
+            with suppress(NoSuchRun, ServerAway):  # removed since, or gone for a while
                 return find_live(place.runs_dir, name, place.address)
     return None
 
@@ -101,8 +105,27 @@ def reached(address: Address) -> Iterator[Server]:
         yield server
 
 
+@contextmanager
+def awaited(address: Address, shutdown: ShutdownSignals) -> Iterator[Server]:
+    """The same, once it answers: a long-running command may be started before its server, on any host. When the command
+    is interrupted before, it was not checked. Raises UnsupportedServer."""
+    with Server.at(address) as server:
+        is_reported = False
+        while shutdown.reason is None:
+            try:
+                server.check()
+                break
+            except ServerAway as error:
+                if not is_reported:
+                    report(f"{error}; waiting for it")
+                    is_reported = True
+                pause(shutdown, _POLL_S)
+        yield server
+
+
 def pause(shutdown: ShutdownSignals, seconds: float) -> None:
-    """Wait so long, or until the command is interrupted."""
+    """Wait so long, or until the command is interrupted; a heartbeat."""
+    beat()
     select.select([shutdown.read_end], [], [], seconds)
     shutdown.drain()
 

@@ -17,10 +17,11 @@ from deploy.attach.discovery import RunLocation
 from deploy.commands.output import report
 from deploy.commands.service import Run, RunLost, pause, serve
 from deploy.config.flags import Given, takes
-from deploy.config.settings import PlaceSettings, load_place
+from deploy.config.settings import ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
 from deploy.observing.diagnosis import stall_watch
+from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
 from deploy.supervisor.supervisor import Observe, RunSupervisor
@@ -55,7 +56,7 @@ app = App(name="supervise", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(PlaceSettings, but=("json_",))
+@takes(ServiceSettings, but=("json_",))
 def supervise(
     run: Run = None,
     /,
@@ -64,7 +65,8 @@ def supervise(
     given: Given,
 ) -> int:
     """Lead a run that was dealt with `robots deal`, or stand by."""
-    place = load_place(given)
+    place = load_service_settings(given)
+    keep_heartbeat(place.heartbeats, "supervise")
     with ShutdownSignals() as shutdown:
         serve(place, run, stay, shutdown, lambda where: _supervise(where, shutdown))
     return INTERRUPTED if shutdown.reason == "interrupted" else 0

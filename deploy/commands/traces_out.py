@@ -12,16 +12,24 @@ from broker.errors import Unavailable
 from deploy.attach.discovery import RunLocation, find_live
 from deploy.commands.output import print_result, report
 from deploy.commands.outputs import answer_line
-from deploy.commands.service import AnyRun, Run, pause, reached
+from deploy.commands.service import AnyRun, Run, await_live, pause, reached
 from deploy.commands.trace_outputs import ExportedTraces, FollowedTraces, PushedTraces
 from deploy.config.flags import Given, takes
-from deploy.config.settings import PlaceSettings, TraceSettings, load_place, load_trace_settings
+from deploy.config.settings import (
+    FollowSettings,
+    PlaceSettings,
+    TraceSettings,
+    load_follow_settings,
+    load_place,
+    load_trace_settings,
+)
 from deploy.errors import ENVIRONMENT, INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.recording import shown_folder
 from deploy.lifecycle.tracing import RUN_TRACE_S, jaeger_lines, named_endpoint
 from deploy.observing.follower import follow as follow_run
 from deploy.observing.outgoing import Exported, push_run, push_traces, write_traces
 from deploy.observing.source import ObservedRun, observe_run
+from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from telemetry.otlp.delivered import FOLDER, Delivered
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint
@@ -37,6 +45,7 @@ Examples:
 """
 
 VERDICT_S: Final = 10.0  # for the parent of a run that is over to judge it
+RECORD_S: Final = 60.0  # for `robots verify --wait` to close, record and judge a run without a parent
 _POLL_S: Final = 0.1
 
 All = Annotated[bool, Parameter(name="--all", help="Every exchange, and not a thousand at most.")]
@@ -98,15 +107,36 @@ def push(run: AnyRun = None, /, *, is_all: All = False, given: Given) -> int:
 
 
 @follow_app.default
-@takes(TraceSettings)
-def follow(run: Run = None, /, *, given: Given) -> int:
+@takes(FollowSettings)
+def follow(
+    run: Run = None,
+    /,
+    *,
+    wait: Annotated[
+        bool, Parameter(help="Wait for the next run, if none is live, and at its end for its record in --runs-dir.")
+    ] = False,
+    given: Given,
+) -> int:
     """Send the traces of a run that goes on to the collector of OTEL_EXPORTER_OTLP_ENDPOINT, until the run is over."""
-    settings, endpoint = load_trace_settings(given), _demanded_endpoint()
-    where = find_live(settings.runs_dir, run, settings.address)
-    with ShutdownSignals() as shutdown, reached(where.address) as server:
+    settings, endpoint = load_follow_settings(given), _demanded_endpoint()
+    keep_heartbeat(settings.heartbeats, "follow")
+    with ShutdownSignals() as shutdown:
+        where = await_live(settings, run, shutdown) if wait else find_live(settings.runs_dir, run, settings.address)
+        if where is None:
+            return INTERRUPTED
+        record = where.folder
+        if wait and record is None:
+            record = settings.runs_dir / where.run
+        return _follow(where, settings, endpoint, shutdown, record)
+
+
+def _follow(
+    where: RunLocation, settings: FollowSettings, endpoint: Endpoint, shutdown: ShutdownSignals, record: Path | None
+) -> int:
+    with reached(where.address) as server:
         try:
             delivered = follow_run(server.data, where.run, endpoint, shutdown, report)
-            delivered += _own_trace(where, endpoint, shutdown)
+            delivered += _own_trace(where, record, endpoint, shutdown)
         except NoMetadata as error:
             raise NoSuchRun(str(error)) from None
         except BadEndpoint as error:
@@ -128,12 +158,14 @@ def _followed(run: str, delivered: Delivered) -> FollowedTraces:
     return FollowedTraces(run, delivered.accepted, delivered.dropped, delivered.trouble, delivered.missed)
 
 
-def _own_trace(where: RunLocation, endpoint: Endpoint, shutdown: ShutdownSignals) -> Delivered:
-    """Deliver the run's own trace, once its parent on this host has judged it. Raises BadEndpoint, NoSuchRun."""
-    deadline = time.monotonic() + VERDICT_S
-    while where.folder is not None and shutdown.reason is None and time.monotonic() < deadline:
-        if (where.folder / "verdict.json").exists():
-            return push_run(where.folder, endpoint, report, RUN_TRACE_S)
+def _own_trace(where: RunLocation, record: Path | None, endpoint: Endpoint, shutdown: ShutdownSignals) -> Delivered:
+    """Deliver the run's own trace, once the run is judged: by its parent on this host, or by `robots verify --wait`,
+    which has more to wait for. `record` is the folder where its record is to be, if that is known here. Raises
+    BadEndpoint, NoSuchRun."""
+    deadline = time.monotonic() + (VERDICT_S if where.parent is not None else RECORD_S)
+    while record is not None and shutdown.reason is None and time.monotonic() < deadline:
+        if (record / "verdict.json").exists():
+            return push_run(record, endpoint, report, RUN_TRACE_S)
         pause(shutdown, _POLL_S)
     report(f"traces: the run's own waits for its verdict; then: robots traces push {where.run}")
     return Delivered()

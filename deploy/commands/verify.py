@@ -20,12 +20,13 @@ from deploy.commands.service import await_live, pause, reached
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
-from deploy.config.settings import PlaceSettings, load_place
+from deploy.config.settings import PlaceSettings, ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import shown_folder
 from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import result_lines, stall_watch
+from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from robots.run.stop_rule import LOST
 from telemetry.clock import SystemClock
@@ -53,7 +54,7 @@ app = App(name="verify", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(PlaceSettings)
+@takes(ServiceSettings)
 def verify(
     run: Annotated[
         str | None,
@@ -66,7 +67,8 @@ def verify(
     given: Given,
 ) -> int:
     """Judge a recorded run, or wait for the end of a live one."""
-    place = load_place(given)
+    place = load_service_settings(given)
+    keep_heartbeat(place.heartbeats, "verify")
     if forget and not wait:
         raise UsageError("--forget: goes with --wait; `robots stop RUN --forget` removes a run without a record")
     if not wait or _is_over(place, run):

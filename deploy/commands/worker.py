@@ -9,12 +9,13 @@ from cyclopts import App, Parameter
 from broker.streams.address import Address
 from deploy.attach.discovery import find_live
 from deploy.commands.output import report
-from deploy.commands.service import reached
+from deploy.commands.service import awaited
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_linux
-from deploy.config.settings import PlaceSettings, load_place
+from deploy.config.settings import PlaceSettings, ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, UsageError
 from deploy.fleet.worker_group import WorkerGroup
+from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from telemetry.record.folder import NoSuchRun
 
@@ -36,23 +37,25 @@ app = App(name="worker", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(PlaceSettings, but=("json_",))
+@takes(ServiceSettings, but=("json_",))
 def worker(
     *,
     count: Annotated[int, Parameter(name=["--count", "-n"], help="How many RQ workers.", metavar="N")] = 1,
     given: Given,
 ) -> int:
     """Start RQ workers for robots on this host."""
-    place = load_place(given)
+    place = load_service_settings(given)
     demand_linux()
     if not 1 <= count <= MOST:
         raise UsageError(f"--count: {count} is outside of what is allowed: 1 to {MOST}")
     run, address = (None, place.address) if place.address else _live(place)
-    with reached(address):
-        pass  # it answers
+    keep_heartbeat(place.heartbeats, "worker")
     with ShutdownSignals() as shutdown:
+        with awaited(address, shutdown):
+            pass  # it answers
         report(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
-        left = WorkerGroup(address, count, report).run(shutdown, lambda: run is not None and not _is_live(place, run))
+        group = WorkerGroup(address, count, report, place.heartbeats)
+        left = group.run(shutdown, lambda: run is not None and not _is_live(place, run))
     if shutdown.reason is None and not left:
         raise EnvironmentFailure("no RQ worker is left")
     return INTERRUPTED if shutdown.reason == "interrupted" else 0

@@ -163,6 +163,14 @@ class PlaceSettings(BaseSettings):
         return init_settings, env_settings, InitSettingsSource(settings_cls, _file_settings())
 
 
+class ServiceSettings(PlaceSettings):
+    """What the long-running commands share: the above, and where they show that they live."""
+
+    heartbeats: Annotated[
+        Path | None, flag(PLACE, "FOLDER", "Keep a heartbeat there: a file whose age health checks read.")
+    ] = None
+
+
 class TraceSettings(PlaceSettings):
     """What all commands share, and where people see traces."""
 
@@ -171,6 +179,10 @@ class TraceSettings(PlaceSettings):
         BeforeValidator(_web),
         flag(OUTPUT, "URL", "Jaeger's pages, for links.", default="the collector's host, port 16686"),
     ] = None
+
+
+class FollowSettings(ServiceSettings, TraceSettings):
+    """Of a long-running command that sends traces."""
 
 
 class AnomalySettings(PlaceSettings):
@@ -272,6 +284,16 @@ def load_place(given: Given) -> PlaceSettings:
     return _settings(PlaceSettings, given, {})
 
 
+def load_service_settings(given: Given) -> ServiceSettings:
+    """The same, and where a long-running command shows that it lives. Raises UsageError."""
+    return _settings(ServiceSettings, given, {})
+
+
+def load_follow_settings(given: Given) -> FollowSettings:
+    """The same, and where people see traces. Raises UsageError."""
+    return _settings(FollowSettings, given, {})
+
+
 def load_trace_settings(given: Given) -> TraceSettings:
     """The same, and where people see traces. Raises UsageError."""
     return _settings(TraceSettings, given, {})
@@ -362,7 +384,7 @@ def _file_settings() -> dict[str, Any]:
     UsageError."""
     path = Path(SETTINGS_FILE)
     table = read_toml(path, SETTINGS_FILE) if os.path.lexists(path) else {}
-    known = {name_of(field) for field in LabSettings.model_fields}
+    known = {name_of(field) for model in (LabSettings, ServiceSettings) for field in model.model_fields}
     unknown = [key for key in table if key.replace("-", "_") not in known]
     if unknown:
         names, what = ", ".join(map(repr, unknown)), "is no setting" if len(unknown) == 1 else "are no settings"

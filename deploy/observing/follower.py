@@ -23,6 +23,7 @@ from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.tail import News, RunTail
 from deploy.attach.context import read_metadata
 from deploy.errors import NoMetadata
+from deploy.processes.liveness import beat
 from deploy.processes.signals import ShutdownSignals
 from robots.run.record_rows import FaultTexts, control_row, fleet_row, stored_fate_rows
 from telemetry.otlp.delivered import Delivered
@@ -136,6 +137,7 @@ def _delivery(settings: RunSettings, endpoint: Endpoint, report: Report) -> Trac
 def _follow_until_over(follower: Follower, shutdown: ShutdownSignals) -> None:
     is_stopped, newest_s, answered_s = False, time.monotonic(), time.monotonic()
     while shutdown.reason is None:
+        beat()
         now_s = time.monotonic()
         try:
             news = follower.step()

@@ -9,6 +9,7 @@ rules beside it:
     no third life    an RQ worker that lost its lease, or is fenced, ends (exit 75) and queues nothing; to queue a job
                      again and to give its lease back is one move (deploy/rq/leases.py)
     deaths recorded  in the fleet log, before the job is queued again: the next life's restart policy reads them
+    a heartbeat      of this process itself, for health checks: while it waits, and while its horse lives
     outages borne    a server in trouble ends no RQ worker; the supervisor finds jobs that were taken and lost meanwhile
     nothing behind   a horse dies with its RQ worker
 
@@ -45,6 +46,7 @@ from broker.streams.retry import TROUBLE, suppress_transient
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.lives import incarnation_of, last_incarnation
 from deploy.processes.forking import signals_held
+from deploy.processes.liveness import beat
 from deploy.rq.dequeue import RobotQueue
 from deploy.rq.heartbeat import Heartbeat, done
 from deploy.rq.job import RobotJob, names_in, nonce_of
@@ -155,6 +157,7 @@ class RobotWorker(rq.Worker):
             return super().dequeue_job_and_maintain_ttl(None)
         since = time.monotonic()
         while not self._stop_requested:
+            beat()
             with suppress_transient():
                 found = super().dequeue_job_and_maintain_ttl(timeout, _WAIT_S)  # type: ignore[arg-type]  # any number
                 if found is not None or (max_idle_time is not None and time.monotonic() - since >= max_idle_time):
@@ -228,6 +231,7 @@ class RobotWorker(rq.Worker):
         lives elsewhere. Raises StopRequested when asked to end first.
         """
         while not self._stop_requested:
+            beat()
             time.sleep(_RETRY_S)
             with suppress_transient():
                 if holds_lease(job, execution):
@@ -259,6 +263,7 @@ class RobotWorker(rq.Worker):
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Renew the lease of a horse that beats. Kill one that fell silent, or does not end after SIGTERM. End if the
         lease is another's. Remote commands are executed first: one may resume the horse."""
+        beat()
         self._remote_commands.execute()
         if self._stop_requested and time.monotonic() - self._stop_asked_s > GRACE_S:
             self.kill_horse()

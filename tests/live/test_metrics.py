@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
+from broker.streams.embedded import EmbeddedServer
 from telemetry.tracing.ids import exchange_trace_id
 from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, Place
 from tests.support.waiting import await_true
@@ -93,6 +94,24 @@ def test_a_run_is_scraped_while_it_goes_on_and_until_it_is_over(place: Place) ->
     recorded = fates_in_record(place)
     assert all(later[fate] <= recorded[fate] for fate in later)
     assert place.is_clean()
+
+
+def test_one_reader_serves_the_runs_of_a_server_one_after_the_other(place: Place, server: EmbeddedServer) -> None:
+    # Given a reader that stays, and a server without a run
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/metrics"
+    reader = place.start("metrics", "--port", str(port), "--stay", "--redis-url", server.url)
+    for _ in range(2):
+        # When a run is dealt there
+        out, _ = place.start("deal", "--json", "-n", "2", "--redis-url", server.url).communicate(timeout=END_S)
+        run = json.loads(out)["run"]
+        # Then its metrics are served until it is stopped
+        await_true(lambda run=run: f'gossip_run="{run}"' in get(url)[0])
+        place.start("stop", run, "--redis-url", server.url).communicate(timeout=END_S)
+        await_true(lambda: not get(url)[0])
+    # And the reader ends when it is asked to
+    reader.send_signal(signal.SIGTERM)
+    assert (reader.communicate(timeout=END_S)[0], reader.returncode) == (b"", 0)
 
 
 def test_a_port_that_is_taken_is_one_line_and_ctrl_c_ends_in_order(place: Place) -> None:

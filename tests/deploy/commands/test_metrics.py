@@ -104,6 +104,7 @@ def test_a_record_in_another_folder_keeps_its_name(recorded: Path, here: Path, t
         (["--port", "65536"], 2, ("--port", "0 to 65535")),
         (["--port=-1"], 2, ("--port", "0 to 65535")),
         (["--port", "many"], 2, ("--port", "many")),
+        (["--stay"], 2, ("--stay", "--port")),
         (["nosuch"], 2, ("nosuch", "recorded")),
         (["--port", "0", "--host", "no.such.host.invalid"], 4, ("--port", "no.such.host.invalid")),
     ],
