@@ -128,8 +128,8 @@ async def server_for_async(client: redis.asyncio.Redis, key: str) -> redis.async
 
 
 def check_server(client: redis.Redis) -> None:
-    """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey; ServerAway when none answers. Of a
-    cluster, every master must."""
+    """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey; ServerAway when none answers. In
+    a cluster, all masters must."""
     where = describe(client)
     try:
         servers = client.masters() if isinstance(client, ClusterClient) else [client]

@@ -26,8 +26,8 @@ _MOVED: Final = ("MOVED ", "CLUSTERDOWN ", "READONLY ")
 _MOST_STREAMS: Final = 1 << 14  # whose last entries are remembered; anybody may invent receivers
 
 
-class LastStored:
-    """The last entry that a relay has stored in each stream, over all its lines, and whether a server still has it.
+class StoredCopies:
+    """The last entry that a relay has stored in each inbox and its fates, and whether a server still has it.
 
     A replica that takes over may lack the last writes. No other process knows of the copies and fates among them, so
     the relay looks for its last ones at each new connection, and calls `on_loss` when one is missing.
@@ -65,10 +65,10 @@ def _is_trimmed(entry: bytes, stream: Any) -> bool:
 
 
 @contextmanager
-def open_line(client: redis.Redis, last_stored: LastStored) -> Iterator[Line]:
+def open_line(client: redis.Redis, stored_copies: StoredCopies) -> Iterator[Line]:
     """A line to the client's server, or to those of its cluster. Raises redis-py's ConnectionError or TimeoutError when
     there is no server that is ready."""
-    line = ClusterLine(client, last_stored) if isinstance(client, ClusterClient) else BulkLine(client)
+    line = ClusterLine(client, stored_copies) if isinstance(client, ClusterClient) else BulkLine(client)
     with closing(line):
         yield line
 
@@ -81,9 +81,9 @@ class ClusterLine:
     may be there, and is redone from the outbox.
     """
 
-    def __init__(self, client: ClusterClient, last_stored: LastStored) -> None:
+    def __init__(self, client: ClusterClient, stored_copies: StoredCopies) -> None:
         self._client = client
-        self._last_stored = last_stored
+        self._stored_copies = stored_copies
         self._home: Host | None = None
         self._lines: dict[Host, BulkLine] = {}
         self._sent: deque[tuple[Host | None, bytes | None]] = deque()  # where to (None: not sent), and an XADD's key
@@ -121,7 +121,7 @@ class ClusterLine:
         found = [_NOT_SENT if host is None else next(replies[host]) for host, _ in sent]
         for (_, key), reply in zip(sent, found, strict=True):
             if key is not None and isinstance(reply, bytes) and reply != b"QUEUED":
-                self._last_stored.add(key, reply)
+                self._stored_copies.add(key, reply)
         if any(issubclass(kind, ResponseError) for kind in set(map(type, found))):
             self._note(found)
         return found
@@ -149,7 +149,7 @@ class ClusterLine:
     def _open(self, host: Host) -> BulkLine:
         line = BulkLine(self._client.node(host))
         try:
-            self._last_stored.compare(line, lambda key: self._client.owner(key) == host)
+            self._stored_copies.compare(line, lambda key: self._client.owner(key) == host)
         except BaseException:
             line.close()
             raise

@@ -18,7 +18,7 @@ from broker.errors import Unavailable
 from broker.relay.core import Failpoint, NewCore, no_failpoint
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
-from broker.streams.relay.cluster_line import LastStored, open_line
+from broker.streams.relay.cluster_line import StoredCopies, open_line
 from broker.streams.relay.lease import POLL_S, Deposed, Lease
 from broker.streams.relay.session import LAST_RETRY_S, PAUSE_S, Overtaken, RelaySession
 from broker.streams.relay.wire import Line
@@ -65,7 +65,7 @@ class RelayDriver:
         self._drains = shutdown.drains
         self._may_wait = shutdown.may_wait
         self._failpoint = failpoint
-        self._last_stored = LastStored(lambda: emit(ServerForgot("copies")))
+        self._stored_copies = StoredCopies(lambda: emit(ServerForgot("copies")))
         self._served: int | None = None  # the shard whose lease is ours, as far as we know
         self._last_try: float | None = None  # when a relay that stops gives up on a server that does not answer
 
@@ -78,7 +78,7 @@ class RelayDriver:
         """
         while True:
             try:
-                with connect(self._url) as client, open_line(client, self._last_stored) as line:
+                with connect(self._url) as client, open_line(client, self._stored_copies) as line:
                     return self._serve(client, line, stopping)
             except Deposed:
                 self._report_deposed()

@@ -13,7 +13,7 @@ from broker.faults.dice import Dice
 from broker.faults.fate import Plan
 from broker.streams.cluster import ClusterClient
 from broker.streams.connection import connect
-from broker.streams.relay.cluster_line import ClusterLine, LastStored
+from broker.streams.relay.cluster_line import ClusterLine, StoredCopies
 from broker.streams.relay.lease import LEASE_MS
 from broker.streams.relay.wire import pack
 from telemetry.events import RelayDeposed, RelayResumed, ServerForgot
@@ -192,7 +192,7 @@ def test_a_relay_finds_the_free_one_of_shards_at_several_servers(
 def test_replies_come_in_the_order_of_the_commands_whichever_server_gives_them(redis_cluster: RedisCluster) -> None:
     with connect(redis_cluster.url) as client:
         assert isinstance(client, ClusterClient)
-        line = ClusterLine(client, LastStored(lambda: None))
+        line = ClusterLine(client, StoredCopies(lambda: None))
         keys = [f"lab:{{{number}}}:in" for number in range(20)]
         home = "lab:{home}:lease"
         line.turn_to(home)
