@@ -90,6 +90,11 @@ class ClusterServer:
         except RedisError:
             return False
 
+    def cut_off(self, master: ClusterServer) -> None:
+        """Let this replica get nothing more of its master's: it stands still, and nothing is on its way to it."""
+        self.process.send_signal(signal.SIGSTOP)
+        master.ask("CLIENT", "KILL", "TYPE", "replica")
+
     def start_again(self) -> None:
         """Start it with what it held, and wait until it takes part again."""
         self.start()

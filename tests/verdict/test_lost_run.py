@@ -156,10 +156,11 @@ def came_back_older(files: Files, event: ServerForgot, source: str = "lab", ende
         ("lab", "events", "lab missed events that it had read"),
         ("r03", "entries", "r03 missed entries of its journal"),
         ("r03", "birth", "r03 missed its birth, or its attempt to write"),
+        ("relay:0", "copies", "relay:0 missed copies or fates that it had stored"),
     ],
 )
 def test_nothing_is_proven_once_a_process_has_missed_something_that_the_server_had(
-    source: str, what: Literal["events", "entries", "birth"], why: str, ended: str, grown_files: Files
+    source: str, what: Literal["events", "entries", "birth", "copies"], why: str, ended: str, grown_files: Files
 ) -> None:
     # Given an honest record, in which a process reports a server that came back older
     came_back_older(grown_files, ServerForgot(what), source, ended)

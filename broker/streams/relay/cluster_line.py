@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from broker.relay.core import parse_id
@@ -30,7 +31,7 @@ class StoredCopies:
     """The last entry that a relay has stored in each inbox and its fates, and whether a server still has it.
 
     A replica that takes over may lack the last writes. No other process knows of the copies and fates among them, so
-    the relay looks for its last ones at each new connection, and calls `on_loss` when one is missing.
+    the relay looks for its last ones at each new connection and at its end, and calls `on_loss` when one is missing.
     """
 
     def __init__(self, on_loss: Callable[[], None]) -> None:
@@ -43,17 +44,26 @@ class StoredCopies:
         if len(self._entries) > _MOST_STREAMS:
             del self._entries[next(iter(self._entries))]
 
-    def compare(self, line: BulkLine, is_there: Callable[[bytes], bool]) -> None:
+    def hosts(self, owner: Callable[[bytes], Host]) -> set[Host]:
+        """The servers that should have these entries."""
+        return set(map(owner, self._entries))
+
+    def compare(self, line: Line, is_there: Callable[[bytes], bool]) -> None:
         """Look for the last entries of the streams that are at the server of `line`."""
         entries = {key: entry for key, entry in self._entries.items() if is_there(key)}
         queries: list[Command] = []
         for key, entry in entries.items():
             queries += [("XRANGE", key, entry, entry), ("XINFO", "STREAM", key)]
         replies = iter(line.ask(*queries))
-        for (key, entry), found, stream in zip(entries.items(), replies, replies, strict=True):
-            if found == [] and not _is_trimmed(entry, stream):
-                del self._entries[key]  # told once
-                self._on_loss()
+        lost = [
+            key
+            for (key, entry), found, stream in zip(entries.items(), replies, replies, strict=True)
+            if found == [] and not _is_trimmed(entry, stream)
+        ]
+        for key in lost:
+            del self._entries[key]  # told once
+        if lost:
+            self._on_loss()
 
 
 def _is_trimmed(entry: bytes, stream: Any) -> bool:
@@ -131,6 +141,16 @@ class ClusterLine:
         self.send(map(pack, commands))
         return self.receive(len(commands))
 
+    def look_again(self) -> None:
+        """Look whether all servers still have what was stored last. Raises redis-py's ConnectionError or TimeoutError
+        when one cannot be asked."""
+        for host in self._stored_copies.hosts(self._client.owner):
+            line = self._line_to(host)
+            if line is None:
+                raise RedisConnectionError("a server that had copies cannot be reached")
+            with self._client.noting(host):
+                self._compare(line, host)
+
     def _host_of(self, key: bytes | None) -> Host:
         assert self._home is not None
         return self._home if key is None else self._client.owner(key)
@@ -149,11 +169,14 @@ class ClusterLine:
     def _open(self, host: Host) -> BulkLine:
         line = BulkLine(self._client.node(host))
         try:
-            self._stored_copies.compare(line, lambda key: self._client.owner(key) == host)
+            self._compare(line, host)
         except BaseException:
             line.close()
             raise
         return line
+
+    def _compare(self, line: BulkLine, host: Host) -> None:
+        self._stored_copies.compare(line, lambda key: self._client.owner(key) == host)
 
     def _note(self, replies: list[Any]) -> None:
         """Learn the masters anew before the next command, if one was asked that is none."""

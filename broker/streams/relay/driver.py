@@ -112,6 +112,7 @@ class RelayDriver:
         session.serve(stopping)
         if self._drains:
             session.drain()
+            line.look_again()
         else:
             session.leave()
         lease.release()

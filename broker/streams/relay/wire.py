@@ -50,6 +50,10 @@ class Line(Protocol):
         """Send `commands`, and receive their replies."""
         ...
 
+    def look_again(self) -> None:
+        """Have reported what a server has forgotten of copies, if no other process would notice it."""
+        ...
+
 
 class BulkLine:
     """One connection of a client's pool, for as long as the line is open.
@@ -119,6 +123,9 @@ class BulkLine:
         """Send `commands`, and receive their replies."""
         self.send(map(pack, commands))
         return self.receive(len(commands))
+
+    def look_again(self) -> None:
+        """One server has all streams, and readers of the others notice what it forgot."""
 
     def _feed(self) -> None:
         try:

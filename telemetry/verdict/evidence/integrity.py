@@ -25,6 +25,7 @@ _FORGOTTEN: Final = {
     "events": "events that it had read",
     "entries": "entries of its journal",
     "birth": "its birth, or its attempt to write",
+    "copies": "copies or fates that it had stored",
 }
 
 _WHAT: Final = {

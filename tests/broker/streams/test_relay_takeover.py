@@ -209,7 +209,7 @@ def test_a_standby_leaves_when_the_run_is_stopped(make_shard: Callable[..., Shar
     shard = make_shard("delay 50s", shards=2)
     folder = tmp_path / shard.run
     folder.mkdir()
-    (folder / "live.json").write_text(json.dumps({"url": shard.url, "pid": os.getpid()}))
+    (folder / "live.json").write_text(json.dumps({"control": shard.url, "data": shard.url, "pid": os.getpid()}))
     terms = encode_terms(Terms(len(ROBOTS), 2, SEED, 100_000, 1_000_000, 0))
     shard.client.delete(shard.keys.orders)
     shard.run_control.deal(RunSpec(shard.run, 2, shard.plan, {robot: [b"header"] for robot in ROBOTS}, terms))
