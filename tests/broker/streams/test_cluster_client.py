@@ -224,6 +224,23 @@ def test_a_cluster_can_be_used_and_is_described_without_its_login(redis_cluster:
         assert describe(other) == describe(client) == f"the cluster {redis_cluster.url.partition('://')[2]}"
 
 
+def test_a_restricted_user_needs_no_more_than_to_ask_for_the_slots(redis_cluster: RedisCluster, key: str) -> None:
+    allowed = ["+@read", "+@write", "+@stream", "+@transaction", "+@connection", "+@blocking", "-@dangerous", "+info"]
+    for master in redis_cluster.masters:
+        master.ask("ACL", "SETUSER", "robots", "reset", "on", ">secret", "~lab:*", *allowed)
+    with connect(redis_cluster.url.replace("://", "://robots:secret@")) as client:
+        with pytest.raises(UnsupportedServer, match="cluster"):
+            check_server(client)
+        for master in redis_cluster.masters:
+            master.ask("ACL", "SETUSER", "robots", "+cluster|slots")
+
+        check_server(client)
+
+        assert client.xadd(key, {"number": 1})
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.xlen("of others")
+
+
 def test_neither_is_taken_for_the_other(redis_cluster: RedisCluster, server: EmbeddedServer) -> None:
     member = f"redis://127.0.0.1:{redis_cluster.masters[0].port}"
     with connect(member) as client, pytest.raises(UnsupportedServer, match="one of a Redis Cluster"):
