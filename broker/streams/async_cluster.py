@@ -22,7 +22,7 @@ class AsyncClusterClient(redis.asyncio.Redis):
     command, and follows the rules of ClusterClient."""
 
     def __init__(self, location: Location, options: Mapping[str, Any]) -> None:
-        super().__init__(connection_pool=_NoPool())
+        super().__init__(connection_pool=_AsyncNoPool())
         self.location = location
         self.topology = Topology(location.hosts)
         self._options = {**location.login, **options}
@@ -47,7 +47,7 @@ class AsyncClusterClient(redis.asyncio.Redis):
     ) -> redis.asyncio.client.Pipeline:
         """A transaction goes to the server of its first key, and so does what is asked under WATCH; a pipeline without
         one goes to each server in turn."""
-        return _ClusterPipeline(self, transaction)
+        return _AsyncClusterPipeline(self, transaction)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: ARG002 - as in redis.asyncio.Redis
         """Hang up. The next command connects again."""
@@ -93,7 +93,7 @@ class AsyncClusterClient(redis.asyncio.Redis):
         raise silence
 
 
-class _ClusterPipeline(redis.asyncio.client.Pipeline):
+class _AsyncClusterPipeline(redis.asyncio.client.Pipeline):
     """A pipeline whose connections are those of the server that its commands belong to."""
 
     def __init__(self, cluster: AsyncClusterClient, transaction: bool) -> None:
@@ -136,7 +136,7 @@ class _ClusterPipeline(redis.asyncio.client.Pipeline):
         return replies
 
 
-class _NoPool(redis.asyncio.ConnectionPool):
+class _AsyncNoPool(redis.asyncio.ConnectionPool):
     """What redis-py would connect with, were this one server."""
 
     async def get_connection(self, *_args: Any, **_options: Any) -> NoReturn:

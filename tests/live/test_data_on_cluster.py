@@ -55,7 +55,7 @@ def outlive(stream: str, place: Place, data: RedisCluster, lags: bool) -> tuple[
     # When a master dies, and its replica takes over
     key = {"events": keys.events, "outbox": keys.outbox(0), "inbox": keys.inbox("r03")}[stream]
     master = data.master_of(key)
-    replica = data.heir_of(master)
+    replica = data.replica_of(master)
     if lags:
         replica.cut_off(master)
         known = added(master, key)

@@ -163,7 +163,7 @@ class RedisCluster:
             server.ask("CLUSTER", "SETSLOT", slot, "NODE", to.ask("CLUSTER", "MYID"))
         self._moved[slot] = to
 
-    def heir_of(self, master: ClusterServer) -> ClusterServer:
+    def replica_of(self, master: ClusterServer) -> ClusterServer:
         """Its first replica."""
         return self._replicas[self.masters.index(master)]
 

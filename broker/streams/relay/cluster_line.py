@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from broker.relay.core import parse_id
 from broker.streams.address import Host
 from broker.streams.cluster import ClusterClient
-from broker.streams.relay.wire import BulkLine, Command, Line, pack
+from broker.streams.relay.wire import BulkLine, Command, RelayLine, pack
 from broker.streams.retry import OUTAGE
 
 _XADD: Final = b"\r\n$4\r\nXADD\r\n$"
@@ -48,7 +48,7 @@ class StoredCopies:
         """The servers that should have these entries."""
         return set(map(owner, self._entries))
 
-    def compare(self, line: Line, is_there: Callable[[bytes], bool]) -> None:
+    def compare(self, line: RelayLine, is_there: Callable[[bytes], bool]) -> None:
         """Look for the last entries of the streams that are at the server of `line`."""
         entries = {key: entry for key, entry in self._entries.items() if is_there(key)}
         queries: list[Command] = []
@@ -75,7 +75,7 @@ def _is_trimmed(entry: bytes, stream: Any) -> bool:
 
 
 @contextmanager
-def open_line(client: redis.Redis, stored_copies: StoredCopies) -> Iterator[Line]:
+def open_line(client: redis.Redis, stored_copies: StoredCopies) -> Iterator[RelayLine]:
     """A line to the client's server, or to those of its cluster. Raises redis-py's ConnectionError or TimeoutError when
     there is no server that is ready."""
     line = ClusterLine(client, stored_copies) if isinstance(client, ClusterClient) else BulkLine(client)
@@ -84,7 +84,7 @@ def open_line(client: redis.Redis, stored_copies: StoredCopies) -> Iterator[Line
 
 
 class ClusterLine:
-    """`wire.Line` to a cluster; `turn_to` comes first.
+    """`wire.RelayLine` to a cluster; `turn_to` comes first.
 
     A copy for a server that cannot be reached was not sent: it counts as refused, so the relay keeps it, and goes on
     under its lease until another server holds the inbox. A reply that is lost ends the line like any other: the copy
@@ -141,7 +141,7 @@ class ClusterLine:
         self.send(map(pack, commands))
         return self.receive(len(commands))
 
-    def look_again(self) -> None:
+    def verify_copies(self) -> None:
         """Look whether all servers still have what was stored last. Raises redis-py's ConnectionError or TimeoutError
         when one cannot be asked."""
         for host in self._stored_copies.hosts(self._client.owner):

@@ -21,7 +21,7 @@ from broker.streams.keys import Keys
 from broker.streams.relay.cluster_line import StoredCopies, open_line
 from broker.streams.relay.lease import POLL_S, Deposed, Lease
 from broker.streams.relay.session import LAST_RETRY_S, PAUSE_S, Overtaken, RelaySession
-from broker.streams.relay.wire import Line
+from broker.streams.relay.wire import RelayLine
 from broker.streams.retry import OUTAGE, is_transient
 from telemetry.events import AnyEvent, RelayDeposed, ServerForgot
 
@@ -99,7 +99,7 @@ class RelayDriver:
             raise Unavailable(f"relay: {error}") from error
         return self._drains or not is_stopping
 
-    def _serve(self, client: redis.Redis, line: Line, stopping: Callable[[], bool]) -> bool:
+    def _serve(self, client: redis.Redis, line: RelayLine, stopping: Callable[[], bool]) -> bool:
         """One session, from its lease to its end in order. False: no lease was free."""
         lease = self._await_lease(line, stopping)
         if lease is None:
@@ -112,13 +112,13 @@ class RelayDriver:
         session.serve(stopping)
         if self._drains:
             session.drain()
-            line.look_again()
+            line.verify_copies()
         else:
             session.leave()
         lease.release()
         return True
 
-    def _await_lease(self, line: Line, stopping: Callable[[], bool]) -> Lease | None:
+    def _await_lease(self, line: RelayLine, stopping: Callable[[], bool]) -> Lease | None:
         """The first lease that is free; None when the relay is to stop before that, and may not wait."""
         while not stopping() or self._drains:
             pause_s = POLL_S

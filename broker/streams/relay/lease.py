@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from broker.streams.relay.wire import Command, Line, pack
+from broker.streams.relay.wire import Command, RelayLine, pack
 
 LEASE_MS: Final = 800  # from the last renewal; every transaction renews it
 POLL_S: Final = 0.1  # how often a standby relay tries, and how long a holder may be without a transaction
@@ -32,7 +32,7 @@ class Lease:
     the lease.
     """
 
-    def __init__(self, line: Line, key: str, holder: str) -> None:
+    def __init__(self, line: RelayLine, key: str, holder: str) -> None:
         self._line = line
         self._key = key
         self._holder = holder.encode()

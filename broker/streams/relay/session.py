@@ -27,7 +27,7 @@ from broker.streams.connection import server_for
 from broker.streams.keys import Keys
 from broker.streams.reading import decoded
 from broker.streams.relay.lease import Lease
-from broker.streams.relay.wire import GROUP, Command, Line, WriteQueue
+from broker.streams.relay.wire import GROUP, Command, RelayLine, WriteQueue
 from telemetry.events import AnyEvent, RelayCongested, RelayResumed
 
 PAUSE_S: Final = 0.05  # after a refused write, and between connections
@@ -56,7 +56,7 @@ class RelaySession:
     def __init__(
         self,
         client: redis.Redis,
-        line: Line,
+        line: RelayLine,
         lease: Lease,
         names: Keys,
         shard: int,

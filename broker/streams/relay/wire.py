@@ -30,7 +30,7 @@ _ROOM: Final = 1 << 17  # bytes taken from the socket at once
 _NOTHING_YET: Final = object()
 
 
-class Line(Protocol):
+class RelayLine(Protocol):
     """What a relay writes to and reads from. Every method raises redis-py's ConnectionError or TimeoutError; any part
     of what was sent may have taken effect then."""
 
@@ -50,7 +50,7 @@ class Line(Protocol):
         """Send `commands`, and receive their replies."""
         ...
 
-    def look_again(self) -> None:
+    def verify_copies(self) -> None:
         """Have reported what a server has forgotten of copies, if no other process would notice it."""
         ...
 
@@ -124,7 +124,7 @@ class BulkLine:
         self.send(map(pack, commands))
         return self.receive(len(commands))
 
-    def look_again(self) -> None:
+    def verify_copies(self) -> None:
         """One server has all streams, and readers of the others notice what it forgot."""
 
     def _feed(self) -> None:

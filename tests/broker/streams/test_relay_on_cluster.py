@@ -130,7 +130,7 @@ def test_a_relay_follows_an_inbox_whose_slot_moves(
 
 @pytest.mark.parametrize("forgotten", ["inbox", "fates"])
 @pytest.mark.parametrize("is_at_its_end", [False, True])
-def test_a_relay_tells_when_a_server_came_back_without_what_it_had_stored(
+def test_a_relay_reports_when_a_server_came_back_without_what_it_had_stored(
     make_shard: Callable[..., Shard], redis_cluster: RedisCluster, forgotten: str, is_at_its_end: bool
 ) -> None:
     # Given a relay that has stored copies and fates
@@ -159,7 +159,7 @@ def test_a_relay_tells_when_a_server_came_back_without_what_it_had_stored(
     assert [event for event in shard.events if isinstance(event, ServerForgot)] == [ServerForgot("copies")]
 
 
-def test_a_server_that_has_all_is_told_nothing_of(
+def test_nothing_is_reported_of_a_server_that_has_all(
     make_shard: Callable[..., Shard], redis_cluster: RedisCluster
 ) -> None:
     shard, server = spread(make_shard, redis_cluster)

@@ -46,7 +46,7 @@ def test_a_command_belongs_to_its_first_key(command: tuple[Any, ...], key: str |
     assert key_in(command) == key
 
 
-def test_what_one_command_or_transaction_touches_lies_in_one_slot() -> None:
+def test_what_one_command_or_transaction_touches_is_in_one_slot() -> None:
     keys = Keys("7b08e1")
     run = {keys.orders, keys.requests, keys.supervisor, keys.register, keys.birth("r00"), keys.commands("r01")}
     shard = {keys.outbox(0), keys.control(0), keys.fates(0), keys.lease(0)}
@@ -95,7 +95,7 @@ def test_of_many_servers_the_one_that_failed_is_asked_last() -> None:
 @pytest.mark.parametrize(
     ("error", "is_known"), [(MovedError("1 b:2"), False), (ClusterDownError("x"), False), (ResponseError("x"), True)]
 )
-def test_only_some_errors_tell_that_masters_may_be_others(error: ResponseError, is_known: bool) -> None:
+def test_only_some_errors_show_that_masters_may_be_others(error: ResponseError, is_known: bool) -> None:
     topology = known()
     topology.note(error, A)
     assert topology.is_known is is_known
