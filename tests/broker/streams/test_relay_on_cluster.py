@@ -138,7 +138,7 @@ def test_a_relay_reports_when_a_server_came_back_without_what_it_had_stored(
     key = {"inbox": shard.keys.inbox("r01"), "fates": shard.keys.fates(0)}[forgotten]
     with shard.relaying():
         shard.send(20, "r00", "r01")
-        await_true(lambda: shard.delivered().total() == 20)
+        await_true(lambda: shard.delivered().total() == 20 and shard.pending() == 0)  # it knows that all is stored
         # When a server comes back without the last of them, and another relay has written since
         server = redis_cluster.master_of(key)
         kept = shard.client.xrange(key)[:-1]
@@ -165,7 +165,7 @@ def test_nothing_is_reported_of_a_server_that_has_all(
     shard, server = spread(make_shard, redis_cluster)
     with shard.relaying():
         shard.send(20, "r00", "r01")
-        await_true(lambda: shard.delivered().total() == 20)
+        await_true(lambda: shard.delivered().total() == 20 and shard.pending() == 0)
         shard.client.xtrim(shard.keys.inbox("r01"), maxlen=0, approximate=False)  # read, and overtaken by others
         shard.client.xadd(shard.keys.inbox("r01"), {"envelope": "of another shard", "copy": 0})
         server.kill()
