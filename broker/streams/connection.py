@@ -127,13 +127,17 @@ async def server_for_async(client: redis.asyncio.Redis, key: str) -> redis.async
     return client.node(await client.owner(key)) if isinstance(client, AsyncClusterClient) else client
 
 
+def servers_of(client: redis.Redis) -> list[redis.Redis]:
+    """A client of each server: of all masters of a cluster, or the client itself. Raises redis-py's errors."""
+    return client.masters() if isinstance(client, ClusterClient) else [client]
+
+
 def check_server(client: redis.Redis) -> None:
     """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey; ServerAway when none answers. In
     a cluster, all masters must."""
     where = describe(client)
     try:
-        servers = client.masters() if isinstance(client, ClusterClient) else [client]
-        answers: Sequence[Mapping[str, Any]] = [server.info("server") for server in servers]
+        answers: Sequence[Mapping[str, Any]] = [server.info("server") for server in servers_of(client)]
     except (AuthenticationError, AuthorizationError) as error:
         raise UnsupportedServer(f"the server at {where} does not let us in: {error}") from None
     except (RedisConnectionError, RedisTimeoutError) as error:

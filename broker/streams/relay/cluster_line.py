@@ -22,16 +22,17 @@ from broker.streams.relay.wire import BulkLine, Command, RelayLine, pack
 from broker.streams.retry import OUTAGE
 
 _XADD: Final = b"\r\n$4\r\nXADD\r\n$"
+_INBOX: Final = b":inbox"
 _LONGEST_OPENING: Final = 16  # bytes, up to the end of `_XADD`
 _MOVED: Final = ("MOVED ", "CLUSTERDOWN ", "READONLY ")
-_MOST_STREAMS: Final = 1 << 14  # whose last entries are remembered; anybody may invent receivers
+_MOST_STREAMS: Final = 1 << 14  # whose last copies are remembered; anybody may invent receivers
 
 
 class StoredCopies:
-    """The last entry that a relay has stored in each inbox and its fates, and whether a server still has it.
+    """The last copy that a relay has stored in each inbox, and whether a server still has it.
 
-    A replica that takes over may lack the last writes. No other process knows of the copies and fates among them, so
-    the relay looks for its last ones at each new connection and at its end, and calls `on_loss` when one is missing.
+    A replica that takes over may lack the last writes. No other process knows of the copies among them, so the relay
+    looks for its last ones at each new connection and at its end, and calls `on_loss` when one is missing.
     """
 
     def __init__(self, on_loss: Callable[[], None]) -> None:
@@ -39,7 +40,7 @@ class StoredCopies:
         self._entries: dict[bytes, bytes] = {}
 
     def add(self, key: bytes, entry: bytes) -> None:
-        """An entry was stored, by its server's word."""
+        """A copy was stored, by its server's word."""
         self._entries[key] = entry
         if len(self._entries) > _MOST_STREAMS:
             del self._entries[next(iter(self._entries))]
@@ -130,7 +131,7 @@ class ClusterLine:
         replies = {host: iter(self._lines[host].receive(number)) for host, number in counts.items()}
         found = [_NOT_SENT if host is None else next(replies[host]) for host, _ in sent]
         for (_, key), reply in zip(sent, found, strict=True):
-            if key is not None and isinstance(reply, bytes) and reply != b"QUEUED":
+            if key is not None and key.endswith(_INBOX) and isinstance(reply, bytes):
                 self._stored_copies.add(key, reply)
         if any(issubclass(kind, ResponseError) for kind in set(map(type, found))):
             self._note(found)

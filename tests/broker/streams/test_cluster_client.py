@@ -23,7 +23,9 @@ from broker.streams.connection import (
     server_for,
 )
 from broker.streams.embedded import EmbeddedServer
+from broker.streams.inspection import STREAM_TRIALS
 from broker.streams.retry import OUTAGE, is_transient
+from deploy.doctor.servers import Plane, plane_checks
 from tests.support.forgetful_server import ForgetfulServer
 from tests.support.redis_cluster import ClusterServer, RedisCluster
 from tests.support.waiting import await_true
@@ -239,6 +241,14 @@ def test_a_restricted_user_needs_no_more_than_to_ask_for_the_slots(redis_cluster
         assert client.xadd(key, {"number": 1})
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.xlen("of others")
+
+
+def test_the_doctor_examines_every_master(redis_cluster: RedisCluster) -> None:
+    checks = plane_checks(Plane("data", redis_cluster.url, STREAM_TRIALS), robots=6)
+
+    shown = " ".join(map(str, checks))
+    assert not [check for check in checks if "refuse" in str(check)]
+    assert all(str(master.port) in shown for master in redis_cluster.masters)
 
 
 def test_neither_is_taken_for_the_other(redis_cluster: RedisCluster, server: EmbeddedServer) -> None:

@@ -128,14 +128,13 @@ def test_a_relay_follows_an_inbox_whose_slot_moves(
     assert sum(isinstance(event, RelayResumed) for event in shard.events) == 1
 
 
-@pytest.mark.parametrize("forgotten", ["inbox", "fates"])
 @pytest.mark.parametrize("is_at_its_end", [False, True])
 def test_a_relay_reports_when_a_server_came_back_without_what_it_had_stored(
-    make_shard: Callable[..., Shard], redis_cluster: RedisCluster, forgotten: str, is_at_its_end: bool
+    make_shard: Callable[..., Shard], redis_cluster: RedisCluster, is_at_its_end: bool
 ) -> None:
-    # Given a relay that has stored copies and fates
+    # Given a relay that has stored copies
     shard, _ = spread(make_shard, redis_cluster)
-    key = {"inbox": shard.keys.inbox("r01"), "fates": shard.keys.fates(0)}[forgotten]
+    key = shard.keys.inbox("r01")
     with shard.relaying():
         shard.send(20, "r00", "r01")
         await_true(lambda: shard.delivered().total() == 20 and shard.pending() == 0)  # it knows that all is stored

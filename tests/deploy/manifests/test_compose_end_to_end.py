@@ -24,9 +24,9 @@ from tests.support.checkout import ROOT
 from tests.support.waiting import await_true
 
 DEALT, MANY, FEW = 25, 40, 5
-FOR_S = 150
-"""The run goes on for so long: what is done meanwhile takes two minutes on two cores."""
-STEP_S = 90.0  # for one step on a busy machine
+FOR_S = 240
+"""The run goes on for so long: what is done meanwhile takes two minutes on two idle cores."""
+STEP_S = 180.0  # for one step on a busy machine
 RUN_S = FOR_S + 120.0  # for the run, its record and its verdict
 
 pytestmark = [
