@@ -48,7 +48,7 @@ class Telemetry:
         """`spills`: whether a file takes what memory has no room for, and what is left at the end."""
         self._publisher = Publisher(spill_for(run, source) if spills else None)
         sink = Pipeline(*handlers, self._publisher)
-        self.clock = clock_by(client)
+        self.clock = clock_by(client, run)
         """By which events are stamped."""
         self._emitter = Emitter(run, source, incarnation, self.clock, sink)
         self._events = BlockingEventLog(client, Keys(run).events)

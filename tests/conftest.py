@@ -10,6 +10,7 @@ import pytest
 
 from broker.streams.embedded import EmbeddedServer
 from tests.support.live_place import Place
+from tests.support.redis_cluster import RedisCluster
 from tests.support.terminal import Terminal
 
 
@@ -25,6 +26,13 @@ def server() -> Iterator[EmbeddedServer]:
     """A private server, one for all tests of a file."""
     with EmbeddedServer() as embedded:
         yield embedded
+
+
+@pytest.fixture(scope="module")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """Three masters on loopback, for all tests of a file."""
+    with RedisCluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -127,7 +127,8 @@ def login_in(arguments: Mapping[str, Any], tls: bool) -> Mapping[str, Any]:
 
 
 def _check_options(parts: SplitResult, kind: Kind) -> None:
-    allowed = (*_IN_QUERY, *(_TO_SENTINELS if kind == "sentinel" else ()))
+    in_query = _TLS if kind == "cluster" else _IN_QUERY  # a cluster has one database
+    allowed = (*in_query, *(_TO_SENTINELS if kind == "sentinel" else ()))
     for option in parse_qs(parts.query, keep_blank_values=True):
         if option not in allowed:
             raise ValueError(f"{option!r} is no option of a server's URL; allowed are {', '.join(allowed)}")

@@ -7,7 +7,7 @@ lost reply means, so only ports repeat anything (broker/streams/retry.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from broker.streams.address import Address, Location, login_in, parse_url, without_login
+from broker.streams.async_cluster import AsyncClusterClient
+from broker.streams.cluster import ClusterClient
 from broker.streams.sentinel import AsyncMasterPool, MasterPool
 
 SOCKET_TIMEOUT_S: Final = 3.0
@@ -34,7 +36,8 @@ ControlClient = redis.Redis
 """A client of the server that holds RQ's queue."""
 
 DataClient = redis.Redis
-"""A client of the server that holds the streams."""
+"""A client of the server that holds the streams; of a cluster, a ClusterClient. Every command on it, and every
+transaction, touches keys of one slot (keys.py)."""
 
 
 class UnsupportedServer(Exception):
@@ -82,9 +85,13 @@ class Server:
 def connect(url: str) -> redis.Redis:
     """A client for processes without an event loop. It connects at its first command. Raises ValueError."""
     location = parse_url(url)
-    if location.kind == "sentinel":
-        return redis.Redis(connection_pool=MasterPool(location, _options(Retry(NoBackoff(), 0))))
-    return redis.Redis(**location.login, **_options(Retry(NoBackoff(), 0)))
+    options = _options(Retry(NoBackoff(), 0))
+    match location.kind:
+        case "sentinel":
+            return redis.Redis(connection_pool=MasterPool(location, options))
+        case "cluster":
+            return ClusterClient(location, options)
+    return redis.Redis(**location.login, **options)
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
@@ -94,12 +101,14 @@ def connect_async(url: str) -> redis.asyncio.Redis:
 
 def async_twin(client: redis.Redis | redis.asyncio.Redis, connections: int | None = None) -> redis.asyncio.Redis:
     """A client of the same server for an event loop, with our rules and not those of `client`: a robot inside a job
-    may have its RQ worker's client alone. `connections` bounds how many it opens at most."""
+    may have its RQ worker's client alone. `connections` bounds how many it opens at most, to each server."""
     return _async_client(location_of(client), connections)
 
 
 def location_of(client: redis.Redis | redis.asyncio.Redis) -> Location:
     """Where a client's server is. The client may be of any origin."""
+    if isinstance(client, ClusterClient | AsyncClusterClient):
+        return client.location
     pool = client.connection_pool
     if isinstance(pool, MasterPool | AsyncMasterPool):
         return pool.location
@@ -107,22 +116,45 @@ def location_of(client: redis.Redis | redis.asyncio.Redis) -> Location:
     return Location(login_in(pool.connection_kwargs, tls))
 
 
+def server_for(client: DataClient, key: str) -> redis.Redis:
+    """A client of the one server that holds `key`, for what is asked of that server itself. Raises redis-py's errors
+    when a cluster does not tell which it is."""
+    return client.node(client.owner(key)) if isinstance(client, ClusterClient) else client
+
+
+async def server_for_async(client: redis.asyncio.Redis, key: str) -> redis.asyncio.Redis:
+    """The same, for an event loop."""
+    return client.node(await client.owner(key)) if isinstance(client, AsyncClusterClient) else client
+
+
+def servers_of(client: redis.Redis) -> list[redis.Redis]:
+    """A client of each server: of all masters of a cluster, or the client itself. Raises redis-py's errors."""
+    return client.masters() if isinstance(client, ClusterClient) else [client]
+
+
 def check_server(client: redis.Redis) -> None:
-    """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey; ServerAway when none answers."""
+    """Raise UnsupportedServer unless a server answers that is Redis ≥ 7.0, or Valkey; ServerAway when none answers. In
+    a cluster, all masters must."""
     where = describe(client)
     try:
-        answer: Mapping[str, Any] = client.info("server")
+        answers: Sequence[Mapping[str, Any]] = [server.info("server") for server in servers_of(client)]
     except (AuthenticationError, AuthorizationError) as error:
         raise UnsupportedServer(f"the server at {where} does not let us in: {error}") from None
     except (RedisConnectionError, RedisTimeoutError) as error:
         raise ServerAway(f"no usable server at {where}: {error}") from None
     except RedisError as error:
         raise UnsupportedServer(f"no usable server at {where}: {error}") from None
-    version = str(answer.get("redis_version", ""))
-    if _numbers(version) < OLDEST_REDIS:
-        raise UnsupportedServer(
-            f"the server at {where} is Redis {version or 'of no version'}; needed is Redis 7.0 or Valkey"
-        )
+    for answer in answers:
+        version = str(answer.get("redis_version", ""))
+        if _numbers(version) < OLDEST_REDIS:
+            raise UnsupportedServer(
+                f"the server at {where} is Redis {version or 'of no version'}; needed is Redis 7.0 or Valkey"
+            )
+        is_member = "cluster" in (answer.get("redis_mode"), answer.get("server_mode"))  # Redis', Valkey's
+        if is_member and not isinstance(client, ClusterClient):
+            raise UnsupportedServer(
+                f"the server at {where} is one of a Redis Cluster, which can hold the streams alone: redis-cluster://"
+            )
 
 
 def describe(client: redis.Redis | redis.asyncio.Redis) -> str:
@@ -138,8 +170,11 @@ def block_ms(wait_us: int) -> int | None:
 
 def _async_client(location: Location, connections: int | None = None) -> redis.asyncio.Redis:
     options = {**_options(AsyncRetry(NoBackoff(), 0)), "max_connections": connections}
-    if location.kind == "sentinel":
-        return redis.asyncio.Redis(connection_pool=AsyncMasterPool(location, options))
+    match location.kind:
+        case "sentinel":
+            return redis.asyncio.Redis(connection_pool=AsyncMasterPool(location, options))
+        case "cluster":
+            return AsyncClusterClient(location, options)
     return redis.asyncio.Redis(**location.login, **options)
 
 

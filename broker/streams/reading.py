@@ -13,6 +13,7 @@ from broker.envelope import NO_LIFE
 from broker.ports.robot import GREATEST_ID, JournalRow
 from broker.relay.core import parse_id
 from broker.streams import keys
+from broker.streams.cluster import ClusterPipeline
 
 Fields = dict[bytes, bytes]
 Entry = tuple[str, Fields]
@@ -75,6 +76,8 @@ def journal_rows(entries: list[Entry]) -> list[JournalRow]:
 def watch_and_ask(pipe: redis.client.Pipeline, keys: tuple[str, ...], *commands: tuple[str, ...]) -> list[Any]:
     """Watch `keys` for the transaction of `pipe` that comes next; the raw replies to `commands`. One round trip: with
     one for each command, as redis-py does it, a lease runs out far from the server. Raises redis-py's errors."""
+    if isinstance(pipe, ClusterPipeline):
+        pipe.turn_to(keys[0])
     connection: Any = pipe.connection_pool.get_connection()
     pipe.connection, pipe.watching = connection, True
     try:

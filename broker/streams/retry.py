@@ -29,7 +29,7 @@ TROUBLE: Final = (*OUTAGE, ResponseError, WatchError)
 """The above, or the server refused (out of memory, still loading, an id too low, a watched stream changed)."""
 
 _TRANSIENT: Final = {
-    *("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF"),
+    *("ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED"),
     *("NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNBLOCKED"),
 }
 
@@ -65,7 +65,8 @@ def retry_blocking(what: str, attempt: Callable[[], Result], retry_s: float = RE
 
 def is_transient(error: RedisError) -> bool:
     """Whether a later try may succeed: an outage, or a refusal because of a state that the server may leave again (no
-    memory left, a script that runs too long, a replica for now …), and not because of the command itself."""
+    memory left, a script that runs too long, a replica for now, a slot that moved …), and not because of the command
+    itself."""
     refusal = str(error).rpartition("caused error: ")[2]  # in a pipeline redis-py's own words come first
     return isinstance(error, OUTAGE) or (error.status_code or refusal.partition(" ")[0]) in _TRANSIENT
 

@@ -72,7 +72,7 @@ class LivePlan:
         self._client = client
         self._watchers = [PlanWatcher(client, run, shard) for shard in range(run_status.shards)]
         self.history: list[list[AppliedChange]] = [watcher.read() for watcher in self._watchers]
-        self._now_ms = now_us(client) // 1000
+        self._now_ms = now_us(client, run) // 1000
 
     @property
     def in_force(self) -> list[PlanChange]:

@@ -12,8 +12,10 @@ import msgspec
 from redis.exceptions import RedisError
 
 from broker.streams.connection import ControlClient, DataClient, Server, describe
+from broker.streams.connection import servers_of as masters_of
 from broker.streams.relay.lease import LEASE_MS
-from broker.streams.run.probes import ping, relay_lease_left_ms, relay_of
+from broker.streams.retry import retry_blocking
+from broker.streams.run.probes import ping_all, relay_lease_left_ms, relay_of
 from broker.streams.run.supervisor_lease import Leader
 from deploy.attach.holders import Holder, holder_in
 
@@ -68,11 +70,12 @@ def servers_of(server: Server) -> list[ProcessSeen]:
     """The server, or those of its two planes. Raises Unavailable."""
     if server.control is server.data:
         return [_server("server", server.data)]
-    return [_server("server of RQ", server.control), _server("server of streams", server.data)]
+    masters = retry_blocking("servers", lambda: masters_of(server.data), retry_s=0)
+    return [_server("server of RQ", server.control), *(_server("server of streams", master) for master in masters)]
 
 
 def _server(name: str, client: ControlClient | DataClient) -> ProcessSeen:
-    ping(client)
+    ping_all(client)
     answer: Mapping[str, Any] = {}
     with suppress(RedisError):  # a user of the server may not be allowed to ask
         answer = client.info("server")

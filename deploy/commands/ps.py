@@ -83,7 +83,7 @@ def _read(server: Server, where: RunLocation) -> RunningRobots:
         raise NoSuchRun(f"run {run} is not dealt on its server, or not yet; try again in a moment")
     jobs = poll_jobs(server.control, run, run_status.robots)
     evidence, rows = StreamEvidenceReader(server.data, run), StreamFleetLog(server.data, run).rows()
-    server_us, paused = now_us(server.data), paused_in(rows)
+    server_us, paused = now_us(server.data, run), paused_in(rows)
     journals = {job.robot: evidence.journal(job.robot) for job in jobs}
     parts = {robot: _parts(journal) for robot, journal in journals.items()}
     robots = [_robot_status(job, journals[job.robot], rows, server_us, paused) for job in jobs]

@@ -95,7 +95,7 @@ def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, en
     dealt = deal.record()
     open_record(record, begun, dealt)
     with Server.at(host.server.address) as server:
-        clock = clock_by(server.data)
+        clock = clock_by(server.data, run_id)
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
     stalls = stall_watch(dealt["indices"], settings.tick)
     progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us, stalls)

@@ -85,8 +85,8 @@ def _show_server(address: Address, is_json: bool) -> int:
     """Raises UnsupportedServer, EnvironmentFailure."""
     with reached(address) as server:
         try:
-            now, workers = now_us(server.data), count_workers(server.control)
-            found = [_on_server(server.data, held, now) for held in runs_on(server.data)]
+            workers = count_workers(server.control)
+            found = [_on_server(server.data, held, now_us(server.data, held.run)) for held in runs_on(server.data)]
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
     if is_json:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
-from broker.streams.connection import UnsupportedServer, check_server, connect, describe
+from broker.streams.connection import UnsupportedServer, check_server, connect, describe, servers_of
 from broker.streams.inspection import STREAM_TRIALS, Trial, inspect
 from deploy.config.settings import PlaceSettings
 from deploy.doctor.check import Check
@@ -34,14 +34,17 @@ def planes_of(place: PlaceSettings) -> list[Plane]:
 
 
 def plane_checks(plane: Plane, robots: int) -> list[Check]:
-    """All checks of a server, for a run of so many robots."""
+    """All checks of a server, or of all masters of a cluster, for a run of so many robots."""
     try:
         with connect(plane.url) as client:
             check_server(client)
-            facts = inspect(client, plane.trials)
-            where = describe(client)
+            found = [
+                check
+                for server in servers_of(client)
+                for check in checks_of(inspect(server, plane.trials), describe(server), plane.trials, robots)
+            ]
     except UnsupportedServer as error:
         return unreachable(str(error), plane.name)
     except RedisError as error:
         return unreachable(f"the server answered, and then: {error}", plane.name)
-    return on_plane(checks_of(facts, where, plane.trials, robots), plane.name)
+    return on_plane(found, plane.name)

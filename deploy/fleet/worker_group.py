@@ -18,7 +18,7 @@ from broker.errors import Unavailable
 from broker.streams.address import Address
 from broker.streams.connection import Server
 from broker.streams.outage import ServerWatch
-from broker.streams.run.probes import ping
+from broker.streams.run.probes import ping_all
 from deploy.processes.children import ChildDeath, Children
 from deploy.processes.liveness import beat, forget_heartbeat, keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
@@ -75,8 +75,8 @@ class WorkerGroup:
 
     def _ask_server(self) -> None:
         try:
-            ping(self._server.control)
-            ping(self._server.data)
+            ping_all(self._server.control)
+            ping_all(self._server.data)
         except Unavailable:
             self._watch.silent()
         else:

@@ -126,7 +126,7 @@ def _record_gap(client: DataClient, run: str, away_us: int) -> None:
     """Record that the lease had not been renewed for so long, if it ran out before the order to stop. Raises RunGone,
     Unavailable."""
     stopped_us = _stopped_us(StreamRunControl(client, run))
-    if stopped_us is not None and stopped_us - (now_us(client, RETRY_S) - away_us) > GAP_US:
+    if stopped_us is not None and stopped_us - (now_us(client, run, RETRY_S) - away_us) > GAP_US:
         StreamFleetLog(client, run).leadership_gap(away_us)
 
 
@@ -175,7 +175,7 @@ def forget_run(server: Server, run: str) -> None:
     """Remove a run that was stopped from its server: jobs and streams. Its processes get ORDERS_S to read the order to
     stop, so that none takes the run for lost. Raises RunGone, Unavailable."""
     run_control = StreamRunControl(server.data, run)
-    _let_orders_be_read(server.data, run_control)
+    _let_orders_be_read(server.data, run, run_control)
     remove(server, run_control, run)
 
 
@@ -202,11 +202,11 @@ def has_living_parent(control: ControlClient, run: str) -> bool:
     return False
 
 
-def _let_orders_be_read(client: DataClient, run_control: StreamRunControl) -> None:
+def _let_orders_be_read(client: DataClient, run: str, run_control: StreamRunControl) -> None:
     """Until ORDERS_S after the order to stop, by the server's clock."""
     stopped_us = _stopped_us(run_control)
     if stopped_us is not None:
-        age_s = (now_us(client, RETRY_S) - stopped_us) / 1e6
+        age_s = (now_us(client, run, RETRY_S) - stopped_us) / 1e6
         time.sleep(min(max(ORDERS_S - age_s, 0.0), ORDERS_S))
 
 

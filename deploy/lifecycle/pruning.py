@@ -90,7 +90,7 @@ class _Left(NamedTuple):
         if is_stopped and is_recorded(runs, self.run):
             return f"it is recorded in {runs}/"
         changed_us = last_change_us(data, self.run)
-        if changed_us and now_us(data, RETRY_S) - changed_us >= older_than_us:
+        if changed_us and now_us(data, self.run, RETRY_S) - changed_us >= older_than_us:
             return "it was stopped long ago" if is_stopped else "it was abandoned"
         return None
 

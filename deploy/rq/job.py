@@ -168,7 +168,7 @@ async def _be_robot(
     instruments.identify(terms.seed)
     outside = Outside(
         ports=ports_for(client, run, robot, nonce, terms.shards),
-        clock=await clock_by_async(client),
+        clock=await clock_by_async(client, run),
         chance=Random(nonce),  # noqa: S311 - for spreading, not for hiding
         nonce=nonce,
         sink=instruments.sink,

@@ -193,7 +193,7 @@ class RunSupervisor:
             self._is_server_there = False
             return
         try:
-            ping(self._client)
+            ping(self._client, self._info.run)
         except Unavailable as error:
             self._is_server_there = False
             if self._is_dealer and away_s > AWAY_LIMIT_S:
@@ -379,7 +379,7 @@ class RunSupervisor:
 
     def _compare_clocks(self) -> None:
         with suppress(Unavailable):  # in the next step
-            self._server_is_ahead_us = now_us(self._client) - time.monotonic_ns() // 1000
+            self._server_is_ahead_us = now_us(self._client, self._info.run) - time.monotonic_ns() // 1000
 
     def _pause_s(self) -> float:
         """Until the next poll: shorter when the plan changes before."""

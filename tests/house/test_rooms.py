@@ -53,7 +53,8 @@ ORDER: dict[str, tuple[str, ...]] = {
         "relay robot",
         "run embedded.py inspection.py",
         "connection.py retry.py reading.py outage.py",
-        "sentinel.py",
+        "sentinel.py cluster.py async_cluster.py",
+        "slots.py",
         "address.py keys.py",
     ),
     "telemetry": (

@@ -158,6 +158,7 @@ def came_back_older(files: Files, event: ServerForgot, source: str = "lab", ende
         ("r03", "birth", "r03 missed its birth, or its attempt to write"),
         ("r03", "envelopes", "r03 missed envelopes in its outbox"),
         ("relay:0", "fates", "relay:0 missed fates that it had decided"),
+        ("relay:0", "copies", "relay:0 missed copies that it had stored"),
         ("lab", "orders", "lab missed an order, a plan change or a row of the fleet log"),
     ],
 )

@@ -18,9 +18,10 @@ from broker.errors import Unavailable
 from broker.relay.core import Failpoint, NewCore, no_failpoint
 from broker.streams.connection import connect
 from broker.streams.keys import Keys
+from broker.streams.relay.cluster_line import StoredCopies, open_line
 from broker.streams.relay.lease import POLL_S, Deposed, Lease
 from broker.streams.relay.session import LAST_RETRY_S, PAUSE_S, Overtaken, RelaySession
-from broker.streams.relay.wire import BulkLine
+from broker.streams.relay.wire import RelayLine
 from broker.streams.retry import OUTAGE, is_transient
 from broker.streams.run.remembered import is_forgotten
 from telemetry.events import AnyEvent, RelayDeposed, ServerForgot
@@ -65,6 +66,7 @@ class RelayDriver:
         self._drains = shutdown.drains
         self._may_wait = shutdown.may_wait
         self._failpoint = failpoint
+        self._stored_copies = StoredCopies(lambda: emit(ServerForgot("copies")))
         self._served: int | None = None  # the shard whose lease is ours, as far as we know
         self._stored: tuple[int, str] | None = None  # a shard, and its newest entry of fates that was stored from here
         self._last_try: float | None = None  # when a relay that stops gives up on a server that does not answer
@@ -78,7 +80,7 @@ class RelayDriver:
         """
         while True:
             try:
-                with connect(self._url) as client, BulkLine(client) as line:
+                with connect(self._url) as client, open_line(client, self._stored_copies) as line:
                     return self._serve(client, line, stopping)
             except Deposed:
                 self._report_deposed()
@@ -99,7 +101,7 @@ class RelayDriver:
             raise Unavailable(f"relay: {error}") from error
         return self._drains or not is_stopping
 
-    def _serve(self, client: redis.Redis, line: BulkLine, stopping: Callable[[], bool]) -> bool:
+    def _serve(self, client: redis.Redis, line: RelayLine, stopping: Callable[[], bool]) -> bool:
         """One session, from its lease to its end in order. False: no lease was free."""
         lease = self._await_lease(line, stopping)
         if lease is None:
@@ -114,6 +116,7 @@ class RelayDriver:
             session.serve(stopping)
             if self._drains:
                 session.drain()
+                line.verify_copies()
             else:
                 session.leave()
         finally:
@@ -129,7 +132,7 @@ class RelayDriver:
             self._emit(ServerForgot("fates"))
         self._stored = None
 
-    def _await_lease(self, line: BulkLine, stopping: Callable[[], bool]) -> Lease | None:
+    def _await_lease(self, line: RelayLine, stopping: Callable[[], bool]) -> Lease | None:
         """The first lease that is free; None when the relay is to stop before that, and may not wait."""
         while not stopping() or self._drains:
             pause_s = POLL_S

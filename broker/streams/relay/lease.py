@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from broker.streams.relay.wire import BulkLine, Command, pack
+from broker.streams.relay.wire import Command, RelayLine, pack
 
 LEASE_MS: Final = 800  # from the last renewal, with a server nearby; every transaction renews it
 _LONGEST_MS: Final = 3000  # however far the server is
@@ -39,13 +39,13 @@ class Lease:
     the lease.
     """
 
-    def __init__(self, line: BulkLine, key: str, holder: str) -> None:
+    def __init__(self, line: RelayLine, key: str, holder: str) -> None:
         self._line = line
         self._key = key
         self._holder = holder.encode()
-        self._lease_ms = lease_ms(line.round_trip_s)
-        self._renewal = pack(("PEXPIRE", key, self._lease_ms))
-        self._watch = pack(("WATCH", key)) + pack(("GET", key))
+        self._lease_ms = LEASE_MS
+        self._renewal = b""
+        self._watch = pack(("WATCH", key)), pack(("GET", key))
         self._until = 0.0  # by our own monotonic clock, never later than by the server's
         self._sent = 0.0
         self._asked = 0
@@ -56,6 +56,9 @@ class Lease:
         Raises redis-py's ConnectionError, TimeoutError, or ResponseError when the server refuses writes.
         """
         key = self._key
+        self._line.turn_to(key)
+        self._lease_ms = lease_ms(self._line.round_trip_s)
+        self._renewal = pack(("PEXPIRE", key, self._lease_ms))
         taking = ("SET", key, self._holder, "NX", "PX", self._lease_ms)
         taken, _, holder, left_ms = self._line.ask(taking, ("WATCH", key), ("GET", key), ("PTTL", key))
         if holder != self._holder:
@@ -86,7 +89,7 @@ class Lease:
         if self._sent >= self._until:
             raise Deposed
         self._asked = len(commands) + 1
-        self._line.send([_BEGIN, self._renewal, *map(pack, commands), _END, self._watch, *after])
+        self._line.send([_BEGIN, self._renewal, *map(pack, commands), _END, *self._watch, *after])
 
     def receive(self) -> list[Any]:
         """The replies to the transaction that was sent.

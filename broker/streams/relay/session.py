@@ -26,7 +26,7 @@ from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.reading import decoded
 from broker.streams.relay.lease import Lease
-from broker.streams.relay.wire import GROUP, BulkLine, Command, WriteQueue
+from broker.streams.relay.wire import GROUP, Command, RelayLine, WriteQueue
 from telemetry.events import AnyEvent, RelayCongested, RelayResumed
 
 PAUSE_S: Final = 0.05  # after a refused write, and between connections
@@ -55,7 +55,7 @@ class RelaySession:
     def __init__(
         self,
         client: redis.Redis,
-        line: BulkLine,
+        line: RelayLine,
         lease: Lease,
         names: Keys,
         shard: int,
@@ -307,12 +307,12 @@ class RelaySession:
             self._tidy_up()
 
     def _now_us(self) -> int:
-        """The server's clock, from which every deadline counts."""
+        """The outbox's server's clock, from which every deadline counts."""
         return time.monotonic_ns() // 1000 + self._clock_offset_us
 
     def _set_clock(self, time_reply: list[bytes]) -> None:
-        """The server has read its clock before the reply is here: so ours is never ahead of it, and no copy is early,
-        however slow the reply was."""
+        """The outbox's server has read its clock before the reply is here: so ours is never ahead of it, and no copy is
+        early, however slow the reply was."""
         seconds, microseconds = map(int, time_reply)
         self._clock_offset_us = seconds * 1_000_000 + microseconds - time.monotonic_ns() // 1000
 

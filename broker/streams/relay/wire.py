@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import hiredis
 import msgspec
@@ -29,6 +29,36 @@ Command = tuple[str | bytes | int, ...]
 pack: Final[Callable[..., bytes]] = hiredis.pack_command  # its own types do not know a tuple of any length
 _ROOM: Final = 1 << 17  # bytes taken from the socket at once
 _NOTHING_YET: Final = object()
+
+
+class RelayLine(Protocol):
+    """What a relay writes to and reads from. Every method raises redis-py's ConnectionError or TimeoutError; any part
+    of what was sent may have taken effect then."""
+
+    @property
+    def round_trip_s(self) -> float:
+        """How long the server of these commands took to answer."""
+        ...
+
+    def turn_to(self, key: str) -> None:
+        """Have all commands that are no copies go to the server that holds `key`."""
+        ...
+
+    def send(self, packed: Iterable[bytes]) -> None:
+        """Send packed commands. Their replies wait until they are received."""
+        ...
+
+    def receive(self, count: int) -> list[Any]:
+        """The next `count` replies, raw and in order; a command that was refused has a ResponseError for its reply."""
+        ...
+
+    def ask(self, *commands: Command) -> list[Any]:
+        """Send `commands`, and receive their replies."""
+        ...
+
+    def verify_copies(self) -> None:
+        """Have reported what a server has forgotten of copies, if no other process would notice it."""
+        ...
 
 
 class BulkLine:
@@ -68,6 +98,9 @@ class BulkLine:
         self._connection.disconnect()
         self._pool.release(self._connection)
 
+    def turn_to(self, key: str) -> None:
+        """The server holds all keys."""
+
     def send(self, packed: Iterable[bytes]) -> None:
         """Send packed commands, in one go. Their replies wait until they are received.
 
@@ -99,6 +132,9 @@ class BulkLine:
         """Send `commands`, and receive their replies."""
         self.send(map(pack, commands))
         return self.receive(len(commands))
+
+    def verify_copies(self) -> None:
+        """One server has all streams, and readers of the others notice what it forgot."""
 
     def _feed(self) -> None:
         try:

@@ -16,7 +16,7 @@ from broker.errors import Fenced, RegisterLost
 from broker.ports.robot import GREATEST_ID
 from broker.relay.core import Id, parse_id
 from broker.streams import keys
-from broker.streams.connection import LONGEST_BLOCK_MS, async_twin
+from broker.streams.connection import LONGEST_BLOCK_MS, async_twin, describe, server_for_async
 from broker.streams.keys import Keys
 from broker.streams.reading import OF_BIRTHS, Entry, decoded, is_own
 from broker.streams.retry import OUTAGE, RETRY_S, retry
@@ -119,7 +119,7 @@ class _Attempt:
         self._fields = fields
         self._entry = entry
         self._made_at: set[bytes] = set()
-        self._wrote_on: int | None = None  # the server's number of the connection that wrote
+        self._wrote_on: tuple[str, int] | None = None  # the server that wrote, and its number of the connection
         self.place: Id = (0, 0)
         """Where the attempt stands in the birth stream, once `make` has returned."""
 
@@ -130,7 +130,7 @@ class _Attempt:
             known = await self._outcome(pipe)
             if known is not None:
                 return known
-            connection = await pipe.client_id()
+            connection = describe(await self._server()), await pipe.client_id()
             replies = await self._transact(pipe)
         if replies[0] is None or replies[1] is None:
             raise RegisterLost(self._register)
@@ -172,24 +172,30 @@ class _Attempt:
         """Wait until the write is safe, as far as this server can say: a `replica` has it, or else it is on this
         server's own disk (`aof`), or else `memory`."""
         try:
-            if await self._client.client_id() != self._wrote_on:
+            server = await self._server()
+            if (describe(server), await server.client_id()) != self._wrote_on:
                 return "memory"  # another connection's wait would be about nothing
-            replicas = (await self._client.info("replication")).get("connected_slaves", 0)
-            if replicas and await self._reaches("WAIT", 1, LONGEST_BLOCK_MS):
+            replicas = (await server.info("replication")).get("connected_slaves", 0)
+            if replicas and await _reaches(server, "WAIT", 1, LONGEST_BLOCK_MS):
                 return "replica"
-            if await self._reaches("WAITAOF", 1, 0, LONGEST_BLOCK_MS):
+            if await _reaches(server, "WAITAOF", 1, 0, LONGEST_BLOCK_MS):
                 return "aof"
         except OUTAGE:
             pass
         return "memory"
 
-    async def _reaches(self, *command: str | int) -> bool:
-        """Whether a wait counted one at least; an unknown command, or AOF switched off, counts none."""
-        try:
-            reply: Any = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
-        except ResponseError:
-            return False
-        return bool(reply[0] if isinstance(reply, list) else reply)
+    async def _server(self) -> redis.asyncio.Redis:
+        """The one server that holds the register and the birth stream."""
+        return await server_for_async(self._client, self._register)
+
+
+async def _reaches(server: redis.asyncio.Redis, *command: str | int) -> bool:
+    """Whether a wait counted one at least; an unknown command, or AOF switched off, counts none."""
+    try:
+        reply: Any = await server.execute_command(*command)  # type: ignore[no-untyped-call]
+    except ResponseError:
+        return False
+    return bool(reply[0] if isinstance(reply, list) else reply)
 
 
 def _only(last: list[Entry], key: str) -> Entry:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from broker.envelope import is_run
 from broker.relay.core import parse_id
 from broker.streams import keys
-from broker.streams.connection import DataClient
+from broker.streams.connection import DataClient, servers_of
 from broker.streams.keys import Keys
 from broker.streams.retry import retry_blocking
 
@@ -26,11 +26,16 @@ _PAGE: Final = 1000  # keys that the server looks at in one step
 def keys_by_run(client: DataClient) -> dict[str, list[bytes]]:
     """All keys of all runs. Walks through all that the server holds, without stopping it. Raises Unavailable."""
     found: defaultdict[str, list[bytes]] = defaultdict(list)
-    for key in retry_blocking("keys", lambda: list(client.scan_iter("lab:{*", count=_PAGE))):
+    for key in retry_blocking("keys", lambda: list(_keys(client))):
         named = _KEY.fullmatch(key)
         if named is not None and is_run(named[1].decode()):
             found[named[1].decode()].append(key)
     return dict(found)
+
+
+def _keys(client: DataClient) -> Iterator[bytes]:
+    for server in servers_of(client):
+        yield from server.scan_iter("lab:{*", count=_PAGE)
 
 
 def is_removal_begun(client: DataClient, run: str) -> bool:

@@ -5,42 +5,60 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import redis
 import redis.asyncio
 
 from broker.errors import Unavailable
-from broker.streams.connection import DataClient
+from broker.streams.connection import DataClient, server_for_async, servers_of
 from broker.streams.keys import Keys
 from broker.streams.retry import retry, retry_blocking
 from telemetry.clock import SystemClock, error_us
 
 
-def ping(client: DataClient) -> None:
-    """Return when the server answers. Asked once. Raises Unavailable."""
-    retry_blocking("ping", client.ping, retry_s=0)
+def ping(client: DataClient, run: str) -> None:
+    """Return when the server answers; in a cluster, the one that holds the run's orders. Asked once. Raises
+    Unavailable."""
+    retry_blocking("ping", lambda: client.exists(Keys(run).orders), retry_s=0)
 
 
-def now_us(client: DataClient, retry_s: float = 0.0) -> int:
-    """The server's clock, which dates every entry, in microseconds since 1970. Raises Unavailable."""
-    seconds, microseconds = retry_blocking("clock", client.time, retry_s)
+def ping_all(client: redis.Redis) -> None:
+    """Return when the server answers; of a cluster, all masters. Asked once. Raises Unavailable."""
+    retry_blocking("ping", lambda: [server.ping() for server in servers_of(client)], retry_s=0)
+
+
+def now_us(client: DataClient, run: str, retry_s: float = 0.0) -> int:
+    """The server's clock, which dates entries, in microseconds since 1970. In a cluster, that of the server which holds
+    the run's orders, events and fleet log; outboxes and inboxes may be dated by others. Raises Unavailable."""
+    return retry_blocking("clock", lambda: clock_of(client, Keys(run).orders), retry_s)
+
+
+def clock_of(client: DataClient, key: str) -> int:
+    """The clock of the server that holds `key`, in microseconds since 1970. Raises redis-py's errors."""
+    with client.pipeline(transaction=False) as pipe:
+        pipe.exists(key)  # TIME, which has no key, goes where this goes
+        pipe.time()
+        _, (seconds, microseconds) = pipe.execute()
     return int(seconds) * 1_000_000 + int(microseconds)
 
 
-def clock_by(client: DataClient) -> SystemClock:
-    """This machine's clocks, the wall clock set right by the server's; as it is when the server does not answer now."""
+def clock_by(client: DataClient, run: str) -> SystemClock:
+    """This machine's clocks, the wall clock set right by the server's (`now_us`); as it is when the server does not
+    answer now."""
     try:
-        now_us(client)  # it may have to connect first, which takes time
-        asked_us, server_us = _wall_us(), now_us(client)
+        now_us(client, run)  # it may have to connect first, which takes time
+        asked_us, server_us = _wall_us(), now_us(client, run)
     except Unavailable:
         return SystemClock()
     return SystemClock(error_us(asked_us, server_us, _wall_us()))
 
 
-async def clock_by_async(client: redis.asyncio.Redis) -> SystemClock:
+async def clock_by_async(client: redis.asyncio.Redis, run: str) -> SystemClock:
     """The same for an event loop, and a client that is connected; retried. Raises Unavailable."""
 
     async def ask() -> SystemClock:
+        server = await server_for_async(client, Keys(run).orders)
         asked_us = _wall_us()
-        seconds, microseconds = await client.time()
+        seconds, microseconds = await server.time()
         return SystemClock(error_us(asked_us, seconds * 1_000_000 + microseconds, _wall_us()))
 
     return await retry("clock", ask)

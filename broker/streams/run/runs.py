@@ -24,6 +24,7 @@ from broker.streams.connection import block_ms
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded_one, read_all_blocking
 from broker.streams.retry import RETRY_S, TROUBLE, retry_blocking
+from broker.streams.run.probes import clock_of
 
 Shape = tuple[int, tuple[str, ...]]
 """How many shards a run has, and the names of the robots that it was dealt with."""
@@ -107,8 +108,7 @@ class StreamRuns:
 
     def add(self, run: str) -> None:
         """List a run as dealt now, by the server's clock; one that is listed keeps its place."""
-        seconds, microseconds = self._client.time()
-        self._client.zadd(keys.RUNS, {run: int(seconds) * 1_000_000 + int(microseconds)}, nx=True)
+        self._client.zadd(keys.RUNS, {run: clock_of(self._client, keys.RUNS)}, nx=True)
 
     def forget(self, run: str) -> None:
         """Take a run off the list."""

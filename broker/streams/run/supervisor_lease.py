@@ -128,7 +128,7 @@ def read_leader(client: redis.Redis, run: str, retry_s: float = 0.0) -> Leader |
     if found is None or found[0] is None:
         return None
     holder, until, renewed, lacks, grows = found
-    now = now_us(client, retry_s)
+    now = now_us(client, run, retry_s)
     until_us, needs = number_in(until, 0), Needs(max(0, number_in(lacks, 0)), number_in(grows, 0) == 1)
     age_us = max(0, now - number_in(renewed, 0))
     return Leader(holder.decode(errors="replace"), age_us, needs, until_us == 0, until_us <= now)

@@ -27,6 +27,7 @@ _FORGOTTEN: Final = {
     "entries": "entries of its journal",
     "birth": "its birth, or its attempt to write",
     "fates": "fates that it had decided",
+    "copies": "copies that it had stored",
     "orders": "an order, a plan change or a row of the fleet log",
 }
 

@@ -16,6 +16,8 @@ from tests.broker.ports.fakeredis_lab import UNFAITHFUL, FakeredisLab
 from tests.support.port_labs import MakeLab, MemoryLab, StreamsLab
 from tests.support.server_programs import VERSIONS, path_to, program_of
 
+CLUSTER = "redis_cluster"
+
 
 @pytest.fixture(scope="session")
 def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], EmbeddedServer]]:
@@ -32,15 +34,17 @@ def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
         yield start
 
 
-SERVERS = [pytest.param(version, marks=pytest.mark.live) for version in VERSIONS]
+SERVERS = [pytest.param(name, marks=pytest.mark.live) for name in (*VERSIONS, CLUSTER)]
 
 
 @pytest.fixture(params=["memory", "fakeredis", *SERVERS])
 def make_lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MakeLab:
     if request.param == "memory":
         return MemoryLab
-    if request.param in VERSIONS:
-        url = request.getfixturevalue("server_of")(request.param).url
+    if request.param in (*VERSIONS, CLUSTER):
+        name = request.param
+        server = request.getfixturevalue(CLUSTER) if name == CLUSTER else request.getfixturevalue("server_of")(name)
+        url = server.url
         return lambda *robots, **options: StreamsLab(url, *robots, **options)
     if reason := UNFAITHFUL.get(request.function.__name__):
         refused = pytest.mark.xfail(raises=ResponseError, reason=f"fakeredis: {reason}", strict=True)
