@@ -7,6 +7,7 @@ lost reply means, so only ports repeat anything (broker/streams/retry.py).
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
@@ -25,7 +26,7 @@ from redis.retry import Retry
 from broker.streams.address import Address, Location, login_in, parse_url, without_login
 from broker.streams.async_cluster import AsyncClusterClient
 from broker.streams.cluster import ClusterClient
-from broker.streams.sentinel import AsyncMasterPool, MasterPool
+from broker.streams.sentinel import AsyncMasterPool, MasterPool, UnknownMaster
 
 SOCKET_TIMEOUT_S: Final = 3.0
 CONNECT_TIMEOUT_S: Final = 2.0
@@ -141,7 +142,8 @@ def check_server(client: redis.Redis) -> None:
     except (AuthenticationError, AuthorizationError) as error:
         raise UnsupportedServer(f"the server at {where} does not let us in: {error}") from None
     except (RedisConnectionError, RedisTimeoutError) as error:
-        raise ServerAway(f"no usable server at {where}: {error}") from None
+        kind = UnsupportedServer if _is_lasting(error, location_of(client)) else ServerAway
+        raise kind(f"no usable server at {where}: {error}") from None
     except RedisError as error:
         raise UnsupportedServer(f"no usable server at {where}: {error}") from None
     for answer in answers:
@@ -176,6 +178,17 @@ def _async_client(location: Location, connections: int | None = None) -> redis.a
         case "cluster":
             return AsyncClusterClient(location, options)
     return redis.asyncio.Redis(**location.login, **options)
+
+
+def _is_lasting(error: BaseException | None, location: Location) -> bool:
+    """Whether it is of no use to wait: the server is not the one that is meant, or our own certificates are not
+    there."""
+    has_tls = bool(location.login.get("ssl"))
+    while error is not None:
+        if isinstance(error, ssl.SSLError | UnknownMaster) or (has_tls and isinstance(error, FileNotFoundError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _options(retry: Retry | AsyncRetry) -> dict[str, Any]:

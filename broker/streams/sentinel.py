@@ -16,6 +16,10 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 from broker.streams.address import Location
 
 
+class UnknownMaster(redis.sentinel.MasterNotFoundError):
+    """The Sentinels watch no master of that name: waiting for it is of no use."""
+
+
 class MasterPool(redis.sentinel.SentinelConnectionPool):
     """Connections to the master at `location`."""
 
@@ -103,7 +107,8 @@ class Answers:
             why = f"no Sentinel answers: {self._trouble}"
         else:
             why = "the Sentinels know no master"
-        return redis.sentinel.MasterNotFoundError(why)
+        is_unknown = bool(self._named) and self._master not in self._named
+        return UnknownMaster(why) if is_unknown else redis.sentinel.MasterNotFoundError(why)
 
 
 class _Sentinels(redis.sentinel.Sentinel):

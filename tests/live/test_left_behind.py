@@ -140,7 +140,7 @@ def test_commands_that_wait_for_a_run_end_when_the_server_is_gone(cluster: Clust
     staying = cluster.start("relay", "--stay")
     await_true(lambda: len(keys_on(cluster.server)) > 0, what="RQ workers")
     for process in (waiting["relay"], waiting["supervise"], waiting["verify"], staying):
-        await_line(process, "waiting for one to be dealt")
+        await_line(process, "waiting for one")
     kill(cluster.server)
     for name, process in waiting.items():
         assert process.wait(timeout=END_S) == 4, name

@@ -217,7 +217,9 @@ def test_a_certificate_that_does_not_verify_is_reported_in_one_line(
     assert "certificate verify failed" in complaint(place, *words, "--redis-url", url)
     missing = tls_server.url_of("robots", tmp_path / "none.crt")
     assert "No such file" in complaint(place, *words, "--redis-url", missing)
-    # One that speaks no TLS is no server of TLS
+    # A server that speaks TLS alone answers nothing else; a long-running command waits for it
+    if words == ("worker",):
+        return
     plain = tls_server.url.replace("rediss://", "redis://").partition("?")[0]
     assert f"no usable server at {HOST}:{tls_server.node.port}: " in complaint(place, *words, "--redis-url", plain)
 
@@ -268,7 +270,9 @@ def test_wrong_sentinels_are_reported_in_one_line(place: Place, sentinels: Senti
     for words in START:
         text = complaint(place, *words, "--redis-url", unknown)
         assert "the Sentinels know no master of this name, only lab" in text
-        assert "no Sentinel answers: " in complaint(place, *words, "--redis-url", f"redis+sentinel://{closed}/lab")
+        if words != ("worker",):  # which waits
+            silent = f"redis+sentinel://{closed}/lab"
+            assert "no Sentinel answers: " in complaint(place, *words, "--redis-url", silent)
     # One of them is enough
     assert place.start("deal", "--redis-url", f"redis+sentinel://{closed},{sentinels.addresses}/lab").wait(END_S) == 0
     # No one is promoted while the only replica is away

@@ -6,7 +6,7 @@ import pytest
 
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.reading import Entry
-from broker.streams.run.events import append_events
+from broker.streams.run.events import BlockingEventLog
 from telemetry.events import RobotStarted, Stamped
 from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import encode_events
@@ -111,12 +111,12 @@ def test_a_reader_far_from_its_server_comes_to_an_end_while_others_write(server:
     def read_slowly() -> list[Entry]:
         # Given that something is written whenever a reply is on its way
         entries = page()
-        append_events(lab.server, lab.keys.events, b"later")
+        BlockingEventLog(lab.server, lab.keys.events).append(b"later")
         return entries
 
     reader._page = read_slowly  # type: ignore[method-assign]
     for _ in range(300):
-        append_events(lab.server, lab.keys.events, b"before")
+        BlockingEventLog(lab.server, lab.keys.events).append(b"before")
 
     # When it reads / Then it gets what was there, and the rest the next time
     assert reader.read() == [b"before"] * 300 + [b"later"]

@@ -19,7 +19,7 @@ from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import RUNS, Keys
 from broker.streams.robot.ports import ports_for
 from broker.streams.run.control import StreamRunControl
-from broker.streams.run.events import append_events
+from broker.streams.run.events import BlockingEventLog
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.injection import StreamInjection, send_command
 from broker.streams.run.plan_log import StreamRequests
@@ -60,7 +60,7 @@ WRITERS: dict[str, Write] = {
     "a death": lambda client, run: StreamFleetLog(client, run, retry_s=0).death("r00", "r00", 1, "exit", 1),
     "an order to crash": lambda client, run: StreamInjection(client, run).order_crash("r00/inbox_reader"),
     "a copy past the relays": _insert_copies,
-    "events": lambda client, run: append_events(client, Keys(run).events, b"frame"),
+    "events": lambda client, run: BlockingEventLog(client, Keys(run).events).append(b"frame"),
 }
 
 

@@ -14,7 +14,7 @@ from broker.streams.connection import Server
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import RUNS, Keys
 from broker.streams.run.control import StreamRunControl
-from broker.streams.run.events import append_events
+from broker.streams.run.events import BlockingEventLog
 from broker.streams.run.leftovers import idle_s
 from broker.streams.run.supervisor_lease import SupervisorLease
 from deploy.commands import main
@@ -40,7 +40,7 @@ class Place:
     def deal(self, run: str) -> StreamRunControl:
         run_control = StreamRunControl(self.data, run)
         run_control.deal(run_spec(run, ("r00", "r01")))
-        append_events(self.data, Keys(run).events, b"frame")
+        BlockingEventLog(self.data, Keys(run).events).append(b"frame")
         for robot in ("r00", "r01"):
             enqueue_robot(self.server.control, run, robot)
         return run_control
