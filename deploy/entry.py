@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from io import TextIOWrapper
 from types import TracebackType
 
 _is_handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, and stays so
@@ -33,7 +34,9 @@ from deploy.commands import main as _main  # noqa: E402
 
 
 def main() -> None:
-    """Run one command and exit with its code."""
+    """Run one command and exit with its code. A letter that standard output has no code for is escaped."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     _main(loaded=_loaded)
 
 

@@ -10,16 +10,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
 from typing import Final, NamedTuple
 
 import redis.asyncio
 
 from broker.streams.connection import DataClient
 from broker.streams.keys import Keys
-from broker.streams.run.events import StreamEventLog, append_events
+from broker.streams.run.events import BlockingEventLog, StreamEventLog
 from telemetry.clock import SystemClock
-from telemetry.events import AnyEvent
+from telemetry.events import AnyEvent, ServerForgot
 from telemetry.handlers.log import StructuredLog, log_to_stderr
 from telemetry.pipeline import Emitter, Handler, Next, Pipeline
 from telemetry.stream.feed import EventLog
@@ -50,7 +49,7 @@ class Telemetry:
         self._publisher = Publisher(spill_for(run, source) if spills else None)
         sink = Pipeline(*handlers, self._publisher)
         self._emitter = Emitter(run, source, incarnation, SystemClock(), sink)
-        self._append = partial(append_events, client, Keys(run).events)
+        self._events = BlockingEventLog(client, Keys(run).events)
         self._published_s = 0.0
 
     def emit(self, event: AnyEvent) -> None:
@@ -63,8 +62,12 @@ class Telemetry:
         self.publish_if_due()
 
     def publish(self) -> None:
-        """Store all that is kept. While the server is away, nothing is lost: it is kept for the next call."""
-        self._publisher.flush_blocking(self._append)
+        """Store all that is kept. While the server is away, nothing is lost: it is kept for the next call. When the
+        server came back without what it had stored from here, an event reports that."""
+        self._publisher.flush_blocking(self._events.append)
+        if self._events.take_forgotten():
+            self._emitter.emit(ServerForgot("events"))
+            self._publisher.flush_blocking(self._events.append)
         self._published_s = time.monotonic()
 
     def publish_if_due(self) -> None:
@@ -94,10 +97,12 @@ def instrumented(
 
 
 class Instruments(NamedTuple):
-    """Of a process with an event loop: the sink of its stamped events, and how its log learns the run's seed."""
+    """Of a process with an event loop: the sink of its stamped events, how its log learns the run's seed, and whether
+    the server was found, since the last call, to have forgotten events that it had stored from here."""
 
     sink: Next
     identify: Callable[[int], None]
+    has_server_forgotten: Callable[[], bool]
 
 
 @asynccontextmanager
@@ -110,7 +115,7 @@ async def instrumented_async(client: redis.asyncio.Redis, run: str, source: str)
     publishing = asyncio.get_running_loop().create_task(publish_until(publisher, events, over))
     try:
         log = _log()
-        yield Instruments(Pipeline(log, publisher), log.identify)
+        yield Instruments(Pipeline(log, publisher), log.identify, events.take_forgotten)
     finally:
         over.set()
         await publishing

@@ -64,7 +64,8 @@ class Outside(msgspec.Struct, frozen=True):
     """Everything that a life gets from its process: ports, clock, chance, and `sink`, the handler of its events.
 
     `nonce` differs between any two lives of a robot, even of the same incarnation. `recalled` is set when the life is
-    to end soon and in order: the robot is to live elsewhere.
+    to end soon and in order: the robot is to live elsewhere. `has_server_forgotten` says whether, since the last call,
+    events of this life were found missing that the server had stored.
     """
 
     ports: Ports
@@ -74,6 +75,7 @@ class Outside(msgspec.Struct, frozen=True):
     sink: Next
     policy: RestartPolicy = RestartPolicy()
     recalled: Watch[bool] = msgspec.field(default_factory=lambda: Watch(False))
+    has_server_forgotten: Callable[[], bool] = lambda: False
 
 
 async def live(run: str, robot: str, outside: Outside, components: Components = STANDARD) -> str:
@@ -308,6 +310,10 @@ class Life:
         """Store again what the server forgot of this life, and report that it forgot something. Done after each read of
         the orders: every second, after an outage, and before this life ends by an order."""
         ports = self._outside.ports
+        if self._outside.has_server_forgotten():
+            self._emit(ServerForgot("events"))
+        if ports.outbox.take_forgotten():
+            self._emit(ServerForgot("envelopes"))
         with suppress(Unavailable):  # after the next read
             if await ports.journal.restore():
                 self._emit(ServerForgot("entries"))

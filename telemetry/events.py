@@ -413,11 +413,13 @@ class EvidenceLost(Event, frozen=True):
 
 
 class ServerForgot(Event, frozen=True):
-    """The server came back older: something that it had stored was gone. `what`: `events` that this process had read,
-    `entries` of this life's journal, or its `birth` or attempt in its birth stream."""
+    """The server came back older: something that it had stored was gone. `what`: `events` that this process had read
+    or stored, `envelopes` of this life in its outbox, `entries` of its journal, its `birth` or attempt in its birth
+    stream, `fates` that this relay had stored, or `orders` that a supervisor had read, with the plan changes and the
+    rows of the fleet log that it had stored."""
 
     notable = True
-    what: Literal["events", "entries", "birth"]
+    what: Literal["events", "envelopes", "entries", "birth", "fates", "orders"]
 
 
 # The relay.

@@ -164,6 +164,10 @@ class MemoryOutbox:
         self._server.answer()
         self._server.put(self._shard, None, encode_control(control))
 
+    def take_forgotten(self) -> bool:
+        """Never: what a server in memory forgets is a life's journal and birth."""
+        return False
+
 
 class MemoryInbox:
     """`ports.Inbox` in memory."""

@@ -70,6 +70,11 @@ class Outbox(Protocol):
         """Put a control entry there, for certain (twice does no harm). Raises Unavailable."""
         ...
 
+    def take_forgotten(self) -> bool:
+        """Whether the server was found, since the last call, to have forgotten an entry that it had taken from this
+        life."""
+        ...
+
 
 class Inbox(Protocol):
     """A robot's own stream out of the relay. It is trimmed to a limit, read or not, so that one robot that is slow or

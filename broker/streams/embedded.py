@@ -39,7 +39,7 @@ class EmbeddedServer:
 
     def __init__(self) -> None:
         self._binary = find_binary()
-        self.folder = _short_folder()
+        self.folder = short_folder()
         self.url = f"unix://{self.folder / _SOCKET}"
         try:
             self._process = _spawn(self._binary, self.folder)
@@ -151,8 +151,8 @@ def places() -> tuple[str, ...]:
     return tempfile.gettempdir(), "/tmp"  # noqa: S108 - mkdtemp makes it ours alone
 
 
-def _short_folder() -> Path:
-    """A new folder (mode 0700) whose path leaves room for a socket's name."""
+def short_folder() -> Path:
+    """A new folder (mode 0700) whose path leaves room for a socket's name. Raises NoEmbeddedServer, OSError."""
     for place in places():
         folder = Path(tempfile.mkdtemp(prefix="robots-", dir=place))
         if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET_PATH:

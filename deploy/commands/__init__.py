@@ -45,6 +45,7 @@ _WATCH_IT: Final = Group("Watch it", sort_key=2)
 _HARM_IT: Final = Group("Harm it", sort_key=3)
 _ON_A_CLUSTER: Final = Group("On a cluster", sort_key=4)
 _JUDGE_IT: Final = Group("Judge it", sort_key=5)
+_SET_IT_UP: Final = Group("Set it up", sort_key=6)
 
 _NEWEST: Final = "RUN is an id, a unique prefix, a folder or `latest`; by default the newest run that is live."
 _ANY: Final = (
@@ -190,6 +191,20 @@ _command(
     "Print the JSON Schema of a record's files and of what --json prints.",
     "NAME is a file (plan.jsonl: of each of its lines) or a command (ps); by default all of them.",
 )
+_command(
+    _SET_IT_UP,
+    "doctor",
+    "Check what could stop a run on this host and its server.",
+    "Each line says what was checked, what was found, and how to mend what is wrong. A server that is named is asked"
+    " for its version, persistence, memory and clock, and for the user's rights; nothing is written on it.",
+)
+_command(
+    _SET_IT_UP,
+    "config",
+    "Print every setting in force here, as robots.toml would set it.",
+    "A password in a URL and the secret itself are printed as ***. What is masked, has no value, or gets it later, is a"
+    f" comment. {_SETTINGS}",
+)
 
 
 def main(arguments: list[str] | None = None, loaded: Callable[[], None] = lambda: None) -> None:
@@ -202,6 +217,7 @@ def _code(arguments: list[str], loaded: Callable[[], None]) -> int:
     try:
         command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
         loaded()
+        _report_unknown_variables(command)
         result: Any = command(*bound.args, **bound.kwargs)
     except CycloptsError as error:
         return _complain(_one_line(error), USAGE)
@@ -213,6 +229,13 @@ def _code(arguments: list[str], loaded: Callable[[], None]) -> int:
             raise
         return _complain(str(error), codes[0])
     return result if isinstance(result, int) else 0
+
+
+def _report_unknown_variables(command: object) -> None:
+    """One line for each variable that looks like a setting and is none, before a command that loads settings."""
+    model: Any = getattr(command, "settings_model", None)  # deploy/config/flags.py; None: it loads no settings
+    for line in () if model is None else model.unknown_variables():
+        report(f"robots: {line}")
 
 
 def _one_line(error: CycloptsError) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from deploy.commands.output import json_line
+from deploy.doctor.check import Check
 from deploy.rq.observed import State
 
 
@@ -141,3 +142,28 @@ class InjectionAnswer(msgspec.Struct, frozen=True):
     seconds: float
     victim: str | msgspec.UnsetType = msgspec.UNSET
     died: bool | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class EffectiveSetting(msgspec.Struct, frozen=True):
+    """A setting by its `name` in robots.toml. Its `value` is a time with its unit, a text without its secrets, or null
+    when it has none, or is decided later. `source` is where it comes from: a flag, a variable, a key of robots.toml,
+    the record, the exhibit, or `default`."""
+
+    name: str
+    value: bool | int | str | list[str] | None
+    source: str
+
+
+class EffectiveSettings(msgspec.Struct, frozen=True):
+    """`robots config`: all `settings`, as they are in force here."""
+
+    settings: list[EffectiveSetting]
+
+
+class Examination(msgspec.Struct, frozen=True):
+    """`robots doctor`: the `checks`, for a run of so many `robots`. `usable` is whether such a run works here, as far
+    as was checked; null when something that may stop it is not known."""
+
+    robots: int
+    usable: bool | None
+    checks: list[Check]

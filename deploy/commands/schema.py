@@ -10,6 +10,8 @@ from cyclopts import App, Parameter
 from deploy.commands.output import print_result
 from deploy.commands.outputs import (
     DealtRun,
+    EffectiveSettings,
+    Examination,
     FaultPlanAnswer,
     FaultPlanStatus,
     InjectionAnswer,
@@ -56,6 +58,8 @@ OUTPUTS: Final[dict[str, tuple[Any, str]]] = {
     "traces follow": (FollowedTraces, "Traces that were sent while the run went on."),
     "why": (Explanation, "Why something is as it is in a run."),
     "anomalies": (AnomalyList, "What was unusual in a run."),
+    "config": (EffectiveSettings, "The settings in force."),
+    "doctor": (Examination, "What was checked, and what was found."),
     "faults show": (FaultPlanStatus, "The fault plan of a live run."),
     **dict.fromkeys(
         ("faults set", "faults clear", "faults heal"), (FaultPlanAnswer, "How a request changed the fault plan.")

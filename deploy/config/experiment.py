@@ -30,8 +30,8 @@ from deploy.config.settings import (
     MOST_ROBOTS,
     LabSettings,
     load_settings,
-    read_toml,
 )
+from deploy.config.toml_file import read_toml
 from deploy.errors import UsageError
 from robots.exhibits.catalogue import components_of
 from robots.run.deal import Deal, Terms

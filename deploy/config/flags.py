@@ -39,7 +39,7 @@ def takes(
     model: type[BaseSettings], *, but: Collection[str] = ()
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """A decorator: the command gets the flags of `model`, without those of the fields in `but`, and their values in its
-    parameter `given`."""
+    parameter `given`. Its attribute `settings_model` is the model."""
     fields = sorted(model.model_fields.items(), key=lambda item: item[0] not in model.__annotations__)  # own ones first
     options = [_option(name, field) for name, field in fields if name not in but]
 
@@ -51,6 +51,7 @@ def takes(
                 *arguments, **named, given={name: value for name, value in given.items() if value is not None}
             )
 
+        run.settings_model = model  # type: ignore[attr-defined]
         own = [part for part in inspect.signature(command).parameters.values() if part.name != "given"]
         hints = get_type_hints(command, include_extras=True)
         run.__annotations__ = hints | {option.name: option.annotation for option in options}
@@ -70,8 +71,22 @@ def flag_of(field: str) -> str:
     return f"--{name_of(field).replace('_', '-')}"
 
 
-def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+def declared_flag(field: FieldInfo) -> Parameter:
+    """What `flag` declared for a field."""
     [declared] = [item for item in field.metadata if isinstance(item, Parameter)]
+    return declared
+
+
+def group_of(field: FieldInfo) -> Group:
+    """The group of a field's flag in the help."""
+    groups: Any = declared_flag(field).group
+    [group] = groups
+    assert isinstance(group, Group)
+    return group
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    declared = declared_flag(field)
     kind: Any = str | None
     if field.annotation is bool:
         kind, switch = bool | None, Parameter(negative=f"--no-{name_of(name)}")

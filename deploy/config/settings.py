@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import secrets
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -28,20 +27,29 @@ from pydantic_settings import (
 from broker.faults.fate import median_delay_us
 from broker.faults.grammar import PRESETS
 from broker.faults.schedule import Timed
-from broker.faults.syntax import format_duration, parse_duration
-from broker.streams.address import Address, parse_url
+from broker.faults.syntax import format_duration
+from broker.streams.address import Address
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, FaultSettings, canonical_lines
 from deploy.config.flags import DEATHS, NETWORK, OUTPUT, PLACE, ROBOTS, TIME, Given, flag, flag_of, name_of
 from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.config.server_address import server_address
+from deploy.config.toml_file import read_toml
+from deploy.config.unknown import PREFIX, unknown_keys, unknown_variables
+from deploy.config.values import (
+    choice_of,
+    duration,
+    exhibit_name,
+    handler_names,
+    server_url,
+    web_url,
+    whole,
+)
 from deploy.errors import UsageError
 from robots.exhibits.catalogue import EXHIBITS
 from robots.run.deal import Terms
 from telemetry.anomalies.thresholds import DEFAULTS, Thresholds, read_thresholds
-from telemetry.handlers.external import check_handler_name
 
 SETTINGS_FILE: Final = "robots.toml"
-LARGEST_FILE: Final = 256 * 1024  # bytes
 
 DEFAULT_SECRET: Final = "Hidden beneath the old oak tree, golden coins patiently await discovery."  # noqa: S105
 MOST_ROBOTS: Final = 10_000
@@ -56,67 +64,12 @@ EXPERIMENT: Final = frozenset(
 )
 """The settings that say what is tried, but for the plan."""
 
+UNSET: Final = "default"  # where a setting comes from that is set nowhere
+_DEFAULT: Final = 3  # the rank of a setting that comes from nowhere else
+
 _PLAN: Final = (*SHORTHANDS, "fault", "faults", *PROCESS_FAULT_SHORTHANDS, "chaos")
 
 S = TypeVar("S", bound="PlaceSettings")
-
-
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        try:
-            number = int(str(value))
-        except ValueError:
-            raise ValueError(f"{value!r} is not a whole number; allowed is {low} to {high}") from None
-        if not low <= number <= high:
-            raise ValueError(f"{number} is outside of what is allowed: {low} to {high}")
-        return number
-
-    return check
-
-
-def _time(shortest_us: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        microseconds = parse_duration("0s" if value == "0" else str(value))
-        if microseconds < shortest_us:
-            raise ValueError(f"{value!r} is too short; at least {format_duration(shortest_us)} is allowed")
-        return microseconds
-
-    return check
-
-
-def _choice(*allowed: str) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if value not in allowed:
-            raise ValueError(f"{value!r} is unknown; allowed are {', '.join(allowed)}")
-        return str(value)
-
-    return check
-
-
-def _exhibit(value: Any) -> str | None:
-    return None if value is None else _choice(*EXHIBITS)(value)
-
-
-def _handlers(value: Any) -> tuple[str, ...]:
-    texts = value.split(";") if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple):
-        raise ValueError(f"{value!r} is no list; allowed is ['my_module:MyHandler']")
-    names = tuple(str(text).strip() for text in texts)
-    for name in names:
-        check_handler_name(name)
-    return names
-
-
-def _server(value: Any) -> str:
-    parse_url(str(value))
-    return str(value)
-
-
-def _web(value: Any) -> str:
-    text = str(value)
-    if not re.fullmatch(r"https?://[!-~]+", text):
-        raise ValueError("allowed is the URL of a web page, such as http://127.0.0.1:16686")
-    return text
 
 
 class PlaceSettings(BaseSettings):
@@ -134,12 +87,12 @@ class PlaceSettings(BaseSettings):
         default=False, validation_alias="json"
     )
     redis_url: Annotated[
-        str | None, BeforeValidator(_server), flag(PLACE, "URL", "A server: redis://, rediss://, unix:// …")
+        str | None, BeforeValidator(server_url), flag(PLACE, "URL", "A server: redis://, rediss://, unix:// …")
     ] = None
     control_url: Annotated[
-        str | None, BeforeValidator(_server), flag(PLACE, "URL", "In its place: the server of RQ's queue, and …")
+        str | None, BeforeValidator(server_url), flag(PLACE, "URL", "In its place: the server of RQ's queue, and …")
     ] = None
-    data_url: Annotated[str | None, BeforeValidator(_server), flag(PLACE, "URL", "… the one of the streams.")] = None
+    data_url: Annotated[str | None, BeforeValidator(server_url), flag(PLACE, "URL", "… the one of the streams.")] = None
     redis_password_file: Annotated[Path | None, flag(PLACE, "FILE", "Holds the server's password, for all URLs.")] = (
         None
     )
@@ -162,6 +115,11 @@ class PlaceSettings(BaseSettings):
         """Flags, then the environment, then robots.toml. Raises UsageError."""
         return init_settings, env_settings, InitSettingsSource(settings_cls, _file_settings())
 
+    @staticmethod
+    def unknown_variables() -> Iterator[str]:
+        """One line for each variable `ROBOTS_…` that is no setting of any command."""
+        return unknown_variables(os.environ, setting_names())
+
 
 class ServiceSettings(PlaceSettings):
     """What the long-running commands share: the above, and where they show that they live."""
@@ -176,7 +134,7 @@ class TraceSettings(PlaceSettings):
 
     jaeger_url: Annotated[
         str | None,
-        BeforeValidator(_web),
+        BeforeValidator(web_url),
         flag(OUTPUT, "URL", "Jaeger's pages, for links.", default="the collector's host, port 16686"),
     ] = None
 
@@ -199,9 +157,11 @@ class AnomalySettings(PlaceSettings):
 class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignore[misc]  # one is made from the registry
     """One run's settings. Times are whole microseconds."""
 
-    robots: Annotated[int, BeforeValidator(_whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
+    robots: Annotated[int, BeforeValidator(whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
     copies: Annotated[
-        int, BeforeValidator(_whole(1, MOST_ROBOTS)), flag(ROBOTS, "N", "How many robots hold each part at the start.")
+        int,
+        BeforeValidator(whole(1, MOST_ROBOTS)),
+        flag(ROBOTS, "N", "How many robots hold each part at the start."),
     ] = 1
     secret: Annotated[str | None, flag(ROBOTS, "TEXT", "The secret itself.", default="a sentence of 11 words")] = None
     secret_file: Annotated[str | None, flag(ROBOTS, "FILE", "A UTF-8 file with the secret; - is standard input.")] = (
@@ -209,7 +169,7 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
     )
     seed: Annotated[
         int,
-        BeforeValidator(_whole(0, LARGEST_SEED)),
+        BeforeValidator(whole(0, LARGEST_SEED)),
         flag(ROBOTS, "N", "Decides the deal and every fate.", default="drawn, and printed"),
     ] = Field(default_factory=lambda: secrets.randbelow(1_000_000))
     again: Annotated[
@@ -218,12 +178,12 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
 
     exhibit: Annotated[
         str | None,
-        BeforeValidator(_exhibit),
+        BeforeValidator(exhibit_name),
         flag(ROBOTS, "NAME", "A lab that is broken on purpose, in one place: the judge must convict it."),
     ] = None
 
     preset: Annotated[
-        str, BeforeValidator(_choice(*PRESETS)), flag(NETWORK, "NAME", "A fault plan: calm, lossy, storm or split.")
+        str, BeforeValidator(choice_of(*PRESETS)), flag(NETWORK, "NAME", "A fault plan: calm, lossy, storm or split.")
     ] = "lossy"
     faults: Annotated[
         Path | None, flag(NETWORK, "FILE", "A TOML file in place of the preset: faults = ['loss .2', …].")
@@ -235,7 +195,9 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
         flag(NETWORK, "FAULT", "Any fault: 'loss .9 r03 @1s+2s every 5s'; may be repeated."),
     ] = ()  # in the environment with ; between them
     relays: Annotated[
-        int, BeforeValidator(_whole(1, MOST_RELAYS)), flag(NETWORK, "N", "Outboxes, each with a relay of its own.")
+        int,
+        BeforeValidator(whole(1, MOST_RELAYS)),
+        flag(NETWORK, "N", "Outboxes, each with a relay of its own."),
     ] = 1
 
     chaos: Annotated[
@@ -245,31 +207,31 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
         flag(DEATHS, "FAULT", "Any process fault: 'kill robot every 500ms'; may be repeated."),
     ] = ()
 
-    for_: Annotated[int, BeforeValidator(_time(0)), flag(TIME, "TIME", "Shortest duration.")] = Field(
+    for_: Annotated[int, BeforeValidator(duration(0)), flag(TIME, "TIME", "Shortest duration.")] = Field(
         default=0, validation_alias="for"
     )
     limit: Annotated[
-        int | None, BeforeValidator(_time(1)), flag(TIME, "TIME", "Longest duration.", default="--for + 30s")
+        int | None, BeforeValidator(duration(1)), flag(TIME, "TIME", "Longest duration.", default="--for + 30s")
     ] = None
-    tick: Annotated[int, BeforeValidator(_time(SHORTEST_TICK_US)), flag(TIME, "TIME", "How often a robot gossips.")] = (
-        100_000
-    )
+    tick: Annotated[
+        int, BeforeValidator(duration(SHORTEST_TICK_US)), flag(TIME, "TIME", "How often a robot gossips.")
+    ] = 100_000
     quiet_period: Annotated[
-        int, BeforeValidator(_time(0)), flag(TIME, "TIME", "How long without news before a robot writes.")
+        int, BeforeValidator(duration(0)), flag(TIME, "TIME", "How long without news before a robot writes.")
     ] = 1_000_000
 
     output: Annotated[Path | None, flag(OUTPUT, "FILE", "Also write the reconstructed secret to this file.")] = None
     force: Annotated[bool, flag(OUTPUT, "", "Replace an existing --output.")] = False
     ui: Annotated[
         Literal["auto", "plain", "none"],
-        BeforeValidator(_choice("auto", "plain", "none")),
+        BeforeValidator(choice_of("auto", "plain", "none")),
         flag(OUTPUT, "NAME", "Progress on standard error: auto, plain or none."),
     ] = "auto"
 
     handlers: Annotated[
         tuple[str, ...],
         NoDecode,
-        BeforeValidator(_handlers),
+        BeforeValidator(handler_names),
         flag(OUTPUT, "MODULE:CLASS", "Your own handler of events; may be repeated.", short="--handler"),
     ] = ()  # in the environment with ; between them
 
@@ -351,25 +313,57 @@ def _recorded(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
     return {**others, "again": recorded_name(runs_dir, run)}
 
 
+class Effective(NamedTuple):
+    """A setting in force, by its field, and where it comes from: its flag, its variable, robots.toml, the record, the
+    exhibit, or UNSET."""
+
+    name: str
+    declared: FieldInfo
+    value: object
+    origin: str
+
+
+def effective_settings(given: Given) -> list[Effective]:
+    """Every setting of every command, as it is in force: a run's own first. Raises UsageError, NoSuchRun,
+    Unrepeatable."""
+    lab = load_settings(given)
+    recorded = {} if lab.again is None else _recorded(lab.again, lab.runs_dir, given)
+    shown = EXHIBITS[lab.exhibit].settings.keys() - given.keys() if lab.exhibit and lab.again is None else set()
+    rows = []
+    for name, model in _models_of_settings().items():
+        settings = lab if model is LabSettings else _settings(model, given, {})
+        origin, rank = _origin(name, given, {} if name == "again" else recorded)
+        if name in shown:
+            origin, rank = f"--exhibit {lab.exhibit}", 0
+        is_set = rank < _DEFAULT and name in settings.model_fields_set
+        rows.append(Effective(name, model.model_fields[name], getattr(settings, name), origin if is_set else UNSET))
+    return rows
+
+
 def _origin(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str, int]:
     """Where a setting comes from, as a person knows the place, and its rank: a lower one wins."""
     name = name_of(field)
-    variable = f"ROBOTS_{name.upper()}"
     if field in given:
         return flag_of(field), 0
     if field in recorded:
         return f"--again: {name} in the record of run {recorded['again']}", 0
-    if os.environ.get(variable):
+    if variable := _variable_of(name):
         return variable, 1
     if name in _file_settings():
         return f"{SETTINGS_FILE}: {name}", 2
-    return flag_of(field), 3
+    return flag_of(field), _DEFAULT
+
+
+def _variable_of(name: str) -> str:
+    """The variable that sets a setting, empty when none does. Its case does not matter, and the last one counts."""
+    wanted = f"{PREFIX}{name}".lower()
+    return next((key for key, value in reversed(list(os.environ.items())) if value and key.lower() == wanted), "")
 
 
 def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSettings:
     """The settings without the one of two that exclude each other whose place has the lower rank."""
     (here, rank), (there, other_rank) = _origin(one, given, {}), _origin(other, given, {})
-    if rank == other_rank < 3:
+    if rank == other_rank < _DEFAULT:
         raise UsageError(f"{here} and {there}: only one of them is allowed")
     if rank == other_rank:
         return settings
@@ -379,31 +373,30 @@ def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSet
     return kept
 
 
+def setting_names() -> frozenset[str]:
+    """The names of all settings of all commands, as people write them in robots.toml."""
+    return frozenset(map(name_of, _models_of_settings()))
+
+
+def _models_of_settings() -> dict[str, type[PlaceSettings]]:
+    """The fields of all models, each with one that has it: that of a run, if it has."""
+    models: list[type[PlaceSettings]] = [LabSettings, PlaceSettings]
+    for model in models:  # which grows meanwhile
+        models += model.__subclasses__()
+    found: dict[str, type[PlaceSettings]] = {}
+    for model in models:
+        found |= {name: model for name in model.model_fields if name not in found}
+    return found
+
+
 def _file_settings() -> dict[str, Any]:
     """What robots.toml of this folder sets, by the names of the settings; empty when there is no such file. Raises
     UsageError."""
     path = Path(SETTINGS_FILE)
     table = read_toml(path, SETTINGS_FILE) if os.path.lexists(path) else {}
-    known = {name_of(field) for model in (LabSettings, ServiceSettings) for field in model.model_fields}
-    unknown = [key for key in table if key.replace("-", "_") not in known]
-    if unknown:
-        names, what = ", ".join(map(repr, unknown)), "is no setting" if len(unknown) == 1 else "are no settings"
-        raise UsageError(f"{SETTINGS_FILE}: {names} {what}; allowed are the options of `robots run`")
+    if complaint := unknown_keys(table, setting_names()):
+        raise UsageError(f"{SETTINGS_FILE}: {complaint}")
     return {key.replace("-", "_"): value for key, value in table.items()}
-
-
-def read_toml(path: Path, name: str) -> dict[str, Any]:
-    """A small TOML file; complaints begin with `name`. Raises UsageError."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise UsageError(f"{name}: more than {LARGEST_FILE} bytes; at most that many are allowed")
-        return tomllib.loads(content.decode())
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{name}: not TOML: {error}") from None
 
 
 def _check_output(output: Path, force: bool) -> None:

@@ -171,6 +171,7 @@ async def _be_robot(
         nonce=nonce,
         sink=instruments.sink,
         recalled=recalled,
+        has_server_forgotten=instruments.has_server_forgotten,
     )
     return await live_robot(run, robot, outside, components_of(terms.exhibit))
 

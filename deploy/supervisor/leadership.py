@@ -78,10 +78,10 @@ class Leadership:
     ) -> None:
         server, info, job_table, events = context
         client = server.data
-        log = StreamFleetLog(client, info.run, retry_s=0)
+        self._log = log = StreamFleetLog(client, info.run, retry_s=0)
         rows = log.rows()
         answered = answered_requests(changes_so_far(client, info.run), rows)
-        run_control = StreamRunControl(client, info.run)
+        self._run_control = run_control = StreamRunControl(client, info.run)
         components = components_of(info.terms.exhibit)
         scheduler = scheduler_so_far(info.plan, info.bounds.for_us, answered, go_ms, components.plan_scheduler)
         played = [] if go_ms is None else scheduler.due_faults(done_us)  # by earlier leaders
@@ -148,6 +148,11 @@ class Leadership:
         """Record the deaths of lost robots, and nothing else: for the end of a run. Raises Unavailable."""
         if self._is_new_poll():
             self._robots.find_lost(self._handled_s)
+
+    def has_server_forgotten(self) -> bool:
+        """Whether the server came back without a plan change, or a row of the fleet log, that this leader had stored.
+        Raises Unavailable."""
+        return self._log.has_server_forgotten() or self._run_control.has_server_forgotten()
 
     def next_due_us(self, now_us: int) -> int | None:
         """When the plan next has something to do, if that is known."""

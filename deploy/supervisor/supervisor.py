@@ -33,7 +33,7 @@ from robots.run.stop_rule import LOST, reason_in, stop_reason
 from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.watch import AnomalyWatch
 from telemetry.clock import SystemClock
-from telemetry.events import RunStarted, RunStopped, SupervisorBegan
+from telemetry.events import RunStarted, RunStopped, ServerForgot, SupervisorBegan
 from telemetry.view import View
 
 POLL_S: Final = 0.03  # between two polls of the events
@@ -207,11 +207,21 @@ class RunSupervisor:
         self._events.read()
         if now_s - self._compared_s >= COMPARE_S:
             self._compared_s = now_s
-            self._events.has_server_forgotten()
+            self._compare()
         self._events.publish()
         if self._job_table.is_due(now_s):
             self._job_table.poll(now_s)
         self._read_orders(now_s)
+
+    def _compare(self) -> None:
+        """Find whether the server came back older, and report that once."""
+        if self._events.has_server_forgotten():
+            return
+        with suppress(Unavailable):  # in a later step
+            leadership = self._leadership
+            has_forgotten = self._run_control.has_server_forgotten() or self._log.has_server_forgotten()
+            if has_forgotten or (leadership is not None and leadership.has_server_forgotten()):
+                self._events.emit(ServerForgot("orders"))
 
     def _work(self, leadership: Leadership, now_us: int) -> None:
         """What the leader does in every step; while the server is away, only what must not wait."""

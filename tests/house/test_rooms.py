@@ -23,7 +23,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "__main__.py",
         "entry.py",
         "commands",
-        "lifecycle",
+        "lifecycle doctor",
         "supervisor",
         "fleet",
         "observing",
@@ -51,7 +51,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "broker/streams": (
         "relay robot",
-        "run embedded.py",
+        "run embedded.py inspection.py",
         "connection.py retry.py reading.py",
         "sentinel.py",
         "address.py keys.py",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import Any
+from typing import Any, Protocol
+
+import redis
 
 from broker.ports.robot import Injection
 from broker.streams.connection import connect
-from broker.streams.embedded import EmbeddedServer
 from broker.streams.retry import RETRY_S
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
@@ -18,13 +19,21 @@ from tests.support.live_place import END_S, Place
 from tests.support.waiting import await_true
 
 
+class Reachable(Protocol):
+    """Anything with a server's URL."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class Cluster:
     """A server, and commands that know nothing but its URL."""
 
-    def __init__(self, place: Place, server: EmbeddedServer) -> None:
+    def __init__(self, place: Place, server: Reachable, client: redis.Redis | None = None) -> None:
+        """`client` is the test's own, where the URL alone is not enough."""
         self.place = place
         self.server = server
-        self.client = connect(server.url)
+        self.client = client or connect(server.url)
         place.environment["ROBOTS_REDIS_URL"] = server.url
         self.run = ""
 

@@ -16,7 +16,7 @@ import redis
 
 from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
-from broker.streams.run.events import StreamEventSource, append_events
+from broker.streams.run.events import BlockingEventLog, StreamEventSource
 from telemetry.stream.publisher import decode_events
 from telemetry.stream.spill import frames_in
 from tests.support.live_place import LIVE, UNTIL_STOPPED, Place, pids
@@ -180,7 +180,7 @@ def test_the_last_events_are_read_although_the_server_refuses_just_then(server: 
     # Given events that no reader has read, and a server that has nothing to show for a while
     with connect(server.url) as client, connect(server.url) as other:
         client.xadd("events", {"nonce": ""})  # as the deal makes it
-        assert append_events(client, "events", b"last")
+        assert BlockingEventLog(client, "events").append(b"last")
         source = StreamEventSource(client, "events")
         end = has_nothing_to_show(other)
         # When / Then a reader that does not retry reads nothing, and one that does reads all

@@ -82,6 +82,9 @@ class MortalPorts:
         with self._act("outbox birth"):
             await self._ports.outbox.announce(control)
 
+    def take_forgotten(self) -> bool:
+        return self._ports.outbox.take_forgotten()
+
     # The inbox
 
     @property

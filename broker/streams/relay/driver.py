@@ -22,7 +22,8 @@ from broker.streams.relay.lease import POLL_S, Deposed, Lease
 from broker.streams.relay.session import LAST_RETRY_S, PAUSE_S, Overtaken, RelaySession
 from broker.streams.relay.wire import BulkLine
 from broker.streams.retry import OUTAGE, is_transient
-from telemetry.events import AnyEvent, RelayDeposed
+from broker.streams.run.remembered import is_forgotten
+from telemetry.events import AnyEvent, RelayDeposed, ServerForgot
 
 
 class Shutdown(msgspec.Struct, frozen=True):
@@ -65,6 +66,7 @@ class RelayDriver:
         self._may_wait = shutdown.may_wait
         self._failpoint = failpoint
         self._served: int | None = None  # the shard whose lease is ours, as far as we know
+        self._stored: tuple[int, str] | None = None  # a shard, and its newest entry of fates that was stored from here
         self._last_try: float | None = None  # when a relay that stops gives up on a server that does not answer
 
     def run(self, stopping: Callable[[], bool]) -> bool:
@@ -106,14 +108,26 @@ class RelayDriver:
         session = RelaySession(
             client, line, lease, self._names, self._served, self._new_core(), self._emit, self._failpoint
         )
-        session.take_over()
-        session.serve(stopping)
-        if self._drains:
-            session.drain()
-        else:
-            session.leave()
+        self._compare(client)
+        try:
+            session.take_over()
+            session.serve(stopping)
+            if self._drains:
+                session.drain()
+            else:
+                session.leave()
+        finally:
+            if session.stored_fates is not None:
+                self._stored = self._served, session.stored_fates
         lease.release()
         return True
+
+    def _compare(self, client: redis.Redis) -> None:
+        """Report a server that came back without fates that an earlier session has stored. It decides them again, but
+        what went with them may be missing for good."""
+        if self._stored is not None and is_forgotten(client, self._names.fates(self._stored[0]), self._stored[1]):
+            self._emit(ServerForgot("fates"))
+        self._stored = None
 
     def _await_lease(self, line: BulkLine, stopping: Callable[[], bool]) -> Lease | None:
         """The first lease that is free; None when the relay is to stop before that, and may not wait."""

@@ -88,6 +88,11 @@ class RelaySession:
         self._chores_due_us = 0
         self._since_chores = 0
 
+    @property
+    def stored_fates(self) -> str | None:
+        """The newest entry of fates that the server is known to have stored in this session."""
+        return self._outgoing.stored_fates
+
     def take_over(self) -> None:
         """Load what earlier sessions knew, and redo what they left."""
         self._found_group()

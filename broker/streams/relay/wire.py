@@ -126,6 +126,7 @@ class WriteQueue:
 
     def __init__(self, names: Keys, shard: int, stored: Callable[..., None]) -> None:
         self.is_refused = False  # whether the server refused anything of the last flight
+        self.stored_fates: str | None = None  # the newest entry of fates that the server has stored
         self._names = names
         self._outbox = names.outbox(shard)
         self._record = names.fates(shard)
@@ -182,6 +183,8 @@ class WriteQueue:
     def land(self, replies: list[Any]) -> tuple[bool, bool]:
         """Take in the replies to the flight, one for each command. Whether there were acknowledgements, and writes."""
         acks, fates, copies = self._flight
+        if fates and isinstance(entry := replies[bool(acks)], bytes):
+            self.stored_fates = entry.decode()
         self.is_refused = any(issubclass(kind, ResponseError) for kind in set(map(type, replies)))
         if self.is_refused:
             acks, fates, copies = self._sort_out(replies)

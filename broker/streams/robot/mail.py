@@ -18,6 +18,7 @@ from broker.streams import keys
 from broker.streams.connection import block_ms
 from broker.streams.reading import Entry, decoded_one
 from broker.streams.retry import RETRY_S, TROUBLE, retry
+from broker.streams.run.remembered import LastStored, is_forgotten_async
 
 _COUNT_EVERY: Final = 256  # entries that came; far below a full inbox, so no overflow is over between two counts
 
@@ -107,6 +108,7 @@ class StreamOutbox:
         self._limit = limit
         self._retry_s = retry_s
         self._unmeasured = 0
+        self._last = LastStored()
 
     async def send(self, frame: bytes) -> SendResult:
         """Put an envelope's frame there, once at most. FULL also when the server has no memory left."""
@@ -132,9 +134,21 @@ class StreamOutbox:
         if not await retry("outbox", put, self._retry_s):
             raise Unavailable(f"outbox: {self._key} is gone")
 
+    def take_forgotten(self) -> bool:
+        """Whether the server was found, since the last call, to have forgotten an entry of this life."""
+        return self._last.take_forgotten()
+
     async def _put(self, fields: dict[Any, Any]) -> bool:
         """False when the stream is gone: a new one would know neither plan nor births."""
-        return await self._client.xadd(self._key, fields, nomkstream=True) is not None
+        try:
+            if (before := self._last.in_doubt) is not None:
+                self._last.found(await is_forgotten_async(self._client, self._key, before))
+            entry: Any = await self._client.xadd(self._key, fields, nomkstream=True)
+        except TROUBLE:
+            self._last.failed()
+            raise
+        self._last.stored(entry)
+        return entry is not None
 
 
 class StreamInbox:

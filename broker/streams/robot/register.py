@@ -169,15 +169,16 @@ class _Attempt:
         return False if parse_id(entry) >= parse_id(self._entry) and recorded else None
 
     async def durability(self) -> str:
-        """Wait until the write is safe, as far as this server can say: `aof`, `replica`, or else `memory`."""
+        """Wait until the write is safe, as far as this server can say: a `replica` has it, or else it is on this
+        server's own disk (`aof`), or else `memory`."""
         try:
             if await self._client.client_id() != self._wrote_on:
                 return "memory"  # another connection's wait would be about nothing
-            if await self._reaches("WAITAOF", 1, 0, LONGEST_BLOCK_MS):
-                return "aof"
             replicas = (await self._client.info("replication")).get("connected_slaves", 0)
             if replicas and await self._reaches("WAIT", 1, LONGEST_BLOCK_MS):
                 return "replica"
+            if await self._reaches("WAITAOF", 1, 0, LONGEST_BLOCK_MS):
+                return "aof"
         except OUTAGE:
             pass
         return "memory"

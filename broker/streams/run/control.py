@@ -24,6 +24,7 @@ from broker.streams.keys import Keys
 from broker.streams.reading import decoded, decoded_one, read_all_blocking
 from broker.streams.retry import RETRY_S, retry_blocking
 from broker.streams.run.plan_log import StreamRequests
+from broker.streams.run.remembered import is_forgotten
 from broker.streams.run.runs import StreamRuns, everybody_in, orders_in
 
 _encode = msgspec.msgpack.encode
@@ -40,6 +41,7 @@ class StreamRunControl:
         self._shards = 0  # not known yet
         self._requests = StreamRequests(client, run)
         self._last_order = "0"
+        self._changes: dict[str, str] = {}  # the last plan change that was given here, by outbox
 
     def deal(self, run_spec: RunSpec) -> None:
         """Create everything that a run begins with. Again with the same spec: only what is absent yet.
@@ -67,8 +69,21 @@ class StreamRunControl:
         fields: dict[Any, Any] = {keys.CONTROL: encode_control(change)}
         for outbox in map(self._keys.outbox, range(self._known_shards())):
             put = partial(self._client.xadd, outbox, fields, nomkstream=True)
-            if retry_blocking("plan", put, retry_s) is None:
+            entry: Any = retry_blocking("plan", put, retry_s)
+            if entry is None:
                 raise Unavailable(f"plan: {outbox} is gone")
+            self._changes[outbox] = entry.decode()
+
+    def has_server_forgotten(self) -> bool:
+        """Whether the server came back without an order that was read here, or a plan change that was given here.
+        Raises Unavailable."""
+        known = dict(self._changes)
+        if self._last_order != "0":
+            known[self._keys.orders] = self._last_order
+        return any(
+            retry_blocking("orders", partial(is_forgotten, self._client, key, entry), retry_s=0)
+            for key, entry in known.items()
+        )
 
     def requests(self) -> list[Request]:
         """Requests that this object has not given yet, in order; none while the server is away."""

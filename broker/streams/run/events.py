@@ -12,10 +12,10 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from broker.errors import Unavailable
-from broker.relay.core import parse_id
 from broker.streams import keys
-from broker.streams.reading import Entry, decoded, decoded_one
+from broker.streams.reading import Entry, decoded_one
 from broker.streams.retry import TROUBLE, retry_blocking
+from broker.streams.run.remembered import LastStored, is_forgotten, is_forgotten_async
 
 
 class StreamEventLog:
@@ -25,15 +25,49 @@ class StreamEventLog:
     def __init__(self, client: redis.asyncio.Redis, key: str) -> None:
         self._client = client
         self._key = key
+        self._last = LastStored()
 
     async def append(self, frame: bytes) -> bool:
         """Store a batch of events; False: not stored, keep it."""
         fields: dict[Any, Any] = {keys.EVENTS: frame}
         try:
-            await self._client.xadd(self._key, fields, nomkstream=True)
+            if (entry := self._last.in_doubt) is not None:
+                self._last.found(await is_forgotten_async(self._client, self._key, entry))
+            stored: Any = await self._client.xadd(self._key, fields, nomkstream=True)
+            self._last.stored(stored)
         except TROUBLE:
+            self._last.failed()
             return False
         return True
+
+    def take_forgotten(self) -> bool:
+        """Whether the server was found, since the last call, to have forgotten a batch that it had stored."""
+        return self._last.take_forgotten()
+
+
+class BlockingEventLog:
+    """The same for a process without an event loop."""
+
+    def __init__(self, client: redis.Redis, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._last = LastStored()
+
+    def append(self, frame: bytes) -> bool:
+        """Store a batch of events; False: not stored, keep it. When the run is gone, it is dropped."""
+        try:
+            if (entry := self._last.in_doubt) is not None:
+                self._last.found(is_forgotten(self._client, self._key, entry))
+            stored: Any = self._client.xadd(self._key, {keys.EVENTS: frame}, nomkstream=True)
+            self._last.stored(stored)
+        except RedisError:
+            self._last.failed()
+            return False
+        return True
+
+    def take_forgotten(self) -> bool:
+        """As above."""
+        return self._last.take_forgotten()
 
 
 KEPT: Final = 10_000  # batches that the recorder leaves for readers that join later
@@ -87,14 +121,9 @@ class StreamEventSource:
         return entries
 
     def _compare(self) -> None:
-        """Look whether the last batch that was read is still there. Of a trimmed stream, older ones are gone, too."""
-        if self._cursor == "0" or self._is_older:
-            return
-        with self._client.pipeline(transaction=False) as pipe:
-            pipe.xrange(self._key, min=self._cursor, max=self._cursor)
-            pipe.xrange(self._key, count=1)
-            there, first = map(decoded, pipe.execute())
-        self._is_older = not there and bool(first) and parse_id(first[0][0]) < parse_id(self._cursor)
+        """Look whether the last batch that was read is still there."""
+        if self._cursor != "0" and not self._is_older:
+            self._is_older = is_forgotten(self._client, self._key, self._cursor)
 
     def _forget(self, came: int) -> None:
         """Now and then, trim what lies `keep` behind the cursor. A trim that fails is made up for by the next."""
@@ -108,12 +137,3 @@ class StreamEventSource:
         if len(self._marks) > _TRIMS:
             with suppress(RedisError):
                 self._client.xtrim(self._key, minid=self._marks.popleft(), approximate=True)
-
-
-def append_events(client: redis.Redis, key: str, frame: bytes) -> bool:
-    """Store a batch of events; False: not stored, keep it. When the run is gone, it is dropped."""
-    try:
-        client.xadd(key, {keys.EVENTS: frame}, nomkstream=True)
-    except RedisError:
-        return False
-    return True

@@ -21,6 +21,7 @@ from broker.streams import keys
 from broker.streams.keys import Keys
 from broker.streams.reading import Entry, decoded, read_all, read_all_blocking
 from broker.streams.retry import RETRY_S, retry, retry_blocking
+from broker.streams.run.remembered import is_forgotten
 
 
 class _Injection(msgspec.Struct, frozen=True, array_like=True, tag="injection"):
@@ -67,6 +68,7 @@ class StreamFleetLog:
         self._client = client
         self._key = Keys(run).fleet
         self._retry_s = retry_s
+        self._stored = ""  # the last row that was stored from here
 
     def injection(self, verb: str, target: str, victim: str, request_id: str = "") -> None:
         """Record a process fault that is about to be injected. Raises RunGone, Unavailable."""
@@ -98,11 +100,18 @@ class StreamFleetLog:
         entries = retry_blocking("fleet", lambda: read_all_blocking(self._client, self._key), self._retry_s)
         return fleet_rows(entries)
 
+    def has_server_forgotten(self) -> bool:
+        """Whether the server came back without a row that was stored from here. Raises Unavailable."""
+        stored = self._stored
+        return bool(stored) and retry_blocking("fleet", lambda: is_forgotten(self._client, self._key, stored), 0)
+
     def _append(self, row: _Row, token: str | None = None) -> bool:
         """Whether it was stored: not when the stream is gone."""
         fields: dict[Any, Any] = {keys.ROW: _encode(row), keys.TOKEN: token or secrets.token_hex(8)}
         add = partial(self._client.xadd, self._key, fields, nomkstream=True)
-        return retry_blocking("fleet", add, self._retry_s) is not None
+        entry: Any = retry_blocking("fleet", add, self._retry_s)
+        self._stored = self._stored if entry is None else entry.decode()
+        return entry is not None
 
 
 class FleetLogWatcher:

@@ -22,9 +22,12 @@ from telemetry.verdict.evidence.schema import LostRow, PlanRow, RegisterFile
 LOST: Final = "the run was lost: the server came back"
 
 _FORGOTTEN: Final = {
-    "events": "events that it had read",
+    "events": "events that it had read or stored",
+    "envelopes": "envelopes in its outbox",
     "entries": "entries of its journal",
     "birth": "its birth, or its attempt to write",
+    "fates": "fates that it had decided",
+    "orders": "an order, a plan change or a row of the fleet log",
 }
 
 _WHAT: Final = {

@@ -102,7 +102,7 @@ def test_a_path_too_long_for_a_socket_is_avoided(monkeypatch: pytest.MonkeyPatch
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(deep))
-    folder = embedded._short_folder()
+    folder = embedded.short_folder()
     assert len(os.fsencode(folder / "redis.sock")) <= 107
     folder.rmdir()
     assert list(deep.iterdir()) == []

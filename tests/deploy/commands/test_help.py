@@ -35,7 +35,7 @@ def test_the_commands_stand_in_groups() -> None:
     lines = help_of("", 100)
 
     titles = [line for line in lines if re.match(r"^\S.*:$", line)]
-    assert titles == ["Run it:", "Watch it:", "Harm it:", "On a cluster:", "Judge it:", "Options:"]
+    assert titles == ["Run it:", "Watch it:", "Harm it:", "On a cluster:", "Judge it:", "Set it up:", "Options:"]
     listed = [line.split()[0] for line in lines if re.match(r"^  [a-z]", line)]
     assert sorted(listed) == sorted(COMMANDS)
 

@@ -23,7 +23,7 @@ from broker.streams.connection import Server, connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
-from broker.streams.run.events import append_events
+from broker.streams.run.events import BlockingEventLog
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.runs import StreamRuns, read_run_status
 from broker.streams.run.supervisor_lease import SupervisorLease
@@ -120,7 +120,7 @@ class LosingReads:
 
 def report_events(client: redis.Redis, run: str, number: int) -> None:
     for count in range(1, number + 1):
-        append_events(client, Keys(run).events, encode_events([reported(run, count)]))
+        BlockingEventLog(client, Keys(run).events).append(encode_events([reported(run, count)]))
 
 
 def reported(run: str, number: int) -> Stamped:
@@ -165,7 +165,7 @@ def test_a_run_of_which_a_life_reports_that_the_server_forgot_something_is_recor
     # Given a run that ended in order, and a life that found only then what its server had forgotten
     metadata = read_metadata(StreamEvidenceReader(client, dealt), dealt)
     found = Stamped(dealt, "r00", 1, 1, 0, 0, ServerForgot("entries"))
-    assert append_events(client, Keys(dealt).events, encode_events([found]))
+    assert BlockingEventLog(client, Keys(dealt).events).append(encode_events([found]))
     # When it is recorded
     result = record_run(client, dealt, tmp_path / "runs", metadata, "complete")
     # Then it ended as lost

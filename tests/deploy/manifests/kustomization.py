@@ -138,7 +138,8 @@ def _patch(folder: Path, patch: dict[str, Any], found: list[Resource]) -> None:
                 place: Any = resource
                 for key in folders:
                     place = place[key]
-                assert step["op"] == "add" or (step["op"] == "replace" and last in place), step
+                assert step["op"] == "replace", step
+                assert last in place, step
                 place[last] = step["value"]
 
 

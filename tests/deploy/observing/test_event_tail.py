@@ -19,7 +19,7 @@ from broker.streams.connection import connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
-from broker.streams.run.events import append_events
+from broker.streams.run.events import BlockingEventLog
 from deploy.attach.discovery import RunLocation
 from deploy.observing import event_tail
 from deploy.observing.event_tail import LiveEvents, RecordedEvents
@@ -40,7 +40,7 @@ class Cluster:
 
     def emit(self, number: int, event: AnyEvent, source: str = "r00", wall_us: int | None = None) -> None:
         stamped = Stamped(self.run, source, 1, number, number if wall_us is None else wall_us, 0, event)
-        append_events(self.client, Keys(self.run).events, encode_events([stamped]))
+        BlockingEventLog(self.client, Keys(self.run).events).append(encode_events([stamped]))
 
 
 @pytest.fixture

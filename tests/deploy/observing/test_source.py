@@ -14,7 +14,7 @@ from broker.streams.connection import UnsupportedServer, connect
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.keys import Keys
 from broker.streams.run.control import StreamRunControl
-from broker.streams.run.events import append_events
+from broker.streams.run.events import BlockingEventLog
 from deploy.attach.discovery import RunLocation
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.observing.source import history_of_run, locate_run, observe_run
@@ -88,7 +88,7 @@ def test_a_record_is_read_though_a_server_is_named(recorded: str, server: Embedd
 
 def test_a_run_on_a_server_is_read_from_there(dealt: str, server: EmbeddedServer, client: redis.Redis) -> None:
     # Given a run that was dealt on a server, and some events of it
-    append_events(client, Keys(dealt).events, encode_events([stamped(dealt, 1), stamped(dealt, 2)]))
+    BlockingEventLog(client, Keys(dealt).events).append(encode_events([stamped(dealt, 1), stamped(dealt, 2)]))
     StreamRunControl(client, dealt).order("go")
     # When it is observed, without a name or by its name
     for name in (None, dealt, dealt[:4]):
@@ -109,7 +109,7 @@ def test_events_that_were_trimmed_come_from_the_file_of_the_recorder(
     folder = announce(here, dealt, server.url)
     lines = [msgspec.json.encode(stamped(dealt, number)).decode() for number in (1, 2, 3)]
     (folder / "events.jsonl").write_text("\n".join(lines) + '\n{"run": "ha')
-    append_events(client, Keys(dealt).events, encode_events([stamped(dealt, 3), stamped(dealt, 4)]))
+    BlockingEventLog(client, Keys(dealt).events).append(encode_events([stamped(dealt, 3), stamped(dealt, 4)]))
     # When it is observed
     history = history_of_run(here_is(), dealt)
     # Then every event is there, each once
@@ -135,7 +135,7 @@ def test_a_live_run_without_a_file_of_the_recorder_is_read_from_its_stream(
 ) -> None:
     # Given a run whose record has a folder in the place of the file
     (announce(here, dealt, server.url) / "events.jsonl").mkdir()
-    append_events(client, Keys(dealt).events, encode_events([stamped(dealt, 1)]))
+    BlockingEventLog(client, Keys(dealt).events).append(encode_events([stamped(dealt, 1)]))
     # Then it is what the server holds
     assert [s.number for s in history_of_run(here_is(), dealt).events if s.source == "r00"] == [1]
 

@@ -10,7 +10,7 @@ if [ ! -s "$conf" ]; then
     cat >"$conf" <<EOF
 port 26379
 dir /tmp
-user default on nopass resetkeys allchannels -@all +auth +hello +ping +info +role +publish +subscribe +psubscribe +client|setname +client|setinfo +client|id +command +sentinel|get-master-addr-by-name +sentinel|master +sentinel|masters +sentinel|replicas +sentinel|slaves +sentinel|sentinels +sentinel|is-master-down-by-addr +sentinel|myid +sentinel|ckquorum
+user default on nopass resetkeys allchannels -@all +auth +hello +ping +info +role +publish +subscribe +psubscribe +client|setname +client|id +command +sentinel|get-master-addr-by-name +sentinel|master +sentinel|masters +sentinel|replicas +sentinel|slaves +sentinel|sentinels +sentinel|is-master-down-by-addr +sentinel|myid +sentinel|ckquorum
 sentinel resolve-hostnames yes
 sentinel announce-hostnames yes
 sentinel announce-ip $HOSTNAME.redis-nodes
