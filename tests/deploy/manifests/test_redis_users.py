@@ -77,7 +77,7 @@ def test_a_transaction_survives_a_crash(place: str, tmp_path: Path) -> None:
 
 
 @either
-def test_no user_is_let_in_without_a_password_but_to_ask_whether_the_server_lives(place: str, tmp_path: Path) -> None:
+def test_no_user_is_let_in_without_a_password_but_to_ask_whether_the_server_lives(place: str, tmp_path: Path) -> None:
     with running(tmp_path, place):
         with pytest.raises(RedisError), redis.Redis(unix_socket_path=str(tmp_path / "s")) as anonymous:
             anonymous.ping()
