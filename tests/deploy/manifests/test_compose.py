@@ -109,10 +109,8 @@ def test_no_service_may_do_more_than_it_must(name: str) -> None:
 
 @every_service
 def test_every_service_has_limits(name: str) -> None:
-    limits = SERVICES[name]["deploy"]["resources"]["limits"]
-
-    assert re.fullmatch(r"\d+M", limits["memory"])
-    assert 0 < limits["pids"] <= 128
+    assert re.fullmatch(r"\d+m", SERVICES[name]["mem_limit"])
+    assert 0 < SERVICES[name]["pids_limit"] <= 128
 
 
 @every_service
@@ -174,6 +172,8 @@ def test_robots_can_be_scaled() -> None:
     assert "ports" not in robot
     assert "volumes" not in robot
     assert robot["command"] == ["worker"]
+    assert robot["scale"] == "${ROBOTS_ROBOTS:-25}"  # as many as robots are dealt
+    assert robot["scale"] == SERVICES["deal"]["environment"]["ROBOTS_ROBOTS"]
 
 
 def test_the_image_has_the_version_of_the_lab() -> None:

@@ -62,7 +62,7 @@ class Stack:
         self.compose("up", "--detach", *services)
 
     def scale(self, robots: int) -> None:
-        self.compose("up", "--detach", "--no-recreate", "--no-deps", "--scale", f"robot={robots}", "robot")
+        self.compose("up", "--detach", "--scale", f"robot={robots}", "robot")
 
     def containers(self, service: str) -> list[str]:
         return self.compose("ps", "--quiet", service).split()
@@ -100,8 +100,10 @@ def test_a_run_is_scaled_up_and_down_and_loses_containers_and_every_promise_is_h
     stack.up("deal", "robot", "relay", "supervisor", "verdict", "metrics", "traces", "jaeger", "prometheus")
     await_true(lambda: stack.robots()["running"] == DEALT, STEP_S, "25 robots")
 
-    # When there are more containers than robots, then new robots join
+    # When there are more containers than robots, then those that were there stay, and new robots join
+    before = {*stack.containers("robot")}
     stack.scale(MANY)
+    assert before <= {*stack.containers("robot")}
     await_true(lambda: stack.robots()["running"] == MANY, STEP_S, "40 robots")
 
     # When containers are killed, then their robots are found lost, and go on elsewhere as soon as there is room
