@@ -206,7 +206,7 @@ def test_a_server_that_is_not_there_is_reported_as_such(place: Place, tmp_path: 
         assert (process.returncode, err.count(b"\n")) == (4, 1), (words, err)
 
 
-def test_a_long_running_command_says_once_that_it_waits_for_its_server(place: Place, tmp_path: Path) -> None:
+def test_a_long_running_command_reports_once_that_it_waits_for_its_server(place: Place, tmp_path: Path) -> None:
     for words in (("worker",), ("supervise",), ("relay",), ("verify", "--wait")):
         # Given a server that is not there
         process = place.start(*words, "--redis-url", f"unix://{tmp_path}/none.sock")
