@@ -204,3 +204,20 @@ def test_a_server_that_is_not_there_is_reported_as_such(place: Place, tmp_path: 
         process = place.start(*words, "--redis-url", f"unix://{tmp_path}/none.sock")
         _, err = process.communicate(timeout=END_S)
         assert (process.returncode, err.count(b"\n")) == (4, 1), (words, err)
+
+
+def test_a_long_running_command_reports_once_that_it_waits_for_its_server(place: Place, tmp_path: Path) -> None:
+    for words in (("worker",), ("supervise",), ("relay",), ("verify", "--wait")):
+        # Given a server that is not there
+        process = place.start(*words, "--redis-url", f"unix://{tmp_path}/none.sock")
+
+        # When the command waits for it, then one line says so
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert b"none.sock" in line
+        assert line.endswith(b"; waiting for it\n")
+
+        # And it ends as soon as it is told to
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=END_S)
+        assert process.returncode in (0, 130), words

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +109,8 @@ def test_no_service_may_do_more_than_it_must(name: str) -> None:
 
 @every_service
 def test_every_service_has_limits(name: str) -> None:
-    limits = SERVICES[name]["deploy"]["resources"]["limits"]
-
-    assert re.fullmatch(r"\d+M", limits["memory"])
-    assert 0 < limits["pids"] <= 128
+    assert re.fullmatch(r"\d+m", SERVICES[name]["mem_limit"])
+    assert 0 < SERVICES[name]["pids_limit"] <= 128
 
 
 @every_service
@@ -173,6 +172,8 @@ def test_robots_can_be_scaled() -> None:
     assert "ports" not in robot
     assert "volumes" not in robot
     assert robot["command"] == ["worker"]
+    assert robot["scale"] == "${ROBOTS_ROBOTS:-25}"  # as many as robots are dealt
+    assert robot["scale"] == SERVICES["deal"]["environment"]["ROBOTS_ROBOTS"]
 
 
 def test_the_image_has_the_version_of_the_lab() -> None:
@@ -222,9 +223,35 @@ def test_redis_gets_hashes_and_refuses_who_has_no_password() -> None:
 
 
 def test_robots_have_no_way_out_and_no_way_in() -> None:
-    assert COMPOSE["networks"]["lab"] == {"internal": True}
+    assert COMPOSE["networks"]["lab"]["internal"] is True
     for name in ("redis", "redis-replica", "robot", "relay", "supervisor", "deal", "verdict"):
-        assert SERVICES[name]["networks"] == ["lab"]
+        assert [*SERVICES[name]["networks"]] == ["lab"]
+
+
+@pytest.mark.parametrize("name", sorted(OURS | {"redis", "redis-replica", "sentinel-1", "sentinel-2", "sentinel-3"}))
+def test_redis_and_its_sentinels_are_known_by_name_when_they_are_dead(name: str) -> None:
+    """Docker forgets the name of a dead container, and a Sentinel that waits for a resolver elects no new master."""
+    fixed = {
+        name: service["networks"]["lab"]["ipv4_address"]
+        for name, service in SERVICES.items()
+        if "ipv4_address" in str(service["networks"])
+    }
+
+    assert {*fixed} == {"redis", "redis-replica", "sentinel-1", "sentinel-2", "sentinel-3"}
+    assert dict(line.split("=") for line in SERVICES[name]["extra_hosts"]) == fixed
+
+
+def test_no_container_gets_the_address_of_another_one_that_is_dead() -> None:
+    filled = re.sub(r"\$\{LAB_NET:-([\d.]+)\}", r"\1", TEXT)
+    [pool] = yaml.safe_load(filled)["networks"]["lab"]["ipam"]["config"]
+    others = ip_network(pool["ip_range"])
+
+    assert others.subnet_of(ip_network(pool["subnet"]))
+    for service in yaml.safe_load(filled)["services"].values():
+        if "ipv4_address" in str(service["networks"]):
+            address = ip_address(service["networks"]["lab"]["ipv4_address"])
+            assert address in ip_network(pool["subnet"])
+            assert address not in others
 
 
 # What a person may set
