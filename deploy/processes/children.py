@@ -74,7 +74,7 @@ class Children:
         there can be no child or no log.
         """
         self._demand_free(name)
-        assert threading.active_count() == 1, "a fork copies one thread only: locks of the others stay locked"
+        assert threading.active_count() == 1, f"a fork copies one thread only; the others: {threading.enumerate()[1:]}"
         output = os.dup(2) if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         parent = os.getpid()
         flush_streams()

@@ -7,6 +7,8 @@ import os
 import signal
 from typing import Any
 
+import pytest
+
 from tests.live.cluster import Cluster, begin
 from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED, not_held
 from tests.support.waiting import await_true
@@ -36,6 +38,7 @@ def await_served(cluster: Cluster, *runs: str) -> dict[str, dict[str, Any]]:
     return await_true(served, seconds=END_S, what="supervisors, relays and robots of all runs")
 
 
+@pytest.mark.long
 def test_those_who_stay_serve_all_runs_of_a_server_at_once_and_the_end_of_one_ends_no_other(cluster: Cluster) -> None:
     # Given those who stay, and two runs of which the newer is closed
     stay = [cluster.start("supervise", "--stay"), cluster.start("relay", "--stay")]

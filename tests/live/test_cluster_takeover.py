@@ -10,6 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from broker.ports.robot import LeadershipGap
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.supervisor_lease import RENEW_S
@@ -35,6 +37,7 @@ def horse_of(cluster: Cluster, robot: str) -> int:
     return int(cluster.robots()[robot]["pid"])
 
 
+@pytest.mark.long
 def test_a_robot_that_is_lost_just_before_its_supervisor_is_found_by_the_next_one(cluster: Cluster) -> None:
     # Given a run under two supervisors, whose robots run on two hosts
     parts = begin(cluster, 1, "-n", "3", *UNTIL_STOPPED)
@@ -103,6 +106,7 @@ def test_supervisor_and_rq_workers_that_start_anew_together_go_on_with_the_same_
     assert set(result["whole_run"]["lives"]) == {"r00", "r01", "r02", "r03"}
 
 
+@pytest.mark.long
 def test_robots_that_hold_only_learnt_parts_give_way_to_those_that_hold_the_secret(cluster: Cluster) -> None:
     # Given robots that hold the secret on one host, joined ones on another, and a network that lets nothing through
     parts = begin(cluster, 2, "-n", "2", *UNTIL_HEALED)

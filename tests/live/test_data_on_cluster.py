@@ -18,6 +18,9 @@ from tests.support.waiting import await_true
 pytestmark = LIVE
 
 
+STREAMS = ["outbox", *(pytest.param(stream, marks=pytest.mark.long) for stream in ("events", "inbox"))]
+
+
 @pytest.fixture
 def data(place: Place) -> Iterator[RedisCluster]:
     """Three masters with a replica each."""
@@ -26,14 +29,14 @@ def data(place: Place) -> Iterator[RedisCluster]:
         yield data
 
 
-@pytest.mark.parametrize("stream", ["events", "outbox", "inbox"])
+@pytest.mark.parametrize("stream", STREAMS)
 def test_a_run_outlives_the_master_of(stream: str, place: Place, data: RedisCluster) -> None:
     code, states, err = outlive(stream, place, data, lags=False)
     # Every promise is held; if the replica lacked what was stored, that is reported, and nothing can be proven
     assert (code, states) == ((3, {"UNPROVEN"}) if place.view().has_server_forgotten else (0, set())), err
 
 
-@pytest.mark.parametrize("stream", ["events", "outbox", "inbox"])
+@pytest.mark.parametrize("stream", STREAMS)
 def test_when_the_replica_lacks_what_was_acknowledged_nothing_is_held_against_anyone(
     stream: str, place: Place, data: RedisCluster
 ) -> None:

@@ -122,7 +122,7 @@ def test_a_run_goes_on_when_its_master_is_killed(on_sentinels: Cluster, sentinel
     assert gap_s < AGAIN_S
 
 
-@pytest.mark.parametrize("lost_s", [0.02, 3.0])
+@pytest.mark.parametrize("lost_s", [pytest.param(0.02, marks=pytest.mark.long), 3.0])
 def test_writes_that_were_lost_with_the_master_are_named(
     on_sentinels: Cluster, sentinels: Sentinels, lost_s: float
 ) -> None:
@@ -153,6 +153,7 @@ def test_writes_that_were_lost_with_the_master_are_named(
     assert all(why.startswith(LOST) for why in whys), whys
 
 
+@pytest.mark.long
 def test_who_is_attached_stays_so(on_sentinels: Cluster, sentinels: Sentinels, sink: Sink) -> None:
     # Given a run that is measured, traced and waited for
     cluster = on_sentinels
@@ -192,6 +193,7 @@ def await_line(process: subprocess.Popen[bytes], words: str) -> str:
     return next(line.decode() for line in iter(process.stderr.readline, b"") if words in line.decode())
 
 
+@pytest.mark.long
 def test_a_master_that_comes_back_as_a_replica_takes_no_writes_of_the_run(
     on_sentinels: Cluster, sentinels: Sentinels
 ) -> None:
@@ -218,6 +220,7 @@ def test_a_master_that_comes_back_as_a_replica_takes_no_writes_of_the_run(
     assert parts["relay"].wait(timeout=END_S) == 0
 
 
+@pytest.mark.long
 def test_roles_that_change_cost_nothing_where_a_master_without_a_replica_takes_no_writes(
     careful: Cluster, careful_sentinels: Sentinels
 ) -> None:
@@ -236,6 +239,7 @@ def test_roles_that_change_cost_nothing_where_a_master_without_a_replica_takes_n
     assert parts["relay"].wait(timeout=END_S) == 0
 
 
+@pytest.mark.long
 def test_a_master_that_lost_its_replica_is_waited_for(careful: Cluster, careful_sentinels: Sentinels) -> None:
     # Given a run on a master that takes writes only with a replica
     begin(careful, 3, "-n", "3", *UNTIL_STOPPED)

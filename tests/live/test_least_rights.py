@@ -19,6 +19,7 @@ USERS = ROOT / "deploy/k8s/base/redis/users.acl"
 PASSWORD = "of-the-lab"
 
 
+@pytest.mark.long
 def test_a_run_is_held_with_the_rights_of_the_manifests_and_no_others(cluster: Cluster, tmp_path: Path) -> None:
     # Given a server with that user, and processes that log in as it
     [rights] = re.findall(r"^user robots on #@redis-password@ (.+)$", USERS.read_text(), re.MULTILINE)

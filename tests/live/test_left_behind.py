@@ -134,6 +134,7 @@ def test_every_process_of_a_run_ends_with_one_line_when_its_server_is_gone_for_g
     assert cluster.place.processes() == {}
 
 
+@pytest.mark.long
 def test_commands_that_wait_for_a_run_end_when_the_server_is_gone(cluster: Cluster) -> None:
     cluster.place.program = [sys.executable, "-c", IMPATIENT]
     waiting = {name: cluster.start(*COMMANDS[name]) for name in ("worker", "relay", "supervise", "verify")}
@@ -170,6 +171,7 @@ def test_rqs_own_command_ends_without_a_traceback_when_the_server_is_gone(place:
         assert not any("Traceback" in line for line in lines), lines
 
 
+@pytest.mark.long
 def test_an_outage_that_is_over_costs_two_lines_and_no_rq_worker(place: Place) -> None:
     with EmbeddedServer() as server:
         # Given RQ workers, and a server that is away for a while
@@ -261,6 +263,7 @@ def test_nothing_stays_of_a_run_that_is_removed_while_all_its_processes_work(clu
 # The parent is gone
 
 
+@pytest.mark.long
 def test_nothing_stays_of_a_run_whose_parent_was_killed_and_that_is_forgotten(
     place: Place, shared: EmbeddedServer
 ) -> None:

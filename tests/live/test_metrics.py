@@ -96,6 +96,7 @@ def test_a_run_is_scraped_while_it_goes_on_and_until_it_is_over(place: Place) ->
     assert place.is_clean()
 
 
+@pytest.mark.long
 def test_one_reader_serves_the_runs_of_a_server_one_after_the_other(place: Place, server: EmbeddedServer) -> None:
     # Given a reader that stays, and a server without a run
     port = free_port()

@@ -246,6 +246,7 @@ def test_a_password_that_is_wrong_or_missing_is_reported_in_one_line(
     assert "a wrong one" not in text
 
 
+@pytest.mark.long
 def test_a_failover_works_with_the_rights_of_the_users(place: Place, password_file: Path, tmp_path: Path) -> None:
     # Given a run on a master that Sentinels watch, with users and passwords throughout
     with Sentinels(tmp_path, "--min-replicas-to-write", "1", has_users=True) as sentinels:

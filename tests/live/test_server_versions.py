@@ -10,7 +10,10 @@ from tests.support.server_programs import VERSIONS, path_to, program_of
 pytestmark = LIVE
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+LONG = [pytest.param(version, marks=pytest.mark.long) for version in VERSIONS if version != "Redis 8"]
+
+
+@pytest.mark.parametrize("version", ["Redis 8", *LONG])
 def test_a_run_under_every_kind_of_death_is_held(
     version: str, place: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

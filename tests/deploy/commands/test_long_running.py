@@ -31,6 +31,8 @@ COMMANDS = {
 }
 """By the name of their heartbeat."""
 
+NAMES = [name if name in ("worker", "relay") else pytest.param(name, marks=pytest.mark.long) for name in COMMANDS]
+
 LONG_AGO_S = 1000.0  # after 1970
 
 pytestmark = pytest.mark.live
@@ -77,7 +79,7 @@ def child_of(process: subprocess.Popen[str]) -> int:
     return int(child)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_command_that_waits_for_a_run_keeps_beating_and_ends_on_sigterm(
     name: str, server: EmbeddedServer, tmp_path: Path
 ) -> None:
@@ -95,7 +97,7 @@ def test_a_command_that_waits_for_a_run_keeps_beating_and_ends_on_sigterm(
         assert process.wait(10) in (0, 130)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_command_that_is_started_before_its_server_waits_for_it(
     name: str, server: EmbeddedServer, tmp_path: Path
 ) -> None:

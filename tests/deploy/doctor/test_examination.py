@@ -14,6 +14,7 @@ from deploy.config.settings import load_settings
 from deploy.doctor.check import Check, State, exit_code, size
 from deploy.doctor.examination import Job, examine, results_of
 from deploy.doctor.server_checks import CHECKS
+from tests.support.waiting import await_true
 
 HOST = ["records", "files", "memory", "collector", "terminal"]
 
@@ -58,6 +59,7 @@ def test_a_check_that_hangs_is_unknown_and_holds_up_no_other() -> None:
     # Then what is not known is called so, and the rest is there, in order
     assert time.monotonic() - began < 5
     is_over.set()
+    await_true(lambda: threading.active_count() == 1, what="the end of the check")
     assert [(check.name, check.state) for check in checks] == [
         *(("one", "unknown"), ("two", "unknown")),
         *(("three", "unknown"), ("four", "ok")),

@@ -28,7 +28,7 @@ FORBIDDEN = (
 
 pytestmark = pytest.mark.live
 
-either = pytest.mark.parametrize("place", USERS)
+either = pytest.mark.parametrize("place", ["compose", pytest.param("kubernetes", marks=pytest.mark.long)])
 
 
 def rights_of(user: str, place: str) -> str:
