@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from broker.streams.embedded import EmbeddedServer
 from tests.support.live_place import Place
 from tests.support.redis_cluster import RedisCluster
 from tests.support.terminal import Terminal
+
+
+JOIN_S = 10.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,6 +62,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def terminal(capfd: pytest.CaptureFixture[str]) -> Terminal:
     return Terminal(capfd)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """The threads of a test end before the next one: a fork copies one thread only, and commands refuse to fork."""
+    yield
+    for thread in threading.enumerate()[1:]:
+        thread.join(JOIN_S)
 
 
 @pytest.fixture(autouse=True)
