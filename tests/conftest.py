@@ -14,7 +14,6 @@ from tests.support.live_place import Place
 from tests.support.redis_cluster import RedisCluster
 from tests.support.terminal import Terminal
 
-
 JOIN_S = 10.0
 
 
