@@ -7,6 +7,7 @@ redis-cluster://[user[:password]@]host[:port],…              a Redis Cluster, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
@@ -29,6 +30,8 @@ _TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "
 _IN_QUERY: Final = ("db", *_TLS)
 _TO_SENTINELS: Final = ("sentinel_username", "sentinel_password")
 _SHARED: Final = ("host", "port", "username", "password", "credential_provider", *_IN_QUERY)
+
+_AUTHORITY: Final = re.compile("[^/?#]*")
 
 Host = tuple[str, int]
 """A name or address, and a port."""
@@ -67,7 +70,7 @@ class Location(msgspec.Struct, frozen=True):
 
 def parse_url(url: str) -> Location:
     """What `url` means. Raises ValueError that says what is allowed, and never shows a password."""
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme not in _KINDS:
         raise ValueError(
             "a server's URL begins with redis://, rediss://, unix://, redis+sentinel:// or redis-cluster://"
@@ -94,7 +97,7 @@ def parse_url(url: str) -> Location:
 
 def with_password(url: str, password: str) -> str:
     """The URL, with the password in it. Raises ValueError when it holds one."""
-    parts = urlsplit(url)
+    parts = _split(url)
     user, _, hosts = parts.netloc.rpartition("@")
     if ":" in user:
         raise ValueError("the server's URL holds a password already")
@@ -124,6 +127,13 @@ def login_in(arguments: Mapping[str, Any], tls: bool) -> Mapping[str, Any]:
     if tls:
         login["ssl"] = True
     return login
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL. Python's own reading knows one host only, and refuses brackets behind a comma."""
+    scheme, separator, rest = url.partition("://")
+    authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]  # it may be empty
+    return urlsplit(f"{scheme}{separator}localhost{rest.removeprefix(authority)}")._replace(netloc=authority)
 
 
 def _check_options(parts: SplitResult, kind: Kind) -> None:

@@ -7,6 +7,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from broker.ports.robot import Death
 from broker.relay.core import parse_id
 from broker.streams.keys import Keys
@@ -55,6 +57,7 @@ def test_a_supervisor_that_is_killed_is_followed_by_one_that_stands_by(cluster: 
     assert survivor.wait(timeout=END_S) == 0
 
 
+@pytest.mark.long
 def test_a_host_that_dies_is_missed_within_seconds_and_its_robots_live_elsewhere(cluster: Cluster) -> None:
     # Given robots on one host, and idle RQ workers on another, for which new robots have joined
     parts = begin(cluster, 2, "-n", "2", *UNTIL_STOPPED)

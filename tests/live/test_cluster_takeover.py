@@ -87,6 +87,7 @@ def descendants(pid: int) -> list[int]:
     return children + [below for child in children for below in descendants(child)]
 
 
+@pytest.mark.long
 def test_supervisor_and_rq_workers_that_start_anew_together_go_on_with_the_same_robots(cluster: Cluster) -> None:
     # Given a run in which nothing comes through, so that its robots hold parts that no other one has
     parts = begin(cluster, 4, "-n", "4", *UNTIL_HEALED)

@@ -214,6 +214,7 @@ def test_a_run_on_a_server_that_is_flushed_ends_as_lost_and_leaves_nothing(
     assert list(place.temporary.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_run_without_a_parent_on_a_flushed_server_ends_in_all_its_processes(cluster: Cluster) -> None:
     # Given a run without a parent, with a standby for each of its processes
     parts = begin(cluster, 3, *SMALL)

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from deploy.attach.events import RunEvents
 from telemetry.events import AnomalyBegan, AnomalyEnded, Stamped
 from tests.live.cluster import Cluster, begin
@@ -38,6 +40,7 @@ def test_a_paused_robot_and_a_paused_relay_are_reported_and_the_record_shows_the
     assert {("late beat", "r01"), ("relay lag", "relay:0")} <= again
 
 
+@pytest.mark.long
 def test_a_successor_ends_what_the_dead_leader_began_and_begins_it_not_again(cluster: Cluster) -> None:
     # Given a robot that is cut off from the others for a long time, and two supervisors
     fault, thresholds = ("--fault", "partition r00 @0s+14s"), ("--anomalies", "unheard 15")

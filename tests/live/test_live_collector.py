@@ -129,6 +129,7 @@ def test_a_follower_that_is_killed_harms_nothing(place: Place, sink: Sink) -> No
     assert defects(by_trace(sink.spans)) == []
 
 
+@pytest.mark.long
 def test_any_process_may_follow_a_run(place: Place, sink: Sink) -> None:
     # Given a run that has no collector, and a follower of its own that has one
     process = place.start("run", "--json", *UNTIL_STOPPED, "-n", "3")

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 import redis
 
 from broker.streams.embedded import find_binary
@@ -79,6 +80,7 @@ def test_a_relay_killed_while_it_drains_has_a_successor_that_finishes(place: Pla
     assert place.is_clean()
 
 
+@pytest.mark.long
 def test_a_server_that_pauses_costs_time_and_nothing_else(place: Place) -> None:
     # Given a run in the middle of it, whose plan changes all the while
     faults = ("--loss", ".3", "--fault", "corrupt .2 @1s+200ms every 500ms")
@@ -100,6 +102,7 @@ def test_a_server_that_pauses_costs_time_and_nothing_else(place: Place) -> None:
     assert place.is_clean()
 
 
+@pytest.mark.long
 def test_the_death_of_an_rq_worker_names_its_robot_even_while_the_server_is_away(place: Place) -> None:
     # Given a run that goes on, and a server that answers no client
     process = place.start("run", "--json", *UNTIL_STOPPED, "--copies", "2", "-n", "4")

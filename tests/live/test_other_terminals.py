@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from broker.faults.process_faults import ProcessFault
 from deploy.config.experiment import prepare
 from robots.supervision import RestartPolicy
@@ -24,6 +26,7 @@ def status_of(place: Place, robot: str, life: int) -> dict[str, Any]:
     return next((row for row in robots if (row["robot"], row["incarnation"]) == (robot, life)), {})
 
 
+@pytest.mark.long
 def test_a_live_run_that_is_seen_and_injected_into_from_other_terminals_is_held(place: Place) -> None:
     # Given a live run in which a robot is alive
     lab = place.start("run", "--json", "-n", "3", "--seed", "3", *UNTIL_STOPPED)

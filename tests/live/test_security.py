@@ -206,9 +206,10 @@ def complaint(place: Place, *words: str) -> str:
 
 
 START = (("deal",), ("worker",), ("ps",))
+TWO = (("worker",), *(pytest.param(words, marks=pytest.mark.long) for words in START if words != ("worker",)))
 
 
-@pytest.mark.parametrize("words", START, ids=" ".join)
+@pytest.mark.parametrize("words", TWO, ids=" ".join)
 def test_a_certificate_that_does_not_verify_is_reported_in_one_line(
     place: Place, tls_server: TlsServer, password_file: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -232,7 +233,7 @@ def test_a_certificate_for_another_host_is_reported_in_one_line(
         assert "IP address mismatch" in complaint(place, "deal", "--redis-url", server.url)
 
 
-@pytest.mark.parametrize("words", START, ids=" ".join)
+@pytest.mark.parametrize("words", TWO, ids=" ".join)
 def test_a_password_that_is_wrong_or_missing_is_reported_in_one_line(
     place: Place, tls_server: TlsServer, tmp_path: Path, words: tuple[str, ...]
 ) -> None:

@@ -84,6 +84,7 @@ def gaps(place: Place) -> list[tuple[str, int, int]]:
     return found
 
 
+@pytest.mark.long
 def test_an_outage_of_five_seconds(place: Place) -> None:
     with running(place) as run:
         os.kill(run.server, signal.SIGSTOP)
@@ -128,7 +129,10 @@ def has_nothing_to_show(client: redis.Redis) -> Callable[[], None]:
     return is_read_only(client)
 
 
-@pytest.mark.parametrize("trouble", [is_busy, is_full, is_read_only, has_nothing_to_show])
+HARD = [pytest.param(trouble, marks=pytest.mark.long) for trouble in (is_busy, is_read_only, has_nothing_to_show)]
+
+
+@pytest.mark.parametrize("trouble", [is_full, *HARD])
 def test_a_server_that_refuses(place: Place, trouble: Callable[[redis.Redis], Callable[[], None]]) -> None:
     with running(place) as run:
         end = trouble(run.client)
