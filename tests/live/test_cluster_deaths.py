@@ -101,6 +101,7 @@ def lost_robots(cluster: Cluster) -> list[tuple[str, int]]:
     return [(row.robot, parse_id(row.entry)[0]) for row in rows if isinstance(row, Death) and row.how == "lease"]
 
 
+@pytest.mark.long
 def test_a_server_that_is_away_when_the_run_would_end_is_waited_for(cluster: Cluster) -> None:
     # Given a run that is to end at its time, and somebody who waits for that
     waiting = cluster.start("verify", "--wait", "--json")

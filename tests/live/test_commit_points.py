@@ -56,7 +56,7 @@ POINTS = [  # in the order of a life; where the same lies before one act as afte
     ("holding", 2),
 ]
 NAMES = [point for point, _ in POINTS]
-OFTEN = {UNBORN, OVER, "after register birth", "after send", "after journal parts", "after write", "taken", "put-out"}
+OFTEN = {UNBORN, "after journal parts", "after write", "taken"}
 CASES = [pytest.param(*point, marks=[] if point[0] in OFTEN else pytest.mark.long) for point in POINTS]
 PAIRS = int(os.environ.get("LAB_PAIRS", "1"))  # more of them by hand
 

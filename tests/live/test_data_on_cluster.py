@@ -36,7 +36,8 @@ def test_a_run_outlives_the_master_of(stream: str, place: Place, data: RedisClus
     assert (code, states) == ((3, {"UNPROVEN"}) if place.view().has_server_forgotten else (0, set())), err
 
 
-@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.long
+@pytest.mark.parametrize("stream", ["events", "outbox", "inbox"])
 def test_when_the_replica_lacks_what_was_acknowledged_nothing_is_held_against_anyone(
     stream: str, place: Place, data: RedisCluster
 ) -> None:

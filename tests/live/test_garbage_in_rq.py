@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from deploy.rq.leases import QUEUE
 from tests.live.cluster import Cluster, begin
 from tests.support.live_place import END_S, LIVE, UNTIL_STOPPED
@@ -20,6 +22,7 @@ def are_equal(cluster: Cluster) -> bool:
     return len(parts) == 4 and len(set(parts)) == 1
 
 
+@pytest.mark.long
 def test_a_run_is_held_whatever_is_written_where_rq_keeps_its_data(cluster: Cluster) -> None:
     # Given a run, a supervisor that stands by, and a command that waits for the end
     parts = begin(cluster, 3, "-n", "3", *UNTIL_STOPPED)

@@ -31,6 +31,7 @@ def named(span: dict[str, Any]) -> dict[str, Any]:
     return {pair["key"]: next(iter(pair["value"].values())) for pair in span.get("attributes", [])}
 
 
+@pytest.mark.long
 def test_every_exchange_of_a_run_with_kills_arrives_with_its_root(place: Place, sink: Sink) -> None:
     # Given a collector, and robots that are killed all the time
     place.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = sink.url

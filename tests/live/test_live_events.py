@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import msgspec
+import pytest
 from jsonschema import Draft202012Validator
 
 from telemetry.events import event_name
@@ -131,6 +132,7 @@ def test_handlers_of_a_user_run_beside_the_run_and_a_bad_one_does_not_harm_it(pl
     assert place.is_clean(), place.processes()
 
 
+@pytest.mark.long
 def test_a_slow_handler_is_late_and_what_it_missed_is_counted_and_reported(place: Place) -> None:
     # Given a handler that takes a second for each event
     (place.folder / "my_handlers.py").write_text(HANDLERS)

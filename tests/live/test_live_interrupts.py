@@ -110,6 +110,7 @@ def test_kill_9_of_the_parent_leaves_no_process_no_socket_no_folder(place: Place
     assert not list(place.folder.glob("runs/*/live.json"))
 
 
+@pytest.mark.long
 def test_impatience_changes_nothing(place: Place) -> None:
     # Given a run that a person ended with Ctrl-C
     process = place.start("run", "--json", *UNTIL_STOPPED)

@@ -88,6 +88,7 @@ def test_a_pause_asked_for_from_another_terminal_is_ended_from_there_and_repeate
     assert place.is_clean()
 
 
+@pytest.mark.long
 def test_a_live_run_that_makes_no_progress_shows_why_itself_and_to_other_terminals(place: Place) -> None:
     def causes() -> list[str]:
         sections = ask(place, "why").get("sections", ())

@@ -92,11 +92,13 @@ def test_an_outage_of_five_seconds(place: Place) -> None:
         os.kill(run.server, signal.SIGCONT)
 
 
+@pytest.mark.long
 def test_a_server_that_pauses_all_its_clients(place: Place) -> None:
     with running(place) as run:
         run.client.execute_command("CLIENT", "PAUSE", 3000, "ALL")
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_up_on_everybody_again_and_again(place: Place) -> None:
     with running(place) as run:
         for _ in range(10):
