@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import redis.asyncio
@@ -33,11 +32,11 @@ class AsyncClusterClient(redis.asyncio.Redis):
         """Send a command to the server that it belongs to; its reply. Raises redis-py's errors."""
         host = await self.owner(key_in(args))
         try:
-            with self.noting(host):
+            with self.topology.noting(host):
                 return await self._send(host, args, options)
         except MovedError as moved:
             host = (moved.host or host[0], moved.port)
-        with self.noting(host):
+        with self.topology.noting(host):
             return await self._send(host, args, options)
 
     def pipeline(
@@ -68,15 +67,6 @@ class AsyncClusterClient(redis.asyncio.Redis):
             self._nodes[host] = redis.asyncio.Redis(host=host[0], port=host[1], **self._options)
         return self._nodes[host]
 
-    @contextmanager
-    def noting(self, host: Host) -> Iterator[None]:
-        """A block that talks with a server: an error of it may tell that the masters are others."""
-        try:
-            yield
-        except RedisError as error:
-            self.topology.note(error, host)
-            raise
-
     async def _send(self, host: Host, command: Command, options: dict[str, Any]) -> Any:
         return await self.node(host).execute_command(*command, **options)  # type: ignore[no-untyped-call]
 
@@ -84,7 +74,7 @@ class AsyncClusterClient(redis.asyncio.Redis):
         silence: RedisError | None = None
         for host in self.topology.to_ask():
             try:
-                with self.noting(host):
+                with self.topology.noting(host):
                     self.topology.learn(await self._send(host, ("CLUSTER", "SLOTS"), {}), host)
                 return
             except (RedisConnectionError, RedisTimeoutError) as error:
@@ -102,7 +92,7 @@ class _AsyncClusterPipeline(redis.asyncio.client.Pipeline):
         self._host: Host | None = None
 
     async def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
-        with self._cluster.noting(await self._bound(args)):
+        with self._cluster.topology.noting(await self._bound(args)):
             return await super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
@@ -110,7 +100,7 @@ class _AsyncClusterPipeline(redis.asyncio.client.Pipeline):
         if not stack:
             return await super().execute(raise_on_error)
         if self.is_transaction or self.explicit_transaction:
-            with self._cluster.noting(await self._bound(stack[0][0])):
+            with self._cluster.topology.noting(await self._bound(stack[0][0])):
                 return await super().execute(raise_on_error)
         try:
             return await self._execute_parts(stack, raise_on_error)
@@ -130,7 +120,7 @@ class _AsyncClusterPipeline(redis.asyncio.client.Pipeline):
         for host, places in by_server((command for command, _ in stack), self._cluster.topology.owner).items():
             part = self._cluster.node(host).pipeline(transaction=False)
             part.command_stack = [stack[place] for place in places]
-            with self._cluster.noting(host):
+            with self._cluster.topology.noting(host):
                 for place, reply in zip(places, await part.execute(raise_on_error), strict=True):
                     replies[place] = reply
         return replies

@@ -8,8 +8,7 @@ the reads of all others. And when one server does not answer, it cuts the connec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import redis
@@ -42,11 +41,11 @@ class ClusterClient(redis.Redis):
         """Send a command to the server that it belongs to; its reply. Raises redis-py's errors."""
         host = self.owner(key_in(args))
         try:
-            with self.noting(host):
+            with self.topology.noting(host):
                 return self._send(host, args, options)
         except MovedError as moved:
             host = (moved.host or host[0], moved.port)
-        with self.noting(host):
+        with self.topology.noting(host):
             return self._send(host, args, options)
 
     def pipeline(
@@ -80,15 +79,6 @@ class ClusterClient(redis.Redis):
             self._nodes[host] = redis.Redis(host=host[0], port=host[1], **self._options)
         return self._nodes[host]
 
-    @contextmanager
-    def noting(self, host: Host) -> Iterator[None]:
-        """A block that talks with a server: an error of it may tell that the masters are others."""
-        try:
-            yield
-        except RedisError as error:
-            self.topology.note(error, host)
-            raise
-
     def _send(self, host: Host, command: Command, options: dict[str, Any]) -> Any:
         return self.node(host).execute_command(*command, **options)  # type: ignore[no-untyped-call]
 
@@ -96,7 +86,7 @@ class ClusterClient(redis.Redis):
         silence: RedisError | None = None
         for host in self.topology.to_ask():
             try:
-                with self.noting(host):
+                with self.topology.noting(host):
                     self.topology.learn(self._send(host, ("CLUSTER", "SLOTS"), {}), host)
                 return
             except (RedisConnectionError, RedisTimeoutError) as error:
@@ -119,7 +109,7 @@ class ClusterPipeline(redis.client.Pipeline):
         self._bound(("EXISTS", key))
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
-        with self._cluster.noting(self._bound(args)):
+        with self._cluster.topology.noting(self._bound(args)):
             return super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
@@ -127,7 +117,7 @@ class ClusterPipeline(redis.client.Pipeline):
         if not stack:
             return super().execute(raise_on_error)
         if self._is_transaction or self.explicit_transaction:
-            with self._cluster.noting(self._bound(stack[0][0])):
+            with self._cluster.topology.noting(self._bound(stack[0][0])):
                 return super().execute(raise_on_error)
         try:
             return self._execute_parts(stack, raise_on_error)
@@ -146,7 +136,7 @@ class ClusterPipeline(redis.client.Pipeline):
         for host, places in by_server((command for command, _ in stack), self._cluster.owner).items():
             part = self._cluster.node(host).pipeline(transaction=False)
             part.command_stack = [stack[place] for place in places]
-            with self._cluster.noting(host):
+            with self._cluster.topology.noting(host):
                 for place, reply in zip(places, part.execute(raise_on_error), strict=True):
                     replies[place] = reply
         return replies

@@ -6,7 +6,8 @@ keys of a command lie in one slot is the care of keys.py, and the server refuses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -95,6 +96,15 @@ class Topology:
         if isinstance(error, _NO_ANSWER) and host in self._to_ask:
             self._to_ask.remove(host)
             self._to_ask.append(host)
+
+    @contextmanager
+    def noting(self, host: Host) -> Iterator[None]:
+        """A block that talks with a server, and has its errors noted."""
+        try:
+            yield
+        except RedisError as error:
+            self.note(error, host)
+            raise
 
     def learn(self, reply: Any, asked: Host) -> None:
         """Take over the reply of the server `asked` to CLUSTER SLOTS."""

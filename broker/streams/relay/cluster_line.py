@@ -155,7 +155,7 @@ class ClusterLine:
             line = self._line_to(host)
             if line is None:
                 raise RedisConnectionError("a server that had copies cannot be reached")
-            with self._client.noting(host):
+            with self._client.topology.noting(host):
                 self._compare(line, host)
 
     def _host_of(self, key: bytes | None) -> Host:
@@ -166,7 +166,7 @@ class ClusterLine:
         """The line to a server; None when that cannot be reached, and is not where the lease is."""
         if host not in self._lines:
             try:
-                with self._client.noting(host):
+                with self._client.topology.noting(host):
                     self._lines[host] = self._open(host)
             except OUTAGE:
                 if host == self._home:
