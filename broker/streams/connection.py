@@ -33,6 +33,8 @@ CONNECT_TIMEOUT_S: Final = 2.0
 LONGEST_BLOCK_MS: Final = 2000  # below the socket's timeout, or waiting would look like an outage
 OLDEST_REDIS: Final = (7, 0)
 
+_HUNG_UP: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+
 ControlClient = redis.Redis
 """A client of the server that holds RQ's queue."""
 
@@ -117,14 +119,9 @@ def location_of(client: redis.Redis | redis.asyncio.Redis) -> Location:
     return Location(login_in(pool.connection_kwargs, tls))
 
 
-def server_for(client: DataClient, key: str) -> redis.Redis:
+async def server_for_async(client: redis.asyncio.Redis, key: str) -> redis.asyncio.Redis:
     """A client of the one server that holds `key`, for what is asked of that server itself. Raises redis-py's errors
     when a cluster does not tell which it is."""
-    return client.node(client.owner(key)) if isinstance(client, ClusterClient) else client
-
-
-async def server_for_async(client: redis.asyncio.Redis, key: str) -> redis.asyncio.Redis:
-    """The same, for an event loop."""
     return client.node(await client.owner(key)) if isinstance(client, AsyncClusterClient) else client
 
 
@@ -182,9 +179,11 @@ def _async_client(location: Location, connections: int | None = None) -> redis.a
 
 def _is_lasting(error: BaseException | None, location: Location) -> bool:
     """Whether it is of no use to wait: the server is not the one that is meant, or our own certificates are not
-    there."""
+    there. A server that ends in the middle of a handshake may come back."""
     has_tls = bool(location.login.get("ssl"))
     while error is not None:
+        if isinstance(error, _HUNG_UP):
+            return False
         if isinstance(error, ssl.SSLError | UnknownMaster) or (has_tls and isinstance(error, FileNotFoundError)):
             return True
         error = error.__cause__ or error.__context__

@@ -11,8 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 from redis.exceptions import RedisError
 
-from broker.streams.connection import ControlClient, DataClient, Server, describe
-from broker.streams.connection import servers_of as masters_of
+from broker.streams.connection import ControlClient, DataClient, Server, describe, servers_of
 from broker.streams.relay.lease import LEASE_MS
 from broker.streams.retry import retry_blocking
 from broker.streams.run.probes import ping_all, relay_lease_left_ms, relay_of
@@ -66,11 +65,11 @@ def supervisor_in(leader: Leader | None) -> ProcessSeen:
     return ProcessSeen(SUPERVISOR, state, leader.holder, where.host, where.pid, round(leader.age_us / 1e6, 1))
 
 
-def servers_of(server: Server) -> list[ProcessSeen]:
+def seen_servers(server: Server) -> list[ProcessSeen]:
     """The server, or those of its two planes. Raises Unavailable."""
     if server.control is server.data:
         return [_server("server", server.data)]
-    masters = retry_blocking("servers", lambda: masters_of(server.data), retry_s=0)
+    masters = retry_blocking("servers", lambda: servers_of(server.data), retry_s=0)
     return [_server("server of RQ", server.control), *(_server("server of streams", master) for master in masters)]
 
 

@@ -22,7 +22,7 @@ from broker.streams.run.runs import read_run_status
 from broker.streams.run.supervisor_lease import read_leader
 from deploy.attach.context import read_settings
 from deploy.attach.discovery import RunLocation, find_live, state_of
-from deploy.attach.processes import ProcessSeen, relays_of, servers_of, supervisor_in
+from deploy.attach.processes import ProcessSeen, relays_of, seen_servers, supervisor_in
 from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import RobotStatus, RunningRobots, answer_line
 from deploy.commands.service import Run, reached, workers_line
@@ -98,7 +98,7 @@ def _read(server: Server, where: RunLocation) -> RunningRobots:
         [
             *relays_of(server.data, run, run_status.shards, paused),
             supervisor_in(read_leader(server.data, run)),
-            *servers_of(server),
+            *seen_servers(server),
         ],
         workers.all,
         workers.free,

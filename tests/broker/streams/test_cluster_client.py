@@ -20,7 +20,6 @@ from broker.streams.connection import (
     check_server,
     connect,
     describe,
-    server_for,
 )
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.inspection import STREAM_TRIALS
@@ -69,7 +68,7 @@ def test_each_command_goes_to_the_server_of_its_key(redis_cluster: RedisCluster,
         client.xadd(key, {"number": 1})
 
         assert master.client.xlen(key) == 1
-        assert server_for(client, key).client_info()["laddr"] == f"127.0.0.1:{master.port}"
+        assert client.node(client.owner(key)).client_info()["laddr"] == f"127.0.0.1:{master.port}"
 
 
 def test_a_pipeline_reaches_several_servers_and_gives_replies_in_order(
@@ -106,7 +105,7 @@ def test_a_transaction_under_watch_stays_with_one_server(client: redis.Redis, ke
         pipe.multi()
         pipe.xadd(key, {"number": 1})
         [entry] = pipe.execute()
-    assert server_for(client, key).client_id() == number
+    assert client.node(client.owner(key)).client_id() == number
 
     async def story(twin: redis.asyncio.Redis) -> None:
         async with twin.pipeline() as pipe:

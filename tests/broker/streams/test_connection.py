@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from broker.streams.address import parse_url, with_password
-from broker.streams.connection import UnsupportedServer, check_server, connect
+from broker.streams.connection import ServerAway, UnsupportedServer, check_server, connect
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,26 @@ def test_redis_7_is_the_oldest_that_will_do(monkeypatch: pytest.MonkeyPatch, ver
         else:
             with pytest.raises(UnsupportedServer, match=version):
                 check_server(client)
+
+
+@pytest.mark.parametrize(
+    ("cause", "may_come_back"),
+    [
+        (ssl.SSLEOFError("it hung up"), True),
+        (ConnectionRefusedError("not started"), True),
+        (ssl.SSLCertVerificationError("certificate verify failed"), False),
+        (ssl.SSLError("wrong version number"), False),
+        (FileNotFoundError("the certificates"), False),
+    ],
+)
+def test_a_server_is_waited_for_unless_it_is_another_one(
+    monkeypatch: pytest.MonkeyPatch, cause: OSError, may_come_back: bool
+) -> None:
+    def refuse(section: str) -> None:
+        raise RedisConnectionError(section) from cause
+
+    with connect("rediss://localhost") as client:
+        monkeypatch.setattr(client, "info", refuse)
+        with pytest.raises(UnsupportedServer) as refusal:
+            check_server(client)
+    assert isinstance(refusal.value, ServerAway) == may_come_back
