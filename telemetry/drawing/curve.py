@@ -1,0 +1,82 @@
+"""Curves in braille: two columns and four rows of dots in each cell, several curves in one picture, in their tones.
+
+Braille patterns: Unicode 15, chapter 21.1; the dots of a cell are numbered 1-3, 7 down its left column and 4-6, 8 down
+its right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from telemetry.drawing.line import Line, Size, Fragment, Tone
+from telemetry.drawing.marks import Marks
+
+Point = tuple[float, float]
+"""Across and up, both 0..1."""
+
+_DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_BLANK: Final = 0x2800
+_ASCII: Final[dict[Tone, str]] = {"mean": "*", "least": "+", "theory": "."}
+
+
+class Picture:
+    """Dots on a page of cells; of the tones that meet in a cell, the last that was drawn shows."""
+
+    def __init__(self, size: Size) -> None:
+        self._size = size
+        self._cells: dict[tuple[int, int], tuple[int, Tone]] = {}
+
+    def draw(self, points: Iterable[Point], tone: Tone) -> None:
+        """Draw the steps through these points, from left to right."""
+        columns, rows = self._size.width * 2, self._size.height * 4
+        last: int | None = None
+        for column, height in _by_column(points, columns).items():
+            row = rows - 1 - round(height * (rows - 1))
+            rising = range(min(row, row if last is None else last), max(row, row if last is None else last) + 1)
+            for each in rising:
+                self._dot(column, each, tone)
+            last = row
+
+    def lines(self, marks: Marks) -> list[Line]:
+        """The picture."""
+        return [
+            tuple(self._cell(row, column, marks) for column in range(self._size.width))
+            for row in range(self._size.height)
+        ]
+
+    def _dot(self, column: int, row: int, tone: Tone) -> None:
+        place = row // 4, column // 2
+        bits, _ = self._cells.get(place, (0, ""))
+        self._cells[place] = bits | _DOTS[row % 4][column % 2], tone
+
+    def _cell(self, row: int, column: int, marks: Marks) -> Fragment:
+        bits, tone = self._cells.get((row, column), (0, ""))
+        if not bits:
+            return Fragment(" ")
+        return Fragment(_ASCII.get(tone, "*") if marks.is_ascii else chr(_BLANK | bits), tone)
+
+
+def _by_column(points: Iterable[Point], columns: int) -> Mapping[int, float]:
+    """The height at each column of dots between the first point and the last; it stays until the next point."""
+    heights: dict[int, float] = {}
+    for across, up in points:
+        heights[min(columns - 1, max(0, round(across * (columns - 1))))] = min(1.0, max(0.0, up))
+    filled: dict[int, float] = {}
+    if heights:
+        height = heights[min(heights)]
+        for column in range(min(heights), max(heights) + 1):
+            height = heights.get(column, height)
+            filled[column] = height
+    return filled
+
+
+def axis(marks_at: Sequence[tuple[float, str]], width: int) -> Line:
+    """Names below a picture, each centred at its place (0..1); one that would touch another is left out."""
+    letters, free = [" "] * width, 0
+    for across, name in marks_at:
+        start = min(max(0, round(across * (width - 1)) - len(name) // 2), max(0, width - len(name)))
+        if start >= free:
+            letters[start : start + len(name)] = name
+            free = start + len(name) + 1
+    return (Fragment("".join(letters[:width]), "dim"),)

@@ -1,0 +1,75 @@
+"""The two lines at the top of every page: which run, how far it is, and what watching it costs."""
+
+from __future__ import annotations
+
+from telemetry.drawing.line import Line, Fragment, Tone, line
+from telemetry.drawing.moment import Moment
+from telemetry.phrases import counted, share
+
+
+def header(moment: Moment) -> list[Line]:
+    """Both lines."""
+    return [_run_line(moment), _state_line(moment)]
+
+
+def _run_line(moment: Moment) -> Line:
+    scene, _, chosen = moment
+    settings = scene.settings
+    word, tone = _word(moment)
+    name = f" robots {settings.run} "
+    facts = f"  {counted(len(scene.robots), 'robot')}  {counted(len(scene.holders), 'part')}  seed {settings.seed}"
+    fragments: list[Fragment | str] = [Fragment(name, "title"), Fragment(word, tone), facts, *_price(moment)]
+    if chosen.is_paused:
+        fragments.append(Fragment(f"  VIEW PAUSED, {chosen.behind} events wait", "bad"))
+    return line(*fragments)
+
+
+def _word(moment: Moment) -> tuple[str, Tone]:
+    """What the run is doing, and its time."""
+    scene, status, _ = moment
+    since = scene.since_go_us
+    at = "" if since is None else f" {since / 1e6:.1f} s"
+    if status.mode == "replay":
+        return f"REPLAY{at}" + (f" {status.speed:g}x" if status.is_playing else " stands"), "news"
+    if status.is_held:
+        return "HELD BACK: press g to let it go", "news"
+    if status.result is not None:
+        verdict = str(status.result["verdict"])
+        return f"OVER: {verdict}", "good" if verdict == "HELD" else "bad"
+    if status.is_over or scene.view.stopped is not None:
+        return f"OVER{at}", "dim"
+    return ("BEING BORN", "news") if since is None else (f"RUNS{at}", "good")
+
+
+def _price(moment: Moment) -> list[Fragment]:
+    """What watching costs, and what it misses."""
+    _, status, _ = moment
+    fragments = []
+    if status.cost is not None:
+        fragments.append(Fragment(f"  watch {share(status.cost)} of a core", "dim"))
+    if status.lag_us is not None:
+        fragments.append(Fragment(f"  lag {status.lag_us / 1000:.0f} ms", "dim"))
+    if status.missed:
+        fragments.append(Fragment(f"  GAP {status.missed}", "bad"))
+    return fragments
+
+
+def _state_line(moment: Moment) -> Line:
+    scene, status, _ = moment
+    if status.trouble:
+        return line(Fragment(f" {status.trouble}", "bad"))
+    if status.away_s >= 1:
+        return line(Fragment(f" the server does not answer, for {status.away_s:.0f} s now", "bad"))
+    view, network = scene.view, scene.network
+    fragments: list[Fragment | str] = [f" mean {share(view.share)}  complete {view.complete}/{len(scene.robots)}"]
+    if network.total.offered:
+        fragments.append(
+            f"  envelopes {network.total.offered}  lost {share(network.total.lost / network.total.offered)}"
+        )
+    if network.held:
+        fragments.append(Fragment(f"  held back {network.held}", "news"))
+    if view.writer:
+        fragments.append(Fragment(f"  written by {view.writer}", "good"))
+    if scene.anomalies:
+        fragments.append(Fragment(f"  unusual: {len(scene.anomalies)}", "bad"))
+    return line(*fragments)

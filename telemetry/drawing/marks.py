@@ -1,0 +1,79 @@
+"""The marks that stand beside a word and a colour, so that none of the three is needed alone: in Unicode, and in ASCII
+for terminals that draw other letters badly.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from telemetry.drawing.line import Tone
+from telemetry.scene.states import State
+
+_UNICODE: Final[dict[State, str]] = {
+    "gossiping": "◌",
+    "complete": "●",
+    "quiet": "◆",
+    "passive": "◇",
+    "wrote": "★",
+    "paused": "‖",
+    "waiting": "…",
+    "cut off": "╳",
+    "dead": "✝",
+    "away": "↻",
+    "stuck": "!",
+    "left": "·",
+    "unborn": " ",
+}
+_ASCII: Final[dict[State, str]] = {
+    "gossiping": "o",
+    "complete": "O",
+    "quiet": "Q",
+    "passive": "q",
+    "wrote": "*",
+    "paused": "=",
+    "waiting": "w",
+    "cut off": "X",
+    "dead": "+",
+    "away": "@",
+    "stuck": "!",
+    "left": "-",
+    "unborn": " ",
+}
+TONES: Final[dict[State, Tone]] = {
+    "gossiping": "news",
+    "complete": "good",
+    "quiet": "good",
+    "passive": "good",
+    "wrote": "good",
+    "paused": "bad",
+    "waiting": "bad",
+    "cut off": "bad",
+    "dead": "bad",
+    "away": "bad",
+    "stuck": "bad",
+    "left": "dim",
+    "unborn": "dim",
+}
+
+
+class Marks:
+    """The letters to draw with."""
+
+    def __init__(self, is_ascii: bool = False) -> None:
+        self.is_ascii = is_ascii
+        self.states = _ASCII if is_ascii else _UNICODE
+        self.own, self.learnt, self.missing = ("#", "+", ".") if is_ascii else ("█", "▓", "·")
+        self.bars = " .:-=+*#%" if is_ascii else " ▁▂▃▄▅▆▇█"
+        self.full, self.empty = ("#", "-") if is_ascii else ("█", "░")
+        self.ruler, self.divider = ("-", " | ") if is_ascii else ("─", " │ ")
+        self.more = "..." if is_ascii else "…"
+
+    def bar(self, share: float, width: int) -> str:
+        """A share, 0..1, as a bar of so many cells."""
+        full = round(share * width)
+        return self.full * full + self.empty * (width - full)
+
+    def spark(self, counts: list[int]) -> str:
+        """Counts as a row of small bars, the highest one full."""
+        top, steps = max(counts, default=0), len(self.bars) - 1
+        return "".join(self.bars[-(-count * steps // top) if top else 0] for count in counts)

@@ -1,0 +1,62 @@
+"""What a page is drawn from: the scene of a run at one moment, how it is watched, and what a person chose to see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from telemetry.scene.scene import Scene
+
+Page = Literal["overview", "robots", "faults", "supervision", "events", "verdict"]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How the run is watched. `cost`: the observer's own use of a core, 0..1; `lag_us`: how old the newest event was
+    when it was read; `missed`: events that never came; `away_s`: for how long the server has not answered; `result`:
+    the verdict as `--json` prints it, once there is one; `diagnosis`: why the run makes no progress."""
+
+    mode: Literal["live", "replay"] = "live"
+    is_over: bool = False
+    is_held: bool = False  # it waits for a person's go
+    is_read_only: bool = False
+    is_playing: bool = True  # of a replay
+    speed: float = 1.0
+    length_us: int = 0  # of a replay, from its first event on
+    cost: float | None = None
+    lag_us: int | None = None
+    missed: int = 0
+    away_s: float = 0.0
+    diagnosis: tuple[str, ...] = ()
+    result: Mapping[str, Any] | None = None
+    folder: Path | None = None
+    trouble: str = ""  # why nothing more comes, if so
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """What a person chose to see. `cursor`: the row, of those that the page lists; `robot`: the one in detail, empty:
+    none; `panel`: the one that fills the page, empty: none; `behind`: events that wait while the view is paused."""
+
+    page: Page = "overview"
+    cursor: int = 0
+    robot: str = ""
+    tab: int = 0
+    panel: str = ""
+    filter: str = ""
+    sort: int = 0
+    is_reversed: bool = False
+    is_only_trouble: bool = False
+    is_following: bool = True  # the newest event
+    is_paused: bool = False
+    behind: int = 0
+    hertz: int = 4
+
+
+class Moment(NamedTuple):
+    """All of it."""
+
+    scene: Scene
+    status: Status
+    chosen: Chosen
