@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from telemetry.drawing.line import Line, Size, Fragment, Tone
+from telemetry.drawing.line import Fragment, Line, Size, Tone
 from telemetry.drawing.marks import Marks
 
 Point = tuple[float, float]

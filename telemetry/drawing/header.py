@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telemetry.drawing.line import Line, Fragment, Tone, line
+from telemetry.drawing.line import Fragment, Line, Tone, line
 from telemetry.drawing.moment import Moment
 from telemetry.phrases import counted, share
 

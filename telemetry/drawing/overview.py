@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from telemetry.drawing.curve import Picture, axis
-from telemetry.drawing.line import Line, Size, Fragment, beside, block, headed, line
+from telemetry.drawing.line import Fragment, Line, Size, beside, block, headed, line
 from telemetry.drawing.marks import TONES, Marks
 from telemetry.drawing.moment import Moment
 from telemetry.scene.states import states_of
