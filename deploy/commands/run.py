@@ -31,6 +31,8 @@ from deploy.lifecycle.recording import close_record, open_record, record_counter
 from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.observing.handler_process import HandlerProcess
+from deploy.observing.held_back import HeldBackLine
+from deploy.processes.enter_key import EnterKey
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
@@ -56,6 +58,7 @@ Examples:
   robots run --chaos "kill robot every 500ms" --for 20s
   robots run --preset storm --relays 2 --for 60s
   robots run --exhibit no-kills
+  robots run --hold --pace 10x
   robots run --again 7f3a
 """
 
@@ -80,14 +83,22 @@ def run(*, given: Given) -> int:
                 HandlerProcess(names, janitor) if names else nullcontext() as handlers,
                 server_for(experiment.settings.address, janitor) as server,
             ):
-                return _run(experiment, Host(server, janitor, shutdown), handlers, endpoint)
+                enter = EnterKey(is_used=experiment.settings.hold and experiment.settings.ui != "none")
+                host = Host(server, janitor, shutdown, enter.was_pressed)
+                return _run(experiment, host, handlers, endpoint, enter.is_there)
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
             janitor.dismiss()
 
 
-def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, endpoint: Endpoint | None) -> int:
+def _run(
+    experiment: Experiment,
+    host: Host,
+    handlers: HandlerProcess | None,
+    endpoint: Endpoint | None,
+    has_enter: bool,
+) -> int:
     settings, deal = experiment.settings, experiment.deal
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
@@ -97,14 +108,16 @@ def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, en
     with Server.at(host.server.address) as server:
         clock = clock_by(server.data, run_id)
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
-    stalls = stall_watch(dealt["indices"], settings.tick)
+    stalls = stall_watch(dealt["indices"], experiment.terms.tick_us)
     progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us, stalls)
+    held_back = HeldBackLine(progress.write_line, "press Enter, or: " * has_enter + f"robots go {run_id}")
     counters = Counters()
     progress.write_line(
         f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
+        + f"  pace {settings.pace}x" * (settings.pace > 1)
     )
-    settled_us = Schedule(experiment.plan, settings.for_).settled_us
-    if settled_us > settings.for_:
+    settled_us = Schedule(experiment.plan, experiment.bounds.for_us).settled_us
+    if settled_us > experiment.bounds.for_us:
         progress.write_line(f"goes on until {format_duration(settled_us)} after go at least: its plan is that long")
     events = record.folder / "events.jsonl"
     if handlers is not None:
@@ -114,6 +127,7 @@ def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, en
         def observe(view: View, away_s: float) -> None:
             recorder.flush()
             progress.observe(view, clock.wall_us(), away_s)
+            held_back.observe(view)
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(begun, dealt)

@@ -40,6 +40,7 @@ from deploy.config.values import (
     duration,
     exhibit_name,
     handler_names,
+    pace_factor,
     server_url,
     web_url,
     whole,
@@ -58,12 +59,13 @@ MOST_WORKERS: Final = 200  # RQ workers of one `robots worker`
 MOST_LIVE: Final = 500  # robots; each is two processes and some eight connections
 LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
 SHORTEST_TICK_US: Final = 10_000
+LONGEST_TICK_US: Final = 3_600_000_000
 LARGEST_SEED: Final = 2**63 - 1
 
 EXPERIMENT: Final = frozenset(
     (
         *("robots", "secret", "secret_file", "copies", "relays", "seed", "exhibit", "tick", "quiet_period", "for_"),
-        *("limit", "closed"),
+        *("limit", "pace", "closed"),
     )
 )
 """The settings that say what is tried, but for the plan."""
@@ -159,7 +161,8 @@ class AnomalySettings(PlaceSettings):
 
 
 class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignore[misc]  # one is made from the registry
-    """One run's settings. Times are whole microseconds."""
+    """One run's settings, as a person wrote them. Times are whole microseconds; in the run each takes `pace` times as
+    long."""
 
     robots: Annotated[int, BeforeValidator(whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
     copies: Annotated[
@@ -225,6 +228,13 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
         int, BeforeValidator(duration(0)), flag(TIME, "TIME", "How long without news before a robot writes.")
     ] = 1_000_000
 
+    pace: Annotated[
+        int,
+        BeforeValidator(pace_factor),
+        flag(TIME, "FACTOR", "Slow the run down: 10x takes all of these, and the plan's times, ten times as long."),
+    ] = 1
+    hold: Annotated[bool, flag(TIME, "", "When all robots are born, wait for a person: Enter, or `robots go`.")] = False
+
     output: Annotated[Path | None, flag(OUTPUT, "FILE", "Also write the reconstructed secret to this file.")] = None
     force: Annotated[bool, flag(OUTPUT, "", "Replace an existing --output.")] = False
     ui: Annotated[
@@ -241,9 +251,10 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
     ] = ()  # in the environment with ; between them
 
     def terms(self, plan: Iterable[Timed]) -> Terms:
-        """What every robot gets to know."""
+        """What every robot gets to know. The times of `plan` are those of the run."""
+        tick_us, quiet_us = self.pace * self.tick, self.pace * self.quiet_period
         median = median_delay_us(planned.line.fault for planned in plan if not planned.line.when.start_us)
-        return Terms(self.robots, self.relays, self.seed, self.tick, self.quiet_period, median, self.exhibit)
+        return Terms(self.robots, self.relays, self.seed, tick_us, quiet_us, median, self.exhibit)
 
 
 def load_place(given: Given) -> PlaceSettings:
@@ -289,6 +300,9 @@ def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
         )
     if settings.limit is not None and settings.limit < settings.for_:
         raise UsageError(f"--limit: {format_duration(settings.limit)} is below --for {format_duration(settings.for_)}")
+    if settings.tick * settings.pace > LONGEST_TICK_US:
+        long = format_duration(settings.tick * settings.pace)
+        raise UsageError(f"--tick: with --pace {settings.pace}x it takes {long}; at most 1h is allowed")
     if settings.output is not None:
         _check_output(settings.output, settings.force)
     return settings
