@@ -83,42 +83,30 @@ def run(*, given: Given) -> int:
                 HandlerProcess(names, janitor) if names else nullcontext() as handlers,
                 server_for(experiment.settings.address, janitor) as server,
             ):
-                enter = EnterKey(is_used=experiment.settings.hold and experiment.settings.ui != "none")
-                host = Host(server, janitor, shutdown, enter.was_pressed)
-                return _run(experiment, host, handlers, endpoint, enter.is_there)
+                enter = EnterKey(experiment.settings.hold and experiment.settings.ui != "none")
+                return _run(experiment, Host(server, janitor, shutdown, enter), handlers, endpoint)
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
             janitor.dismiss()
 
 
-def _run(
-    experiment: Experiment,
-    host: Host,
-    handlers: HandlerProcess | None,
-    endpoint: Endpoint | None,
-    has_enter: bool,
-) -> int:
-    settings, deal = experiment.settings, experiment.deal
+def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, endpoint: Endpoint | None) -> int:
+    settings = experiment.settings
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
     begun = run_settings(run_id, "run", version(), experiment)
-    dealt = deal.record()
+    dealt = experiment.deal.record()
     open_record(record, begun, dealt)
     with Server.at(host.server.address) as server:
         clock = clock_by(server.data, run_id)
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
     stalls = stall_watch(dealt["indices"], experiment.terms.tick_us)
     progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us, stalls)
-    held_back = HeldBackLine(progress.write_line, "press Enter, or: " * has_enter + f"robots go {run_id}")
+    held_back = HeldBackLine(progress.write_line, "press Enter, or: " * host.enter.is_there + f"robots go {run_id}")
     counters = Counters()
-    progress.write_line(
-        f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
-        + f"  pace {settings.pace}x" * (settings.pace > 1)
-    )
-    settled_us = Schedule(experiment.plan, experiment.bounds.for_us).settled_us
-    if settled_us > experiment.bounds.for_us:
-        progress.write_line(f"goes on until {format_duration(settled_us)} after go at least: its plan is that long")
+    for line in _opening_lines(run_id, experiment):
+        progress.write_line(line)
     events = record.folder / "events.jsonl"
     if handlers is not None:
         handlers.follow(events)
@@ -139,6 +127,17 @@ def _run(
         report(line)
     record_counters(record, counters, pipeline.failures, handled)
     return _close(settings, record, begun, outcome, endpoint)
+
+
+def _opening_lines(run: str, experiment: Experiment) -> Iterable[str]:
+    """What is known before anything happens."""
+    settings, for_us = experiment.settings, experiment.bounds.for_us
+    pace = f"  pace {settings.pace}x" * (settings.pace > 1)
+    parts = len(experiment.deal.parts)
+    yield f"run {run}  robots {settings.robots}  parts {parts}  seed {settings.seed}  {_network(settings)}{pace}"
+    settled_us = Schedule(experiment.plan, for_us).settled_us
+    if settled_us > for_us:
+        yield f"goes on until {format_duration(settled_us)} after go at least: its plan is that long"
 
 
 def _log_of_follower(settings: LabSettings, record: Record) -> Path | None:

@@ -31,6 +31,7 @@ from broker.faults.syntax import format_duration
 from broker.streams.address import Address
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, FaultSettings, canonical_lines
 from deploy.config.flags import DEATHS, NETWORK, OUTPUT, PLACE, ROBOTS, TIME, Given, flag, flag_of, name_of
+from deploy.config.host import demand_output
 from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.config.server_address import server_address
 from deploy.config.toml_file import read_toml
@@ -59,7 +60,6 @@ MOST_WORKERS: Final = 200  # RQ workers of one `robots worker`
 MOST_LIVE: Final = 500  # robots; each is two processes and some eight connections
 LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
 SHORTEST_TICK_US: Final = 10_000
-LONGEST_TICK_US: Final = 3_600_000_000
 LARGEST_SEED: Final = 2**63 - 1
 
 EXPERIMENT: Final = frozenset(
@@ -231,7 +231,7 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
     pace: Annotated[
         int,
         BeforeValidator(pace_factor),
-        flag(TIME, "FACTOR", "Slow the run down: 10x takes all of these, and the plan's times, ten times as long."),
+        flag(TIME, "FACTOR", "Slower: the run and its plan take so many times as long: 10x."),
     ] = 1
     hold: Annotated[bool, flag(TIME, "", "When all robots are born, wait for a person: Enter, or `robots go`.")] = False
 
@@ -300,11 +300,8 @@ def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
         )
     if settings.limit is not None and settings.limit < settings.for_:
         raise UsageError(f"--limit: {format_duration(settings.limit)} is below --for {format_duration(settings.for_)}")
-    if settings.tick * settings.pace > LONGEST_TICK_US:
-        long = format_duration(settings.tick * settings.pace)
-        raise UsageError(f"--tick: with --pace {settings.pace}x it takes {long}; at most 1h is allowed")
     if settings.output is not None:
-        _check_output(settings.output, settings.force)
+        demand_output(settings.output, settings.force)
     return settings
 
 
@@ -416,12 +413,3 @@ def _file_settings() -> dict[str, Any]:
     if complaint := unknown_keys(table, setting_names()):
         raise UsageError(f"{SETTINGS_FILE}: {complaint}")
     return {key.replace("-", "_"): value for key, value in table.items()}
-
-
-def _check_output(output: Path, force: bool) -> None:
-    if output.is_dir():
-        raise UsageError(f"--output: {output} is a folder; a file is allowed")
-    if output.exists() and not force:
-        raise UsageError(f"--output: {output} exists; --force allows to replace it")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"--output: there is no folder {output.absolute().parent}")

@@ -254,7 +254,7 @@ def test_two_sides_that_hardly_reach_each_other_are_one_cause_and_named_with_the
     assert (cause.robots, cause.parts) == (("r02", "r00", "r01"), (0, 1, 2))
 
 
-def test_a_run_that_is_held_back_says_so_and_nothing_else_until_it_begins() -> None:
+def test_a_run_that_is_held_back_has_that_one_cause_until_it_begins() -> None:
     # Given a run whose robots are born, and that waits for a person
     held_back = seen(("lab", RunHeldBack(3)), begun=False)
 

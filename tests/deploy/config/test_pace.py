@@ -82,8 +82,10 @@ def test_a_fault_that_would_be_too_slow_is_refused_in_one_line() -> None:
 
 
 def test_a_tick_that_would_be_too_long_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^--tick: with --pace 100x it takes 100m; at most 1h is allowed$"):
-        load_settings({"tick": "1m", "pace": "100x"})
+    with pytest.raises(UsageError, match=r"^--tick: 100m with --pace 100x is too long; at most 1h is allowed$"):
+        prepare({"tick": "1m", "pace": "100x", "limit": "2m"})
+    with pytest.raises(UsageError, match=r"^--tick: 2h is too long; at most 1h is allowed$"):
+        prepare({"tick": "2h", "limit": "3h"})
 
 
 def test_a_limit_is_compared_with_the_plan_at_the_same_pace() -> None:
@@ -94,7 +96,7 @@ def test_a_limit_is_compared_with_the_plan_at_the_same_pace() -> None:
         prepare({**given, "limit": "2s"})
 
 
-def test_the_record_tells_the_pace_and_the_times_of_the_run() -> None:
+def test_the_record_holds_the_pace_and_the_times_of_the_run() -> None:
     settings = run_settings("x", "run", "1", prepare({"pace": "10x", "seed": "7", **PLAN}))
 
     assert (settings.pace, settings.tick_us, settings.quiet_period_us) == (10, 1_000_000, 10_000_000)
