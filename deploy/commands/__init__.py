@@ -92,6 +92,13 @@ _command(
     "Stop a live run in order.",
     f"Its robots end, its supervisor closes it, and its own `robots run`, if it has one, judges it. {_NEWEST}",
 )
+_command(
+    _WATCH_IT,
+    "watch",
+    "Watch a live run: who knows what, what fails, and what heals.",
+    "It may be attached to a run at any time, and left again: the run goes on. Where there is no terminal, or it is"
+    f" too small, plain lines are printed. {_NEWEST}",
+)
 _command(_WATCH_IT, "ps", "Show the robots of a live run, its relays, supervisor and server.", _NEWEST)
 _command(
     _WATCH_IT,

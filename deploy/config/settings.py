@@ -31,6 +31,7 @@ from broker.faults.syntax import format_duration
 from broker.streams.address import Address
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, FaultSettings, canonical_lines
 from deploy.config.flags import DEATHS, NETWORK, OUTPUT, PLACE, ROBOTS, TIME, Given, flag, flag_of, name_of
+from deploy.config.host import demand_output
 from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.config.server_address import server_address
 from deploy.config.toml_file import read_toml
@@ -56,6 +57,7 @@ MOST_ROBOTS: Final = 10_000
 MOST_RELAYS: Final = 16
 MOST_WORKERS: Final = 200  # RQ workers of one `robots worker`
 MOST_LIVE: Final = 500  # robots; each is two processes and some eight connections
+MOST_HERTZ: Final = 30
 LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
 SHORTEST_TICK_US: Final = 10_000
 LARGEST_SEED: Final = 2**63 - 1
@@ -158,7 +160,21 @@ class AnomalySettings(PlaceSettings):
     ] = DEFAULTS  # in robots.toml a table
 
 
-class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignore[misc]  # one is made from the registry
+class ScreenSettings(PlaceSettings):
+    """What all commands share, and how a run is shown while it goes on."""
+
+    ui: Annotated[
+        Literal["auto", "tui", "plain", "none"],
+        BeforeValidator(choice_of("auto", "tui", "plain", "none")),
+        flag(OUTPUT, "NAME", "Screens (tui), lines (plain) or none; auto: screens on a terminal of 80x24."),
+    ] = "auto"
+    hz: Annotated[
+        int, BeforeValidator(whole(1, MOST_HERTZ)), flag(OUTPUT, "N", "How often the screens are painted, a second.")
+    ] = 4
+    ascii: Annotated[bool, flag(OUTPUT, "", "Draw the screens in ASCII.")] = False
+
+
+class LabSettings(FaultSettings, TraceSettings, AnomalySettings, ScreenSettings):  # type: ignore[misc]  # one is made from the registry
     """One run's settings. Times are whole microseconds."""
 
     robots: Annotated[int, BeforeValidator(whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
@@ -227,11 +243,6 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
 
     output: Annotated[Path | None, flag(OUTPUT, "FILE", "Also write the reconstructed secret to this file.")] = None
     force: Annotated[bool, flag(OUTPUT, "", "Replace an existing --output.")] = False
-    ui: Annotated[
-        Literal["auto", "plain", "none"],
-        BeforeValidator(choice_of("auto", "plain", "none")),
-        flag(OUTPUT, "NAME", "Progress on standard error: auto, plain or none."),
-    ] = "auto"
 
     handlers: Annotated[
         tuple[str, ...],
@@ -271,6 +282,11 @@ def load_anomaly_settings(given: Given) -> AnomalySettings:
     return _settings(AnomalySettings, given, {})
 
 
+def load_screen_settings(given: Given) -> ScreenSettings:
+    """The same, and how a run is shown. Raises UsageError."""
+    return _settings(ScreenSettings, given, {})
+
+
 def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
     """A run's settings: from the flags, the record that is to be repeated or the exhibit that is to be shown, the
     environment, robots.toml, and the defaults. Raises UsageError, NoSuchRun, Unrepeatable."""
@@ -290,7 +306,7 @@ def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
     if settings.limit is not None and settings.limit < settings.for_:
         raise UsageError(f"--limit: {format_duration(settings.limit)} is below --for {format_duration(settings.for_)}")
     if settings.output is not None:
-        _check_output(settings.output, settings.force)
+        demand_output(settings.output, settings.force)
     return settings
 
 
@@ -402,12 +418,3 @@ def _file_settings() -> dict[str, Any]:
     if complaint := unknown_keys(table, setting_names()):
         raise UsageError(f"{SETTINGS_FILE}: {complaint}")
     return {key.replace("-", "_"): value for key, value in table.items()}
-
-
-def _check_output(output: Path, force: bool) -> None:
-    if output.is_dir():
-        raise UsageError(f"--output: {output} is a folder; a file is allowed")
-    if output.exists() and not force:
-        raise UsageError(f"--output: {output} exists; --force allows to replace it")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"--output: there is no folder {output.absolute().parent}")
