@@ -43,6 +43,11 @@ class Terminal(NamedTuple):
         """Whether it cannot move its cursor, or no person reads along."""
         return self.kind in ("", "dumb", "unknown") or self.is_ci
 
+    @property
+    def moves_cursor(self) -> bool:
+        """Whether a text may be painted again at the same place."""
+        return self.is_ours and self.kind not in ("", "dumb", "unknown") and self.columns > 1 and self.lines > 1
+
 
 def seen_terminal(environment: Mapping[str, str]) -> Terminal:
     """The terminal of this process."""
