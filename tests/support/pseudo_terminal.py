@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from broker.parent_death import die_with_parent
+from tests.support.live_place import Place
 from tests.support.waiting import DEADLINE_S, await_true
 
 ENTERED = "\x1b[?1049h"
@@ -109,6 +110,28 @@ class PseudoTerminal:
             if select.select([self._master], [], [], 0.02)[0]:
                 with suppress(OSError):
                     self._written += os.read(self._master, 1 << 16)
+
+
+class Open:
+    """Starts programs of a place, each on a terminal of its own."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._environment = {name: value for name, value in place.environment.items() if name != "CI"}
+        self._opened: list[PseudoTerminal] = []
+
+    def __call__(self, *arguments: str, program: Sequence[str] | None = None) -> PseudoTerminal:
+        """`program`: another one than the lab's."""
+        command = [*(self._place.program if program is None else program), *arguments]
+        self._opened.append(PseudoTerminal(command, self._place.folder, self._environment))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        """End them by force."""
+        for terminal in self._opened:
+            terminal.process.kill()
+            terminal.process.wait()
+            terminal.close()
 
 
 def _begin(tests: int, slave: int) -> None:
