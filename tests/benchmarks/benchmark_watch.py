@@ -3,8 +3,8 @@
 Run it by hand: `python tests/benchmarks/benchmark_watch.py --robots 100 --rate 5000 --columns 200 --lines 60`.
 
 Not collected by pytest: a busy machine must not fail a test. The events are those of a simulated run, written to a
-server at the rate that is wanted, with the time of now. `first paint` is the median of several starts, from the start of
-the process to the first drawn page; `key to screen` of several keys, each of which opens another page.
+server at the rate that is wanted, with the time of now. `first paint` is the median of several starts, from the start
+of the process to the first drawn page; `key to screen` of several keys, each of which opens another page.
 """
 
 from __future__ import annotations
