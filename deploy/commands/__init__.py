@@ -88,6 +88,13 @@ _command(
 )
 _command(
     _RUN_IT,
+    "go",
+    "Let a live run begin that is held back (--hold).",
+    "It begins at once when all of its robots are born, and otherwise as soon as they are, or three seconds after the"
+    f" deal. {_NEWEST}",
+)
+_command(
+    _RUN_IT,
     "stop",
     "Stop a live run in order.",
     f"Its robots end, its supervisor closes it, and its own `robots run`, if it has one, judges it. {_NEWEST}",

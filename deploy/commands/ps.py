@@ -153,12 +153,13 @@ def _read(server: Server, where: RunLocation) -> RunningRobots:
     journals = {job.robot: evidence.journal(job.robot) for job in jobs}
     parts = {robot: _parts(journal) for robot, journal in journals.items()}
     robots = [_robot_status(job, journals[job.robot], rows, server_us, paused) for job in jobs]
-    if state_of(run_status) == "live":
-        robots = _with_rare_parts(robots, parts)
     settings, workers = read_settings(server.data, run), count_workers(server.control)
+    state = state_of(run_status, settings)
+    if state == "live":
+        robots = _with_rare_parts(robots, parts)
     return RunningRobots(
         run,
-        state_of(run_status),
+        state,
         settings is not None and settings.closed,
         robots,
         [

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cyclopts import App
 
@@ -31,6 +31,8 @@ from deploy.lifecycle.recording import close_record, open_record, record_counter
 from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.observing.handler_process import HandlerProcess
+from deploy.observing.held_back import HeldBackLine
+from deploy.processes.enter_key import EnterKey
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
@@ -58,6 +60,7 @@ Examples:
   robots run --chaos "kill robot every 500ms" --for 20s
   robots run --preset storm --relays 2 --for 60s
   robots run --exhibit no-kills
+  robots run --hold --pace 10x
   robots run --again 7f3a
 """
 
@@ -83,20 +86,27 @@ def run(*, given: Given) -> int:
                 HandlerProcess(names, janitor) if names else nullcontext() as handlers,
                 server_for(experiment.settings.address, janitor) as server,
             ):
-                return _run(experiment, Host(server, janitor, shutdown), terminal, handlers, endpoint)
+                enter = EnterKey(is_used=experiment.settings.hold and ui != "none")
+                host = Host(server, janitor, shutdown, lambda: terminal.is_free and enter.was_pressed())
+                return _run(experiment, host, Output(terminal, handlers, endpoint, enter.is_there))
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
             janitor.dismiss()
 
 
-def _run(
-    experiment: Experiment,
-    host: Host,
-    terminal: RunTerminal,
-    handlers: HandlerProcess | None,
-    endpoint: Endpoint | None,
-) -> int:
+class Output(NamedTuple):
+    """Where the events of a run go beside its record, and how a person is reached: `has_enter` when Enter can be
+    pressed."""
+
+    terminal: RunTerminal
+    handlers: HandlerProcess | None
+    endpoint: Endpoint | None
+    has_enter: bool
+
+
+def _run(experiment: Experiment, host: Host, output: Output) -> int:
+    terminal, handlers, endpoint, has_enter = output
     settings, deal = experiment.settings, experiment.deal
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
@@ -107,8 +117,9 @@ def _run(
     with Server.at(host.server.address) as server:
         clock = clock_by(server.data, run_id)
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
-    stalls = stall_watch(dealt["indices"], settings.tick)
+    stalls = stall_watch(dealt["indices"], experiment.terms.tick_us)
     progress = Progress(terminal.progress, began_us, stalls)
+    held_back = HeldBackLine(progress.write_line, "press Enter, or: " * has_enter + f"robots go {run_id}")
     counters = Counters()
     for line in _first_lines(experiment, run_id):
         progress.write_line(line)
@@ -120,6 +131,7 @@ def _run(
         def observe(view: View, away_s: float) -> None:
             recorder.flush()
             progress.observe(view, clock.wall_us(), away_s)
+            held_back.observe(view)
             terminal.poll()
 
         pipeline = Pipeline(counters, recorder, progress)
@@ -139,9 +151,13 @@ def _run(
 def _first_lines(experiment: Experiment, run: str) -> Iterator[str]:
     """What is known before the run begins."""
     settings, deal = experiment.settings, experiment.deal
-    yield f"run {run}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
-    settled_us = Schedule(experiment.plan, settings.for_).settled_us
-    if settled_us > settings.for_:
+    yield (
+        f"run {run}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
+        + f"  pace {settings.pace}x" * (settings.pace > 1)
+    )
+    for_us = experiment.bounds.for_us
+    settled_us = Schedule(experiment.plan, for_us).settled_us
+    if settled_us > for_us:
         yield f"goes on until {format_duration(settled_us)} after go at least: its plan is that long"
 
 

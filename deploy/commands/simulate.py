@@ -64,7 +64,7 @@ app = App(name="simulate", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 
 
 @app.default
-@takes(LabSettings, but=("redis_url", "ui", "closed"))
+@takes(LabSettings, but=("redis_url", "ui", "closed", "hold"))
 def simulate(*, given: Given) -> int:
     """Run the lab in virtual time, and judge it."""
     experiment, endpoint = prepare(given, "simulation"), named_endpoint()
@@ -82,7 +82,7 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     run = new_run_id(settings.runs_dir)
     dealt = experiment.deal.record()
     with ShutdownSignals() as shutdown:
-        observe = _progress(shutdown, stall_watch(dealt["indices"], settings.tick))
+        observe = _progress(shutdown, stall_watch(dealt["indices"], experiment.terms.tick_us))
         deal, terms, plan, bounds = experiment.deal, experiment.terms, experiment.plan, experiment.bounds
         outcome = run_simulation(run, deal, terms, plan, bounds, observe, _report_anomaly, settings.anomalies)
     record = Record.create(settings.runs_dir, run)

@@ -51,6 +51,11 @@ class RunTerminal:
         self.shows_result = sys.stdout is not None and sys.stdout.isatty()
         """Whether the result is printed on a terminal, now or later."""
 
+    @property
+    def is_free(self) -> bool:
+        """Whether no app has it: its keys are the parent's."""
+        return not self._is_lent
+
     def __enter__(self) -> RunTerminal:
         if self._ui == "tui":
             flush_streams()

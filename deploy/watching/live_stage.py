@@ -54,6 +54,7 @@ class LiveStage:
         self.status = replace(
             self.status,
             is_over=last.is_over,
+            is_held=self.scene is not None and self.scene.view.is_held_back and not last.is_over,
             cost=self._cost.measured(),
             lag_us=last.lag_us,
             missed=last.missed,

@@ -33,7 +33,7 @@ class StallWatch:
         """A line for each cause that was not reported before, when nothing was learnt for long by `now_us` (any clock
         that only goes forward)."""
         progress = _progress_of(view)
-        if progress != self._progress:
+        if progress != self._progress or view.is_held_back:
             self._progress, self._since_us, self._checked_us = progress, now_us, now_us
             self.standing = ()
         if now_us - self._checked_us < self._stalled_us or view.stopped_us is not None:
