@@ -129,6 +129,13 @@ _command(
 )
 _command(
     _WATCH_IT,
+    "replay",
+    "Show a recorded run again, at any speed, back and forth.",
+    "On a terminal the screens of a live run open, and time is yours. Elsewhere the stories of the run are printed, one"
+    " a line, and its verdict. RUN is an id, a unique prefix, a folder or `latest`.",
+)
+_command(
+    _WATCH_IT,
     "metrics",
     "Show the metrics of a run, or serve them to Prometheus.",
     f"{_ANY} With OTEL_EXPORTER_OTLP_ENDPOINT they are pushed to that collector, too.",

@@ -34,11 +34,12 @@ Pause = Callable[[float], bool]
 
 class RecordedEvents:
     """Of a run that is over, or whose record was never completed. `missed` counts events that the record lacks, by the
-    gaps in their numbers, and `damaged` its lines that are no event; `go_us` is when `go` was ordered (None: never)."""
+    gaps in their numbers, and `damaged` its lines that are no event; `go_us` is when `go` was ordered (None: never). At
+    most the first `most_bytes` are read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int | None = None) -> None:
         self.go_us: int | None = None
-        self._file = GrowingEvents(folder / "events.jsonl")
+        self._file = GrowingEvents(folder / "events.jsonl", most_bytes)
         self._feed = EventFeed()
         with suppress(Unreadable):
             self.go_us = RecordReader(folder).order_us("go")
