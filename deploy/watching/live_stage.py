@@ -61,6 +61,7 @@ class LiveStage:
             away_s=last.away_s,
             diagnosis=self._diagnosis(),
             result=last.result,
+            secret=last.secret,
             trouble=last.trouble,
         )
 

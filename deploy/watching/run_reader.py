@@ -34,12 +34,13 @@ from telemetry.scene.scene import Scene
 
 CLOCK_S: Final = 10.0  # between two comparisons with the server's clock
 DEAL_S: Final = 10.0  # for a run that is being dealt to have its metadata
-_JUDGED_S: Final = 0.5  # between two polls for a verdict
+_JUDGED_S: Final = 0.2  # between two polls for a verdict
 
 
 class RunUpdate(msgspec.Struct, frozen=True):
     """What was found since the last one. `scene`: the history, with the first update, and its `dealt` parts; `clock`
-    goes like the server's; `lag_us`: how old the newest event was when it was read; `trouble`: why nothing more comes.
+    goes like the server's; `lag_us`: how old the newest event was when it was read; `secret`: what was written,
+    known with the `result`; `trouble`: why nothing more comes.
     """
 
     events: list[Stamped] = []
@@ -51,6 +52,7 @@ class RunUpdate(msgspec.Struct, frozen=True):
     lag_us: int | None = None
     is_over: bool = False
     result: Mapping[str, Any] | None = None
+    secret: str = ""
     trouble: str = ""
 
 
@@ -132,7 +134,8 @@ class RunReader:
             is_ended = parent is None or not is_alive(parent)  # first: it may write its verdict and end in between
             with suppress(Unreadable):
                 record = RecordReader(self._folder)
-                self._put_more(result=record.result(), trouble="")
+                result, secret = record.result(), record.written_secret() or b""
+                self._put_more(result=result, secret=secret.decode(errors="replace"), trouble="")
                 return
             self._put_more(trouble=self._unjudged() if is_ended else "")
             self._ended.wait(_JUDGED_S)

@@ -9,14 +9,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from deploy.attach.discovery import RunLocation
 from deploy.processes.signals import ShutdownSignals
 from deploy.watching.leaving import Appearance, Left
 from deploy.watching.live_stage import LiveStage
 from telemetry.drawing.marks import Marks
-from telemetry.watch.app import LEFT, STOP, WatchApp
+from telemetry.watch.app import CRASHED, LEFT, STOP, WatchApp, run_app
 from telemetry.watch.stage import Controls, Stage
 
 
@@ -26,8 +24,7 @@ class LiveApp(WatchApp):
     def __init__(
         self, stage: Stage, controls: Controls | None, appearance: Appearance, is_to_end: Callable[[], bool]
     ) -> None:
-        super().__init__(stage, controls, Marks(appearance.is_ascii))
-        self.chosen = replace(self.chosen, hertz=appearance.hertz)
+        super().__init__(stage, controls, Marks(appearance.is_ascii), appearance.hertz)
         self._is_to_end = is_to_end
 
     def advance(self) -> None:
@@ -47,15 +44,11 @@ def show_live(where: RunLocation, runs: Path, controls: Controls | None, appeara
         def is_to_end() -> bool:
             return shutdown.reason is not None or _is_orphan(opener)
 
-        app = LiveApp(stage, controls, appearance, is_to_end)
-        try:
-            code = app.run()
-        finally:
-            stage.close()
+        code = run_app(LiveApp(stage, controls, appearance, is_to_end))
     if stage.failure is not None:
         raise stage.failure
     return Left(
-        has_crashed=code not in (LEFT, STOP),
+        has_crashed=code == CRASHED,
         wants_stop=code == STOP,
         by_signal=shutdown.reason is not None,
         is_opened=opener is not None,
