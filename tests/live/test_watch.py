@@ -19,7 +19,7 @@ from tests.support.waiting import await_true
 
 pytestmark = LIVE
 
-READS = (
+READS = ("+xread", "+xrange", "+exists", "+zrevrange", "+info", "+time")
     "+xread",
     "+xrange",
     "+xrevrange",
