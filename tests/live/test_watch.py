@@ -20,18 +20,6 @@ from tests.support.waiting import await_true
 pytestmark = LIVE
 
 READS = ("+xread", "+xrange", "+exists", "+zrevrange", "+info", "+time")
-    "+xread",
-    "+xrange",
-    "+xrevrange",
-    "+exists",
-    "+get",
-    "+type",
-    "+pttl",
-    "+zrevrange",
-    "+info",
-    "+time",
-    "+ping",
-)
 """All commands that a watcher may send, beside those by which it logs in."""
 
 
