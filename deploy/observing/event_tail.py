@@ -23,7 +23,7 @@ from telemetry.events import RunStarted, Stamped
 from telemetry.record.growing import GrowingEvents
 from telemetry.record.reader import RecordReader, Unreadable
 from telemetry.stream.feed import EventFeed
-from telemetry.view import View, fold
+from telemetry.view import OF_LIVES, View, fold
 
 POLL_S: Final = 0.1
 LEAVE_S: Final = 3.0  # for robots to end their lives, after the order to stop
@@ -106,7 +106,8 @@ class LiveEvents:
 
     def _seen(self, events: list[Stamped]) -> list[Stamped]:
         for stamped in events:
-            self._view = fold(self._view, stamped)
+            if type(stamped.event) in OF_LIVES:
+                self._view = fold(self._view, stamped)
             if self.go_us is None and isinstance(stamped.event, RunStarted):
                 self.go_us = stamped.wall_us
         return in_time(events)
