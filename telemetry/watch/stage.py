@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from telemetry.drawing.moment import Status
 from telemetry.scene.scene import Scene
@@ -30,6 +30,7 @@ class Stage(Protocol):
         ...
 
 
+@runtime_checkable
 class Playback(Stage, Protocol):
     """A stage whose time a person moves."""
 
