@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from deploy.commands.output import print_result, report
-from deploy.commands.outputs import ToldStory, answer_line
+from deploy.commands.outputs import RunStory, answer_line
 from deploy.commands.recorded_run import load_recording
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
@@ -36,8 +36,8 @@ Examples:
   robots replay --ui plain | less
   robots replay --json | jq -r .text
 
-Keys: space plays and stands, , and . go one event back and on, < and > one tick, + and - change the speed. ? shows all.
-Plain lines are printed at once, whatever the speed.
+Keys: space plays and stands, , and . step by one event, < and > by one tick,
++ and - change the speed, ? shows all. Plain lines are printed at once.
 """
 
 _APP: Final = "telemetry.watch.app"  # it brings Textual with it: loaded only when it is shown
@@ -126,26 +126,26 @@ def _print(recording: Recording, notes: list[str], from_us: int | None, is_json:
     """The stories and the verdict, and on standard error what is not there as it should be."""
     for note in notes:
         report(f"robots: {note}")
-    told = _stories(recording, from_us)
-    lines = [answer_line(story) for story in told] if is_json else [*map(_line_of, told), *_verdict(recording)]
+    stories = _stories(recording, from_us)
+    lines = [answer_line(story) for story in stories] if is_json else [*map(_line_of, stories), *_verdict(recording)]
     if lines:
         print_result("\n".join(lines))
 
 
-def _stories(recording: Recording, from_us: int | None) -> list[ToldStory]:
+def _stories(recording: Recording, from_us: int | None) -> list[RunStory]:
     """All that begin then or later, in order."""
     stories, view, go_us = Stories(), View(), _go_us(recording)
     for stamped in recording.events:
         view = fold(view, stamped)
         stories.handle(stamped, view)
-    told = [
-        ToldStory((story.at_us - go_us) / 1e6, story.text, story.about, story.tone)
+    rows = [
+        RunStory((story.at_us - go_us) / 1e6, story.text, story.about, story.tone)
         for story in stories.until(recording.end_us)
     ]
-    return [story for story in told if from_us is None or story.at_s >= from_us / 1e6]
+    return [row for row in rows if from_us is None or row.at_s >= from_us / 1e6]
 
 
-def _line_of(story: ToldStory) -> str:
+def _line_of(story: RunStory) -> str:
     return f"{story.at_s:8.3f}s  {harmless(story.text)}"
 
 

@@ -5,6 +5,7 @@ It only reads the stage. What changes a run goes through the controls, in a thre
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
@@ -116,5 +117,6 @@ def run_app(app: WatchApp) -> int:
     finally:
         app.stage.close()
     if app.crash:
+        print(app.crash, file=sys.stderr, end="", flush=True)
         return CRASHED
     return LEFT if ended is None else ended

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from msgspec.structs import replace
-from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.timer import Timer
@@ -168,11 +167,11 @@ class WatchBase(App[int]):
         self._pressed_s = self.clock()
 
     def _handle_exception(self, error: Exception) -> None:
-        """Textual calls this for every error that was not caught, and prints what stands in its list of renderables
-        when the terminal is as it was. Its own account of the error is coloured, and a hundred lines long."""
+        """Textual calls this for every error that was not caught. Who runs the app prints it, when the terminal is as
+        it was: Textual's own account of it is coloured, and a hundred lines long."""
         self.crash = self.crash or "".join(traceback.format_exception(error))
         super()._handle_exception(error)
-        self._exit_renderables[:] = [Text(self.crash, no_wrap=True, overflow="ignore")]
+        self._exit_renderables.clear()
 
 
 def _too_small(size: Size) -> list[Line]:

@@ -10,7 +10,7 @@ from textual.widgets import Input
 
 from telemetry.drawing.line import Line, text_of
 from telemetry.drawing.moment import Page
-from telemetry.drawing.pages import PAGES, offered
+from telemetry.drawing.pages import FOOTER, PAGES, offered
 from telemetry.watch.base import WatchBase
 
 RATES: Final = (2, 4, 10)
@@ -143,9 +143,9 @@ class Choosing(WatchBase):
 
     def on_click(self, event: events.Click) -> None:
         """The row that was clicked; clicked twice: into it."""
-        if event.widget is not self._painting:
+        if len(self.screen_stack) > 1 or self._sheet is not None:
             return
-        row = self._row_at(event.x, event.y)
+        row = self._row_at(event.screen_x, event.screen_y)
         if row is not None:
             self._put_cursor(row)
             if event.chain == 2:
@@ -160,7 +160,7 @@ class Choosing(WatchBase):
     def _row_at(self, x: int, y: int) -> int | None:
         """A row is the one whose name stands there, nearest to the mouse, or else that many lines from the cursor's."""
         rows, lines = self.rows, self.shown
-        if y >= len(lines):
+        if y >= len(lines) - FOOTER:
             return None
         text = text_of(lines[y])
         names = {match.start(): match.group() for match in re.finditer(r"[\w:/]+", text)}
