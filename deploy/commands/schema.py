@@ -18,8 +18,8 @@ from deploy.commands.outputs import (
     PrunedLeftovers,
     RecordedRuns,
     RunningRobots,
-    ServerRuns,
     RunStory,
+    ServerRuns,
 )
 from deploy.commands.simulate import SimulationResult
 from deploy.commands.trace_outputs import (

@@ -101,7 +101,7 @@ def test_what_is_not_allowed_is_refused_in_one_line(
     assert complaint in shown.complaint
 
 
-def test_a_damaged_record_is_replayed_and_what_it_lacks_is_told(run: str, here: Path, terminal: Terminal) -> None:
+def test_a_damaged_record_is_replayed_and_what_it_lacks_is_reported(run: str, here: Path, terminal: Terminal) -> None:
     # Given a record with damage in three files
     folder = here / "runs" / run
     events = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)

@@ -244,7 +244,7 @@ def test_only_the_page_that_is_seen_is_drawn(monkeypatch: pytest.MonkeyPatch) ->
     watch(live(), story)
 
 
-def test_what_is_wrong_with_a_record_is_told_at_the_beginning() -> None:
+def test_what_is_wrong_with_a_record_is_shown_at_the_beginning() -> None:
     async def story(person: Person) -> None:
         assert person.notes == ["events.jsonl: 2 damaged lines were left out"]
 
