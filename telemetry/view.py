@@ -31,6 +31,7 @@ from telemetry.events import (
     RobotQuiet,
     RobotWaiting,
     RunDealt,
+    RunHeldBack,
     RunStarted,
     RunStopped,
     SecretRefused,
@@ -80,6 +81,7 @@ class View(msgspec.Struct, frozen=True):
     born_us: int | None = None  # all dealt robots
     started_us: int | None = None
     stopped_us: int | None = None
+    is_held_back: bool = False  # it could begin, and waits for a person
     stopped: str | None = None
 
     @property
@@ -148,10 +150,13 @@ def _fold_run(view: View, stamped: Stamped) -> View:
     match event:
         case RunDealt(robots, parts):
             return msgspec.structs.replace(view, dealt=robots, parts=parts, dealt_us=stamped.wall_us)
+        case RunHeldBack():
+            return msgspec.structs.replace(view, is_held_back=view.started_us is None)
         case RunStarted():
-            return msgspec.structs.replace(view, started_us=stamped.wall_us)
+            return msgspec.structs.replace(view, started_us=stamped.wall_us, is_held_back=False)
         case RunStopped(reason):
-            return msgspec.structs.replace(view, stopped=reason, stopped_us=view.stopped_us or stamped.wall_us)
+            stopped_us = view.stopped_us or stamped.wall_us
+            return msgspec.structs.replace(view, stopped=reason, stopped_us=stopped_us, is_held_back=False)
         case FatesDecided() | PlanChanged() | RelayMissing() | RelayResumed():
             return _fold_network(view, event)
     return _fold_fleet(view, event)

@@ -15,6 +15,7 @@ from broker.faults.grammar import Line
 from broker.faults.process_faults import PROCESS_FAULTS
 from broker.faults.registry import NETWORK, help_table
 from broker.faults.syntax import format_duration
+from deploy.attach.discovery import HELD_BACK
 from deploy.attach.live_plan import (
     MOST_TO_COME,
     Coming,
@@ -210,7 +211,8 @@ def _relays(number: int) -> str:
 
 
 def _plan_status_lines(seen: PlanStatus) -> Iterator[str]:
-    when = "before go" if seen.now_us is None else f"{_seconds(seen.now_us)} after go"
+    before = HELD_BACK if seen.is_held_back else "before go"
+    when = before if seen.now_us is None else f"{_seconds(seen.now_us)} after go"
     stop = "" if seen.stop is None else f"  ending: {printable(seen.stop)}"
     yield f"run {seen.run}  {when}  {_relays(seen.shards)}{stop}"
     yield "in force" if seen.standing else "in force: nothing, the network is calm"

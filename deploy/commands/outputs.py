@@ -58,9 +58,9 @@ class RobotStatus(msgspec.Struct, frozen=True):
 
 
 class RunningRobots(msgspec.Struct, frozen=True):
-    """`robots ps`: a run, its `state` (waiting for go, live, or how it ended), its `robots`, and its other `processes`:
-    relays, supervisor, server. With `closed` no robot may join. On the server there are so many RQ `workers`, and so
-    many of them are `free`."""
+    """`robots ps`: a run, its `state` (waiting for go, held back: waits for go, live, or how it ended), its `robots`,
+    and its other `processes`: relays, supervisor, server. With `closed` no robot may join. On the server there are so
+    many RQ `workers`, and so many of them are `free`."""
 
     run: str
     state: str
@@ -91,9 +91,9 @@ class RecordedRuns(msgspec.Struct, frozen=True):
 
 
 class ServerRun(msgspec.Struct, frozen=True):
-    """A run on a server. `state` is waiting for go, live, or how it ended; `age_s` counts from the deal. It has so many
-    `robots`, and lacks RQ workers for so many of them (`lacks`; null: no supervisor knows). Of its `shards`, `relays`
-    have a relay. With `closed` no robot may join."""
+    """A run on a server. `state` is waiting for go, held back: waits for go, live, or how it ended; `age_s` counts from
+    the deal. It has so many `robots`, and lacks RQ workers for so many of them (`lacks`; null: no supervisor knows). Of
+    its `shards`, `relays` have a relay. With `closed` no robot may join."""
 
     run: str
     state: str

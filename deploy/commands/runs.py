@@ -19,7 +19,7 @@ from broker.streams.connection import DataClient
 from broker.streams.run.probes import now_us
 from broker.streams.run.supervisor_lease import read_leader
 from deploy.attach.context import read_settings
-from deploy.attach.discovery import LIVE, RunOnServer, find_live, runs_on
+from deploy.attach.discovery import LIVE, RunOnServer, find_live, runs_on, state_of
 from deploy.attach.processes import ProcessSeen, count_relays, supervisor_in
 from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import RecordedRun, RecordedRuns, ServerRun, ServerRuns, answer_line
@@ -103,7 +103,7 @@ def _on_server(client: DataClient, held: RunOnServer, now_us: int) -> ServerRun:
     leader = read_leader(client, run) if held.is_live else None
     return ServerRun(
         run,
-        held.state,
+        state_of(held.status, settings),
         len(held.status.robots),
         leader.needs.lacks if leader is not None and leader.leads else None,
         settings is not None and settings.closed,

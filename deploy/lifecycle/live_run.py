@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -37,6 +37,7 @@ from deploy.processes.janitor import Janitor
 from deploy.processes.server import RunServer
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.queue import enqueue_robot, withdraw_workers
+from deploy.supervisor.hold import no_person
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.supervisor import NoRobotBorn, Observe, RunSupervisor
 from robots.run.stop_rule import LOST
@@ -60,11 +61,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Host(NamedTuple):
-    """What the parent of a run uses on its host."""
+    """What the parent of a run uses on its host. `asked`: whether a person asked it to let a run begin that is held
+    back."""
 
     server: RunServer
     janitor: Janitor
     shutdown: ShutdownSignals
+    asked: Callable[[], bool] = no_person
 
 
 class Tracing(NamedTuple):
@@ -93,7 +96,7 @@ class LiveRun:
         self._run = run
         self._experiment = experiment
         self._metadata = metadata
-        self._run_server, self._janitor, self._shutdown = host
+        self._run_server, self._janitor, self._shutdown, self._asked = host
         self._folder = record.folder
         self._observe = observe
         self._tracing = tracing
@@ -111,6 +114,7 @@ class LiveRun:
             lab=experiment.lab,
             thresholds=experiment.settings.anomalies,
             is_closed=experiment.settings.closed,
+            is_held=experiment.settings.hold,
         )
         self._context = context_on(self._server, info, "lab", sink, KEPT)
         self._events = self._context.events
@@ -131,7 +135,7 @@ class LiveRun:
         self._deal()
         injector = LiveInjector(self._context, self._fleet)
         supervisor = RunSupervisor(
-            self._context, self._fleet, injector, self._shutdown, self._observe, dealt_s=time.monotonic()
+            self._context, self._fleet, injector, self._shutdown, self._observe, time.monotonic(), self._asked
         )
         self._fleet.start(lambda: self._shutdown.reason is None)
         self._start_follower()

@@ -80,6 +80,11 @@ class LiveEvents:
         """See above."""
         return self._feed.missed
 
+    @property
+    def away_s(self) -> float:
+        """For how long the server has not answered."""
+        return self._watch.away_s if self.is_away else 0.0
+
     def past(self) -> list[Stamped]:
         """All events so far. Raises Unavailable, OSError."""
         self._observe_status()

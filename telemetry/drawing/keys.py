@@ -83,6 +83,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("save", "w", "save this screen as SVG and text", "view", "w", "save the screen: SVG, text"),
     Key("command_palette", "ctrl+p", "every action by its name", "view", "ctrl+p", "every action by its name"),
     Key("help", "question_mark", "keys and marks", "view", "?", "keys and marks: this page"),
+    Key("suspend", "ctrl+z", "back to the shell, until fg", "view", "ctrl+z", "back to the shell, until fg"),
     Key("leave", "q", "leave the view; the run goes on", "view", "q", "leave; the run goes on"),
     Key("interrupt", "ctrl+c", "stop the run: twice", "view", "ctrl+c", "twice: stop the run"),
 )

@@ -5,6 +5,8 @@ It only reads the stage. What changes a run goes through the controls, in a thre
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -102,6 +104,12 @@ class WatchApp(Choosing, Saving):
             return
         self._interrupted_s = now_s
         self.notify("ctrl+c once more stops the run; q only leaves this view", severity="warning", timeout=TWICE_S)
+
+    def action_suspend(self) -> None:
+        """Stop all of the job that this process belongs to, as this key does in other programs; Textual gives the
+        screen back first. Where no shell could let it go on, nothing happens."""
+        if not self.is_headless and os.getsid(0) != os.getpgrp():
+            os.killpg(0, signal.SIGTSTP)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:  # noqa: ARG002
         """Every key's action, by its name."""

@@ -25,7 +25,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "commands",
         "lifecycle doctor",
         "supervisor",
-        "fleet",
+        "fleet watching",
         "observing",
         "attach",
         "rq",
