@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from telemetry.drawing import overview
+from telemetry.drawing import faults, overview
 from telemetry.drawing.header import header
 from telemetry.drawing.line import Line, Size, block
 from telemetry.drawing.marks import Marks
@@ -21,6 +21,7 @@ class PageDrawing(NamedTuple):
 
 PAGES: Final[dict[Page, PageDrawing]] = {
     "overview": PageDrawing(overview.draw, overview.rows),
+    "faults": PageDrawing(faults.draw, faults.rows),
 }
 
 SMALLEST: Final = Size(80, 24)

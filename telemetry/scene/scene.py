@@ -14,6 +14,7 @@ from telemetry.phrases import bitmap_of_parts
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
+from telemetry.scene.faults import FaultHistory
 from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
 from telemetry.scene.teaching import Teaching
@@ -47,6 +48,7 @@ class Scene:
         self.network = Network(settings.shards)
         self.lifelines = Lifelines()
         self.stories = Stories()
+        self.faults = FaultHistory(settings.plan)
 
     @property
     def since_go_us(self) -> int | None:
@@ -77,7 +79,7 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
-        for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines, self.stories):
+        for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines, self.stories, self.faults):
             each.handle(stamped, self.view)
 
     def copy(self) -> Scene:
@@ -93,6 +95,7 @@ class Scene:
             "network": self.network.copy(),
             "lifelines": self.lifelines.copy(),
             "stories": self.stories.copy(),
+            "faults": self.faults.copy(),
         }
         return other
 
