@@ -5,10 +5,10 @@ It only reads the stage; what changes a run goes through the controls, in a thre
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from msgspec.structs import replace
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Footer
 
@@ -16,17 +16,12 @@ from telemetry.drawing.line import Size, line
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Chosen, Moment, Page
 from telemetry.drawing.pages import FOOTER, PAGES, SMALLEST, screen
+from telemetry.watch.knobs import LEFT, KnobsApp
 from telemetry.watch.painting import Painting
 from telemetry.watch.stage import Controls, Stage
 
-LEFT: Final = 0
-"""What the app returns when a person leaves it."""
 
-STOP: Final = 130
-"""What it returns when they want the run to stop."""
-
-
-class WatchApp(App[int]):
+class WatchApp(KnobsApp):
     """`controls` is None when nothing may be changed."""
 
     CSS = "Painting { height: 1fr; width: 1fr; }"
@@ -63,7 +58,7 @@ class WatchApp(App[int]):
     def paint(self) -> None:
         """Paint the page at once: after a key, nothing waits for the next tick."""
         size = Size(self.size.width, self.size.height - FOOTER)
-        painting = self.query_one(Painting)
+        painting = self.screen_stack[0].query_one(Painting)  # a dialog may be above it
         moment = self.moment
         if self.size.width < SMALLEST.width or self.size.height < SMALLEST.height:
             need = f"need {SMALLEST.width}x{SMALLEST.height}, have {self.size.width}x{self.size.height}"
