@@ -66,7 +66,7 @@ def _knob_line(scene: Scene, knob: Knob, target: str, marks: Marks) -> Line:
     if chance is not None:
         text = f"{marks.bar(chance, _BAR)} {text}"
     cells = [Fragment(knob.name), Fragment(text, "news" if arguments else "")]
-    return _row([*cells, *_measured(scene, knob, chance)])
+    return _row([*cells, *_measured(scene, knob, None if target else chance)])  # relays count for all robots
 
 
 def _measured(scene: Scene, knob: Knob, chance: float | None) -> Iterator[Fragment]:
@@ -83,8 +83,14 @@ def _measured(scene: Scene, knob: Knob, chance: float | None) -> Iterator[Fragme
     since = rate_of(what, scene.faults.measured(what))
     yield _share(rate_of(what, scene.network.lately(scene.now_us, LATELY_US)))
     yield _share(since)
-    yield _band(since, chance if _is_alone(knob, in_force) else None)
+    yield _times(scene) if knob.name == "delay" else _band(since, chance if _is_alone(knob, in_force) else None)
     yield _share(rate_of(what, scene.network.total))
+
+
+def _times(scene: Scene) -> Fragment:
+    """How long envelopes were on their way lately."""
+    seen = scene.transit.lately(scene.now_us, LATELY_US)
+    return Fragment("" if seen is None else f"p50 {seen.p50_us // 1000} p99 {seen.p99_us // 1000} ms")
 
 
 def _is_alone(knob: Knob, in_force: Sequence[str]) -> bool:
@@ -198,7 +204,7 @@ def _change_lines(moment: Moment, marks: Marks) -> Iterator[Line]:
     for text in knobs.log[-1:]:
         yield line(Fragment(f" {text}", "dim"))
     if knobs.busy:
-        yield line(Fragment(f" {knobs.busy} {marks.more}", "news"))
+        yield line(Fragment(f" the run is asked: {knobs.busy} {marks.more}", "news"))
     elif knobs.knob:
         yield _pending_line(moment)
         yield line(Fragment(f" same as: {knobs.same_as}", "dim"))

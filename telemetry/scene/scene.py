@@ -19,6 +19,7 @@ from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
+from telemetry.scene.transit import Transit
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 
@@ -49,6 +50,7 @@ class Scene:
         self.lifelines = Lifelines()
         self.stories = Stories()
         self.faults = FaultHistory(settings.plan)
+        self.transit = Transit()
 
     @property
     def since_go_us(self) -> int | None:
@@ -79,7 +81,8 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
-        for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines, self.stories, self.faults):
+        of_network = (self.traffic, self.network, self.faults, self.transit)
+        for each in (self.curve, self.teaching, *of_network, self.lifelines, self.stories):
             each.handle(stamped, self.view)
 
     def copy(self) -> Scene:
@@ -96,6 +99,7 @@ class Scene:
             "lifelines": self.lifelines.copy(),
             "stories": self.stories.copy(),
             "faults": self.faults.copy(),
+            "transit": self.transit.copy(),
         }
         return other
 

@@ -43,7 +43,8 @@ class WatchApp(KnobsApp):
         self._frozen: Moment | None = None
 
     def compose(self) -> ComposeResult:
-        yield Painting(id="page")
+        self._painting = Painting(id="page")
+        yield self._painting
         yield Footer()
 
     def on_mount(self) -> None:
@@ -58,7 +59,7 @@ class WatchApp(KnobsApp):
     def paint(self) -> None:
         """Paint the page at once: after a key, nothing waits for the next tick."""
         size = Size(self.size.width, self.size.height - FOOTER)
-        painting = self.screen_stack[0].query_one(Painting)  # a dialog may be above it
+        painting = self._painting  # not by a query: a dialog may be above it
         moment = self.moment
         if self.size.width < SMALLEST.width or self.size.height < SMALLEST.height:
             need = f"need {SMALLEST.width}x{SMALLEST.height}, have {self.size.width}x{self.size.height}"

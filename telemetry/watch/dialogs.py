@@ -21,8 +21,9 @@ _CSS = """
 {name} {{ align: center middle; }}
 {name} > Vertical {{
     width: 72; max-width: 90%; height: auto; max-height: 80%;
-    border: round $foreground; padding: 0 1; background: $background;
+    border: ascii $foreground; padding: 0 1; background: $background;
 }}
+{name} Input, {name} OptionList {{ border: none; height: auto; margin: 1 0; padding: 0; }}
 """
 
 
@@ -100,7 +101,7 @@ class FaultInput(ModalScreen[None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.value.strip():
-            self.show_state("the run is asked …")
+            self.show_state("the run is asked ...")
             self._submit(event.value, self)
 
     def show_state(self, text: str) -> None:

@@ -153,7 +153,7 @@ class KnobsApp(App[int]):
         wanted = change(moment.scene, knob_named(knobs.knob), knobs.target, knobs.pending)
         requests = [partial(controls.request, wanted.set)] * bool(wanted.set)
         requests += [partial(controls.clear, text) for text in wanted.clears]
-        self._ask(f"{knobs.knob} is changed", knobs.same_as, lambda: _all_of(requests))
+        self._ask(f"change {knobs.knob}", knobs.same_as, lambda: _all_of(requests))
         self._note(knob="", pending="", same_as="")
 
     def _aim(self, target: str) -> None:
@@ -265,10 +265,10 @@ class KnobsApp(App[int]):
         Thread(target=work, name="knobs", daemon=True).start()
 
     def _finished(self, what: str, command: str, reply: Reply, finish: Callable[[Reply], None]) -> None:
-        head = f"{'done' if reply.is_done else 'NOT done'}: {what}"
-        log = (*self.chosen.knobs.log, f"{head}: {' '.join(reply.lines)}   same as: {command}")[-_MOST_LOGGED:]
+        lines = [*([] if reply.is_done else [f"NOT done: {what}"]), *reply.lines]
+        log = (*self.chosen.knobs.log, f"{'; '.join(lines)}   same as: {command}")[-_MOST_LOGGED:]
         self._note(busy="", log=log)
-        self._toast("\n".join([head, *reply.lines, f"same as: {command}"]), reply.is_done)
+        self._toast("\n".join([*lines, f"same as: {command}"]), reply.is_done)
         finish(reply)
 
     def _toast(self, text: str, is_done: bool) -> None:

@@ -148,8 +148,8 @@ def test_a_turned_knob_waits_for_enter_and_then_makes_one_request() -> None:
         await screen.press("enter")
         await screen.requested("request loss 0.5")
         assert "pending" not in screen.text
-        assert "done: loss is changed: as you wish   same as: robots set loss 0.5" in screen.text
-        assert screen.toasts == ["done: loss is changed\nas you wish\nsame as: robots set loss 0.5"]
+        assert " as you wish   same as: robots set loss 0.5" in screen.text
+        assert screen.toasts == ["as you wish\nsame as: robots set loss 0.5"]
 
     in_app(test)
 
@@ -190,7 +190,7 @@ def test_a_change_for_one_robot_is_two_requests_and_the_second_is_left_out_when_
         await screen.press("enter")
         # Then nothing is cleared
         await screen.requested("request loss 0.6 r02")
-        assert "NOT done: loss is changed: run f00000 refused it: no" in screen.text
+        assert "NOT done: change loss; run f00000 refused it: no" in screen.text
         # and the next time both are done
         screen.controls.refused.clear()
         await screen.press("+", "enter")
@@ -254,7 +254,7 @@ def test_what_heals_by_itself_is_done_at_once() -> None:
         await screen.requested("request pause r00 @0s+5s", "request resume r00")
         await screen.press("H")
         await screen.requested("request pause r00 @0s+5s", "request resume r00", "heal")
-        assert screen.toasts[0] == "done: pause r00\nas you wish\nsame as: robots pause r00"
+        assert screen.toasts[0] == "as you wish\nsame as: robots pause r00"
 
     in_app(test, page="overview")
 
@@ -287,7 +287,7 @@ def test_while_the_run_is_slow_to_answer_keys_reach_the_screen_and_nothing_is_re
         screen.controls.is_open.clear()
         await screen.press("H")
         await screen.until(lambda: "heal" in screen.controls.requests)
-        assert "heal …" in screen.text
+        assert "the run is asked: heal …" in screen.text
         # When keys are pressed, they reach the screen as fast as ever
         took = []
         for key, cursor in zip("jjjkk", (1, 2, 3, 2, 1), strict=True):
