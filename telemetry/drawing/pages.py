@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from telemetry.drawing import overview, verdict
+from telemetry.drawing import faults, overview, verdict
 from telemetry.drawing.header import header
 from telemetry.drawing.keys import PAGE_WORDS
 from telemetry.drawing.line import Line, Size, block
@@ -24,6 +24,7 @@ class PageDrawing(NamedTuple):
 
 PAGES: Final[dict[Page, PageDrawing]] = {
     "overview": PageDrawing(overview.draw, overview.rows),
+    "faults": PageDrawing(faults.draw, faults.rows),
     "verdict": PageDrawing(verdict.draw, verdict.rows),
 }
 

@@ -14,10 +14,12 @@ from telemetry.phrases import bitmap_of_parts
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
+from telemetry.scene.faults import FaultHistory
 from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
+from telemetry.scene.transit import Transit
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 
@@ -47,6 +49,8 @@ class Scene:
         self.network = Network(settings.shards)
         self.lifelines = Lifelines()
         self.stories = Stories()
+        self.faults = FaultHistory(settings.plan)
+        self.transit = Transit()
 
     @property
     def since_go_us(self) -> int | None:
@@ -77,7 +81,8 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
-        for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines, self.stories):
+        of_network = (self.traffic, self.network, self.faults, self.transit)
+        for each in (self.curve, self.teaching, *of_network, self.lifelines, self.stories):
             each.handle(stamped, self.view)
 
     def copy(self) -> Scene:
@@ -93,6 +98,8 @@ class Scene:
             "network": self.network.copy(),
             "lifelines": self.lifelines.copy(),
             "stories": self.stories.copy(),
+            "faults": self.faults.copy(),
+            "transit": self.transit.copy(),
         }
         return other
 

@@ -39,6 +39,9 @@ class Choosing(WatchBase):
     def action_move_page(self, pages: int) -> None:
         self._put_cursor(self.chosen.cursor + pages * max(1, self.size.height // 2))
 
+    def action_top(self) -> None:
+        self._put_cursor(0)
+
     def action_end(self) -> None:
         self._put_cursor(len(self.rows) - 1)
 
