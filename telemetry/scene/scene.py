@@ -16,8 +16,10 @@ from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
 from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
+from telemetry.scene.pairs import Pairs
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
+from telemetry.scene.workers import Workers
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 
@@ -44,6 +46,8 @@ class Scene:
         self.curve = Curve(max(settings.tick_us // 4, 1))
         self.teaching = Teaching()
         self.traffic = Traffic()
+        self.pairs = Pairs()
+        self.workers = Workers()
         self.network = Network(settings.shards)
         self.lifelines = Lifelines()
         self.stories = Stories()
@@ -77,8 +81,11 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
+        view = self.view
         for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines, self.stories):
-            each.handle(stamped, self.view)
+            each.handle(stamped, view)
+        self.pairs.handle(stamped, view)
+        self.workers.handle(stamped, view)
 
     def copy(self) -> Scene:
         """The same scene, to go on from another time. Its settings and deal are shared."""
@@ -90,6 +97,8 @@ class Scene:
             "curve": self.curve.copy(),
             "teaching": self.teaching.copy(),
             "traffic": self.traffic.copy(),
+            "pairs": self.pairs.copy(),
+            "workers": self.workers.copy(),
             "network": self.network.copy(),
             "lifelines": self.lifelines.copy(),
             "stories": self.stories.copy(),
