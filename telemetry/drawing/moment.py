@@ -52,11 +52,13 @@ class KnobState(msgspec.Struct, frozen=True):
 
 class Chosen(msgspec.Struct, frozen=True):
     """What a person chose to see. `cursor`: the row, of those that the page lists; `robot`: the one in detail, empty:
-    none; `panel`: the one that fills the page, empty: none; `behind`: events that wait while the view is paused."""
+    none; `event`: the row of the page of events that is shown in detail, likewise; `panel`: the one that fills the
+    page, empty: none; `behind`: events that wait while the view is paused."""
 
     page: Page = "overview"
     cursor: int = 0
     robot: str = ""
+    event: str = ""
     tab: int = 0
     panel: str = ""
     filter: str = ""

@@ -17,9 +17,11 @@ from telemetry.scene.curve import Curve
 from telemetry.scene.faults import FaultHistory
 from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
+from telemetry.scene.pairs import Pairs
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
 from telemetry.scene.transit import Transit
+from telemetry.scene.workers import Workers
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 
@@ -46,6 +48,8 @@ class Scene:
         self.curve = Curve(max(settings.tick_us // 4, 1))
         self.teaching = Teaching()
         self.traffic = Traffic()
+        self.pairs = Pairs()
+        self.workers = Workers()
         self.network = Network(settings.shards)
         self.lifelines = Lifelines()
         self.stories = Stories()
@@ -81,9 +85,10 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
-        of_network = (self.traffic, self.network, self.faults, self.transit)
-        for each in (self.curve, self.teaching, *of_network, self.lifelines, self.stories):
-            each.handle(stamped, self.view)
+        view = self.view
+        of_network = (self.traffic, self.network, self.faults, self.transit, self.pairs)
+        for each in (self.curve, self.teaching, *of_network, self.lifelines, self.workers, self.stories):
+            each.handle(stamped, view)
 
     def copy(self) -> Scene:
         """The same scene, to go on from another time. Its settings and deal are shared."""
@@ -95,6 +100,8 @@ class Scene:
             "curve": self.curve.copy(),
             "teaching": self.teaching.copy(),
             "traffic": self.traffic.copy(),
+            "pairs": self.pairs.copy(),
+            "workers": self.workers.copy(),
             "network": self.network.copy(),
             "lifelines": self.lifelines.copy(),
             "stories": self.stories.copy(),

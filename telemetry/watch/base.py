@@ -133,10 +133,17 @@ class WatchBase(KnobsApp):
         return [] if moment is None else PAGES[self.chosen.page].rows(moment)
 
     @property
+    def cursor(self) -> int:
+        """The row that is marked; of events that are followed it is the newest."""
+        last = len(self.rows) - 1
+        is_following = self.chosen.page == "events" and self.chosen.is_following
+        return max(0, last if is_following else min(self.chosen.cursor, last))
+
+    @property
     def row(self) -> str:
         """What is under the cursor; empty: nothing."""
         rows = self.rows
-        return rows[max(0, min(self.chosen.cursor, len(rows) - 1))] if rows else ""
+        return rows[self.cursor] if rows else ""
 
     @property
     def sheets(self) -> int:
