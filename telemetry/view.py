@@ -44,6 +44,11 @@ from telemetry.events import (
 )
 from telemetry.phrases import bitmap_of_parts
 
+OF_LIVES: Final[frozenset[type[AnyEvent]]] = frozenset(
+    (RobotBorn, RobotLeft, RobotFenced, RobotLost, RobotWaiting, EvidenceLost, WorkerGaveUp, ProcessDied)
+)
+"""The events that change how many robots live. Most events are others: who wants no more need not fold them."""
+
 
 class RobotView(msgspec.Struct, frozen=True):
     """One robot, by its own events."""

@@ -224,6 +224,12 @@ def is_stale(path: Path) -> bool:
         return False
 
 
+def is_live_here(where: RunLocation) -> bool:
+    """Whether a run with a parent on this host goes on: its robots may live, and its server answer."""
+    is_there = where.folder is not None and (where.folder / LIVE).exists()
+    return is_there and where.parent is not None and is_alive(where.parent)
+
+
 def is_alive(pid: int) -> bool:
     """Whether there is such a process on this host. Numbers that the system uses for groups of processes are none."""
     if pid <= 0:

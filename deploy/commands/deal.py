@@ -66,7 +66,7 @@ app = App(name="deal", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(LabSettings, but=("output", "force", "ui", "handlers", "jaeger_url"))
+@takes(LabSettings, but=("output", "force", "ui", "hz", "ascii", "handlers", "jaeger_url"))
 def deal(
     *,
     unless_live: Annotated[bool, Parameter(group=PLACE, help="Deal nothing while a run goes on there.")] = False,

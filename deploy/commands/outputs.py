@@ -230,3 +230,13 @@ class Examination(msgspec.Struct, frozen=True):
     robots: int
     usable: bool | None
     checks: list[Check]
+
+
+class RunStory(msgspec.Struct, frozen=True):
+    """`robots replay`: a story, one a line, in the order of their times: it began `at_s` seconds after go (before it:
+    less than 0), is `about` these processes, and good, bad, or just news (`tone`)."""
+
+    at_s: float
+    text: str
+    about: tuple[str, ...]
+    tone: Literal["news", "good", "bad"]

@@ -12,10 +12,9 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -58,6 +57,7 @@ MOST_ROBOTS: Final = 10_000
 MOST_RELAYS: Final = 16
 MOST_WORKERS: Final = 200  # RQ workers of one `robots worker`
 MOST_LIVE: Final = 500  # robots; each is two processes and some eight connections
+MOST_HERTZ: Final = 30
 LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
 SHORTEST_TICK_US: Final = 10_000
 LARGEST_SEED: Final = 2**63 - 1
@@ -70,8 +70,8 @@ EXPERIMENT: Final = frozenset(
 )
 """The settings that say what is tried, but for the plan."""
 
-UNSET: Final = "default"  # where a setting comes from that is set nowhere
-_DEFAULT: Final = 3  # the rank of a setting that comes from nowhere else
+SET_NOWHERE: Final = 3
+"""The rank of a setting that comes from nowhere else."""
 
 _PLAN: Final = (*SHORTHANDS, "fault", "faults", *PROCESS_FAULT_SHORTHANDS, "chaos")
 
@@ -160,7 +160,21 @@ class AnomalySettings(PlaceSettings):
     ] = DEFAULTS  # in robots.toml a table
 
 
-class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignore[misc]  # one is made from the registry
+class ScreenSettings(PlaceSettings):
+    """What all commands share, and how a run is shown while it goes on."""
+
+    ui: Annotated[
+        Literal["auto", "tui", "plain", "none"],
+        BeforeValidator(choice_of("auto", "tui", "plain", "none")),
+        flag(OUTPUT, "NAME", "Screens (tui), lines (plain) or none; auto: screens on a terminal of 80x24."),
+    ] = "auto"
+    hz: Annotated[
+        int, BeforeValidator(whole(1, MOST_HERTZ)), flag(OUTPUT, "N", "How often the screens are painted, a second.")
+    ] = 4
+    ascii: Annotated[bool, flag(OUTPUT, "", "Draw the screens in ASCII.")] = False
+
+
+class LabSettings(FaultSettings, TraceSettings, AnomalySettings, ScreenSettings):  # type: ignore[misc]  # one is made from the registry
     """One run's settings, as a person wrote them. Times are whole microseconds; in the run each takes `pace` times as
     long."""
 
@@ -237,11 +251,6 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
 
     output: Annotated[Path | None, flag(OUTPUT, "FILE", "Also write the reconstructed secret to this file.")] = None
     force: Annotated[bool, flag(OUTPUT, "", "Replace an existing --output.")] = False
-    ui: Annotated[
-        Literal["auto", "plain", "none"],
-        BeforeValidator(choice_of("auto", "plain", "none")),
-        flag(OUTPUT, "NAME", "Progress on standard error: auto, plain or none."),
-    ] = "auto"
 
     handlers: Annotated[
         tuple[str, ...],
@@ -259,37 +268,42 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignor
 
 def load_place(given: Given) -> PlaceSettings:
     """What all commands share, from flags, environment, robots.toml and defaults. Raises UsageError."""
-    return _settings(PlaceSettings, given, {})
+    return settings_of(PlaceSettings, given, {})
 
 
 def load_service_settings(given: Given) -> ServiceSettings:
     """The same, and where a long-running command shows that it lives. Raises UsageError."""
-    return _settings(ServiceSettings, given, {})
+    return settings_of(ServiceSettings, given, {})
 
 
 def load_follow_settings(given: Given) -> FollowSettings:
     """The same, and where people see traces. Raises UsageError."""
-    return _settings(FollowSettings, given, {})
+    return settings_of(FollowSettings, given, {})
 
 
 def load_trace_settings(given: Given) -> TraceSettings:
     """The same, and where people see traces. Raises UsageError."""
-    return _settings(TraceSettings, given, {})
+    return settings_of(TraceSettings, given, {})
 
 
 def load_anomaly_settings(given: Given) -> AnomalySettings:
     """The same, and the thresholds of anomalies. Raises UsageError."""
-    return _settings(AnomalySettings, given, {})
+    return settings_of(AnomalySettings, given, {})
+
+
+def load_screen_settings(given: Given) -> ScreenSettings:
+    """The same, and how a run is shown. Raises UsageError."""
+    return settings_of(ScreenSettings, given, {})
 
 
 def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
     """A run's settings: from the flags, the record that is to be repeated or the exhibit that is to be shown, the
     environment, robots.toml, and the defaults. Raises UsageError, NoSuchRun, Unrepeatable."""
-    settings = _settings(LabSettings, given, {})
+    settings = settings_of(LabSettings, given, {})
     if settings.again is None and settings.exhibit is not None:
-        settings = _settings(LabSettings, {**EXHIBITS[settings.exhibit].settings, **given}, {})
+        settings = settings_of(LabSettings, {**EXHIBITS[settings.exhibit].settings, **given}, {})
     if settings.again is not None:
-        settings = _settings(LabSettings, given, _recorded(settings.again, settings.runs_dir, given))
+        settings = settings_of(LabSettings, given, recorded_for(settings.again, settings.runs_dir, given))
     else:
         settings = _one_of("secret", "secret_file", _one_of("preset", "faults", settings, given), given)
     if settings.robots > most_robots:
@@ -305,18 +319,20 @@ def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
     return settings
 
 
-def _settings(model: type[S], given: Given, recorded: Mapping[str, Any]) -> S:
+def settings_of(model: type[S], given: Given, recorded: Mapping[str, Any]) -> S:
+    """The settings of a model, from flags, the record that is repeated, environment, robots.toml and defaults. Raises
+    UsageError."""
     try:
         return model(**{name_of(name): value for name, value in {**given, **recorded}.items()})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         field = next(field for field in model.model_fields if name_of(field) == name)
-        origin, _ = _origin(field, given, recorded)
+        origin, _ = origin_of(field, given, recorded)
         raise UsageError(f"{origin}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _recorded(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
+def recorded_for(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
     """The settings of a recorded run that no flag replaces. They win over the environment and the file; the recorded
     plan cannot be mixed with another one."""
     for name in (*_PLAN, "preset"):
@@ -329,34 +345,7 @@ def _recorded(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
     return {**others, "again": recorded_name(runs_dir, run)}
 
 
-class Effective(NamedTuple):
-    """A setting in force, by its field, and where it comes from: its flag, its variable, robots.toml, the record, the
-    exhibit, or UNSET."""
-
-    name: str
-    declared: FieldInfo
-    value: object
-    origin: str
-
-
-def effective_settings(given: Given) -> list[Effective]:
-    """Every setting of every command, as it is in force: a run's own first. Raises UsageError, NoSuchRun,
-    Unrepeatable."""
-    lab = load_settings(given)
-    recorded = {} if lab.again is None else _recorded(lab.again, lab.runs_dir, given)
-    shown = EXHIBITS[lab.exhibit].settings.keys() - given.keys() if lab.exhibit and lab.again is None else set()
-    rows = []
-    for name, model in _models_of_settings().items():
-        settings = lab if model is LabSettings else _settings(model, given, {})
-        origin, rank = _origin(name, given, {} if name == "again" else recorded)
-        if name in shown:
-            origin, rank = f"--exhibit {lab.exhibit}", 0
-        is_set = rank < _DEFAULT and name in settings.model_fields_set
-        rows.append(Effective(name, model.model_fields[name], getattr(settings, name), origin if is_set else UNSET))
-    return rows
-
-
-def _origin(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str, int]:
+def origin_of(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str, int]:
     """Where a setting comes from, as a person knows the place, and its rank: a lower one wins."""
     name = name_of(field)
     if field in given:
@@ -367,7 +356,7 @@ def _origin(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str,
         return variable, 1
     if name in _file_settings():
         return f"{SETTINGS_FILE}: {name}", 2
-    return flag_of(field), _DEFAULT
+    return flag_of(field), SET_NOWHERE
 
 
 def _variable_of(name: str) -> str:
@@ -378,8 +367,8 @@ def _variable_of(name: str) -> str:
 
 def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSettings:
     """The settings without the one of two that exclude each other whose place has the lower rank."""
-    (here, rank), (there, other_rank) = _origin(one, given, {}), _origin(other, given, {})
-    if rank == other_rank < _DEFAULT:
+    (here, rank), (there, other_rank) = origin_of(one, given, {}), origin_of(other, given, {})
+    if rank == other_rank < SET_NOWHERE:
         raise UsageError(f"{here} and {there}: only one of them is allowed")
     if rank == other_rank:
         return settings
@@ -391,10 +380,10 @@ def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSet
 
 def setting_names() -> frozenset[str]:
     """The names of all settings of all commands, as people write them in robots.toml."""
-    return frozenset(map(name_of, _models_of_settings()))
+    return frozenset(map(name_of, models_of_settings()))
 
 
-def _models_of_settings() -> dict[str, type[PlaceSettings]]:
+def models_of_settings() -> dict[str, type[PlaceSettings]]:
     """The fields of all models, each with one that has it: that of a run, if it has."""
     models: list[type[PlaceSettings]] = [LabSettings, PlaceSettings]
     for model in models:  # which grows meanwhile

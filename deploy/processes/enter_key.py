@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -16,10 +17,11 @@ _MOST: Final = 4096  # bytes of one line of a terminal
 
 
 class EnterKey:
-    """Enter at standard input, if it `is_used`, and that is a terminal."""
+    """Enter at standard input, if it `is_used`, and that is a terminal. `is_free`: no other program uses it now."""
 
-    def __init__(self, is_used: bool) -> None:
+    def __init__(self, is_used: bool, is_free: Callable[[], bool] = lambda: True) -> None:
         self._terminal = _terminal() if is_used else None
+        self._is_free = is_free
 
     @property
     def is_there(self) -> bool:
@@ -29,7 +31,7 @@ class EnterKey:
     def was_pressed(self) -> bool:
         """Whether it was pressed since the last call. False in the background: a read would stop this process."""
         terminal = self._terminal
-        if terminal is None:
+        if terminal is None or not self._is_free():
             return False
         try:
             is_ours = os.tcgetpgrp(terminal) == os.getpgrp()

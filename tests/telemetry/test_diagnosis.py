@@ -236,6 +236,23 @@ def test_progress_and_an_absent_server_begin_the_time_anew() -> None:
     assert watched.at(50) == ["no progress for 2.00 s: because of a"]
 
 
+def test_the_causes_stand_until_there_is_progress_and_again_when_they_come_back() -> None:
+    # Given a standstill whose cause was reported
+    watched = Watched()
+    watched.causes = [Diagnosis("a", "because of a")]
+    watched.at(0)
+    watched.at(20)
+    assert watched.watch.standing == ("no progress for 2.00 s: because of a",)
+    # When there is progress, it is gone
+    watched.view = seen(merged("r00", 1))
+    assert (watched.at(21), watched.watch.standing) == ([], ())
+    # When the run stands still again for the same cause, it is not reported again, but stands
+    assert (watched.at(41), watched.watch.standing) == ([], ("no progress for 2.00 s: because of a",))
+    # When the server does not answer, nothing is known
+    watched.watch.forget(4_200_000)
+    assert watched.watch.standing == ()
+
+
 def test_many_causes_take_a_few_lines() -> None:
     watched = Watched()
     watched.causes = [Diagnosis(str(number), f"because of {number}") for number in range(9)]
