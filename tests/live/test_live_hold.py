@@ -48,7 +48,7 @@ def test_robots_are_born_and_send_nothing_before_robots_go(place: Place) -> None
     assert result["seconds"]["all_complete"] < 20
     assert json.loads((folder / "settings.json").read_text())["hold"] is True
     assert "--hold" not in result["again"]
-    # and the hint was printed once, without a key that nobody can press
+    # and the hint was printed once, without a key that cannot be pressed
     assert err.count("all 3 robots are born and wait: robots go ") == 1
     assert place.is_clean()
 

@@ -71,7 +71,7 @@ def test_the_answer_is_one_object_with_json(lab: OnServer) -> None:
     assert row == {"run": run, "begun": False, "robots": 2, "born": 0, "led": False}
 
 
-def test_a_run_without_a_supervisor_says_so(lab: OnServer) -> None:
+def test_of_a_run_without_a_supervisor_that_is_reported(lab: OnServer) -> None:
     run = lab.deal("--hold")
 
     assert "has no supervisor: it begins once one leads it (robots supervise)" in lab.do("go").out
