@@ -17,6 +17,7 @@ from broker.streams.run.lives import last_incarnation
 from broker.streams.run.runs import RunStatus, read_run_status
 from broker.streams.run.supervisor_lease import read_leader
 from deploy.attach.context import read_settings
+from deploy.attach.discovery import HELD_BACK, state_of
 from deploy.errors import EnvironmentFailure, UsageError
 from telemetry.phrases import counted
 from telemetry.record.folder import NoSuchRun
@@ -46,6 +47,12 @@ class LetGo(msgspec.Struct, frozen=True):
         if self.born < self.robots:
             return f"run {self.run}: {self.born} of {robots} are born; it begins when all are, or after some seconds"
         return f"run {self.run}: all {robots} are born; its leader has not given go yet"
+
+
+def is_held_back(client: DataClient, run: str) -> bool:
+    """Whether a run waits for that order. Raises Unavailable."""
+    run_status = read_run_status(client, run)
+    return run_status is not None and state_of(run_status, read_settings(client, run)) == HELD_BACK
 
 
 def let_go(client: DataClient, run: str) -> LetGo:

@@ -167,5 +167,6 @@ def _lines(run: str, experiment: Experiment, found: Found) -> list[str]:
         f"  {advice(settings.robots, found)}",
         "  on any host, with the same --redis-url:",
         "  robots supervise · robots relay · robots worker · robots ps · robots stop",
+        *["  held back: it begins with robots go"] * settings.hold,
         f"  robots verify --wait {run}",
     ]

@@ -72,8 +72,9 @@ class RunningRobots(msgspec.Struct, frozen=True):
 
 
 class RecordedRun(msgspec.Struct, frozen=True):
-    """A run. `state` is live, unreachable (its live.json cannot be used), unfinished (it neither ended nor goes on), or
-    how it ended; `age_s` counts from the deal. Null is what cannot be read: `mode`, `robots`, `seed`, `verdict`."""
+    """A run. `state` is live, held back: waits for go, unreachable (its live.json cannot be used), unfinished (it
+    neither ended nor goes on), or how it ended; `age_s` counts from the deal. Null is what cannot be read: `mode`,
+    `robots`, `seed`, `verdict`."""
 
     run: str
     mode: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -86,9 +86,9 @@ def run(*, given: Given) -> int:
                 HandlerProcess(names, janitor) if names else nullcontext() as handlers,
                 server_for(experiment.settings.address, janitor) as server,
             ):
-                enter = EnterKey(is_used=experiment.settings.hold and ui != "none")
-                host = Host(server, janitor, shutdown, lambda: terminal.is_free and enter.was_pressed())
-                return _run(experiment, host, Output(terminal, handlers, endpoint, enter.is_there))
+                enter = EnterKey(experiment.settings.hold and ui != "none", lambda: terminal.is_free)
+                output = Output(terminal, handlers, endpoint)
+                return _run(experiment, Host(server, janitor, shutdown, enter), output)
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
@@ -96,22 +96,20 @@ def run(*, given: Given) -> int:
 
 
 class Output(NamedTuple):
-    """Where the events of a run go beside its record, and how a person is reached: `has_enter` when Enter can be
-    pressed."""
+    """Where a run's events go beside its record, and where its lines are printed."""
 
     terminal: RunTerminal
     handlers: HandlerProcess | None
     endpoint: Endpoint | None
-    has_enter: bool
 
 
 def _run(experiment: Experiment, host: Host, output: Output) -> int:
-    terminal, handlers, endpoint, has_enter = output
-    settings, deal = experiment.settings, experiment.deal
+    terminal, handlers, endpoint = output
+    settings = experiment.settings
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
     begun = run_settings(run_id, "run", version(), experiment)
-    dealt = deal.record()
+    dealt = experiment.deal.record()
     open_record(record, begun, dealt)
     terminal.lend(record.folder, _screen_flags(settings))
     with Server.at(host.server.address) as server:
@@ -119,9 +117,9 @@ def _run(experiment: Experiment, host: Host, output: Output) -> int:
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
     stalls = stall_watch(dealt["indices"], experiment.terms.tick_us)
     progress = Progress(terminal.progress, began_us, stalls)
-    held_back = HeldBackLine(progress.write_line, "press Enter, or: " * has_enter + f"robots go {run_id}")
+    held_back = HeldBackLine(progress.write_line, "press Enter, or: " * host.enter.is_there + f"robots go {run_id}")
     counters = Counters()
-    for line in _first_lines(experiment, run_id):
+    for line in _opening_lines(run_id, experiment):
         progress.write_line(line)
     events = record.folder / "events.jsonl"
     if handlers is not None:
@@ -148,22 +146,20 @@ def _run(experiment: Experiment, host: Host, output: Output) -> int:
     return code
 
 
-def _first_lines(experiment: Experiment, run: str) -> Iterator[str]:
-    """What is known before the run begins."""
-    settings, deal = experiment.settings, experiment.deal
-    yield (
-        f"run {run}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
-        + f"  pace {settings.pace}x" * (settings.pace > 1)
-    )
-    for_us = experiment.bounds.for_us
-    settled_us = Schedule(experiment.plan, for_us).settled_us
-    if settled_us > for_us:
-        yield f"goes on until {format_duration(settled_us)} after go at least: its plan is that long"
-
-
 def _screen_flags(settings: LabSettings) -> list[str]:
     """The flags by which the screens are opened as a run wants them."""
     return ["--hz", str(settings.hz), *(["--ascii"] if settings.ascii else [])]
+
+
+def _opening_lines(run: str, experiment: Experiment) -> Iterable[str]:
+    """What is known before anything happens."""
+    settings, for_us = experiment.settings, experiment.bounds.for_us
+    pace = f"  pace {settings.pace}x" * (settings.pace > 1)
+    parts = len(experiment.deal.parts)
+    yield f"run {run}  robots {settings.robots}  parts {parts}  seed {settings.seed}  {_network(settings)}{pace}"
+    settled_us = Schedule(experiment.plan, for_us).settled_us
+    if settled_us > for_us:
+        yield f"goes on until {format_duration(settled_us)} after go at least: its plan is that long"
 
 
 def _log_of_follower(settings: LabSettings, record: Record) -> Path | None:

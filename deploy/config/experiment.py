@@ -79,6 +79,7 @@ def _secret_bytes(settings: LabSettings) -> tuple[str, bytes]:
         raise UsageError(f"--secret-file: {settings.secret_file}: {error.strerror or error}") from None
 
 
+LONGEST_TICK_US: Final = 3_600_000_000
 _GRACE_US: Final = 30_000_000  # the limit's distance from the end of `--for` and plan, when no limit is set
 
 
@@ -147,6 +148,9 @@ def bounds_of(settings: LabSettings, plan: Sequence[Timed]) -> Bounds:
     """How long the run may and must take. Raises UsageError when the limit is too short for the plan or
     a setting."""
     pace, for_us = settings.pace, settings.for_ * settings.pace
+    if settings.tick * pace > LONGEST_TICK_US:
+        long = format_duration(settings.tick * pace)
+        raise UsageError(f"--tick: {long}{f' with --pace {pace}x' * (pace > 1)} is too long; at most 1h is allowed")
     settled_us = Schedule(plan, for_us).settled_us
     limit_us = max(for_us, settled_us) + _GRACE_US * pace if settings.limit is None else settings.limit * pace
     limit = format_duration(limit_us)

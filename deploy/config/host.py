@@ -32,7 +32,7 @@ def demand_records(runs: Path) -> None:
 
 
 def demand_output(output: Path, force: bool) -> None:
-    """Raise UsageError unless `--output` can be written, and nothing is lost by it."""
+    """A file may be written there, or, with `force`, replaced. Raises UsageError."""
     if output.is_dir():
         raise UsageError(f"--output: {output} is a folder; a file is allowed")
     if output.exists() and not force:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,11 +33,11 @@ from deploy.fleet.local import LocalFleet
 from deploy.lifecycle.closing import remove
 from deploy.lifecycle.tracing import follower_of
 from deploy.processes.children import Children
+from deploy.processes.enter_key import EnterKey
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import RunServer
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.queue import enqueue_robot, withdraw_workers
-from deploy.supervisor.hold import no_person
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.supervisor import NoRobotBorn, Observe, RunSupervisor
 from robots.run.stop_rule import LOST
@@ -61,13 +61,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Host(NamedTuple):
-    """What the parent of a run uses on its host. `asked`: whether a person asked it to let a run begin that is held
-    back."""
+    """What the parent of a run uses on its host. `enter` lets a run begin that is held back."""
 
     server: RunServer
     janitor: Janitor
     shutdown: ShutdownSignals
-    asked: Callable[[], bool] = no_person
+    enter: EnterKey = EnterKey(is_used=False)
 
 
 class Tracing(NamedTuple):
@@ -96,7 +95,7 @@ class LiveRun:
         self._run = run
         self._experiment = experiment
         self._metadata = metadata
-        self._run_server, self._janitor, self._shutdown, self._asked = host
+        self._run_server, self._janitor, self._shutdown, self._enter = host
         self._folder = record.folder
         self._observe = observe
         self._tracing = tracing
@@ -135,7 +134,13 @@ class LiveRun:
         self._deal()
         injector = LiveInjector(self._context, self._fleet)
         supervisor = RunSupervisor(
-            self._context, self._fleet, injector, self._shutdown, self._observe, time.monotonic(), self._asked
+            self._context,
+            self._fleet,
+            injector,
+            self._shutdown,
+            self._observe,
+            time.monotonic(),
+            self._enter.was_pressed,
         )
         self._fleet.start(lambda: self._shutdown.reason is None)
         self._start_follower()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -16,10 +17,12 @@ _MOST: Final = 4096  # bytes of one line of a terminal
 
 
 class EnterKey:
-    """Enter at standard input, if it `is_used`, and that is a terminal."""
+    """Enter at standard input, if it `is_used`, and that is a terminal. `is_ours`: whether a key is meant for this
+    process now, and for no other that it has lent its terminal to."""
 
-    def __init__(self, is_used: bool) -> None:
+    def __init__(self, is_used: bool, is_ours: Callable[[], bool] = lambda: True) -> None:
         self._terminal = _terminal() if is_used else None
+        self._is_ours = is_ours
 
     @property
     def is_there(self) -> bool:
@@ -29,11 +32,11 @@ class EnterKey:
     def was_pressed(self) -> bool:
         """Whether it was pressed since the last call. False in the background: a read would stop this process."""
         terminal = self._terminal
-        if terminal is None:
+        if terminal is None or not self._is_ours():
             return False
         try:
-            is_ours = os.tcgetpgrp(terminal) == os.getpgrp()
-            if not is_ours or not select.select([terminal], [], [], 0)[0]:
+            is_foreground = os.tcgetpgrp(terminal) == os.getpgrp()
+            if not is_foreground or not select.select([terminal], [], [], 0)[0]:
                 return False
             read = os.read(terminal, _MOST)
         except OSError:  # the terminal was closed

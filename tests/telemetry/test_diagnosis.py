@@ -21,7 +21,9 @@ from telemetry.events import (
     RobotQuiet,
     RobotWaiting,
     RunDealt,
+    RunHeldBack,
     RunStarted,
+    RunStopped,
     SecretWritten,
     ServerForgot,
     Stamped,
@@ -267,3 +269,33 @@ def test_two_sides_that_hardly_reach_each_other_are_one_cause_and_named_with_the
         " r00, r01 lack part 2"
     )
     assert (cause.robots, cause.parts) == (("r02", "r00", "r01"), (0, 1, 2))
+
+
+def test_a_run_that_is_held_back_has_that_one_cause_until_it_begins() -> None:
+    # Given a run whose robots are born, and that waits for a person
+    held_back = seen(("lab", RunHeldBack(3)), begun=False)
+
+    # Then that is the whole cause, until go or the end comes
+    assert [cause.key for cause in diagnose(held_back, HOLDERS, Links)] == ["held back"]
+    assert not seen(("lab", RunHeldBack(3)), ("lab", RunStarted(3)), begun=False).is_held_back
+    assert not seen(("lab", RunHeldBack(3)), ("lab", RunStopped("interrupted")), begun=False).is_held_back
+    # and a robot that was not born yet is named beside it
+    causes = diagnose(seen(("lab", RunHeldBack(2)), begun=False, born=2), HOLDERS, Links)
+    assert [cause.key for cause in causes] == ["held back", "births"]
+
+
+def test_time_in_which_a_run_was_held_back_is_no_time_without_progress() -> None:
+    # Given a cause, in a run that is held back for a minute
+    watched = Watched()
+    watched.causes = [Diagnosis("a", "because of a")]
+    watched.view = seen(("lab", RunHeldBack(3)), begun=False)
+    assert [line for ticks in range(600) for line in watched.at(ticks)] == []
+
+    # When it begins, and nothing is learnt
+    watched.view = seen(("lab", RunHeldBack(3)), ("lab", RunStarted(3)), begun=False)
+    lines = {ticks: watched.at(ticks) for ticks in range(600, 630)}
+
+    # Then the time counts from there
+    assert {ticks: found for ticks, found in lines.items() if found} == {
+        600 + STALLED_TICKS: ["no progress for 2.00 s: because of a"]
+    }
