@@ -84,7 +84,7 @@ _command(
     _RUN_IT,
     "simulate",
     "Run the same robots in virtual time: one seed, one history.",
-    _SETTINGS,
+    f"With --ui tui its record is then replayed on the screens; the exit code is the run's. {_SETTINGS}",
 )
 _command(
     _RUN_IT,

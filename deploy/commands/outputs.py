@@ -232,7 +232,7 @@ class Examination(msgspec.Struct, frozen=True):
     checks: list[Check]
 
 
-class ToldStory(msgspec.Struct, frozen=True):
+class RunStory(msgspec.Struct, frozen=True):
     """`robots replay`: a story, one a line, in the order of their times: it began `at_s` seconds after go (before it:
     less than 0), is `about` these processes, and good, bad, or just news (`tone`)."""
 

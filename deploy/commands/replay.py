@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from importlib import import_module
 from typing import Annotated, Final
@@ -12,12 +12,14 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from deploy.commands.output import print_result, report
-from deploy.commands.outputs import ToldStory, answer_line
+from deploy.commands.outputs import RunStory, answer_line
 from deploy.commands.recorded_run import load_recording
 from deploy.config.flags import Given, takes
-from deploy.config.settings import PlaceSettings, load_place
+from deploy.config.settings import ScreenSettings, load_screen_settings
 from deploy.config.values import duration
 from deploy.errors import UsageError
+from deploy.watching.leaving import Appearance
+from deploy.watching.terminal import choose_ui, seen_terminal
 from telemetry.console import harmless, verdict_lines
 from telemetry.drawing.marks import Marks
 from telemetry.events import RunStarted
@@ -36,8 +38,8 @@ Examples:
   robots replay --ui plain | less
   robots replay --json | jq -r .text
 
-Keys: space plays and stands, , and . go one event back and on, < and > one tick, + and - change the speed. ? shows all.
-Plain lines are printed at once, whatever the speed.
+Keys: space plays and stands, , and . step by one event, < and > by one tick,
++ and - change the speed, ? shows all. Plain lines are printed at once.
 """
 
 _APP: Final = "telemetry.watch.app"  # it brings Textual with it: loaded only when it is shown
@@ -46,7 +48,7 @@ app = App(name="replay", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(PlaceSettings)
+@takes(ScreenSettings)
 def replay(
     run: Annotated[
         str | None, Parameter(allow_leading_hyphen=False, help="Which recorded run. [default: latest]")
@@ -55,27 +57,29 @@ def replay(
     *,
     speed: Annotated[str, Parameter(metavar="SPEED", help="1/8x to 64x: seconds of the run in one.")] = "1x",
     from_: Annotated[str | None, Parameter(name="--from", metavar="TIME", help="Begin so long after go.")] = None,
-    ui: Annotated[str, Parameter(metavar="NAME", help="The screens (tui) or lines (plain).")] = "auto",
-    ascii_: Annotated[bool, Parameter(name="--ascii", help="Draw with ASCII letters alone.")] = False,
-    hz: Annotated[int, Parameter(name="--hz", metavar="N", help="Paint so often in a second, 1 to 30.")] = 4,
     given: Given,
 ) -> int:
     """Show a recorded run again."""
-    place = load_place(given)
-    times = _speed(speed)
-    from_us = _from_us(from_)
-    is_on_screens = _is_on_screens(ui, place.json_)
-    if not 1 <= hz <= 30:
-        raise UsageError(f"--hz: {hz} is outside of what is allowed: 1 to 30")
-    recording, notes = load_recording(find_run(place.runs_dir, run or "latest"))
-    if not is_on_screens:
-        _print(recording, notes, from_us, place.json_)
-        return 0
-    stage = Replay(recording, lambda: time.monotonic_ns() // 1000, times)
-    if from_us is not None:
-        stage.seek(_go_us(recording) + from_us - recording.start_us)
+    settings = load_screen_settings(given)
+    times, from_us = _speed(speed), _from_us(from_)
+    ui = choose_ui(settings.ui, seen_terminal(os.environ), is_json=settings.json_)
+    recording, notes = load_recording(find_run(settings.runs_dir, run or "latest"))
+    if ui == "tui":
+        begin_us = recording.start_us if from_us is None else _go_us(recording) + from_us
+        return show_recording(recording, notes, Appearance(settings.hz, settings.ascii), times, begin_us)
+    _print(recording, notes, from_us, settings.json_)
+    return 0
+
+
+def show_recording(
+    recording: Recording, notes: Sequence[str], appearance: Appearance, speed: float = 1.0, begin_us: int = 0
+) -> int:
+    """Show it on the screens, from `begin_us` of the wall clock on, until the person leaves: the app's exit code."""
+    stage = Replay(recording, lambda: time.monotonic_ns() // 1000, speed)
+    stage.seek(begin_us - recording.start_us)
     module = import_module(_APP)
-    return int(module.run_app(module.WatchApp(stage, None, Marks(ascii_), hz, notes)))
+    app = module.WatchApp(stage, None, Marks(appearance.is_ascii), appearance.hertz, notes)
+    return int(module.run_app(app))
 
 
 def _speed(text: str) -> float:
@@ -99,23 +103,6 @@ def _from_us(text: str | None) -> int | None:
         raise UsageError(f"--from: {error}") from None
 
 
-def _is_on_screens(ui: str, is_json: bool) -> bool:
-    """Raises UsageError where the screens are asked for and cannot be shown."""
-    if ui not in ("auto", "tui", "plain"):
-        raise UsageError(f"--ui: {ui!r} is none; allowed is auto, tui or plain")
-    is_terminal = os.isatty(0) and os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb"
-    if ui == "tui" and not is_terminal:
-        raise UsageError("--ui: tui needs a terminal; allowed here is plain")
-    if ui != "auto" or not is_terminal:
-        return ui == "tui"
-    return not is_json and _is_large()
-
-
-def _is_large() -> bool:
-    size = os.get_terminal_size(1)
-    return size.columns >= 80 and size.lines >= 24
-
-
 def _go_us(recording: Recording) -> int:
     """When `go` was given; when it never was, the first event."""
     started = (each.wall_us for each in recording.events if isinstance(each.event, RunStarted))
@@ -126,26 +113,26 @@ def _print(recording: Recording, notes: list[str], from_us: int | None, is_json:
     """The stories and the verdict, and on standard error what is not there as it should be."""
     for note in notes:
         report(f"robots: {note}")
-    told = _stories(recording, from_us)
-    lines = [answer_line(story) for story in told] if is_json else [*map(_line_of, told), *_verdict(recording)]
+    stories = _stories(recording, from_us)
+    lines = [answer_line(story) for story in stories] if is_json else [*map(_line_of, stories), *_verdict(recording)]
     if lines:
         print_result("\n".join(lines))
 
 
-def _stories(recording: Recording, from_us: int | None) -> list[ToldStory]:
+def _stories(recording: Recording, from_us: int | None) -> list[RunStory]:
     """All that begin then or later, in order."""
     stories, view, go_us = Stories(), View(), _go_us(recording)
     for stamped in recording.events:
         view = fold(view, stamped)
         stories.handle(stamped, view)
-    told = [
-        ToldStory((story.at_us - go_us) / 1e6, story.text, story.about, story.tone)
+    rows = [
+        RunStory((story.at_us - go_us) / 1e6, story.text, story.about, story.tone)
         for story in stories.until(recording.end_us)
     ]
-    return [story for story in told if from_us is None or story.at_s >= from_us / 1e6]
+    return [row for row in rows if from_us is None or row.at_s >= from_us / 1e6]
 
 
-def _line_of(story: ToldStory) -> str:
+def _line_of(story: RunStory) -> str:
     return f"{story.at_s:8.3f}s  {harmless(story.text)}"
 
 

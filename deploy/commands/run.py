@@ -86,9 +86,10 @@ def run(*, given: Given) -> int:
                 HandlerProcess(names, janitor) if names else nullcontext() as handlers,
                 server_for(experiment.settings.address, janitor) as server,
             ):
-                enter = EnterKey(experiment.settings.hold and ui != "none", lambda: terminal.is_free)
-                output = Output(terminal, handlers, endpoint)
-                return _run(experiment, Host(server, janitor, shutdown, enter), output)
+                is_used = experiment.settings.hold and ui != "none"
+                enter = EnterKey(is_used, lambda: terminal.is_free)
+                host = Host(server, janitor, shutdown, enter)
+                return _run(experiment, host, Output(terminal, handlers, endpoint))
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
@@ -96,7 +97,7 @@ def run(*, given: Given) -> int:
 
 
 class Output(NamedTuple):
-    """Where a run's events go beside its record, and where its lines are printed."""
+    """Where the events of a run go beside its record, and its lines."""
 
     terminal: RunTerminal
     handlers: HandlerProcess | None

@@ -19,8 +19,8 @@ from deploy.commands.outputs import (
     PrunedLeftovers,
     RecordedRuns,
     RunningRobots,
+    RunStory,
     ServerRuns,
-    ToldStory,
 )
 from deploy.commands.simulate import SimulationResult
 from deploy.commands.trace_outputs import (
@@ -57,7 +57,7 @@ OUTPUTS: Final[dict[str, tuple[Any, str]]] = {
     "runs on a server": (ServerRuns, "With --redis-url: the runs that a server holds."),
     "runs --prune": (PrunedLeftovers, "With --prune: what was removed."),
     "events": (Stamped, "An event, one a line."),
-    "replay": (ToldStory, "A story of a recorded run, one a line."),
+    "replay": (RunStory, "A story of a recorded run, one a line."),
     "metrics": (MetricsShown, "The metrics of a run."),
     "traces": (ExchangeList, "The exchanges of a run."),
     "traces exchange": (TraceAnswer, "With EXCHANGE: the spans of one exchange, or of the run."),

@@ -22,6 +22,7 @@ from deploy.commands.service import Run, pause
 from deploy.config.flags import Given, takes
 from deploy.config.settings import ScreenSettings, load_screen_settings
 from deploy.errors import INTERRUPTED, SOFTWARE, EnvironmentFailure, UsageError
+from deploy.observing.controls import LiveControls
 from deploy.observing.event_tail import LiveEvents
 from deploy.processes.signals import ShutdownSignals
 from deploy.watching.leaving import Appearance, Left, words_of
@@ -44,7 +45,6 @@ Keys: ? shows all of them, q leaves (the run goes on), Ctrl-C twice stops the ru
 """
 
 _SCREENS: Final = "deploy.watching.screens"  # it brings Textual with it: loaded only when it is shown
-_NO_CONTROLS: Controls | None = None
 _encode = msgspec.json.Encoder().encode
 
 app = App(name="watch", help_epilogue=EXAMPLES)
@@ -69,7 +69,7 @@ def watch(run: Run = None, /, *, read_only: ReadOnly = False, given: Given) -> i
         if ui == "plain":
             return _left_plain(watch_plain(where, settings.runs_dir, shutdown, print_result), where)
     appearance = Appearance(settings.hz, settings.ascii or not _has_unicode())
-    controls = None if read_only else _NO_CONTROLS
+    controls = None if read_only else LiveControls(where)
     left: Left = import_module(_SCREENS).show_live(where, settings.runs_dir, controls, appearance)
     return _left(left, where, controls)
 
@@ -79,7 +79,7 @@ def _left(left: Left, where: RunLocation, controls: Controls | None) -> int:
     if left.wants_stop and left.is_opened:
         return INTERRUPTED  # the parent ends the run
     if left.wants_stop and left.verdict is None and controls is not None:
-        for line in controls.stop():
+        for line in controls.stop().lines:
             report(line)
         return 0
     if words := words_of(left, where.run):

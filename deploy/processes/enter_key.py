@@ -17,12 +17,11 @@ _MOST: Final = 4096  # bytes of one line of a terminal
 
 
 class EnterKey:
-    """Enter at standard input, if it `is_used`, and that is a terminal. `is_ours`: whether a key is meant for this
-    process now, and for no other that it has lent its terminal to."""
+    """Enter at standard input, if it `is_used`, and that is a terminal. `is_free`: no other program uses it now."""
 
-    def __init__(self, is_used: bool, is_ours: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, is_used: bool, is_free: Callable[[], bool] = lambda: True) -> None:
         self._terminal = _terminal() if is_used else None
-        self._is_ours = is_ours
+        self._is_free = is_free
 
     @property
     def is_there(self) -> bool:
@@ -32,11 +31,11 @@ class EnterKey:
     def was_pressed(self) -> bool:
         """Whether it was pressed since the last call. False in the background: a read would stop this process."""
         terminal = self._terminal
-        if terminal is None or not self._is_ours():
+        if terminal is None or not self._is_free():
             return False
         try:
-            is_foreground = os.tcgetpgrp(terminal) == os.getpgrp()
-            if not is_foreground or not select.select([terminal], [], [], 0)[0]:
+            is_ours = os.tcgetpgrp(terminal) == os.getpgrp()
+            if not is_ours or not select.select([terminal], [], [], 0)[0]:
                 return False
             read = os.read(terminal, _MOST)
         except OSError:  # the terminal was closed

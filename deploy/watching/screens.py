@@ -14,18 +14,33 @@ from deploy.processes.signals import ShutdownSignals
 from deploy.watching.leaving import Appearance, Left
 from deploy.watching.live_stage import LiveStage
 from telemetry.drawing.marks import Marks
-from telemetry.watch.app import CRASHED, LEFT, STOP, WatchApp, run_app
+from telemetry.watch.app import CRASHED, WatchApp, run_app
+from telemetry.watch.knobs import LEFT, STOP
 from telemetry.watch.stage import Controls, Stage
 
 
 class LiveApp(WatchApp):
-    """The app, which also ends when `is_to_end` says so, or its terminal is gone."""
+    """The app, which also ends when `is_to_end` says so, or its terminal is gone. `is_opened`: by the run's parent."""
 
     def __init__(
-        self, stage: Stage, controls: Controls | None, appearance: Appearance, is_to_end: Callable[[], bool]
+        self,
+        stage: Stage,
+        controls: Controls | None,
+        appearance: Appearance,
+        is_to_end: Callable[[], bool],
+        *,
+        is_opened: bool = False,
     ) -> None:
         super().__init__(stage, controls, Marks(appearance.is_ascii), appearance.hertz)
         self._is_to_end = is_to_end
+        self._is_opened = is_opened
+
+    def stop_run(self, controls: Controls) -> None:
+        """The run's parent, if it has opened the screens, interrupts its run itself."""
+        if self._is_opened:
+            self.exit(STOP)
+        else:
+            super().stop_run(controls)
 
     def advance(self) -> None:
         """As usual, if the app is not to end."""
@@ -44,7 +59,7 @@ def show_live(where: RunLocation, runs: Path, controls: Controls | None, appeara
         def is_to_end() -> bool:
             return shutdown.reason is not None or _is_orphan(opener)
 
-        code = run_app(LiveApp(stage, controls, appearance, is_to_end))
+        code = run_app(LiveApp(stage, controls, appearance, is_to_end, is_opened=opener is not None))
     if stage.failure is not None:
         raise stage.failure
     return Left(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from telemetry.drawing.keys import GROUPS, KEYS
+from telemetry.drawing.keys import GROUPS, HARM, KEYS
 from telemetry.drawing.line import Fragment, Line, Size, beside, block, line
 from telemetry.drawing.marks import TONES, Marks
 from telemetry.scene.states import State
@@ -85,10 +85,9 @@ def _in_columns(groups: Iterable[list[Line]], height: int) -> list[list[Line]]:
 
 def _keys() -> Iterator[list[Line]]:
     for group, title in GROUPS.items():
-        keys = [key for key in KEYS if key.group == group and key.shown]
-        if keys:
-            lines = [line(Fragment(f" {key.shown:<{_KEY}}", "key"), key.both or key.text) for key in keys]
-            yield [line(Fragment(title, "title")), *lines]
+        keys = [(key.shown, key.both or key.text) for key in KEYS if key.group == group and key.shown]
+        lines = [line(Fragment(f" {shown:<{_KEY}}", "key"), text) for shown, text in (*keys, *HARM * (group == "harm"))]
+        yield [line(Fragment(title, "title")), *lines]
 
 
 def _legend(marks: Marks) -> Iterator[list[Line]]:

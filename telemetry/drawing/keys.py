@@ -83,10 +83,22 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("save", "w", "save this screen as SVG and text", "view", "w", "save the screen: SVG, text"),
     Key("command_palette", "ctrl+p", "every action by its name", "view", "ctrl+p", "every action by its name"),
     Key("help", "question_mark", "keys and marks", "view", "?", "keys and marks: this page"),
-    Key("suspend", "ctrl+z", "back to the shell, until fg", "view", "ctrl+z", "back to the shell, until fg"),
+    Key("suspend", "ctrl+z", "back to the shell, until fg", "view"),
     Key("leave", "q", "leave the view; the run goes on", "view", "q", "leave; the run goes on"),
     Key("interrupt", "ctrl+c", "stop the run: twice", "view", "ctrl+c", "twice: stop the run"),
 )
+
+HARM: Final[tuple[tuple[str, str], ...]] = (
+    ("+ - 0", "faults: turn a knob, clear it"),
+    ("enter", "faults: apply what was turned"),
+    ("t n p", "faults: for everyone, a robot"),
+    ("e", "any fault, by its text"),
+    ("K P R", "kill, pause, resume the robot"),
+    ("C X A", "crash, contradict, amnesia"),
+    ("H", "heal: end all faults"),
+    ("g", "a run that is held back: go"),
+)
+"""The keys of the knobs (telemetry/watch/knobs.py), for the help: those that a person sees, and what they do."""
 
 
 def footer(moment: Moment | None, pages: Sequence[Page], width: int) -> Line:

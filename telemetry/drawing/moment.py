@@ -37,13 +37,28 @@ class Status(msgspec.Struct, frozen=True):
     trouble: str = ""  # why nothing more comes, if so
 
 
+class KnobState(msgspec.Struct, frozen=True):
+    """What a person is about to change. `target`: a robot, empty: everyone; `knob` and `pending`: the one that was
+    turned, and its new arguments, while they are not applied; `same_as`: the commands that would do it; `busy`: what is
+    being done now; `log`: what became of requests, the newest last."""
+
+    target: str = ""
+    knob: str = ""
+    pending: str = ""
+    same_as: str = ""
+    busy: str = ""
+    log: tuple[str, ...] = ()
+
+
 class Chosen(msgspec.Struct, frozen=True):
     """What a person chose to see. `cursor`: the row, of those that the page lists; `robot`: the one in detail, empty:
-    none; `panel`: the one that fills the page, empty: none; `behind`: events that wait while the view is paused."""
+    none; `event`: the row of the page of events that is shown in detail, likewise; `panel`: the one that fills the
+    page, empty: none; `behind`: events that wait while the view is paused."""
 
     page: Page = "overview"
     cursor: int = 0
     robot: str = ""
+    event: str = ""
     tab: int = 0
     panel: str = ""
     filter: str = ""
@@ -54,6 +69,7 @@ class Chosen(msgspec.Struct, frozen=True):
     is_paused: bool = False
     behind: int = 0
     hertz: int = 4
+    knobs: KnobState = KnobState()
 
 
 class Moment(NamedTuple):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from telemetry.drawing import overview, verdict
+from telemetry.drawing import faults, overview, verdict
+from telemetry.drawing.events import page as events
 from telemetry.drawing.header import header
 from telemetry.drawing.keys import PAGE_WORDS
-from telemetry.drawing.line import Line, Size, block
+from telemetry.drawing.line import Line, Size, block, in_ascii
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment, Page, Status
+from telemetry.drawing.robots import page as robots
+from telemetry.drawing.supervision import page as supervision
 
 
 class PageDrawing(NamedTuple):
@@ -24,6 +27,10 @@ class PageDrawing(NamedTuple):
 
 PAGES: Final[dict[Page, PageDrawing]] = {
     "overview": PageDrawing(overview.draw, overview.rows),
+    "robots": PageDrawing(robots.draw, robots.rows),
+    "faults": PageDrawing(faults.draw, faults.rows),
+    "supervision": PageDrawing(supervision.draw, supervision.rows),
+    "events": PageDrawing(events.draw, events.rows),
     "verdict": PageDrawing(verdict.draw, verdict.rows),
 }
 
@@ -40,4 +47,5 @@ def screen(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     """The lines of the whole screen, without the app's footer."""
     top = header(moment)
     page = PAGES[moment.chosen.page].draw(moment, Size(size.width, size.height - len(top)), marks)
-    return block([*top, *page], size)
+    lines = block([*top, *page], size)
+    return [in_ascii(each) for each in lines] if marks.is_ascii else lines

@@ -17,26 +17,16 @@ from textual.screen import Screen
 
 from telemetry.drawing.keys import KEYS
 from telemetry.watch.choosing import Choosing
+from telemetry.watch.knobs import LEFT, STOP
 from telemetry.watch.saving import Saving
-from telemetry.watch.stage import Controls, Playback
-
-LEFT: Final = 0
-"""What the app returns when a person leaves it."""
+from telemetry.watch.stage import Playback
 
 CRASHED: Final = 70
 """What `run_app` returns when an error of ours ended the app."""
 
-STOP: Final = 130
-"""What the app returns when they want the run to stop."""
-
-TWICE_S: Final = 3.0
-"""Within this time ctrl+c counts as pressed twice."""
-
 
 class WatchApp(Choosing, Saving):
     """All keys."""
-
-    _interrupted_s: float | None = None
 
     @property
     def playback(self) -> Playback | None:
@@ -81,29 +71,15 @@ class WatchApp(Choosing, Saving):
             self.playback.set_speed(self.stage.status.speed * times)
             self.paint()
 
-    def action_top(self) -> None:
-        """The first row; but a run that is held back begins."""
-        if self.stage.status.is_held and self.controls is not None:
-            self.run_worker(partial(self._let_go, self.controls), thread=True)
-        else:
-            self._put_cursor(0)
-
-    def _let_go(self, controls: Controls) -> None:
-        """In a thread."""
-        text = "\n".join(controls.go())
-        self.call_from_thread(partial(self.notify, text, markup=False))
-
     def action_leave(self) -> None:
         self.exit(LEFT)
 
     def action_interrupt(self) -> None:
         """A replay ends at once: there is no run to stop."""
-        now_s = self.clock()
-        if self.playback is not None or (self._interrupted_s is not None and now_s - self._interrupted_s <= TWICE_S):
+        if self.playback is not None:
             self.exit(STOP)
-            return
-        self._interrupted_s = now_s
-        self.notify("ctrl+c once more stops the run; q only leaves this view", severity="warning", timeout=TWICE_S)
+        else:
+            super().action_interrupt()
 
     def action_suspend(self) -> None:
         """Stop all of the job that this process belongs to, as this key does in other programs; Textual gives the
@@ -116,6 +92,7 @@ class WatchApp(Choosing, Saving):
         for key in KEYS:
             if key.action != "command_palette":
                 yield SystemCommand(key.text, f"key {key.keys}", partial(self.run_action, key.action))
+        yield from self.knob_commands()
 
 
 def run_app(app: WatchApp) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from msgspec.structs import replace
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.timer import Timer
 from textual.widgets import Input
@@ -23,6 +23,7 @@ from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Chosen, Moment
 from telemetry.drawing.pages import FOOTER, PAGES, SMALLEST, offered, screen
 from telemetry.scene.scene import Scene
+from telemetry.watch.knobs import KnobsApp
 from telemetry.watch.painting import Painting
 from telemetry.watch.stage import Controls, Stage
 
@@ -30,7 +31,7 @@ AWAY_S: Final = 10.0
 """When the run ends, the verdict is shown to a person who has pressed no key for so long; others are told its key."""
 
 
-class WatchBase(App[int]):
+class WatchBase(KnobsApp):
     """`controls` is None when nothing may be changed; `notes` are shown at the beginning; `clock` is monotonic, in
     seconds."""
 
@@ -132,10 +133,17 @@ class WatchBase(App[int]):
         return [] if moment is None else PAGES[self.chosen.page].rows(moment)
 
     @property
+    def cursor(self) -> int:
+        """The row that is marked; of events that are followed it is the newest."""
+        last = len(self.rows) - 1
+        is_following = self.chosen.page == "events" and self.chosen.is_following
+        return max(0, last if is_following else min(self.chosen.cursor, last))
+
+    @property
     def row(self) -> str:
         """What is under the cursor; empty: nothing."""
         rows = self.rows
-        return rows[max(0, min(self.chosen.cursor, len(rows) - 1))] if rows else ""
+        return rows[self.cursor] if rows else ""
 
     @property
     def sheets(self) -> int:

@@ -21,7 +21,8 @@ _WHEEL: Final = 3  # rows
 class Choosing(WatchBase):
     """These keys work in every mode."""
 
-    _left_page: Page | None = None
+    _left: tuple[Page, int] | None = None
+    """The page from which a robot or a message was entered, and the cursor there."""
     _filter_before = ""
 
     def action_page(self, page: Page) -> None:
@@ -30,29 +31,36 @@ class Choosing(WatchBase):
                 self.notify("there is no verdict yet: it comes when the run is over")
             return
         self._sheet = None
-        self._left_page = None
-        self.choose(page=page, cursor=0, robot="", tab=0, panel="", filter="", sort=0, is_reversed=False)
+        self._left = None
+        self.choose(page=page, cursor=0, robot="", event="", tab=0, panel="", filter="", sort=0, is_reversed=False)
 
     def action_move(self, rows: int) -> None:
-        self._put_cursor(self.chosen.cursor + rows)
+        self._put_cursor(self.cursor + rows)
 
     def action_move_page(self, pages: int) -> None:
-        self._put_cursor(self.chosen.cursor + pages * max(1, self.size.height // 2))
+        self._put_cursor(self.cursor + pages * max(1, self.size.height // 2))
+
+    def action_top(self) -> None:
+        self._put_cursor(0)
 
     def action_end(self) -> None:
         self._put_cursor(len(self.rows) - 1)
 
     def _put_cursor(self, row: int) -> None:
+        """A person who moves in the events does not follow the newest any more."""
         last = len(self.rows) - 1
-        self.choose(cursor=max(0, min(last, row)))
+        is_following = self.chosen.is_following and self.chosen.page != "events"
+        self.choose(cursor=max(0, min(last, row)), is_following=is_following)
 
     def action_into(self) -> None:
         row, moment = self.row, self.moment
-        if moment is None or not row or self.chosen.robot:
+        if moment is None or not row or self.chosen.robot or self.chosen.event:
             return
-        if row in moment.scene.robots and "robots" in PAGES:
-            self._left_page = self.chosen.page
-            self.choose(page="robots", robot=row, tab=0, panel="")
+        self._left = (self.chosen.page, self.cursor)
+        if self.chosen.page == "events":
+            self.choose(event=row, is_following=False)
+        elif row in moment.scene.robots and "robots" in PAGES:
+            self.choose(page="robots", robot=row, cursor=0, tab=0, panel="")
 
     def action_out(self) -> None:
         """Out of what was entered last, one thing at a time."""
@@ -62,16 +70,17 @@ class Choosing(WatchBase):
         elif self._sheet is not None:
             self._sheet = None
             self.paint()
-        elif chosen.robot:
-            self.choose(robot="", tab=0, page=self._left_page or chosen.page)
-            self._left_page = None
+        elif chosen.robot or chosen.event:
+            page, cursor = self._left or (chosen.page, 0)
+            self.choose(robot="", event="", tab=0, page=page, cursor=cursor)
+            self._left = None
         elif chosen.panel:
             self.choose(panel="")
         elif chosen.filter:
             self.choose(filter="", cursor=0)
 
     def action_tab(self, tabs: int) -> None:
-        self.choose(tab=max(0, self.chosen.tab + tabs))
+        self.choose(tab=self.chosen.tab + tabs, cursor=0)  # the page counts them round
 
     def action_robot(self, robots: int) -> None:
         moment = self.moment
@@ -80,7 +89,7 @@ class Choosing(WatchBase):
             return
         names = list(moment.scene.robots)
         place = names.index(self.chosen.robot) if self.chosen.robot in names else 0
-        self.choose(robot=names[(place + robots) % len(names)] if names else "")
+        self.choose(robot=names[(place + robots) % len(names)] if names else "", cursor=0)
 
     def action_sort(self) -> None:
         self.choose(sort=self.chosen.sort + 1)
@@ -167,8 +176,8 @@ class Choosing(WatchBase):
         found = [(abs(at - x), rows.index(name)) for at, name in names.items() if name in rows]
         if found:
             return min(found)[1]
-        under = next((number for number, each in enumerate(lines) if _is_chosen(each)), None)
-        return None if under is None else self.chosen.cursor + y - under
+        under = [number for number, each in enumerate(lines) if _is_chosen(each)]
+        return self.cursor + y - under[-1] if under else None
 
 
 def _is_chosen(drawn: Line) -> bool:

@@ -42,8 +42,8 @@ class Saving(WatchBase):
 
     def action_copy(self) -> None:
         """What is marked on the screen, or else the row's name."""
-        marked = [fragment.text for each in self.shown for fragment in each if fragment.tone == "chosen"]
-        text = harmless("".join(marked)).strip() or self.row
+        marked = [[fragment.text for fragment in each if fragment.tone == "chosen"] for each in self.shown]
+        text = harmless("".join(next(filter(None, reversed(marked)), []))).strip() or self.row
         if text:
             self.copy_to_clipboard(text)
             self.notify(f"copied: {text}", timeout=3, markup=False)

@@ -71,6 +71,14 @@ ORDER: dict[str, tuple[str, ...]] = {
         "view.py pipeline.py",
         "events.py clock.py phrases.py",
     ),
+    "telemetry/drawing": (
+        "pages.py",
+        "robots supervision events overview.py header.py",
+        "event_lines.py restart_words.py",
+        "event_words.py listing.py table.py curve.py",
+        "moment.py marks.py",
+        "line.py",
+    ),
     "telemetry/verdict": (
         "judge.py",
         "promises figures.py",

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
-import select
-import struct
-import subprocess
 import sys
-import termios
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from tests.support.checkout import ROOT
+from tests.support.pseudo_terminal import PseudoTerminal
 from tests.support.terminal import Terminal
-from tests.support.waiting import DEADLINE_S
+
+OnTerminal = Callable[..., PseudoTerminal]
+"""Starts a command on a terminal of its own."""
 
 
 @pytest.fixture
@@ -35,13 +32,13 @@ def test_the_stories_are_lines_in_the_order_of_time_and_then_comes_the_verdict(r
 
     assert (shown.code, shown.err) == (0, "")
     lines = shown.out.splitlines()
-    told = [line for line in lines if re.match(r" *-?\d+\.\d{3}s  \S", line)]
-    times = [float(line.split("s")[0]) for line in told]
-    assert len(told) > 5
+    timed = [line for line in lines if re.match(r" *-?\d+\.\d{3}s  \S", line)]
+    times = [float(line.split("s")[0]) for line in timed]
+    assert len(timed) > 5
     assert times == sorted(times)
-    assert lines[: len(told)] == told
-    assert lines[len(told)].startswith("HELD")
-    assert any("r02" in line for line in told)
+    assert lines[: len(timed)] == timed
+    assert lines[len(timed)].startswith("HELD")
+    assert any("r02" in line for line in timed)
     # And a person may name the run
     assert terminal.do("replay", run[:4]).out == shown.out
     assert terminal.do("replay", f"./runs/{run}").out == shown.out
@@ -101,7 +98,7 @@ def test_what_is_not_allowed_is_refused_in_one_line(
     assert complaint in shown.complaint
 
 
-def test_a_damaged_record_is_replayed_and_what_it_lacks_is_told(run: str, here: Path, terminal: Terminal) -> None:
+def test_a_damaged_record_is_replayed_and_what_it_lacks_is_reported(run: str, here: Path, terminal: Terminal) -> None:
     # Given a record with damage in three files
     folder = here / "runs" / run
     events = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
@@ -134,66 +131,60 @@ def test_a_record_without_settings_or_events_is_refused(run: str, here: Path, te
     assert terminal.do("replay").code == 2
 
 
-class Tty:
-    """A real terminal of that size, with the command on it."""
+@pytest.fixture
+def on_terminal(here: Path) -> Iterator[OnTerminal]:
+    opened: list[PseudoTerminal] = []
 
-    def __init__(self, size: tuple[int, int], *arguments: str, **variables: str) -> None:
-        self.screen = b""
-        self._end, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "deploy", "replay", *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **variables},
-        )
-        os.close(theirs)
+    def open_(*arguments: str, columns: int = 100, lines: int = 30, **variables: str) -> PseudoTerminal:
+        command = [sys.executable, "-m", "deploy", *arguments]
+        environment = {name: value for name, value in os.environ.items() if name != "CI"}
+        environment |= {"PYTHONPATH": str(ROOT), **variables}
+        opened.append(PseudoTerminal(command, here, environment, columns, lines))
+        return opened[-1]
 
-    def press(self, keys: str) -> None:
-        os.write(self._end, keys.encode())
-
-    def await_text(self, text: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while text.encode() not in self.screen:
-            assert time.monotonic() < deadline, self.screen
-            if select.select([self._end], [], [], 0.1)[0]:
-                self.screen += os.read(self._end, 1 << 16)
-
-    def ended(self) -> int:
-        """Its exit code, once all that it wrote was read."""
-        while True:
-            try:
-                chunk = os.read(self._end, 1 << 16)
-            except OSError:  # it is gone
-                break
-            if not chunk:
-                break
-            self.screen += chunk
-        os.close(self._end)
-        return self._process.wait(DEADLINE_S)
+    yield open_
+    for terminal in opened:
+        terminal.process.kill()
+        terminal.process.wait()
+        terminal.close()
 
 
-def test_on_a_terminal_the_screens_open_and_leave_it_as_it_was(run: str) -> None:
-    tty = Tty((100, 30), "--speed", "1/8x")
-    tty.await_text("REPLAY")
-    tty.press("q")
+def test_on_a_terminal_the_screens_open_and_leave_it_as_it_was(run: str, on_terminal: OnTerminal) -> None:
+    terminal = on_terminal("replay", "--speed", "1/8x")
+    terminal.await_screens()
+    terminal.await_text("REPLAY")
+    terminal.type("q")
 
-    assert tty.ended() == 0
-    assert b"\x1b[?1049h" in tty.screen
-    assert tty.screen.rindex(b"\x1b[?1049l") > tty.screen.rindex(b"REPLAY")
+    assert terminal.await_end() == 0
+    assert terminal.is_as_before
 
 
-@pytest.mark.parametrize(
-    ("size", "variables"),
-    [((79, 24), {}), ((80, 23), {}), ((120, 40), {"TERM": "dumb"})],
-    ids=["narrow", "low", "dumb"],
-)
-def test_a_terminal_that_cannot_show_the_screens_gets_lines(
-    run: str, size: tuple[int, int], variables: dict[str, str]
-) -> None:
-    tty = Tty(size, **variables)
+@pytest.mark.parametrize(("columns", "lines"), [(79, 24), (80, 23)])
+def test_a_terminal_that_is_too_small_gets_lines(run: str, columns: int, lines: int, on_terminal: OnTerminal) -> None:
+    terminal = on_terminal("replay", columns=columns, lines=lines)
 
-    assert tty.ended() == 0
-    assert b"\x1b" not in tty.screen
-    assert b"HELD" in tty.screen
+    assert terminal.await_end() == 0
+    assert "\x1b" not in terminal.written
+    assert "HELD" in terminal.written
+
+
+def test_a_simulation_is_replayed_from_its_beginning_and_its_exit_code_is_the_runs(on_terminal: OnTerminal) -> None:
+    # Given a lab that is broken on purpose
+    terminal = on_terminal("simulate", "--exhibit", "writes-twice", "--seed", "7", "--ui", "tui", "--hz", "2")
+    # When it is over, its record is shown
+    terminal.await_screens()
+    terminal.await_text("REPLAY")
+    terminal.type("6")
+    terminal.await_text("BROKEN")
+    terminal.type("q")
+    # Then the verdict is the exit code
+    assert terminal.await_end() == 1
+    assert terminal.is_as_before
+
+
+def test_a_simulation_is_not_begun_where_it_cannot_be_shown(here: Path, terminal: Terminal) -> None:
+    refused = terminal.do("simulate", "--ui", "tui")
+
+    assert refused.code == 2
+    assert "--ui: tui needs a terminal" in refused.complaint
+    assert not (here / "runs").exists()

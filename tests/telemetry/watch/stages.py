@@ -81,7 +81,7 @@ class Person:
         return "\n".join(text_of(each).rstrip() for each in self.app.shown)
 
     @property
-    def told(self) -> list[str]:
+    def notes(self) -> list[str]:
         """The short messages that are shown."""
         return [note.message for note in self.app._notifications]
 

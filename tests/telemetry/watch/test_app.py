@@ -160,7 +160,7 @@ def test_a_run_that_is_not_known_yet_is_waited_for() -> None:
 
 @pytest.mark.parametrize("page", list(PAGES))
 @pytest.mark.parametrize("cursor", [-5, 0, 3, 10**9])
-def test_no_page_minds_a_cursor_a_robot_or_a_panel_that_is_not_there(page: str, cursor: int) -> None:
+def test_every_page_stands_a_cursor_a_robot_and_a_panel_that_are_not_there(page: str, cursor: int) -> None:
     scenes = [live(0).scene, live(400).scene, Scene(empty().settings, ()), replayed(recorded()).scene]
     for scene in scenes:
         for status in (Status(), Status(mode="replay", result=recorded().result, secret="x")):
@@ -244,8 +244,8 @@ def test_only_the_page_that_is_seen_is_drawn(monkeypatch: pytest.MonkeyPatch) ->
     watch(live(), story)
 
 
-def test_what_is_wrong_with_a_record_is_told_at_the_beginning() -> None:
+def test_what_is_wrong_with_a_record_is_shown_at_the_beginning() -> None:
     async def story(person: Person) -> None:
-        assert person.told == ["events.jsonl: 2 damaged lines were left out"]
+        assert person.notes == ["events.jsonl: 2 damaged lines were left out"]
 
     watch(replayed(recorded()), story, notes=["events.jsonl: 2 damaged lines were left out"])
