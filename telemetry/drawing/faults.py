@@ -11,7 +11,7 @@ from telemetry.drawing.knobs import KNOBS, Knob, chance_in, knob_named, setting_
 from telemetry.drawing.line import Fragment, Line, Size, beside, block, fitted, headed, line, scrolled
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment
-from telemetry.scene.faults import DELAYING, LOSING, InForce, SeenInjection, kind_of
+from telemetry.scene.faults import DELAYING, LOSING, SeenFault, SeenInjection, kind_of
 from telemetry.scene.rates import Rate, rate_of
 from telemetry.scene.scene import Scene
 
@@ -75,7 +75,7 @@ def _measured(scene: Scene, knob: Knob, chance: float | None) -> Iterator[Fragme
         held = scene.network.held
         yield Fragment(f"held back now: {held}" if held else "", "news")
         return
-    in_force = [fault.text for fault in scene.faults.in_force(scene.go_us)]
+    in_force = scene.faults.texts
     if knob.name == "reorder" and not _is_alone(knob, in_force):
         yield Fragment("counted with delay", "dim")
         return
@@ -130,21 +130,16 @@ def _row(cells: Sequence[Fragment]) -> Line:
 def _lists(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     scene = moment.scene
     in_force, injected = list(_in_force_lines(scene)), list(_injection_lines(scene))
+    title = line(Fragment(f" IN FORCE{' AT THE END' * scene.faults.is_over}", "title"))
     if size.width >= _WIDE:
         left = Size(size.width // 2, size.height)
         right = Size(size.width - left.width - len(marks.divider), size.height)
-        return beside(
-            headed(_title("IN FORCE"), in_force, left), headed(_injected_title(scene), injected, right), marks.divider
-        )
+        return beside(headed(title, in_force, left), headed(_injected_title(scene), injected, right), marks.divider)
     upper = min(len(in_force) + 1, (size.height + 1) // 2)
     return [
-        *headed(_title("IN FORCE"), in_force, Size(size.width, upper)),
+        *headed(title, in_force, Size(size.width, upper)),
         *headed(_injected_title(scene), injected, Size(size.width, size.height - upper)),
     ]
-
-
-def _title(text: str) -> Line:
-    return line(Fragment(f" {text}", "title"))
 
 
 def _in_force_lines(scene: Scene) -> Iterator[Line]:
@@ -159,7 +154,7 @@ def _in_force_lines(scene: Scene) -> Iterator[Line]:
         yield line(Fragment(f"  {fault.text:<{min(width, 34)}}  ", "news"), _duration(scene, fault))
 
 
-def _duration(scene: Scene, fault: InForce) -> str:
+def _duration(scene: Scene, fault: SeenFault) -> str:
     lasts = f"for {(scene.now_us - fault.since_us) / 1e6:.1f} s"
     if fault.ends_us is None:
         return f"{lasts}, no end known"

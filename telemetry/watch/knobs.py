@@ -39,7 +39,6 @@ _DESTROYING: Final = {
     "contradict": "Contradict {robot}? It receives another word for a part that it was dealt.",
     "amnesia": "Take {robot}'s memory? Its process is killed and its journal deleted: what it held cannot be proven.",
 }
-_ON_PAGE: Final = frozenset({"step", "clear", "apply", "drop", "target", "robot", "any"})
 
 
 class MainScreen(Screen[None]):

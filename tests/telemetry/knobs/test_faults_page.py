@@ -178,7 +178,8 @@ def test_after_the_order_to_stop_nothing_can_be_changed() -> None:
     page = "\n".join(drawn(script.moment()))
 
     assert "the run is over: nothing can be changed any more" in page
-    assert "nothing, the network is calm" in page
+    assert "IN FORCE AT THE END" in page
+    assert "  loss 0.3  " in page
     assert "enter" not in page
 
 
