@@ -226,7 +226,7 @@ class KnobsApp(App[int]):
 
     def stop_run(self, controls: Controls) -> None:
         """Stop the run, and show how it ends. One that does not answer is left to the command."""
-        if self.chosen.knobs.busy == "stop":
+        if self.chosen.knobs.busy:
             self.exit(STOP)
         else:
             self._ask("stop", controls.command_of("stop"), controls.stop)
