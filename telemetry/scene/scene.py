@@ -7,15 +7,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
-from telemetry.events import AnomalyBegan, AnomalyEnded, RunStarted, Stamped
+from telemetry.events import (
+    AnomalyBegan,
+    AnomalyEnded,
+    ExchangeEnded,
+    FatesDecided,
+    MessageReceived,
+    MessageRepeated,
+    MessageSent,
+    RunStarted,
+    Stamped,
+    TicksExecuted,
+)
 from telemetry.phrases import bitmap_of_parts
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
+from telemetry.scene.disturbances import Disturbances
 from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
+from telemetry.scene.promises import Counts, Fact, Promises, facts_of
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
 from telemetry.stories.stories import Stories
@@ -23,6 +36,17 @@ from telemetry.view import View, fold
 
 MOST_EVENTS: Final = 50_000
 """Events that a scene keeps for its list of events; older ones are in the record."""
+
+_ONLY_COUNTED: Final = frozenset((MessageSent, MessageReceived, MessageRepeated, ExchangeEnded, TicksExecuted))
+"""Nine of ten events are of these kinds, and tell a robot's traffic alone."""
+
+
+class Fold(Protocol):
+    """One of a scene's tables, which grows with the events."""
+
+    def handle(self, stamped: Stamped, view: View) -> None:
+        """Take an event; `view`: the view after it."""
+        ...
 
 
 class Scene:
@@ -45,7 +69,9 @@ class Scene:
         self.teaching = Teaching()
         self.traffic = Traffic()
         self.network = Network(settings.shards)
+        self.disturbances = Disturbances()
         self.lifelines = Lifelines()
+        self.promises = Promises()
         self.stories = Stories()
 
     @property
@@ -59,6 +85,17 @@ class Scene:
         names = {*self.dealt, *self.view.robots, *self.view.unborn, *self._named}
         return sorted(names, key=lambda name: (len(name), name))
 
+    @property
+    def lasting(self) -> Sequence[str]:
+        """Those that are not dead for good."""
+        viewed = self.view.robots
+        return [name for name in self.robots if name not in viewed or viewed[name].state != "dead"]
+
+    @property
+    def complete(self) -> int:
+        """How many of these lack no part."""
+        return sum(robot.is_complete and robot.state != "dead" for robot in self.view.robots.values())
+
     def held(self, robot: str) -> int:
         """The bitmap of the parts that a robot is known to hold: dealt, or reported as merged."""
         seen = self.view.robots.get(robot)
@@ -66,10 +103,21 @@ class Scene:
 
     def handle(self, stamped: Stamped) -> None:
         """Fold one more event."""
-        self.view = fold(self.view, stamped)
         self.events.append(stamped)
         self.seen += 1
-        self.now_us = max(self.now_us, stamped.wall_us)
+        if stamped.wall_us > self.now_us:
+            self.now_us = stamped.wall_us
+        kind = type(stamped.event)
+        if kind in _ONLY_COUNTED:
+            self.traffic.handle(stamped, self.view)
+            return
+        self.view = fold(self.view, stamped)
+        if kind is FatesDecided:
+            self.network.handle(stamped, self.view)
+        else:
+            self._handle_rare(stamped)
+
+    def _handle_rare(self, stamped: Stamped) -> None:
         match stamped.event:
             case RunStarted() if self.go_us is None:
                 self.go_us = stamped.wall_us
@@ -77,8 +125,35 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
-        for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines, self.stories):
+        for each in self._folds:
             each.handle(stamped, self.view)
+
+    @property
+    def _folds(self) -> tuple[Fold, ...]:
+        """Those that take every event, but for what is only counted."""
+        return (
+            self.curve,
+            self.teaching,
+            self.traffic,
+            self.disturbances,
+            self.lifelines,
+            self.promises,
+            self.stories,
+        )
+
+    @property
+    def facts(self) -> Sequence[Fact]:
+        """What is known of each promise so far."""
+        robots = self.traffic.robots.values()
+        counts = Counts(
+            sent=sum(robot.parts_sent for robot in robots),
+            learnt=sum(robot.learnt.bit_count() for robot in self.view.robots.values()),
+            repeated=sum(robot.repeated for robot in robots),
+            offered=self.network.total.offered,
+            lost=self.network.total.lost,
+            injected=len(self.disturbances.injections),
+        )
+        return list(facts_of(self.promises, self.view, counts))
 
     def copy(self) -> Scene:
         """The same scene, to go on from another time. Its settings and deal are shared."""
@@ -91,7 +166,9 @@ class Scene:
             "teaching": self.teaching.copy(),
             "traffic": self.traffic.copy(),
             "network": self.network.copy(),
+            "disturbances": self.disturbances.copy(),
             "lifelines": self.lifelines.copy(),
+            "promises": self.promises.copy(),
             "stories": self.stories.copy(),
         }
         return other
