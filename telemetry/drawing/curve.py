@@ -7,6 +7,7 @@ its right one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Final
 
 from telemetry.drawing.line import Fragment, Line, Size, Tone
@@ -17,7 +18,8 @@ Point = tuple[float, float]
 
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _BLANK: Final = 0x2800
-_ASCII: Final[dict[Tone, str]] = {"mean": "*", "least": "+", "theory": "."}
+LETTERS: Final[dict[Tone, str]] = {"mean": "m", "least": "l", "theory": "t"}
+"""By the tone of a curve: what it is drawn with in ASCII, and what stands at its end."""
 
 
 class Picture:
@@ -26,24 +28,38 @@ class Picture:
     def __init__(self, size: Size) -> None:
         self._size = size
         self._cells: dict[tuple[int, int], tuple[int, Tone]] = {}
+        self._letters: dict[tuple[int, int], Tone] = {}
 
     def draw(self, points: Iterable[Point], tone: Tone) -> None:
         """Draw the steps through these points, from left to right."""
         columns, rows = self._size.width * 2, self._size.height * 4
         last: int | None = None
+        end = 0
         for column, height in _by_column(points, columns).items():
             row = rows - 1 - round(height * (rows - 1))
             rising = range(min(row, row if last is None else last), max(row, row if last is None else last) + 1)
             for each in rising:
                 self._dot(column, each, tone)
-            last = row
+            last, end = row, column
+        if last is not None:
+            self._mark(last // 4, end // 2, tone)
+
+    def _mark(self, row: int, column: int, tone: Tone) -> None:
+        """Put a curve's letter at its end, or below it where that of another stands."""
+        while (row, column) in self._letters and row < self._size.height - 1:
+            row += 1
+        self._letters.setdefault((row, column), tone)
 
     def lines(self, marks: Marks) -> list[Line]:
         """The picture."""
-        return [
-            tuple(self._cell(row, column, marks) for column in range(self._size.width))
-            for row in range(self._size.height)
-        ]
+        return [self._line(row, marks) for row in range(self._size.height)]
+
+    def _line(self, row: int, marks: Marks) -> Line:
+        cells = (self._cell(row, column, marks) for column in range(self._size.width))
+        return tuple(
+            Fragment("".join(fragment.text for fragment in run), tone)
+            for tone, run in groupby(cells, lambda fragment: fragment.tone)
+        )
 
     def _dot(self, column: int, row: int, tone: Tone) -> None:
         place = row // 4, column // 2
@@ -51,10 +67,13 @@ class Picture:
         self._cells[place] = bits | _DOTS[row % 4][column % 2], tone
 
     def _cell(self, row: int, column: int, marks: Marks) -> Fragment:
+        letter = self._letters.get((row, column))
+        if letter is not None:
+            return Fragment(LETTERS.get(letter, "*"), letter)
         bits, tone = self._cells.get((row, column), (0, ""))
         if not bits:
             return Fragment(" ")
-        return Fragment(_ASCII.get(tone, "*") if marks.is_ascii else chr(_BLANK | bits), tone)
+        return Fragment(LETTERS.get(tone, "*") if marks.is_ascii else chr(_BLANK | bits), tone)
 
 
 def _by_column(points: Iterable[Point], columns: int) -> Mapping[int, float]:

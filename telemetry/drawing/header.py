@@ -61,7 +61,10 @@ def _state_line(moment: Moment) -> Line:
     if status.away_s >= 1:
         return line(Fragment(f" the server does not answer, for {status.away_s:.0f} s now", "bad"))
     view, network = scene.view, scene.network
-    fragments: list[Fragment | str] = [f" mean {share(view.share)}  complete {view.complete}/{len(scene.robots)}"]
+    lasting, everyone = len(scene.lasting), len(scene.robots)
+    fragments: list[Fragment | str] = [f" mean {share(view.share)}  complete {scene.complete}/{lasting}"]
+    if lasting < everyone:
+        fragments.append(Fragment(f"  dead {everyone - lasting}", "bad"))
     if network.total.offered:
         fragments.append(
             f"  envelopes {network.total.offered}  lost {share(network.total.lost / network.total.offered)}"

@@ -5,6 +5,7 @@ A tone says what a text means; which colour it gets is decided where it is paint
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -67,6 +68,11 @@ def fitted(drawn: Line, width: int) -> Line:
 def toned(drawn: Line, tone: Tone) -> Line:
     """The line in one tone."""
     return tuple(Fragment(fragment.text, tone) for fragment in drawn)
+
+
+def wrapped(text: str, width: int, most: int = 3) -> list[str]:
+    """The text in lines of this width, at most so many, cut between words where it can be."""
+    return textwrap.wrap(text, max(width, 1), max_lines=most, placeholder="…") or [""]
 
 
 def block(lines: Iterable[Line], size: Size) -> list[Line]:

@@ -69,7 +69,15 @@ ORDER: dict[str, tuple[str, ...]] = {
         "stream record console.py",
         "anomalies",
         "view.py pipeline.py",
-        "events.py clock.py phrases.py",
+        "events.py clock.py phrases.py theory.py",
+    ),
+    "telemetry/drawing": (
+        "pages.py",
+        "header.py overview.py",
+        "panels",
+        "curve.py",
+        "moment.py marks.py",
+        "line.py",
     ),
     "telemetry/verdict": (
         "judge.py",
