@@ -77,7 +77,7 @@ class Marks:
         self.shades = ".-=+#" if is_ascii else "·░▒▓█"
         self.more = "..." if is_ascii else "…"
 
-    def spelled(self, drawn: Line) -> Line:
+    def drawable(self, drawn: Line) -> Line:
         """The line in letters that this terminal draws: in ASCII, whatever the texts in it hold."""
         if not self.is_ascii:
             return drawn

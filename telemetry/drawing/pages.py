@@ -31,4 +31,4 @@ def screen(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     """The lines of the whole screen, without the app's footer."""
     top = header(moment)
     page = PAGES[moment.chosen.page].draw(moment, Size(size.width, size.height - len(top)), marks)
-    return [marks.spelled(each) for each in block([*top, *page], size)]
+    return [marks.drawable(each) for each in block([*top, *page], size)]

@@ -51,7 +51,7 @@ class Promises:
         self._quiet: frozenset[str] = frozenset()
 
     def handle(self, stamped: Stamped, view: View) -> None:  # noqa: ARG002
-        """Take what an event tells."""
+        """Take what concerns a promise."""
         robot, event = stamped.source, stamped.event
         match event:
             case PartsMerged():
@@ -97,7 +97,7 @@ class Promises:
             self.refused += 1
 
 
-class Counts(NamedTuple):
+class Totals(NamedTuple):
     """What the rest of a scene counted: `sent` and `learnt` are parts, `injected` process faults."""
 
     sent: int
@@ -111,21 +111,21 @@ class Counts(NamedTuple):
 MOST_AGAINST: Final = 3
 
 
-def facts_of(promises: Promises, view: View, counts: Counts) -> Iterator[Fact]:
+def facts_of(promises: Promises, view: View, totals: Totals) -> Iterator[Fact]:
     """A fact for each promise, in the order of the verdict."""
     yield _once(promises)
     yield _right(promises)
     yield _monotonic(promises, view)
     yield _unique(promises)
-    yield _idempotent(promises, counts)
+    yield _idempotent(promises, totals)
     yield _patient(promises)
     yield _convergent(view)
     yield _supervised(view)
     yield _fenced(promises)
-    yield _frugal(counts)
-    yield _honest(counts)
-    yield _accounted(counts)
-    yield _played(promises, counts)
+    yield _frugal(totals)
+    yield _honest(totals)
+    yield _accounted(totals)
+    yield _played(promises, totals)
 
 
 def _once(promises: Promises) -> Fact:
@@ -159,10 +159,10 @@ def _unique(promises: Promises) -> Fact:
     return Fact("unique", f"{robots} refused another word for {named_parts(part for _, part in promises.contradicted)}")
 
 
-def _idempotent(promises: Promises, counts: Counts) -> Fact:
+def _idempotent(promises: Promises, totals: Totals) -> Fact:
     if promises.twice:
         return Fact("idempotent", f"learnt a second time: {counted(promises.twice, 'part')}", "bad")
-    again = f"; {counted(counts.repeated, 'copy', 'copies')} came again" if counts.repeated else ""
+    again = f"; {counted(totals.repeated, 'copy', 'copies')} came again" if totals.repeated else ""
     return Fact("idempotent", f"no part was learnt twice{again}")
 
 
@@ -199,22 +199,22 @@ def _fenced(promises: Promises) -> Fact:
     return Fact("fenced", f"{', '.join(promises.fenced[-MOST_AGAINST:])} found a later life, and ended")
 
 
-def _frugal(counts: Counts) -> Fact:
-    return Fact("frugal", f"{counted(counts.sent, 'part')} sent for {counts.learnt} learnt")
+def _frugal(totals: Totals) -> Fact:
+    return Fact("frugal", f"{counted(totals.sent, 'part')} sent for {totals.learnt} learnt")
 
 
-def _honest(counts: Counts) -> Fact:
-    if not counts.offered:
+def _honest(totals: Totals) -> Fact:
+    if not totals.offered:
         return Fact("honest faults", "no envelope was decided yet")
-    return Fact("honest faults", f"{counts.lost / counts.offered:.1%} lost of {counts.offered} envelopes")
+    return Fact("honest faults", f"{totals.lost / totals.offered:.1%} lost of {totals.offered} envelopes")
 
 
-def _accounted(counts: Counts) -> Fact:
-    return Fact("accounted", f"{counted(counts.offered, 'envelope has', 'envelopes have')} a fate")
+def _accounted(totals: Totals) -> Fact:
+    return Fact("accounted", f"{counted(totals.offered, 'envelope has', 'envelopes have')} a fate")
 
 
-def _played(promises: Promises, counts: Counts) -> Fact:
+def _played(promises: Promises, totals: Totals) -> Fact:
     done = (
-        f"{counted(counts.injected, 'process fault')} injected" if counts.injected else "no process fault was due yet"
+        f"{counted(totals.injected, 'process fault')} injected" if totals.injected else "no process fault was due yet"
     )
     return Fact("played", f"{done}, {promises.failed} could not be" if promises.failed else done)

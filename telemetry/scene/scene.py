@@ -28,7 +28,7 @@ from telemetry.scene.curve import Curve
 from telemetry.scene.disturbances import Disturbances
 from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
-from telemetry.scene.promises import Counts, Fact, Promises, facts_of
+from telemetry.scene.promises import Fact, Promises, Totals, facts_of
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
 from telemetry.stories.stories import Stories
@@ -38,7 +38,7 @@ MOST_EVENTS: Final = 50_000
 """Events that a scene keeps for its list of events; older ones are in the record."""
 
 _ONLY_COUNTED: Final = frozenset((MessageSent, MessageReceived, MessageRepeated, ExchangeEnded, TicksExecuted))
-"""Nine of ten events are of these kinds, and tell a robot's traffic alone."""
+"""Nine of ten events are of these kinds, and count in the traffic of their robot alone."""
 
 
 class Fold(Protocol):
@@ -145,7 +145,7 @@ class Scene:
     def facts(self) -> Sequence[Fact]:
         """What is known of each promise so far."""
         robots = self.traffic.robots.values()
-        counts = Counts(
+        totals = Totals(
             sent=sum(robot.parts_sent for robot in robots),
             learnt=sum(robot.learnt.bit_count() for robot in self.view.robots.values()),
             repeated=sum(robot.repeated for robot in robots),
@@ -153,7 +153,7 @@ class Scene:
             lost=self.network.total.lost,
             injected=len(self.disturbances.injections),
         )
-        return list(facts_of(self.promises, self.view, counts))
+        return list(facts_of(self.promises, self.view, totals))
 
     def copy(self) -> Scene:
         """The same scene, to go on from another time. Its settings and deal are shared."""

@@ -92,7 +92,7 @@ def test_a_filter_keeps_robots_by_name_and_by_state() -> None:
     assert rows(Moment(scene, Status(), Chosen(filter="r1 gossip"))) == ["r10", "r11"]
 
 
-def test_parts_that_do_not_fit_share_cells_and_the_page_tells_how_many() -> None:
+def test_parts_that_do_not_fit_share_cells_and_the_page_shows_how_many() -> None:
     secret = " ".join(f"word{number}" for number in range(200))
     scene = played((("robots", "4"), ("seed", "7"), ("secret", secret))).until(0.1)
 

@@ -68,7 +68,7 @@ def test_what_only_counts_is_counted() -> None:
     assert r01.last_us == GO_US + 1_300_000
 
 
-def test_losses_lately_are_those_of_the_last_seconds() -> None:
+def test_what_was_lost_lately_is_that_of_the_last_seconds() -> None:
     lab = MadeScene({0: ["r00"], 1: ["r01"]}, robots=2)
     for at_ms, lost in ((100, 10), (6000, 3), (9000, 2)):
         lab.event(at_ms, "relay:0", FatesDecided(0, 10, lost, 0, 0, 0, 0, 0, 10 - lost, 0, 0, 5))
@@ -145,7 +145,7 @@ def test_facts_speak_against_a_promise_only_where_something_did() -> None:
     }
 
 
-def test_facts_tell_what_robots_met() -> None:
+def test_facts_name_what_robots_met() -> None:
     lab = MadeScene({0: ["r00"], 1: ["r01"]}, robots=2)
     lab.event(100, "r00", InvariantViolated("unique", "another word", 1, "r01", 1, 3, 0))
     lab.event(200, "r01", RobotFenced("journal"))
