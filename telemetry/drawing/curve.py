@@ -7,7 +7,6 @@ its right one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Final
 
 from telemetry.drawing.line import Fragment, Line, Size, Tone
@@ -29,6 +28,7 @@ class Picture:
         self._size = size
         self._cells: dict[tuple[int, int], tuple[int, Tone]] = {}
         self._letters: dict[tuple[int, int], Tone] = {}
+        self._drawn: dict[int, set[int]] = {}  # by row, the columns in which there is something
 
     def draw(self, points: Iterable[Point], tone: Tone) -> None:
         """Draw the steps through these points, from left to right."""
@@ -49,30 +49,38 @@ class Picture:
         while (row, column) in self._letters and row < self._size.height - 1:
             row += 1
         self._letters.setdefault((row, column), tone)
+        self._drawn.setdefault(row, set()).add(column)
 
     def lines(self, marks: Marks) -> list[Line]:
         """The picture."""
         return [self._line(row, marks) for row in range(self._size.height)]
 
     def _line(self, row: int, marks: Marks) -> Line:
-        cells = (self._cell(row, column, marks) for column in range(self._size.width))
-        return tuple(
-            Fragment("".join(fragment.text for fragment in run), tone)
-            for tone, run in groupby(cells, lambda fragment: fragment.tone)
-        )
+        """The cells of a row, those of one tone together."""
+        fragments: list[Fragment] = []
+        end = 0
+        for column in sorted(self._drawn.get(row, ())):
+            text, tone = self._cell(row, column, marks)
+            if column > end:
+                fragments.append(Fragment(" " * (column - end)))
+            if fragments and fragments[-1].tone == tone:
+                fragments[-1] = Fragment(fragments[-1].text + text, tone)
+            else:
+                fragments.append(Fragment(text, tone))
+            end = column + 1
+        return (*fragments, Fragment(" " * (self._size.width - end)))
 
     def _dot(self, column: int, row: int, tone: Tone) -> None:
         place = row // 4, column // 2
         bits, _ = self._cells.get(place, (0, ""))
         self._cells[place] = bits | _DOTS[row % 4][column % 2], tone
+        self._drawn.setdefault(place[0], set()).add(place[1])
 
     def _cell(self, row: int, column: int, marks: Marks) -> Fragment:
         letter = self._letters.get((row, column))
         if letter is not None:
             return Fragment(LETTERS.get(letter, "*"), letter)
-        bits, tone = self._cells.get((row, column), (0, ""))
-        if not bits:
-            return Fragment(" ")
+        bits, tone = self._cells[row, column]
         return Fragment(LETTERS.get(tone, "*") if marks.is_ascii else chr(_BLANK | bits), tone)
 
 

@@ -45,7 +45,12 @@ def text_of(drawn: Line) -> str:
 
 def width_of(drawn: Line) -> int:
     """Its width."""
-    return sum(cell_len(fragment.text) for fragment in drawn)
+    return sum(cells_of(fragment.text) for fragment in drawn)
+
+
+def cells_of(text: str) -> int:
+    """The cells that a text takes."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def fitted(drawn: Line, width: int) -> Line:
@@ -59,7 +64,7 @@ def fitted(drawn: Line, width: int) -> Line:
     for fragment in drawn:
         if left <= 0:
             break
-        size = cell_len(fragment.text)
+        size = cells_of(fragment.text)
         kept.append(fragment if size <= left else Fragment(set_cell_size(fragment.text, left), fragment.tone))
         left -= size
     return (*kept, Fragment("…", "dim"))
@@ -94,8 +99,16 @@ def headed(title: Line, lines: Iterable[Line], size: Size) -> list[Line]:
 def scrolled(lines: Sequence[Line], cursor: int, height: int) -> tuple[list[Line], int]:
     """As many of the lines as fit, so that the one under the cursor is among them, in its own tone; and the number of
     the first. The cursor stays near the middle."""
-    first = max(0, min(cursor - height // 2, len(lines) - height))
-    shown = list(lines[first : first + height])
-    if 0 <= cursor - first < len(shown):
-        shown[cursor - first] = toned(shown[cursor - first], "chosen")
-    return shown, first
+    shown = visible(len(lines), cursor, height)
+    return under_cursor(lines[shown.start : shown.stop], cursor - shown.start), shown.start
+
+
+def visible(rows: int, cursor: int, height: int) -> range:
+    """Which of so many rows are shown, for those who draw no others."""
+    first = max(0, min(cursor - height // 2, rows - height))
+    return range(first, min(rows, first + height))
+
+
+def under_cursor(lines: Sequence[Line], cursor: int) -> list[Line]:
+    """The lines, and the one under the cursor in its own tone."""
+    return [toned(each, "chosen") if row == cursor else each for row, each in enumerate(lines)]

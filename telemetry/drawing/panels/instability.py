@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from telemetry.drawing.line import Fragment, Line, Size, headed, line
+from telemetry.drawing.line import Fragment, Line, Size, headed, line, wrapped
 from telemetry.drawing.marks import Marks
 from telemetry.events import AnomalyBegan
 from telemetry.phrases import counted, named_robots, share
@@ -20,7 +20,7 @@ LATELY_US: Final = 5_000_000
 def instability(scene: Scene, size: Size, marks: Marks) -> list[Line]:
     """The panel: trouble first."""
     lines = [
-        *_anomalies(scene),
+        *_anomalies(scene, size.width),
         *_relays(scene),
         _lost_lately(scene, size.width),
         _deaths(scene),
@@ -38,10 +38,11 @@ def _cut(lines: Sequence[Line], rows: int, marks: Marks) -> Sequence[Line]:
     return [*lines[: rows - 1], line(Fragment(f"{marks.more} {len(lines) - rows + 1} more (m)", "dim"))]
 
 
-def _anomalies(scene: Scene) -> Iterator[Line]:
+def _anomalies(scene: Scene, width: int) -> Iterator[Line]:
     for stamped in scene.anomalies.values():
         if isinstance(stamped.event, AnomalyBegan):
-            yield line(Fragment(f"{stamped.event.about}: {stamped.event.rule}: {stamped.event.detail}", "bad"))
+            text = f"{stamped.event.about}: {stamped.event.rule}: {stamped.event.detail}"
+            yield from (line(Fragment(each, "bad")) for each in wrapped(text, width, 2))
 
 
 def _relays(scene: Scene) -> Iterator[Line]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from telemetry.drawing.line import Fragment, Line, Size, Tone, block, fitted, line, scrolled, toned
+from telemetry.drawing.line import Fragment, Line, Size, Tone, block, fitted, line, toned, under_cursor, visible
 from telemetry.drawing.marks import TONES, Marks
 from telemetry.drawing.moment import Moment
 from telemetry.phrases import bitmap_of_parts, counted
@@ -63,8 +63,9 @@ def parts_grid(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     columns = max(1, min(size.width // (NARROWEST + len(_GAP)), -(-len(robots) // capacity)))
     width = (size.width - (columns - 1) * len(_GAP)) // columns
     layout = _layout(moment.scene, width)
-    rows = [fitted(_row(moment.scene, robot, layout, marks), width) for robot in robots]
-    shown, _ = scrolled(rows, moment.chosen.cursor, capacity * columns)
+    seen = visible(len(robots), moment.chosen.cursor, capacity * columns)
+    rows = [fitted(_row(moment.scene, robots[place], layout, marks), width) for place in seen]
+    shown = under_cursor(rows, moment.chosen.cursor - seen.start)
     top = [_title(moment, len(robots)), *[_legend(layout, marks)] * has_legend]
     if len(shown) < len(robots):
         top[0] = (*top[0], Fragment(f"  {len(shown)} shown, j k move", "news"))
