@@ -15,6 +15,9 @@ Tone = Literal["", "dim", "title", "key", "good", "news", "bad", "own", "learnt"
 """`own`: parts that a robot was dealt; `mean`, `least`, `theory`: the curves; `chosen`: the row under the cursor."""
 
 
+_LETTERS: Final = {"…": "~", "−": "-", "·": ".", "×": "x", "→": ">", "–": "-"}  # in ASCII
+
+
 class Fragment(NamedTuple):
     """A text in one tone."""
 
@@ -68,6 +71,17 @@ def fitted(drawn: Line, width: int) -> Line:
         kept.append(fragment if size <= left else Fragment(set_cell_size(fragment.text, left), fragment.tone))
         left -= size
     return (*kept, Fragment("…", "dim"))
+
+
+def in_ascii(drawn: Line) -> Line:
+    """The line in ASCII alone, at the same width: other letters, such as those of a name from outside, become `?`."""
+    return tuple(
+        fragment if fragment.text.isascii() else Fragment(_ascii(fragment.text), fragment.tone) for fragment in drawn
+    )
+
+
+def _ascii(text: str) -> str:
+    return "".join(letter if letter.isascii() else _LETTERS.get(letter, "?" * cell_len(letter)) for letter in text)
 
 
 def toned(drawn: Line, tone: Tone) -> Line:

@@ -7,9 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rich.cells import cell_len
-
-from telemetry.drawing.line import Line, Tone
+from telemetry.drawing.line import Tone
 from telemetry.scene.states import State
 
 _UNICODE: Final[dict[State, str]] = {
@@ -59,9 +57,6 @@ TONES: Final[dict[State, Tone]] = {
 }
 
 
-_LETTERS: Final = {"…": "~", "−": "-", "·": ".", "×": "x", "→": ">"}  # of texts that know no marks
-
-
 class Marks:
     """The letters to draw with."""
 
@@ -76,12 +71,7 @@ class Marks:
         self.done, self.against = ("+", "!") if is_ascii else ("✓", "!")
         self.shades = ".-=+#" if is_ascii else "·░▒▓█"
         self.more = "..." if is_ascii else "…"
-
-    def drawable(self, drawn: Line) -> Line:
-        """The line in letters that this terminal draws: in ASCII, whatever the texts in it hold."""
-        if not self.is_ascii:
-            return drawn
-        return tuple(each if each.text.isascii() else each._replace(text=_in_ascii(each.text)) for each in drawn)
+        self.sorted_up, self.sorted_down = ("^", "v") if is_ascii else ("▲", "▼")
 
     def bar(self, share: float, width: int) -> str:
         """A share, 0..1, as a bar of so many cells."""
@@ -92,8 +82,3 @@ class Marks:
         """Counts as a row of small bars. A full one is the highest count, but not less than `least`."""
         top, steps = max([*counts, least], default=0), len(self.bars) - 1
         return "".join(self.bars[-(-count * steps // top) if top else 0] for count in counts)
-
-
-def _in_ascii(text: str) -> str:
-    """The text in as many cells."""
-    return "".join(letter if letter.isascii() else _LETTERS.get(letter, "?" * cell_len(letter)) for letter in text)

@@ -6,12 +6,13 @@ It is a fold over events, and judges nothing. What it shows of one moment depend
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from telemetry.events import (
     AnomalyBegan,
     AnomalyEnded,
+    Event,
     ExchangeEnded,
     FatesDecided,
     MessageReceived,
@@ -25,28 +26,43 @@ from telemetry.phrases import bitmap_of_parts
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
-from telemetry.scene.disturbances import Disturbances
+from telemetry.scene.faults import FaultHistory
 from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
+from telemetry.scene.pairs import Pairs
 from telemetry.scene.promises import Fact, Promises, Totals, facts_of
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
+from telemetry.scene.transit import Transit
+from telemetry.scene.workers import Workers
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 
 MOST_EVENTS: Final = 50_000
 """Events that a scene keeps for its list of events; older ones are in the record."""
 
-_ONLY_COUNTED: Final = frozenset((MessageSent, MessageReceived, MessageRepeated, ExchangeEnded, TicksExecuted))
-"""Nine of ten events are of these kinds, and count in the traffic of their robot alone."""
-
-
-class Fold(Protocol):
-    """One of a scene's tables, which grows with the events."""
-
-    def handle(self, stamped: Stamped, view: View) -> None:
-        """Take an event; `view`: the view after it."""
-        ...
+_TABLES: Final = (
+    "curve",
+    "teaching",
+    "traffic",
+    "pairs",
+    "transit",
+    "network",
+    "faults",
+    "lifelines",
+    "workers",
+    "promises",
+    "stories",
+)
+_FREQUENT: Final[Mapping[type[Event], tuple[str, ...]]] = {
+    MessageSent: ("traffic", "pairs", "transit"),
+    MessageReceived: ("traffic", "pairs", "transit"),
+    MessageRepeated: ("traffic", "pairs"),
+    ExchangeEnded: ("traffic", "pairs"),
+    TicksExecuted: ("traffic", "lifelines"),
+    FatesDecided: ("network", "faults", "lifelines"),
+}
+"""Nine of ten events are of these kinds: the tables that take them. All others go to all tables."""
 
 
 class Scene:
@@ -68,11 +84,14 @@ class Scene:
         self.curve = Curve(max(settings.tick_us // 4, 1))
         self.teaching = Teaching()
         self.traffic = Traffic()
+        self.pairs = Pairs()
+        self.workers = Workers()
         self.network = Network(settings.shards)
-        self.disturbances = Disturbances()
         self.lifelines = Lifelines()
         self.promises = Promises()
         self.stories = Stories()
+        self.faults = FaultHistory(settings.plan)
+        self.transit = Transit()
 
     @property
     def since_go_us(self) -> int | None:
@@ -103,21 +122,19 @@ class Scene:
 
     def handle(self, stamped: Stamped) -> None:
         """Fold one more event."""
+        self.view = view = fold(self.view, stamped)
         self.events.append(stamped)
         self.seen += 1
         if stamped.wall_us > self.now_us:
             self.now_us = stamped.wall_us
-        kind = type(stamped.event)
-        if kind in _ONLY_COUNTED:
-            self.traffic.handle(stamped, self.view)
-            return
-        self.view = fold(self.view, stamped)
-        if kind is FatesDecided:
-            self.network.handle(stamped, self.view)
-        else:
-            self._handle_rare(stamped)
+        tables = _FREQUENT.get(type(stamped.event))
+        if tables is None:
+            tables = _TABLES
+            self._note(stamped)
+        for name in tables:
+            getattr(self, name).handle(stamped, view)
 
-    def _handle_rare(self, stamped: Stamped) -> None:
+    def _note(self, stamped: Stamped) -> None:
         match stamped.event:
             case RunStarted() if self.go_us is None:
                 self.go_us = stamped.wall_us
@@ -125,21 +142,6 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
-        for each in self._folds:
-            each.handle(stamped, self.view)
-
-    @property
-    def _folds(self) -> tuple[Fold, ...]:
-        """Those that take every event, but for what is only counted."""
-        return (
-            self.curve,
-            self.teaching,
-            self.traffic,
-            self.disturbances,
-            self.lifelines,
-            self.promises,
-            self.stories,
-        )
 
     @property
     def facts(self) -> Sequence[Fact]:
@@ -151,7 +153,7 @@ class Scene:
             repeated=sum(robot.repeated for robot in robots),
             offered=self.network.total.offered,
             lost=self.network.total.lost,
-            injected=len(self.disturbances.injections),
+            injected=sum(self.faults.done.values()),
         )
         return list(facts_of(self.promises, self.view, totals))
 
@@ -162,14 +164,7 @@ class Scene:
             **self.__dict__,
             "events": self.events.copy(),
             "anomalies": self.anomalies.copy(),
-            "curve": self.curve.copy(),
-            "teaching": self.teaching.copy(),
-            "traffic": self.traffic.copy(),
-            "network": self.network.copy(),
-            "disturbances": self.disturbances.copy(),
-            "lifelines": self.lifelines.copy(),
-            "promises": self.promises.copy(),
-            "stories": self.stories.copy(),
+            **{name: getattr(self, name).copy() for name in _TABLES},
         }
         return other
 

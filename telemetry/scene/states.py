@@ -37,7 +37,7 @@ _AFTER_US: Final = 100_000  # what a process reported just before its death may 
 
 def states_of(scene: Scene) -> dict[str, State]:
     """Each robot's word."""
-    links = Links(scene.disturbances.faults)
+    links = Links(scene.faults.texts)
     return {robot: _state_of(scene, robot, links) for robot in scene.robots}
 
 

@@ -12,7 +12,7 @@ import pytest
 from telemetry.drawing.line import Size, text_of, width_of
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Chosen, Moment, Status
-from telemetry.drawing.overview import PANELS, draw, rows
+from telemetry.drawing.overview.page import PANELS, draw, rows
 from telemetry.drawing.pages import FOOTER, screen
 from tests.support.scenes import played
 

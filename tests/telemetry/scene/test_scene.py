@@ -9,7 +9,6 @@ from telemetry.events import (
     MessageRepeated,
     MessageSent,
     PartsMerged,
-    PlanChanged,
     RobotBorn,
     RobotComplete,
     RobotFenced,
@@ -17,7 +16,6 @@ from telemetry.events import (
     SecretRefused,
     SecretWritten,
 )
-from telemetry.scene.expectation import expected, mean_loss
 from telemetry.scene.scene import Scene
 from tests.support.scenes import GO_US, MadeScene, played
 
@@ -33,7 +31,7 @@ def counts_of(scene: Scene) -> tuple[object, ...]:
         scene.teaching.lessons,
         scene.network.total,
         scene.network.lately(scene.now_us, 5_000_000),
-        scene.disturbances.plans,
+        scene.faults.plans,
         scene.lifelines.lines,
         list(scene.facts),
         traffic,
@@ -77,40 +75,6 @@ def test_what_was_lost_lately_is_that_of_the_last_seconds() -> None:
     assert (network.total.offered, network.total.lost) == (30, 15)
     assert network.lately(GO_US + 9_000_000, 5_000_000).lost == 5
     assert network.lately(GO_US + 9_000_000, 1_000_000).lost == 2
-
-
-def test_theory_takes_the_loss_from_the_plan_in_force() -> None:
-    lab = MadeScene({part: [f"r{part:02d}"] for part in range(6)}, robots=6)
-    lab.event(-9, "relay:0", PlanChanged(0, (), ()))
-    calm = expected(lab.scene)
-    # When half of all messages are lost from half a tick on
-    lab.event(50, "relay:0", PlanChanged(0, (), ("loss 0.5",)))
-    lossy = expected(lab.scene)
-    # Then theory goes on from there, more slowly
-    same = round(50_000 / calm.step_us) + 1
-    assert calm.shares[:same] == lossy.shares[:same]
-    assert calm.shares[same] > lossy.shares[same]
-    assert (calm.loss, lossy.loss) == (0.0, 0.5)
-    assert calm.duration is not None
-    assert lossy.duration is not None
-    assert calm.duration.most < lossy.duration.most
-
-
-def test_theory_knows_what_a_partition_cuts() -> None:
-    lab = MadeScene({part: [f"r{part:02d}"] for part in range(6)}, robots=6)
-    lab.event(-9, "relay:0", PlanChanged(0, (), ("partition r00..r02|r03..r05",)))
-
-    theory = expected(lab.scene)
-
-    assert theory.duration is None
-    assert abs(theory.shares[-1] - 0.5) < 0.01
-
-
-def test_the_loss_of_a_run_is_the_mean_over_its_links() -> None:
-    assert mean_loss((), 6) == 0
-    assert abs(mean_loss(("loss 0.2", "corrupt 0.5"), 6) - 0.6) < 1e-9
-    assert abs(mean_loss(("partition r00..r02|r03..r05",), 6) - 9 / 15) < 1e-9
-    assert abs(mean_loss(("loss 0.4",), 500) - 0.4) < 1e-9
 
 
 def facts(lab: MadeScene) -> dict[str, tuple[str, str]]:

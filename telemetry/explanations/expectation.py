@@ -8,8 +8,6 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from telemetry.explanations.links import Links
-from telemetry.scene.disturbances import InForce
-from telemetry.scene.scene import Scene
 from telemetry.theory import (
     RELIABLE_UP_TO,
     STEPS,
@@ -29,7 +27,19 @@ MOST_PEERS: Final = 24
 MOST_GROUPS: Final = 4
 """Of robots with different links; when there are more, theory takes all links to be alike."""
 
+Plans = tuple[tuple[int, tuple[str, ...]], ...]
+"""From when on, by the wall clock, which faults were in force."""
+
 _LEAST_TICKS: Final = 64  # looked ahead
+
+
+class RunTerms(NamedTuple):
+    """What does not change in a run. `holders`: of each part, the robots that were dealt it."""
+
+    robots: int
+    holders: tuple[tuple[str, ...], ...]
+    go_us: int
+    tick_us: int
 
 
 class Expected(NamedTuple):
@@ -47,17 +57,14 @@ class Expected(NamedTuple):
         return self.loss <= RELIABLE_UP_TO
 
 
-def expected(scene: Scene) -> Expected:
-    """What theory expects, if the faults in force now stay."""
-    settings = scene.settings
-    ticks = (scene.since_go_us or 0) / settings.tick_us
+def expected(run: RunTerms, plans: Plans, ticks: float) -> Expected:
+    """What theory expects, `ticks` after `go`, if the faults in force now stay."""
     ahead = _LEAST_TICKS
     while ahead < 2 * ticks:
         ahead *= 2
-    run = _Run(settings.robots, tuple(scene.holders.values()), scene.go_us or 0, settings.tick_us)
-    loss = mean_loss(scene.disturbances.faults, settings.robots)
-    shares, duration = _foreseen(run, scene.disturbances.plans, ahead)
-    return Expected(shares, settings.tick_us / STEPS, duration, loss)
+    shares, duration = _foreseen(run, plans, ahead)
+    loss = mean_loss(plans[-1][1] if plans else (), run.robots)
+    return Expected(shares, run.tick_us / STEPS, duration, loss)
 
 
 @lru_cache(maxsize=64)
@@ -71,29 +78,20 @@ def mean_loss(faults: tuple[str, ...], robots: int) -> float:
     return total / (robots * len(distances)) if distances else 0.0
 
 
-class _Run(NamedTuple):
-    """What does not change in a run. `holders`: of each part."""
-
-    robots: int
-    holders: tuple[tuple[str, ...], ...]
-    go_us: int
-    tick_us: int
-
-
 @lru_cache(maxsize=4)
-def _foreseen(run: _Run, plans: tuple[InForce, ...], ticks: int) -> tuple[tuple[float, ...], Duration | None]:
+def _foreseen(run: RunTerms, plans: Plans, ticks: int) -> tuple[tuple[float, ...], Duration | None]:
     groups = _groups(run, plans)
     lab = Lab(tuple(map(len, groups)), _kinds(run, groups))
-    conditions = [_conditions(run, plan.faults, groups) for plan in plans] or [_conditions(run, (), groups)]
-    begins = [(plan.from_us - run.go_us) / run.tick_us for plan in plans[1:]]
+    conditions = [_conditions(run, faults, groups) for _, faults in plans] or [_conditions(run, (), groups)]
+    begins = [(from_us - run.go_us) / run.tick_us for from_us, _ in plans[1:]]
     shares = predicted(lab, lambda at: conditions[bisect_right(begins, at)], ticks)
     return tuple(shares), until_complete(lab, shares)
 
 
-def _groups(run: _Run, plans: tuple[InForce, ...]) -> list[list[int]]:
+def _groups(run: RunTerms, plans: Plans) -> list[list[int]]:
     """The robots, by number, that have equal links under each of these plans; if they are too many groups, all in
     one."""
-    all_links = [Links(plan.faults) for plan in plans]
+    all_links = [Links(faults) for _, faults in plans]
     groups: dict[object, list[int]] = {}
     for number in range(run.robots):
         places = tuple(links.place(f"r{number}") for links in all_links)
@@ -101,7 +99,7 @@ def _groups(run: _Run, plans: tuple[InForce, ...]) -> list[list[int]]:
     return list(groups.values()) if len(groups) <= MOST_GROUPS else [list(range(run.robots))]
 
 
-def _kinds(run: _Run, groups: list[list[int]]) -> tuple[Kind, ...]:
+def _kinds(run: RunTerms, groups: list[list[int]]) -> tuple[Kind, ...]:
     """The parts by how many robots of each group hold them at the start."""
     group_of = {number: place for place, group in enumerate(groups) for number in group}
     kinds: Counter[tuple[int, ...]] = Counter()
@@ -111,7 +109,7 @@ def _kinds(run: _Run, groups: list[list[int]]) -> tuple[Kind, ...]:
     return tuple(Kind(held, parts) for held, parts in kinds.items())
 
 
-def _conditions(run: _Run, faults: tuple[str, ...], groups: list[list[int]]) -> Conditions:
+def _conditions(run: RunTerms, faults: tuple[str, ...], groups: list[list[int]]) -> Conditions:
     links = Links(faults)
     if len(groups) == 1:
         loss: Matrix = ((mean_loss(faults, run.robots),),)

@@ -8,8 +8,8 @@ from typing import Final
 from telemetry.drawing.line import Fragment, Line, Size, headed, line, wrapped
 from telemetry.drawing.marks import Marks
 from telemetry.events import AnomalyBegan
+from telemetry.explanations.expectation import mean_loss
 from telemetry.phrases import counted, named_robots, share
-from telemetry.scene.expectation import mean_loss
 from telemetry.scene.network import Fates
 from telemetry.scene.scene import Scene
 
@@ -56,7 +56,7 @@ def _lost_lately(scene: Scene, width: int) -> Line:
     if not lately.offered:
         return line(Fragment("no message was sent lately", "dim"))
     lost = (lately.lost + lately.corrupted) / lately.offered
-    planned = mean_loss(scene.disturbances.faults, scene.settings.robots)
+    planned = mean_loss(scene.faults.texts, scene.settings.robots)
     text, more = f"lost lately {share(lost)}, planned {share(planned)}", _others(lately)
     has_room = len(text) + len(more) <= width
     return line(Fragment(text, "news" if lost else "dim"), *([Fragment(more, "dim")] if has_room else []))
@@ -90,5 +90,5 @@ def _channels(scene: Scene) -> Line:
 
 def _faults(scene: Scene) -> Line:
     """The plan in force, what cuts robots off first."""
-    faults = sorted(scene.disturbances.faults, key=lambda fault: not fault.startswith("partition"))
+    faults = sorted(scene.faults.texts, key=lambda fault: not fault.startswith("partition"))
     return line(Fragment(f"plan: {', '.join(faults)}" if faults else "plan: no fault is in force", "dim"))

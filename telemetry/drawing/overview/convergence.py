@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 from telemetry.drawing.curve import LETTERS, Picture, Point, axis
 from telemetry.drawing.line import Fragment, Line, Size, block, line
 from telemetry.drawing.marks import Marks
+from telemetry.explanations.expectation import Expected, RunTerms, expected
 from telemetry.phrases import seconds, share
 from telemetry.scene.curve import Sample
-from telemetry.scene.expectation import Expected, expected
 from telemetry.scene.scene import Scene
 
 LEAST_TICKS: Final = 5
@@ -49,7 +49,7 @@ def convergence(scene: Scene, size: Size, marks: Marks) -> list[Line]:
     shown = shown_of(scene)
     if shown is None:
         return block([_title(size), *_before_go(scene)], size)
-    theory = expected(scene)
+    theory = _theory(scene)
     caption = [line(Fragment(text, "dim")) for text in _caption(scene, theory)]
     rows = max(1, size.height - 3 - len(caption))
     picture = Picture(Size(size.width - SCALE, rows))
@@ -58,6 +58,13 @@ def convergence(scene: Scene, size: Size, marks: Marks) -> list[Line]:
     scaled = [(Fragment(_scale(row, rows), "dim"), *drawn) for row, drawn in enumerate(picture.lines(marks))]
     below = [_marked(scene, shown, size.width - SCALE, marks), _times(scene, shown, size.width - SCALE)]
     return block([_title(size), *scaled, *((Fragment(" " * SCALE), *each) for each in below), *caption], size)
+
+
+def _theory(scene: Scene) -> Expected:
+    """What theory expects of this run."""
+    settings = scene.settings
+    run = RunTerms(settings.robots, tuple(scene.holders.values()), scene.go_us or 0, settings.tick_us)
+    return expected(run, scene.faults.plans, (scene.since_go_us or 0) / settings.tick_us)
 
 
 def _changed_us(samples: Sequence[Sample]) -> int:
@@ -105,8 +112,8 @@ def _scale(row: int, rows: int) -> str:
 def _marked(scene: Scene, shown: Shown, width: int, marks: Marks) -> Line:
     """The ruler, with a mark wherever the plan changed or a process fault was injected."""
     cells = [Fragment(marks.ruler, "dim")] * width
-    changes = [(plan.from_us, marks.change, "news") for plan in scene.disturbances.plans[1:]]
-    injections = [(each.at_us, marks.injection, "bad") for each in scene.disturbances.injections]
+    changes = [(plan.from_us, marks.change, "news") for plan in scene.faults.plans[1:]]
+    injections = [(each.at_us, marks.injection, "bad") for each in scene.faults.injections if not each.why]
     for at_us, mark, tone in [*injections, *changes]:
         across = shown.across(at_us)
         if 0 <= across <= 1:

@@ -8,11 +8,11 @@ from typing import Final
 from telemetry.drawing.line import Fragment, Line, Size, beside, block, line, wrapped
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment
-from telemetry.drawing.panels import so_far
-from telemetry.drawing.panels.convergence import convergence
-from telemetry.drawing.panels.fault_strip import fault_strip
-from telemetry.drawing.panels.instability import instability
-from telemetry.drawing.panels.parts_grid import NARROWEST, listed, parts_grid
+from telemetry.drawing.overview import so_far
+from telemetry.drawing.overview.convergence import convergence
+from telemetry.drawing.overview.fault_strip import fault_strip
+from telemetry.drawing.overview.instability import instability
+from telemetry.drawing.overview.parts_grid import NARROWEST, listed, parts_grid
 from telemetry.phrases import counted, seconds
 
 WIDE: Final = 110

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from telemetry.drawing.line import Fragment, Line, Size, headed, line
 from telemetry.drawing.marks import Marks
-from telemetry.drawing.panels.convergence import SCALE, Shown, shown_of
+from telemetry.drawing.overview.convergence import SCALE, Shown, shown_of
 from telemetry.scene.scene import Scene
 
 
@@ -24,7 +24,7 @@ def fault_strip(scene: Scene, size: Size, marks: Marks) -> list[Line]:
 
 
 def _rows(scene: Scene, shown: Shown, width: int, marks: Marks) -> Iterator[Line]:
-    plans = scene.disturbances.plans
+    plans = scene.faults.plans
     ends = [*(plan.from_us for plan in plans[1:]), scene.now_us]
     for fault in dict.fromkeys(fault for plan in plans for fault in plan.faults):
         times = [(plan.from_us, end) for plan, end in zip(plans, ends, strict=True) if fault in plan.faults]

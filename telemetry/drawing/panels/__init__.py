@@ -1,1 +1,0 @@
-"""The panels of the overview: each draws one question about a run into the size that it is given."""
