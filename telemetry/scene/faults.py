@@ -39,6 +39,13 @@ class SeenFault(NamedTuple):
     ends_us: int | None
 
 
+class Plan(NamedTuple):
+    """From `from_us` of the wall clock on these faults were in force, until the next plan."""
+
+    from_us: int
+    faults: tuple[str, ...]
+
+
 class SeenInjection(NamedTuple):
     """A process fault that was due: `kill r03`, and its victim; `why`: it could not be done."""
 
@@ -81,13 +88,16 @@ class FaultHistory:
         """Whether any relay reported its plan."""
         self.is_over = False
         """The order to stop was given. The empty plan that follows it belongs to no robot's time, and is left out."""
+        self.plans: tuple[Plan, ...] = ()
+        """In order of time, as relay 0 applies them: all relays apply the same. The empty plan with which a run ends is
+        left out."""
         self._shards: dict[int, _RelaySeen] = {}
         self._asked = 0
 
     @property
-    def texts(self) -> Sequence[str]:
-        """The faults that are in force at any relay, the oldest first."""
-        return list(self._since)
+    def texts(self) -> tuple[str, ...]:
+        """The faults that are in force at any relay, the oldest first; of a run that is over, those of its end."""
+        return tuple(self._since)
 
     def in_force(self, go_us: int | None) -> list[SeenFault]:
         """The same, with their times."""
@@ -132,7 +142,7 @@ class FaultHistory:
         other = FaultHistory(self._plan)
         other.injections, other.requests = self.injections.copy(), self.requests.copy()
         other.done, other.failed, other._asked = self.done, self.failed, self._asked
-        other.is_known, other.is_over = self.is_known, self.is_over
+        other.is_known, other.is_over, other.plans = self.is_known, self.is_over, self.plans
         other._shards = self._shards.copy()
         return other
 
@@ -155,6 +165,8 @@ class FaultHistory:
     def _change(self, at_us: int, event: PlanChanged) -> None:
         shard = self._shards.get(event.shard, _RelaySeen())
         self.is_known = True
+        if event.shard == 0 and (not self.plans or event.new != self.plans[-1].faults):
+            self.plans = (*self.plans, Plan(at_us, event.new))
         changed = {kind_of(text) for text in {*shard.since} ^ {*event.new}}
         fresh = shard.fresh | {
             what for what, faults in _MEASURED.items() if changed & {*faults} and shard.total.offered
