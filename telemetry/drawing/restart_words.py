@@ -48,7 +48,7 @@ def budget_text(scene: Scene, robot: str) -> str:
     """Both budgets, and what follows the next crash of a worker."""
     deaths, crashes = charged(scene, robot)
     used = f"charged in {WINDOW_US // 1_000_000} s: deaths {deaths} of {MOST_RESTARTS}"
-    return f"{used}, crashes of workers {crashes} of {MOST_RESTARTS}; {_next(crashes)}"
+    return f"{used}, worker crashes {crashes} of {MOST_RESTARTS}; {_next(crashes)}"
 
 
 def _next(crashes: int) -> str:

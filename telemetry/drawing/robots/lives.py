@@ -11,7 +11,7 @@ from telemetry.drawing.restart_words import WORKERS, budget_text, worker_state
 from telemetry.drawing.table import after_go, ago, cell, list_title
 from telemetry.phrases import seconds
 from telemetry.scene.scene import Scene
-from telemetry.scene.stretches import Life, lives_of
+from telemetry.scene.stretches import LifeSpan, lives_of
 from telemetry.scene.workers import NEVER_CRASHED
 
 
@@ -37,7 +37,7 @@ def rows(moment: Moment) -> Sequence[str]:
     return [str(life.number) for life in lives_of(moment.scene.lifelines.lines.get(moment.chosen.robot, ()))]
 
 
-def _life(life: Life, scene: Scene) -> Line:
+def _life(life: LifeSpan, scene: Scene) -> Line:
     ended_us = life.ended_us or scene.now_us
     tone: Tone = "good" if life.ended_us is None else "" if "the run ended" in life.how else "bad"
     complete = "-" if life.complete_us is None else after_go(life.complete_us, scene.go_us)

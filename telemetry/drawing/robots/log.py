@@ -47,12 +47,12 @@ def draw(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     stories = [story for story in scene.stories.until(scene.now_us) if robot in story.about]
     above = Size(size.width, min(len(stories) + 1, size.height // 3))
     room = above.height - 1
-    told: list[Line] = []
+    lines: list[Line] = []
     for story in stories[-room:] if room > 0 else ():
         tone: Tone = "bad" if story.tone == "bad" else "good" if story.tone == "good" else ""
-        told.append(line(cell(after_go(story.at_us, scene.go_us), 9, "dim", True), "  ", Fragment(story.text, tone)))
-    title = list_title("WHAT HAPPENED", len(told), len(stories))
-    return [*headed(title, told, above), *_events(moment, Size(size.width, size.height - above.height), marks)]
+        lines.append(line(cell(after_go(story.at_us, scene.go_us), 9, "dim", True), "  ", Fragment(story.text, tone)))
+    title = list_title("WHAT HAPPENED", len(lines), len(stories))
+    return [*headed(title, lines, above), *_events(moment, Size(size.width, size.height - above.height), marks)]
 
 
 def rows(moment: Moment) -> Sequence[str]:

@@ -53,12 +53,11 @@ def _row(node: Node, moment: Moment, left: int, right: int, is_chosen: bool, mar
 
 
 def _foot(moment: Moment, node: Node, marks: Marks) -> list[Line]:
+    """The row under the cursor in full, its budget or the policy, and what the letters mean."""
     scene = moment.scene
     if node.name in scene.robots:
-        about = line(Fragment(f"{node.name} ", "title"), budget_text(scene, node.name))
+        about = line(Fragment("BUDGET ", "title"), budget_text(scene, node.name))
     else:
-        policy = (
-            f"only what crashed is restarted; at most {MOST_RESTARTS} charged restarts in {WINDOW_US // 1_000_000} s"
-        )
-        about = line(Fragment("POLICY ", "title"), f"{policy}; what is injected is not charged")
-    return [line(Fragment(marks.ruler * 12, "dim")), about, legend(marks)]
+        window = f"{MOST_RESTARTS} times in {WINDOW_US // 1_000_000} s at most (injected ones are free)"
+        about = line(Fragment("POLICY ", "title"), f"only what crashed is restarted, {window}")
+    return [node.words, about, legend(marks)]
