@@ -111,9 +111,7 @@ def _steps(scene: Scene, events: list[Stamped]) -> list[tuple[str, Tone]]:
     if merged:
         steps += [(f"4 learnt     {described(each).parts or '-'}: new to {each.source}", "good") for each in merged]
     elif received and isinstance(received[0].event, MessageReceived) and received[0].event.kind == "summary":
-        steps.append(
-            ("4 learnt     a summary names the parts that its sender holds; none came that were new", "dim")
-        )
+        steps.append(("4 learnt     a summary names the parts that its sender holds; none came that were new", "dim"))
     elif received:
         steps.append(("4 learnt     it brought nothing that was new", "dim"))
     return steps
