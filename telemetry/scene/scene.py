@@ -14,12 +14,12 @@ from telemetry.phrases import bitmap_of_parts
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
-from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
 from telemetry.scene.pairs import Pairs
+from telemetry.scene.processes.lifelines import Lifelines
+from telemetry.scene.processes.workers import Workers
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
-from telemetry.scene.workers import Workers
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 

@@ -73,11 +73,17 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry/drawing": (
         "pages.py",
-        "robots supervision events overview.py header.py",
-        "event_lines.py restart_words.py",
-        "event_words.py listing.py table.py curve.py",
+        "robots overview.py header.py",
+        "supervision events",
+        "table.py curve.py",
         "moment.py marks.py",
         "line.py",
+    ),
+    "telemetry/scene": (
+        "states.py",
+        "scene.py",
+        "curve.py network.py pairs.py teaching.py traffic.py",
+        "processes",
     ),
     "telemetry/verdict": (
         "judge.py",

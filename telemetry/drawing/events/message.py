@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from telemetry.drawing.event_lines import event_key, event_line, when
-from telemetry.drawing.event_words import described
+from telemetry.drawing.events.lines import event_key, event_line, when
+from telemetry.drawing.events.listing import listing
+from telemetry.drawing.events.words import described
 from telemetry.drawing.line import EMPTY, Fragment, Line, Size, Tone, block, line
-from telemetry.drawing.listing import listing
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment
 from telemetry.drawing.table import list_title

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from telemetry.drawing.marks import TONES
 from telemetry.drawing.moment import Chosen, Moment
-from telemetry.scene.lifelines import Lifelines
+from telemetry.scene.processes.lifelines import Lifelines
 from telemetry.scene.scene import Scene
 from telemetry.scene.states import State, states_of
 from telemetry.scene.teaching import Lesson

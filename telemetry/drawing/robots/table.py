@@ -9,7 +9,7 @@ from telemetry.drawing.line import Fragment, Line, Size, Tone, block, line, scro
 from telemetry.drawing.marks import TONES, Marks
 from telemetry.drawing.moment import Moment
 from telemetry.drawing.robots.facts import SPARK_SECONDS, Facts, listed, severity
-from telemetry.drawing.table import ago, cell, list_title
+from telemetry.drawing.table import ago, cell, list_title, window
 from telemetry.phrases import share
 
 _BAR: Final = 8
@@ -37,15 +37,13 @@ def draw(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     columns, note = _fitting(size.width)
     head = _head(moment, len(facts), columns, note, marks)
     room = size.height - len(head) - _FOOT
-    cursor = min(moment.chosen.cursor, len(facts) - 1)
-    first = max(0, min(cursor - room // 2, len(facts) - room))
-    drawn = [_row(each, columns, note, marks, moment.scene.now_us) for each in facts[first : first + room]]
-    shown, _ = scrolled(drawn, cursor - first, room)
-    below = len(facts) - first - len(shown)
-    foot = line(Fragment(f"{first} above, {below} below   " if first or below > 0 else "", "news"), _HELP)
-    if facts and facts[cursor].note:
-        foot = line(Fragment(f"{facts[cursor].name}: {facts[cursor].note}", "bad"))
-    body = block([*head, *shown], Size(size.width, size.height - _FOOT))
+    shown, cursor = window(len(facts), moment.chosen.cursor, room)
+    drawn = [_row(each, columns, note, marks, moment.scene.now_us) for each in facts[shown]]
+    above, below = shown.start, len(facts) - shown.stop
+    foot = line(Fragment(f"{above} above, {below} below   " if above or below else "", "news"), _HELP)
+    if facts and facts[shown][cursor].note:
+        foot = line(Fragment(f"{facts[shown][cursor].name}: {facts[shown][cursor].note}", "bad"))
+    body = block([*head, *scrolled(drawn, cursor, room)[0]], Size(size.width, size.height - _FOOT))
     return body + block([foot, line(_LEGEND)], Size(size.width, _FOOT))
 
 

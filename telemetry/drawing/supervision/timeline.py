@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from telemetry.drawing.curve import axis
 from telemetry.drawing.line import Fragment, Line, Tone
 from telemetry.drawing.marks import Marks
-from telemetry.scene.lifelines import Remark
+from telemetry.scene.processes.lifelines import Remark
+from telemetry.scene.processes.stretches import Condition, Stretch
 from telemetry.scene.scene import Scene
-from telemetry.scene.stretches import Condition, Stretch
 
 _Letter = tuple[str, str, Tone]  # in Unicode, in ASCII
 _LETTERS: Final[dict[Condition, _Letter]] = {

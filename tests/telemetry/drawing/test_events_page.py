@@ -7,8 +7,8 @@ from typing import get_args
 import msgspec
 import pytest
 
-from telemetry.drawing.event_words import described, is_trouble
 from telemetry.drawing.events.page import rows
+from telemetry.drawing.events.words import described, is_trouble
 from telemetry.drawing.moment import Chosen, Moment, Status
 from telemetry.events import (
     AnyEvent,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telemetry.drawing.listing import Listing, listing
+from telemetry.drawing.events.listing import Listing, listing
 from telemetry.events import Stamped, TicksExecuted
 from tests.telemetry.scene.script import Script
 

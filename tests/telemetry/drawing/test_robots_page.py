@@ -194,5 +194,5 @@ def test_each_tab_has_rows_for_its_cursor() -> None:
     shown = [listed(run, robot="r00", tab=number) for number in range(len(TABS))]
     assert shown[0] == ["1", "2", "3", "4"]
     assert shown[1] == ["r01", "r04"]
-    assert shown[2][-1] == "r00/1/5"
+    assert shown[2][0] == "r00/1/5"
     assert shown[3] == ["1"]

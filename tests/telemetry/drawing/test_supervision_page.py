@@ -21,8 +21,8 @@ from telemetry.events import (
     WorkerRestarted,
     WorkerStarted,
 )
-from telemetry.scene.lifelines import Remark
-from telemetry.scene.stretches import Stretch
+from telemetry.scene.processes.lifelines import Remark
+from telemetry.scene.processes.stretches import Stretch
 from tests.telemetry.drawing.simulated import page_text
 from tests.telemetry.scene.script import Script
 

@@ -27,7 +27,7 @@ from telemetry.events import (
     WorkerCrashed,
     WorkerGaveUp,
 )
-from telemetry.scene.stretches import deaths_in, lives_of
+from telemetry.scene.processes.stretches import deaths_in, lives_of
 from tests.telemetry.scene.script import GO_US, Script
 
 

@@ -38,7 +38,7 @@ from telemetry.events import (
     WorkerGaveUp,
 )
 from telemetry.phrases import seconds
-from telemetry.scene.stretches import Condition, Line, Stretch, resumed, stretch_at, with_stretch
+from telemetry.scene.processes.stretches import Condition, Line, Stretch, resumed, stretch_at, with_stretch
 from telemetry.view import View
 
 SERVER: Final = "redis"

@@ -10,10 +10,10 @@ from typing import Final
 
 from telemetry.drawing.line import Tone
 from telemetry.phrases import seconds
-from telemetry.scene.lifelines import INJECTED
+from telemetry.scene.processes.lifelines import INJECTED
+from telemetry.scene.processes.stretches import deaths_in
+from telemetry.scene.processes.workers import WorkerState
 from telemetry.scene.scene import Scene
-from telemetry.scene.stretches import deaths_in
-from telemetry.scene.workers import WorkerState
 from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, WINDOW_US, longest_us, recent, shortest_us
 
 WORKERS: Final = ("inbox_reader", "summary_processor", "secret_merger", "gossip_initiator", "convergence_detector")
