@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cyclopts import App
 
@@ -31,10 +31,14 @@ from deploy.lifecycle.recording import close_record, open_record, record_counter
 from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.observing.handler_process import HandlerProcess
+from deploy.observing.held_back import HeldBackLine
+from deploy.processes.enter_key import EnterKey
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
+from deploy.watching.lent_terminal import RunTerminal
+from deploy.watching.terminal import choose_ui, seen_terminal
 from robots.exhibits.catalogue import EXHIBITS
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import HandlerCounts, report_lines
@@ -56,6 +60,7 @@ Examples:
   robots run --chaos "kill robot every 500ms" --for 20s
   robots run --preset storm --relays 2 --for 60s
   robots run --exhibit no-kills
+  robots run --hold --pace 10x
   robots run --again 7f3a
 """
 
@@ -73,39 +78,50 @@ def run(*, given: Given) -> int:
     demand_linux()
     demand_records(experiment.settings.runs_dir)
     names = experiment.settings.handlers
-    with ShutdownSignals() as shutdown:
+    ui = choose_ui(experiment.settings.ui, seen_terminal(os.environ), is_json=experiment.settings.json_)
+    with ShutdownSignals() as shutdown, RunTerminal(ui, shutdown, report) as terminal:
         janitor = Janitor.hire()
         try:
             with (
                 HandlerProcess(names, janitor) if names else nullcontext() as handlers,
                 server_for(experiment.settings.address, janitor) as server,
             ):
-                return _run(experiment, Host(server, janitor, shutdown), handlers, endpoint)
+                is_used = experiment.settings.hold and ui != "none"
+                enter = EnterKey(is_used, lambda: terminal.is_free)
+                host = Host(server, janitor, shutdown, enter)
+                return _run(experiment, host, Output(terminal, handlers, endpoint))
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
             janitor.dismiss()
 
 
-def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, endpoint: Endpoint | None) -> int:
-    settings, deal = experiment.settings, experiment.deal
+class Output(NamedTuple):
+    """Where the events of a run go beside its record, and its lines."""
+
+    terminal: RunTerminal
+    handlers: HandlerProcess | None
+    endpoint: Endpoint | None
+
+
+def _run(experiment: Experiment, host: Host, output: Output) -> int:
+    terminal, handlers, endpoint = output
+    settings = experiment.settings
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
     begun = run_settings(run_id, "run", version(), experiment)
-    dealt = deal.record()
+    dealt = experiment.deal.record()
     open_record(record, begun, dealt)
+    terminal.lend(record.folder, _screen_flags(settings))
     with Server.at(host.server.address) as server:
         clock = clock_by(server.data, run_id)
     began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
-    stalls = stall_watch(dealt["indices"], settings.tick)
-    progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us, stalls)
+    stalls = stall_watch(dealt["indices"], experiment.terms.tick_us)
+    progress = Progress(terminal.progress, began_us, stalls)
+    held_back = HeldBackLine(progress.write_line, "press Enter, or: " * host.enter.is_there + f"robots go {run_id}")
     counters = Counters()
-    progress.write_line(
-        f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
-    )
-    settled_us = Schedule(experiment.plan, settings.for_).settled_us
-    if settled_us > settings.for_:
-        progress.write_line(f"goes on until {format_duration(settled_us)} after go at least: its plan is that long")
+    for line in _opening_lines(run_id, experiment):
+        progress.write_line(line)
     events = record.folder / "events.jsonl"
     if handlers is not None:
         handlers.follow(events)
@@ -114,6 +130,8 @@ def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, en
         def observe(view: View, away_s: float) -> None:
             recorder.flush()
             progress.observe(view, clock.wall_us(), away_s)
+            held_back.observe(view)
+            terminal.poll()
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(begun, dealt)
@@ -124,7 +142,25 @@ def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, en
     for line in report_lines(handled, recorded):
         report(line)
     record_counters(record, counters, pipeline.failures, handled)
-    return _close(settings, record, begun, outcome, endpoint)
+    code = _close(settings, record, begun, outcome, endpoint, terminal.shows_result)
+    terminal.await_left()
+    return code
+
+
+def _screen_flags(settings: LabSettings) -> list[str]:
+    """The flags by which the screens are opened as a run wants them."""
+    return ["--hz", str(settings.hz), *(["--ascii"] if settings.ascii else [])]
+
+
+def _opening_lines(run: str, experiment: Experiment) -> Iterable[str]:
+    """What is known before anything happens."""
+    settings, for_us = experiment.settings, experiment.bounds.for_us
+    pace = f"  pace {settings.pace}x" * (settings.pace > 1)
+    parts = len(experiment.deal.parts)
+    yield f"run {run}  robots {settings.robots}  parts {parts}  seed {settings.seed}  {_network(settings)}{pace}"
+    settled_us = Schedule(experiment.plan, for_us).settled_us
+    if settled_us > for_us:
+        yield f"goes on until {format_duration(settled_us)} after go at least: its plan is that long"
 
 
 def _log_of_follower(settings: LabSettings, record: Record) -> Path | None:
@@ -140,7 +176,12 @@ def _network(settings: LabSettings) -> str:
 
 
 def _close(
-    settings: LabSettings, record: Record, begun: RunSettings, outcome: Outcome, endpoint: Endpoint | None
+    settings: LabSettings,
+    record: Record,
+    begun: RunSettings,
+    outcome: Outcome,
+    endpoint: Endpoint | None,
+    is_on_terminal: bool,
 ) -> int:
     """Complete the record, judge it, and show the result."""
     born_s = None if outcome.born_us is None else outcome.born_us / 1e6
@@ -159,7 +200,7 @@ def _close(
     leave_and_print_traces(
         record.folder, ended, endpoint, settings.jaeger_url, is_json=settings.json_, is_followed=True
     )
-    if not settings.json_ and sys.stdout is not None and sys.stdout.isatty():
+    if not settings.json_ and is_on_terminal:
         print_result("\n".join(_next_lines(settings, record.folder.name)))
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 

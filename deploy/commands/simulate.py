@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,17 +15,21 @@ from msgspec.structs import asdict
 from deploy.commands.help import table
 from deploy.commands.output import deliver, print_result, report
 from deploy.commands.outputs import answer_line
+from deploy.commands.recorded_run import load_recording
+from deploy.commands.replay import show_recording
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
-from deploy.errors import INTERRUPTED, UsageError
+from deploy.errors import INTERRUPTED, SOFTWARE, UsageError
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import result_lines, stall_watch
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
+from deploy.watching.leaving import Appearance
+from deploy.watching.terminal import choose_ui, seen_terminal
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
@@ -47,6 +54,7 @@ Examples:
   robots simulate --preset split --seed 7
   robots simulate --for 20s --chaos "kill robot every 500ms" --restart redis@6s
   robots simulate --exhibit writes-twice --seed 7
+  robots simulate -n 12 --preset split --ui tui
   robots simulate --again 7f3a
 """
 
@@ -64,12 +72,13 @@ app = App(name="simulate", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 
 
 @app.default
-@takes(LabSettings, but=("redis_url", "ui", "closed"))
+@takes(LabSettings, but=("redis_url", "closed", "hold"))
 def simulate(*, given: Given) -> int:
     """Run the lab in virtual time, and judge it."""
     experiment, endpoint = prepare(given, "simulation"), named_endpoint()
     settings = experiment.settings
     demand_records(settings.runs_dir)
+    choose_ui(settings.ui, seen_terminal(os.environ), is_json=settings.json_)  # refused before anything is done
     try:
         handlers = UserHandlers(settings.handlers, Path.cwd(), lambda line: report(f"robots: {line}"))
     except UnknownHandler as error:
@@ -82,9 +91,12 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     run = new_run_id(settings.runs_dir)
     dealt = experiment.deal.record()
     with ShutdownSignals() as shutdown:
-        observe = _progress(shutdown, stall_watch(dealt["indices"], settings.tick))
+        write_line = _drop if settings.ui == "none" else report
+        observe = _progress(shutdown, stall_watch(dealt["indices"], experiment.terms.tick_us), write_line)
         deal, terms, plan, bounds = experiment.deal, experiment.terms, experiment.plan, experiment.bounds
-        outcome = run_simulation(run, deal, terms, plan, bounds, observe, _report_anomaly, settings.anomalies)
+        outcome = run_simulation(
+            run, deal, terms, plan, bounds, observe, partial(_report_anomaly, write_line), settings.anomalies
+        )
     record = Record.create(settings.runs_dir, run)
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
@@ -108,15 +120,23 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
         print_result("\n".join([*result_lines(result, record.folder), f"  digest {digest}"]))
     deliver(written_secret(outcome.evidence), settings.output)
     leave_and_print_traces(record.folder, ended, endpoint, settings.jaeger_url, is_json=settings.json_)
+    if settings.ui == "tui" and _replay(record.folder, settings) == SOFTWARE:
+        return SOFTWARE
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 
-def _report_anomaly(stamped: Stamped) -> None:
+def _replay(folder: Path, settings: LabSettings) -> int:
+    """Show the run on the screens, from its beginning: the app's exit code."""
+    recording, notes = load_recording(folder)
+    return show_recording(recording, notes, Appearance(settings.hz, settings.ascii))
+
+
+def _report_anomaly(write_line: Callable[[str], None], stamped: Stamped) -> None:
     if isinstance(stamped.event, AnomalyBegan):
-        report(event_line(stamped, stamped.monotonic_us / 1e6))
+        write_line(event_line(stamped, stamped.monotonic_us / 1e6))
 
 
-def _progress(shutdown: ShutdownSignals, stalls: StallWatch) -> Observe:
+def _progress(shutdown: ShutdownSignals, stalls: StallWatch, write_line: Callable[[str], None]) -> Observe:
     """Reports the progress of a long simulation at most once a second, why there is none in its own time, and passes on
     an interrupt."""
     reported = time.monotonic()
@@ -125,9 +145,13 @@ def _progress(shutdown: ShutdownSignals, stalls: StallWatch) -> Observe:
         nonlocal reported
         if time.monotonic() - reported >= 1:
             reported = time.monotonic()
-            report(progress_line(view, now_us / 1e6))
+            write_line(progress_line(view, now_us / 1e6))
         for line in stalls.observe(view, now_us):
-            report(f"{now_us / 1e6:6.1f}s  {line}")
+            write_line(f"{now_us / 1e6:6.1f}s  {line}")
         return shutdown.reason
 
     return observe
+
+
+def _drop(_line: str) -> None:
+    pass

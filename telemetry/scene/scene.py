@@ -14,12 +14,14 @@ from telemetry.phrases import bitmap_of_parts
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
+from telemetry.scene.faults import FaultHistory
 from telemetry.scene.network import Network
 from telemetry.scene.pairs import Pairs
 from telemetry.scene.processes.lifelines import Lifelines
 from telemetry.scene.processes.workers import Workers
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
+from telemetry.scene.transit import Transit
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 
@@ -51,6 +53,8 @@ class Scene:
         self.network = Network(settings.shards)
         self.lifelines = Lifelines()
         self.stories = Stories()
+        self.faults = FaultHistory(settings.plan)
+        self.transit = Transit()
 
     @property
     def since_go_us(self) -> int | None:
@@ -82,10 +86,9 @@ class Scene:
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
         view = self.view
-        for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines, self.stories):
+        of_network = (self.traffic, self.network, self.faults, self.transit, self.pairs)
+        for each in (self.curve, self.teaching, *of_network, self.lifelines, self.workers, self.stories):
             each.handle(stamped, view)
-        self.pairs.handle(stamped, view)
-        self.workers.handle(stamped, view)
 
     def copy(self) -> Scene:
         """The same scene, to go on from another time. Its settings and deal are shared."""
@@ -102,6 +105,8 @@ class Scene:
             "network": self.network.copy(),
             "lifelines": self.lifelines.copy(),
             "stories": self.stories.copy(),
+            "faults": self.faults.copy(),
+            "transit": self.transit.copy(),
         }
         return other
 

@@ -1,4 +1,4 @@
-"""A story: one line for people about something that happened, written when its end is known or waited for long enough."""
+"""A story: one line for people about what happened, written when its end is known or was waited for long enough."""
 
 from __future__ import annotations
 
