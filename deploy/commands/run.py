@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +15,9 @@ from broker.faults.schedule import Schedule
 from broker.faults.syntax import format_duration
 from broker.streams.connection import Server
 from broker.streams.run.probes import clock_by
-from deploy import STARTED_S
 from deploy.attach.context import metadata_of
 from deploy.commands.help import table
-from deploy.commands.output import deliver, json_line, print_result, report
+from deploy.commands.output import WIDTH, deliver, json_line, print_result, report, width_of
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
@@ -29,8 +27,9 @@ from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import FOLLOWER, Host, LiveRun, Outcome, Tracing
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.lifecycle.tracing import named_endpoint
-from deploy.observing.diagnosis import result_lines, stall_watch
+from deploy.observing.diagnosis import stall_watch
 from deploy.observing.handler_process import HandlerProcess
+from deploy.observing.results import result_lines
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
@@ -38,10 +37,11 @@ from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import HandlerCounts, report_lines
-from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
 from telemetry.otlp.endpoint import Endpoint
 from telemetry.pipeline import Pipeline
+from telemetry.plain.progress import Progress
+from telemetry.plain.verdict import labelled
 from telemetry.record.folder import Record, new_run_id
 from telemetry.record.settings import RunSettings, ended_as
 from telemetry.view import View
@@ -96,20 +96,19 @@ def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, en
     open_record(record, begun, dealt)
     with Server.at(host.server.address) as server:
         clock = clock_by(server.data, run_id)
-    began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
     stalls = stall_watch(dealt["indices"], settings.tick)
-    progress = Progress((lambda _line: None) if settings.ui == "none" else report, began_us, stalls)
+    write_line = (lambda _line: None) if settings.ui == "none" else report
     counters = Counters()
-    progress.write_line(
+    write_line(
         f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
     )
     settled_us = Schedule(experiment.plan, settings.for_).settled_us
     if settled_us > settings.for_:
-        progress.write_line(f"goes on until {format_duration(settled_us)} after go at least: its plan is that long")
+        write_line(f"goes on until {format_duration(settled_us)} after go at least: its plan is that long")
     events = record.folder / "events.jsonl"
     if handlers is not None:
         handlers.follow(events)
-    with Recorder(events) as recorder:
+    with Recorder(events) as recorder, closing(Progress(write_line, stalls)) as progress:
 
         def observe(view: View, away_s: float) -> None:
             recorder.flush()
@@ -149,7 +148,8 @@ def _close(
     if settings.json_:
         print_result(json_line(result.json))
     else:
-        print_result("\n".join(result_lines(result, record.folder)))
+        width = width_of(sys.stdout) or WIDTH
+        print_result("\n".join(result_lines(result, record.folder, is_verbose=settings.verbose, width=width)))
     try:
         deliver(written_secret(outcome.evidence), settings.output)
     except EnvironmentFailure as error:
@@ -165,9 +165,8 @@ def _close(
 
 
 def _next_lines(settings: LabSettings, run: str) -> Iterable[str]:
-    """Three commands to try after this run."""
+    """Commands to try after this run."""
     stem = f"robots run -n {settings.robots} --seed {settings.seed}"
     harder = f"{stem} --loss .5" if settings.loss is None else f"{stem} --loss .2 --duplicate .5"
-    yield f"next: {harder}"
-    yield f"next: robots simulate -n {settings.robots * 10} --seed {settings.seed}"
-    yield f"next: robots verify {run}"
+    yield labelled("next", f"robots verify {run} --verbose")
+    yield labelled("next", harder)

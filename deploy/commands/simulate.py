@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from cyclopts import App
 from msgspec.structs import asdict
 
 from deploy.commands.help import table
-from deploy.commands.output import deliver, print_result, report
+from deploy.commands.output import WIDTH, deliver, print_result, report, width_of
 from deploy.commands.outputs import answer_line
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.experiment import Experiment, prepare
@@ -20,20 +21,21 @@ from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, UsageError
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.lifecycle.tracing import named_endpoint
-from deploy.observing.diagnosis import result_lines, stall_watch
+from deploy.observing.diagnosis import stall_watch
+from deploy.observing.results import result_lines
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
-from telemetry.console import event_line, progress_line
-from telemetry.diagnosis.stalls import StallWatch
-from telemetry.events import AnomalyBegan, Stamped
+from robots.simulation.virtual_time import EPOCH_US
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import UnknownHandler, UserHandlers, report_lines
 from telemetry.handlers.recorder import Recorder
 from telemetry.otlp.endpoint import Endpoint
 from telemetry.pipeline import Pipeline
+from telemetry.plain.progress import Progress
+from telemetry.plain.verdict import labelled
 from telemetry.record.folder import Record, new_run_id
 from telemetry.record.settings import ended_as
 from telemetry.verdict.judge import Result
@@ -81,10 +83,11 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     settings = experiment.settings
     run = new_run_id(settings.runs_dir)
     dealt = experiment.deal.record()
-    with ShutdownSignals() as shutdown:
-        observe = _progress(shutdown, stall_watch(dealt["indices"], settings.tick))
+    stalls = stall_watch(dealt["indices"], settings.tick)
+    with ShutdownSignals() as shutdown, closing(Progress(report, stalls)) as progress:
+        observe, printing = _observing(shutdown, progress), Pipeline(progress)
         deal, terms, plan, bounds = experiment.deal, experiment.terms, experiment.plan, experiment.bounds
-        outcome = run_simulation(run, deal, terms, plan, bounds, observe, _report_anomaly, settings.anomalies)
+        outcome = run_simulation(run, deal, terms, plan, bounds, observe, printing, settings.anomalies)
     record = Record.create(settings.runs_dir, run)
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
@@ -105,29 +108,19 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     if settings.json_:
         print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))
     else:
-        print_result("\n".join([*result_lines(result, record.folder), f"  digest {digest}"]))
+        width = width_of(sys.stdout) or WIDTH
+        lines = result_lines(result, record.folder, is_verbose=settings.verbose, width=width)
+        print_result("\n".join([*lines, labelled("digest", digest)]))
     deliver(written_secret(outcome.evidence), settings.output)
     leave_and_print_traces(record.folder, ended, endpoint, settings.jaeger_url, is_json=settings.json_)
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 
 
-def _report_anomaly(stamped: Stamped) -> None:
-    if isinstance(stamped.event, AnomalyBegan):
-        report(event_line(stamped, stamped.monotonic_us / 1e6))
-
-
-def _progress(shutdown: ShutdownSignals, stalls: StallWatch) -> Observe:
-    """Reports the progress of a long simulation at most once a second, why there is none in its own time, and passes on
-    an interrupt."""
-    reported = time.monotonic()
+def _observing(shutdown: ShutdownSignals, progress: Progress) -> Observe:
+    """Shows the view in the simulation's own time, and passes on an interrupt."""
 
     def observe(view: View, now_us: int) -> str | None:
-        nonlocal reported
-        if time.monotonic() - reported >= 1:
-            reported = time.monotonic()
-            report(progress_line(view, now_us / 1e6))
-        for line in stalls.observe(view, now_us):
-            report(f"{now_us / 1e6:6.1f}s  {line}")
+        progress.observe(view, EPOCH_US + now_us)
         return shutdown.reason
 
     return observe

@@ -158,7 +158,17 @@ class AnomalySettings(PlaceSettings):
     ] = DEFAULTS  # in robots.toml a table
 
 
-class LabSettings(FaultSettings, TraceSettings, AnomalySettings):  # type: ignore[misc]  # one is made from the registry
+class VerdictSettings(PlaceSettings):
+    """What all commands share, and how much of a verdict is printed."""
+
+    verbose: Annotated[bool, flag(OUTPUT, "", "Print why each promise holds, and all of each fault.")] = False
+
+
+class VerifySettings(ServiceSettings, VerdictSettings):
+    """Of the long-running command that judges."""
+
+
+class LabSettings(FaultSettings, TraceSettings, AnomalySettings, VerdictSettings):  # type: ignore[misc]  # one is made from the registry
     """One run's settings. Times are whole microseconds."""
 
     robots: Annotated[int, BeforeValidator(whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
@@ -254,6 +264,11 @@ def load_place(given: Given) -> PlaceSettings:
 def load_service_settings(given: Given) -> ServiceSettings:
     """The same, and where a long-running command shows that it lives. Raises UsageError."""
     return _settings(ServiceSettings, given, {})
+
+
+def load_verify_settings(given: Given) -> VerifySettings:
+    """The same, and how much of a verdict is printed. Raises UsageError."""
+    return _settings(VerifySettings, given, {})
 
 
 def load_follow_settings(given: Given) -> FollowSettings:

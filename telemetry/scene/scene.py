@@ -77,8 +77,9 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
-        for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines, self.stories):
+        for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines):
             each.handle(stamped, self.view)
+        self.stories.handle(stamped)
 
     def copy(self) -> Scene:
         """The same scene, to go on from another time. Its settings and deal are shared."""

@@ -1,0 +1,43 @@
+"""A result for people, with what its record tells beside it: the secret, the robots, and why the run was not done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from telemetry.explanations.robot_figures import robot_figures
+from telemetry.explanations.run_index import RunIndex
+from telemetry.plain.verdict import Beside, verdict_lines
+from telemetry.record.reader import LARGEST_EVENTS, RecordReader
+from telemetry.verdict.judge import Result
+
+_MOST_SECRET: Final = 1000  # bytes that are read of it
+
+
+def result_lines(result: Result, folder: Path, *, is_verbose: bool, width: int) -> Iterator[str]:
+    """The result, by its record in `folder`."""
+    return verdict_lines(result.json, _beside(result, folder), is_verbose=is_verbose, width=width)
+
+
+def _beside(result: Result, folder: Path) -> Beside:
+    """Of a long run the secret alone: `robots why` reads its events."""
+    secret = _secret(folder)
+    try:
+        if (folder / "events.jsonl").stat().st_size > LARGEST_EVENTS:
+            return Beside(secret=secret)
+        index = RunIndex(RecordReader(folder).history())
+        is_done = result.winner is not None and result.seconds.all_complete is not None
+        diagnosis = () if is_done else [cause.text for cause in index.diagnosis]
+        return Beside(diagnosis, secret, robot_figures(index))
+    except Exception:  # a record that is damaged, in any way: the verdict tells what is wrong with it
+        return Beside(secret=secret)
+
+
+def _secret(folder: Path) -> bytes | None:
+    """The beginning of what was written."""
+    try:
+        with (folder / "secret.txt").open("rb") as file:
+            return file.read(_MOST_SECRET)
+    except OSError:
+        return None
