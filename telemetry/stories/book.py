@@ -97,12 +97,12 @@ class Book:
             self._close(key, story)
             story = None
         members = (*(story.members if story else ()), member)
-        names = dict.fromkeys((*(story.about if story else ()), about))
+        names = dict.fromkeys((*(story.about if story else ()), *([about] if about else ())))
         began_us = min(story.at_us, at_us) if story else at_us
         told_us = story.told_us if story else at_us + GATHERED_US
         self.open[key] = OpenStory(key, began_us, text(members), tuple(names), tone, "", told_us, members)
 
-    def repeat(self, key: str, at_us: int, text: str, about: str, tone: Tone = "bad") -> None:
+    def repeat(self, key: str, at_us: int, text: str, about: str = "", tone: Tone = "bad") -> None:
         """A story of something that may happen again and again."""
         self.gather(key, at_us, text, lambda members: members[0] + times(members), about, tone=tone)
 

@@ -124,10 +124,14 @@ def _stalled(book: Book, stamped: Stamped, event: SupervisorStalled) -> None:
 def _plan_changed(book: Book, stamped: Stamped, event: PlanChanged) -> None:
     """As relay 0 applies it: all apply the same. What changes nothing is no news, nor is the calm after the end."""
     is_quiet = not event.request and (event.new == book.plan or (book.is_over and not event.new))
-    if event.shard == 0 and not is_quiet:
-        book.tell(stamped.wall_us, sentence_of(stamped), tone="bad" if event.refusal else "news")
-    if event.shard == 0:
-        book.plan = event.new
+    if event.shard != 0:
+        return
+    text = sentence_of(stamped)
+    if event.request:
+        book.tell(stamped.wall_us, text, tone="bad" if event.refusal else "news")
+    elif not is_quiet:
+        book.repeat(f"plan {text}", stamped.wall_us, text, tone="news")
+    book.plan = event.new
 
 
 def _stopped(book: Book, stamped: Stamped, event: RunStopped) -> None:
