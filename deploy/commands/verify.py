@@ -23,7 +23,7 @@ from deploy.commands.service import await_live, away_limit_s, pause, reached
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
-from deploy.config.settings import VerifySettings, load_verify_settings
+from deploy.config.settings import VerifySettings, load_model
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import shown_folder
@@ -70,7 +70,7 @@ def verify(
     given: Given,
 ) -> int:
     """Judge a recorded run, or wait for the end of a live one."""
-    place = load_verify_settings(given)
+    place = load_model(VerifySettings, given)
     keep_heartbeat(place.heartbeats, "verify")
     if forget and not wait:
         raise UsageError("--forget: goes with --wait; `robots stop RUN --forget` removes a run without a record")

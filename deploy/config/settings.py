@@ -266,24 +266,9 @@ def load_service_settings(given: Given) -> ServiceSettings:
     return _settings(ServiceSettings, given, {})
 
 
-def load_verify_settings(given: Given) -> VerifySettings:
-    """The same, and how much of a verdict is printed. Raises UsageError."""
-    return _settings(VerifySettings, given, {})
-
-
-def load_follow_settings(given: Given) -> FollowSettings:
-    """The same, and where people see traces. Raises UsageError."""
-    return _settings(FollowSettings, given, {})
-
-
-def load_trace_settings(given: Given) -> TraceSettings:
-    """The same, and where people see traces. Raises UsageError."""
-    return _settings(TraceSettings, given, {})
-
-
-def load_anomaly_settings(given: Given) -> AnomalySettings:
-    """The same, and the thresholds of anomalies. Raises UsageError."""
-    return _settings(AnomalySettings, given, {})
+def load_model(model: type[S], given: Given) -> S:
+    """The settings of one command. Raises UsageError."""
+    return _settings(model, given, {})
 
 
 def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:

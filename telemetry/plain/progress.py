@@ -53,60 +53,60 @@ class Progress:
         seconds."""
         away_us = round(away_s * 1e6)
         if away_s >= SILENT_S:
-            self._tell_silence(now_us, now_us - away_us)
+            self._report_silence(now_us, now_us - away_us)
         elif self._silent_us is not None:
             self._timeline.add(now_us, f"the server answers again, after {seconds(now_us - self._silent_us)}")
             self._silent_us = None
         if away_s < SILENT_S:
-            self._tell_state(view, now_us)
-        self._tell_stalls(view, now_us, away_s)
+            self._report_state(view, now_us)
+        self._report_stalls(view, now_us, away_s)
         self._write_until(now_us - away_us - HELD_BACK_US)
 
     def close(self) -> None:
         """The run is over, or is left: print all that is left."""
         self._stories.close()
-        self._hand_on()
+        self._pass_on()
         self._timeline.write_all()
 
     def _write_until(self, until_us: int) -> None:
         """Print what is known until that moment; an open story holds back what came after its beginning."""
         self._stories.settle(until_us)
-        self._hand_on()
+        self._pass_on()
         held_us = until_us
         for story in self._stories.open:
             if _id_of(story) in self._begun:
                 continue
-            if story.told_us <= until_us and not story.members:
-                self._begin(story, story.told_us)
+            if story.due_us <= until_us and not story.members:
+                self._begin(story, story.due_us)
             else:
                 held_us = min(held_us, story.at_us - 1)
         self._timeline.write_until(held_us)
 
-    def _hand_on(self) -> None:
-        for story in self._stories.told[self._read :]:
+    def _pass_on(self) -> None:
+        for story in self._stories.whole[self._read :]:
             if _id_of(story) not in self._begun:
                 self._timeline.add(story.at_us, story.text)
             elif story.ended_us is not None:
                 self._timeline.add(story.ended_us, story.sequel)
-        self._read = len(self._stories.told)
+        self._read = len(self._stories.whole)
 
     def _begin(self, story: OpenStory, now_us: int) -> None:
         self._begun.add(_id_of(story))
         self._timeline.add(story.at_us, story.so_far(now_us, is_over=False).text)
 
-    def _tell_silence(self, now_us: int, since_us: int) -> None:
+    def _report_silence(self, now_us: int, since_us: int) -> None:
         """Once, and at once: what began before is told as far as it is known."""
         if self._silent_us is not None:
             return
         self._silent_us = since_us
-        self._hand_on()
+        self._pass_on()
         for story in self._stories.open:
             if story.at_us <= since_us and _id_of(story) not in self._begun and not story.members:
                 self._begin(story, now_us)
         self._timeline.add(since_us, "the server does not answer any more")
         self._timeline.write_until(since_us)
 
-    def _tell_state(self, view: View, now_us: int) -> None:
+    def _report_state(self, view: View, now_us: int) -> None:
         """How far the robots are, if that has changed; that all are complete is a story of its own."""
         state = (view.born, view.share, view.complete)
         if self._shown_us is None:
@@ -117,7 +117,7 @@ class Progress:
         if view.complete < view.dealt + view.joined:
             self._timeline.add(min(now_us, self._newest_us), state_text(view))
 
-    def _tell_stalls(self, view: View, now_us: int, away_s: float) -> None:
+    def _report_stalls(self, view: View, now_us: int, away_s: float) -> None:
         if self._stalls is None:
             return
         if away_s >= SILENT_S:

@@ -17,20 +17,20 @@ _AGAIN = "{}, and again"
 
 
 class Book:
-    """`told`: whole stories, in the order in which they became known. `open`: those that still go on, by their keys.
-    `is_over`: the run was stopped; nothing is waited for any more."""
+    """`whole`: stories with their ends, in the order in which they became known. `open`: those that still go on, by
+    their keys. `is_over`: the run was stopped; nothing is waited for any more."""
 
     def __init__(self) -> None:
-        self.told: list[Story] = []
+        self.whole: list[Story] = []
         self.open: dict[str, OpenStory] = {}
         self.is_over = False
         self.plan: tuple[str, ...] | None = None
         """The faults in force, as they were told last."""
         self._ended_us: dict[str, int] = {}  # by key, the last end of such a story
 
-    def tell(self, at_us: int, text: str, *about: str, tone: Tone = "news") -> None:
+    def report(self, at_us: int, text: str, *about: str, tone: Tone = "news") -> None:
         """Tell a story that is whole."""
-        self.told.append(Story(at_us, text, about, tone))
+        self.whole.append(Story(at_us, text, about, tone))
 
     def begin(self, key: str, at_us: int, text: str, *about: str, lasting: str, waited_us: int = WAITED_US) -> None:
         """Begin a story; one of that key that goes on is continued by it."""
@@ -44,11 +44,11 @@ class Book:
         else:
             self.open[key] = OpenStory(key, at_us, text, about, "bad", lasting, at_us + waited_us)
 
-    def add(self, key: str, text: str, lasting: str, told_us: int) -> None:
-        """More about a story that goes on; from `told_us` on it is told."""
+    def add(self, key: str, text: str, lasting: str, due_us: int) -> None:
+        """More about a story that goes on; from `due_us` on it is told."""
         story = self.open[key]
-        told_us = min(told_us, story.told_us)
-        self.open[key] = replace(story, text=f"{story.text}; {text}", lasting=lasting, told_us=told_us)
+        due_us = min(due_us, story.due_us)
+        self.open[key] = replace(story, text=f"{story.text}; {text}", lasting=lasting, due_us=due_us)
 
     def end(self, key: str, at_us: int, text: str, sequel: str, tone: Tone = "good") -> bool:
         """End a story; False when none of that key goes on. `sequel`: the sentence for those who know its beginning."""
@@ -56,7 +56,7 @@ class Book:
         story = self.open.pop(key, None)
         if story is None:
             return False
-        self.told.append(Story(story.at_us, f"{story.text}; {text}", story.about, tone, at_us, sequel))
+        self.whole.append(Story(story.at_us, f"{story.text}; {text}", story.about, tone, at_us, sequel))
         return True
 
     def end_gathered(self, key: str, at_us: int, text: Callable[[tuple[str, ...]], str]) -> None:
@@ -93,14 +93,14 @@ class Book:
     ) -> None:
         """A story of many members that happens to them at about the same time; `text` of all of them."""
         story = self.open.get(key)
-        if story is not None and at_us > story.told_us:
+        if story is not None and at_us > story.due_us:
             self._close(key, story)
             story = None
         members = (*(story.members if story else ()), member)
         names = dict.fromkeys((*(story.about if story else ()), *([about] if about else ())))
         began_us = min(story.at_us, at_us) if story else at_us
-        told_us = story.told_us if story else at_us + GATHERED_US
-        self.open[key] = OpenStory(key, began_us, text(members), tuple(names), tone, "", told_us, members)
+        due_us = story.due_us if story else at_us + GATHERED_US
+        self.open[key] = OpenStory(key, began_us, text(members), tuple(names), tone, "", due_us, members)
 
     def repeat(self, key: str, at_us: int, text: str, about: str = "", tone: Tone = "bad") -> None:
         """A story of something that may happen again and again."""
@@ -109,7 +109,7 @@ class Book:
     def settle(self, now_us: int) -> None:
         """Close what has been gathered for long enough by that moment."""
         for key, story in list(self.open.items()):
-            if story.members and now_us > story.told_us:
+            if story.members and now_us > story.due_us:
                 self._close(key, story)
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class Book:
     def until(self, now_us: int) -> Sequence[Story]:
         """The stories that are known at that moment, in order of their beginning."""
         stories: list[Story] = []
-        for story in (*self.told, *self._waiting(now_us)):
+        for story in (*self.whole, *self._waiting(now_us)):
             if not stories or stories[-1].at_us <= story.at_us:
                 stories.append(story)
             else:
@@ -129,19 +129,19 @@ class Book:
 
     def copy(self) -> Book:
         other = Book()
-        other.told, other.open, other.is_over = self.told.copy(), self.open.copy(), self.is_over
+        other.whole, other.open, other.is_over = self.whole.copy(), self.open.copy(), self.is_over
         other.plan, other._ended_us = self.plan, self._ended_us.copy()
         return other
 
     def _waiting(self, now_us: int) -> Iterable[Story]:
         """Open stories that are told without their end; what gathers is told at once."""
         for story in self.open.values():
-            if self.is_over or story.members or now_us >= story.told_us:
+            if self.is_over or story.members or now_us >= story.due_us:
                 yield story.so_far(now_us, self.is_over)
 
     def _close(self, key: str, story: OpenStory) -> None:
         del self.open[key]
-        self.told.append(story.so_far(story.at_us, is_over=True))
+        self.whole.append(story.so_far(story.at_us, is_over=True))
 
 
 def _at_us(story: Story) -> int:

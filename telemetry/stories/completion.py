@@ -17,7 +17,7 @@ class Completion:
         self._parts = 0
         self._complete: frozenset[str] = frozenset()
         self._gone: frozenset[str] = frozenset()  # that will not live again
-        self._told = ""
+        self._reported = ""
 
     def handle(self, book: Book, stamped: Stamped) -> None:
         """Take an event of one of the KINDS."""
@@ -27,7 +27,7 @@ class Completion:
                 self._robots, self._parts = robots, parts
             case RobotJoined():
                 self._robots += 1
-                self._told = "first"
+                self._reported = "first"
             case RobotComplete():
                 self._complete |= {robot}
             case RobotBorn(parts):
@@ -36,20 +36,20 @@ class Completion:
                 self._gone |= {robot}
             case WorkerGaveUp(worker) if worker == robot:
                 self._gone |= {robot}
-        self._tell(book, stamped)
+        self._report(book, stamped)
 
-    def _tell(self, book: Book, stamped: Stamped) -> None:
+    def _report(self, book: Book, stamped: Stamped) -> None:
         there = self._complete - self._gone
-        if there and not self._told:
-            self._told = "first"
+        if there and not self._reported:
+            self._reported = "first"
             text = f"{stamped.source} is complete, the first of {self._robots}"
-            book.tell(
+            book.report(
                 stamped.wall_us, f"{text}: it holds all {counted(self._parts, 'part')}", stamped.source, tone="good"
             )
-        if self._told == "first" and 0 < len(there) == self._robots - len(self._gone):
-            self._told = "all"
+        if self._reported == "first" and 0 < len(there) == self._robots - len(self._gone):
+            self._reported = "all"
             living = "living " if self._gone else ""
-            book.tell(stamped.wall_us, f"all {len(there)} {living}robots are complete", tone="good")
+            book.report(stamped.wall_us, f"all {len(there)} {living}robots are complete", tone="good")
 
     def copy(self) -> Completion:
         other = Completion()

@@ -54,7 +54,7 @@ def _not_injected(book: Book, stamped: Stamped, event: InjectionFailed) -> None:
 def _resumed(book: Book, stamped: Stamped, victim: str) -> None:
     story = book.open.get(f"pause {victim}")
     if story is None:
-        book.tell(stamped.wall_us, sentence_of(stamped), victim)
+        book.report(stamped.wall_us, sentence_of(stamped), victim)
         return
     after = f"after {seconds(max(0, stamped.wall_us - story.at_us))}"
     sequel = f"{process_named(victim)} goes on {after} of pause"
@@ -66,7 +66,7 @@ def _died(book: Book, stamped: Stamped, event: ProcessDied) -> None:
     is_idle = event.process.startswith("rq:") and not robot
     if (book.is_over and not book.is_known(event.process, stamped.wall_us)) or is_idle:
         if event.status:  # an end in order is no news then
-            book.tell(stamped.wall_us, text, event.process, tone="bad")
+            book.report(stamped.wall_us, text, event.process, tone="bad")
     elif robot:
         die(book, robot, stamped.wall_us, text)
     elif not book.go_on_as(f"pause {event.process}", event.process, death_of(event), AWAY):
@@ -103,7 +103,7 @@ def _relay_resumed(book: Book, stamped: Stamped, event: RelayResumed) -> None:
         named = "" if stamped.source == key else f" ({stamped.source})"
         book.end(key, stamped.wall_us, f"{who} takes over {after}", f"{key} is back{named} {after}")
     elif is_notable(stamped) and not book.is_over:
-        book.tell(stamped.wall_us, sentence_of(stamped), key, stamped.source)
+        book.report(stamped.wall_us, sentence_of(stamped), key, stamped.source)
 
 
 def _supervisor_began(book: Book, stamped: Stamped, event: SupervisorBegan) -> None:
@@ -113,12 +113,12 @@ def _supervisor_began(book: Book, stamped: Stamped, event: SupervisorBegan) -> N
     after = f" after {seconds(max(0, stamped.wall_us - story.at_us))}" if story else ""
     news = f"{stamped.source} leads the run{after}"
     if not book.end("supervisor", stamped.wall_us, news, news):
-        book.tell(stamped.wall_us, sentence_of(stamped), stamped.source)
+        book.report(stamped.wall_us, sentence_of(stamped), stamped.source)
 
 
 def _stalled(book: Book, stamped: Stamped, event: SupervisorStalled) -> None:
     if event.stalled_us >= _STALLED_US:
-        _tell_bad(book, stamped, event)
+        _report_bad(book, stamped, event)
 
 
 def _plan_changed(book: Book, stamped: Stamped, event: PlanChanged) -> None:
@@ -128,7 +128,7 @@ def _plan_changed(book: Book, stamped: Stamped, event: PlanChanged) -> None:
         return
     text = sentence_of(stamped)
     if event.request:
-        book.tell(stamped.wall_us, text, tone="bad" if event.refusal else "news")
+        book.report(stamped.wall_us, text, tone="bad" if event.refusal else "news")
     elif not is_quiet:
         book.repeat(f"plan {text}", stamped.wall_us, text, tone="news")
     book.plan = event.new
@@ -136,21 +136,21 @@ def _plan_changed(book: Book, stamped: Stamped, event: PlanChanged) -> None:
 
 def _stopped(book: Book, stamped: Stamped, event: RunStopped) -> None:
     if not book.is_over:
-        book.tell(stamped.wall_us, sentence_of(stamped), tone="good" if event.reason == "complete" else "news")
+        book.report(stamped.wall_us, sentence_of(stamped), tone="good" if event.reason == "complete" else "news")
     book.is_over = True
 
 
-def _tell(book: Book, stamped: Stamped, event: AnyEvent) -> None:  # noqa: ARG001
-    book.tell(stamped.wall_us, sentence_of(stamped), stamped.source)
+def _report(book: Book, stamped: Stamped, event: AnyEvent) -> None:  # noqa: ARG001
+    book.report(stamped.wall_us, sentence_of(stamped), stamped.source)
 
 
-def _tell_bad(book: Book, stamped: Stamped, event: AnyEvent) -> None:  # noqa: ARG001
-    book.tell(stamped.wall_us, sentence_of(stamped), stamped.source, tone="bad")
+def _report_bad(book: Book, stamped: Stamped, event: AnyEvent) -> None:  # noqa: ARG001
+    book.report(stamped.wall_us, sentence_of(stamped), stamped.source, tone="bad")
 
 
 ACTS: Final[dict[type[Any], Act]] = {
-    RunDealt: _tell,
-    RunStarted: _tell,
+    RunDealt: _report,
+    RunStarted: _report,
     RunStopped: _stopped,
     SupervisorBegan: _supervisor_began,
     SupervisorStalled: _stalled,

@@ -53,7 +53,7 @@ def _born(book: Book, stamped: Stamped, event: RobotBorn) -> None:
         return
     news = f"life {life}{after}, replayed {counted(event.replayed, 'entry', 'entries')}"
     if not book.end(robot, at_us, news, f"{robot} is back: {news}"):
-        book.tell(at_us, f"{robot} lives again: {news}", robot, tone="good")
+        book.report(at_us, f"{robot} lives again: {news}", robot, tone="good")
 
 
 def _recovered(book: Book, stamped: Stamped, event: RobotRecovered) -> None:
@@ -88,7 +88,7 @@ def _evidence_lost(book: Book, stamped: Stamped, event: EvidenceLost) -> None:
         news = "it will not live again, because its journal is gone"
         _end_for_good(book, stamped, robot, news, f"{robot} will not live again: its journal is gone")
     else:
-        book.tell(stamped.wall_us, sentence_of(stamped), robot, tone="bad")
+        book.report(stamped.wall_us, sentence_of(stamped), robot, tone="bad")
 
 
 def _gave_up(book: Book, stamped: Stamped, event: WorkerGaveUp) -> None:
@@ -106,7 +106,7 @@ def _gave_up(book: Book, stamped: Stamped, event: WorkerGaveUp) -> None:
 
 def _end_for_good(book: Book, stamped: Stamped, process: str, text: str, sequel: str) -> None:
     if not book.end(process, stamped.wall_us, text, sequel, "bad"):
-        book.tell(stamped.wall_us, sequel, process, tone="bad")
+        book.report(stamped.wall_us, sequel, process, tone="bad")
 
 
 def _crashed(book: Book, stamped: Stamped, event: WorkerCrashed) -> None:
@@ -137,12 +137,12 @@ def _started(book: Book, stamped: Stamped, event: WorkerStarted) -> None:
         book.end_gathered(key, stamped.wall_us, lambda members: f"{story.text}{times(members)}; {again}")
 
 
-def _tell_bad(book: Book, stamped: Stamped, event: AnyEvent) -> None:  # noqa: ARG001
-    book.tell(stamped.wall_us, sentence_of(stamped), stamped.source, tone="bad")
+def _report_bad(book: Book, stamped: Stamped, event: AnyEvent) -> None:  # noqa: ARG001
+    book.report(stamped.wall_us, sentence_of(stamped), stamped.source, tone="bad")
 
 
 def _joined(book: Book, stamped: Stamped, event: RobotJoined | RobotYielded) -> None:
-    book.tell(stamped.wall_us, sentence_of(stamped), event.robot)
+    book.report(stamped.wall_us, sentence_of(stamped), event.robot)
 
 
 ACTS: Final[dict[type[Any], Act]] = {
@@ -153,7 +153,7 @@ ACTS: Final[dict[type[Any], Act]] = {
     RobotWaiting: _waiting,
     RobotYielded: _joined,
     RobotJoined: _joined,
-    RobotFenced: _tell_bad,
+    RobotFenced: _report_bad,
     EvidenceLost: _evidence_lost,
     WorkerCrashed: _crashed,
     WorkerRestarted: _restarted,

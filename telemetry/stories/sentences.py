@@ -1,7 +1,7 @@
 """One event as one sentence. Every kind that a person should see at once has its own; the others are shown by their
 fields, for people who look at a single event.
 
-Texts from outside stand in them as they came: whoever prints a sentence makes it harmless.
+Texts from outside stand in them as they came: what prints a sentence makes it harmless.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ _DURABILITY: Final = {
 
 def sentence_of(stamped: Stamped) -> str:
     """The event as a sentence."""
-    tell = SENTENCES.get(type(stamped.event))
-    return fields_of(stamped) if tell is None else tell(life_of(stamped), stamped.event)
+    sentence = SENTENCES.get(type(stamped.event))
+    return fields_of(stamped) if sentence is None else sentence(life_of(stamped), stamped.event)
 
 
 def life_of(stamped: Stamped) -> str:
@@ -227,9 +227,9 @@ def _written_text(who: str, event: SecretWritten) -> str:
     return f"{who} wrote the secret: {counted(event.size, 'byte')}{_DURABILITY.get(event.durability, '')}"
 
 
-Tell = Callable[[str, Any], str]
+Sentence = Callable[[str, Any], str]
 
-SENTENCES: Final[dict[type[AnyEvent], Tell]] = {
+SENTENCES: Final[dict[type[AnyEvent], Sentence]] = {
     RunDealt: lambda _, event: f"{counted(event.parts, 'part')} of a secret dealt to {counted(event.robots, 'robot')}",
     RunStarted: lambda _, event: (
         f"go: {counted(event.born, 'robot')} {'begins' if event.born == 1 else 'begin'} to gossip"

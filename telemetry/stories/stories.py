@@ -38,9 +38,9 @@ class Stories:
         return self._book.until(now_us)
 
     @property
-    def told(self) -> Sequence[Story]:
+    def whole(self) -> Sequence[Story]:
         """Whole stories, in the order in which they became known."""
-        return self._book.told
+        return self._book.whole
 
     @property
     def open(self) -> Iterable[OpenStory]:

@@ -30,7 +30,7 @@ class Story(msgspec.Struct, frozen=True):
 
 class OpenStory(msgspec.Struct, frozen=True):
     """A story whose end is still to come, known by its `key`. `lasting`: what is so until the end (`not back`);
-    `told_us`: from when on it is told without its end. Of a story that gathers, `members` are in it so far."""
+    `due_us`: from when on it is told without its end. Of a story that gathers, `members` are in it so far."""
 
     key: str
     at_us: int
@@ -38,7 +38,7 @@ class OpenStory(msgspec.Struct, frozen=True):
     about: tuple[str, ...] = ()
     tone: Tone = "bad"
     lasting: str = ""
-    told_us: int = 0
+    due_us: int = 0
     members: tuple[str, ...] = ()
 
     def so_far(self, now_us: int, is_over: bool) -> Story:

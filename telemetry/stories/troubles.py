@@ -25,7 +25,7 @@ from telemetry.phrases import named_robots
 from telemetry.stories.book import Act, Book
 from telemetry.stories.sentences import sentence_of
 
-_TOLD: Final = "channel pressure"  # the anomaly that tells what channels report themselves
+_REPORTED: Final = "channel pressure"  # the anomaly that tells what channels report themselves
 _BETWEEN: Final = "\0"
 
 Members = tuple[str, ...]
@@ -64,7 +64,7 @@ def _began(book: Book, stamped: Stamped, event: AnomalyBegan) -> None:
         first = f", first {abouts[0]}" if len(abouts) > 1 else ""
         return f"unusual: {_named(abouts)} ({event.rule}){first}: {details[0]}"
 
-    if event.rule != _TOLD:
+    if event.rule != _REPORTED:
         member = f"{event.about}{_BETWEEN}{event.detail}"
         book.gather(f"anomaly {event.rule}", stamped.wall_us, member, text, event.about)
 
@@ -73,7 +73,7 @@ def _ended(book: Book, stamped: Stamped, event: AnomalyEnded) -> None:
     def text(members: Members) -> str:
         return f"not unusual any more: {_named(members)} ({event.rule})"
 
-    if event.rule != _TOLD:
+    if event.rule != _REPORTED:
         book.gather(f"ended {event.rule}", stamped.wall_us, event.about, text, event.about, tone="good")
 
 
@@ -97,12 +97,12 @@ def _congested(book: Book, stamped: Stamped, event: RelayCongested) -> None:  # 
     _gather(book, stamped, f"congested {stamped.source}", lambda _members: sentence_of(stamped))
 
 
-def _tell_bad(book: Book, stamped: Stamped, event: AnyEvent) -> None:  # noqa: ARG001
-    book.tell(stamped.wall_us, sentence_of(stamped), stamped.source, tone="bad")
+def _report_bad(book: Book, stamped: Stamped, event: AnyEvent) -> None:  # noqa: ARG001
+    book.report(stamped.wall_us, sentence_of(stamped), stamped.source, tone="bad")
 
 
 def _written(book: Book, stamped: Stamped, event: SecretWritten) -> None:  # noqa: ARG001
-    book.tell(stamped.wall_us, sentence_of(stamped), stamped.source, tone="good")
+    book.report(stamped.wall_us, sentence_of(stamped), stamped.source, tone="good")
 
 
 ACTS: Final[dict[type[Any], Act]] = {
@@ -112,9 +112,9 @@ ACTS: Final[dict[type[Any], Act]] = {
     AnomalyBegan: _began,
     AnomalyEnded: _ended,
     RelayCongested: _congested,
-    RelayDeposed: _tell_bad,
+    RelayDeposed: _report_bad,
     InvariantViolated: _violated,
-    JournalMended: _tell_bad,
+    JournalMended: _report_bad,
     SecretWritten: _written,
 }
 """By kind of event: what becomes of the stories."""

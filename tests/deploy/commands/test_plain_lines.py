@@ -20,7 +20,7 @@ def shown(text: str, run: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["calm", "killed", "healed", "sole_holder", "crash_storm", "server"])
-def test_a_run_is_told_in_sentences_in_order_of_time_and_its_verdict_after_them(
+def test_a_run_is_shown_in_sentences_in_order_of_time_and_its_verdict_after_them(
     name: str, here: Path, terminal: Terminal
 ) -> None:
     # Given a command, and what it is to print

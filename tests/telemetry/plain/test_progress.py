@@ -21,7 +21,7 @@ from telemetry.events import (
 )
 from telemetry.plain.progress import Progress
 from telemetry.view import View, fold
-from tests.telemetry.stories.told import GO_US, stamped
+from tests.telemetry.stories.reported import GO_US, stamped
 
 
 class Printed:
@@ -78,7 +78,7 @@ def test_lines_come_in_order_of_time_though_events_do_not() -> None:
     assert printed.lines == ["   0.950s  r02 joins, without any part", "   1.000s  r03 joins, without any part"]
 
 
-def test_a_report_that_comes_much_later_is_printed_and_says_so() -> None:
+def test_a_report_that_comes_much_later_is_printed_and_is_marked() -> None:
     printed = Printed()
     printed.begin()
     printed.event(1.0, RobotJoined("r03"))
@@ -147,7 +147,7 @@ def test_a_robot_that_was_killed_counts_with_what_it_holds() -> None:
     ]
 
 
-def test_a_server_that_does_not_answer_is_told_once_and_so_is_its_return() -> None:
+def test_a_server_that_does_not_answer_is_reported_once_and_so_is_its_return() -> None:
     # Given a server that is away from second 1.5 on
     printed = Printed()
     printed.begin()

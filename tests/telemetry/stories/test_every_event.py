@@ -20,7 +20,7 @@ from telemetry.events import (
 )
 from telemetry.stories.sentences import SENTENCES, is_notable, sentence_of
 from telemetry.stories.stories import Stories
-from tests.telemetry.stories.told import GO_US
+from tests.telemetry.stories.reported import GO_US
 
 KINDS: tuple[type[Any], ...] = typing.get_args(AnyEvent)
 NOTABLE = [kind for kind in KINDS if kind.notable or kind in (RobotBorn, SupervisorBegan, RelayResumed)]
@@ -50,7 +50,7 @@ def sample(kind: type[Any]) -> Stamped:
 
 
 @pytest.mark.parametrize("kind", NOTABLE)
-def test_every_event_that_a_person_should_see_is_told(kind: type[Any]) -> None:
+def test_every_event_that_a_person_should_see_is_reported(kind: type[Any]) -> None:
     # Given such an event
     event = sample(kind)
     assert is_notable(event)
@@ -59,7 +59,7 @@ def test_every_event_that_a_person_should_see_is_told(kind: type[Any]) -> None:
     stories.handle(event)
     stories.close()
     # Then there is a story of it
-    assert [story.text for story in stories.told] != []
+    assert [story.text for story in stories.whole] != []
     assert kind in SENTENCES
 
 

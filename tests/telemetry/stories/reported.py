@@ -15,7 +15,7 @@ def stamped(at_s: float, event: AnyEvent, source: str = "lab", life: int = 1) ->
     return Stamped("f00000", source, life, 1, GO_US + round(at_s * 1e6), 0, event)
 
 
-class Told:
+class Reported:
     """A run of some robots, and what is told of it."""
 
     def __init__(self, robots: int = 4) -> None:
