@@ -43,6 +43,12 @@ class RunDealt(Event, frozen=True):
     parts: Count
 
 
+class RunHeldBack(Event, frozen=True):
+    """The run could begin, and its `go` waits for a person."""
+
+    born: Count
+
+
 class RunStarted(Event, frozen=True):
     """The order `go` was given."""
 
@@ -503,15 +509,14 @@ class AnomalyEnded(Event, frozen=True):
 
 # fmt: off
 AnyEvent = (
-    RunDealt | RunStarted | RunStopped | SupervisorBegan | SupervisorStalled | ProcessStarted | ProcessDied
-    | FaultInjected | InjectionFailed | RelayMissing | RobotWaiting | RobotYielded | RobotJoined | RobotLost | RobotBorn
-    | RobotStarted
-    | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive | WorkerCrashed | WorkerRestarted
-    | WorkerStarted | WorkerLeft | WorkerGaveUp | TicksExecuted | ChannelPressure | MessageSent | MessageDropped
-    | MessageReceived | MessageRepeated | MessageRefused | MessageTrimmed | InboxOverflowed | ExchangeEnded
-    | PartsMerged | InvariantViolated | RobotQuiet | RobotDisturbed | SecretWritten | SecretRefused | EvidenceLost
-    | JournalMended | ServerForgot | RelayResumed | FatesDecided | PlanChanged | RelayCongested | RelayDeposed
-    | AnomalyBegan | AnomalyEnded
+    RunDealt | RunHeldBack | RunStarted | RunStopped | SupervisorBegan | SupervisorStalled | ProcessStarted
+    | ProcessDied | FaultInjected | InjectionFailed | RelayMissing | RobotWaiting | RobotYielded | RobotJoined
+    | RobotLost | RobotBorn | RobotStarted | RobotRecovered | RobotLeft | RobotFenced | RobotComplete | RobotPassive
+    | WorkerCrashed | WorkerRestarted | WorkerStarted | WorkerLeft | WorkerGaveUp | TicksExecuted | ChannelPressure
+    | MessageSent | MessageDropped | MessageReceived | MessageRepeated | MessageRefused | MessageTrimmed
+    | InboxOverflowed | ExchangeEnded | PartsMerged | InvariantViolated | RobotQuiet | RobotDisturbed | SecretWritten
+    | SecretRefused | EvidenceLost | JournalMended | ServerForgot | RelayResumed | FatesDecided | PlanChanged
+    | RelayCongested | RelayDeposed | AnomalyBegan | AnomalyEnded
 )
 # fmt: on
 

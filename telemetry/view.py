@@ -31,6 +31,7 @@ from telemetry.events import (
     RobotQuiet,
     RobotWaiting,
     RunDealt,
+    RunHeldBack,
     RunStarted,
     RunStopped,
     SecretRefused,
@@ -42,6 +43,11 @@ from telemetry.events import (
     WorkerStarted,
 )
 from telemetry.phrases import bitmap_of_parts
+
+OF_LIVES: Final[frozenset[type[AnyEvent]]] = frozenset(
+    (RobotBorn, RobotLeft, RobotFenced, RobotLost, RobotWaiting, EvidenceLost, WorkerGaveUp, ProcessDied)
+)
+"""The events that change how many robots live. Most events are others: who wants no more need not fold them."""
 
 
 class RobotView(msgspec.Struct, frozen=True):
@@ -80,6 +86,7 @@ class View(msgspec.Struct, frozen=True):
     born_us: int | None = None  # all dealt robots
     started_us: int | None = None
     stopped_us: int | None = None
+    is_held_back: bool = False  # it could begin, and waits for a person
     stopped: str | None = None
 
     @property
@@ -148,10 +155,13 @@ def _fold_run(view: View, stamped: Stamped) -> View:
     match event:
         case RunDealt(robots, parts):
             return msgspec.structs.replace(view, dealt=robots, parts=parts, dealt_us=stamped.wall_us)
+        case RunHeldBack():
+            return msgspec.structs.replace(view, is_held_back=view.started_us is None)
         case RunStarted():
-            return msgspec.structs.replace(view, started_us=stamped.wall_us)
+            return msgspec.structs.replace(view, started_us=stamped.wall_us, is_held_back=False)
         case RunStopped(reason):
-            return msgspec.structs.replace(view, stopped=reason, stopped_us=view.stopped_us or stamped.wall_us)
+            stopped_us = view.stopped_us or stamped.wall_us
+            return msgspec.structs.replace(view, stopped=reason, stopped_us=stopped_us, is_held_back=False)
         case FatesDecided() | PlanChanged() | RelayMissing() | RelayResumed():
             return _fold_network(view, event)
     return _fold_fleet(view, event)

@@ -11,6 +11,7 @@ The presets stand here too: plans by name, data only.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Final, TypeVar
 
 import msgspec
@@ -40,6 +41,16 @@ class When(msgspec.Struct, frozen=True):
     duration_us: int | None = None
     every_us: int | None = None
 
+    def stretched(self, factor: Fraction) -> When:
+        """The same in a run in which everything takes `factor` times as long. What has a duration keeps one."""
+        start_us = 0 if self.start_us is None else round(self.start_us * factor)
+        duration_us, every_us = self.duration_us, self.every_us
+        if duration_us is not None:
+            duration_us = max(1, round(((self.start_us or 0) + duration_us) * factor) - start_us)
+        if every_us is not None:
+            every_us = max((duration_us or 0) + 1, SHORTEST_EVERY_US, round(every_us * factor))
+        return When(None if self.start_us is None else start_us, duration_us, every_us)
+
     def text(self) -> str:
         if self.start_us is None:
             return ""
@@ -60,6 +71,10 @@ class Line(msgspec.Struct, frozen=True):
         """Whether it is for everyone and always; of such faults a plan has one per name."""
         is_process_fault = isinstance(self.fault, ProcessFault)
         return self.fault.target == EVERYONE and self.when == When() and not is_process_fault
+
+    def stretched(self, factor: Fraction) -> Line:
+        """The same in a run in which everything takes `factor` times as long."""
+        return Line(self.fault.stretched(factor), self.when.stretched(factor))
 
     def text(self) -> str:
         """What `parse_line` reads back."""

@@ -1,12 +1,14 @@
 """The faults of messages that lose, hold or damage them, and the table of all faults of messages.
 
-Each is a small pure piece of data that knows its effect, its text, and how that is read. Nothing else in the project
+Each is a small pure piece of data that knows its effect, its text, how that is read, and what it is in a slower run
+(`stretched`: all that it holds of time takes `factor` times as long). Nothing else in the project
 knows what a fault does to a message; how faults act together, broker/faults/fate.py says. A new fault is a class here
 or in broker/faults/shaping_faults.py, a place in a union, and a row of MESSAGE_FAULTS.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import ceil
 from typing import ClassVar, Final
 
@@ -17,6 +19,7 @@ from broker.faults.shaping_faults import ChanceFault, Delay, Duplicate, Loss, Re
 from broker.faults.syntax import (
     NUMBER,
     FaultKind,
+    Timeless,
     Token,
     Tokens,
     format_number,
@@ -32,7 +35,7 @@ LONGEST_BURST: Final = 1_000_000.0  # envelopes
 _ROUNDING: Final = 1e-9
 
 
-class BurstLoss(msgspec.Struct, frozen=True):
+class BurstLoss(Timeless, frozen=True):
     """In the long run `share` of what one robot sends to another is lost, in bursts of `length` envelopes on average.
 
     A chain of two states (Gilbert and Elliott) over the numbers 1, 2, 3 … of a pair and a life; bad is lost. u(i) is
@@ -80,7 +83,7 @@ class BurstLoss(msgspec.Struct, frozen=True):
         return cls(share, length, optional_target(words))
 
 
-class Corrupt(ChanceFault, frozen=True):
+class Corrupt(ChanceFault, Timeless, frozen=True):
     """With probability `p` all copies arrive with one bit of the body flipped."""
 
     name: ClassVar[str] = "corrupt"
@@ -107,6 +110,9 @@ class Throttle(msgspec.Struct, frozen=True):
         """The time from one envelope to the next."""
         return round(1_000_000 / self.per_second)
 
+    def stretched(self, factor: Fraction) -> Throttle:
+        return Throttle(float(Fraction(self.per_second) / factor), self.target)
+
     def text(self) -> str:
         return join_words(self.name, f"{format_number(self.per_second)}/s", self.target.text())
 
@@ -120,7 +126,7 @@ class Throttle(msgspec.Struct, frozen=True):
         return cls(rate, optional_target(words))
 
 
-class Partition(msgspec.Struct, frozen=True):
+class Partition(Timeless, frozen=True):
     """What the target selects is lost, or with `is_hold` kept back until the partition is over."""
 
     name: ClassVar[str] = "partition"
@@ -175,8 +181,8 @@ MESSAGE_FAULTS: Final[tuple[FaultKind[MessageFault], ...]] = (
     FaultKind(
         Reorder.name,
         Reorder.read,
-        ("reorder .1",),
-        "with this probability a copy is held back by a further 10..50 ms, and others overtake it",
+        ("reorder .1", "reorder .1 100ms..500ms"),
+        "with this probability a copy is held back by a further 10..50 ms, or as given, and others overtake it",
         option="PROBABILITY",
     ),
     FaultKind(

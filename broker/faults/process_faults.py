@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from broker.faults.syntax import FaultKind, Token, Tokens, one_of
+from broker.faults.syntax import FaultKind, Timeless, Token, Tokens, one_of
 from broker.faults.target import EVERYONE, Target
 
 WORKERS: Final = (
@@ -61,7 +61,7 @@ class ProcessTarget(msgspec.Struct, frozen=True):
         return f"{'rq:' if self.kind == 'rq' else ''}r{self.number:02d}"
 
 
-class _ProcessFault(msgspec.Struct, frozen=True):
+class _ProcessFault(Timeless, frozen=True):
     """What all faults of processes have in common, and share with those of messages."""
 
     name: ClassVar[str]

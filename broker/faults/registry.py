@@ -13,15 +13,13 @@ from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from typing import ClassVar, Final
 
-import msgspec
-
 from broker.faults.message_faults import MESSAGE_FAULTS, MessageFault
 from broker.faults.process_faults import PROCESS_FAULTS, ProcessFault
-from broker.faults.syntax import FaultKind, Tokens
+from broker.faults.syntax import FaultKind, Timeless, Tokens
 from broker.faults.target import EVERYONE, Target
 
 
-class Heal(msgspec.Struct, frozen=True):
+class Heal(Timeless, frozen=True):
     """Every fault that has begun by then ends, and does not come again."""
 
     name: ClassVar[str] = "heal"

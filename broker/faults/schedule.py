@@ -9,6 +9,7 @@ the run ever gets that number.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from itertools import count
 from typing import Final
 
@@ -97,6 +98,10 @@ class Timed(msgspec.Struct, frozen=True):
 
     instance: int
     line: Line
+
+    def stretched(self, factor: Fraction) -> Timed:
+        """The same in a run in which everything takes `factor` times as long."""
+        return Timed(self.instance, self.line.stretched(factor))
 
 
 def timed(lines: Iterable[Line]) -> list[Timed]:

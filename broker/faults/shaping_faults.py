@@ -8,6 +8,7 @@ changes nothing. All other faults of messages stand in broker/faults/message_fau
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from math import exp
 from statistics import NormalDist
 from typing import ClassVar, Final, Self
@@ -16,6 +17,7 @@ import msgspec
 
 from broker.faults.dice import Draws
 from broker.faults.syntax import (
+    Timeless,
     Token,
     Tokens,
     format_duration,
@@ -28,7 +30,7 @@ from broker.faults.syntax import (
 from broker.faults.target import EVERYONE, Target, optional_target
 
 Deliveries = tuple[int, ...]
-REORDER_US: Final = (10_000, 50_000)  # the extra delay of a reordered copy, uniform
+REORDER_US: Final = (10_000, 50_000)  # the extra delay of a reordered copy, unless another one is given
 LONGEST_DELAY_US: Final = 60_000_000
 MOST_COPIES: Final = 10
 LARGEST_SIGMA: Final = 3.0
@@ -57,7 +59,7 @@ class ChanceFault(msgspec.Struct, frozen=True):
         return cls(read_probability(words.take()), optional_target(words))
 
 
-class Loss(ChanceFault, frozen=True):
+class Loss(ChanceFault, Timeless, frozen=True):
     """With probability `p` no copy is delivered."""
 
     name: ClassVar[str] = "loss"
@@ -66,7 +68,7 @@ class Loss(ChanceFault, frozen=True):
         return () if draws.number(instance, 0, 0) < self.p else deliveries
 
 
-class Duplicate(msgspec.Struct, frozen=True):
+class Duplicate(Timeless, frozen=True):
     """With probability `p` the first copy is delivered `copies` times."""
 
     name: ClassVar[str] = "duplicate"
@@ -123,21 +125,18 @@ class Delay(msgspec.Struct, frozen=True):
     def is_noop(self) -> bool:
         return self.high_us == 0
 
+    def stretched(self, factor: Fraction) -> Delay:
+        return Delay(round(self.low_us * factor), round(self.high_us * factor), self.target)
+
     def text(self) -> str:
-        low, high = format_duration(self.low_us), format_duration(self.high_us)
-        return join_words(self.name, low if low == high else f"{low}..{high}", self.target.text())
+        return join_words(self.name, _interval_text(self.low_us, self.high_us), self.target.text())
 
     @classmethod
     def read(cls, words: Tokens) -> Delay | LognormalDelay:
         law = words.take()
         if "~" in law.text:
             return LognormalDelay.read(law, words)
-        low, high = law.cut("..")
-        low_us = _delay_time(low)
-        high_us = low_us if high is None else _delay_time(high)
-        if high_us < low_us:
-            raise law.syntax_error("two times with the shorter one first: 5ms..20ms")
-        return cls(low_us, high_us, optional_target(words))
+        return cls(*_interval(law), optional_target(words))
 
 
 class LognormalDelay(msgspec.Struct, frozen=True):
@@ -158,6 +157,9 @@ class LognormalDelay(msgspec.Struct, frozen=True):
     def _time_us(self, u: float) -> int:
         return min(LONGEST_DELAY_US, round(self.median_us * exp(self.sigma * _normal(u + _HALF_STEP))))
 
+    def stretched(self, factor: Fraction) -> LognormalDelay:
+        return LognormalDelay(max(1, round(self.median_us * factor)), self.sigma, self.target)
+
     def text(self) -> str:
         return join_words(
             self.name, f"{format_duration(self.median_us)}~{format_number(self.sigma)}", self.target.text()
@@ -173,19 +175,44 @@ class LognormalDelay(msgspec.Struct, frozen=True):
         return cls(median_us, _sigma(sigma), optional_target(words))
 
 
-class Reorder(ChanceFault, frozen=True):
-    """With probability `p` a copy is held back by a further 10..50 ms (uniform), so that later ones overtake it."""
+class Reorder(msgspec.Struct, frozen=True):
+    """With probability `p` a copy is held back by a further time, uniform between `low_us` and `high_us`, so that later
+    ones overtake it."""
 
     name: ClassVar[str] = "reorder"
+    p: float
+    target: Target = EVERYONE
+    low_us: int = REORDER_US[0]
+    high_us: int = REORDER_US[1]
 
     def apply(self, deliveries: Deliveries, draws: Draws, instance: int) -> Deliveries:
-        low, high = REORDER_US
+        low, interval = self.low_us, self.high_us - self.low_us
         return tuple(
-            so_far + low + int(draws.number(instance, copy, 1) * (high - low))
+            so_far + low + int(draws.number(instance, copy, 1) * interval)
             if draws.number(instance, copy, 0) < self.p
             else so_far
             for copy, so_far in enumerate(deliveries)
         )
+
+    @property
+    def is_noop(self) -> bool:
+        return self.p == 0
+
+    def stretched(self, factor: Fraction) -> Reorder:
+        return Reorder(self.p, self.target, round(self.low_us * factor), round(self.high_us * factor))
+
+    def text(self) -> str:
+        is_usual = (self.low_us, self.high_us) == REORDER_US
+        interval = "" if is_usual else _interval_text(self.low_us, self.high_us)
+        return join_words(self.name, format_number(self.p), interval, self.target.text())
+
+    @classmethod
+    def read(cls, words: Tokens) -> Reorder:
+        p = read_probability(words.take())
+        if not words.peek()[:1].isdigit():
+            return cls(p, optional_target(words))
+        low_us, high_us = _interval(words.take())
+        return cls(p, optional_target(words), low_us, high_us)
 
 
 Shaping = Loss | Duplicate | Delay | LognormalDelay | Reorder
@@ -200,6 +227,21 @@ def _sigma(word: Token) -> float:
     if sigma == 0:
         raise word.syntax_error(allowed)
     return sigma
+
+
+def _interval(word: Token) -> tuple[int, int]:
+    """The shortest and the longest of the times that a word such as `5ms..20ms` or `20ms` means."""
+    low, high = word.cut("..")
+    low_us = _delay_time(low)
+    high_us = low_us if high is None else _delay_time(high)
+    if high_us < low_us:
+        raise word.syntax_error("two times with the shorter one first: 5ms..20ms")
+    return low_us, high_us
+
+
+def _interval_text(low_us: int, high_us: int) -> str:
+    low, high = format_duration(low_us), format_duration(high_us)
+    return low if low == high else f"{low}..{high}"
 
 
 def _delay_time(word: Token) -> int:

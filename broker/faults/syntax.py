@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable
-from typing import Final, Generic, NamedTuple, TypeVar
+from fractions import Fraction
+from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -184,6 +185,14 @@ def format_duration(microseconds: int) -> str:
 
 
 # What the language knows of a kind of fault.
+
+
+class Timeless(msgspec.Struct, frozen=True):
+    """A fault that holds no time of its own (its line may have times)."""
+
+    def stretched(self, factor: Fraction) -> Self:  # noqa: ARG002  nothing in it takes longer
+        """The same in a run in which everything takes `factor` times as long."""
+        return self
 
 
 class FaultKind(NamedTuple, Generic[T]):

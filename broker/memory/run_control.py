@@ -49,7 +49,7 @@ class MemoryRunControl:
             self._server.make_room_for(robot, contents)
             self._give("joined", robot.encode())
 
-    def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
+    def order(self, order: Literal["begin", "go", "crash", "stop"], content: bytes = b"") -> None:
         self._give(order, content)
 
     def orders(self) -> list[Order]:

@@ -33,13 +33,14 @@ class JournalRow(msgspec.Struct, frozen=True):
     content: bytes
 
 
-OrderName = Literal["dealt", "go", "joined", "crash", "stop"]
+OrderName = Literal["dealt", "begin", "go", "joined", "crash", "stop"]
 
 
 class Order(msgspec.Struct, frozen=True):
-    """An order from the leader to all robots: `dealt` (content = the run's terms), `go`, `joined` (content = the name
-    of a robot that takes part from now on), `crash` (content = the worker that is to crash: `r03/secret_merger`; all
-    others ignore it) or `stop` (content = the reason)."""
+    """An order to all robots: `dealt` (content = the run's terms), `go`, `joined` (content = the name of a robot that
+    takes part from now on), `crash` (content = the worker that is to crash: `r03/secret_merger`; all others ignore it)
+    or `stop` (content = the reason). `begin` is a person's order to the leader of a run that is held back: it may order
+    `go` now; robots ignore it."""
 
     entry: str
     order: OrderName

@@ -135,7 +135,7 @@ class RunControl(Protocol):
         order `joined`. Twice does no harm."""
         ...
 
-    def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
+    def order(self, order: Literal["begin", "go", "crash", "stop"], content: bytes = b"") -> None:
         """Give an order to all robots."""
         ...
 

@@ -106,6 +106,17 @@ def with_password(url: str, password: str) -> str:
     return f"{parts.scheme}://{user}:{quote(password, safe='')}@{hosts}{rest}"
 
 
+def without_password(url: str) -> str:
+    """The URL, with no password in it: neither the server's nor the Sentinels'."""
+    parts = _split(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    rest = url.partition("://")[2].removeprefix(parts.netloc)
+    path, mark, query = rest.partition("?")
+    options = [option for option in query.split("&") if "password" not in option.partition("=")[0].lower()]
+    return f"{parts.scheme}://{name}{at * bool(name)}{hosts}{path}{mark * bool(options)}{'&'.join(options)}"
+
+
 def without_login(location: Location) -> str:
     """Where it is, for people: no user, no password."""
     names = ",".join(f"{host}:{port}" for host, port in location.hosts)

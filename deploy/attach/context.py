@@ -38,7 +38,7 @@ _CHUNK: Final = 1 << 20  # bytes of deal.json in one entry: a server may refuse 
 class RunInfo(msgspec.Struct, frozen=True):
     """A run: the robots that it was dealt with, its terms, its plan, and how long it may and must take. `holders`: the
     numbers of the robots that were dealt a part (None: not known). `lab`: who leads it from here. `thresholds`: of
-    anomalies. `is_closed`: no robot may join."""
+    anomalies. `is_closed`: no robot may join. `is_held`: `go` waits for a person."""
 
     run: str
     robots: tuple[str, ...]
@@ -49,6 +49,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     lab: Lab = "cluster"
     thresholds: Thresholds = DEFAULTS
     is_closed: bool = False
+    is_held: bool = False
 
     def facts(self, robots: int) -> RunFacts:
         """What is known of the run when it has so many robots, those that joined included."""
@@ -114,7 +115,15 @@ def read_run_info(client: DataClient, run: str) -> RunInfo:
     try:
         plan, holders = plan_at_start(settings), _holders_in(deal)
         return RunInfo(
-            run, robots, terms, plan, bounds, holders, thresholds=settings.anomalies, is_closed=settings.closed
+            run,
+            robots,
+            terms,
+            plan,
+            bounds,
+            holders,
+            thresholds=settings.anomalies,
+            is_closed=settings.closed,
+            is_held=settings.hold,
         )
     except ValueError as error:
         raise NoMetadata(f"run {run} was dealt by another version: {error}") from None

@@ -24,8 +24,12 @@ from broker.streams.run.supervisor_lease import Leader, read_leader
 from deploy.errors import EnvironmentFailure, UsageError
 from robots.run.stop_rule import reason_in
 from telemetry.record.folder import NoSuchRun, find_run
+from telemetry.record.settings import RunSettings
 
 LIVE: Final = "live.json"
+HELD_BACK: Final = "held back: waits for go"
+"""The state of a run whose `go` waits for a person."""
+
 _LARGEST: Final = 64 * 1024  # bytes of a live.json
 _NEWEST: Final = 64  # listed runs that are read: anybody may write to the list
 _START: Final = "start one with: robots run --for 60s, or name a server with --redis-url or ROBOTS_REDIS_URL"
@@ -53,17 +57,14 @@ class RunOnServer(NamedTuple):
         """Whether it goes on, or is to begin."""
         return self.status.stop is None
 
-    @property
-    def state(self) -> str:
-        """`waiting for go`, `live`, or how it ended."""
-        return state_of(self.status)
 
-
-def state_of(run_status: RunStatus) -> str:
-    """`waiting for go`, `live`, or how it ended."""
+def state_of(run_status: RunStatus, settings: RunSettings | None = None) -> str:
+    """`waiting for go`, `held back: waits for go` (where its settings are given), `live`, or how it ended."""
     if run_status.stop is not None:
         return reason_in(run_status.stop.encode())
-    return "waiting for go" if run_status.go_ms is None else "live"
+    if run_status.go_ms is not None:
+        return "live"
+    return HELD_BACK if settings is not None and settings.hold and not run_status.may_begin else "waiting for go"
 
 
 class _Live(msgspec.Struct):
@@ -221,6 +222,12 @@ def is_stale(path: Path) -> bool:
         return path.exists() and _read(path) is None
     except EnvironmentFailure:
         return False
+
+
+def is_live_here(where: RunLocation) -> bool:
+    """Whether a run with a parent on this host goes on: its robots may live, and its server answer."""
+    is_there = where.folder is not None and (where.folder / LIVE).exists()
+    return is_there and where.parent is not None and is_alive(where.parent)
 
 
 def is_alive(pid: int) -> bool:

@@ -31,7 +31,7 @@ from broker.streams.run.plan_log import DEALT_MS, PlanWatcher, StreamRequests, a
 from broker.streams.run.probes import now_us
 from broker.streams.run.runs import RunStatus, read_run_status
 from deploy.attach.context import read_metadata
-from deploy.attach.discovery import RunLocation
+from deploy.attach.discovery import HELD_BACK, RunLocation, state_of
 from deploy.config.repeat import plan_at_start
 from deploy.errors import EnvironmentFailure, NoMetadata, UsageError
 from telemetry.console import printable
@@ -240,9 +240,9 @@ class Later(msgspec.Struct, frozen=True):
 
 
 class PlanStatus(msgspec.Struct, frozen=True):
-    """The plan of a live run at one moment. `now_us` counts from go (None: before it). `stop` is why the run is ending,
-    if it is. `to_come` holds the next MOST_TO_COME dated changes; None when the run's settings cannot be read here,
-    because another host has them."""
+    """The plan of a live run at one moment. `now_us` counts from go (None: before it), which waits for a person while
+    it `is_held_back`. `stop` is why the run is ending, if it is. `to_come` holds the next MOST_TO_COME dated changes;
+    None when the run's settings cannot be read here, because another host has them."""
 
     run: str
     now_us: int | None
@@ -250,6 +250,7 @@ class PlanStatus(msgspec.Struct, frozen=True):
     stop: str | None
     standing: list[Standing]
     to_come: list[Coming] | None
+    is_held_back: bool = False
 
 
 def plan_status(plan: LivePlan) -> PlanStatus:
@@ -261,7 +262,8 @@ def plan_status(plan: LivePlan) -> PlanStatus:
         to_come = (
             None if scheduler is None else list(islice(_coming(scheduler, _scheduled_us(plan.now_us)), MOST_TO_COME))
         )
-    return PlanStatus(plan.run, plan.now_us, run_status.shards, run_status.stop, _standing(plan), to_come)
+    is_held_back = state_of(run_status, plan.settings) == HELD_BACK
+    return PlanStatus(plan.run, plan.now_us, run_status.shards, run_status.stop, _standing(plan), to_come, is_held_back)
 
 
 def remaining(plan: LivePlan) -> list[Timed] | None:

@@ -1,6 +1,5 @@
-"""What became of a process fault that a person requested to be injected at once: the run's fleet log shows it.
-
-Nothing is requested here. A request that was accepted may still fail when its time comes, one step of the leader later.
+"""A process fault that a person wants at once: it is requested, and the run's fleet log shows what became of it. A
+request that was accepted may still fail when its time comes, one step of the leader later.
 """
 
 from __future__ import annotations
@@ -13,10 +12,13 @@ from typing import Final
 import msgspec
 
 from broker.errors import Unavailable
-from broker.faults.process_faults import Amnesia, Kill
+from broker.faults.grammar import Line
+from broker.faults.process_faults import Amnesia, Kill, ProcessFault
+from broker.faults.syntax import format_duration
 from broker.ports.robot import Death, Failure, FleetRow, Injection
 from broker.streams.run.fleet_log import FleetLogWatcher
 from deploy.attach.live_plan import LivePlan
+from deploy.attach.plan_requests import set_request
 from deploy.errors import EnvironmentFailure
 
 WAIT_S: Final = 8.0  # for the injection; and from there for the death that it causes
@@ -32,6 +34,38 @@ class InjectionOutcome(msgspec.Struct, frozen=True):
 
     victim: str
     died: bool | None
+
+
+def is_injection(line: Line) -> bool:
+    """Whether a line is a process fault that is due at once, and once."""
+    return isinstance(line.fault, ProcessFault) and line.when.start_us == 0 and line.when.every_us is None
+
+
+def asked_text(line: Line) -> str:
+    """The process fault of a line, for people: `kill r03`, `pause r03 for 5s`."""
+    duration_us = line.when.duration_us
+    return line.fault.text() + ("" if duration_us is None else f" for {format_duration(duration_us)}")
+
+
+def inject(plan: LivePlan, line: Line, report: Callable[[], None]) -> tuple[str, InjectionOutcome | None]:
+    """Request a process fault, and wait for its outcome: the request's id, and the outcome. Before go there is none:
+    the fault is injected when the run begins. Raises UsageError when the run refuses it, and what `await_outcome`
+    raises."""
+    log = plan.watch_fleet()
+    request_id = plan.request(set_request([line], plan)).request
+    if plan.run_status.go_ms is None:
+        return request_id, None
+    return request_id, await_outcome(plan, log, request_id, report)
+
+
+def outcome_line(run: str, line: Line, outcome: InjectionOutcome | None) -> str:
+    """What became of it, for people."""
+    asked = asked_text(line)
+    if outcome is None:
+        return f"accepted run {run}: {asked}, once the run has begun"
+    who = "" if outcome.victim in asked else f", which was {outcome.victim}"
+    died = {None: "", True: "; it died", False: f"; no death is recorded after {WAIT_S:g} s"}[outcome.died]
+    return f"done run {run}: {asked}{who}{died}"
 
 
 def await_outcome(

@@ -84,13 +84,27 @@ _command(
     _RUN_IT,
     "simulate",
     "Run the same robots in virtual time: one seed, one history.",
-    _SETTINGS,
+    f"With --ui tui its record is then replayed on the screens; the exit code is the run's. {_SETTINGS}",
+)
+_command(
+    _RUN_IT,
+    "go",
+    "Let a live run begin that is held back (--hold).",
+    "It begins at once when all of its robots are born, and otherwise as soon as they are, or three seconds after the"
+    f" deal. {_NEWEST}",
 )
 _command(
     _RUN_IT,
     "stop",
     "Stop a live run in order.",
     f"Its robots end, its supervisor closes it, and its own `robots run`, if it has one, judges it. {_NEWEST}",
+)
+_command(
+    _WATCH_IT,
+    "watch",
+    "Watch a live run: who knows what, what fails, and what heals.",
+    "It may be attached to a run at any time, and left again: the run goes on. Where there is no terminal, or it is"
+    f" too small, plain lines are printed. {_NEWEST}",
 )
 _command(_WATCH_IT, "ps", "Show the robots of a live run, its relays, supervisor and server.", _NEWEST)
 _command(
@@ -112,6 +126,13 @@ _command(
     "events",
     "Show the events of a run, as a log that can be followed.",
     _ANY,
+)
+_command(
+    _WATCH_IT,
+    "replay",
+    "Show a recorded run again, at any speed, back and forth.",
+    "On a terminal the screens of a live run open, and time is yours. Elsewhere the stories of the run are printed, one"
+    " a line, and its verdict. RUN is an id, a unique prefix, a folder or `latest`.",
 )
 _command(
     _WATCH_IT,

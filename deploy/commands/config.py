@@ -8,9 +8,10 @@ from cyclopts import App, Parameter
 
 from deploy.commands.output import print_result
 from deploy.commands.outputs import EffectiveSetting, EffectiveSettings, answer_line
+from deploy.config.effective import effective_settings
 from deploy.config.flags import Given, takes
 from deploy.config.listing import listed, toml_lines
-from deploy.config.settings import LabSettings, effective_settings, load_place
+from deploy.config.settings import LabSettings, load_place
 from telemetry.console import harmless
 
 EXAMPLES: Final = """\

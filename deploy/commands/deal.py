@@ -66,7 +66,7 @@ app = App(name="deal", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(LabSettings, but=("output", "force", "ui", "handlers", "jaeger_url"))
+@takes(LabSettings, but=("output", "force", "ui", "hz", "ascii", "handlers", "jaeger_url"))
 def deal(
     *,
     unless_live: Annotated[bool, Parameter(group=PLACE, help="Deal nothing while a run goes on there.")] = False,
@@ -167,5 +167,6 @@ def _lines(run: str, experiment: Experiment, found: Found) -> list[str]:
         f"  {advice(settings.robots, found)}",
         "  on any host, with the same --redis-url:",
         "  robots supervise · robots relay · robots worker · robots ps · robots stop",
+        *["  held back: it begins with robots go"] * settings.hold,
         f"  robots verify --wait {run}",
     ]

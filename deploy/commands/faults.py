@@ -14,7 +14,16 @@ from broker.control_entries import Planned
 from broker.faults.grammar import Line
 from broker.faults.process_faults import PROCESS_FAULTS
 from broker.faults.registry import NETWORK, help_table
-from broker.faults.syntax import format_duration
+from deploy.attach.answers import (
+    SETTINGS_UNKNOWN,
+    answer_lines,
+    begin_lines,
+    dated_lines,
+    left_lines,
+    planned_text,
+    seconds_text,
+)
+from deploy.attach.discovery import HELD_BACK
 from deploy.attach.live_plan import (
     MOST_TO_COME,
     Coming,
@@ -42,6 +51,7 @@ from deploy.commands.service import Run, plan_of
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from telemetry.console import printable
+from telemetry.phrases import counted
 from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
@@ -68,8 +78,6 @@ supervisor or redis.
 {help_table(PROCESS_FAULTS, 78)}
 
 {EXAMPLES}"""
-
-_UNKNOWN: Final = "not known here, the run's settings are on another host"
 
 app = App(
     name="faults",
@@ -134,7 +142,7 @@ def heal(run: Run = None, /, *, given: Given) -> int:
         answer = plan.request("heal")
         left = still_to_come(plan)
     row = _answer_row(plan, answer, None if left is None else [_later_row(later) for later in left])
-    print_result(answer_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *_left_lines(plan, left)]))
+    print_result(answer_line(row) if place.json_ else "\n".join([*answer_lines(answer), *left_lines(plan.run, left)]))
     return 0
 
 
@@ -145,20 +153,10 @@ def _texts_of(what: str, run: str | None, surplus: Iterable[str]) -> list[str]:
 # The answer to a request.
 
 
-def _print_answer(plan: LivePlan, answer: RequestOutcome, place: PlaceSettings, lines: Iterable[Line] = ()) -> None:
-    dated = [(line.when.start_us, line.text()) for line in lines if line.when.start_us]
-    row = _answer_row(plan, answer, [FaultToCome(text, in_us / 1e6) for in_us, text in dated])
-    begin = (f"begins in {format_duration(in_us)}: {text}" for in_us, text in dated)
-    print_result(answer_line(row) if place.json_ else "\n".join([*_answer_lines(answer), *begin]))
-
-
-def _answer_lines(answer: RequestOutcome) -> Iterator[str]:
-    after = f"after {round(answer.elapsed_us / 1000)} ms"
-    if answer.relays == 0:  # it concerned process faults alone
-        yield f"acknowledged by the supervisor {after}"
-        return
-    yield f"plan: {_texts(answer.old.faults)} → {_texts(answer.new.faults)}"
-    yield f"in force at {_relays(answer.relays)} {after}"
+def _print_answer(plan: LivePlan, answer: RequestOutcome, place: PlaceSettings, lines: Sequence[Line] = ()) -> None:
+    dated = [FaultToCome(line.text(), (line.when.start_us or 0) / 1e6) for line in dated_lines(lines)]
+    row = _answer_row(plan, answer, dated)
+    print_result(answer_line(row) if place.json_ else "\n".join([*answer_lines(answer), *begin_lines(lines)]))
 
 
 def _answer_row(plan: LivePlan, answer: RequestOutcome, to_come: list[FaultToCome] | None) -> FaultPlanAnswer:
@@ -173,46 +171,22 @@ def _answer_row(plan: LivePlan, answer: RequestOutcome, to_come: list[FaultToCom
     )
 
 
-def _left_lines(plan: LivePlan, left: Sequence[Later] | None) -> Iterator[str]:
-    """What a heal leaves to come."""
-    if left is None:
-        yield f"what is dated to begin later still does; {_UNKNOWN}"
-        return
-    for later in left[:MOST_TO_COME]:
-        yield f"still to come: {_named(later.planned)}, in {_seconds(later.in_us)}"
-    if len(left) > MOST_TO_COME:
-        yield f"and {len(left) - MOST_TO_COME} more"
-    if left:
-        yield f"cancel one with: robots faults clear '#{left[0].planned.instance}' {plan.run}"
-
-
 def _later_row(later: Later) -> FaultToCome:
     return FaultToCome(later.planned.text, later.in_us / 1e6, later.planned.instance)
-
-
-def _texts(faults: Iterable[Planned]) -> str:
-    return ", ".join(printable(planned.text) for planned in faults) or "calm"
-
-
-def _named(planned: Planned) -> str:
-    return f"#{planned.instance} {printable(planned.text)}"
 
 
 def _planned_row(planned: Planned) -> FaultInForce:
     return FaultInForce(planned.instance, planned.text)
 
 
-def _relays(number: int) -> str:
-    return f"{number} relay{'' if number == 1 else 's'}"
-
-
 # The status.
 
 
 def _plan_status_lines(seen: PlanStatus) -> Iterator[str]:
-    when = "before go" if seen.now_us is None else f"{_seconds(seen.now_us)} after go"
+    before = HELD_BACK if seen.is_held_back else "before go"
+    when = before if seen.now_us is None else f"{seconds_text(seen.now_us)} after go"
     stop = "" if seen.stop is None else f"  ending: {printable(seen.stop)}"
-    yield f"run {seen.run}  {when}  {_relays(seen.shards)}{stop}"
+    yield f"run {seen.run}  {when}  {counted(seen.shards, 'relay')}{stop}"
     yield "in force" if seen.standing else "in force: nothing, the network is calm"
     texts = [printable(fault.text) for fault in seen.standing]
     width = max(map(len, texts), default=0)
@@ -220,7 +194,7 @@ def _plan_status_lines(seen: PlanStatus) -> Iterator[str]:
         where = "" if len(fault.relays) == seen.shards else f"  only at relay {', '.join(map(str, fault.relays))}"
         yield f"  #{fault.instance:<3} {text:<{width}}  {_since(fault)}{where}"
     if seen.to_come is None:
-        yield f"to come: {_UNKNOWN}"
+        yield f"to come: {SETTINGS_UNKNOWN}"
     else:
         yield "to come" if seen.to_come else "to come: nothing"
         yield from (f"  {_coming(change, seen.now_us)}" for change in seen.to_come)
@@ -231,18 +205,14 @@ def _plan_status_lines(seen: PlanStatus) -> Iterator[str]:
 def _since(fault: Standing) -> str:
     if fault.since_us is None:
         return "since the deal"
-    return "since before go" if fault.since_us < 0 else f"since {_seconds(fault.since_us)} after go"
+    return "since before go" if fault.since_us < 0 else f"since {seconds_text(fault.since_us)} after go"
 
 
 def _coming(change: Coming, now_us: int | None) -> str:
-    left = "" if now_us is None else f"in {_seconds(change.at_us - now_us)}, "
-    begin = [f"begins: {', '.join(map(_named, change.begin))}"] if change.begin else []
-    end = [f"ends: {', '.join(map(_named, change.end))}"] if change.end else []
-    return f"{left}{_seconds(change.at_us)} after go  {'  '.join([*begin, *end])}"
-
-
-def _seconds(microseconds: int) -> str:
-    return f"{microseconds / 1e6:.1f} s"
+    left = "" if now_us is None else f"in {seconds_text(change.at_us - now_us)}, "
+    begin = [f"begins: {', '.join(map(planned_text, change.begin))}"] if change.begin else []
+    end = [f"ends: {', '.join(map(planned_text, change.end))}"] if change.end else []
+    return f"{left}{seconds_text(change.at_us)} after go  {'  '.join([*begin, *end])}"
 
 
 def _plan_status_row(seen: PlanStatus) -> FaultPlanStatus:

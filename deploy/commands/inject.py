@@ -13,8 +13,8 @@ from cyclopts import App, Parameter
 from msgspec.structs import replace
 
 from broker.faults.syntax import format_duration, parse_duration
-from deploy.attach.outcomes import WAIT_S, InjectionOutcome, await_outcome
-from deploy.attach.plan_requests import set_lines, set_request
+from deploy.attach.outcomes import asked_text, inject, outcome_line
+from deploy.attach.plan_requests import set_lines
 from deploy.commands.output import print_result, report
 from deploy.commands.outputs import InjectionAnswer, answer_line
 from deploy.commands.service import Run, plan_of
@@ -86,7 +86,7 @@ def pause(
         duration = format_duration(parse_duration(for_))
     except ValueError as error:
         raise UsageError(f"--for: {error}") from None
-    return _inject(f"pause {_one(target)} @0s+{duration}", run, load_place(given), f" for {duration}")
+    return _inject(f"pause {_one(target)} @0s+{duration}", run, load_place(given))
 
 
 @resume_app.default
@@ -161,29 +161,15 @@ def _one(target: str) -> str:
     return target
 
 
-def _inject(text: str, run: str | None, place: PlaceSettings, for_how_long: str = "") -> int:
+def _inject(text: str, run: str | None, place: PlaceSettings) -> int:
     """Request it, and wait for the outcome. Before go it is only accepted: it is done when the run begins. Raises
     UsageError when the run refuses it, EnvironmentFailure when it was not done."""
-    lines = set_lines([text])
-    asked, outcome = lines[0].fault.text() + for_how_long, None
-    began_s = time.monotonic()
+    (line,) = set_lines([text])
+    asked, began_s = asked_text(line), time.monotonic()
     with plan_of(place, run) as plan:
-        log = plan.watch_fleet()
-        request = plan.request(set_request(lines, plan)).request
-        if plan.run_status.go_ms is not None:
-            outcome = await_outcome(plan, log, request, lambda: report(f"accepted: {asked}; waiting until it is done"))
+        request, outcome = inject(plan, line, lambda: report(f"accepted: {asked}; waiting until it is done"))
     answer = InjectionAnswer(plan.run, request, asked, round(time.monotonic() - began_s, 3))
     if outcome is not None:
         answer = replace(answer, victim=outcome.victim, died=outcome.died)
-        line = _done_line(plan.run, asked, outcome)
-    else:
-        line = f"accepted run {plan.run}: {asked}, once the run has begun"
-    print_result(answer_line(answer) if place.json_ else line)
+    print_result(answer_line(answer) if place.json_ else outcome_line(plan.run, line, outcome))
     return 0
-
-
-def _done_line(run: str, asked: str, outcome: InjectionOutcome) -> str:
-    """The line for people."""
-    who = "" if outcome.victim in asked else f", which was {outcome.victim}"
-    died = {None: "", True: "; it died", False: f"; no death is recorded after {WAIT_S:g} s"}[outcome.died]
-    return f"done run {run}: {asked}{who}{died}"

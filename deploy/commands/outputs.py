@@ -58,9 +58,9 @@ class RobotStatus(msgspec.Struct, frozen=True):
 
 
 class RunningRobots(msgspec.Struct, frozen=True):
-    """`robots ps`: a run, its `state` (waiting for go, live, or how it ended), its `robots`, and its other `processes`:
-    relays, supervisor, server. With `closed` no robot may join. On the server there are so many RQ `workers`, and so
-    many of them are `free`."""
+    """`robots ps`: a run, its `state` (waiting for go, held back: waits for go, live, or how it ended), its `robots`,
+    and its other `processes`: relays, supervisor, server. With `closed` no robot may join. On the server there are so
+    many RQ `workers`, and so many of them are `free`."""
 
     run: str
     state: str
@@ -72,8 +72,9 @@ class RunningRobots(msgspec.Struct, frozen=True):
 
 
 class RecordedRun(msgspec.Struct, frozen=True):
-    """A run. `state` is live, unreachable (its live.json cannot be used), unfinished (it neither ended nor goes on), or
-    how it ended; `age_s` counts from the deal. Null is what cannot be read: `mode`, `robots`, `seed`, `verdict`."""
+    """A run. `state` is live, held back: waits for go, unreachable (its live.json cannot be used), unfinished (it
+    neither ended nor goes on), or how it ended; `age_s` counts from the deal. Null is what cannot be read: `mode`,
+    `robots`, `seed`, `verdict`."""
 
     run: str
     mode: str | None
@@ -91,9 +92,9 @@ class RecordedRuns(msgspec.Struct, frozen=True):
 
 
 class ServerRun(msgspec.Struct, frozen=True):
-    """A run on a server. `state` is waiting for go, live, or how it ended; `age_s` counts from the deal. It has so many
-    `robots`, and lacks RQ workers for so many of them (`lacks`; null: no supervisor knows). Of its `shards`, `relays`
-    have a relay. With `closed` no robot may join."""
+    """A run on a server. `state` is waiting for go, held back: waits for go, live, or how it ended; `age_s` counts from
+    the deal. It has so many `robots`, and lacks RQ workers for so many of them (`lacks`; null: no supervisor knows). Of
+    its `shards`, `relays` have a relay. With `closed` no robot may join."""
 
     run: str
     state: str
@@ -229,3 +230,13 @@ class Examination(msgspec.Struct, frozen=True):
     robots: int
     usable: bool | None
     checks: list[Check]
+
+
+class RunStory(msgspec.Struct, frozen=True):
+    """`robots replay`: a story, one a line, in the order of their times: it began `at_s` seconds after go (before it:
+    less than 0), is `about` these processes, and good, bad, or just news (`tone`)."""
+
+    at_s: float
+    text: str
+    about: tuple[str, ...]
+    tone: Literal["news", "good", "bad"]

@@ -6,32 +6,37 @@ It only reads: nothing is written on the server.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
-from typing import Final
+from typing import Annotated, Final
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from msgspec.structs import replace
 
 from broker.errors import Unavailable
 from broker.ports.robot import FleetRow, JournalRow
 from broker.streams.connection import Server
+from broker.streams.outage import ServerWatch
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
 from broker.streams.run.probes import now_us
 from broker.streams.run.runs import read_run_status
 from broker.streams.run.supervisor_lease import read_leader
 from deploy.attach.context import read_settings
-from deploy.attach.discovery import RunLocation, find_live, state_of
+from deploy.attach.discovery import RunLocation, find_live, is_live_here, state_of
 from deploy.attach.processes import ProcessSeen, relays_of, seen_servers, supervisor_in
-from deploy.commands.output import in_columns, print_result
+from deploy.commands.output import in_columns, print_result, report
 from deploy.commands.outputs import RobotStatus, RunningRobots, answer_line
-from deploy.commands.service import Run, reached, workers_line
+from deploy.commands.service import Run, pause, reached, workers_line
 from deploy.config.flags import Given, takes
-from deploy.config.settings import PlaceSettings, load_place
-from deploy.errors import EnvironmentFailure
+from deploy.config.settings import MOST_HERTZ, PlaceSettings, load_place
+from deploy.errors import INTERRUPTED, EnvironmentFailure, UsageError
+from deploy.processes.signals import ShutdownSignals
 from deploy.rq.leases import LEASE_S
 from deploy.rq.observed import JobSeen
 from deploy.rq.queue import WorkerCount, count_workers, poll_jobs
+from deploy.watching.repainting import Extent, Repainting
+from deploy.watching.terminal import seen_terminal
 from robots.journal import parts_in, readable
 from robots.restart_budget import charged, deaths_of
 from robots.run.chaos import paused_in
@@ -45,6 +50,7 @@ Examples:
 
   robots ps
   robots ps 7b08e1 --json
+  robots ps --watch
   robots ps 7b08e1 --redis-url redis://lab.example:6379
 """
 
@@ -60,19 +66,79 @@ _ABSENT: Final = ("queued", "waiting", "lost")
 app = App(name="ps", help_epilogue=EXAMPLES)
 
 
+Watch = Annotated[bool, Parameter(help="Paint it again and again, until the run is over.", show_default=False)]
+Hertz = Annotated[float, Parameter(name="--hz", metavar="N", help="With --watch: how often, a second.")]
+
+
 @app.default
 @takes(PlaceSettings)
-def ps(run: Run = None, /, *, given: Given) -> int:
+def ps(run: Run = None, /, *, watch: Watch = False, hz: Hertz = 1.0, given: Given) -> int:
     """Show the robots of a live run, and its other processes."""
     place = load_place(given)
+    if not 0 < hz <= MOST_HERTZ:
+        raise UsageError(f"--hz: {hz:g} is outside of what is allowed: above 0, at most {MOST_HERTZ}")
     location = find_live(place.runs_dir, run, place.address)
     with reached(location.address) as server:
+        if watch:
+            with ShutdownSignals() as shutdown:
+                return _watch(server, location, shutdown, 1 / hz, is_json=place.json_)
         try:
             seen = _read(server, location)
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {location.run} went away: {error}") from None
     print_result(answer_line(seen) if place.json_ else "\n".join(_lines(seen)))
     return 0
+
+
+def _watch(server: Server, where: RunLocation, shutdown: ShutdownSignals, every_s: float, *, is_json: bool) -> int:
+    """Print it every `every_s` seconds, until the run is over or a signal comes; the exit code. Raises ServerGone, and
+    NoSuchRun at the first time."""
+    screen, away, seen = _Table(is_json), ServerWatch(lambda _line: None), None
+    while shutdown.reason is None:
+        is_over = where.parent is not None and not is_live_here(where)  # first: what is read below is its last state
+        try:
+            seen = _read(server, where)
+            is_over = is_over or _is_stopped(server, where.run)
+            away.answered()
+        except Unavailable:
+            if not is_over:
+                away.silent()
+        except NoSuchRun:
+            if seen is None:
+                raise
+            is_over = True
+        is_read = screen.show(seen, away.away_s)
+        if is_over:
+            report(f"run {where.run} is over")
+        if is_over or not is_read:
+            return 0
+        pause(shutdown, every_s)
+    return INTERRUPTED
+
+
+class _Table:
+    """Where the table is printed: at the same place of a terminal, or one below the other."""
+
+    def __init__(self, is_json: bool) -> None:
+        self._is_json = is_json
+        self._repainting = Repainting()
+
+    def show(self, seen: RunningRobots | None, away_s: float) -> bool:
+        """Print what was seen last; False when its reader is gone."""
+        is_away = away_s >= 1
+        if self._is_json:
+            return is_away or seen is None or print_result(answer_line(seen))
+        lines = [] if seen is None else list(_lines(seen))
+        if is_away:
+            lines.append(f"the server does not answer, for {away_s:.0f} s now")
+        terminal = seen_terminal(os.environ)
+        extent = Extent(terminal.columns, terminal.lines) if terminal.moves_cursor else None
+        return print_result(self._repainting.text(lines, extent))
+
+
+def _is_stopped(server: Server, run: str) -> bool:
+    run_status = read_run_status(server.data, run)
+    return run_status is None or run_status.stop is not None
 
 
 def _read(server: Server, where: RunLocation) -> RunningRobots:
@@ -87,12 +153,13 @@ def _read(server: Server, where: RunLocation) -> RunningRobots:
     journals = {job.robot: evidence.journal(job.robot) for job in jobs}
     parts = {robot: _parts(journal) for robot, journal in journals.items()}
     robots = [_robot_status(job, journals[job.robot], rows, server_us, paused) for job in jobs]
-    if state_of(run_status) == "live":
-        robots = _with_rare_parts(robots, parts)
     settings, workers = read_settings(server.data, run), count_workers(server.control)
+    state = state_of(run_status, settings)
+    if state == "live":
+        robots = _with_rare_parts(robots, parts)
     return RunningRobots(
         run,
-        state_of(run_status),
+        state,
         settings is not None and settings.closed,
         robots,
         [

@@ -16,11 +16,12 @@ from telemetry.record.growing import is_cut
 _FILE: Final = "events.jsonl"
 
 
-def open_events(folder: Path) -> RecordedEvents:
-    """The events of the record in `folder`. Raises NoSuchRun when it has no file of events."""
+def open_events(folder: Path, most_bytes: int | None = None) -> RecordedEvents:
+    """The events of the record in `folder`, at most the first `most_bytes`. Raises NoSuchRun when it has no file of
+    events."""
     if not (folder / _FILE).exists():
         raise NoSuchRun(f"run {folder.name} has no record that can be read: there is no {_FILE}")
-    return RecordedEvents(folder)
+    return RecordedEvents(folder, most_bytes)
 
 
 def damage_lines(folder: Path, recorded: RecordedEvents) -> Iterator[str]:

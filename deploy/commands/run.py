@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cyclopts import App
 
@@ -17,7 +18,7 @@ from broker.streams.connection import Server
 from broker.streams.run.probes import clock_by
 from deploy.attach.context import metadata_of
 from deploy.commands.help import table
-from deploy.commands.output import WIDTH, deliver, json_line, print_result, report, width_of
+from deploy.commands.output import deliver, json_line, print_result, report, width_of
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
@@ -29,11 +30,15 @@ from deploy.lifecycle.recording import close_record, open_record, record_counter
 from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import stall_watch
 from deploy.observing.handler_process import HandlerProcess
+from deploy.observing.held_back import HeldBackLine
 from deploy.observing.results import result_lines
+from deploy.processes.enter_key import EnterKey
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
+from deploy.watching.lent_terminal import RunTerminal
+from deploy.watching.terminal import choose_ui, seen_terminal
 from robots.exhibits.catalogue import EXHIBITS
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import HandlerCounts, report_lines
@@ -56,6 +61,7 @@ Examples:
   robots run --chaos "kill robot every 500ms" --for 20s
   robots run --preset storm --relays 2 --for 60s
   robots run --exhibit no-kills
+  robots run --hold --pace 10x
   robots run --again 7f3a
 """
 
@@ -73,46 +79,58 @@ def run(*, given: Given) -> int:
     demand_linux()
     demand_records(experiment.settings.runs_dir)
     names = experiment.settings.handlers
-    with ShutdownSignals() as shutdown:
+    ui = choose_ui(experiment.settings.ui, seen_terminal(os.environ), is_json=experiment.settings.json_)
+    with ShutdownSignals() as shutdown, RunTerminal(ui, shutdown, report) as terminal:
         janitor = Janitor.hire()
         try:
             with (
                 HandlerProcess(names, janitor) if names else nullcontext() as handlers,
                 server_for(experiment.settings.address, janitor) as server,
             ):
-                return _run(experiment, Host(server, janitor, shutdown), handlers, endpoint)
+                is_used = experiment.settings.hold and ui != "none"
+                enter = EnterKey(is_used, lambda: terminal.is_free)
+                host = Host(server, janitor, shutdown, enter)
+                return _run(experiment, host, Output(terminal, handlers, endpoint))
         except Unavailable as error:
             raise EnvironmentFailure(f"the server went away: {error}") from None
         finally:
             janitor.dismiss()
 
 
-def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, endpoint: Endpoint | None) -> int:
-    settings, deal = experiment.settings, experiment.deal
+class Output(NamedTuple):
+    """Where the events of a run go beside its record, and its lines."""
+
+    terminal: RunTerminal
+    handlers: HandlerProcess | None
+    endpoint: Endpoint | None
+
+
+def _run(experiment: Experiment, host: Host, output: Output) -> int:
+    terminal, handlers, endpoint = output
+    settings = experiment.settings
     run_id = new_run_id(settings.runs_dir)
     record = Record.create(settings.runs_dir, run_id)
     begun = run_settings(run_id, "run", version(), experiment)
-    dealt = deal.record()
+    dealt = experiment.deal.record()
     open_record(record, begun, dealt)
+    terminal.lend(record.folder, _screen_flags(settings))
     with Server.at(host.server.address) as server:
         clock = clock_by(server.data, run_id)
-    stalls = stall_watch(dealt["indices"], settings.tick)
-    write_line = (lambda _line: None) if settings.ui == "none" else report
+    stalls = stall_watch(dealt["indices"], experiment.terms.tick_us)
+    held_back = HeldBackLine(terminal.progress, "press Enter, or: " * host.enter.is_there + f"robots go {run_id}")
     counters = Counters()
-    write_line(
-        f"run {run_id}  robots {settings.robots}  parts {len(deal.parts)}  seed {settings.seed}  {_network(settings)}"
-    )
-    settled_us = Schedule(experiment.plan, settings.for_).settled_us
-    if settled_us > settings.for_:
-        write_line(f"goes on until {format_duration(settled_us)} after go at least: its plan is that long")
+    for line in _opening_lines(run_id, experiment):
+        terminal.progress(line)
     events = record.folder / "events.jsonl"
     if handlers is not None:
         handlers.follow(events)
-    with Recorder(events) as recorder, closing(Progress(write_line, stalls)) as progress:
+    with Recorder(events) as recorder, closing(Progress(terminal.progress, stalls)) as progress:
 
         def observe(view: View, away_s: float) -> None:
             recorder.flush()
             progress.observe(view, clock.wall_us(), away_s)
+            held_back.observe(view)
+            terminal.poll()
 
         pipeline = Pipeline(counters, recorder, progress)
         metadata = metadata_of(begun, dealt)
@@ -123,7 +141,25 @@ def _run(experiment: Experiment, host: Host, handlers: HandlerProcess | None, en
     for line in report_lines(handled, recorded):
         report(line)
     record_counters(record, counters, pipeline.failures, handled)
-    return _close(settings, record, begun, outcome, endpoint)
+    code = _close(settings, record, begun, outcome, endpoint, terminal.shows_result)
+    terminal.await_left()
+    return code
+
+
+def _screen_flags(settings: LabSettings) -> list[str]:
+    """The flags by which the screens are opened as a run wants them."""
+    return ["--hz", str(settings.hz), *(["--ascii"] if settings.ascii else [])]
+
+
+def _opening_lines(run: str, experiment: Experiment) -> Iterable[str]:
+    """What is known before anything happens."""
+    settings, for_us = experiment.settings, experiment.bounds.for_us
+    pace = f"  pace {settings.pace}x" * (settings.pace > 1)
+    parts = len(experiment.deal.parts)
+    yield f"run {run}  robots {settings.robots}  parts {parts}  seed {settings.seed}  {_network(settings)}{pace}"
+    settled_us = Schedule(experiment.plan, for_us).settled_us
+    if settled_us > for_us:
+        yield f"goes on until {format_duration(settled_us)} after go at least: its plan is that long"
 
 
 def _log_of_follower(settings: LabSettings, record: Record) -> Path | None:
@@ -139,7 +175,12 @@ def _network(settings: LabSettings) -> str:
 
 
 def _close(
-    settings: LabSettings, record: Record, begun: RunSettings, outcome: Outcome, endpoint: Endpoint | None
+    settings: LabSettings,
+    record: Record,
+    begun: RunSettings,
+    outcome: Outcome,
+    endpoint: Endpoint | None,
+    is_on_terminal: bool,
 ) -> int:
     """Complete the record, judge it, and show the result."""
     born_s = None if outcome.born_us is None else outcome.born_us / 1e6
@@ -148,8 +189,8 @@ def _close(
     if settings.json_:
         print_result(json_line(result.json))
     else:
-        width = width_of(sys.stdout) or WIDTH
-        print_result("\n".join(result_lines(result, record.folder, is_verbose=settings.verbose, width=width)))
+        lines = result_lines(result.json, record.folder, is_verbose=settings.verbose, width=width_of(sys.stdout))
+        print_result("\n".join(lines))
     try:
         deliver(written_secret(outcome.evidence), settings.output)
     except EnvironmentFailure as error:
@@ -159,7 +200,7 @@ def _close(
     leave_and_print_traces(
         record.folder, ended, endpoint, settings.jaeger_url, is_json=settings.json_, is_followed=True
     )
-    if not settings.json_ and sys.stdout is not None and sys.stdout.isatty():
+    if not settings.json_ and is_on_terminal:
         print_result("\n".join(_next_lines(settings, record.folder.name)))
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
 

@@ -1,7 +1,7 @@
 """`robots runs`: the runs that are recorded here, those that go on included; or those that a server holds.
 
-The first are read from their folders, and nothing else. A folder may be half written, damaged or another version's:
-what cannot be read is shown as not known.
+The first are read from their folders, and from nothing else unless one is held back. A folder may be half written,
+damaged or another version's: what cannot be read is shown as not known.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from cyclopts import App, Parameter
 
 from broker.errors import Unavailable
 from broker.streams.address import Address
-from broker.streams.connection import DataClient
+from broker.streams.connection import DataClient, UnsupportedServer
 from broker.streams.run.probes import now_us
+from broker.streams.run.runs import read_run_status
 from broker.streams.run.supervisor_lease import read_leader
 from deploy.attach.context import read_settings
-from deploy.attach.discovery import LIVE, RunOnServer, find_live, runs_on
+from deploy.attach.discovery import LIVE, RunLocation, RunOnServer, find_live, runs_on, state_of
 from deploy.attach.processes import ProcessSeen, count_relays, supervisor_in
 from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import RecordedRun, RecordedRuns, ServerRun, ServerRuns, answer_line
@@ -32,6 +33,7 @@ from deploy.rq.queue import count_workers
 from telemetry.console import printable
 from telemetry.record.folder import NoSuchRun
 from telemetry.record.reader import RecordReader, Unreadable
+from telemetry.record.settings import RunSettings
 
 EXAMPLES: Final = """\
 Examples:
@@ -103,7 +105,7 @@ def _on_server(client: DataClient, held: RunOnServer, now_us: int) -> ServerRun:
     leader = read_leader(client, run) if held.is_live else None
     return ServerRun(
         run,
-        held.state,
+        state_of(held.status, settings),
         len(held.status.robots),
         leader.needs.lacks if leader is not None and leader.leads else None,
         settings is not None and settings.closed,
@@ -152,7 +154,7 @@ def _read(path: Path, now_s: float) -> RecordedRun:
     return RecordedRun(
         path.name,
         settings.mode if settings else None,
-        _live_state(path) or ended or "unfinished",
+        _live_state(path, settings) or ended or "unfinished",
         settings.robots if settings else None,
         settings.seed if settings else None,
         verdict,
@@ -160,15 +162,24 @@ def _read(path: Path, now_s: float) -> RecordedRun:
     )
 
 
-def _live_state(path: Path) -> str | None:
-    """None when the run does not go on."""
+def _live_state(path: Path, settings: RunSettings | None) -> str | None:
+    """None when the run does not go on. Only the server of a run that was held back knows whether it is still."""
     try:
-        find_live(path.parent, path.name, None)
+        where = find_live(path.parent, path.name, None)
     except NoSuchRun:
         return None
     except EnvironmentFailure:
         return "unreachable"
-    return "live"
+    return "live" if settings is None or not settings.hold else _state_on_server(where, settings)
+
+
+def _state_on_server(where: RunLocation, settings: RunSettings) -> str:
+    try:
+        with reached(where.address) as server:
+            run_status = read_run_status(server.data, where.run, retry_s=0)
+    except (Unavailable, UnsupportedServer):
+        return "unreachable"
+    return "live" if run_status is None else state_of(run_status, settings)
 
 
 def _began_s(path: Path) -> float:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from cyclopts import App, Parameter
 
+from deploy.attach.letting_go import LetGo
 from deploy.commands.output import print_result
 from deploy.commands.outputs import (
     DealtRun,
@@ -18,6 +19,7 @@ from deploy.commands.outputs import (
     PrunedLeftovers,
     RecordedRuns,
     RunningRobots,
+    RunStory,
     ServerRuns,
 )
 from deploy.commands.simulate import SimulationResult
@@ -49,11 +51,13 @@ OUTPUTS: Final[dict[str, tuple[Any, str]]] = {
     **dict.fromkeys(("run", "verify"), (Result, "The result of a run.")),
     "simulate": (SimulationResult, "The result of a simulated run."),
     "deal": (DealtRun, "A run that was dealt."),
+    "go": (LetGo, "What came of the order to begin."),
     "ps": (RunningRobots, "The robots of a live run."),
     "runs": (RecordedRuns, "The recorded runs."),
     "runs on a server": (ServerRuns, "With --redis-url: the runs that a server holds."),
     "runs --prune": (PrunedLeftovers, "With --prune: what was removed."),
     "events": (Stamped, "An event, one a line."),
+    "replay": (RunStory, "A story of a recorded run, one a line."),
     "metrics": (MetricsShown, "The metrics of a run."),
     "traces": (ExchangeList, "The exchanges of a run."),
     "traces exchange": (TraceAnswer, "With EXCHANGE: the spans of one exchange, or of the run."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -11,20 +12,24 @@ from cyclopts import App
 from msgspec.structs import asdict
 
 from deploy.commands.help import table
-from deploy.commands.output import WIDTH, deliver, print_result, report, width_of
+from deploy.commands.output import deliver, print_result, report, width_of
 from deploy.commands.outputs import answer_line
+from deploy.commands.recorded_run import load_recording
+from deploy.commands.replay import show_recording
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
 from deploy.config.settings import LabSettings
-from deploy.errors import INTERRUPTED, UsageError
+from deploy.errors import INTERRUPTED, SOFTWARE, UsageError
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.lifecycle.tracing import named_endpoint
 from deploy.observing.diagnosis import stall_watch
 from deploy.observing.results import result_lines
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
+from deploy.watching.leaving import Appearance
+from deploy.watching.terminal import choose_ui, seen_terminal
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
@@ -49,6 +54,7 @@ Examples:
   robots simulate --preset split --seed 7
   robots simulate --for 20s --chaos "kill robot every 500ms" --restart redis@6s
   robots simulate --exhibit writes-twice --seed 7
+  robots simulate -n 12 --preset split --ui tui
   robots simulate --again 7f3a
 """
 
@@ -66,12 +72,13 @@ app = App(name="simulate", help_epilogue=f"{EXAMPLES}\n{_EXHIBITS}")
 
 
 @app.default
-@takes(LabSettings, but=("redis_url", "ui", "closed"))
+@takes(LabSettings, but=("redis_url", "closed", "hold"))
 def simulate(*, given: Given) -> int:
     """Run the lab in virtual time, and judge it."""
     experiment, endpoint = prepare(given, "simulation"), named_endpoint()
     settings = experiment.settings
     demand_records(settings.runs_dir)
+    choose_ui(settings.ui, seen_terminal(os.environ), is_json=settings.json_)  # refused before anything is done
     try:
         handlers = UserHandlers(settings.handlers, Path.cwd(), lambda line: report(f"robots: {line}"))
     except UnknownHandler as error:
@@ -83,8 +90,9 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     settings = experiment.settings
     run = new_run_id(settings.runs_dir)
     dealt = experiment.deal.record()
-    stalls = stall_watch(dealt["indices"], settings.tick)
-    with ShutdownSignals() as shutdown, closing(Progress(report, stalls)) as progress:
+    stalls = stall_watch(dealt["indices"], experiment.terms.tick_us)
+    write_line = _drop if settings.ui == "none" else report
+    with ShutdownSignals() as shutdown, closing(Progress(write_line, stalls)) as progress:
         observe, printing = _observing(shutdown, progress), Pipeline(progress)
         deal, terms, plan, bounds = experiment.deal, experiment.terms, experiment.plan, experiment.bounds
         outcome = run_simulation(run, deal, terms, plan, bounds, observe, printing, settings.anomalies)
@@ -108,12 +116,19 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     if settings.json_:
         print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))
     else:
-        width = width_of(sys.stdout) or WIDTH
-        lines = result_lines(result, record.folder, is_verbose=settings.verbose, width=width)
+        lines = result_lines(result.json, record.folder, is_verbose=settings.verbose, width=width_of(sys.stdout))
         print_result("\n".join([*lines, labelled("digest", digest)]))
     deliver(written_secret(outcome.evidence), settings.output)
     leave_and_print_traces(record.folder, ended, endpoint, settings.jaeger_url, is_json=settings.json_)
+    if settings.ui == "tui" and _replay(record.folder, settings) == SOFTWARE:
+        return SOFTWARE
     return INTERRUPTED if outcome.ended == "interrupted" else result.exit_code
+
+
+def _replay(folder: Path, settings: LabSettings) -> int:
+    """Show the run on the screens, from its beginning: the app's exit code."""
+    recording, notes = load_recording(folder)
+    return show_recording(recording, notes, Appearance(settings.hz, settings.ascii))
 
 
 def _observing(shutdown: ShutdownSignals, progress: Progress) -> Observe:
@@ -124,3 +139,7 @@ def _observing(shutdown: ShutdownSignals, progress: Progress) -> Observe:
         return shutdown.reason
 
     return observe
+
+
+def _drop(_line: str) -> None:
+    pass

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
 from broker.errors import RunGone, Unavailable
-from broker.streams.run.control import StreamRunControl
-from broker.streams.run.runs import read_run_status
 from deploy.attach.discovery import find_live
+from deploy.attach.stopping import stop_run, stopped_line
 from deploy.commands.output import print_result
 from deploy.commands.service import Run, reached
 from deploy.config.flags import Given, takes
 from deploy.config.settings import PlaceSettings, load_place
 from deploy.errors import EnvironmentFailure, UsageError
-from deploy.lifecycle.closing import ROBOTS_END_S, forget_run, has_living_parent, succeeding
-from deploy.rq.queue import poll_jobs
+from deploy.lifecycle.closing import forget_run, has_living_parent, succeeding
 from telemetry.record.folder import NoSuchRun
 
 EXAMPLES: Final = """\
@@ -27,8 +24,6 @@ Examples:
   robots stop 7b08e1 --redis-url redis://lab.example:6379
   robots stop 7b08e1 --forget
 """
-
-_POLL_S: Final = 0.1
 
 
 app = App(name="stop", help_epilogue=EXAMPLES)
@@ -52,16 +47,7 @@ def stop(
         try:
             if forget and has_living_parent(server.control, where.run):
                 raise UsageError(f"--forget: run {where.run} has a parent on another host, which removes it itself")
-            run_status = read_run_status(server.data, where.run)
-            if run_status is None:
-                raise RunGone
-            if run_status.stop is None:
-                StreamRunControl(server.data, where.run).order("stop", b"stopped")
-            deadline = time.monotonic() + ROBOTS_END_S
-            while any(job.state == "running" for job in poll_jobs(server.control, where.run, run_status.robots)):
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(_POLL_S)
+            is_ours = stop_run(server, where.run)
             if forget:
                 with succeeding(server.data, where.run, lambda: True):
                     forget_run(server, where.run)
@@ -69,7 +55,5 @@ def stop(
             raise NoSuchRun(f"run {where.run} is gone from its server") from None
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {where.run} went away: {error}") from None
-    print_result(
-        f"run {where.run}: {'stopped' if run_status.stop is None else 'was stopped before'}{' and removed' * forget}"
-    )
+    print_result(stopped_line(where.run, is_ours, is_removed=forget))
     return 0

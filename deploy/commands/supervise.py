@@ -26,6 +26,7 @@ from deploy.config.settings import ServiceSettings, load_service_settings
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata
 from deploy.lifecycle.closing import close, is_stopped
 from deploy.observing.diagnosis import stall_watch
+from deploy.observing.held_back import HeldBackLine
 from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
@@ -104,7 +105,10 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_one_of_many: bo
             with closing(Progress(lambda line: report(prefix + line), stalls)) as progress:
                 context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
                 injector = LiveInjector(context, NoChildren())
-                observe = _showing(progress, context, away_limit_s())
+                held_back = HeldBackLine(
+                    lambda line: report(prefix + line), f"robots go {where.run}, with the same server"
+                )
+                observe = _showing(progress, held_back, context, away_limit_s())
                 supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, observe)
                 report(f"run {where.run}: supervising it, or standing by")
                 reason = supervisor.supervise()
@@ -140,12 +144,13 @@ def _end(
     report(f"run {where.run} is over ({reason}); {_how_to_judge(where)}")
 
 
-def _showing(progress: Progress, context: RunContext, limit_s: float | None) -> Observe:
+def _showing(progress: Progress, held_back: HeldBackLine, context: RunContext, limit_s: float | None) -> Observe:
     """Raises ServerGone."""
     clock = context.events.clock
 
     def observe(view: View, away_s: float) -> None:
         progress.observe(view, clock.wall_us(), away_s)
+        held_back.observe(view)
         demand_answer(away_s, limit_s)
 
     return observe

@@ -18,7 +18,7 @@ from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.context import read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation, find_live, is_alive, newest_unrecorded
 from deploy.attach.events import RunEvents
-from deploy.commands.output import WIDTH, json_line, print_result, report, width_of
+from deploy.commands.output import json_line, print_result, report, width_of
 from deploy.commands.service import await_live, away_limit_s, pause, reached
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.flags import Given, takes
@@ -231,6 +231,6 @@ def _show(result: Result, folder: Path, place: VerifySettings) -> int:
     if place.json_:
         print_result(json_line(result.json))
     else:
-        width = width_of(sys.stdout) or WIDTH
-        print_result("\n".join(result_lines(result, folder, is_verbose=place.verbose, width=width)))
+        lines = result_lines(result.json, folder, is_verbose=place.verbose, width=width_of(sys.stdout))
+        print_result("\n".join(lines))
     return result.exit_code

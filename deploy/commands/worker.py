@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from broker.errors import Unavailable
 from broker.streams.address import Address
-from deploy.attach.discovery import find_live
+from broker.streams.connection import Server
+from deploy.attach.discovery import find_live, newest_on
+from deploy.attach.letting_go import is_held_back
 from deploy.commands.output import report
 from deploy.commands.service import awaited, server_watch
 from deploy.config.flags import Given, takes
@@ -48,9 +52,11 @@ def worker(
     run, address = (None, place.address) if place.address else _live(place)
     keep_heartbeat(place.heartbeats, "worker")
     with ShutdownSignals() as shutdown:
-        with awaited(address, shutdown):
-            pass  # it answers
+        with awaited(address, shutdown) as server:
+            held_back = _held_back(server, run) if shutdown.reason is None else None
         report(f"{count} RQ worker{'s' * (count > 1)} for robots" + (f" of run {run}" if run else ""))
+        if held_back is not None:
+            report(f"run {held_back} is held back: robots that it was dealt are run, and none joins before robots go")
         group = WorkerGroup(address, count, report, server_watch(), place.heartbeats)
         left = group.run(shutdown, lambda: run is not None and not _is_live(place, run))
     if shutdown.reason is None and not left:
@@ -62,6 +68,14 @@ def _live(place: PlaceSettings) -> tuple[str, Address]:
     """The newest live run here, and its server, which ends with it. Raises NoSuchRun, EnvironmentFailure."""
     where = find_live(place.runs_dir, None, None)
     return where.run, where.address
+
+
+def _held_back(server: Server, run: str | None) -> str | None:
+    """The run that gets the RQ workers first, if it is held back."""
+    with suppress(Unavailable):
+        first = newest_on(server.data) if run is None else run
+        return first if first is not None and is_held_back(server.data, first) else None
+    return None
 
 
 def _is_live(place: PlaceSettings, run: str) -> bool:

@@ -1,5 +1,8 @@
 """An experiment that can be run: settings, fault plan, bounds and deal, all checked. Reads files, starts nothing.
 
+Settings are as a person wrote them; plan, bounds and terms are those of the run, in which everything takes `--pace`
+times as long.
+
 A plan begins with a preset, a file or a recorded run. A fault of a flag that is for everyone and always replaces the
 fault of its name; any other is added. The plan is checked against the run, as later requests are
 (broker/faults/feasible.py): its robots, relays and deal, how long it goes on, and what its lab can reach.
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +25,7 @@ from broker.faults.schedule import FOREVER_US, Schedule, Timed, amend, timed
 from broker.faults.scheduler import SHORT_PLAN, is_short
 from broker.faults.syntax import PlanSyntaxError, format_duration
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS
-from deploy.config.repeat import recorded_plan, recorded_secret
+from deploy.config.repeat import recorded_pace, recorded_plan, recorded_secret
 from deploy.config.settings import (
     DEFAULT_SECRET,
     EXPERIMENT,
@@ -75,22 +79,37 @@ def _secret_bytes(settings: LabSettings) -> tuple[str, bytes]:
         raise UsageError(f"--secret-file: {settings.secret_file}: {error.strerror or error}") from None
 
 
+LONGEST_TICK_US: Final = 3_600_000_000
 _GRACE_US: Final = 30_000_000  # the limit's distance from the end of `--for` and plan, when no limit is set
 
 
 def load_plan(settings: LabSettings) -> list[Timed]:
-    """The plan, each fault with the number of its dice. Whether the run can do it is not checked here. Raises
-    UsageError."""
+    """The plan at the run's pace, each fault with the number of its dice. Whether the run can do it is not checked
+    here. Raises UsageError."""
     if settings.again is not None:
-        plan = recorded_plan(settings.runs_dir, settings.again)
+        plan = _slowed(recorded_plan(settings.runs_dir, settings.again), settings)
         is_fit = is_short(plan) or _is_short_at_any_time(plan)
     else:
         base = lines_of(settings.preset, settings.robots) if settings.faults is None else _lines_in(settings)
-        plan = timed(_amended(base, list(_flags(settings))))
+        plan = _slowed(timed(_amended(base, list(_flags(settings)))), settings)
         is_fit = is_short(plan)
     if not is_fit:
         raise _too_long()
     return plan
+
+
+def _slowed(plan: Iterable[Timed], settings: LabSettings) -> list[Timed]:
+    """The plan at the pace of the settings; a recorded one has the pace of its own run. Raises UsageError."""
+    before = 1 if settings.again is None else recorded_pace(settings.runs_dir, settings.again)
+    if settings.pace == before:
+        return list(plan)
+    slowed = [planned.stretched(Fraction(settings.pace, before)) for planned in plan]
+    for planned in slowed:
+        try:
+            parse_line(planned.line.text())
+        except PlanSyntaxError as error:
+            raise UsageError(f"--pace: {settings.pace}x makes a fault too slow: {error}") from None
+    return slowed
 
 
 def _is_short_at_any_time(plan: Sequence[Timed]) -> bool:
@@ -128,19 +147,23 @@ def _too_long() -> UsageError:
 def bounds_of(settings: LabSettings, plan: Sequence[Timed]) -> Bounds:
     """How long the run may and must take. Raises UsageError when the limit is too short for the plan or
     a setting."""
-    settled_us = Schedule(plan, settings.for_).settled_us
-    limit_us = max(settings.for_, settled_us) + _GRACE_US if settings.limit is None else settings.limit
+    pace, for_us = settings.pace, settings.for_ * settings.pace
+    if settings.tick * pace > LONGEST_TICK_US:
+        long = format_duration(settings.tick * pace)
+        raise UsageError(f"--tick: {long}{f' with --pace {pace}x' * (pace > 1)} is too long; at most 1h is allowed")
+    settled_us = Schedule(plan, for_us).settled_us
+    limit_us = max(for_us, settled_us) + _GRACE_US * pace if settings.limit is None else settings.limit * pace
     limit = format_duration(limit_us)
     if settled_us > limit_us:
         raise UsageError(
             f"--limit: {limit} is too short: the plan's last fault is over at {format_duration(settled_us)}"
         )
     for name in ("tick", "quiet_period"):
-        if getattr(settings, name) > limit_us:
+        if getattr(settings, name) * pace > limit_us:
             raise UsageError(
                 f"--{name.replace('_', '-')}: {format_duration(getattr(settings, name))} is above --limit {limit}"
             )
-    return Bounds(settings.for_, limit_us)
+    return Bounds(for_us, limit_us)
 
 
 def _flags(settings: LabSettings) -> Iterable[Line]:

@@ -29,3 +29,13 @@ def demand_records(runs: Path) -> None:
         raise UsageError(
             f"--runs-dir: {runs}: {error.strerror or error}; a folder that can be written is allowed"
         ) from None
+
+
+def demand_output(output: Path, force: bool) -> None:
+    """A file may be written there, or, with `force`, replaced. Raises UsageError."""
+    if output.is_dir():
+        raise UsageError(f"--output: {output} is a folder; a file is allowed")
+    if output.exists() and not force:
+        raise UsageError(f"--output: {output} exists; --force allows to replace it")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"--output: there is no folder {output.absolute().parent}")

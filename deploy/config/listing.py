@@ -17,8 +17,8 @@ import msgspec
 from cyclopts import Parameter
 
 from broker.faults.syntax import format_duration
+from deploy.config.effective import UNSET, Effective
 from deploy.config.flags import declared_flag, group_of, name_of
-from deploy.config.settings import UNSET, Effective
 from telemetry.anomalies.thresholds import Thresholds, format_thresholds
 
 MASK: Final = "***"

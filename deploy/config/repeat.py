@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from math import ceil
 from pathlib import Path
 
 from broker.faults.grammar import Line, When, parse_fault, parse_line
@@ -31,26 +32,33 @@ def recorded_name(runs: Path, run: str) -> str:
 
 
 def recorded_settings(runs: Path, run: str) -> Mapping[str, str | None]:
-    """The settings of a recorded run, by field name, in the syntax of the command line. Whether they are allowed is
-    not checked here. Raises NoSuchRun, Unrepeatable."""
+    """The settings of a recorded run, by field name, in the syntax of the command line: its times as a person writes
+    them, before its pace. Whether they are allowed is not checked here. Raises NoSuchRun, Unrepeatable."""
     settings = _settings(RecordReader(find_run(runs, run)))
+    pace = settings.pace
     return {
         "robots": str(settings.robots),
         "copies": str(settings.copies),
         "seed": str(settings.seed),
         "exhibit": settings.exhibit,
-        "tick": format_duration(settings.tick_us),
-        "quiet_period": format_duration(settings.quiet_period_us),
-        "for_": format_duration(settings.for_us),
-        "limit": format_duration(settings.limit_us),
+        "pace": str(pace),
+        "tick": format_duration(round(settings.tick_us / pace)),
+        "quiet_period": format_duration(round(settings.quiet_period_us / pace)),
+        "for_": format_duration(round(settings.for_us / pace)),
+        "limit": format_duration(ceil(settings.limit_us / pace)),
         "relays": str(settings.shards),
         "anomalies": format_thresholds(settings.anomalies),
         "closed": str(settings.closed),
     }
 
 
+def recorded_pace(runs: Path, run: str) -> int:
+    """How many times as long everything took in a recorded run. Raises NoSuchRun, Unrepeatable."""
+    return _settings(RecordReader(find_run(runs, run))).pace
+
+
 def recorded_plan(runs: Path, run: str) -> list[Timed]:
-    """The plan of a recorded run, with the dice of each fault. Raises NoSuchRun, Unrepeatable."""
+    """The plan of a recorded run at that run's pace, with the dice of each fault. Raises NoSuchRun, Unrepeatable."""
     record = RecordReader(find_run(runs, run))
     settings = _settings(record)
     try:

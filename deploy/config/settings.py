@@ -12,10 +12,9 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -31,6 +30,7 @@ from broker.faults.syntax import format_duration
 from broker.streams.address import Address
 from deploy.config.fault_options import PROCESS_FAULT_SHORTHANDS, SHORTHANDS, FaultSettings, canonical_lines
 from deploy.config.flags import DEATHS, NETWORK, OUTPUT, PLACE, ROBOTS, TIME, Given, flag, flag_of, name_of
+from deploy.config.host import demand_output
 from deploy.config.repeat import recorded_name, recorded_settings
 from deploy.config.server_address import server_address
 from deploy.config.toml_file import read_toml
@@ -40,6 +40,7 @@ from deploy.config.values import (
     duration,
     exhibit_name,
     handler_names,
+    pace_factor,
     server_url,
     web_url,
     whole,
@@ -56,6 +57,7 @@ MOST_ROBOTS: Final = 10_000
 MOST_RELAYS: Final = 16
 MOST_WORKERS: Final = 200  # RQ workers of one `robots worker`
 MOST_LIVE: Final = 500  # robots; each is two processes and some eight connections
+MOST_HERTZ: Final = 30
 LARGEST_SECRET: Final = 4 * 1024 * 1024  # bytes
 SHORTEST_TICK_US: Final = 10_000
 LARGEST_SEED: Final = 2**63 - 1
@@ -63,13 +65,13 @@ LARGEST_SEED: Final = 2**63 - 1
 EXPERIMENT: Final = frozenset(
     (
         *("robots", "secret", "secret_file", "copies", "relays", "seed", "exhibit", "tick", "quiet_period", "for_"),
-        *("limit", "closed"),
+        *("limit", "pace", "closed"),
     )
 )
 """The settings that say what is tried, but for the plan."""
 
-UNSET: Final = "default"  # where a setting comes from that is set nowhere
-_DEFAULT: Final = 3  # the rank of a setting that comes from nowhere else
+SET_NOWHERE: Final = 3
+"""The rank of a setting that comes from nowhere else."""
 
 _PLAN: Final = (*SHORTHANDS, "fault", "faults", *PROCESS_FAULT_SHORTHANDS, "chaos")
 
@@ -168,8 +170,23 @@ class VerifySettings(ServiceSettings, VerdictSettings):
     """Of the long-running command that judges."""
 
 
-class LabSettings(FaultSettings, TraceSettings, AnomalySettings, VerdictSettings):  # type: ignore[misc]  # one is made from the registry
-    """One run's settings. Times are whole microseconds."""
+class ScreenSettings(PlaceSettings):
+    """What all commands share, and how a run is shown while it goes on."""
+
+    ui: Annotated[
+        Literal["auto", "tui", "plain", "none"],
+        BeforeValidator(choice_of("auto", "tui", "plain", "none")),
+        flag(OUTPUT, "NAME", "Screens (tui), lines (plain) or none; auto: screens on a terminal of 80x24."),
+    ] = "auto"
+    hz: Annotated[
+        int, BeforeValidator(whole(1, MOST_HERTZ)), flag(OUTPUT, "N", "How often the screens are painted, a second.")
+    ] = 4
+    ascii: Annotated[bool, flag(OUTPUT, "", "Draw the screens in ASCII.")] = False
+
+
+class LabSettings(FaultSettings, TraceSettings, AnomalySettings, ScreenSettings, VerdictSettings):  # type: ignore[misc]  # one is made from the registry
+    """One run's settings, as a person wrote them. Times are whole microseconds; in the run each takes `pace` times as
+    long."""
 
     robots: Annotated[int, BeforeValidator(whole(2, MOST_ROBOTS)), flag(ROBOTS, "N", "How many.", short="-n")] = 6
     copies: Annotated[
@@ -235,13 +252,15 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings, VerdictSettings
         int, BeforeValidator(duration(0)), flag(TIME, "TIME", "How long without news before a robot writes.")
     ] = 1_000_000
 
+    pace: Annotated[
+        int,
+        BeforeValidator(pace_factor),
+        flag(TIME, "FACTOR", "Slower: the run and its plan take so many times as long: 10x."),
+    ] = 1
+    hold: Annotated[bool, flag(TIME, "", "When all robots are born, wait for a person: Enter, or `robots go`.")] = False
+
     output: Annotated[Path | None, flag(OUTPUT, "FILE", "Also write the reconstructed secret to this file.")] = None
     force: Annotated[bool, flag(OUTPUT, "", "Replace an existing --output.")] = False
-    ui: Annotated[
-        Literal["auto", "plain", "none"],
-        BeforeValidator(choice_of("auto", "plain", "none")),
-        flag(OUTPUT, "NAME", "Progress on standard error: auto, plain or none."),
-    ] = "auto"
 
     handlers: Annotated[
         tuple[str, ...],
@@ -251,34 +270,35 @@ class LabSettings(FaultSettings, TraceSettings, AnomalySettings, VerdictSettings
     ] = ()  # in the environment with ; between them
 
     def terms(self, plan: Iterable[Timed]) -> Terms:
-        """What every robot gets to know."""
+        """What every robot gets to know. The times of `plan` are those of the run."""
+        tick_us, quiet_us = self.pace * self.tick, self.pace * self.quiet_period
         median = median_delay_us(planned.line.fault for planned in plan if not planned.line.when.start_us)
-        return Terms(self.robots, self.relays, self.seed, self.tick, self.quiet_period, median, self.exhibit)
+        return Terms(self.robots, self.relays, self.seed, tick_us, quiet_us, median, self.exhibit)
 
 
 def load_place(given: Given) -> PlaceSettings:
     """What all commands share, from flags, environment, robots.toml and defaults. Raises UsageError."""
-    return _settings(PlaceSettings, given, {})
+    return settings_of(PlaceSettings, given, {})
 
 
 def load_service_settings(given: Given) -> ServiceSettings:
     """The same, and where a long-running command shows that it lives. Raises UsageError."""
-    return _settings(ServiceSettings, given, {})
+    return settings_of(ServiceSettings, given, {})
 
 
 def load_model(model: type[S], given: Given) -> S:
     """The settings of one command. Raises UsageError."""
-    return _settings(model, given, {})
+    return settings_of(model, given, {})
 
 
 def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
     """A run's settings: from the flags, the record that is to be repeated or the exhibit that is to be shown, the
     environment, robots.toml, and the defaults. Raises UsageError, NoSuchRun, Unrepeatable."""
-    settings = _settings(LabSettings, given, {})
+    settings = settings_of(LabSettings, given, {})
     if settings.again is None and settings.exhibit is not None:
-        settings = _settings(LabSettings, {**EXHIBITS[settings.exhibit].settings, **given}, {})
+        settings = settings_of(LabSettings, {**EXHIBITS[settings.exhibit].settings, **given}, {})
     if settings.again is not None:
-        settings = _settings(LabSettings, given, _recorded(settings.again, settings.runs_dir, given))
+        settings = settings_of(LabSettings, given, recorded_for(settings.again, settings.runs_dir, given))
     else:
         settings = _one_of("secret", "secret_file", _one_of("preset", "faults", settings, given), given)
     if settings.robots > most_robots:
@@ -290,22 +310,24 @@ def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:
     if settings.limit is not None and settings.limit < settings.for_:
         raise UsageError(f"--limit: {format_duration(settings.limit)} is below --for {format_duration(settings.for_)}")
     if settings.output is not None:
-        _check_output(settings.output, settings.force)
+        demand_output(settings.output, settings.force)
     return settings
 
 
-def _settings(model: type[S], given: Given, recorded: Mapping[str, Any]) -> S:
+def settings_of(model: type[S], given: Given, recorded: Mapping[str, Any]) -> S:
+    """The settings of a model, from flags, the record that is repeated, environment, robots.toml and defaults. Raises
+    UsageError."""
     try:
         return model(**{name_of(name): value for name, value in {**given, **recorded}.items()})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         field = next(field for field in model.model_fields if name_of(field) == name)
-        origin, _ = _origin(field, given, recorded)
+        origin, _ = origin_of(field, given, recorded)
         raise UsageError(f"{origin}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _recorded(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
+def recorded_for(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
     """The settings of a recorded run that no flag replaces. They win over the environment and the file; the recorded
     plan cannot be mixed with another one."""
     for name in (*_PLAN, "preset"):
@@ -318,34 +340,7 @@ def _recorded(run: str, runs_dir: Path, given: Given) -> Mapping[str, Any]:
     return {**others, "again": recorded_name(runs_dir, run)}
 
 
-class Effective(NamedTuple):
-    """A setting in force, by its field, and where it comes from: its flag, its variable, robots.toml, the record, the
-    exhibit, or UNSET."""
-
-    name: str
-    declared: FieldInfo
-    value: object
-    origin: str
-
-
-def effective_settings(given: Given) -> list[Effective]:
-    """Every setting of every command, as it is in force: a run's own first. Raises UsageError, NoSuchRun,
-    Unrepeatable."""
-    lab = load_settings(given)
-    recorded = {} if lab.again is None else _recorded(lab.again, lab.runs_dir, given)
-    shown = EXHIBITS[lab.exhibit].settings.keys() - given.keys() if lab.exhibit and lab.again is None else set()
-    rows = []
-    for name, model in _models_of_settings().items():
-        settings = lab if model is LabSettings else _settings(model, given, {})
-        origin, rank = _origin(name, given, {} if name == "again" else recorded)
-        if name in shown:
-            origin, rank = f"--exhibit {lab.exhibit}", 0
-        is_set = rank < _DEFAULT and name in settings.model_fields_set
-        rows.append(Effective(name, model.model_fields[name], getattr(settings, name), origin if is_set else UNSET))
-    return rows
-
-
-def _origin(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str, int]:
+def origin_of(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str, int]:
     """Where a setting comes from, as a person knows the place, and its rank: a lower one wins."""
     name = name_of(field)
     if field in given:
@@ -356,7 +351,7 @@ def _origin(field: str, given: Given, recorded: Mapping[str, Any]) -> tuple[str,
         return variable, 1
     if name in _file_settings():
         return f"{SETTINGS_FILE}: {name}", 2
-    return flag_of(field), _DEFAULT
+    return flag_of(field), SET_NOWHERE
 
 
 def _variable_of(name: str) -> str:
@@ -367,8 +362,8 @@ def _variable_of(name: str) -> str:
 
 def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSettings:
     """The settings without the one of two that exclude each other whose place has the lower rank."""
-    (here, rank), (there, other_rank) = _origin(one, given, {}), _origin(other, given, {})
-    if rank == other_rank < _DEFAULT:
+    (here, rank), (there, other_rank) = origin_of(one, given, {}), origin_of(other, given, {})
+    if rank == other_rank < SET_NOWHERE:
         raise UsageError(f"{here} and {there}: only one of them is allowed")
     if rank == other_rank:
         return settings
@@ -380,10 +375,10 @@ def _one_of(one: str, other: str, settings: LabSettings, given: Given) -> LabSet
 
 def setting_names() -> frozenset[str]:
     """The names of all settings of all commands, as people write them in robots.toml."""
-    return frozenset(map(name_of, _models_of_settings()))
+    return frozenset(map(name_of, models_of_settings()))
 
 
-def _models_of_settings() -> dict[str, type[PlaceSettings]]:
+def models_of_settings() -> dict[str, type[PlaceSettings]]:
     """The fields of all models, each with one that has it: that of a run, if it has."""
     models: list[type[PlaceSettings]] = [LabSettings, PlaceSettings]
     for model in models:  # which grows meanwhile
@@ -402,12 +397,3 @@ def _file_settings() -> dict[str, Any]:
     if complaint := unknown_keys(table, setting_names()):
         raise UsageError(f"{SETTINGS_FILE}: {complaint}")
     return {key.replace("-", "_"): value for key, value in table.items()}
-
-
-def _check_output(output: Path, force: bool) -> None:
-    if output.is_dir():
-        raise UsageError(f"--output: {output} is a folder; a file is allowed")
-    if output.exists() and not force:
-        raise UsageError(f"--output: {output} exists; --force allows to replace it")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"--output: there is no folder {output.absolute().parent}")

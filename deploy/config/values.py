@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from broker.faults.syntax import format_duration, parse_duration
 from broker.streams.address import parse_url
 from robots.exhibits.catalogue import EXHIBITS
 from telemetry.handlers.external import check_handler_name
+
+SLOWEST: Final = 100  # times as long as it would take
 
 
 def whole(low: int, high: int) -> Callable[[Any], int]:
@@ -39,6 +41,11 @@ def duration(shortest_us: int) -> Callable[[Any], int]:
         return microseconds
 
     return check
+
+
+def pace_factor(value: Any) -> int:
+    """How many times as long everything takes: `10` or `10x`."""
+    return whole(1, SLOWEST)(str(value).removesuffix("x"))
 
 
 def choice_of(*allowed: str) -> Callable[[Any], str]:

@@ -25,6 +25,7 @@ from broker.streams.run.probes import now_us, relay_of
 from broker.streams.run.supervisor_lease import GAP_US, SupervisorLease
 from deploy.attach.events import RunEvents
 from deploy.attach.holders import new_token
+from deploy.attach.stopping import ROBOTS_END_S
 from deploy.fleet.relay_main import drain
 from deploy.lifecycle.recording import close_record, open_record, record_counters, shown_folder
 from deploy.rq.observed import ALIVE_S
@@ -38,9 +39,6 @@ from telemetry.record.folder import Record
 from telemetry.record.settings import RunSettings, ended_as
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import Result, judge
-
-ROBOTS_END_S: Final = 3.0  # for robots to end their lives, after the order to stop
-"""No robot is waited for longer: the evidence shows which were stopped or cut off."""
 
 CLOSING_US: Final = 60_000_000  # the lease of one process that closes, records and removes a run
 SUCCEED_S: Final = 20.0  # for a supervisor to close the run

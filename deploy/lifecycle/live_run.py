@@ -33,6 +33,7 @@ from deploy.fleet.local import LocalFleet
 from deploy.lifecycle.closing import remove
 from deploy.lifecycle.tracing import follower_of
 from deploy.processes.children import Children
+from deploy.processes.enter_key import EnterKey
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import RunServer
 from deploy.processes.signals import ShutdownSignals
@@ -60,11 +61,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Host(NamedTuple):
-    """What the parent of a run uses on its host."""
+    """What the parent of a run uses on its host. `enter` lets a run begin that is held back."""
 
     server: RunServer
     janitor: Janitor
     shutdown: ShutdownSignals
+    enter: EnterKey = EnterKey(is_used=False)
 
 
 class Tracing(NamedTuple):
@@ -93,7 +95,7 @@ class LiveRun:
         self._run = run
         self._experiment = experiment
         self._metadata = metadata
-        self._run_server, self._janitor, self._shutdown = host
+        self._run_server, self._janitor, self._shutdown, self._enter = host
         self._folder = record.folder
         self._observe = observe
         self._tracing = tracing
@@ -111,6 +113,7 @@ class LiveRun:
             lab=experiment.lab,
             thresholds=experiment.settings.anomalies,
             is_closed=experiment.settings.closed,
+            is_held=experiment.settings.hold,
         )
         self._context = context_on(self._server, info, "lab", sink, KEPT)
         self._events = self._context.events
@@ -131,7 +134,13 @@ class LiveRun:
         self._deal()
         injector = LiveInjector(self._context, self._fleet)
         supervisor = RunSupervisor(
-            self._context, self._fleet, injector, self._shutdown, self._observe, dealt_s=time.monotonic()
+            self._context,
+            self._fleet,
+            injector,
+            self._shutdown,
+            self._observe,
+            time.monotonic(),
+            self._enter.was_pressed,
         )
         self._fleet.start(lambda: self._shutdown.reason is None)
         self._start_follower()

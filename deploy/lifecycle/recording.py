@@ -35,7 +35,7 @@ _REPEATED: Final = (
     *_FAULTS,
     "relays",
     *_TIMES,
-    "anomalies",
+    *("pace", "anomalies"),
 )
 
 
@@ -76,7 +76,7 @@ def _repeat(command: str, run: str, runs: Path) -> str:
 
 def run_settings(run: str, command: Literal["run", "simulate"], version: str, experiment: Experiment) -> RunSettings:
     """`settings.json` of a run that `command` starts, before the end is known."""
-    settings, bounds = experiment.settings, experiment.bounds
+    settings, bounds, terms = experiment.settings, experiment.bounds, experiment.terms
     return RunSettings(
         run=run,
         version=version,
@@ -86,8 +86,9 @@ def run_settings(run: str, command: Literal["run", "simulate"], version: str, ex
         seed=settings.seed,
         exhibit=settings.exhibit,
         preset=settings.preset if settings.faults is None and settings.again is None else None,
-        tick_us=settings.tick,
-        quiet_period_us=settings.quiet_period,
+        tick_us=terms.tick_us,
+        quiet_period_us=terms.quiet_period_us,
+        pace=settings.pace,
         for_us=bounds.for_us,
         limit_us=bounds.limit_us,
         shards=settings.relays,
@@ -96,6 +97,7 @@ def run_settings(run: str, command: Literal["run", "simulate"], version: str, ex
         again=again(run, command, experiment),
         anomalies=settings.anomalies,
         closed=settings.closed and command == "run",
+        hold=settings.hold and command == "run",
         parent=experiment.lab in ("run", "guest"),
     )
 

@@ -23,7 +23,7 @@ from telemetry.events import RunStarted, Stamped
 from telemetry.record.growing import GrowingEvents
 from telemetry.record.reader import RecordReader, Unreadable
 from telemetry.stream.feed import EventFeed
-from telemetry.view import View, fold
+from telemetry.view import OF_LIVES, View, fold
 
 POLL_S: Final = 0.1
 LEAVE_S: Final = 3.0  # for robots to end their lives, after the order to stop
@@ -34,11 +34,12 @@ Pause = Callable[[float], bool]
 
 class RecordedEvents:
     """Of a run that is over, or whose record was never completed. `missed` counts events that the record lacks, by the
-    gaps in their numbers, and `damaged` its lines that are no event; `go_us` is when `go` was ordered (None: never)."""
+    gaps in their numbers, and `damaged` its lines that are no event; `go_us` is when `go` was ordered (None: never). At
+    most the first `most_bytes` are read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int | None = None) -> None:
         self.go_us: int | None = None
-        self._file = GrowingEvents(folder / "events.jsonl")
+        self._file = GrowingEvents(folder / "events.jsonl", most_bytes)
         self._feed = EventFeed()
         with suppress(Unreadable):
             self.go_us = RecordReader(folder).order_us("go")
@@ -79,6 +80,11 @@ class LiveEvents:
         """See above."""
         return self._feed.missed
 
+    @property
+    def away_s(self) -> float:
+        """For how long the server has not answered."""
+        return self._watch.away_s if self.is_away else 0.0
+
     def past(self) -> list[Stamped]:
         """All events so far. Raises Unavailable, OSError."""
         self._observe_status()
@@ -100,7 +106,8 @@ class LiveEvents:
 
     def _seen(self, events: list[Stamped]) -> list[Stamped]:
         for stamped in events:
-            self._view = fold(self._view, stamped)
+            if type(stamped.event) in OF_LIVES:
+                self._view = fold(self._view, stamped)
             if self.go_us is None and isinstance(stamped.event, RunStarted):
                 self.go_us = stamped.wall_us
         return in_time(events)

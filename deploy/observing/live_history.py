@@ -38,7 +38,7 @@ def live_history(client: DataClient, run: str, folder: Path | None) -> History:
     evidence = StreamEvidenceReader(client, run)
     settings, deal = read_metadata(evidence, run)
     events = list(_events(client, run, folder))  # first: what they report is in the evidence then
-    return history_of(settings, _dealt(run, deal.get("indices")), evidence.collect(), events)
+    return history_of(settings, dealt_parts(run, deal.get("indices")), evidence.collect(), events)
 
 
 def history_of(
@@ -69,7 +69,8 @@ def _events(client: DataClient, run: str, folder: Path | None) -> Iterator[Stamp
         yield from feed.receive(frames)
 
 
-def _dealt(run: str, indices: Any) -> tuple[DealtPart, ...]:
+def dealt_parts(run: str, indices: Any) -> tuple[DealtPart, ...]:
+    """Who was dealt each part, by `indices` as in `deal.json`. Raises NoMetadata."""
     try:
         return msgspec.convert(indices, tuple[DealtPart, ...])
     except ValueError as error:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from telemetry.explanations.robot_figures import robot_figures
 from telemetry.explanations.run_index import RunIndex
-from telemetry.plain.verdict import Beside, verdict_lines
+from telemetry.plain.verdict import WIDTH, Beside, verdict_lines
 from telemetry.record.reader import LARGEST_EVENTS, RecordReader
-from telemetry.verdict.judge import Result
+
+Result = Mapping[str, Any]
+"""As `--json` prints it."""
 
 _MOST_SECRET: Final = 1000  # bytes that are read of it
 
 
-def result_lines(result: Result, folder: Path, *, is_verbose: bool, width: int) -> Iterator[str]:
-    """The result, by its record in `folder`."""
-    return verdict_lines(result.json, _beside(result, folder), is_verbose=is_verbose, width=width)
+def result_lines(result: Result, folder: Path, *, is_verbose: bool = False, width: int | None = None) -> Iterator[str]:
+    """The result, by its record in `folder`; `width`: of the terminal, if it is printed on one."""
+    return verdict_lines(result, _beside(result, folder), is_verbose=is_verbose, width=width or WIDTH)
 
 
 def _beside(result: Result, folder: Path) -> Beside:
@@ -27,7 +29,7 @@ def _beside(result: Result, folder: Path) -> Beside:
         if (folder / "events.jsonl").stat().st_size > LARGEST_EVENTS:
             return Beside(secret=secret)
         index = RunIndex(RecordReader(folder).history())
-        is_done = result.winner is not None and result.seconds.all_complete is not None
+        is_done = result["winner"] is not None and result["seconds"]["all_complete"] is not None
         diagnosis = () if is_done else [cause.text for cause in index.diagnosis]
         return Beside(diagnosis, secret, robot_figures(index))
     except Exception:  # a record that is damaged, in any way: the verdict tells what is wrong with it

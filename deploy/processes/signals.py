@@ -33,6 +33,10 @@ class ShutdownSignals:
         """To wait for, beside other things."""
         return self._read_end.fileno()
 
+    def ask(self, reason: str) -> None:
+        """Ask for an end, as a signal does; a reason that is there already stays."""
+        self.reason = self.reason or reason
+
     def drain(self) -> None:
         """Be ready for the next wait."""
         with suppress(BlockingIOError):

@@ -29,12 +29,13 @@ from deploy.attach.context import RunContext
 from deploy.attach.holders import new_token
 from deploy.processes.signals import ShutdownSignals
 from deploy.rq.leases import LEASE_S
+from deploy.supervisor.hold import Hold, no_person
 from deploy.supervisor.injector import LiveInjector
 from deploy.supervisor.leadership import Leadership
 from robots.run.stop_rule import LOST, reason_in, stop_reason
 from telemetry.anomalies.detector import AnomalyDetector
 from telemetry.anomalies.watch import AnomalyWatch
-from telemetry.events import RunStarted, RunStopped, ServerForgot, SupervisorBegan
+from telemetry.events import RunHeldBack, RunStarted, RunStopped, ServerForgot, SupervisorBegan
 from telemetry.view import View
 
 POLL_S: Final = 0.03  # between two polls of the events
@@ -68,7 +69,8 @@ class LocalProcesses(Protocol):
 
 class RunSupervisor:
     """One supervisor of a run. `dealt_s` is when this process dealt the run (`time.monotonic`); None: another process
-    did, and RQ workers may come at any time."""
+    did, and RQ workers may come at any time. `asked`: whether a person asked this process to let a run begin that is
+    held back."""
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class RunSupervisor:
         shutdown: ShutdownSignals,
         observe: Observe,
         dealt_s: float | None = None,
+        asked: Callable[[], bool] = no_person,
     ) -> None:
         self._context = context
         server, self._info, self._job_table, self._events = context
@@ -89,6 +92,7 @@ class RunSupervisor:
         self._run_control = StreamRunControl(
             self._client, context.run, retry_s=0
         )  # what fails now is tried again in the next step
+        self._hold = Hold(self._info.is_held, self._run_control, asked)
         self._lease = SupervisorLease(self._client, context.run, new_token(os.getpid()))
         self._since_s = dealt_s
         self._is_dealer = dealt_s is not None
@@ -246,10 +250,17 @@ class RunSupervisor:
     # Before go
 
     def _may_begin(self) -> bool:
-        """All dealt robots are born, or some are and it has taken too long."""
+        """Enough robots are born, and no person holds the run back. What is held back is told, by one leader."""
+        is_ready, view = self._is_ready(), self._events.view
+        if is_ready and self._hold.is_held and not view.is_held_back:
+            self._events.emit(RunHeldBack(view.born))
+        return is_ready and not self._hold.is_held
+
+    def _is_ready(self) -> bool:
+        """All dealt robots are born, or some are and it has taken too long. Raises NoRobotBorn."""
         born, now_s = self._events.view.born, time.monotonic()
         if born >= len(self._info.robots):
-            self.born_s = now_s - STARTED_S
+            self.born_s = now_s - STARTED_S if self.born_s is None else self.born_s
             return True
         if self._since_s is None and born:
             self._since_s = now_s
@@ -350,6 +361,7 @@ class RunSupervisor:
             return
         self._orders_s = now_s
         try:
+            self._hold.poll()
             for order in self._run_control.orders():
                 self._handle(order)
         except Unavailable:
@@ -359,7 +371,10 @@ class RunSupervisor:
 
     def _handle(self, order: Order) -> None:
         match order.order:
+            case "begin":
+                self._hold.end()
             case "go" if self._go_ms is None:
+                self._hold.end()
                 self._go_ms = parse_id(order.entry)[0]
                 if self._is_beginning:
                     self._events.emit(RunStarted(self._events.view.born))
@@ -367,6 +382,7 @@ class RunSupervisor:
                 for robot in joined_in([order]):
                     self._job_table.admit(robot)
             case "stop" if self._ordered is None:
+                self._hold.end()
                 self._ordered = reason_in(order.content)
 
     def _since_go_us(self) -> int:

@@ -95,7 +95,7 @@ class GossipInitiator:
         self._unreported = 0  # ticks
 
     async def run(self) -> None:
-        next_tick = self._clock.monotonic_us() + self._chance.randrange(self._pace.tick_us)
+        next_tick = self._clock.monotonic_us() + int(self._chance.random() * self._pace.tick_us)
         while True:
             now = self._clock.monotonic_us()
             timers = [exchange.retransmit_us for exchange in self._open.values()]

@@ -1,7 +1,8 @@
 """The detector: all rules over a run's events and the observer's time, told as events of its own.
 
 Pure: who observes says what time it is. Time in which nothing was observed (the observer stood still, its server was
-away) does not count, so that no robot is blamed for it. Observing twice the same gives the same.
+away) does not count, so that no robot is blamed for it, and neither does time in which the run was held back. Observing
+twice the same gives the same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from telemetry.anomalies.repeated import RepeatedEvents
 from telemetry.anomalies.rule import Handle, Observed, Rule
 from telemetry.anomalies.silence import Silence
 from telemetry.anomalies.thresholds import DEFAULTS, Thresholds
-from telemetry.events import AnomalyBegan, AnomalyEnded, Event, RunStopped, Stamped
+from telemetry.events import AnomalyBegan, AnomalyEnded, Event, RunHeldBack, RunStarted, RunStopped, Stamped
 
 LONGEST_STEP_US: Final = 250_000
 """Of the observer, who means to take one every few hundredths of a second: a longer one counts as so long."""
@@ -52,6 +53,7 @@ class AnomalyDetector:
         self._checked_us = 0
         self._clock_us: int | None = None
         self._is_over = False  # the order to stop was given
+        self._is_held_back = False  # robots have nothing to do until a person lets the run begin
 
     @property
     def settled_us(self) -> int:
@@ -72,6 +74,8 @@ class AnomalyDetector:
             self._active.note_ended(event)
         elif isinstance(event, RunStopped):
             self._is_over = True
+        elif isinstance(event, RunHeldBack | RunStarted):
+            self._is_held_back = isinstance(event, RunHeldBack)
         elif not self._is_over:
             self._observed.robots.observe(stamped, self._active.now_us)
             for handle in self._handlers.get(type(event), ()):
@@ -93,6 +97,6 @@ class AnomalyDetector:
         return self._active.announcements()
 
     def _move(self, now_us: int) -> None:
-        if self._clock_us is not None and now_us > self._clock_us:
+        if self._clock_us is not None and now_us > self._clock_us and not self._is_held_back:
             self._active.now_us += min(now_us - self._clock_us, LONGEST_STEP_US)
         self._clock_us = now_us if self._clock_us is None else max(self._clock_us, now_us)

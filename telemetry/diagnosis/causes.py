@@ -79,6 +79,8 @@ class _State:
     def causes(self) -> Iterator[Diagnosis]:
         if self._view.has_server_forgotten:
             yield Diagnosis("server", "the server came back without some of what it had stored: the run is lost")
+        if self._view.is_held_back:
+            yield Diagnosis("held back", "the run is held back, and waits for a person: robots go")
         if self._view.started_us is None:
             yield from self._waiting_for_births()
             return

@@ -26,23 +26,29 @@ class StallWatch:
         self._since_us = 0
         self._checked_us = 0
         self._reported: set[str] = set()
+        self.standing: tuple[str, ...] = ()
+        """Why there is no progress now, as when it was checked last; empty while there is some."""
 
     def observe(self, view: View, now_us: int) -> list[str]:
         """A line for each cause that was not reported before, when nothing was learnt for long by `now_us` (any clock
         that only goes forward)."""
         progress = _progress_of(view)
-        if progress != self._progress:
+        if progress != self._progress or view.is_held_back:
             self._progress, self._since_us, self._checked_us = progress, now_us, now_us
+            self.standing = ()
         if now_us - self._checked_us < self._stalled_us or view.stopped_us is not None:
             return []
         self._checked_us = now_us  # a cause that comes later is found after as long a time
-        new = {cause.key: cause for cause in self._diagnose(view) if cause.key not in self._reported}
-        self._reported |= set(new)
-        return self._lines(list(new.values()), now_us - self._since_us)
+        causes = list({cause.key: cause for cause in self._diagnose(view)}.values())
+        self.standing = tuple(self._lines(causes, now_us - self._since_us))
+        new = [cause for cause in causes if cause.key not in self._reported]
+        self._reported.update(cause.key for cause in new)
+        return self._lines(new, now_us - self._since_us)
 
     def forget(self, now_us: int) -> None:
         """The state of the run was not known until now: no time has passed without progress."""
         self._since_us = self._checked_us = now_us
+        self.standing = ()
 
     def _lines(self, causes: list[Diagnosis], still_us: int) -> list[str]:
         lines = [f"no progress for {seconds(still_us)}: {cause.text}" for cause in causes[:_MOST_LINES]]

@@ -64,6 +64,17 @@ def fitted(drawn: Line, width: int) -> Line:
     return (*kept, Fragment("…", "dim"))
 
 
+def in_ascii(drawn: Line) -> Line:
+    """The line in ASCII alone, at the same width: other letters, such as those of a name from outside, become `?`."""
+    return tuple(
+        fragment if fragment.text.isascii() else Fragment(_ascii(fragment.text), fragment.tone) for fragment in drawn
+    )
+
+
+def _ascii(text: str) -> str:
+    return "".join(letter if letter.isascii() else "~" if letter == "…" else "?" * cell_len(letter) for letter in text)
+
+
 def toned(drawn: Line, tone: Tone) -> Line:
     """The line in one tone."""
     return tuple(Fragment(fragment.text, tone) for fragment in drawn)

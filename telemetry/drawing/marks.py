@@ -67,6 +67,7 @@ class Marks:
         self.full, self.empty = ("#", "-") if is_ascii else ("█", "░")
         self.ruler, self.divider = ("-", " | ") if is_ascii else ("─", " │ ")
         self.more = "..." if is_ascii else "…"
+        self.sorted_up, self.sorted_down = ("^", "v") if is_ascii else ("▲", "▼")
 
     def bar(self, share: float, width: int) -> str:
         """A share, 0..1, as a bar of so many cells."""

@@ -43,9 +43,11 @@ class Timeline:
         at_us, _, text = line
         late = "  (reported late)" if at_us < self._written_us else ""
         self._written_us = max(at_us, self._written_us)
-        self._write_line(f"{self._time(at_us):>9}  {text}{late}")
+        is_before = self.go_us is None or at_us < self.go_us
+        self._write_line(dated(text + late, None if is_before else (at_us - (self.go_us or 0)) / 1e6))
 
-    def _time(self, at_us: int) -> str:
-        if self.go_us is None or at_us < self.go_us:
-            return _BEFORE
-        return f"{(at_us - self.go_us) / 1e6:.3f}s"
+
+def dated(text: str, at_s: float | None) -> str:
+    """A line with its time: seconds after `go`, or None before it."""
+    time = _BEFORE if at_s is None else f"{at_s:.3f}s"
+    return f"{time:>9}  {text}"

@@ -22,11 +22,13 @@ def is_cut(path: Path) -> bool:
 
 
 class GrowingEvents:
-    """The events of one file, each once. `damaged` counts whole lines that are no event."""
+    """The events of one file, each once. `damaged` counts whole lines that are no event. At most the first `most_bytes`
+    of the file are read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_bytes: int | None = None) -> None:
         self.damaged = 0
         self._path = path
+        self._most_bytes = most_bytes
         self._position = 0
         self._decode = msgspec.json.Decoder(Stamped).decode
 
@@ -43,6 +45,8 @@ class GrowingEvents:
                 for line in lines:
                     self._position += len(line) + 1
                     yield from self._event_in(line)
+                if self._most_bytes is not None and self._position >= self._most_bytes:
+                    return
 
     def _event_in(self, line: bytes) -> Iterator[Stamped]:
         try:

@@ -80,13 +80,21 @@ class RecordReader:
         """`History.order_us`, without the rest of the history."""
         return first_us(self._value("streams.json", _Streams).orders, order)
 
+    def dealt(self) -> tuple[DealtPart, ...]:
+        """Who was dealt each part, in the order of the indices."""
+        return self._value("deal.json", _Deal).indices
+
+    def fates(self) -> list[FateRow | RedoRow]:
+        """What the relays decided, in order."""
+        return list(self._rows("fates.jsonl", FateRow | RedoRow))
+
     def history(self) -> History:
         """All that the record says of the run, on the server's clock."""
         history = History(
             settings=self.settings(),
-            dealt=self._value("deal.json", _Deal).indices,
+            dealt=self.dealt(),
             controls=list(self._rows("plan.jsonl", ControlRow)),
-            fates=list(self._rows("fates.jsonl", FateRow | RedoRow)),
+            fates=self.fates(),
             journals=list(self._rows("journals.jsonl", JournalRow)),
             fleet=list(self._rows("fleet.jsonl", FleetRow)),
             orders=list(self._value("streams.json", _Streams).orders),

@@ -27,7 +27,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A run's settings. `plan` holds the lines at the start, each as its own text, and `instances` the number of each
     line's dice. `exhibit` is the name of what was broken on purpose, None: nothing. `preset` is None when the plan came
     from a file or a record. `ended` (complete, limit, stopped, interrupted or lost) is None while the run goes on.
-    `again` is the command that repeats the run. `anomalies`: the thresholds that differ from the defaults."""
+    `again` is the command that repeats the run. All times are those of the run, which is `pace` times as slow as it was
+    written. `anomalies`: the thresholds that differ from the defaults."""
 
     run: str
     version: str
@@ -39,6 +40,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     preset: str | None
     tick_us: Annotated[int, msgspec.Meta(ge=1, le=3_600_000_000)]
     quiet_period_us: Whole
+    pace: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
     for_us: Whole
     limit_us: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     shards: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
@@ -48,6 +50,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     again: str
     anomalies: Thresholds = DEFAULTS
     closed: bool = False
+    hold: bool = False
     parent: bool = False
     seconds: Seconds = Seconds()
 

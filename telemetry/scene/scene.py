@@ -14,10 +14,14 @@ from telemetry.phrases import bitmap_of_parts
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
+from telemetry.scene.faults import FaultHistory
 from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
+from telemetry.scene.pairs import Pairs
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
+from telemetry.scene.transit import Transit
+from telemetry.scene.workers import Workers
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 
@@ -44,9 +48,13 @@ class Scene:
         self.curve = Curve(max(settings.tick_us // 4, 1))
         self.teaching = Teaching()
         self.traffic = Traffic()
+        self.pairs = Pairs()
+        self.workers = Workers()
         self.network = Network(settings.shards)
         self.lifelines = Lifelines()
         self.stories = Stories()
+        self.faults = FaultHistory(settings.plan)
+        self.transit = Transit()
 
     @property
     def since_go_us(self) -> int | None:
@@ -77,8 +85,10 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
-        for each in (self.curve, self.teaching, self.traffic, self.network, self.lifelines):
-            each.handle(stamped, self.view)
+        view = self.view
+        of_network = (self.traffic, self.network, self.faults, self.transit, self.pairs)
+        for each in (self.curve, self.teaching, *of_network, self.lifelines, self.workers):
+            each.handle(stamped, view)
         self.stories.handle(stamped)
 
     def copy(self) -> Scene:
@@ -91,9 +101,13 @@ class Scene:
             "curve": self.curve.copy(),
             "teaching": self.teaching.copy(),
             "traffic": self.traffic.copy(),
+            "pairs": self.pairs.copy(),
+            "workers": self.workers.copy(),
             "network": self.network.copy(),
             "lifelines": self.lifelines.copy(),
             "stories": self.stories.copy(),
+            "faults": self.faults.copy(),
+            "transit": self.transit.copy(),
         }
         return other
 

@@ -1,98 +1,107 @@
-"""The app: paints the page that a person chose a few times a second, and turns keys into what they chose.
+"""The app: all of its keys together, those of time among them, and how it begins and ends.
 
-It only reads the stage; what changes a run goes through the controls, in a thread, because it may take seconds.
+It only reads the stage. What changes a run goes through the controls, in a thread, because it may take seconds.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
 
-from msgspec.structs import replace
-from textual.app import App, ComposeResult
-from textual.binding import Binding
-from textual.widgets import Footer
+from textual.app import SystemCommand
+from textual.screen import Screen
 
-from telemetry.drawing.line import Size, line
-from telemetry.drawing.marks import Marks
-from telemetry.drawing.moment import Chosen, Moment, Page
-from telemetry.drawing.pages import FOOTER, PAGES, SMALLEST, screen
-from telemetry.watch.painting import Painting
-from telemetry.watch.stage import Controls, Stage
+from telemetry.drawing.keys import KEYS
+from telemetry.watch.choosing import Choosing
+from telemetry.watch.knobs import LEFT, STOP
+from telemetry.watch.saving import Saving
+from telemetry.watch.stage import Playback
 
-LEFT: Final = 0
-"""What the app returns when a person leaves it."""
-
-STOP: Final = 130
-"""What it returns when they want the run to stop."""
+CRASHED: Final = 70
+"""What `run_app` returns when an error of ours ended the app."""
 
 
-class WatchApp(App[int]):
-    """`controls` is None when nothing may be changed."""
-
-    CSS = "Painting { height: 1fr; width: 1fr; }"
-    ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar = [
-        Binding("1", "page('overview')", "View", id="page.overview"),
-        Binding("q", "leave", "Quit", id="leave"),
-        Binding("space", "pause", "Pause", id="pause"),
-        Binding("j,down", "move(1)", "Down", show=False, id="down"),
-        Binding("k,up", "move(-1)", "Up", show=False, id="up"),
-    ]
-
-    def __init__(self, stage: Stage, controls: Controls | None, marks: Marks) -> None:
-        super().__init__()
-        self.stage = stage
-        self.controls = controls
-        self.marks = marks
-        self.chosen = Chosen()
-        self._frozen: Moment | None = None
-
-    def compose(self) -> ComposeResult:
-        yield Painting(id="page")
-        yield Footer()
-
-    def on_mount(self) -> None:
-        self._timer = self.set_interval(1 / self.chosen.hertz, self.advance)
-        self.call_after_refresh(self.advance)
-
-    def advance(self) -> None:
-        """Fold what is new, and paint."""
-        self.stage.advance()
-        self.paint()
-
-    def paint(self) -> None:
-        """Paint the page at once: after a key, nothing waits for the next tick."""
-        size = Size(self.size.width, self.size.height - FOOTER)
-        painting = self.query_one(Painting)
-        moment = self.moment
-        if self.size.width < SMALLEST.width or self.size.height < SMALLEST.height:
-            need = f"need {SMALLEST.width}x{SMALLEST.height}, have {self.size.width}x{self.size.height}"
-            painting.show([line(need), line("or use --ui plain")])
-        elif moment is None:
-            painting.show([line(""), line(f"  {self.stage.status.trouble or 'the run begins …'}")])
-        else:
-            painting.show(screen(moment, size, self.marks))
+class WatchApp(Choosing, Saving):
+    """All keys."""
 
     @property
-    def moment(self) -> Moment | None:
-        """What is shown; None while nothing is known."""
-        if self._frozen is not None:
-            return self._frozen._replace(chosen=self.chosen)
+    def playback(self) -> Playback | None:
+        """The stage, if its time can be moved."""
+        return self.stage if isinstance(self.stage, Playback) else None
+
+    def action_pause(self) -> None:
+        """A replay plays or stands. Of a live run the view is held: the stage goes on, and what waits is counted."""
+        if self.playback is not None:
+            self.playback.play(not self.stage.status.is_playing)
+            self.advance()
+            return
         scene = self.stage.scene
-        return None if scene is None else Moment(scene, self.stage.status, self.chosen)
+        self._frozen = scene.copy() if self._frozen is None and scene is not None else None
+        self.choose(is_paused=self._frozen is not None, behind=0)
 
-    def choose(self, **changes: object) -> None:
-        """Change what is shown."""
-        self.chosen = replace(self.chosen, **changes)
-        self.paint()
+    def action_step(self, events: int) -> None:
+        if self.playback is None:
+            self._refuse_time()
+        else:
+            self.playback.step(events)
+            self.paint()
 
-    def action_page(self, page: Page) -> None:
-        self.choose(page=page, cursor=0, robot="", panel="")
+    def action_tick(self, ticks: int) -> None:
+        if self.playback is None:
+            self._refuse_time()
+        else:
+            self.playback.step_ticks(ticks)
+            self.paint()
 
-    def action_move(self, rows: int) -> None:
-        if self.moment is not None:
-            last = len(PAGES[self.chosen.page].rows(self.moment)) - 1
-            self.choose(cursor=max(0, min(last, self.chosen.cursor + rows)))
+    def _refuse_time(self) -> None:
+        self.notify("only a replay goes back and forth: robots replay", timeout=4)
+
+    def action_more(self) -> None:
+        self._change_speed(2)
+
+    def action_less(self) -> None:
+        self._change_speed(1 / 2)
+
+    def _change_speed(self, times: float) -> None:
+        if self.playback is not None:
+            self.playback.set_speed(self.stage.status.speed * times)
+            self.paint()
 
     def action_leave(self) -> None:
         self.exit(LEFT)
+
+    def action_interrupt(self) -> None:
+        """A replay ends at once: there is no run to stop."""
+        if self.playback is not None:
+            self.exit(STOP)
+        else:
+            super().action_interrupt()
+
+    def action_suspend(self) -> None:
+        """Stop all of the job that this process belongs to, as this key does in other programs; Textual gives the
+        screen back first. Where no shell could let it go on, nothing happens."""
+        if not self.is_headless and os.getsid(0) != os.getpgrp():
+            os.killpg(0, signal.SIGTSTP)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:  # noqa: ARG002
+        """Every key's action, by its name."""
+        for key in KEYS:
+            if key.action != "command_palette":
+                yield SystemCommand(key.text, f"key {key.keys}", partial(self.run_action, key.action))
+        yield from self.knob_commands()
+
+
+def run_app(app: WatchApp) -> int:
+    """Run it until it ends: what it returns, or CRASHED, with the traceback on standard error."""
+    try:
+        ended = app.run()
+    finally:
+        app.stage.close()
+    if app.crash:
+        print(app.crash, file=sys.stderr, end="", flush=True)
+        return CRASHED
+    return LEFT if ended is None else ended

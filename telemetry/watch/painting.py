@@ -58,7 +58,7 @@ class Painting(Widget):
         """Textual's line interface."""
         fragments = _at(self._lines, y)
         strip = Strip([Segment(harmless(fragment.text), _STYLES[fragment.tone]) for fragment in fragments])
-        return strip.adjust_cell_length(self.size.width)
+        return strip.adjust_cell_length(self.size.width, _STYLES[""])
 
 
 def _at(lines: Sequence[Line], y: int) -> Line:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from telemetry.drawing.moment import Status
 from telemetry.scene.scene import Scene
@@ -30,6 +31,7 @@ class Stage(Protocol):
         ...
 
 
+@runtime_checkable
 class Playback(Stage, Protocol):
     """A stage whose time a person moves."""
 
@@ -54,30 +56,43 @@ class Playback(Stage, Protocol):
         ...
 
 
-class Controls(Protocol):
-    """The knobs of a live run: each method waits for the outcome, and may take seconds. They raise nothing: what went
-    wrong is in the lines, which are for people."""
+class Reply(NamedTuple):
+    """What became of a request to a run, in `lines` for people; `is_done`: it was neither refused nor left open."""
 
-    def request(self, fault: str) -> list[str]:
+    lines: Sequence[str]
+    is_done: bool
+
+
+class Controls(Protocol):
+    """The knobs of a live run. A request waits for its outcome, and may take seconds; it raises nothing: what went
+    wrong is in the reply's lines."""
+
+    @property
+    def workers(self) -> Sequence[str]:
+        """The workers of a robot that can be crashed."""
+        ...
+
+    def request(self, fault: str) -> Reply:
         """Put faults in force (`loss .5`), or inject process faults at once (`kill r03`)."""
         ...
 
-    def clear(self, what: str) -> list[str]:
+    def clear(self, what: str) -> Reply:
         """End a fault: its name, its text or its number (`#4`)."""
         ...
 
-    def heal(self) -> list[str]:
+    def heal(self) -> Reply:
         """End every fault that has begun."""
         ...
 
-    def go(self) -> list[str]:
+    def go(self) -> Reply:
         """Let a run begin that waits for a person."""
         ...
 
-    def stop(self) -> list[str]:
+    def stop(self) -> Reply:
         """Stop the run in order."""
         ...
 
     def command_of(self, verb: str, argument: str = "") -> str:
-        """The command that does the same at another terminal."""
+        """The command that does the same at another terminal: `set` and `clear` with a fault's text, `heal`, `go`,
+        `stop`, or a process fault's name with its target (`kill`, `r03`)."""
         ...

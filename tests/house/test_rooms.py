@@ -25,7 +25,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "commands",
         "lifecycle doctor",
         "supervisor",
-        "fleet",
+        "fleet watching",
         "observing",
         "attach",
         "rq",
@@ -71,6 +71,14 @@ ORDER: dict[str, tuple[str, ...]] = {
         "anomalies",
         "view.py pipeline.py",
         "events.py clock.py phrases.py",
+    ),
+    "telemetry/drawing": (
+        "pages.py",
+        "robots supervision events overview.py header.py",
+        "event_lines.py restart_words.py",
+        "event_words.py listing.py table.py curve.py",
+        "moment.py marks.py",
+        "line.py",
     ),
     "telemetry/verdict": (
         "judge.py",

@@ -13,6 +13,7 @@ from broker.streams.connection import connect
 from broker.streams.retry import RETRY_S
 from broker.streams.run.evidence import StreamEvidenceReader
 from broker.streams.run.fleet_log import StreamFleetLog
+from broker.streams.run.probes import relay_lease_left_ms
 from broker.streams.run.runs import read_run_status
 from deploy.attach.events import RunEvents
 from tests.support.live_place import END_S, Place
@@ -111,11 +112,13 @@ def is_of_a_run(key: bytes) -> bool:
 
 
 def begin(cluster: Cluster, workers: int, *deal: str) -> dict[str, subprocess.Popen[bytes]]:
+    """A run that has begun, with a supervisor, a relay and RQ workers that are all at work on it."""
     parts = {
         "supervise": cluster.start("supervise"),
         "relay": cluster.start("relay"),
         "worker": cluster.start("worker", "-n", str(workers)),
     }
     cluster.deal(*deal)
-    cluster.await_go()
+    cluster.await_go()  # for which no relay is needed: a slow one may not have found the run yet
+    await_true(lambda: relay_lease_left_ms(cluster.client, cluster.run, 0), what="a relay")
     return parts

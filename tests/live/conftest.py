@@ -10,7 +10,15 @@ import pytest
 from broker.streams.embedded import EmbeddedServer
 from tests.live.cluster import Cluster
 from tests.support.live_place import Place
+from tests.support.pseudo_terminal import Open
 from tests.support.redis_nodes import Sentinels
+
+
+@pytest.fixture
+def open_terminal(place: Place) -> Iterator[Open]:
+    opened = Open(place)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

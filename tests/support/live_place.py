@@ -134,6 +134,11 @@ class Place:
         """Nothing is left: no process, no socket, no temporary folder, no live.json."""
         return not self.processes() and not any(self.temporary.iterdir())
 
+    @property
+    def run_id(self) -> str:
+        """The newest run's."""
+        return (self.folder / "runs/latest").resolve().name
+
     def events(self) -> list[dict[str, Any]]:
         """The rows of the only run's events.jsonl so far."""
         return [json.loads(line) for line in self._lines()]

@@ -21,7 +21,9 @@ from telemetry.events import (
     RobotQuiet,
     RobotWaiting,
     RunDealt,
+    RunHeldBack,
     RunStarted,
+    RunStopped,
     SecretWritten,
     ServerForgot,
     Stamped,
@@ -234,6 +236,23 @@ def test_progress_and_an_absent_server_begin_the_time_anew() -> None:
     assert watched.at(50) == ["no progress for 2.00 s: because of a"]
 
 
+def test_the_causes_stand_until_there_is_progress_and_again_when_they_come_back() -> None:
+    # Given a standstill whose cause was reported
+    watched = Watched()
+    watched.causes = [Diagnosis("a", "because of a")]
+    watched.at(0)
+    watched.at(20)
+    assert watched.watch.standing == ("no progress for 2.00 s: because of a",)
+    # When there is progress, it is gone
+    watched.view = seen(merged("r00", 1))
+    assert (watched.at(21), watched.watch.standing) == ([], ())
+    # When the run stands still again for the same cause, it is not reported again, but stands
+    assert (watched.at(41), watched.watch.standing) == ([], ("no progress for 2.00 s: because of a",))
+    # When the server does not answer, nothing is known
+    watched.watch.forget(4_200_000)
+    assert watched.watch.standing == ()
+
+
 def test_many_causes_take_a_few_lines() -> None:
     watched = Watched()
     watched.causes = [Diagnosis(str(number), f"because of {number}") for number in range(9)]
@@ -250,3 +269,33 @@ def test_two_sides_that_hardly_reach_each_other_are_one_cause_and_named_with_the
         " r00, r01 lack part 2"
     )
     assert (cause.robots, cause.parts) == (("r02", "r00", "r01"), (0, 1, 2))
+
+
+def test_a_run_that_is_held_back_has_that_one_cause_until_it_begins() -> None:
+    # Given a run whose robots are born, and that waits for a person
+    held_back = seen(("lab", RunHeldBack(3)), begun=False)
+
+    # Then that is the whole cause, until go or the end comes
+    assert [cause.key for cause in diagnose(held_back, HOLDERS, Links)] == ["held back"]
+    assert not seen(("lab", RunHeldBack(3)), ("lab", RunStarted(3)), begun=False).is_held_back
+    assert not seen(("lab", RunHeldBack(3)), ("lab", RunStopped("interrupted")), begun=False).is_held_back
+    # and a robot that was not born yet is named beside it
+    causes = diagnose(seen(("lab", RunHeldBack(2)), begun=False, born=2), HOLDERS, Links)
+    assert [cause.key for cause in causes] == ["held back", "births"]
+
+
+def test_time_in_which_a_run_was_held_back_is_no_time_without_progress() -> None:
+    # Given a cause, in a run that is held back for a minute
+    watched = Watched()
+    watched.causes = [Diagnosis("a", "because of a")]
+    watched.view = seen(("lab", RunHeldBack(3)), begun=False)
+    assert [line for ticks in range(600) for line in watched.at(ticks)] == []
+
+    # When it begins, and nothing is learnt
+    watched.view = seen(("lab", RunHeldBack(3)), ("lab", RunStarted(3)), begun=False)
+    lines = {ticks: watched.at(ticks) for ticks in range(600, 630)}
+
+    # Then the time counts from there
+    assert {ticks: found for ticks, found in lines.items() if found} == {
+        600 + STALLED_TICKS: ["no progress for 2.00 s: because of a"]
+    }

@@ -2,6 +2,8 @@
 
 import pytest
 
+from deploy.config.experiment import prepare
+from robots.simulation.simulate import simulate
 from telemetry.events import (
     AnyEvent,
     RobotBorn,
@@ -12,7 +14,7 @@ from telemetry.events import (
     ServerForgot,
     Stamped,
 )
-from telemetry.view import View, fold
+from telemetry.view import OF_LIVES, View, fold
 
 
 def seen(*events: tuple[str, AnyEvent]) -> View:
@@ -47,3 +49,19 @@ def test_one_report_that_the_server_forgot_something_is_enough(source: str) -> N
 
     assert not begun.has_server_forgotten
     assert seen(("r00", RobotBorn(1, 0)), (source, ServerForgot("events"))).has_server_forgotten
+
+
+def test_the_events_of_lives_alone_tell_how_many_robots_live() -> None:
+    # Given a run with deaths
+    experiment = prepare({"robots": 5, "seed": 7, "for_": "6s", "chaos": "kill robot every 700ms"})
+    events = simulate("run", experiment.deal, experiment.terms, experiment.plan, experiment.bounds).events
+    # When its events of lives are folded, and all of them
+    whole, lives, living = View(), View(), []
+    for stamped in events:
+        whole = fold(whole, stamped)
+        if type(stamped.event) in OF_LIVES:
+            lives = fold(lives, stamped)
+        # Then both know at each moment how many live
+        assert whole.living == lives.living
+        living.append(whole.living)
+    assert {0, 4, 5} <= set(living)

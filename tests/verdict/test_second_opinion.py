@@ -202,7 +202,9 @@ targets = st.one_of(
 @st.composite
 def faults(draw: st.DrawFn) -> str:
     p, target = draw(chances), draw(st.just("") | targets)
-    name = draw(st.sampled_from(["chance", "duplicate", "hold", "lognormal", "throttle", "delay", "burst", "cut"]))
+    name = draw(
+        st.sampled_from(["chance", "duplicate", "far", "hold", "lognormal", "throttle", "delay", "burst", "cut"])
+    )
     if name in ("cut", "hold"):
         text = f"partition {'hold ' * (name == 'hold')}{target or draw(targets)}"
         return parse_fault(text).text()
@@ -212,6 +214,9 @@ def faults(draw: st.DrawFn) -> str:
         text = f"burst-loss {share!r} {length!r}"
     elif name == "duplicate":
         text = f"duplicate {p!r} x{draw(st.integers(2, 10))}"
+    elif name == "far":
+        low, more = draw(times_ms), draw(times_ms)
+        text = f"reorder {p!r} {low}ms..{low + more}ms"
     elif name == "delay":
         low, more = draw(times_ms), draw(times_ms)
         text = f"delay {low}ms..{low + more}ms"

@@ -60,7 +60,7 @@ class StreamRunControl:
         """Let one more robot take part. Twice does no harm. Raises RunGone, Unavailable."""
         retry_blocking("admission", lambda: self._admit(robot, contents), self._retry_s)
 
-    def order(self, order: Literal["go", "crash", "stop"], content: bytes = b"") -> None:
+    def order(self, order: Literal["begin", "go", "crash", "stop"], content: bytes = b"") -> None:
         """Give an order to all robots; a lost reply may give it twice, which does no harm. Raises RunGone,
         Unavailable."""
         retry_blocking("order", lambda: self._give(order, content), self._retry_s)

@@ -68,6 +68,7 @@ JOINING: Final = b"joining"
 
 _NAMES: Final[dict[bytes, OrderName]] = {
     b"dealt": "dealt",
+    b"begin": "begin",
     b"go": "go",
     b"joined": "joined",
     b"crash": "crash",
@@ -139,6 +140,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     robots: tuple[str, ...]
     go_ms: int | None = None
     stop: str | None = None  # the reason
+    may_begin: bool = False  # a person let it begin, if it was held back
 
 
 def read_run_status(client: redis.Redis, run: str, retry_s: float = RETRY_S) -> RunStatus | None:
@@ -164,4 +166,6 @@ def read_run_status(client: redis.Redis, run: str, retry_s: float = RETRY_S) -> 
             run_status = msgspec.structs.replace(run_status, go_ms=parse_id(order.entry)[0])
         elif order.order == "stop":
             run_status = msgspec.structs.replace(run_status, stop=order.text)
+        elif order.order == "begin":
+            run_status = msgspec.structs.replace(run_status, may_begin=True)
     return run_status

@@ -110,7 +110,7 @@ class OrderRow(Shape, frozen=True):
     """An order. `reason`: why to stop, which worker is to crash, or who joined."""
 
     id: Id
-    order: Literal["dealt", "go", "stop", "crash", "joined"]
+    order: Literal["dealt", "begin", "go", "stop", "crash", "joined"]
     reason: str | None = None
 
 

@@ -6,7 +6,8 @@ A second opinion, so nothing here may be shared with the code that decided. The 
   `<block>|<sender>|<incarnation>|<receiver>|<sequence>|<copy>`, where block = instance div 8, at the offset
   8·(instance mod 8) + 4·draw.
 * Draw 0 of copy 0 decides whether a fault acts: loss, burst-loss, duplicate and corrupt use no other. Delay and
-  reorder use every copy's: draw 0 decides how long a delay is, and whether a copy is put back; draw 1 how far.
+  reorder use every copy's: draw 0 decides how long a delay is, and whether a copy is put back; draw 1 how far: by 10
+  to 50 ms, unless the fault says otherwise.
 * A burst has a memory of its own, along the sequence numbers of a sender's life and a receiver, gaps included: number 1
   is bad with the share as its probability, and so is every 1024th after it; any other is bad if the one before was, and
   the burst does not end with it, or if it was not, and a burst begins. Bad is lost.
@@ -24,7 +25,6 @@ from typing import Final, NamedTuple
 
 from telemetry.verdict.recomputed.fault_rules import LONGEST_DELAY_US, Rule
 
-PUT_BACK_US: Final = (10_000, 50_000)
 BURST_MEMORY: Final = 1024  # envelopes, after which its state is drawn anew
 _deviation = NormalDist().inv_cdf
 
@@ -148,7 +148,7 @@ def _time_us(rule: Rule, chance: float) -> int:
 
 
 def _put_back(rule: Rule, passage: Passage) -> bool:
-    low, high = PUT_BACK_US
+    low, high = rule.low_us, rule.high_us
     passage.deliveries = tuple(
         due + low + int(passage.number(rule, copy, 1) * (high - low)) if passage.number(rule, copy) < rule.p else due
         for copy, due in enumerate(passage.deliveries)

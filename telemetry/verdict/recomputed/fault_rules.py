@@ -26,6 +26,9 @@ ORDER: Final = ("partition", "burst-loss", "loss", "duplicate", "delay", "reorde
 """The order in which faults act; within a kind they act by instance number."""
 
 LONGEST_DELAY_US: Final = 60_000_000
+PUT_BACK_US: Final = (10_000, 50_000)
+"""By how much a reorder that does not say so puts a copy back."""
+
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)(us|ms|s|m|h)")
 _US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 
@@ -104,8 +107,8 @@ class Rule:
     `p`: the probability; of burst-loss the share that is lost in the long run. `holds`: a partition that holds
     envelopes instead of losing them. `length`: the mean of a burst, in envelopes. `copies`: how many copies of a
     duplicated envelope arrive.
-    A delay lies between `low_us` and `high_us`, or, with `sigma`, is lognormal about the median `low_us`. `per_second`:
-    how many envelopes a throttle lets pass.
+    A delay, or how far a reorder puts a copy back, lies between `low_us` and `high_us`; with `sigma` a delay is
+    lognormal about the median `low_us`. `per_second`: how many envelopes a throttle lets pass.
     """
 
     instance: int
@@ -152,7 +155,10 @@ class Rule:
 
     @property
     def longest_us(self) -> int:
-        """The longest delay; of a lognormal one, in all but one of a thousand cases."""
+        """The longest delay; of a lognormal one, in all but one of a thousand cases. What puts back only some copies
+        delays none."""
+        if self.name == "reorder":
+            return 0
         return min(LONGEST_DELAY_US, round(self.high_us * exp(3 * self.sigma)))
 
 
@@ -190,6 +196,14 @@ def _chance(tokens: Tokens) -> tuple[Fields, Tokens]:
     return {"p": _probability(tokens[0])}, tokens[1:]
 
 
+def _reorder(tokens: Tokens) -> tuple[Fields, Tokens]:
+    fields: Fields = {"p": _probability(tokens[0]), "low_us": PUT_BACK_US[0], "high_us": PUT_BACK_US[1]}
+    if tokens[1:] and tokens[1][0].isdigit():
+        fields["low_us"], fields["high_us"] = _interval(tokens[1])
+        return fields, tokens[2:]
+    return fields, tokens[1:]
+
+
 def _duplicate(tokens: Tokens) -> tuple[Fields, Tokens]:
     fields: Fields = {"p": _probability(tokens[0])}
     if tokens[1:] and tokens[1].startswith("x"):
@@ -207,11 +221,16 @@ def _delay(tokens: Tokens) -> tuple[Fields, Tokens]:
         if not 0 < fields["sigma"] <= 3:
             raise ValueError(law)
         return fields, tokens[1:]
-    shortest, _, longest = law.partition("..")
+    low_us, high_us = _interval(law)
+    return {"low_us": low_us, "high_us": high_us}, tokens[1:]
+
+
+def _interval(text: str) -> tuple[int, int]:
+    shortest, _, longest = text.partition("..")
     low_us, high_us = time_us(shortest), time_us(longest or shortest)
     if high_us < low_us:
-        raise ValueError(law)
-    return {"low_us": low_us, "high_us": high_us}, tokens[1:]
+        raise ValueError(text)
+    return low_us, high_us
 
 
 def _throttle(tokens: Tokens) -> tuple[Fields, Tokens]:
@@ -227,7 +246,7 @@ _READERS: Final[dict[str, Callable[[Tokens], tuple[Fields, Tokens]]]] = {
     "loss": _chance,
     "duplicate": _duplicate,
     "delay": _delay,
-    "reorder": _chance,
+    "reorder": _reorder,
     "corrupt": _chance,
     "throttle": _throttle,
 }

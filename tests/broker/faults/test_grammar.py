@@ -30,6 +30,7 @@ FAULTS = st.one_of(
     st.tuples(DELAY_US, DELAY_US, TARGET).map(lambda f: Delay(min(f[:2]), max(f[:2]), f[2])),
     st.builds(LognormalDelay, st.integers(1, 60_000_000), st.floats(0, 3, exclude_min=True), TARGET),
     st.builds(Reorder, P, TARGET),
+    st.tuples(DELAY_US, DELAY_US, P, TARGET).map(lambda f: Reorder(f[2], f[3], min(f[:2]), max(f[:2]))),
     st.builds(Corrupt, P, TARGET),
     st.builds(Throttle, st.floats(0.001, 1e6), TARGET),
 )

@@ -11,7 +11,6 @@ from broker.faults.schedule import Due
 from broker.streams.embedded import EmbeddedServer
 from broker.streams.run.plan_log import StreamRequests
 from deploy.attach import outcomes
-from deploy.commands import inject
 from tests.deploy.commands.scheduled_run import Lab
 from tests.support.terminal import Terminal
 from tests.support.waiting import DEADLINE_S
@@ -22,7 +21,6 @@ pytestmark = pytest.mark.live
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcomes, "WAIT_S", 0.4)
-    monkeypatch.setattr(inject, "WAIT_S", 0.4)
     monkeypatch.setattr(outcomes, "PROGRESS_S", 0.1)
 
 

@@ -18,6 +18,8 @@ from telemetry.events import (
     PlanChanged,
     RobotBorn,
     RobotStarted,
+    RunHeldBack,
+    RunStarted,
     RunStopped,
     Stamped,
     TicksExecuted,
@@ -240,3 +242,20 @@ def test_thresholds_are_read_from_a_table_and_from_a_text(value: object) -> None
 def test_a_threshold_that_is_none_is_named(value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_thresholds(value)
+
+
+def test_robots_of_a_run_that_is_held_back_are_not_late() -> None:
+    # Given robots that have shown more than their birth, and a run that is held back for a minute
+    scene = Scene()
+    scene.emit("lab", RunHeldBack(4))
+    scene.wait(600)
+    assert scene.announced == []
+
+    # When a person lets it begin, and one robot stays silent
+    scene.emit("lab", RunStarted(4))
+    scene.live(10, silent=["r03"])
+    assert scene.begun(LATE_BEAT) == []
+
+    # Then its silence counts from there
+    scene.live(10, silent=["r03"])
+    assert [robot for _, robot in scene.begun(LATE_BEAT)] == ["r03"]

@@ -1,0 +1,64 @@
+"""An event as one line of a list, in columns: when, what kind, from whom to whom, which parts, and a sentence."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from telemetry.drawing.event_words import ascii_mark, described
+from telemetry.drawing.line import Fragment, Line, line
+from telemetry.drawing.marks import Marks
+from telemetry.drawing.table import cell
+from telemetry.events import Stamped
+
+_WHEN: Final = 10
+_KIND: Final = 10
+_WHO: Final = 12
+_PARTS: Final = 8
+_FIXED: Final = _WHEN + 2 + 2 + _KIND + 1 + _WHO + 1
+
+
+def event_line(stamped: Stamped, go_us: int | None, width: int, marks: Marks) -> Line:
+    """The event."""
+    words = described(stamped)
+    mark = ascii_mark(words.mark) if marks.is_ascii else words.mark
+    who = f"{words.who}>{words.to}" if words.to else words.who
+    parts = [cell(words.parts, _PARTS, words.tone), Fragment(" ")] if width >= 100 else []
+    text = words.text
+    if width < 100 and words.parts:
+        text = f"{words.parts}: {text}"
+    return line(
+        cell(when(stamped.wall_us, go_us), _WHEN, "dim", True),
+        "  ",
+        Fragment(f"{mark} ", words.tone),
+        cell(words.kind, _KIND, words.tone),
+        " ",
+        cell(who, _WHO),
+        " ",
+        *parts,
+        Fragment(text, words.tone if words.tone != "good" else ""),
+    )
+
+
+def head_line(width: int) -> Line:
+    """What stands above the columns."""
+    parts = [cell("PARTS", _PARTS, "dim"), Fragment(" ")] if width >= 100 else []
+    return line(
+        cell("AFTER GO", _WHEN, "dim", True),
+        "    ",
+        cell("KIND", _KIND, "dim"),
+        " ",
+        cell("FROM>TO", _WHO, "dim"),
+        " ",
+        *parts,
+        Fragment("WHAT IT SAYS", "dim"),
+    )
+
+
+def when(at_us: int, go_us: int | None) -> str:
+    """A moment in seconds after go; `before go` while it is not known when go was given."""
+    return "before go" if go_us is None else f"{(at_us - go_us) / 1e6:.3f}"
+
+
+def event_key(stamped: Stamped) -> str:
+    """The name of an event under the cursor: its source, life and number."""
+    return f"{stamped.source}/{stamped.incarnation}/{stamped.number}"

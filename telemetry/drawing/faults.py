@@ -1,0 +1,244 @@
+"""The page of faults: what each knob is set to and what was measured, what is in force and for how long, which process
+faults were injected, and what a person is about to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from telemetry.drawing.knobs import KNOBS, Knob, chance_in, knob_named, setting_of, value_text
+from telemetry.drawing.line import Fragment, Line, Size, beside, block, fitted, headed, line, scrolled
+from telemetry.drawing.marks import Marks
+from telemetry.drawing.moment import Moment
+from telemetry.scene.faults import DELAYING, LOSING, InForce, SeenInjection, kind_of
+from telemetry.scene.rates import Rate, rate_of
+from telemetry.scene.scene import Scene
+
+LATELY_US: Final = 5_000_000
+_WIDE: Final = 110  # columns, from where the lists stand side by side
+_BAR: Final = 12
+_COLUMNS: Final = (11, 19, 10, 11, 21, 7)  # KNOB, SET, LAST 5 S, SINCE SET, 95% BAND, RUN
+_OTHERS: Final = {"loss": LOSING, "reorder": DELAYING, "delay": DELAYING}
+"""The faults that a relay counts together with a knob's."""
+
+
+def rows(moment: Moment) -> Sequence[str]:  # noqa: ARG001  as of every page
+    """What the cursor moves over."""
+    return [knob.name for knob in KNOBS]
+
+
+def draw(moment: Moment, size: Size, marks: Marks) -> list[Line]:
+    """The page."""
+    top = _knob_lines(moment, marks)
+    bottom = list(_change_lines(moment, marks))
+    middle = Size(size.width, max(0, size.height - len(top) - len(bottom)))
+    return block([*top, *_lists(moment, middle, marks), *bottom], size)
+
+
+def is_changeable(moment: Moment) -> bool:
+    """Whether a person may turn the knobs."""
+    status = moment.status
+    return not (status.is_read_only or status.mode == "replay" or status.is_over or moment.scene.view.stopped)
+
+
+# What is set, and what was measured.
+
+
+def _knob_lines(moment: Moment, marks: Marks) -> list[Line]:
+    scene, chosen = moment.scene, moment.chosen
+    target = chosen.knobs.target
+    head = _row(
+        [
+            Fragment(text, "title")
+            for text in ("FAULTS", f"SET ({target or 'all'})", "LAST 5 S", "SINCE SET", "95% BAND", "RUN")
+        ]
+    )
+    lines = [_knob_line(scene, knob, target, marks) for knob in KNOBS]
+    if is_changeable(moment):
+        lines, _ = scrolled(lines, chosen.cursor, len(lines))
+    return [head, *lines]
+
+
+def _knob_line(scene: Scene, knob: Knob, target: str, marks: Marks) -> Line:
+    arguments = setting_of(scene, knob, target)
+    text, chance = value_text(knob, arguments), chance_in(knob, arguments)
+    if chance is not None:
+        text = f"{marks.bar(chance, _BAR)} {text}"
+    cells = [Fragment(knob.name), Fragment(text, "news" if arguments else "")]
+    return _row([*cells, *_measured(scene, knob, None if target else chance)])  # relays count for all robots
+
+
+def _measured(scene: Scene, knob: Knob, chance: float | None) -> Iterator[Fragment]:
+    """What was measured lately, since the faults that concern it changed, and in the whole run."""
+    if knob.name == "partition":
+        held = scene.network.held
+        yield Fragment(f"held back now: {held}" if held else "", "news")
+        return
+    in_force = [fault.text for fault in scene.faults.in_force(scene.go_us)]
+    if knob.name == "reorder" and not _is_alone(knob, in_force):
+        yield Fragment("counted with delay", "dim")
+        return
+    what = "delay" if knob.name == "reorder" else knob.name
+    since = rate_of(what, scene.faults.measured(what))
+    yield _share(rate_of(what, scene.network.lately(scene.now_us, LATELY_US)))
+    yield _share(since)
+    yield _times(scene) if knob.name == "delay" else _band(since, chance if _is_alone(knob, in_force) else None)
+    yield _share(rate_of(what, scene.network.total))
+
+
+def _times(scene: Scene) -> Fragment:
+    """How long envelopes were on their way lately."""
+    seen = scene.transit.lately(scene.now_us, LATELY_US)
+    return Fragment("" if seen is None else f"p50 {seen.p50_us // 1000} p99 {seen.p99_us // 1000} ms")
+
+
+def _is_alone(knob: Knob, in_force: Sequence[str]) -> bool:
+    """Whether what is measured is the doing of this knob alone, so that it can be compared with what is set."""
+    others = _OTHERS.get(knob.name, (knob.name,))
+    concerned = [text for text in in_force if kind_of(text) in others]
+    return all(kind_of(text) == knob.name and len(text.split()) == 2 for text in concerned) and len(concerned) <= 1
+
+
+def _share(rate: Rate) -> Fragment:
+    return Fragment("unknown", "dim") if rate.share is None else Fragment(f"{rate.share:6.1%}")
+
+
+def _band(rate: Rate, chance: float | None) -> Fragment:
+    """The band of the true rate, and whether what is set lies in it."""
+    band = rate.band
+    if band is None:
+        return Fragment("")
+    text = f"{band[0] * 100:.1f}-{band[1] * 100:.1f}%"
+    if chance is None:
+        return Fragment(text, "dim")
+    is_inside = band[0] <= chance <= band[1]
+    return Fragment(f"{text:<12} {'inside' if is_inside else 'OUTSIDE'}", "good" if is_inside else "bad")
+
+
+def _row(cells: Sequence[Fragment]) -> Line:
+    *first, last = cells
+    fragments = [Fragment(" ")]
+    for width, cell in zip(_COLUMNS, first, strict=False):
+        fragments += [*fitted((cell,), width - 1), Fragment(" ")]
+    return (*fragments, last)
+
+
+# What is in force, and what was injected.
+
+
+def _lists(moment: Moment, size: Size, marks: Marks) -> list[Line]:
+    scene = moment.scene
+    in_force, injected = list(_in_force_lines(scene)), list(_injection_lines(scene))
+    if size.width >= _WIDE:
+        left = Size(size.width // 2, size.height)
+        right = Size(size.width - left.width - len(marks.divider), size.height)
+        return beside(
+            headed(_title("IN FORCE"), in_force, left), headed(_injected_title(scene), injected, right), marks.divider
+        )
+    upper = min(len(in_force) + 1, (size.height + 1) // 2)
+    return [
+        *headed(_title("IN FORCE"), in_force, Size(size.width, upper)),
+        *headed(_injected_title(scene), injected, Size(size.width, size.height - upper)),
+    ]
+
+
+def _title(text: str) -> Line:
+    return line(Fragment(f" {text}", "title"))
+
+
+def _in_force_lines(scene: Scene) -> Iterator[Line]:
+    if not scene.faults.is_known:
+        yield line(Fragment("  unknown: no relay has reported its plan yet", "dim"))
+        return
+    standing = scene.faults.in_force(scene.go_us)
+    if not standing:
+        yield line(Fragment("  nothing, the network is calm", "good"))
+    width = max((len(fault.text) for fault in standing), default=0)
+    for fault in standing:
+        yield line(Fragment(f"  {fault.text:<{min(width, 34)}}  ", "news"), _duration(scene, fault))
+
+
+def _duration(scene: Scene, fault: InForce) -> str:
+    lasts = f"for {(scene.now_us - fault.since_us) / 1e6:.1f} s"
+    if fault.ends_us is None:
+        return f"{lasts}, no end known"
+    return f"{lasts}, ends in {max(0, fault.ends_us - scene.now_us) / 1e6:.1f} s"
+
+
+def _injected_title(scene: Scene) -> Line:
+    faults = scene.faults
+    counts = "  ".join(f"{verb} {count}" for verb, count in faults.done.items())
+    fragments = [Fragment(" PROCESS FAULTS ", "title"), Fragment(counts or "none so far")]
+    if faults.failed:
+        fragments.append(Fragment(f"  not done {faults.failed}", "bad"))
+    return tuple(fragments)
+
+
+def _injection_lines(scene: Scene) -> Iterator[Line]:
+    """The newest first."""
+    for each in reversed(scene.faults.injections):
+        what = Fragment(_injected_text(each), "bad" if each.why else "")
+        yield line(f" {_at(scene, each.at_us):>9}  ", what)
+
+
+def _injected_text(injection: SeenInjection) -> str:
+    asked = f"{injection.verb} {injection.target}"
+    if injection.why:
+        return f"{asked}  not done: {injection.why}"
+    return asked if injection.victim == injection.target else f"{asked}, which was {injection.victim}"
+
+
+def _at(scene: Scene, at_us: int) -> str:
+    return "before go" if scene.go_us is None or at_us < scene.go_us else f"{(at_us - scene.go_us) / 1e6:.1f} s"
+
+
+# What a person is about to change.
+
+
+def _change_lines(moment: Moment, marks: Marks) -> Iterator[Line]:
+    if not is_changeable(moment):
+        yield line(Fragment(f" {_why_fixed(moment)}", "dim"))
+        return
+    knobs = moment.chosen.knobs
+    for text in knobs.log[-1:]:
+        yield line(Fragment(f" {text}", "dim"))
+    if knobs.busy:
+        yield line(Fragment(f" the run is asked: {knobs.busy} {marks.more}", "news"))
+    elif knobs.knob:
+        yield _pending_line(moment)
+        yield line(Fragment(f" same as: {knobs.same_as}", "dim"))
+    yield _hints("j k", "knob", "+ -", "step", "0", "clear", "e", "any fault", "t n p", "target", "H", "heal all")
+    yield _hints("K", "kill", "P", "pause", "R", "resume", "C", "crash", "X", "contradict", "A", "amnesia")
+
+
+def _pending_line(moment: Moment) -> Line:
+    scene, chosen = moment.scene, moment.chosen
+    knob, target = knob_named(chosen.knobs.knob), chosen.knobs.target
+    now, then = setting_of(scene, knob, target), chosen.knobs.pending
+    change = f"{value_text(knob, now).strip()} -> {value_text(knob, then).strip()}"
+    whom = f" for {target}" if target else ""
+    return line(
+        Fragment(f" pending: {knob.name} {change}{whom}", "news"),
+        "   ",
+        Fragment("enter", "key"),
+        " applies  ",
+        Fragment("esc", "key"),
+        " drops it",
+    )
+
+
+def _why_fixed(moment: Moment) -> str:
+    status = moment.status
+    if status.mode == "replay":
+        return "a replay: what was done is done"
+    if status.is_read_only:
+        return "read-only: nothing can be changed from here"
+    return "the run is over: nothing can be changed any more"
+
+
+def _hints(*words: str) -> Line:
+    fragments = [Fragment(" ")]
+    for key, what in zip(words[::2], words[1::2], strict=True):
+        fragments += [Fragment(key, "key"), Fragment(f" {what}  ")]
+    return tuple(fragments)
