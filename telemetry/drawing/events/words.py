@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from telemetry import events as e
-from telemetry.console import is_notable
 from telemetry.drawing.line import Tone
 from telemetry.events import Event, Stamped
 from telemetry.phrases import counted, named_parts, seconds
+from telemetry.stories.sentences import is_notable
 
 _ASCII: Final = {
     "→": ">",
