@@ -23,6 +23,7 @@ _UNICODE: Final[dict[State, str]] = {
     "stuck": "!",
     "left": "·",
     "unborn": " ",
+    "born": "○",
 }
 _ASCII: Final[dict[State, str]] = {
     "gossiping": "o",
@@ -38,6 +39,7 @@ _ASCII: Final[dict[State, str]] = {
     "stuck": "!",
     "left": "-",
     "unborn": " ",
+    "born": "b",
 }
 TONES: Final[dict[State, Tone]] = {
     "gossiping": "news",
@@ -53,6 +55,7 @@ TONES: Final[dict[State, Tone]] = {
     "stuck": "bad",
     "left": "dim",
     "unborn": "dim",
+    "born": "news",
 }
 
 

@@ -21,9 +21,11 @@ State = Literal[
     "stuck",
     "left",
     "unborn",
+    "born",
 ]
 """`cut off`: the plan lets nothing pass between it and any other robot; `stuck`: an anomaly of that name stands;
-`away`: it died, and its next life is not born yet; `passive`: complete, and mostly answering."""
+`away`: it died, and its next life is not born yet; `passive`: complete, and mostly answering;
+`born`: the run is held back, and its robots wait for go."""
 
 
 def states_of(scene: Scene) -> dict[str, State]:
@@ -40,6 +42,8 @@ def _state_of(scene: Scene, name: str, links: Links) -> State:
         return {"away": "away", "waiting": "waiting", "left": "left"}.get(robot.state, "dead")  # type: ignore[return-value]
     if robot.is_paused:
         return "paused"
+    if scene.view.is_held_back:
+        return "born"
     if scene.view.writer == name:
         return "wrote"
     if links.blocks_any and _is_cut_off(scene, name, links):
