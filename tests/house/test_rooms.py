@@ -69,11 +69,11 @@ ORDER: dict[str, tuple[str, ...]] = {
         "stream record console.py",
         "anomalies",
         "view.py pipeline.py",
-        "events.py clock.py phrases.py",
+        "events.py clock.py phrases.py theory.py",
     ),
     "telemetry/drawing": (
         "pages.py",
-        "robots supervision events overview.py header.py",
+        "robots supervision events overview header.py",
         "event_lines.py restart_words.py",
         "event_words.py listing.py table.py curve.py",
         "moment.py marks.py",

@@ -1,0 +1,1 @@
+"""The pages of a run as text, at the sizes of real terminals."""
