@@ -73,9 +73,9 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry/drawing": (
         "pages.py",
-        "robots supervision events overview header.py",
+        "robots supervision events overview faults verdict.py header.py help.py",
         "event_lines.py restart_words.py",
-        "event_words.py listing.py table.py curve.py",
+        "event_words.py listing.py table.py curve.py keys.py",
         "moment.py marks.py",
         "line.py",
     ),
