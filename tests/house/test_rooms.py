@@ -73,11 +73,17 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry/drawing": (
         "pages.py",
-        "robots supervision events overview faults verdict.py header.py help.py",
-        "event_lines.py restart_words.py",
-        "event_words.py listing.py table.py curve.py keys.py",
+        "robots overview faults header.py verdict.py help.py",
+        "supervision events",
+        "table.py curve.py keys.py",
         "moment.py marks.py",
         "line.py",
+    ),
+    "telemetry/scene": (
+        "states.py",
+        "scene.py",
+        "curve.py faults.py pairs.py promises.py rates.py teaching.py traffic.py transit.py",
+        "network.py processes",
     ),
     "telemetry/verdict": (
         "judge.py",
