@@ -104,8 +104,8 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> int:
-        """Robots that lack no part."""
-        return sum(robot.is_complete for robot in self.robots.values())
+        """Robots that lack no part, but for those that will not live again."""
+        return sum(robot.is_complete and robot.state != "dead" for robot in self.robots.values())
 
     @property
     def living(self) -> int:

@@ -27,14 +27,14 @@ from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
 from telemetry.scene.faults import FaultHistory
-from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
 from telemetry.scene.pairs import Pairs
+from telemetry.scene.processes.lifelines import Lifelines
+from telemetry.scene.processes.workers import Workers
 from telemetry.scene.promises import Fact, Promises, Totals, facts_of
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
 from telemetry.scene.transit import Transit
-from telemetry.scene.workers import Workers
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 
@@ -52,7 +52,6 @@ _TABLES: Final = (
     "lifelines",
     "workers",
     "promises",
-    "stories",
 )
 _FREQUENT: Final[Mapping[type[Event], tuple[str, ...]]] = {
     MessageSent: ("traffic", "pairs", "transit"),
@@ -131,6 +130,7 @@ class Scene:
         if tables is None:
             tables = _TABLES
             self._note(stamped)
+            self.stories.handle(stamped)
         for name in tables:
             getattr(self, name).handle(stamped, view)
 

@@ -61,6 +61,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "watch",
         "drawing",
         "scene",
+        "plain",
         "schema explanations",
         "verdict handlers",
         "metrics",
@@ -73,11 +74,17 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry/drawing": (
         "pages.py",
-        "robots supervision events overview header.py",
-        "event_lines.py restart_words.py",
-        "event_words.py listing.py table.py curve.py",
+        "robots overview header.py faults.py verdict.py help.py",
+        "supervision events",
+        "table.py curve.py keys.py knobs.py",
         "moment.py marks.py",
         "line.py",
+    ),
+    "telemetry/scene": (
+        "states.py",
+        "scene.py",
+        "curve.py faults.py pairs.py promises.py rates.py teaching.py traffic.py transit.py",
+        "network.py processes",
     ),
     "telemetry/verdict": (
         "judge.py",
