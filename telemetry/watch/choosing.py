@@ -32,7 +32,18 @@ class Choosing(WatchBase):
             return
         self._sheet = None
         self._left = None
-        self.choose(page=page, cursor=0, robot="", event="", tab=0, panel="", filter="", sort=0, is_reversed=False)
+        self.choose(
+            page=page,
+            cursor=0,
+            is_following=True,
+            robot="",
+            event="",
+            tab=0,
+            panel="",
+            filter="",
+            sort=0,
+            is_reversed=False,
+        )
 
     def action_move(self, rows: int) -> None:
         self._put_cursor(self.cursor + rows)
