@@ -69,11 +69,11 @@ ORDER: dict[str, tuple[str, ...]] = {
         "stream record console.py",
         "anomalies",
         "view.py pipeline.py",
-        "events.py clock.py phrases.py",
+        "events.py clock.py phrases.py theory.py",
     ),
     "telemetry/drawing": (
         "pages.py",
-        "robots overview.py header.py faults.py verdict.py help.py",
+        "robots overview header.py faults.py verdict.py help.py",
         "supervision events",
         "table.py curve.py keys.py knobs.py",
         "moment.py marks.py",
@@ -82,7 +82,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "telemetry/scene": (
         "states.py",
         "scene.py",
-        "curve.py faults.py pairs.py rates.py teaching.py traffic.py transit.py",
+        "curve.py faults.py pairs.py promises.py rates.py teaching.py traffic.py transit.py",
         "network.py processes",
     ),
     "telemetry/verdict": (

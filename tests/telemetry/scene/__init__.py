@@ -1,1 +1,1 @@
-"""What the screens of a run show, folded from scripted events and from simulated runs."""
+"""The scene of a run at one moment: its tables, and the one word for how each robot is."""
