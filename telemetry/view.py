@@ -14,8 +14,14 @@ from telemetry.events import (
     RECALLED,
     AnyEvent,
     EvidenceLost,
+    ExchangeEnded,
     FatesDecided,
     FaultInjected,
+    MessageDropped,
+    MessageReceived,
+    MessageRefused,
+    MessageRepeated,
+    MessageSent,
     PartsMerged,
     PlanChanged,
     ProcessDied,
@@ -38,8 +44,10 @@ from telemetry.events import (
     SecretWritten,
     ServerForgot,
     Stamped,
+    TicksExecuted,
     WorkerCrashed,
     WorkerGaveUp,
+    WorkerLeft,
     WorkerStarted,
 )
 from telemetry.phrases import bitmap_of_parts
@@ -140,9 +148,26 @@ class View(msgspec.Struct, frozen=True):
         return [robot for robot in self.robots.values() if robot.state not in ("dead", "waiting")]
 
 
+_CHANGES_NOTHING: Final = frozenset(
+    (
+        MessageSent,
+        MessageReceived,
+        MessageRepeated,
+        MessageDropped,
+        MessageRefused,
+        ExchangeEnded,
+        TicksExecuted,
+        WorkerLeft,
+    )
+)
+"""Most events of a run are of these kinds."""
+
+
 def fold(view: View, stamped: Stamped) -> View:
     """The view after one more event."""
     event = stamped.event
+    if type(event) in _CHANGES_NOTHING:
+        return view
     if isinstance(event, ServerForgot):
         return msgspec.structs.replace(view, has_server_forgotten=True)
     if stamped.source in view.robots or isinstance(event, RobotBorn):

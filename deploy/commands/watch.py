@@ -45,6 +45,9 @@ Keys: ? shows all of them, q leaves (the run goes on), Ctrl-C twice stops the ru
 """
 
 _SCREENS: Final = "deploy.watching.screens"  # it brings Textual with it: loaded only when it is shown
+ENDED: Final = 143
+"""The exit code of screens that a run opened, and a signal ended: the run is not to be interrupted."""
+
 _encode = msgspec.json.Encoder().encode
 
 app = App(name="watch", help_epilogue=EXAMPLES)
@@ -86,7 +89,9 @@ def _left(left: Left, where: RunLocation, controls: Controls | None) -> int:
         report(words)
     if left.has_crashed:
         return SOFTWARE
-    return INTERRUPTED if left.by_signal and not left.is_opened else 0
+    if left.by_signal:
+        return ENDED if left.is_opened else INTERRUPTED
+    return 0
 
 
 def _left_plain(code: int, where: RunLocation) -> int:

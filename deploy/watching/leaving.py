@@ -29,6 +29,8 @@ def words_of(left: Left, run: str) -> str:
     """What the person has to know then, in one line; empty when that is nothing."""
     if left.is_orphan:
         return f"run {run} was killed: its process is gone; judge what is there: robots verify {run}"
+    if left.is_opened and (left.has_crashed or left.by_signal):
+        return ""  # the parent prints what became of the screens
     if left.verdict is None:
         return f"run {run} goes on; attach again: robots watch {run}"
     if left.is_opened:

@@ -5,13 +5,14 @@ faults were injected, and what a person is about to change.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Final
 
 from telemetry.drawing.knobs import KNOBS, Knob, chance_in, knob_named, setting_of, value_text
 from telemetry.drawing.line import Fragment, Line, Size, beside, block, fitted, headed, line, scrolled
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment
-from telemetry.scene.faults import DELAYING, LOSING, InForce, SeenInjection, kind_of
+from telemetry.scene.faults import DELAYING, LOSING, SeenFault, SeenInjection, SeenRequest, kind_of
 from telemetry.scene.rates import Rate, rate_of
 from telemetry.scene.scene import Scene
 
@@ -75,7 +76,7 @@ def _measured(scene: Scene, knob: Knob, chance: float | None) -> Iterator[Fragme
         held = scene.network.held
         yield Fragment(f"held back now: {held}" if held else "", "news")
         return
-    in_force = [fault.text for fault in scene.faults.in_force(scene.go_us)]
+    in_force = scene.faults.texts
     if knob.name == "reorder" and not _is_alone(knob, in_force):
         yield Fragment("counted with delay", "dim")
         return
@@ -129,22 +130,17 @@ def _row(cells: Sequence[Fragment]) -> Line:
 
 def _lists(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     scene = moment.scene
-    in_force, injected = list(_in_force_lines(scene)), list(_injection_lines(scene))
+    in_force, changes = list(_in_force_lines(scene)), list(_done_lines(scene))
+    title = line(Fragment(f" IN FORCE{' AT THE END' * scene.faults.is_over}", "title"))
     if size.width >= _WIDE:
         left = Size(size.width // 2, size.height)
         right = Size(size.width - left.width - len(marks.divider), size.height)
-        return beside(
-            headed(_title("IN FORCE"), in_force, left), headed(_injected_title(scene), injected, right), marks.divider
-        )
+        return beside(headed(title, in_force, left), headed(_done_title(scene), changes, right), marks.divider)
     upper = min(len(in_force) + 1, (size.height + 1) // 2)
     return [
-        *headed(_title("IN FORCE"), in_force, Size(size.width, upper)),
-        *headed(_injected_title(scene), injected, Size(size.width, size.height - upper)),
+        *headed(title, in_force, Size(size.width, upper)),
+        *headed(_done_title(scene), changes, Size(size.width, size.height - upper)),
     ]
-
-
-def _title(text: str) -> Line:
-    return line(Fragment(f" {text}", "title"))
 
 
 def _in_force_lines(scene: Scene) -> Iterator[Line]:
@@ -159,34 +155,44 @@ def _in_force_lines(scene: Scene) -> Iterator[Line]:
         yield line(Fragment(f"  {fault.text:<{min(width, 34)}}  ", "news"), _duration(scene, fault))
 
 
-def _duration(scene: Scene, fault: InForce) -> str:
+def _duration(scene: Scene, fault: SeenFault) -> str:
     lasts = f"for {(scene.now_us - fault.since_us) / 1e6:.1f} s"
     if fault.ends_us is None:
         return f"{lasts}, no end known"
     return f"{lasts}, ends in {max(0, fault.ends_us - scene.now_us) / 1e6:.1f} s"
 
 
-def _injected_title(scene: Scene) -> Line:
+def _done_title(scene: Scene) -> Line:
     faults = scene.faults
     counts = "  ".join(f"{verb} {count}" for verb, count in faults.done.items())
-    fragments = [Fragment(" PROCESS FAULTS ", "title"), Fragment(counts or "none so far")]
+    fragments = [Fragment(" DONE ", "title"), Fragment(counts)]
     if faults.failed:
         fragments.append(Fragment(f"  not done {faults.failed}", "bad"))
     return tuple(fragments)
 
 
-def _injection_lines(scene: Scene) -> Iterator[Line]:
-    """The newest first."""
-    for each in reversed(scene.faults.injections):
-        what = Fragment(_injected_text(each), "bad" if each.why else "")
-        yield line(f" {_at(scene, each.at_us):>9}  ", what)
+def _done_lines(scene: Scene) -> Iterator[Line]:
+    """What was injected and requested, the newest first."""
+    faults = scene.faults
+    done = [(each.at_us, _injected(each)) for each in faults.injections]
+    done += [(each.at_us, _requested(each)) for each in faults.requests]
+    for at_us, what in sorted(done, key=itemgetter(0), reverse=True):
+        yield line(f" {_at(scene, at_us):>9}  ", what)
+    if not done:
+        yield line(Fragment("  nothing: no process fault, no request", "dim"))
 
 
-def _injected_text(injection: SeenInjection) -> str:
+def _injected(injection: SeenInjection) -> Fragment:
     asked = f"{injection.verb} {injection.target}"
     if injection.why:
-        return f"{asked}  not done: {injection.why}"
-    return asked if injection.victim == injection.target else f"{asked}, which was {injection.victim}"
+        return Fragment(f"{asked}  not done: {injection.why}", "bad")
+    return Fragment(asked if injection.victim == injection.target else f"{asked}, which was {injection.victim}")
+
+
+def _requested(request: SeenRequest) -> Fragment:
+    if request.refusal:
+        return Fragment(f"request: {request.text}  refused: {request.refusal}", "bad")
+    return Fragment(f"request: {request.text}", "news")
 
 
 def _at(scene: Scene, at_us: int) -> str:

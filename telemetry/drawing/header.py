@@ -61,15 +61,18 @@ def _state_line(moment: Moment) -> Line:
     if status.away_s >= 1:
         return line(Fragment(f" the server does not answer, for {status.away_s:.0f} s now", "bad"))
     view, network = scene.view, scene.network
-    fragments: list[Fragment | str] = [f" mean {share(view.share)}  complete {view.complete}/{len(scene.robots)}"]
-    if network.total.offered:
-        fragments.append(
-            f"  envelopes {network.total.offered}  lost {share(network.total.lost / network.total.offered)}"
-        )
-    if network.held:
-        fragments.append(Fragment(f"  held back {network.held}", "news"))
+    lasting, everyone = len(scene.lasting), len(scene.robots)
+    fragments: list[Fragment | str] = [f" mean {share(view.share)}  complete {scene.complete}/{lasting}"]
+    if lasting < everyone:
+        fragments.append(Fragment(f"  dead {everyone - lasting}", "bad"))
     if view.writer:
         fragments.append(Fragment(f"  written by {view.writer}", "good"))
     if scene.anomalies:
         fragments.append(Fragment(f"  unusual: {len(scene.anomalies)}", "bad"))
+    if network.total.offered:
+        fragments.append(
+            f"  lost {share(network.total.lost / network.total.offered)} of {network.total.offered} envelopes"
+        )
+    if network.held:
+        fragments.append(Fragment(f"  held back {network.held}", "news"))
     return line(*fragments)

@@ -100,14 +100,14 @@ HARM: Final[tuple[tuple[str, str], ...]] = (
 )
 """The keys of the knobs (telemetry/watch/knobs.py), for the help: those that a person sees, and what they do."""
 
+_ROOMY: Final = 110  # columns in which all pages and all keys of a replay have room
+
 
 def footer(moment: Moment | None, pages: Sequence[Page], width: int) -> Line:
     """The line below: the pages that there are, and of the other keys as many as fit."""
     chosen = None if moment is None else moment.chosen.page
-    left: list[Fragment] = []
-    for page in pages:
-        key, word, _ = PAGE_WORDS[page]
-        left += [Fragment(f" {key}", "key"), Fragment(f" {word}", "title" if page == chosen else "")]
+    is_short = moment is not None and moment.status.mode == "replay" and width < _ROOMY
+    left = _chosen_page(pages, chosen) if is_short else _all_pages(pages, chosen)
     right = [each for key, word in (("?", "Help"), ("q", "Quit")) for each in _shown(key, word)]
     free = width - width_of(tuple(left)) - width_of(tuple(right))
     for key, word in _more(moment):
@@ -116,6 +116,24 @@ def footer(moment: Moment | None, pages: Sequence[Page], width: int) -> Line:
             left += shown
             free -= width_of(shown)
     return fitted((*left, *right), width)
+
+
+def _all_pages(pages: Sequence[Page], chosen: Page | None) -> list[Fragment]:
+    words = [(page, *PAGE_WORDS[page][:2]) for page in pages]
+    return [
+        each
+        for page, key, word in words
+        for each in (Fragment(f" {key}", "key"), Fragment(f" {word}", "title" if page == chosen else ""))
+    ]
+
+
+def _chosen_page(pages: Sequence[Page], chosen: Page | None) -> list[Fragment]:
+    """The page that is shown alone, where the keys of a replay need the room."""
+    keys = [PAGE_WORDS[page][0] for page in pages]
+    return [
+        Fragment(f" {keys[0]}-{keys[-1]}", "key"),
+        Fragment(f" {PAGE_WORDS[chosen][1] if chosen else 'Page'}", "title"),
+    ]
 
 
 def _shown(key: str, word: str) -> Line:

@@ -50,7 +50,7 @@ def knob_named(name: str) -> Knob:
 
 def texts_of(scene: Scene, knob: Knob, target: str) -> list[str]:
     """The faults in force that the knob is about, for a robot or (empty) for everyone."""
-    return [fault.text for fault in scene.faults.in_force(scene.go_us) if _is_of(fault.text, knob, target)]
+    return [text for text in scene.faults.texts if _is_of(text, knob, target)]
 
 
 def setting_of(scene: Scene, knob: Knob, target: str) -> str | None:

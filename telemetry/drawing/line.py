@@ -5,6 +5,7 @@ A tone says what a text means; which colour it gets is decided where it is paint
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -12,6 +13,9 @@ from rich.cells import cell_len, set_cell_size
 
 Tone = Literal["", "dim", "title", "key", "good", "news", "bad", "own", "learnt", "mean", "least", "theory", "chosen"]
 """`own`: parts that a robot was dealt; `mean`, `least`, `theory`: the curves; `chosen`: the row under the cursor."""
+
+
+_LETTERS: Final = {"…": "~", "−": "-", "·": ".", "×": "x", "→": ">", "–": "-"}  # in ASCII
 
 
 class Fragment(NamedTuple):
@@ -44,7 +48,12 @@ def text_of(drawn: Line) -> str:
 
 def width_of(drawn: Line) -> int:
     """Its width."""
-    return sum(cell_len(fragment.text) for fragment in drawn)
+    return sum(cells_of(fragment.text) for fragment in drawn)
+
+
+def cells_of(text: str) -> int:
+    """The cells that a text takes."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def fitted(drawn: Line, width: int) -> Line:
@@ -58,7 +67,7 @@ def fitted(drawn: Line, width: int) -> Line:
     for fragment in drawn:
         if left <= 0:
             break
-        size = cell_len(fragment.text)
+        size = cells_of(fragment.text)
         kept.append(fragment if size <= left else Fragment(set_cell_size(fragment.text, left), fragment.tone))
         left -= size
     return (*kept, Fragment("…", "dim"))
@@ -72,12 +81,17 @@ def in_ascii(drawn: Line) -> Line:
 
 
 def _ascii(text: str) -> str:
-    return "".join(letter if letter.isascii() else "~" if letter == "…" else "?" * cell_len(letter) for letter in text)
+    return "".join(letter if letter.isascii() else _LETTERS.get(letter, "?" * cell_len(letter)) for letter in text)
 
 
 def toned(drawn: Line, tone: Tone) -> Line:
     """The line in one tone."""
     return tuple(Fragment(fragment.text, tone) for fragment in drawn)
+
+
+def wrapped(text: str, width: int, most: int = 3) -> list[str]:
+    """The text in lines of this width, at most so many, cut between words where it can be."""
+    return textwrap.wrap(text, max(width, 1), max_lines=most, placeholder="…") or [""]
 
 
 def block(lines: Iterable[Line], size: Size) -> list[Line]:
@@ -99,8 +113,16 @@ def headed(title: Line, lines: Iterable[Line], size: Size) -> list[Line]:
 def scrolled(lines: Sequence[Line], cursor: int, height: int) -> tuple[list[Line], int]:
     """As many of the lines as fit, so that the one under the cursor is among them, in its own tone; and the number of
     the first. The cursor stays near the middle."""
-    first = max(0, min(cursor - height // 2, len(lines) - height))
-    shown = list(lines[first : first + height])
-    if 0 <= cursor - first < len(shown):
-        shown[cursor - first] = toned(shown[cursor - first], "chosen")
-    return shown, first
+    shown = visible(len(lines), cursor, height)
+    return under_cursor(lines[shown.start : shown.stop], cursor - shown.start), shown.start
+
+
+def visible(rows: int, cursor: int, height: int) -> range:
+    """Which of so many rows are shown, for those who draw no others."""
+    first = max(0, min(cursor - height // 2, rows - height))
+    return range(first, min(rows, first + height))
+
+
+def under_cursor(lines: Sequence[Line], cursor: int) -> list[Line]:
+    """The lines, and the one under the cursor in its own tone."""
+    return [toned(each, "chosen") if row == cursor else each for row, each in enumerate(lines)]

@@ -4,6 +4,7 @@ for terminals that draw other letters badly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from telemetry.drawing.line import Tone
@@ -66,6 +67,9 @@ class Marks:
         self.bars = " .:-=+*#%" if is_ascii else " ▁▂▃▄▅▆▇█"
         self.full, self.empty = ("#", "-") if is_ascii else ("█", "░")
         self.ruler, self.divider = ("-", " | ") if is_ascii else ("─", " │ ")
+        self.change, self.injection = ("|", "x") if is_ascii else ("┼", "✕")
+        self.done, self.against = ("+", "!") if is_ascii else ("✓", "!")
+        self.shades = ".-=+#" if is_ascii else "·░▒▓█"
         self.more = "..." if is_ascii else "…"
         self.sorted_up, self.sorted_down = ("^", "v") if is_ascii else ("▲", "▼")
 
@@ -74,7 +78,7 @@ class Marks:
         full = round(share * width)
         return self.full * full + self.empty * (width - full)
 
-    def spark(self, counts: list[int]) -> str:
-        """Counts as a row of small bars, the highest one full."""
-        top, steps = max(counts, default=0), len(self.bars) - 1
+    def spark(self, counts: Sequence[int], least: int = 0) -> str:
+        """Counts as a row of small bars. A full one is the highest count, but not less than `least`."""
+        top, steps = max([*counts, least], default=0), len(self.bars) - 1
         return "".join(self.bars[-(-count * steps // top) if top else 0] for count in counts)

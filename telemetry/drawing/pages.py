@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from telemetry.drawing import faults, overview, verdict
+from telemetry.drawing import faults, verdict
 from telemetry.drawing.events import page as events
 from telemetry.drawing.header import header
 from telemetry.drawing.keys import PAGE_WORDS
 from telemetry.drawing.line import Line, Size, block, in_ascii
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment, Page, Status
+from telemetry.drawing.overview import page as overview
 from telemetry.drawing.robots import page as robots
 from telemetry.drawing.supervision import page as supervision
 
@@ -26,7 +27,7 @@ class PageDrawing(NamedTuple):
 
 
 PAGES: Final[dict[Page, PageDrawing]] = {
-    "overview": PageDrawing(overview.draw, overview.rows),
+    "overview": PageDrawing(overview.draw, overview.rows, overview.PANELS),
     "robots": PageDrawing(robots.draw, robots.rows),
     "faults": PageDrawing(faults.draw, faults.rows),
     "supervision": PageDrawing(supervision.draw, supervision.rows),

@@ -18,6 +18,13 @@ def cell(text: str, width: int, tone: Tone = "", is_number: bool = False) -> Fra
     return Fragment(text, tone)
 
 
+def window(of: int, cursor: int, room: int) -> tuple[slice, int]:
+    """Which of so many rows are drawn, so that the one under the cursor is among them, and its place there."""
+    cursor = max(0, min(cursor, of - 1))
+    first = max(0, min(cursor - room // 2, of - room))
+    return slice(first, min(of, first + room)), cursor - first
+
+
 def list_title(name: str, shown: int, of: int, *facts: str) -> Line:
     """The title of a list: how many of how many it shows, and why not more."""
     rest = "".join(f"   {fact}" for fact in facts if fact)

@@ -24,7 +24,7 @@ STATES: Final[tuple[str, ...]] = ("BROKEN", "UNPROVEN", UNTESTED, "HELD")
 
 _TONES: Final[dict[str, Tone]] = {"BROKEN": "bad", "UNPROVEN": "news", UNTESTED: "dim", "HELD": "good"}
 _MARKS: Final = {"BROKEN": ("✗", "X"), "UNPROVEN": ("?", "?"), UNTESTED: ("○", "o"), "HELD": ("✓", "+")}
-_STATE: Final = 12  # cells: a mark, and the longest word
+_STATE: Final = 12  # cells of the longest word, and a gap
 _ROOMY: Final = 30  # lines of a page that has room for rulers
 
 
@@ -86,7 +86,7 @@ def _secret(moment: Moment, width: int, marks: Marks) -> list[Line]:
     if not secret:
         return []
     more = len(secret) - SECRET_SHOWN
-    shown = secret[:SECRET_SHOWN] + (f"{marks.more} ({more} more characters)" if more > 0 else "")
+    shown = secret[:SECRET_SHOWN] + (f"{marks.more} ({more} more)" if more > 0 else "")
     return _wrapped(f"secret: {shown}", width)
 
 
@@ -101,12 +101,14 @@ def _findings(moment: Moment, result: Result, size: Size, marks: Marks) -> list[
         is_short = [state in (UNTESTED, "HELD") and place != cursor for place, (_, state, _) in enumerate(promises)]
         drawn = [_first(lines, size.width) if short else lines for lines, short in zip(drawn, is_short, strict=True)]
     lines = [each for several in drawn for each in several]
-    return scrolled(lines, sum(map(len, drawn[:cursor])), size.height)[0]
+    below = len(lines) - size.height
+    shown, _ = scrolled(lines, sum(map(len, drawn[:cursor])), size.height - (below > 0))
+    return [*shown, line(Fragment(f"   {counted(below + 1, 'line')} more: j k", "dim"))] if below > 0 else shown
 
 
 def _finding(promise: tuple[str, str, str], name_width: int, width: int, marks: Marks) -> list[Line]:
     name, state, why = promise
-    head = f" {_mark(state, marks)} {state:<{_STATE - 2}}"
+    head = f" {_mark(state, marks)} {state:<{_STATE}}"
     margin = len(head) + name_width + 2
     first, *more = wrap(harmless(why), max(20, width - margin), break_on_hyphens=False) or [""]
     return [

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from telemetry.verdict.finding import EvidenceError
 from telemetry.verdict.recomputed.fault_rules import Rule, number_of, understand
 
-_Place = tuple[bool, ...]
+Place = tuple[bool, ...]
 """On which sides of the faults' targets a robot is. Robots with equal places have the same links."""
 
 
@@ -28,15 +28,22 @@ class Links:
     """The links under `faults`, each the text of a fault without times."""
 
     def __init__(self, faults: Iterable[str]) -> None:
-        self._rules = [rule for rule in map(_understood, faults) if rule is not None and rule.loss > 0]
+        understood = [rule for rule in map(_understood, faults) if rule is not None]
+        self._rules = [rule for rule in understood if rule.loss > 0]
+        self._delays = [rule for rule in understood if rule.name == "delay" and not rule.target.sides]
         self._sides = list(dict.fromkeys(side for rule in self._rules for side in rule.target.sides))
-        self._places: dict[str, _Place] = {}
-        self._effects: dict[tuple[_Place, _Place], _Effect] = {}
+        self._places: dict[str, Place] = {}
+        self._effects: dict[tuple[Place, Place], _Effect] = {}
 
     @cached_property
     def blocks_any(self) -> bool:
         """Whether nothing at all passes some link."""
         return any(rule.loss == 1 for rule in self._rules)
+
+    @property
+    def delay_us(self) -> float:
+        """How long an envelope is held back on most links: the sum of the delays of all, each by its median."""
+        return sum((rule.low_us + rule.high_us) / 2 for rule in self._delays)
 
     def blocking(self, sender: str, receiver: str) -> tuple[str, ...]:
         """The texts of the faults that let nothing pass from one robot to another; empty when something may pass. What
@@ -52,7 +59,7 @@ class Links:
         return self._effect(sender, receiver).lost
 
     def _effect(self, sender: str, receiver: str) -> _Effect:
-        places = self._place(sender), self._place(receiver)
+        places = self.place(sender), self.place(receiver)
         effect = self._effects.get(places)
         if effect is None:
             numbers = number_of(sender), number_of(receiver)
@@ -64,7 +71,8 @@ class Links:
             )
         return effect
 
-    def _place(self, robot: str) -> _Place:
+    def place(self, robot: str) -> Place:
+        """Where the robot is: those with equal places have the same links."""
         place = self._places.get(robot)
         if place is None:
             number = number_of(robot)

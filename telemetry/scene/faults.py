@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from operator import sub
 from typing import Final, NamedTuple
 
-from telemetry.events import FatesDecided, FaultInjected, InjectionFailed, PlanChanged, Stamped
+from telemetry.events import FatesDecided, FaultInjected, InjectionFailed, PlanChanged, RunStopped, Stamped
 from telemetry.scene.network import Fates
 from telemetry.verdict.finding import EvidenceError
 from telemetry.verdict.recomputed.plan_lines import read_line
@@ -30,13 +30,20 @@ _MEASURED: Final[Mapping[str, Sequence[str]]] = {
 _MOST_KEPT: Final = 200  # injections, and requests
 
 
-class InForce(NamedTuple):
+class SeenFault(NamedTuple):
     """A fault, in force since `since_us` of the wall clock; `ends_us`: when it is dated to end, None: not known, or
     never."""
 
     text: str
     since_us: int
     ends_us: int | None
+
+
+class Plan(NamedTuple):
+    """From `from_us` of the wall clock on these faults were in force, until the next plan."""
+
+    from_us: int
+    faults: tuple[str, ...]
 
 
 class SeenInjection(NamedTuple):
@@ -79,20 +86,33 @@ class FaultHistory:
         self._plan = plan
         self.is_known = False
         """Whether any relay reported its plan."""
+        self.is_over = False
+        """The order to stop was given. The empty plan that follows it belongs to no robot's time, and is left out."""
+        self.plans: tuple[Plan, ...] = ()
+        """In order of time, as relay 0 applies them: all relays apply the same. The empty plan with which a run ends is
+        left out."""
         self._shards: dict[int, _RelaySeen] = {}
         self._asked = 0
 
-    def in_force(self, go_us: int | None) -> list[InForce]:
-        """The faults that are in force at any relay, the oldest first."""
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The faults that are in force at any relay, the oldest first; of a run that is over, those of its end."""
+        return tuple(self._since)
+
+    def in_force(self, go_us: int | None) -> list[SeenFault]:
+        """The same, with their times."""
+        dated = [(text, go_us or 0) for text in self._plan if go_us is not None]
+        dated += [(line, each.at_us) for each in self.requests if not each.refusal for line in _lines_in(each.text)]
+        return [SeenFault(text, at_us, _ends_us(text, at_us, dated)) for text, at_us in self._since.items()]
+
+    @property
+    def _since(self) -> Mapping[str, int]:
+        """Since when each fault is in force, the oldest first."""
         since: dict[str, int] = {}
         for shard in self._shards.values():
             for text, at_us in shard.since.items():
                 since[text] = min(at_us, since.get(text, at_us))
-        dated = [(text, go_us or 0) for text in self._plan if go_us is not None]
-        dated += [(line, each.at_us) for each in self.requests if not each.refusal for line in _lines_in(each.text)]
-        return [
-            InForce(text, at_us, _ends_us(text, at_us, dated)) for text, at_us in sorted(since.items(), key=_second)
-        ]
+        return dict(sorted(since.items(), key=_second))
 
     def measured(self, what: str) -> Fates:
         """The fates since the faults that concern `what` (loss, duplicate, corrupt or delay) changed last."""
@@ -107,8 +127,10 @@ class FaultHistory:
         match stamped.event:
             case FatesDecided():
                 self._count(stamped.event)
-            case PlanChanged():
+            case PlanChanged() if not self.is_over:
                 self._change(stamped.wall_us, stamped.event)
+            case RunStopped():
+                self.is_over = True
             case FaultInjected(verb, target, victim):
                 self.done = {**self.done, verb: self.done.get(verb, 0) + 1}
                 self.injections.append(SeenInjection(stamped.wall_us, verb, target, victim))
@@ -119,7 +141,8 @@ class FaultHistory:
     def copy(self) -> FaultHistory:
         other = FaultHistory(self._plan)
         other.injections, other.requests = self.injections.copy(), self.requests.copy()
-        other.done, other.failed, other.is_known, other._asked = self.done, self.failed, self.is_known, self._asked
+        other.done, other.failed, other._asked = self.done, self.failed, self._asked
+        other.is_known, other.is_over, other.plans = self.is_known, self.is_over, self.plans
         other._shards = self._shards.copy()
         return other
 
@@ -142,6 +165,8 @@ class FaultHistory:
     def _change(self, at_us: int, event: PlanChanged) -> None:
         shard = self._shards.get(event.shard, _RelaySeen())
         self.is_known = True
+        if event.shard == 0 and (not self.plans or event.new != self.plans[-1].faults):
+            self.plans = (*self.plans, Plan(at_us, event.new))
         changed = {kind_of(text) for text in {*shard.since} ^ {*event.new}}
         fresh = shard.fresh | {
             what for what, faults in _MEASURED.items() if changed & {*faults} and shard.total.offered

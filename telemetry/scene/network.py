@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from telemetry.events import FatesDecided, Stamped
 from telemetry.view import View
 
 KEPT_US: Final = 60_000_000
+GRAIN_US: Final = 200_000  # what is counted together, and shown as one moment
 
 
 class Fates(NamedTuple):
@@ -24,26 +24,37 @@ class Fates(NamedTuple):
 
     def plus(self, other: Fates) -> Fates:
         """The sum."""
-        return Fates(*map(sum, zip(self, other, strict=True)))
+        return Fates(
+            self.offered + other.offered,
+            self.lost + other.lost,
+            self.duplicated + other.duplicated,
+            self.delayed + other.delayed,
+            self.corrupted + other.corrupted,
+            self.stale + other.stale,
+            self.refused + other.refused,
+        )
 
 
-class _Batch(NamedTuple):
-    at_us: int
-    fates: Fates
+_NONE: Final = Fates()
 
 
 class Network:
     """`total` of the run; `held`: envelopes that a partition holds back now; `lag_us`: by shard, of its last batch."""
 
     def __init__(self, shards: int) -> None:
-        self.total = Fates()
+        self.total = _NONE
         self.held = 0
         self.lag_us: list[int | None] = [None] * shards
-        self._batches: tuple[_Batch, ...] = ()
+        self._grains: dict[int, Fates] = {}  # by the grain of the wall clock
 
     def lately(self, now_us: int, span_us: int) -> Fates:
-        """The fates of the last `span_us`, at most KEPT_US."""
-        return _sum(batch.fates for batch in self._batches if batch.at_us > now_us - span_us)
+        """The fates of the last `span_us`, at most KEPT_US; to GRAIN_US exactly."""
+        first, last = (now_us - span_us) // GRAIN_US, now_us // GRAIN_US
+        total = _NONE
+        for grain, fates in self._grains.items():
+            if first < grain <= last:
+                total = total.plus(fates)
+        return total
 
     def handle(self, stamped: Stamped, view: View) -> None:  # noqa: ARG002
         """Count a relay's batch."""
@@ -63,24 +74,13 @@ class Network:
         self.held = max(0, self.held + event.kept - event.freed)
         if event.shard < len(self.lag_us):
             self.lag_us[event.shard] = event.lag_us
-        self._batches = (*_since(self._batches, stamped.wall_us - KEPT_US), _Batch(stamped.wall_us, fates))
+        grain, grains = stamped.wall_us // GRAIN_US, self._grains
+        grains[grain] = grains.get(grain, _NONE).plus(fates)
+        if len(grains) > KEPT_US // GRAIN_US:
+            del grains[next(iter(grains))]
 
     def copy(self) -> Network:
         other = Network(len(self.lag_us))
-        other.total, other.held, other.lag_us, other._batches = self.total, self.held, self.lag_us[:], self._batches
+        other.total, other.held, other.lag_us = self.total, self.held, self.lag_us[:]
+        other._grains = self._grains.copy()
         return other
-
-
-def _since(batches: tuple[_Batch, ...], at_us: int) -> tuple[_Batch, ...]:
-    """Without those that are older; it is called for each batch, so few are."""
-    old = 0
-    while old < len(batches) and batches[old].at_us < at_us:
-        old += 1
-    return batches[old:]
-
-
-def _sum(several: Iterable[Fates]) -> Fates:
-    total = Fates()
-    for each in several:
-        total = total.plus(each)
-    return total

@@ -6,27 +6,62 @@ It is a fold over events, and judges nothing. What it shows of one moment depend
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from telemetry.events import AnomalyBegan, AnomalyEnded, RunStarted, Stamped
+from telemetry.events import (
+    AnomalyBegan,
+    AnomalyEnded,
+    Event,
+    ExchangeEnded,
+    FatesDecided,
+    MessageReceived,
+    MessageRepeated,
+    MessageSent,
+    RunStarted,
+    Stamped,
+    TicksExecuted,
+)
 from telemetry.phrases import bitmap_of_parts
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.curve import Curve
 from telemetry.scene.faults import FaultHistory
-from telemetry.scene.lifelines import Lifelines
 from telemetry.scene.network import Network
 from telemetry.scene.pairs import Pairs
+from telemetry.scene.processes.lifelines import Lifelines
+from telemetry.scene.processes.workers import Workers
+from telemetry.scene.promises import Fact, Promises, Totals, facts_of
 from telemetry.scene.teaching import Teaching
 from telemetry.scene.traffic import Traffic
 from telemetry.scene.transit import Transit
-from telemetry.scene.workers import Workers
 from telemetry.stories.stories import Stories
 from telemetry.view import View, fold
 
 MOST_EVENTS: Final = 50_000
 """Events that a scene keeps for its list of events; older ones are in the record."""
+
+_TABLES: Final = (
+    "curve",
+    "teaching",
+    "traffic",
+    "pairs",
+    "transit",
+    "network",
+    "faults",
+    "lifelines",
+    "workers",
+    "promises",
+)
+_FREQUENT: Final[Mapping[type[Event], tuple[str, ...]]] = {
+    MessageSent: ("traffic", "pairs", "transit"),
+    MessageReceived: ("traffic", "pairs", "transit"),
+    MessageRepeated: ("traffic", "pairs"),
+    ExchangeEnded: ("traffic", "pairs"),
+    TicksExecuted: ("traffic", "lifelines"),
+    FatesDecided: ("network", "faults", "lifelines"),
+}
+"""Nine of ten events are of these kinds: the tables that take them. All others go to all tables."""
 
 
 class Scene:
@@ -52,6 +87,7 @@ class Scene:
         self.workers = Workers()
         self.network = Network(settings.shards)
         self.lifelines = Lifelines()
+        self.promises = Promises()
         self.stories = Stories()
         self.faults = FaultHistory(settings.plan)
         self.transit = Transit()
@@ -67,6 +103,17 @@ class Scene:
         names = {*self.dealt, *self.view.robots, *self.view.unborn, *self._named}
         return sorted(names, key=lambda name: (len(name), name))
 
+    @property
+    def lasting(self) -> Sequence[str]:
+        """Those that are not dead for good."""
+        viewed = self.view.robots
+        return [name for name in self.robots if name not in viewed or viewed[name].state != "dead"]
+
+    @property
+    def complete(self) -> int:
+        """How many of these lack no part."""
+        return sum(robot.is_complete and robot.state != "dead" for robot in self.view.robots.values())
+
     def held(self, robot: str) -> int:
         """The bitmap of the parts that a robot is known to hold: dealt, or reported as merged."""
         seen = self.view.robots.get(robot)
@@ -74,10 +121,20 @@ class Scene:
 
     def handle(self, stamped: Stamped) -> None:
         """Fold one more event."""
-        self.view = fold(self.view, stamped)
+        self.view = view = fold(self.view, stamped)
         self.events.append(stamped)
         self.seen += 1
-        self.now_us = max(self.now_us, stamped.wall_us)
+        if stamped.wall_us > self.now_us:
+            self.now_us = stamped.wall_us
+        tables = _FREQUENT.get(type(stamped.event))
+        if tables is None:
+            tables = _TABLES
+            self._note(stamped)
+            self.stories.handle(stamped)
+        for name in tables:
+            getattr(self, name).handle(stamped, view)
+
+    def _note(self, stamped: Stamped) -> None:
         match stamped.event:
             case RunStarted() if self.go_us is None:
                 self.go_us = stamped.wall_us
@@ -85,11 +142,20 @@ class Scene:
                 self.anomalies[rule, about] = stamped
             case AnomalyEnded(rule, about):
                 self.anomalies.pop((rule, about), None)
-        view = self.view
-        of_network = (self.traffic, self.network, self.faults, self.transit, self.pairs)
-        for each in (self.curve, self.teaching, *of_network, self.lifelines, self.workers):
-            each.handle(stamped, view)
-        self.stories.handle(stamped)
+
+    @property
+    def facts(self) -> Sequence[Fact]:
+        """What is known of each promise so far."""
+        robots = self.traffic.robots.values()
+        totals = Totals(
+            sent=sum(robot.parts_sent for robot in robots),
+            learnt=sum(robot.learnt.bit_count() for robot in self.view.robots.values()),
+            repeated=sum(robot.repeated for robot in robots),
+            offered=self.network.total.offered,
+            lost=self.network.total.lost,
+            injected=sum(self.faults.done.values()),
+        )
+        return list(facts_of(self.promises, self.view, totals))
 
     def copy(self) -> Scene:
         """The same scene, to go on from another time. Its settings and deal are shared."""
@@ -98,16 +164,7 @@ class Scene:
             **self.__dict__,
             "events": self.events.copy(),
             "anomalies": self.anomalies.copy(),
-            "curve": self.curve.copy(),
-            "teaching": self.teaching.copy(),
-            "traffic": self.traffic.copy(),
-            "pairs": self.pairs.copy(),
-            "workers": self.workers.copy(),
-            "network": self.network.copy(),
-            "lifelines": self.lifelines.copy(),
-            "stories": self.stories.copy(),
-            "faults": self.faults.copy(),
-            "transit": self.transit.copy(),
+            **{name: getattr(self, name).copy() for name in _TABLES},
         }
         return other
 

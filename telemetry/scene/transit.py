@@ -41,18 +41,19 @@ class Transit:
 
     def handle(self, stamped: Stamped, view: View) -> None:  # noqa: ARG002
         """Take a report of an envelope."""
-        match stamped.event:
-            case MessageSent(receiver, sequence):
-                self._take((stamped.source, stamped.incarnation, receiver, sequence), stamped.wall_us, is_sent=True)
-            case MessageReceived(sender, incarnation, sequence, 0):
-                self._take((sender, incarnation, stamped.source, sequence), stamped.wall_us, is_sent=False)
+        event = stamped.event
+        if isinstance(event, MessageSent):
+            self._take((stamped.source, stamped.incarnation, event.receiver, event.sequence), stamped.wall_us, True)
+        elif isinstance(event, MessageReceived) and not event.copy:
+            message = event.sender, event.sender_incarnation, stamped.source, event.sequence
+            self._take(message, stamped.wall_us, False)
 
     def copy(self) -> Transit:
         other = Transit()
         other._open, other._times = self._open.copy(), self._times.copy()
         return other
 
-    def _take(self, message: _Message, at_us: int, *, is_sent: bool) -> None:
+    def _take(self, message: _Message, at_us: int, is_sent: bool) -> None:
         other_us = self._open.pop(message, None)
         if other_us is None:
             self._open[message] = at_us

@@ -68,6 +68,7 @@ class WatchBase(KnobsApp):
         self._rounds: Timer | None = None
         self._frozen: Scene | None = None
         self._sheet: int | None = None
+        self._row = ""  # that the person chose
         self._pressed_s = clock()
         self._is_judged = False
 
@@ -97,6 +98,7 @@ class WatchBase(KnobsApp):
         if self._frozen is not None and scene is not None:
             self.chosen = replace(self.chosen, behind=scene.seen - self._frozen.seen)
         self._offer_verdict()
+        self._follow_row()
         self.paint()
 
     def paint(self) -> None:
@@ -170,6 +172,12 @@ class WatchBase(KnobsApp):
             else:
                 self.notify("the run is over: 6 shows the verdict", timeout=8)
         self._is_judged = is_due
+
+    def _follow_row(self) -> None:
+        """The cursor stays on what the person chose, when other rows come before it."""
+        rows = self.rows if self._row and self.chosen.page != "events" else []
+        if self._row in rows and self.row != self._row:
+            self.chosen = replace(self.chosen, cursor=list(rows).index(self._row))
 
     def on_key(self) -> None:
         self._pressed_s = self.clock()

@@ -32,7 +32,7 @@ class Choosing(WatchBase):
             return
         self._sheet = None
         self._left = None
-        self.choose(page=page, cursor=0, robot="", event="", tab=0, panel="", filter="", sort=0, is_reversed=False)
+        self._choose_first(page=page, robot="", event="", tab=0, panel="", filter="", sort=0, is_reversed=False)
 
     def action_move(self, rows: int) -> None:
         self._put_cursor(self.cursor + rows)
@@ -51,6 +51,12 @@ class Choosing(WatchBase):
         last = len(self.rows) - 1
         is_following = self.chosen.is_following and self.chosen.page != "events"
         self.choose(cursor=max(0, min(last, row)), is_following=is_following)
+        self._row = self.row
+
+    def _choose_first(self, **changes: object) -> None:
+        """Show other rows, from the first on."""
+        self._row = ""
+        self.choose(cursor=0, **changes)
 
     def action_into(self) -> None:
         row, moment = self.row, self.moment
@@ -58,9 +64,9 @@ class Choosing(WatchBase):
             return
         self._left = (self.chosen.page, self.cursor)
         if self.chosen.page == "events":
-            self.choose(event=row, is_following=False)
+            self.choose(event=row, is_following=False, cursor=self.cursor)
         elif row in moment.scene.robots and "robots" in PAGES:
-            self.choose(page="robots", robot=row, cursor=0, tab=0, panel="")
+            self._choose_first(page="robots", robot=row, tab=0, panel="")
 
     def action_out(self) -> None:
         """Out of what was entered last, one thing at a time."""
@@ -73,14 +79,15 @@ class Choosing(WatchBase):
         elif chosen.robot or chosen.event:
             page, cursor = self._left or (chosen.page, 0)
             self.choose(robot="", event="", tab=0, page=page, cursor=cursor)
+            self._row = self.row
             self._left = None
         elif chosen.panel:
             self.choose(panel="")
         elif chosen.filter:
-            self.choose(filter="", cursor=0)
+            self._choose_first(filter="")
 
     def action_tab(self, tabs: int) -> None:
-        self.choose(tab=self.chosen.tab + tabs, cursor=0)  # the page counts them round
+        self._choose_first(tab=self.chosen.tab + tabs)  # the page counts them round
 
     def action_robot(self, robots: int) -> None:
         moment = self.moment
@@ -89,7 +96,7 @@ class Choosing(WatchBase):
             return
         names = list(moment.scene.robots)
         place = names.index(self.chosen.robot) if self.chosen.robot in names else 0
-        self.choose(robot=names[(place + robots) % len(names)] if names else "", cursor=0)
+        self._choose_first(robot=names[(place + robots) % len(names)] if names else "")
 
     def action_sort(self) -> None:
         self.choose(sort=self.chosen.sort + 1)
@@ -98,7 +105,7 @@ class Choosing(WatchBase):
         self.choose(is_reversed=not self.chosen.is_reversed)
 
     def action_trouble(self) -> None:
-        self.choose(is_only_trouble=not self.chosen.is_only_trouble, cursor=0)
+        self._choose_first(is_only_trouble=not self.chosen.is_only_trouble)
 
     def action_follow(self) -> None:
         self.choose(is_following=not self.chosen.is_following)
@@ -139,7 +146,7 @@ class Choosing(WatchBase):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         if event.input.id == "filter" and self._is_filtering:
-            self.choose(filter=event.value, cursor=0)
+            self._choose_first(filter=event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.input.id == "filter":
@@ -148,7 +155,7 @@ class Choosing(WatchBase):
     def _end_filter(self, text: str) -> None:
         self._input.display = False
         self.screen.set_focus(None)
-        self.choose(filter=text, cursor=0)
+        self._choose_first(filter=text)
 
     def on_click(self, event: events.Click) -> None:
         """The row that was clicked; clicked twice: into it."""

@@ -56,6 +56,7 @@ class Confirm(ModalScreen[bool]):
 class WorkerChoice(ModalScreen[str | None]):
     """Asks for one of several; None: for none of them."""
 
+    AUTO_FOCUS = "OptionList"
     CSS = _CSS.format(name="WorkerChoice")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Drop it"),
@@ -86,6 +87,7 @@ class FaultInput(ModalScreen[None]):
     """A line for any fault's text. `submit` is called with it, and calls `finish` with the reply: one that was refused
     is shown here, and the text stays."""
 
+    AUTO_FOCUS = "Input"
     CSS = _CSS.format(name="FaultInput")
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Drop it")]
 

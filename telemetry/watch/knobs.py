@@ -39,7 +39,6 @@ _DESTROYING: Final = {
     "contradict": "Contradict {robot}? It receives another word for a part that it was dealt.",
     "amnesia": "Take {robot}'s memory? Its process is killed and its journal deleted: what it held cannot be proven.",
 }
-_ON_PAGE: Final = frozenset({"step", "clear", "apply", "drop", "target", "robot", "any"})
 
 
 class MainScreen(Screen[None]):
@@ -227,7 +226,7 @@ class KnobsApp(App[int]):
 
     def stop_run(self, controls: Controls) -> None:
         """Stop the run, and show how it ends. One that does not answer is left to the command."""
-        if self.chosen.knobs.busy == "stop":
+        if self.chosen.knobs.busy:
             self.exit(STOP)
         else:
             self._ask("stop", controls.command_of("stop"), controls.stop)

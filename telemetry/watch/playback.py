@@ -7,6 +7,7 @@ came there. To go back, a copy of an earlier scene is taken, and what lies betwe
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -16,7 +17,7 @@ from telemetry.watch.recording import Recording
 
 SLOWEST: Final = 1 / 8
 FASTEST: Final = 64.0
-MOST_COPIES: Final = 64  # scenes that are kept to go back to: some megabytes each at most
+MOST_COPIES: Final = 128  # scenes that are kept to go back to: with 100 robots some hundred kilobytes each
 CLOSEST_COPIES: Final = 500  # events between two of them, at least
 MOST_AT_ONCE: Final = 10_000  # events that are folded in one advance of a replay that plays: a tenth of a second
 
@@ -34,7 +35,7 @@ class Replay:
         self._at_us = recording.start_us
         self._count = 0
         self._scene = Scene(recording.settings, recording.dealt)
-        self._copies = {0: self._scene.copy()}
+        self._copies = {0: self._copied()}
         self._spacing = max(CLOSEST_COPIES, -(-len(self._times) // MOST_COPIES))
         self.seek(0)
 
@@ -115,14 +116,26 @@ class Replay:
         """Have the scene of the first `count` events, at that time."""
         nearest = max(place for place in self._copies if place <= count)
         if count < self._count or nearest > self._count:
-            self._scene, self._count = self._copies[nearest].copy(), nearest
+            self._scene, self._count = self._restored(nearest), nearest
         events = self.recording.events
         while self._count < count:
             self._scene.handle(events[self._count])
             self._count += 1
             if self._count % self._spacing == 0 and self._count not in self._copies:
-                self._copies[self._count] = self._scene.copy()
+                self._copies[self._count] = self._copied()
         self._scene.now_us = self._at_us = at_us
+
+    def _copied(self) -> Scene:
+        """The scene, to be kept; without its events, which are in the recording."""
+        scene = self._scene.copy()
+        scene.events = deque(maxlen=scene.events.maxlen)
+        return scene
+
+    def _restored(self, count: int) -> Scene:
+        scene = self._copies[count].copy()
+        kept = scene.events.maxlen or count
+        scene.events = deque(self.recording.events[max(0, count - kept) : count], kept)
+        return scene
 
 
 def within(speed: float) -> float:

@@ -117,7 +117,7 @@ def test_a_signal_to_the_run_ends_the_screens_too(place: Place, open_terminal: O
     await_true(place.is_clean, what="the end of everything")
 
 
-def test_when_the_run_is_killed_the_app_says_so_and_leaves(place: Place, open_terminal: Open) -> None:
+def test_when_the_run_is_killed_the_app_reports_it_and_leaves(place: Place, open_terminal: Open) -> None:
     # Given screens that a run has opened
     terminal = open_terminal(*SMALL, *UNTIL_STOPPED)
     place.await_done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import uuid
 from functools import partial, reduce
@@ -57,16 +59,17 @@ class Place:
         self.program = [sys.executable, "-m", "deploy"]
         self.environment = {**clean, "LAB_TEST_MARK": self.mark, "TMPDIR": str(self.temporary)}
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, terminal: int | None = None) -> subprocess.Popen[bytes]:
+        """A command; with `terminal`, the program's end of one, a person can type at its standard input."""
         process = subprocess.Popen(
             [*self.program, *arguments],
             cwd=self.folder,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if terminal is None else terminal,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=partial(_begin, os.getpid()),  # noqa: PLW1509
+            preexec_fn=partial(_begin, os.getpid(), terminal is not None),  # noqa: PLW1509
         )
         self.started.append(process)
         return process
@@ -157,8 +160,10 @@ class Place:
         return text.splitlines()[: text.count(b"\n")]  # the last one may be in the middle of being written
 
 
-def _begin(tests: int) -> None:
+def _begin(tests: int, has_terminal: bool) -> None:
     """As a terminal starts a command; but it ends with the process of the tests, however that ends."""
+    if has_terminal:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     die_with_parent(tests)
 

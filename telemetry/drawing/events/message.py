@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from telemetry.drawing.event_lines import event_key, event_line, when
-from telemetry.drawing.event_words import described
+from telemetry.drawing.events.lines import event_key, event_line, when
+from telemetry.drawing.events.listing import listing
+from telemetry.drawing.events.words import described
 from telemetry.drawing.line import EMPTY, Fragment, Line, Size, Tone, block, line
-from telemetry.drawing.listing import listing
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment
 from telemetry.drawing.table import list_title
@@ -78,7 +78,7 @@ def _life(scene: Scene, message: _Message, width: int, marks: Marks) -> list[Lin
     sender, receiver = f"{message.sender} (life {message.incarnation})", message.receiver
     name = f"MESSAGE {message.sequence} from {sender} to {receiver}   "
     lines = [line(Fragment(name, "title"), Fragment(f"exchange {exchange}" if exchange else "", "dim"))]
-    lines += [line(Fragment(f"{text}", tone)) for text, tone in _told(scene, events)]
+    lines += [line(Fragment(f"{text}", tone)) for text, tone in _steps(scene, events)]
     lines += [EMPTY, list_title("ITS EVENTS", len(events), len(events))]
     lines += [event_line(stamped, scene.go_us, width, marks) for stamped in events]
     if exchange:
@@ -102,19 +102,19 @@ def _kept(scene: Scene, key: tuple[str, object], wanted: Callable[[Stamped], boo
     return sorted(found, key=lambda stamped: stamped.wall_us)
 
 
-def _told(scene: Scene, events: list[Stamped]) -> list[tuple[str, Tone]]:
+def _steps(scene: Scene, events: list[Stamped]) -> list[tuple[str, Tone]]:
     """The steps of its life, each as a sentence."""
     sent = next((stamped for stamped in events if isinstance(stamped.event, MessageSent | MessageDropped)), None)
     received = [stamped for stamped in events if isinstance(stamped.event, MessageReceived)]
     merged = [stamped for stamped in events if isinstance(stamped.event, PartsMerged)]
-    told = [*_sending(scene, sent), *_fate(scene, sent, received), *_arrivals(scene, sent, received)]
+    steps = [*_sending(scene, sent), *_fate(scene, sent, received), *_arrivals(scene, sent, received)]
     if merged:
-        told += [(f"4 learnt     {described(each).parts or '-'}: new to {each.source}", "good") for each in merged]
+        steps += [(f"4 learnt     {described(each).parts or '-'}: new to {each.source}", "good") for each in merged]
     elif received and isinstance(received[0].event, MessageReceived) and received[0].event.kind == "summary":
-        told.append(("4 learnt     a summary tells which parts its sender holds; it brought none that were new", "dim"))
+        steps.append(("4 learnt     a summary names the parts that its sender holds; none came that were new", "dim"))
     elif received:
-        told.append(("4 learnt     it brought nothing that was new", "dim"))
-    return told
+        steps.append(("4 learnt     it brought nothing that was new", "dim"))
+    return steps
 
 
 def _sending(scene: Scene, sent: Stamped | None) -> list[tuple[str, Tone]]:
@@ -151,15 +151,15 @@ def _fate(scene: Scene, sent: Stamped | None, received: list[Stamped]) -> list[t
 
 
 def _arrivals(scene: Scene, sent: Stamped | None, received: list[Stamped]) -> list[tuple[str, Tone]]:
-    told: list[tuple[str, Tone]] = []
+    steps: list[tuple[str, Tone]] = []
     for stamped in received:
         event = stamped.event
         if isinstance(event, MessageReceived):
             after = f", {seconds(stamped.wall_us - sent.wall_us)} after it was sent" if sent is not None else ""
             copy = f" (copy {event.copy})" if event.copy else ""
             at = f"at {stamped.source}{copy} {when(stamped.wall_us, scene.go_us)} s after go{after}"
-            told.append((f"3 arrived    {at}", ""))
-    return told
+            steps.append((f"3 arrived    {at}", ""))
+    return steps
 
 
 def _around(scene: Scene, shown: Stamped, width: int, marks: Marks) -> list[Line]:
@@ -169,5 +169,7 @@ def _around(scene: Scene, shown: Stamped, width: int, marks: Marks) -> list[Line
     some = same[max(0, place - 5) : place + 10]
     title = list_title(f"WHAT {shown.source} REPORTED BEFORE AND AFTER", len(some), len(same))
     fields = [(name, getattr(shown.event, name)) for name in shown.event.__struct_fields__]
-    told = [line(Fragment(f"{name:>10}  ", "dim"), str(value)) for name, value in fields if value not in ("", (), None)]
-    return [*told, EMPTY, title, *(event_line(stamped, scene.go_us, width, marks) for stamped in some)]
+    fields_shown = [
+        line(Fragment(f"{name:>10}  ", "dim"), str(value)) for name, value in fields if value not in ("", (), None)
+    ]
+    return [*fields_shown, EMPTY, title, *(event_line(stamped, scene.go_us, width, marks) for stamped in some)]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, overload
+from typing import Final
 
-from telemetry.drawing.event_lines import event_key, event_line, head_line
-from telemetry.drawing.event_words import is_trouble
 from telemetry.drawing.events import message
+from telemetry.drawing.events.lines import EventKeys, event_line, head_line
+from telemetry.drawing.events.listing import Listing, Wanted, listing
+from telemetry.drawing.events.words import is_trouble
 from telemetry.drawing.line import Fragment, Line, Size, block, line, scrolled
-from telemetry.drawing.listing import Listing, Wanted, listing
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Chosen, Moment
-from telemetry.drawing.table import list_title
+from telemetry.drawing.table import list_title, window
 from telemetry.events import Stamped
 from telemetry.tail.filter import FilterSyntaxError, filter_of
 
@@ -26,18 +26,17 @@ def draw(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     chosen, scene = moment.chosen, moment.scene
     found, trouble = _listing(moment)
     events, room = found.events, size.height - 4
-    cursor = len(events) - 1 if chosen.is_following else max(0, min(chosen.cursor, len(events) - 1))
-    first = max(0, min(cursor - room // 2, len(events) - room))
-    drawn = [event_line(stamped, scene.go_us, size.width, marks) for stamped in events[first : first + room]]
-    shown, _ = scrolled(drawn, cursor - first, room)
-    body = block([_title(moment, found), head_line(size.width), *shown], Size(size.width, size.height - 2))
-    foot = line(Fragment(trouble, "bad")) if trouble else _place(first, len(shown), len(events), scene.seen, found)
+    shown, cursor = window(len(events), len(events) - 1 if chosen.is_following else chosen.cursor, room)
+    drawn = [event_line(stamped, scene.go_us, size.width, marks) for stamped in events[shown]]
+    lines = [_title(moment, found), head_line(size.width), *scrolled(drawn, cursor, room)[0]]
+    body = block(lines, Size(size.width, size.height - 2))
+    foot = line(Fragment(trouble, "bad")) if trouble else _place(shown, len(events), scene.seen, found)
     return [*body, *block([foot, line(Fragment(_HELP, "dim"))], Size(size.width, 2))]
 
 
 def rows(moment: Moment) -> Sequence[str]:
     """The events that are listed, by their keys."""
-    return _Keys(_listing(moment)[0].events)
+    return EventKeys(_listing(moment)[0].events)
 
 
 def _title(moment: Moment, found: Listing) -> Line:
@@ -52,8 +51,8 @@ def _title(moment: Moment, found: Listing) -> Line:
     )
 
 
-def _place(first: int, shown: int, of: int, seen: int, found: Listing) -> Line:
-    rows_shown = f"rows {first + 1 if shown else 0}..{first + shown} of {of}"
+def _place(shown: slice, of: int, seen: int, found: Listing) -> Line:
+    rows_shown = f"rows {shown.start + 1}..{shown.stop} of {of}" if of else "no rows"
     unseen = f"   {found.unseen} older ones not looked at yet" if found.unseen else ""
     gone = seen - found.kept
     older = f"   {gone} older ones are no longer kept here: the record has them" if gone else ""
@@ -79,22 +78,3 @@ def _wanted(matches: Callable[[Stamped], bool] | None, chosen: Chosen) -> Wanted
     if not chosen.is_only_trouble:
         return matches
     return lambda stamped: is_trouble(stamped) and matches(stamped)
-
-
-class _Keys(Sequence[str]):
-    """The keys of many events, each made when it is asked for."""
-
-    def __init__(self, events: Sequence[Stamped]) -> None:
-        self._events = events
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return [event_key(stamped) for stamped in self._events[index]]
-        return event_key(self._events[index])

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from telemetry.drawing.marks import TONES
 from telemetry.drawing.moment import Chosen, Moment
-from telemetry.scene.lifelines import Lifelines
+from telemetry.scene.processes.lifelines import Lifelines
 from telemetry.scene.scene import Scene
 from telemetry.scene.states import State, states_of
 from telemetry.scene.teaching import Lesson
@@ -35,8 +35,8 @@ _WORST_FIRST: Final[tuple[State, ...]] = (
 
 
 class Facts(NamedTuple):
-    """A robot. `heard`: copies in each of the last seconds; `arrives_in`: of the envelopes that were sent to it, the
-    share that arrived, and `arrives_out`: of those that it sent; None when there are none yet."""
+    """A robot. `heard`: copies in each of the last seconds; `arrives_in`: of the `sent_to` envelopes that were sent to
+    it, the share that arrived, and `arrives_out`: of those that it sent; None when there are none yet."""
 
     name: str
     state: State
@@ -44,6 +44,7 @@ class Facts(NamedTuple):
     of: int
     heard: list[int]
     traffic: RobotTraffic
+    sent_to: int
     arrives_in: float | None
     arrives_out: float | None
     lives: int
@@ -93,7 +94,7 @@ def _matches(facts: Facts, word: str) -> bool:
 
 def _facts(scene: Scene, robot: str, state: State) -> Facts:
     traffic, pairs, seen = scene.traffic.of(robot), scene.pairs, scene.view.robots.get(robot)
-    newest = scene.now_us // 1_000_000
+    newest, sent_to = scene.now_us // 1_000_000, pairs.sent_to.get(robot, 0)
     heard = dict(traffic.per_second)
     return Facts(
         robot,
@@ -102,7 +103,8 @@ def _facts(scene: Scene, robot: str, state: State) -> Facts:
         len(scene.holders),
         [heard.get(second, 0) for second in range(newest - SPARK_SECONDS + 1, newest + 1)],
         traffic,
-        _share(pairs.arrived_at.get(robot, 0), pairs.sent_to.get(robot, 0)),
+        sent_to,
+        _share(pairs.arrived_at.get(robot, 0), sent_to),
         _share(pairs.arrived_from.get(robot, 0), traffic.sent),
         seen.incarnation if seen else 0,
         scene.teaching.last.get(robot),

@@ -7,37 +7,36 @@ from collections.abc import Sequence
 from telemetry.drawing.line import EMPTY, Fragment, Line, Size, Tone, block, line, scrolled
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment
-from telemetry.drawing.restart_words import WORKERS, budget_text, worker_state
-from telemetry.drawing.table import after_go, ago, cell, list_title
+from telemetry.drawing.supervision.restarts import WORKERS, budget_text, worker_state
+from telemetry.drawing.table import after_go, ago, cell, list_title, window
 from telemetry.phrases import seconds
+from telemetry.scene.processes.stretches import LifeSpan, lives_of
+from telemetry.scene.processes.workers import NEVER_CRASHED
 from telemetry.scene.scene import Scene
-from telemetry.scene.stretches import Life, lives_of
-from telemetry.scene.workers import NEVER_CRASHED
 
 
 def draw(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     """The tab."""
     scene, robot = moment.scene, moment.chosen.robot
     inside = [*_workers(scene, robot, marks), EMPTY, *_notes(moment, 3)]
-    lives = lives_of(scene.lifelines.lines.get(robot, ()))
+    lives = lives_of(scene.lifelines.lines.get(robot, ()))[::-1]
     head = line(
         cell("LIFE", 5, "dim", True), "  ", cell("BORN", 10, "dim", True), cell("COMPLETE", 11, "dim", True),
         cell("ENDED", 10, "dim", True), cell("LASTED", 9, "dim", True), "  ", Fragment("HOW IT ENDED", "dim"),
     )  # fmt: skip
-    drawn = [_life(each, scene) for each in lives]
     room = max(1, size.height - len(inside) - 3)
-    cursor = len(drawn) - 1 if moment.chosen.is_following else moment.chosen.cursor
-    shown, _ = scrolled(drawn, cursor, room)
-    title = list_title("LIVES", len(shown), len(drawn))
-    return block([title, head, *shown, EMPTY, *inside], size)
+    shown, cursor = window(len(lives), moment.chosen.cursor, room)
+    drawn = [_life(each, scene) for each in lives[shown]]
+    title = list_title("LIVES", len(drawn), len(lives), "the newest first")
+    return block([title, head, *scrolled(drawn, cursor, room)[0], EMPTY, *inside], size)
 
 
 def rows(moment: Moment) -> Sequence[str]:
-    """Its lives, by number."""
-    return [str(life.number) for life in lives_of(moment.scene.lifelines.lines.get(moment.chosen.robot, ()))]
+    """Its lives, by number, the newest first."""
+    return [str(life.number) for life in lives_of(moment.scene.lifelines.lines.get(moment.chosen.robot, ()))[::-1]]
 
 
-def _life(life: Life, scene: Scene) -> Line:
+def _life(life: LifeSpan, scene: Scene) -> Line:
     ended_us = life.ended_us or scene.now_us
     tone: Tone = "good" if life.ended_us is None else "" if "the run ended" in life.how else "bad"
     complete = "-" if life.complete_us is None else after_go(life.complete_us, scene.go_us)

@@ -9,12 +9,13 @@ from telemetry.drawing.line import Fragment, Line, Size, Tone, block, line, scro
 from telemetry.drawing.marks import TONES, Marks
 from telemetry.drawing.moment import Moment
 from telemetry.drawing.robots.facts import SPARK_SECONDS, Facts, listed, severity
-from telemetry.drawing.table import ago, cell, list_title
+from telemetry.drawing.table import ago, cell, list_title, window
 from telemetry.phrases import share
 
 _BAR: Final = 8
 _NOTE: Final = 16  # cells that a note needs
 _FOOT: Final = 2  # lines
+_MANY: Final = 10  # envelopes
 _HELP: Final = Fragment("enter: in detail   s: sort   o: only trouble   /: by name or state", "dim")
 _LEGEND: Final = Fragment("IN: of what was sent to it, the share that arrived   OUT: of what it sent", "dim")
 
@@ -36,13 +37,13 @@ def draw(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     columns, note = _fitting(size.width)
     head = _head(moment, len(facts), columns, note, marks)
     room = size.height - len(head) - _FOOT
-    cursor = min(moment.chosen.cursor, len(facts) - 1)
-    first = max(0, min(cursor - room // 2, len(facts) - room))
-    drawn = [_row(each, columns, note, marks, moment.scene.now_us) for each in facts[first : first + room]]
-    shown, _ = scrolled(drawn, cursor - first, room)
-    below = len(facts) - first - len(shown)
-    foot = line(Fragment(f"{first} above, {below} below   " if first or below > 0 else "", "news"), _HELP)
-    body = block([*head, *shown], Size(size.width, size.height - _FOOT))
+    shown, cursor = window(len(facts), moment.chosen.cursor, room)
+    drawn = [_row(each, columns, note, marks, moment.scene.now_us) for each in facts[shown]]
+    above, below = shown.start, len(facts) - shown.stop
+    foot = line(Fragment(f"{above} above, {below} below   " if above or below else "", "news"), _HELP)
+    if facts and facts[shown][cursor].note:
+        foot = line(Fragment(f"{facts[shown][cursor].name}: {facts[shown][cursor].note}", "bad"))
+    body = block([*head, *scrolled(drawn, cursor, room)[0]], Size(size.width, size.height - _FOOT))
     return body + block([foot, line(_LEGEND)], Size(size.width, _FOOT))
 
 
@@ -94,8 +95,17 @@ def _percent(part: float | None) -> str:
     return "-" if part is None else share(part).replace("under ", "<").replace("over ", ">")
 
 
-def _arrival(part: float | None) -> tuple[str, Tone]:
-    return _percent(part), "bad" if part is not None and part < 0.5 else ""
+def _arrives_in(facts: Facts, _marks: Marks, _now_us: int) -> tuple[str, Tone]:
+    return _percent(facts.arrives_in), _arrival_tone(facts.arrives_in, facts.sent_to)
+
+
+def _arrives_out(facts: Facts, _marks: Marks, _now_us: int) -> tuple[str, Tone]:
+    return _percent(facts.arrives_out), _arrival_tone(facts.arrives_out, facts.traffic.sent)
+
+
+def _arrival_tone(part: float | None, of: int) -> Tone:
+    """Of a few envelopes most may still be on their way."""
+    return "bad" if part is not None and part < 0.5 and of >= _MANY else ""
 
 
 def _state(facts: Facts, marks: Marks, _now_us: int) -> tuple[str, Tone]:
@@ -122,8 +132,8 @@ _COLUMNS: Final = (
     _Column("PARTS", _BAR + 4, 2, _parts, lambda f: f.held, is_number=False),
     _Column("HEARD/S", SPARK_SECONDS, 3, lambda f, m, _n: (m.spark(f.heard), "mean"), lambda f: sum(f.heard), False),
     _Column("SENT", 5, 6, _count(lambda f: f.traffic.sent), lambda f: f.traffic.sent),
-    _Column("IN", 4, 5, lambda f, _m, _n: _arrival(f.arrives_in), lambda f: f.arrives_in or 0.0),
-    _Column("OUT", 4, 5, lambda f, _m, _n: _arrival(f.arrives_out), lambda f: f.arrives_out or 0.0),
+    _Column("IN", 4, 5, _arrives_in, lambda f: f.arrives_in or 0.0),
+    _Column("OUT", 4, 5, _arrives_out, lambda f: f.arrives_out or 0.0),
     _Column("DROPPED", 8, 11, _count(lambda f: f.traffic.dropped, "bad"), lambda f: f.traffic.dropped),
     _Column("REPEATED", 9, 12, _count(lambda f: f.traffic.repeated), lambda f: f.traffic.repeated),
     _Column("USEFUL", 7, 9, lambda f, _m, _n: (_percent(f.useful), ""), lambda f: f.useful or 0.0),

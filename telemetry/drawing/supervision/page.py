@@ -8,10 +8,10 @@ from typing import Final
 from telemetry.drawing.line import EMPTY, Fragment, Line, Size, block, fitted, line, toned
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment
-from telemetry.drawing.restart_words import budget_text
+from telemetry.drawing.supervision.restarts import budget_text
 from telemetry.drawing.supervision.timeline import legend, span_of, time_axis, timeline
 from telemetry.drawing.supervision.tree import Node, level_text, nodes
-from telemetry.drawing.table import list_title
+from telemetry.drawing.table import list_title, window
 from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, WINDOW_US
 
 _FOOT: Final = 3  # lines
@@ -21,15 +21,14 @@ _ANY: Final = Marks()
 def draw(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     """The page."""
     tree, room = nodes(moment, marks), size.height - 2 - _FOOT
-    cursor = max(0, min(moment.chosen.cursor, len(tree) - 1))
-    first = max(0, min(cursor - room // 2, len(tree) - room))
-    shown = tree[first : first + room]
+    places, cursor = window(len(tree), moment.chosen.cursor, room)
+    shown = tree[places]
     left = _left_width(size.width)
     right = size.width - left - 3
-    lines = [_row(node, moment, left, right, place == cursor - first, marks) for place, node in enumerate(shown)]
+    lines = [_row(node, moment, left, right, place == cursor, marks) for place, node in enumerate(shown)]
     axis = line(*fitted(EMPTY, left), "   ", *time_axis(moment.scene, span_of(moment.scene), right))
     body = block([_title(moment, len(shown), len(tree)), axis, *lines], Size(size.width, size.height - _FOOT))
-    return [*body, *block(_foot(moment, tree[cursor], marks), Size(size.width, _FOOT))]
+    return [*body, *block(_foot(moment, shown[cursor], marks), Size(size.width, _FOOT))]
 
 
 def rows(moment: Moment) -> Sequence[str]:
@@ -53,12 +52,11 @@ def _row(node: Node, moment: Moment, left: int, right: int, is_chosen: bool, mar
 
 
 def _foot(moment: Moment, node: Node, marks: Marks) -> list[Line]:
+    """The row under the cursor in full, its budget or the policy, and what the letters mean."""
     scene = moment.scene
     if node.name in scene.robots:
-        about = line(Fragment(f"{node.name} ", "title"), budget_text(scene, node.name))
+        about = line(Fragment("BUDGET ", "title"), budget_text(scene, node.name))
     else:
-        policy = (
-            f"only what crashed is restarted; at most {MOST_RESTARTS} charged restarts in {WINDOW_US // 1_000_000} s"
-        )
-        about = line(Fragment("POLICY ", "title"), f"{policy}; what is injected is not charged")
-    return [line(Fragment(marks.ruler * 12, "dim")), about, legend(marks)]
+        window = f"{MOST_RESTARTS} times in {WINDOW_US // 1_000_000} s at most (injected ones are free)"
+        about = line(Fragment("POLICY ", "title"), f"only what crashed is restarted, {window}")
+    return [node.words, about, legend(marks)]

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from telemetry.drawing.curve import axis
 from telemetry.drawing.line import Fragment, Line, Tone
 from telemetry.drawing.marks import Marks
-from telemetry.scene.lifelines import Note
+from telemetry.scene.processes.lifelines import Remark
+from telemetry.scene.processes.stretches import Condition, Stretch
 from telemetry.scene.scene import Scene
-from telemetry.scene.stretches import Condition, Stretch
 
 _Letter = tuple[str, str, Tone]  # in Unicode, in ASCII
 _LETTERS: Final[dict[Condition, _Letter]] = {
@@ -37,20 +37,20 @@ _WORDS: Final[dict[Condition, str]] = {
 _TICKS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)  # seconds between names on the axis
 
 
-class Span(NamedTuple):
+class TimeRange(NamedTuple):
     """What a timeline shows, in microseconds of the wall clock."""
 
     from_us: int
     until_us: int
 
 
-def span_of(scene: Scene) -> Span:
+def span_of(scene: Scene) -> TimeRange:
     """The whole run so far, from the deal on."""
     from_us = scene.view.dealt_us or scene.go_us or scene.now_us
-    return Span(from_us, max(scene.now_us, from_us + 1))
+    return TimeRange(from_us, max(scene.now_us, from_us + 1))
 
 
-def timeline(stretches: Sequence[Stretch], notes: Sequence[Note], span: Span, width: int, marks: Marks) -> Line:
+def timeline(stretches: Sequence[Stretch], notes: Sequence[Remark], span: TimeRange, width: int, marks: Marks) -> Line:
     """A process in so many cells."""
     cells: list[Condition | None] = [None] * width
     for place, stretch in enumerate(stretches):
@@ -66,7 +66,7 @@ def timeline(stretches: Sequence[Stretch], notes: Sequence[Note], span: Span, wi
     return _fragments(cells, noted, marks)
 
 
-def time_axis(scene: Scene, span: Span, width: int) -> Line:
+def time_axis(scene: Scene, span: TimeRange, width: int) -> Line:
     """Seconds after go below a timeline; before go is given, nothing."""
     if scene.go_us is None:
         return axis([], width)
@@ -85,14 +85,14 @@ def legend(marks: Marks) -> Line:
     for condition, word in _WORDS.items():
         letter, tone = _letter(condition, marks)
         fragments += [Fragment(letter * 2, tone), Fragment(f" {word}  ", "dim")]
-    return (*fragments, Fragment("!", "bad"), Fragment(" injected, or a crash inside", "dim"))
+    return (*fragments, Fragment("!", "bad"), Fragment(" injected or crashed inside", "dim"))
 
 
-def _cell(at_us: int, span: Span, width: int) -> int:
+def _cell(at_us: int, span: TimeRange, width: int) -> int:
     return (at_us - span.from_us) * width // (span.until_us - span.from_us)
 
 
-def _share(at_us: int, span: Span) -> float:
+def _share(at_us: int, span: TimeRange) -> float:
     return (at_us - span.from_us) / (span.until_us - span.from_us)
 
 

@@ -11,14 +11,14 @@ from typing import Final, NamedTuple
 from telemetry.drawing.line import Fragment, Line, Tone, line
 from telemetry.drawing.marks import TONES, Marks
 from telemetry.drawing.moment import Moment
-from telemetry.drawing.restart_words import WORKERS, charged, worker_state
+from telemetry.drawing.supervision.restarts import WORKERS, charged, worker_state
 from telemetry.drawing.table import ago
 from telemetry.phrases import counted, named_robots, seconds
-from telemetry.scene.lifelines import SERVER, SUPERVISOR
+from telemetry.scene.processes.lifelines import SERVER, SUPERVISOR
+from telemetry.scene.processes.stretches import Stretch
+from telemetry.scene.processes.workers import NEVER_CRASHED
 from telemetry.scene.scene import Scene
 from telemetry.scene.states import State, states_of
-from telemetry.scene.stretches import Stretch
-from telemetry.scene.workers import NEVER_CRASHED
 
 FOLDED: Final = "quiet robots"
 """The row that stands for the robots that are folded."""
@@ -99,6 +99,8 @@ def _robots(moment: Moment, marks: Marks) -> Iterator[Node]:
     scene, level = moment.scene, moment.chosen.tab % len(_LEVELS)
     folded: list[str] = []
     for robot, state in states_of(scene).items():
+        if moment.chosen.filter and moment.chosen.filter not in f"{robot} {state}":
+            continue
         is_bad = _is_in_trouble(scene, robot, state)
         if level == 0 and not is_bad:
             folded.append(robot)

@@ -25,7 +25,7 @@ def controls(lab: Lab) -> LiveControls:
     return LiveControls(RunLocation(lab.run, Address.one(lab.url), lab.folder, os.getpid()))
 
 
-def test_a_fault_is_set_cleared_and_healed_and_each_is_told(lab: Lab, controls: LiveControls) -> None:
+def test_a_fault_is_set_cleared_and_healed_and_each_is_answered(lab: Lab, controls: LiveControls) -> None:
     changed, cleared, healed = controls.request("loss .9"), controls.clear("loss"), controls.heal()
 
     assert (changed.is_done, cleared.is_done, healed.is_done) == (True, True, True)
@@ -37,7 +37,7 @@ def test_a_fault_is_set_cleared_and_healed_and_each_is_told(lab: Lab, controls: 
     assert lab.requests() == ["set loss 0.9", "clear loss", "heal"]
 
 
-def test_a_later_fault_is_told_with_its_time(controls: LiveControls) -> None:
+def test_a_later_fault_is_answered_with_its_time(controls: LiveControls) -> None:
     assert controls.request("delay 20ms @1m+2s; kill r01 @2m").lines[-2:] == [
         "begins in 1m: delay 20ms @1m+2s",
         "begins in 2m: kill r01 @2m",
@@ -101,7 +101,9 @@ def test_a_run_that_is_not_held_back_cannot_be_let_go(lab: Lab, controls: LiveCo
     assert controls.go() == ([f"run {lab.run} has begun before: go was given"], False)
 
 
-def test_a_run_without_a_leader_is_told_so(server: EmbeddedServer, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_a_leader_is_answered_so(
+    server: EmbeddedServer, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given a run that was begun, and that no supervisor leads now
     monkeypatch.setattr(live_plan, "WAIT_S", 0.1)
     monkeypatch.setattr(outcomes, "WAIT_S", 0.1)

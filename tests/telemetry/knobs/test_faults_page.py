@@ -41,11 +41,11 @@ SMALL = """\
   duplicate 0.05                    for 1.8 s, no end known
   partition hold r00..r02|r03..r05  for 1.8 s, ends in 1.2 s
   loss 0.3                          for 0.8 s, no end known
- PROCESS FAULTS kill 1  pause 1  not done 1
+ DONE kill 1  pause 1  not done 1
      1.8 s  resume r04  not done: no pause of r04 has begun
      1.7 s  pause r01
      1.6 s  kill robot, which was r03
-
+     1.0 s  request: set loss .3
  done run f00000: kill r03; it died   same as: robots kill r03 f00000
  pending: loss 30% -> 40%   enter applies  esc drops it
  same as: robots faults set "loss 0.4" f00000
@@ -60,11 +60,11 @@ WIDE = """\
  reorder    ░░░░░░░░░░░░ off   counted with delay
  delay      off                  1.9%      1.9%                            1.9%
  partition  hold r00..r02|r03… held back now: 7
- IN FORCE                                                    │  PROCESS FAULTS kill 1  pause 1  not done 1
+ IN FORCE                                                    │  DONE kill 1  pause 1  not done 1
   duplicate 0.05                    for 1.8 s, no end known  │      1.8 s  resume r04  not done: no pause of r04 has be…
   partition hold r00..r02|r03..r05  for 1.8 s, ends in 1.2 s │      1.7 s  pause r01
   loss 0.3                          for 0.8 s, no end known  │      1.6 s  kill robot, which was r03
-                                                             │
+                                                             │      1.0 s  request: set loss .3
                                                              │
                                                              │
                                                              │
@@ -103,11 +103,11 @@ ASCII = """\
   duplicate 0.05                    for 1.8 s, no end known
   partition hold r00..r02|r03..r05  for 1.8 s, ends in 1.2 s
   loss 0.3                          for 0.8 s, no end known
- PROCESS FAULTS kill 1  pause 1  not done 1
+ DONE kill 1  pause 1  not done 1
      1.8 s  resume r04  not done: no pause of r04 has begun
      1.7 s  pause r01
      1.6 s  kill robot, which was r03
-
+     1.0 s  request: set loss .3
  done run f00000: kill r03; it died   same as: robots kill r03 f00000
  pending: loss 30% -> 40%   enter applies  esc drops it
  same as: robots faults set "loss 0.4" f00000
@@ -178,7 +178,8 @@ def test_after_the_order_to_stop_nothing_can_be_changed() -> None:
     page = "\n".join(drawn(script.moment()))
 
     assert "the run is over: nothing can be changed any more" in page
-    assert "nothing, the network is calm" in page
+    assert "IN FORCE AT THE END" in page
+    assert "  loss 0.3  " in page
     assert "enter" not in page
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import pytest
 from msgspec.structs import replace
@@ -18,6 +19,12 @@ from telemetry.scene.scene import Scene
 from telemetry.watch.app import CRASHED, WatchApp, run_app
 from tests.telemetry.watch.recordings import empty, recorded, replayed
 from tests.telemetry.watch.stages import LiveRun, Person, watch
+
+
+@cache
+def scenes() -> list[Scene | None]:
+    """Before the first event, in the middle, and of a run without any."""
+    return [live(0).scene, live(400).scene, Scene(empty().settings, ())]
 
 
 def nothing(moment: Moment) -> Sequence[str]:
@@ -161,8 +168,7 @@ def test_a_run_that_is_not_known_yet_is_waited_for() -> None:
 @pytest.mark.parametrize("page", list(PAGES))
 @pytest.mark.parametrize("cursor", [-5, 0, 3, 10**9])
 def test_every_page_stands_a_cursor_a_robot_and_a_panel_that_are_not_there(page: str, cursor: int) -> None:
-    scenes = [live(0).scene, live(400).scene, Scene(empty().settings, ()), replayed(recorded()).scene]
-    for scene in scenes:
+    for scene in scenes():
         for status in (Status(), Status(mode="replay", result=recorded().result, secret="x")):
             for robot in ("", "r99"):
                 chosen = Chosen(

@@ -27,7 +27,8 @@ def listed(moment: Moment, size: Size, marks: Marks) -> list[Line]:
 
 
 def rows(moment: Moment) -> list[str]:
-    return [name for name in moment.scene.robots if moment.chosen.filter in name]
+    found = [name for name in moment.scene.robots if moment.chosen.filter in name]
+    return found[::-1] if moment.chosen.is_reversed else found
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,7 @@ def test_the_verdict_is_offered_when_there_is_one() -> None:
         await person.press("6")
         assert person.app.chosen.page == "overview"
         assert "no verdict yet" in person.notes[0]
-        assert "Verdict" not in person.screen
+        assert "6 Verdict" not in person.screen
         # When it is over
         stage.end()
         await person.advance()
@@ -148,6 +149,19 @@ def test_enter_goes_into_a_robot_from_any_page_and_escape_back_to_that_page() ->
         assert person.app.chosen.tab == -1  # the page counts its tabs round
         await person.press("escape")
         assert (person.app.chosen.page, person.app.chosen.robot, person.app.chosen.cursor) == ("supervision", "", 2)
+
+    watch(live(), story)
+
+
+def test_the_cursor_stays_on_the_robot_when_rows_change_their_places() -> None:
+    async def story(person: Person) -> None:
+        await person.press("2", "j", "S")
+        await person.advance()
+        assert (person.app.row, person.app.chosen.cursor) == ("r01", 4)
+        # And begins at the first row of another list
+        await person.press("slash", "0", "enter")
+        await person.advance()
+        assert person.app.chosen.cursor == 0
 
     watch(live(), story)
 

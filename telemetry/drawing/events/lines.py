@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, overload
 
-from telemetry.drawing.event_words import ascii_mark, described
+from telemetry.drawing.events.words import ascii_mark, described
 from telemetry.drawing.line import Fragment, Line, line
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.table import cell
@@ -62,3 +63,25 @@ def when(at_us: int, go_us: int | None) -> str:
 def event_key(stamped: Stamped) -> str:
     """The name of an event under the cursor: its source, life and number."""
     return f"{stamped.source}/{stamped.incarnation}/{stamped.number}"
+
+
+class EventKeys(Sequence[str]):
+    """The keys of many events, each made when it is asked for: there may be tens of thousands."""
+
+    def __init__(self, events: Sequence[Stamped]) -> None:
+        self._events = events
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [event_key(stamped) for stamped in self._events[index]]
+        return event_key(self._events[index])
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.count("/") == 2 and any(key == each for each in self)

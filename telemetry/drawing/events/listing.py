@@ -30,7 +30,7 @@ class Listing:
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._found: deque[tuple[int, Stamped]] = deque()  # with its number among all events of the run
-        self._looked: range | None = None  # the numbers of those that were looked at
+        self._observed: range | None = None  # the numbers of those that were looked at
         self.unseen = 0
         self.kept = 0
 
@@ -39,20 +39,20 @@ class Listing:
         """Those that were found, in order."""
         return _Found(self._found)
 
-    def look(self, scene: Scene, step: int = STEP) -> None:
+    def observe(self, scene: Scene, step: int = STEP) -> None:
         """Look at what is new, and at some that are older."""
         seen, kept = scene.seen, len(scene.events)
         self.kept = kept
-        looked = self._looked if self._looked is not None else range(seen, seen)
-        for number, stamped in _newest_first(scene, 0, min(seen - looked.stop, kept), reverse=True):
+        observed = self._observed if self._observed is not None else range(seen, seen)
+        for number, stamped in _newest_first(scene, 0, min(seen - observed.stop, kept), reverse=True):
             if self._wanted(stamped):
                 self._found.append((number, stamped))
-        older = min(step, looked.start - (seen - kept))
-        for number, stamped in _newest_first(scene, seen - looked.start, older):
+        older = min(step, observed.start - (seen - kept))
+        for number, stamped in _newest_first(scene, seen - observed.start, older):
             if self._wanted(stamped):
                 self._found.appendleft((number, stamped))
-        start = max(looked.start - max(0, older), seen - kept)
-        self._looked, self.unseen = range(start, seen), start - (seen - kept)
+        start = max(observed.start - max(0, older), seen - kept)
+        self._observed, self.unseen = range(start, seen), start - (seen - kept)
         while self._found and self._found[0][0] < seen - kept:
             self._found.popleft()
 
@@ -100,5 +100,5 @@ def listing(scene: Scene, key: Hashable, wanted: Callable[[], Wanted], step: int
     several[key] = found  # the last used is the last
     while len(several) > _MOST_KINDS:
         del several[next(iter(several))]
-    found.look(scene, step)
+    found.observe(scene, step)
     return found

@@ -18,7 +18,7 @@ from telemetry.events import (
 from telemetry.view import View
 
 _INJECTED: Final = "InjectedCrash:"
-_TOLD: Final = frozenset(
+_FOLDED: Final = frozenset(
     {ChannelPressure, RobotBorn, WorkerCrashed, WorkerGaveUp, WorkerRestarted, WorkerStarted},
 )
 
@@ -56,7 +56,7 @@ class Workers:
     def handle(self, stamped: Stamped, view: View) -> None:  # noqa: ARG002
         """Take an event of a robot's supervisor."""
         event = stamped.event
-        if type(event) not in _TOLD:
+        if type(event) not in _FOLDED:
             return
         if isinstance(event, RobotBorn):
             self._born(stamped)

@@ -38,7 +38,7 @@ from telemetry.events import (
     WorkerGaveUp,
 )
 from telemetry.phrases import seconds
-from telemetry.scene.stretches import Condition, Line, Stretch, resumed, stretch_at, with_stretch
+from telemetry.scene.processes.stretches import Condition, Line, Stretch, resumed, stretch_at, with_stretch
 from telemetry.view import View
 
 SERVER: Final = "redis"
@@ -54,7 +54,7 @@ _CAUSE_US: Final = 5_000_000  # an injection is the reason of an end within this
 _SAME_NOTE_US: Final = 1_000_000
 
 
-class Note(NamedTuple):
+class Remark(NamedTuple):
     """Something that happened to a process, and did not end it."""
 
     at_us: int
@@ -68,7 +68,7 @@ class Lifelines:
 
     def __init__(self) -> None:
         self.lines: dict[str, Line] = {}
-        self.notes: dict[str, tuple[Note, ...]] = {}
+        self.notes: dict[str, tuple[Remark, ...]] = {}
         self._holders: dict[str, str] = {}  # by shard: the source that reported last that it took it
         self._causes: dict[str, tuple[int, str]] = {}  # by process: the last injection that may end it
 
@@ -99,7 +99,7 @@ class Lifelines:
     def _note(self, process: str, at_us: int, text: str) -> None:
         notes = self.notes.get(process, ())
         if not notes or notes[-1].text != text or at_us - notes[-1].at_us > _SAME_NOTE_US:
-            self.notes[process] = (*notes, Note(at_us, text))
+            self.notes[process] = (*notes, Remark(at_us, text))
 
     def _was_there(self, process: str, at_us: int, view: View) -> None:
         """A process of which no beginning was reported lives since the deal."""

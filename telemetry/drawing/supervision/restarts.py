@@ -10,10 +10,10 @@ from typing import Final
 
 from telemetry.drawing.line import Tone
 from telemetry.phrases import seconds
-from telemetry.scene.lifelines import INJECTED
+from telemetry.scene.processes.lifelines import INJECTED
+from telemetry.scene.processes.stretches import deaths_in
+from telemetry.scene.processes.workers import WorkerState
 from telemetry.scene.scene import Scene
-from telemetry.scene.stretches import deaths_in
-from telemetry.scene.workers import WorkerState
 from telemetry.verdict.checks.restart_policy import MOST_RESTARTS, WINDOW_US, longest_us, recent, shortest_us
 
 WORKERS: Final = ("inbox_reader", "summary_processor", "secret_merger", "gossip_initiator", "convergence_detector")
@@ -48,7 +48,7 @@ def budget_text(scene: Scene, robot: str) -> str:
     """Both budgets, and what follows the next crash of a worker."""
     deaths, crashes = charged(scene, robot)
     used = f"charged in {WINDOW_US // 1_000_000} s: deaths {deaths} of {MOST_RESTARTS}"
-    return f"{used}, crashes of workers {crashes} of {MOST_RESTARTS}; {_next(crashes)}"
+    return f"{used}, worker crashes {crashes} of {MOST_RESTARTS}; {_next(crashes)}"
 
 
 def _next(crashes: int) -> str:

@@ -25,7 +25,7 @@ class Stretch(NamedTuple):
 Line = tuple[Stretch, ...]
 
 
-class Life(NamedTuple):
+class LifeSpan(NamedTuple):
     """A robot's life. `ended_us`: None while it goes on; `how`: how it ended, as a few words."""
 
     number: int
@@ -59,16 +59,16 @@ def resumed(line: Line, at_us: int) -> Line:
     return (*line[:place], before._replace(from_us=at_us, why="resumed"), *line[place:])
 
 
-def lives_of(line: Line) -> list[Life]:
+def lives_of(line: Line) -> list[LifeSpan]:
     """The lives in a robot's line, in order."""
-    lives: list[Life] = []
+    lives: list[LifeSpan] = []
     for stretch in line:
         last = lives[-1] if lives else None
         is_alive = stretch.condition in ("up", "complete", "paused")
         if is_alive and (last is None or last.number != stretch.life):
             if last is not None and last.ended_us is None:
                 lives[-1] = last._replace(ended_us=stretch.from_us, how="its end was not reported")
-            last = Life(stretch.life, stretch.from_us)
+            last = LifeSpan(stretch.life, stretch.from_us)
             lives.append(last)
         if last is None:
             continue
