@@ -84,10 +84,11 @@ def _state_line(moment: Moment) -> Line:
         fragments.append(Fragment(f"  written by {view.writer}", "good"))
     if scene.anomalies:
         fragments.append(Fragment(f"  unusual: {len(scene.anomalies)}", "bad"))
-    if network.total.offered:
-        fragments.append(
-            f"  lost {share(network.total.lost / network.total.offered)} of {network.total.offered} envelopes"
-        )
+    offered = network.total.offered
+    if offered:
+        fragments.append(f"  lost {share(network.total.lost / offered)}")
     if network.held:
         fragments.append(Fragment(f"  held back {network.held}", "news"))
+    if offered:
+        fragments.append(Fragment(f"  {counted(offered, 'envelope')}", "dim"))
     return line(*fragments)
