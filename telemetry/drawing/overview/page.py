@@ -31,8 +31,8 @@ _MOST_CAUSES: Final = 2
 
 _Panel = Callable[[Moment, Size, Marks], list[Line]]
 _PANELS: Final[Mapping[str, _Panel]] = {
-    "robots": parts_grid,
     "convergence": lambda moment, size, marks: convergence(moment.scene, size, marks),
+    "robots": parts_grid,
     "stories": lambda moment, size, _: so_far.stories(moment.scene, size),
     "instability": lambda moment, size, marks: instability(moment.scene, size, marks),
     "promises": lambda moment, size, marks: so_far.promises(moment.scene, size, marks),

@@ -153,8 +153,9 @@ def _legend(layout: _Layout, marks: Marks) -> Line:
     """What the cells of a row mean."""
     per_cell = layout.masks[0].bit_count() if layout.masks else 1
     if per_cell > 1:
-        bar = f"{marks.shades} the fuller, the more"
-        return line(Fragment(f"a cell is {counted(per_cell, 'part')}: ", "dim"), Fragment(bar, "learnt"))
+        return line(
+            Fragment(f"a cell is {counted(per_cell, 'part')}, none to all: ", "dim"), Fragment(marks.shades, "learnt")
+        )
     return line(
         Fragment("a part: ", "dim"),
         Fragment(f"{marks.own} dealt  ", "own"),
