@@ -75,9 +75,9 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "telemetry/drawing": (
         "pages.py",
-        "robots overview header.py faults.py verdict.py help.py",
+        "robots overview faults header.py verdict.py help.py",
         "supervision events",
-        "table.py curve.py keys.py knobs.py",
+        "table.py curve.py keys.py",
         "moment.py marks.py",
         "line.py",
     ),

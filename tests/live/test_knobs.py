@@ -19,7 +19,7 @@ def requests_of(place: Place) -> list[str]:
     return [event["request"] for event in events if event["name"] == "plan.changed" and event["request"]]
 
 
-def test_a_person_turns_the_knobs_of_a_live_run_on_its_screens(place: Place, open_terminal: Open) -> None:
+def test_keys_on_its_screens_change_a_live_run(place: Place, open_terminal: Open) -> None:
     # Given a run that is watched on its page of faults
     lab = place.start(*LASTING)
     place.await_event("run.started")

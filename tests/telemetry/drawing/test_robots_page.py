@@ -178,7 +178,7 @@ def test_the_lives_of_a_robot_show_how_each_ended_and_how_its_workers_are() -> N
     # Then
     assert "LIVES 1 of 1" in text
     assert "secret_merger        crashed  crashed 1x, the last 0.0s ago: ValueError: no" in text
-    assert "worker crashes 1 of 5" in text
+    assert "1 of 5 worker crashes" in text
 
 
 def test_a_robot_that_does_not_exist_is_named_so() -> None:

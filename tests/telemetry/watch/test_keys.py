@@ -223,7 +223,7 @@ def test_space_holds_the_view_while_the_run_goes_on_and_what_waits_is_counted() 
         assert stage.scene is not None
         assert stage.scene.seen == 523
         assert person.screen.splitlines()[2:] == before
-        assert "PAUSED, 123" in person.screen
+        assert "VIEW PAUSED, 123 events wait" in person.screen
         # And keys still choose among what is shown
         await person.press("2", "G")
         assert person.app.row == "r05"
