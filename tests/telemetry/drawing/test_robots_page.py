@@ -74,6 +74,15 @@ def test_the_sorted_column_is_marked_and_named_even_if_it_does_not_fit() -> None
     assert "CRASHESv" in page_text(run.scene, "120x40", is_ascii=True, sort=11, is_reversed=True)
 
 
+def test_an_empty_list_shows_why_it_is_empty() -> None:
+    # Given a run in which no robot is in trouble
+    run = Script(3)
+    # Then
+    assert "No robot is in trouble; o shows all." in page_text(run.scene, "80x24", is_only_trouble=True)
+    assert "No robot matches the filter" in page_text(run.scene, "80x24", filter="r77")
+    assert "No event matches the filter" in page_text(run.scene, "80x24", page="events", filter="r77")
+
+
 def test_any_number_sorts_by_some_column() -> None:
     # Given a key that was pressed more often than there are columns
     run = sick_run()
