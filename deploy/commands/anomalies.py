@@ -15,7 +15,7 @@ from deploy.commands.output import in_columns, print_result
 from deploy.commands.outputs import answer_line
 from deploy.commands.trace_outputs import AnomalyList
 from deploy.config.flags import Given, takes
-from deploy.config.settings import AnomalySettings, load_anomaly_settings
+from deploy.config.settings import AnomalySettings, load_model
 from deploy.observing.source import history_of_run
 from telemetry.anomalies.catalogue import RULES
 from telemetry.anomalies.detector import AnomalyDetector
@@ -51,7 +51,7 @@ def anomalies(
     given: Given,
 ) -> int:
     """Show what was unusual in a run, and when."""
-    settings = load_anomaly_settings(given)
+    settings = load_model(AnomalySettings, given)
     history = history_of_run(settings, run)
     is_set = "anomalies" in settings.model_fields_set
     found = _find(history, settings.anomalies if is_set else history.settings.anomalies)

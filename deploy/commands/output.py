@@ -1,6 +1,7 @@
 """What a command writes: progress on standard error, the result on standard output, the secret into `--output`.
 
-A reader that has gone away must neither end a run nor change its exit code.
+A reader that has gone away must neither end a run nor change its exit code. Nothing that a command prints reaches a
+terminal but letters: what comes from outside is made harmless here, whatever it is.
 """
 
 from __future__ import annotations
@@ -10,9 +11,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from textwrap import wrap
+from typing import Any, Final, TextIO
 
 from deploy.errors import EnvironmentFailure
+
+WIDTH: Final = 80
+"""Of lines, where there is no terminal that tells its own width."""
+
+_TIME: Final = 11  # columns of a line's time: the rest of a long line begins below its text
 
 
 def in_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -22,23 +29,41 @@ def in_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
+def width_of(stream: TextIO | None) -> int | None:
+    """The width of the terminal that a stream writes to; None when it is none."""
+    try:
+        if stream is None or not stream.isatty():
+            return None
+        return os.get_terminal_size(stream.fileno()).columns or WIDTH
+    except (OSError, ValueError):
+        return None
+
+
 def report(line: str) -> None:
-    """Write a line of progress. A line that cannot be written is dropped."""
+    """Write a line of progress; a terminal gets it broken between words. A line that cannot be written is dropped."""
     if sys.stderr is None:
         return
+    width, text = width_of(sys.stderr), _escaped(line)
+    if width is not None and len(text) > width:
+        text = "\n".join(_broken(text, width))
     try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, UnicodeError):
         _silence(sys.stderr)
 
 
+def _broken(text: str, width: int) -> list[str]:
+    indent = " " * _TIME if text[:_TIME].endswith("  ") else ""
+    return wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def print_result(text: str) -> bool:
-    """Write the result; False: its reader has gone, which is no error. Raises EnvironmentFailure when it cannot be
-    written."""
+    """Write the result, of one line or several; False: its reader has gone, which is no error. Raises
+    EnvironmentFailure when it cannot be written."""
     if sys.stdout is None:
         return False
     try:
-        print(text, flush=True)
+        print("\n".join(map(_escaped, text.split("\n"))), flush=True)
     except BrokenPipeError:
         _silence(sys.stdout)
         return False
@@ -46,6 +71,13 @@ def print_result(text: str) -> bool:
         _silence(sys.stdout)
         raise EnvironmentFailure(f"standard output: {error.strerror or error}") from None
     return True
+
+
+def _escaped(line: str) -> str:
+    """With every unprintable character escaped as JSON does it: an object on this line keeps its value."""
+    if line.isprintable():
+        return line
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in line)
 
 
 def _silence(stream: TextIO) -> None:

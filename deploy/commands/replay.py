@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -11,21 +12,22 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from deploy.commands.output import print_result, report
+from deploy.commands.output import print_result, report, width_of
 from deploy.commands.outputs import RunStory, answer_line
 from deploy.commands.recorded_run import load_recording
 from deploy.config.flags import Given, takes
-from deploy.config.settings import ScreenSettings, load_screen_settings
+from deploy.config.settings import ScreenSettings, load_model
 from deploy.config.values import duration
 from deploy.errors import UsageError
+from deploy.observing.results import result_lines
 from deploy.watching.leaving import Appearance
 from deploy.watching.terminal import choose_ui, seen_terminal
-from telemetry.console import harmless, verdict_lines
+from telemetry.console import harmless
 from telemetry.drawing.marks import Marks
 from telemetry.events import RunStarted
+from telemetry.plain.timeline import dated
 from telemetry.record.folder import find_run
 from telemetry.stories.stories import Stories
-from telemetry.view import View, fold
 from telemetry.watch.playback import Replay, within
 from telemetry.watch.recording import Recording
 
@@ -60,7 +62,7 @@ def replay(
     given: Given,
 ) -> int:
     """Show a recorded run again."""
-    settings = load_screen_settings(given)
+    settings = load_model(ScreenSettings, given)
     times, from_us = _speed(speed), _from_us(from_)
     ui = choose_ui(settings.ui, seen_terminal(os.environ), is_json=settings.json_)
     recording, notes = load_recording(find_run(settings.runs_dir, run or "latest"))
@@ -121,10 +123,9 @@ def _print(recording: Recording, notes: list[str], from_us: int | None, is_json:
 
 def _stories(recording: Recording, from_us: int | None) -> list[RunStory]:
     """All that begin then or later, in order."""
-    stories, view, go_us = Stories(), View(), _go_us(recording)
+    stories, go_us = Stories(), _go_us(recording)
     for stamped in recording.events:
-        view = fold(view, stamped)
-        stories.handle(stamped, view)
+        stories.handle(stamped)
     rows = [
         RunStory((story.at_us - go_us) / 1e6, story.text, story.about, story.tone)
         for story in stories.until(recording.end_us)
@@ -133,9 +134,9 @@ def _stories(recording: Recording, from_us: int | None) -> list[RunStory]:
 
 
 def _line_of(story: RunStory) -> str:
-    return f"{story.at_s:8.3f}s  {harmless(story.text)}"
+    return harmless(dated(story.text, None if story.at_s < 0 else story.at_s))
 
 
 def _verdict(recording: Recording) -> Iterator[str]:
-    if recording.result is not None:
-        yield from map(harmless, verdict_lines(recording.result))
+    if recording.result is not None and recording.folder is not None:
+        yield from result_lines(recording.result, recording.folder, width=width_of(sys.stdout))

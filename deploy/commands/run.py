@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
+import sys
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,10 +16,9 @@ from broker.faults.schedule import Schedule
 from broker.faults.syntax import format_duration
 from broker.streams.connection import Server
 from broker.streams.run.probes import clock_by
-from deploy import STARTED_S
 from deploy.attach.context import metadata_of
 from deploy.commands.help import table
-from deploy.commands.output import deliver, json_line, print_result, report
+from deploy.commands.output import deliver, json_line, print_result, report, width_of
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.experiment import Experiment, prepare
 from deploy.config.flags import Given, takes
@@ -29,9 +28,10 @@ from deploy.errors import INTERRUPTED, EnvironmentFailure
 from deploy.lifecycle.live_run import FOLLOWER, Host, LiveRun, Outcome, Tracing
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.lifecycle.tracing import named_endpoint
-from deploy.observing.diagnosis import result_lines, stall_watch
+from deploy.observing.diagnosis import stall_watch
 from deploy.observing.handler_process import HandlerProcess
 from deploy.observing.held_back import HeldBackLine
+from deploy.observing.results import result_lines
 from deploy.processes.enter_key import EnterKey
 from deploy.processes.janitor import Janitor
 from deploy.processes.server import server_for
@@ -42,10 +42,11 @@ from deploy.watching.terminal import choose_ui, seen_terminal
 from robots.exhibits.catalogue import EXHIBITS
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import HandlerCounts, report_lines
-from telemetry.handlers.progress import Progress
 from telemetry.handlers.recorder import Recorder
 from telemetry.otlp.endpoint import Endpoint
 from telemetry.pipeline import Pipeline
+from telemetry.plain.progress import Progress
+from telemetry.plain.verdict import labelled
 from telemetry.record.folder import Record, new_run_id
 from telemetry.record.settings import RunSettings, ended_as
 from telemetry.view import View
@@ -115,17 +116,15 @@ def _run(experiment: Experiment, host: Host, output: Output) -> int:
     terminal.lend(record.folder, _screen_flags(settings))
     with Server.at(host.server.address) as server:
         clock = clock_by(server.data, run_id)
-    began_us = clock.wall_us() - round((time.monotonic() - STARTED_S) * 1_000_000)
     stalls = stall_watch(dealt["indices"], experiment.terms.tick_us)
-    progress = Progress(terminal.progress, began_us, stalls)
-    held_back = HeldBackLine(progress.write_line, "press Enter, or: " * host.enter.is_there + f"robots go {run_id}")
+    held_back = HeldBackLine(terminal.progress, "press Enter, or: " * host.enter.is_there + f"robots go {run_id}")
     counters = Counters()
     for line in _opening_lines(run_id, experiment):
-        progress.write_line(line)
+        terminal.progress(line)
     events = record.folder / "events.jsonl"
     if handlers is not None:
         handlers.follow(events)
-    with Recorder(events) as recorder:
+    with Recorder(events) as recorder, closing(Progress(terminal.progress, stalls)) as progress:
 
         def observe(view: View, away_s: float) -> None:
             recorder.flush()
@@ -190,7 +189,8 @@ def _close(
     if settings.json_:
         print_result(json_line(result.json))
     else:
-        print_result("\n".join(result_lines(result, record.folder)))
+        lines = result_lines(result.json, record.folder, is_verbose=settings.verbose, width=width_of(sys.stdout))
+        print_result("\n".join(lines))
     try:
         deliver(written_secret(outcome.evidence), settings.output)
     except EnvironmentFailure as error:
@@ -206,9 +206,8 @@ def _close(
 
 
 def _next_lines(settings: LabSettings, run: str) -> Iterable[str]:
-    """Three commands to try after this run."""
+    """Commands to try after this run."""
     stem = f"robots run -n {settings.robots} --seed {settings.seed}"
     harder = f"{stem} --loss .5" if settings.loss is None else f"{stem} --loss .2 --duplicate .5"
-    yield f"next: {harder}"
-    yield f"next: robots simulate -n {settings.robots * 10} --seed {settings.seed}"
-    yield f"next: robots verify {run}"
+    yield labelled("next", f"robots verify {run} --verbose")
+    yield labelled("next", harder)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
-from functools import partial
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,7 @@ from cyclopts import App
 from msgspec.structs import asdict
 
 from deploy.commands.help import table
-from deploy.commands.output import deliver, print_result, report
+from deploy.commands.output import deliver, print_result, report, width_of
 from deploy.commands.outputs import answer_line
 from deploy.commands.recorded_run import load_recording
 from deploy.commands.replay import show_recording
@@ -25,7 +24,8 @@ from deploy.config.settings import LabSettings
 from deploy.errors import INTERRUPTED, SOFTWARE, UsageError
 from deploy.lifecycle.recording import close_record, open_record, record_counters, run_settings, written_secret
 from deploy.lifecycle.tracing import named_endpoint
-from deploy.observing.diagnosis import result_lines, stall_watch
+from deploy.observing.diagnosis import stall_watch
+from deploy.observing.results import result_lines
 from deploy.processes.signals import ShutdownSignals
 from deploy.version import version
 from deploy.watching.leaving import Appearance
@@ -33,14 +33,14 @@ from deploy.watching.terminal import choose_ui, seen_terminal
 from robots.exhibits.catalogue import EXHIBITS
 from robots.simulation.simulate import Observe, digest_of
 from robots.simulation.simulate import simulate as run_simulation
-from telemetry.console import event_line, progress_line
-from telemetry.diagnosis.stalls import StallWatch
-from telemetry.events import AnomalyBegan, Stamped
+from robots.simulation.virtual_time import EPOCH_US
 from telemetry.handlers.counters import Counters
 from telemetry.handlers.external import UnknownHandler, UserHandlers, report_lines
 from telemetry.handlers.recorder import Recorder
 from telemetry.otlp.endpoint import Endpoint
 from telemetry.pipeline import Pipeline
+from telemetry.plain.progress import Progress
+from telemetry.plain.verdict import labelled
 from telemetry.record.folder import Record, new_run_id
 from telemetry.record.settings import ended_as
 from telemetry.verdict.judge import Result
@@ -90,13 +90,12 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     settings = experiment.settings
     run = new_run_id(settings.runs_dir)
     dealt = experiment.deal.record()
-    with ShutdownSignals() as shutdown:
-        write_line = _drop if settings.ui == "none" else report
-        observe = _progress(shutdown, stall_watch(dealt["indices"], experiment.terms.tick_us), write_line)
+    stalls = stall_watch(dealt["indices"], experiment.terms.tick_us)
+    write_line = _drop if settings.ui == "none" else report
+    with ShutdownSignals() as shutdown, closing(Progress(write_line, stalls)) as progress:
+        observe, printing = _observing(shutdown, progress), Pipeline(progress)
         deal, terms, plan, bounds = experiment.deal, experiment.terms, experiment.plan, experiment.bounds
-        outcome = run_simulation(
-            run, deal, terms, plan, bounds, observe, partial(_report_anomaly, write_line), settings.anomalies
-        )
+        outcome = run_simulation(run, deal, terms, plan, bounds, observe, printing, settings.anomalies)
     record = Record.create(settings.runs_dir, run)
     begun = run_settings(run, "simulate", version(), experiment)
     ended = ended_as(begun, outcome.ended, outcome.born_us / 1e6, outcome.total_us / 1e6)
@@ -117,7 +116,8 @@ def _simulate(experiment: Experiment, handlers: UserHandlers, endpoint: Endpoint
     if settings.json_:
         print_result(answer_line(SimulationResult(**asdict(result), digest=digest)))
     else:
-        print_result("\n".join([*result_lines(result, record.folder), f"  digest {digest}"]))
+        lines = result_lines(result.json, record.folder, is_verbose=settings.verbose, width=width_of(sys.stdout))
+        print_result("\n".join([*lines, labelled("digest", digest)]))
     deliver(written_secret(outcome.evidence), settings.output)
     leave_and_print_traces(record.folder, ended, endpoint, settings.jaeger_url, is_json=settings.json_)
     if settings.ui == "tui" and _replay(record.folder, settings) == SOFTWARE:
@@ -131,23 +131,11 @@ def _replay(folder: Path, settings: LabSettings) -> int:
     return show_recording(recording, notes, Appearance(settings.hz, settings.ascii))
 
 
-def _report_anomaly(write_line: Callable[[str], None], stamped: Stamped) -> None:
-    if isinstance(stamped.event, AnomalyBegan):
-        write_line(event_line(stamped, stamped.monotonic_us / 1e6))
-
-
-def _progress(shutdown: ShutdownSignals, stalls: StallWatch, write_line: Callable[[str], None]) -> Observe:
-    """Reports the progress of a long simulation at most once a second, why there is none in its own time, and passes on
-    an interrupt."""
-    reported = time.monotonic()
+def _observing(shutdown: ShutdownSignals, progress: Progress) -> Observe:
+    """Shows the view in the simulation's own time, and passes on an interrupt."""
 
     def observe(view: View, now_us: int) -> str | None:
-        nonlocal reported
-        if time.monotonic() - reported >= 1:
-            reported = time.monotonic()
-            write_line(progress_line(view, now_us / 1e6))
-        for line in stalls.observe(view, now_us):
-            write_line(f"{now_us / 1e6:6.1f}s  {line}")
+        progress.observe(view, EPOCH_US + now_us)
         return shutdown.reason
 
     return observe

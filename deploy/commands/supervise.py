@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import Annotated, Final
 
@@ -32,8 +32,8 @@ from deploy.processes.signals import ShutdownSignals
 from deploy.supervisor.injector import LiveInjector, NoChildren
 from deploy.supervisor.supervisor import Observe, RunSupervisor
 from robots.run.stop_rule import LOST
-from telemetry.handlers.progress import Progress
 from telemetry.pipeline import Pipeline
+from telemetry.plain.progress import Progress
 from telemetry.record.folder import NoSuchRun
 from telemetry.view import View
 
@@ -102,14 +102,16 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_one_of_many: bo
             settings, deal = read_metadata(StreamEvidenceReader(server.data, where.run), where.run)
             prefix = f"{where.run} " * is_one_of_many
             stalls = stall_watch(deal.get("indices"), settings.tick_us)
-            progress = Progress(lambda line: report(prefix + line), stalls=stalls)
-            context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
-            injector = LiveInjector(context, NoChildren())
-            held_back = HeldBackLine(progress.write_line, f"robots go {where.run}, with the same server")
-            observe = _showing(progress, held_back, context, away_limit_s())
-            supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, observe)
-            report(f"run {where.run}: supervising it, or standing by")
-            reason = supervisor.supervise()
+            with closing(Progress(lambda line: report(prefix + line), stalls)) as progress:
+                context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
+                injector = LiveInjector(context, NoChildren())
+                held_back = HeldBackLine(
+                    lambda line: report(prefix + line), f"robots go {where.run}, with the same server"
+                )
+                observe = _showing(progress, held_back, context, away_limit_s())
+                supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, observe)
+                report(f"run {where.run}: supervising it, or standing by")
+                reason = supervisor.supervise()
             if shutdown.reason is not None:
                 with suppress(RunGone, Unavailable):  # the lease runs out by itself
                     supervisor.leave()

@@ -15,14 +15,7 @@ from deploy.commands.outputs import answer_line
 from deploy.commands.service import AnyRun, Run, await_live, pause, reached
 from deploy.commands.trace_outputs import ExportedTraces, FollowedTraces, PushedTraces
 from deploy.config.flags import Given, takes
-from deploy.config.settings import (
-    FollowSettings,
-    PlaceSettings,
-    TraceSettings,
-    load_follow_settings,
-    load_place,
-    load_trace_settings,
-)
+from deploy.config.settings import FollowSettings, PlaceSettings, TraceSettings, load_model, load_place
 from deploy.errors import ENVIRONMENT, INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.recording import shown_folder
 from deploy.lifecycle.tracing import RUN_TRACE_S, jaeger_lines, named_endpoint
@@ -89,7 +82,7 @@ def export(
 @takes(TraceSettings)
 def push(run: AnyRun = None, /, *, is_all: All = False, given: Given) -> int:
     """Send a run's traces to the collector of OTEL_EXPORTER_OTLP_ENDPOINT."""
-    settings, endpoint = load_trace_settings(given), _demanded_endpoint()
+    settings, endpoint = load_model(TraceSettings, given), _demanded_endpoint()
     observed = observe_run(settings, run)
     try:
         exported = push_traces(observed, endpoint, report, is_all)
@@ -118,7 +111,7 @@ def follow(
     given: Given,
 ) -> int:
     """Send the traces of a run that goes on to the collector of OTEL_EXPORTER_OTLP_ENDPOINT, until the run is over."""
-    settings, endpoint = load_follow_settings(given), _demanded_endpoint()
+    settings, endpoint = load_model(FollowSettings, given), _demanded_endpoint()
     keep_heartbeat(settings.heartbeats, "follow")
     with ShutdownSignals() as shutdown:
         where = await_live(settings, run, shutdown) if wait else find_live(settings.runs_dir, run, settings.address)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import sys
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,24 +18,25 @@ from broker.streams.run.evidence import StreamEvidenceReader
 from deploy.attach.context import read_metadata, read_run_info
 from deploy.attach.discovery import RunLocation, find_live, is_alive, newest_unrecorded
 from deploy.attach.events import RunEvents
-from deploy.commands.output import json_line, print_result, report
+from deploy.commands.output import json_line, print_result, report, width_of
 from deploy.commands.service import await_live, away_limit_s, pause, reached
 from deploy.commands.trace_lines import leave_and_print_traces
 from deploy.config.flags import Given, takes
 from deploy.config.host import demand_records
-from deploy.config.settings import PlaceSettings, ServiceSettings, load_service_settings
+from deploy.config.settings import VerifySettings, load_model
 from deploy.errors import INTERRUPTED, EnvironmentFailure, NoMetadata, UsageError
 from deploy.lifecycle.closing import await_end, close, forget_run, is_recorded, record_run, succeeding
 from deploy.lifecycle.recording import shown_folder
 from deploy.lifecycle.tracing import named_endpoint
-from deploy.observing.diagnosis import result_lines, stall_watch
+from deploy.observing.diagnosis import stall_watch
+from deploy.observing.results import result_lines
 from deploy.processes.liveness import keep_heartbeat
 from deploy.processes.signals import ShutdownSignals
 from robots.run.stop_rule import LOST
 from telemetry.diagnosis.stalls import StallWatch
-from telemetry.handlers.progress import Progress
 from telemetry.otlp.endpoint import Endpoint
 from telemetry.pipeline import Pipeline
+from telemetry.plain.progress import Progress
 from telemetry.record.folder import NoSuchRun, find_run
 from telemetry.record.reader import RecordReader
 from telemetry.verdict.case import load
@@ -55,7 +57,7 @@ app = App(name="verify", help_epilogue=EXAMPLES)
 
 
 @app.default
-@takes(ServiceSettings)
+@takes(VerifySettings)
 def verify(
     run: Annotated[
         str | None,
@@ -68,14 +70,14 @@ def verify(
     given: Given,
 ) -> int:
     """Judge a recorded run, or wait for the end of a live one."""
-    place = load_service_settings(given)
+    place = load_model(VerifySettings, given)
     keep_heartbeat(place.heartbeats, "verify")
     if forget and not wait:
         raise UsageError("--forget: goes with --wait; `robots stop RUN --forget` removes a run without a record")
     if not wait or _is_over(place, run):
         if forget:
             _forget(place, str(run))
-        return _judge(place, run or "latest", place.json_)
+        return _judge(place, run or "latest")
     endpoint = named_endpoint()
     with ShutdownSignals() as shutdown:
         newest = partial(newest_unrecorded, runs=place.runs_dir)
@@ -83,11 +85,11 @@ def verify(
         if where is None:
             return INTERRUPTED
         if where.parent is not None:
-            return _await_parent(place, where, where.parent, shutdown, place.json_)
+            return _await_parent(place, where, where.parent, shutdown)
         return _record(place, where, shutdown, forget, endpoint)
 
 
-def _is_over(place: PlaceSettings, run: str | None) -> bool:
+def _is_over(place: VerifySettings, run: str | None) -> bool:
     """Whether the run that is named was recorded here, and does not go on."""
     if run is None:
         return False
@@ -99,7 +101,7 @@ def _is_over(place: PlaceSettings, run: str | None) -> bool:
     return where.folder is not None and (where.folder / "verdict.json").exists()
 
 
-def _forget(place: PlaceSettings, run: str) -> None:
+def _forget(place: VerifySettings, run: str) -> None:
     """Remove a run that is recorded here already, if its server still holds it. Raises UsageError, UnsupportedServer,
     EnvironmentFailure.
     """
@@ -114,12 +116,12 @@ def _forget(place: PlaceSettings, run: str) -> None:
                 pass
 
 
-def _judge(place: PlaceSettings, run: str, is_json: bool) -> int:
+def _judge(place: VerifySettings, run: str) -> int:
     folder = find_run(place.runs_dir, run)
     if not (folder / "verdict.json").exists():
         state = "goes on: wait for its end with --wait" if _goes_on(folder) else "was never completed"
         report(f"the record of run {folder.name} {state}")
-    return _show(judge(load(folder, shown_folder(folder))), folder, is_json)
+    return _show(judge(load(folder, shown_folder(folder))), folder, place)
 
 
 def _goes_on(folder: Path) -> bool:
@@ -130,20 +132,18 @@ def _goes_on(folder: Path) -> bool:
     return True
 
 
-def _await_parent(
-    place: PlaceSettings, where: RunLocation, parent: int, shutdown: ShutdownSignals, is_json: bool
-) -> int:
+def _await_parent(place: VerifySettings, where: RunLocation, parent: int, shutdown: ShutdownSignals) -> int:
     """The run's own parent records it and judges it last of all, unless it is killed before."""
     report(f"run {where.run}: waiting for its end")
     while not (place.runs_dir / where.run / "verdict.json").exists() and is_alive(parent):
         pause(shutdown, _PARENT_POLL_S)
         if shutdown.reason is not None:
             return INTERRUPTED
-    return _judge(place, where.run, is_json)
+    return _judge(place, where.run)
 
 
 def _record(
-    place: PlaceSettings,
+    place: VerifySettings,
     where: RunLocation,
     shutdown: ShutdownSignals,
     is_to_be_forgotten: bool,
@@ -161,13 +161,13 @@ def _record(
         except RunGone:
             if not is_recorded(place.runs_dir, run):
                 raise NoSuchRun(f"run {run} is gone") from None
-            return _judge(place, run, place.json_)  # another command has recorded it here, and removed it
+            return _judge(place, run)  # another command has recorded it here, and removed it
         except Unavailable as error:
             raise EnvironmentFailure(f"the server of run {run} went away: {error}") from None
     if result is None:
         report(f"run {run}: left; it goes on, or is still to be recorded")
         return INTERRUPTED
-    exit_code = _show(result, place.runs_dir / run, place.json_)
+    exit_code = _show(result, place.runs_dir / run, place)
     folder = place.runs_dir / run
     leave_and_print_traces(folder, RecordReader(folder).settings(), endpoint, None, is_json=place.json_)
     return exit_code
@@ -215,18 +215,22 @@ def _see_to_its_end(
 
 def _end_of(client: DataClient, run: str, stalls: StallWatch, shutdown: ShutdownSignals) -> str | None:
     """How the run ended; None when the command was interrupted before. Raises RunGone, ServerGone."""
-    progress = Progress(report, stalls=stalls)
-    events = RunEvents(client, run, "", Pipeline(progress))
+    with closing(Progress(report, stalls)) as progress:
+        events = RunEvents(client, run, "", Pipeline(progress))
 
-    def observe(away_s: float) -> bool:
-        progress.observe(events.view, events.clock.wall_us(), away_s)
-        demand_answer(away_s, away_limit_s())
-        pause(shutdown, 0)
-        return shutdown.reason is None
+        def observe(away_s: float) -> bool:
+            progress.observe(events.view, events.clock.wall_us(), away_s)
+            demand_answer(away_s, away_limit_s())
+            pause(shutdown, 0)
+            return shutdown.reason is None
 
-    return await_end(events, StreamRunControl(client, run), observe)
+        return await_end(events, StreamRunControl(client, run), observe)
 
 
-def _show(result: Result, folder: Path, is_json: bool) -> int:
-    print_result(json_line(result.json) if is_json else "\n".join(result_lines(result, folder)))
+def _show(result: Result, folder: Path, place: VerifySettings) -> int:
+    if place.json_:
+        print_result(json_line(result.json))
+    else:
+        lines = result_lines(result.json, folder, is_verbose=place.verbose, width=width_of(sys.stdout))
+        print_result("\n".join(lines))
     return result.exit_code

@@ -20,7 +20,7 @@ from deploy.attach.discovery import RunLocation
 from deploy.commands.output import print_result, report
 from deploy.commands.service import Run, pause
 from deploy.config.flags import Given, takes
-from deploy.config.settings import ScreenSettings, load_screen_settings
+from deploy.config.settings import ScreenSettings, load_model
 from deploy.errors import INTERRUPTED, SOFTWARE, EnvironmentFailure, UsageError
 from deploy.observing.controls import LiveControls
 from deploy.observing.event_tail import LiveEvents
@@ -59,7 +59,7 @@ ReadOnly = Annotated[bool, Parameter(help="Without the keys that change the run.
 @takes(ScreenSettings)
 def watch(run: Run = None, /, *, read_only: ReadOnly = False, given: Given) -> int:
     """Watch a live run."""
-    settings = load_screen_settings(given)
+    settings = load_model(ScreenSettings, given)
     if settings.ui == "none":
         raise UsageError("--ui: none shows nothing; allowed here are auto, tui and plain")
     ui = choose_ui(settings.ui, seen_terminal(os.environ), is_json=settings.json_)

@@ -160,6 +160,16 @@ class AnomalySettings(PlaceSettings):
     ] = DEFAULTS  # in robots.toml a table
 
 
+class VerdictSettings(PlaceSettings):
+    """What all commands share, and how much of a verdict is printed."""
+
+    verbose: Annotated[bool, flag(OUTPUT, "", "Print why each promise holds, and all of each fault.")] = False
+
+
+class VerifySettings(ServiceSettings, VerdictSettings):
+    """Of the long-running command that judges."""
+
+
 class ScreenSettings(PlaceSettings):
     """What all commands share, and how a run is shown while it goes on."""
 
@@ -174,7 +184,7 @@ class ScreenSettings(PlaceSettings):
     ascii: Annotated[bool, flag(OUTPUT, "", "Draw the screens in ASCII.")] = False
 
 
-class LabSettings(FaultSettings, TraceSettings, AnomalySettings, ScreenSettings):  # type: ignore[misc]  # one is made from the registry
+class LabSettings(FaultSettings, TraceSettings, AnomalySettings, ScreenSettings, VerdictSettings):  # type: ignore[misc]  # one is made from the registry
     """One run's settings, as a person wrote them. Times are whole microseconds; in the run each takes `pace` times as
     long."""
 
@@ -276,24 +286,9 @@ def load_service_settings(given: Given) -> ServiceSettings:
     return settings_of(ServiceSettings, given, {})
 
 
-def load_follow_settings(given: Given) -> FollowSettings:
-    """The same, and where people see traces. Raises UsageError."""
-    return settings_of(FollowSettings, given, {})
-
-
-def load_trace_settings(given: Given) -> TraceSettings:
-    """The same, and where people see traces. Raises UsageError."""
-    return settings_of(TraceSettings, given, {})
-
-
-def load_anomaly_settings(given: Given) -> AnomalySettings:
-    """The same, and the thresholds of anomalies. Raises UsageError."""
-    return settings_of(AnomalySettings, given, {})
-
-
-def load_screen_settings(given: Given) -> ScreenSettings:
-    """The same, and how a run is shown. Raises UsageError."""
-    return settings_of(ScreenSettings, given, {})
+def load_model(model: type[S], given: Given) -> S:
+    """The settings of one command. Raises UsageError."""
+    return settings_of(model, given, {})
 
 
 def load_settings(given: Given, most_robots: int = MOST_ROBOTS) -> LabSettings:

@@ -20,6 +20,7 @@ from deploy.lifecycle.recording import shown_folder
 from telemetry.otlp.delivered import FOLDER, saved_delivered
 from telemetry.otlp.endpoint import BadEndpoint, Endpoint, are_traces_off, endpoint_of
 from telemetry.otlp.usable import demand_usable
+from telemetry.plain.verdict import labelled
 from telemetry.record.folder import NoSuchRun
 from telemetry.record.reader import LARGEST_EVENTS
 from telemetry.record.settings import RunSettings
@@ -64,7 +65,7 @@ def let_traces_leave(
 
 def trace_places(run: str, endpoint: Endpoint | None, jaeger_url: str | None) -> Iterator[str]:
     """Where a person finds a run's traces."""
-    yield f"  traces: robots traces {run}"
+    yield labelled("traces", f"robots traces {run}")
     if endpoint is not None:
         yield from (f"  {line}" for line in jaeger_lines(run, endpoint, jaeger_url))
 

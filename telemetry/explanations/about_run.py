@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import msgspec
 
-from telemetry.console import event_text
 from telemetry.events import InvariantViolated, MessageSent
 from telemetry.explanations.about_robot import why_robot
 from telemetry.explanations.critical_path import critical_path, longest
@@ -25,6 +24,7 @@ from telemetry.explanations.run_index import RunIndex
 from telemetry.explanations.witnesses import witness_steps
 from telemetry.explanations.writing import lack_text, why_written, writing_steps
 from telemetry.phrases import named_parts, named_robots
+from telemetry.stories.sentences import sentence_of
 
 _ROBOT: Final = re.compile(r"\br[0-9]{2,7}\b")
 _MOST_ROBOTS: Final = 3  # of those that a promise names
@@ -194,4 +194,4 @@ def _writes(index: RunIndex, named: list[str]) -> Iterator[Step]:
 
 def _violations(index: RunIndex, robot: str) -> Iterator[Step]:
     for stamped in index.reported(robot, InvariantViolated):
-        yield Step(event_text(stamped), index.after_go_s(stamped.wall_us), robot=robot, life=stamped.incarnation)
+        yield Step(sentence_of(stamped), index.after_go_s(stamped.wall_us), robot=robot, life=stamped.incarnation)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from math import inf
 from typing import Final
 
-from telemetry.console import event_text, is_notable
 from telemetry.events import (
     AnomalyBegan,
     AnyEvent,
@@ -28,6 +27,7 @@ from telemetry.explanations.lives import outages, stalls
 from telemetry.explanations.run_index import RunIndex
 from telemetry.phrases import named_robots, seconds
 from telemetry.record.rows import PlanRow
+from telemetry.stories.sentences import is_notable, sentence_of
 
 _REPORTED: Final[tuple[type[AnyEvent], ...]] = (
     EvidenceLost,
@@ -163,4 +163,4 @@ def _report_text(stamped: Stamped) -> str:
             return f"not injected: {verb} {target}: {why}"
         case RobotLost(robot, worker):
             return f"{robot} was lost: its RQ worker {worker} did not renew its lease"
-    return event_text(stamped)
+    return sentence_of(stamped)

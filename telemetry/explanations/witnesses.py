@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from telemetry.console import event_text
 from telemetry.explanations.explanation import Step
 from telemetry.explanations.run_index import RunIndex
 from telemetry.phrases import in_brackets, seconds
@@ -24,6 +23,7 @@ from telemetry.record.rows import (
     QuietRow,
     ms_of,
 )
+from telemetry.stories.sentences import sentence_of
 
 _EVENT: Final = re.compile(r"event ([0-9]+) of (r[0-9]+)/([0-9]+)")
 _JOURNAL: Final = re.compile(r"journal of (r[0-9]+), entry ([0-9]+-[0-9]+)")
@@ -92,7 +92,7 @@ def _reported(index: RunIndex, why: str) -> Iterator[Step]:
     for number, robot, life in _EVENT.findall(why):
         for stamped in index.reported(robot):
             if (stamped.number, stamped.incarnation) == (int(number), int(life)):
-                text = f"event {number} of {robot}/{life} is: {event_text(stamped)}"
+                text = f"event {number} of {robot}/{life} is: {sentence_of(stamped)}"
                 yield Step(text, index.after_go_s(stamped.wall_us), robot=robot, life=int(life))
 
 

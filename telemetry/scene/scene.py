@@ -52,7 +52,6 @@ _TABLES: Final = (
     "lifelines",
     "workers",
     "promises",
-    "stories",
 )
 _FREQUENT: Final[Mapping[type[Event], tuple[str, ...]]] = {
     MessageSent: ("traffic", "pairs", "transit"),
@@ -131,6 +130,7 @@ class Scene:
         if tables is None:
             tables = _TABLES
             self._note(stamped)
+            self.stories.handle(stamped)
         for name in tables:
             getattr(self, name).handle(stamped, view)
 
@@ -164,6 +164,7 @@ class Scene:
             **self.__dict__,
             "events": self.events.copy(),
             "anomalies": self.anomalies.copy(),
+            "stories": self.stories.copy(),
             **{name: getattr(self, name).copy() for name in _TABLES},
         }
         return other

@@ -79,6 +79,7 @@ class WatchBase(KnobsApp):
     def on_mount(self) -> None:
         self.set_rate(self.chosen.hertz)
         self.call_after_refresh(self.advance)
+        self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))  # the terminal is empty then
         for note in self._notes:
             self.notify(note, severity="warning", timeout=10, markup=False)
 

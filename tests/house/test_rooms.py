@@ -61,6 +61,8 @@ ORDER: dict[str, tuple[str, ...]] = {
         "watch",
         "drawing",
         "scene",
+        "expectation.py",
+        "plain",
         "schema explanations",
         "verdict handlers",
         "metrics",

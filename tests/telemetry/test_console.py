@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry.console import event_text, printable
-from telemetry.events import AnyEvent, InvariantViolated, Stamped, WorkerCrashed
+from telemetry.console import printable
+from telemetry.events import AnyEvent, InvariantViolated, MessageRefused, Stamped, WorkerCrashed
+from telemetry.stories.sentences import sentence_of
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_text_from_outside_is_shown_on_one_line_and_does_nothing(text: str, show
 
 
 def text_of(event: AnyEvent) -> str:
-    return event_text(Stamped("f00000", "r03", 1, 7, 0, 0, event))
+    return sentence_of(Stamped("f00000", "r03", 1, 7, 0, 0, event))
 
 
 def test_a_violated_invariant_names_the_whole_life_of_the_sender() -> None:
@@ -34,10 +35,16 @@ def test_a_violated_invariant_names_the_whole_life_of_the_sender() -> None:
     )
 
 
-def test_an_event_that_is_cut_shows_that_and_never_a_part_of_a_number() -> None:
-    start = "r03 worker.crashed worker inbox_reader error "
-    room = 120 - len("worker inbox_reader error ")
+def test_a_text_that_is_cut_shows_that_and_never_a_part_of_a_number() -> None:
+    start, room = "r03's inbox_reader crashed (", 120
 
-    assert text_of(WorkerCrashed("inbox_reader", "x" * 200)) == f"{start}{'x' * room}…"
-    assert text_of(WorkerCrashed("inbox_reader", "x" * (room - 3) + "1234567")) == f"{start}{'x' * (room - 3)}…"
-    assert text_of(WorkerCrashed("inbox_reader", "x" * (room - 3) + "123")) == f"{start}{'x' * (room - 3)}123"
+    assert text_of(WorkerCrashed("inbox_reader", "x" * 200)) == f"{start}{'x' * room}…)"
+    assert text_of(WorkerCrashed("inbox_reader", "x" * (room - 3) + "1234567")) == f"{start}{'x' * (room - 3)}…)"
+    assert text_of(WorkerCrashed("inbox_reader", "x" * (room - 3) + "123")) == f"{start}{'x' * (room - 3)}123)"
+
+
+def test_the_fields_of_an_event_without_a_sentence_are_cut_alike() -> None:
+    start = "r03 message.refused entry 1-1 reason "
+    room = 120 - len("entry 1-1 reason ")
+
+    assert text_of(MessageRefused("1-1", "x" * (room - 3) + "1234567")) == f"{start}{'x' * (room - 3)}…"

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from telemetry.console import event_line
-from telemetry.events import AnomalyBegan, MessageReceived, PartsMerged, RobotBorn, Stamped, WorkerCrashed
+from telemetry.events import MessageReceived, PartsMerged, RobotBorn, Stamped
 from telemetry.stream.feed import EventFeed
 from telemetry.stream.publisher import encode_events
 
@@ -35,11 +34,6 @@ def test_an_event_out_of_bounds_is_garbage_and_those_that_follow_are_read(bad: S
     read = list(feed.receive([encode_events([bad]), encode_events([good])]))
     # Then that one is left out, and counted as missed
     assert (read, feed.missed) == ([good], 1)
-
-
-def test_a_text_in_an_event_does_nothing_to_a_terminal() -> None:
-    for event in (AnomalyBegan("late beat", "r00/\x1b[2J", "\x07"), WorkerCrashed("\x1b]0;x\x07", "\n")):
-        assert event_line(stamped(1, event), 1.0).isprintable()
 
 
 def test_a_record_with_such_an_event_is_damaged() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from telemetry.console import verdict_lines
 from telemetry.events import MessageRefused, ProcessStarted
+from telemetry.plain.verdict import verdict_lines
 from telemetry.verdict.figures import Repeated
 from tests.verdict.alterations import (
     REFUSED,
@@ -142,8 +142,8 @@ def test_entries_that_were_redone_may_have_more_copies(files: Files) -> None:
         count_one(files, "r01", -surplus)
         # And they are counted apart
         assert result.whole_run.repeated == Repeated(redone=1, copies=surplus)
-        shown = [line for line in verdict_lines(result.json) if "entries redone 1," in line]
-        assert [line.endswith(f"copies that came again {surplus}") for line in shown] == [True]
+        again = f"{surplus} {'copy' if surplus == 1 else 'copies'} came again"
+        assert f"  relays      successors decided 1 envelope again; {again}" in list(verdict_lines(result.json))
 
 
 def test_contradictions_of_the_lab_are_no_copies(files: Files) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telemetry.console import verdict_lines
+from telemetry.plain.verdict import verdict_lines
 from telemetry.verdict.figures import Recoveries, Repeated
 from tests.verdict.alterations import birth_ms, count_one, death, rows
 from tests.verdict.honest_record import PAIRS, living, sent_under, stopped
@@ -94,7 +94,7 @@ def test_the_figures_show_rates_with_their_bands() -> None:
     assert loss.band is not None
     assert loss.band[1] - loss.band[0] > 2 * (2 * 1.96) * (0.3 * 0.7 / 300) ** 0.5
     # And so people read it
-    lines = list(verdict_lines(result.json))
+    lines = list(verdict_lines(result.json, is_verbose=True, width=200))
     came = [row for row in files["fates"] if row["deliveries"]]
     assert (
         result.until_complete.messages.corrupted
@@ -102,7 +102,7 @@ def test_the_figures_show_rates_with_their_bands() -> None:
         == sum(row["fate"] == "corrupt" for row in came)
     )
     assert result.until_complete.messages.delivered == len(came) - figures["corrupt"].injected
-    assert any(f"corrupted {result.until_complete.messages.corrupted}" in line for line in lines)
+    assert any(f"{result.until_complete.messages.corrupted} corrupted" in line for line in lines)
     low, high = figures["corrupt"].band or (0, 0)
     shown = f"corrupt 0.2 acted on {figures['corrupt'].injected} of {figures['corrupt'].offered}"
     assert any(shown in line and f"95% band {low:.1%}..{high:.1%})" in line for line in lines)
@@ -132,7 +132,9 @@ def test_recoveries_and_lives_are_those_of_the_record(longer_files: Files) -> No
     result = verdict_on(longer_files)
     assert result.verdict == "HELD"
     assert (result.whole_run.recoveries, result.whole_run.lives) == (Recoveries(1, down_s, down_s), {"r02": 2})
-    assert f"  recoveries 1 (median {down_s:.2f} s, longest {down_s:.2f} s)" in list(verdict_lines(result.json))
+    assert f"  lives       1 restart; 1 recovery, median {down_s:.2f} s, longest {down_s:.2f} s" in list(
+        verdict_lines(result.json)
+    )
     # When its process had died once more before that birth, then it is still one, from the first death on
     death(longer_files, "r02", 1, fell_ms + 20, "exit", 1)
     assert verdict_on(longer_files).whole_run.recoveries == Recoveries(1, down_s, down_s)
@@ -146,7 +148,7 @@ def test_a_run_without_deaths_had_no_recoveries() -> None:
     result = verdict_on(stopped(scribe, *ROBOTS))
     assert result.promises["supervised"].why == "no death of a robot, and no crash of a worker"
     assert (result.whole_run.recoveries, result.whole_run.lives) == (Recoveries(0, None, None), {})
-    assert not any("recoveries" in line for line in verdict_lines(result.json))
+    assert not any("recover" in line for line in verdict_lines(result.json))
 
 
 def test_the_median_of_recoveries_is_shown_and_the_longest() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from telemetry.console import verdict_lines
 from telemetry.events import ServerForgot
+from telemetry.plain.verdict import verdict_lines
 from telemetry.verdict.case import load
 from telemetry.verdict.judge import PROMISES, judge
 from tests.verdict.alterations import death, drop, know_two_words, named

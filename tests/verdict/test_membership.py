@@ -10,7 +10,7 @@ import pytest
 from broker.ports.robot import Order
 from broker.ports.run import Evidence
 from robots.run.record_rows import streams
-from telemetry.console import verdict_lines
+from telemetry.plain.verdict import verdict_lines
 from tests.verdict.alterations import death, drop, journal_part, lose_journal, named, renumber, rows
 from tests.verdict.growing_record import begun, grown, wait, written_by
 from tests.verdict.judged import finding, state, verdict_on
@@ -50,7 +50,7 @@ def test_a_run_that_a_robot_joins_is_held_and_names_it(grown_files: Files) -> No
     assert {name: promise.why for name, promise in result.promises.items() if promise.state != "HELD"} == {}
     assert "all 4 robots in scope are complete" in result.promises["convergent"].why
     assert (result.robots, result.whole_run.joined) == (3, ["r03"])
-    assert "  joined: r03" in list(verdict_lines(result.json))
+    assert "  joined      r03" in list(verdict_lines(result.json))
     # And a run that no robot joined names none
     alone = verdict_on(written_by(begun(), "r01"))
     assert (alone.verdict, alone.whole_run.joined) == ("HELD", [])
@@ -73,7 +73,7 @@ def test_joiners_are_named_by_their_numbers() -> None:
         scribe.join(robot)
     result = verdict_on(written_by(scribe, "r01"))
     assert result.whole_run.joined == ["r04", "r11", "r100"]
-    assert "  joined: r04, r11, r100" in list(verdict_lines(result.json))
+    assert "  joined      r04, r11, r100" in list(verdict_lines(result.json))
 
 
 def test_an_order_whose_reply_was_lost_may_stand_there_twice(grown_files: Files) -> None:

@@ -35,8 +35,9 @@ def test_a_simulation_prints_what_is_unusual_and_the_record_shows_it_again(
     # Given a simulated run in which a robot is paused
     code, _, err = robots(*PAUSED)
     assert code == 0
-    [line] = [line for line in err.splitlines() if "anomaly" in line]
-    assert re.fullmatch(r" +3\.\ds  anomaly: late beat: r03: no event for 1\.[56] s", line)
+    began, ended = [line for line in err.splitlines() if "unusual" in line]
+    assert re.fullmatch(r" +3\.\d{3}s  unusual: r03 \(late beat\): no event for 1\.[56] s", began)
+    assert re.fullmatch(r" +3\.\d{3}s  not unusual any more: r03 \(late beat\)", ended)
     # When its record is asked
     code, out, _ = robots("anomalies")
     # Then it is there, with its times
@@ -56,7 +57,7 @@ def test_the_thresholds_are_those_of_the_run_unless_others_are_given(
 ) -> None:
     # Given a run with a threshold of its own, under which nothing is unusual
     _, _, err = robots(*PAUSED, "--anomalies", "beat_ticks 30")
-    assert "anomaly" not in err
+    assert "unusual" not in err
     # Then its record is seen with that,
     _, out, _ = robots("anomalies")
     assert out.endswith("nothing unusual\n")
@@ -79,7 +80,7 @@ def test_a_run_is_repeated_with_its_thresholds(robots: Callable[..., tuple[int, 
         _, out, err = robots(*command, "--json")
         # Then the history is the same, without an anomaly
         assert json.loads(out)["digest"] == first["digest"]
-        assert "anomaly" not in err
+        assert "unusual" not in err
 
 
 def test_a_threshold_that_is_none_is_refused(robots: Callable[..., tuple[int, str, str]]) -> None:

@@ -89,7 +89,7 @@ def test_a_person_is_shown_where_traces_are(url: str, has_link: bool) -> None:
     lines = list(trace_places("7b08e1", endpoint, named))
 
     # Then a link is only shown where it is known whose it is
-    assert lines[0] == "  traces: robots traces 7b08e1"
+    assert lines[0] == "  traces      robots traces 7b08e1"
     assert lines[1:] == [f"  jaeger: {search_url(named or 'http://127.0.0.1:16686', '7b08e1')}"] * has_link
     assert list(trace_places("7b08e1", None, named)) == lines[:1]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.commands import main
-from deploy.observing.diagnosis import result_lines
+from deploy.observing.results import result_lines
 from tests.robots.simulation.judged_runs import Ended, parts_learnt, run
 
 Ask = Callable[..., str]
@@ -37,7 +37,7 @@ def sick(runs: Path, *faults: str, **more: object) -> Ended:
 
 def not_done(runs: Path, ended: Ended) -> list[str]:
     """What the text of the verdict says about why the run was not done."""
-    lines = result_lines(ended.result, runs / str(ended.result.run))
+    lines = result_lines(ended.result.json, runs / str(ended.result.run), width=1000)
     return [line.removeprefix("  not done    ") for line in lines if line.startswith("  not done    ")]
 
 

@@ -220,7 +220,7 @@ def test_a_run_without_a_parent_leaves_its_traces_in_its_record(
     # Then its traces are files there, and the last line says how to look at them
     names = sorted(path.name for path in (tmp_path / "runs" / dealt / "traces").iterdir())
     assert names == ["exchanges.jsonl", "run.jsonl"], err
-    assert out.splitlines()[-1] == f"  traces: robots traces {dealt}"
+    assert out.splitlines()[-1] == f"  traces      robots traces {dealt}"
 
 
 def test_the_traces_of_a_run_without_a_parent_are_delivered_once_it_is_judged(

@@ -202,7 +202,7 @@ def test_the_places_that_a_witness_names_are_explained_in_words() -> None:
     # Then each place is explained
     texts = [step.text for section in why.sections for step in section.steps]
     assert "entry 1-3 of r00's journal is part 1, brought by envelope 1 of r01/1 (answer of exchange aa)" in texts
-    assert "event 1 of r01/1 is: r01 robot.born parts 1 replayed 0" in texts
+    assert "event 1 of r01/1 is: r01 is born, with 1 part" in texts
     assert "that injection was: kill r01, done to r01" in texts
     sent = "r01/1 sent that envelope to r00 (summary of exchange bb); recorded is: lost (loss 0.2)"
     assert sent in texts

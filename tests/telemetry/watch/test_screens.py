@@ -7,9 +7,11 @@ difference.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from telemetry.drawing.help import help_sheets
 from telemetry.drawing.keys import footer
@@ -87,3 +89,21 @@ def test_without_colours_each_state_of_a_robot_is_still_a_mark_and_a_word(page: 
             if fragment.tone in ("good", "bad", "news") and word in marks.states:
                 # Then its mark stands before the word
                 assert fragment.text.strip().startswith(marks.states[word].strip())  # type: ignore[index]
+
+
+@pytest.mark.parametrize("page", list(PAGES))
+def test_gaps_and_a_view_that_is_held_are_seen_on_the_narrowest_screen(page: Page) -> None:
+    scene, status, chosen = moment_of(page, is_paused=True, behind=12_345)
+    moment = Moment(scene, replace(status, missed=678, mode="live"), chosen)
+
+    first = text_of(drawn(moment, SIZES[0], Marks())[0])
+    assert "VIEW PAUSED, 12345 events wait" in first
+    assert "GAP 678" in first
+
+
+def test_a_replay_shows_where_it_is_and_how_long_it_is() -> None:
+    replay = replayed(recorded(), speed=0.5)
+    replay.seek(1_500_000)
+    first = text_of(screen(Moment(replay.scene, replay.status, Chosen()), SIZES[0], Marks())[0])
+
+    assert re.search(r"REPLAY 1\.\d s of 3\.\d s 0\.5x", first)

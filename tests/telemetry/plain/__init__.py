@@ -1,0 +1,1 @@
+"""Tests of the lines of plain text in which people read a run."""

@@ -1,0 +1,1 @@
+"""Tests of the stories that a run is told in."""
