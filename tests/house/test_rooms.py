@@ -61,6 +61,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "watch",
         "drawing",
         "scene",
+        "expectation.py",
         "plain",
         "schema explanations",
         "verdict handlers",

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from telemetry.drawing.curve import LETTERS, Picture, Point, axis
 from telemetry.drawing.line import Fragment, Line, Size, Tone, block, line
 from telemetry.drawing.marks import Marks
-from telemetry.explanations.expectation import Expected, RunTerms, expected
+from telemetry.expectation import Expected, RunTerms, expected
 from telemetry.phrases import seconds, share
 from telemetry.scene.curve import Sample
 from telemetry.scene.scene import Scene

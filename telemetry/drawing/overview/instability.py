@@ -8,7 +8,7 @@ from typing import Final
 from telemetry.drawing.line import Fragment, Line, Size, headed, line, wrapped
 from telemetry.drawing.marks import Marks
 from telemetry.events import AnomalyBegan
-from telemetry.explanations.expectation import mean_loss
+from telemetry.expectation import mean_loss
 from telemetry.phrases import counted, named_robots, share
 from telemetry.scene.network import Fates
 from telemetry.scene.scene import Scene
