@@ -74,7 +74,7 @@ def test_a_run_that_is_held_back_waits_for_go() -> None:
 
     first, *others = map(text_of, draw(Moment(lab.scene, Status(), Chosen()), Size(80, 21), Marks()))
 
-    assert first.strip() == "2 robots wait, with some of the 2 parts of a secret each. They gossip from `go` on."
+    assert first.strip() == "2 robots wait for `go`, each with some of the 2 parts of a secret."
     assert any("r00 ○ born" in each for each in others)
 
 
