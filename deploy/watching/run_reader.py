@@ -23,10 +23,11 @@ from broker.streams.run.probes import clock_by
 from deploy.attach.context import read_metadata
 from deploy.attach.discovery import RunLocation, is_alive
 from deploy.errors import NoMetadata
-from deploy.observing.event_tail import LiveEvents
+from deploy.observing.event_tail import LiveEvents, in_time
 from deploy.observing.live_history import dealt_parts
 from telemetry.clock import Clock, SystemClock
 from telemetry.events import Stamped
+from telemetry.record.growing import GrowingEvents
 from telemetry.record.reader import RecordReader, Unreadable
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
@@ -68,6 +69,7 @@ class RunReader:
         self._ended = threading.Event()
         self._last = RunUpdate()
         self._measured_s = float("-inf")
+        self._has_scene = False
 
     def end(self) -> None:
         """Let `read` return soon. From any thread."""
@@ -82,9 +84,9 @@ class RunReader:
                     self._follow(client, live)
             self._await_verdict()
         except (Unavailable, ServerGone, NoMetadata) as error:
-            self._put_more(trouble=f"nothing more comes: {error}")
+            self._await_verdict(f"nothing more comes: {error}")
         except OSError as error:
-            self._put_more(trouble=f"events.jsonl: {error.strerror or error}")
+            self._await_verdict(f"events.jsonl: {error.strerror or error}")
 
     def _begin(self, client: DataClient) -> LiveEvents | None:
         """Read the history; None when the reader is to end. Raises NoMetadata, Unavailable, OSError."""
@@ -126,19 +128,31 @@ class RunReader:
     def _pause(self, _seconds: float) -> bool:
         return not self._ended.wait(self._poll_s)
 
-    def _await_verdict(self) -> None:
-        """The run is over: a parent here judges it at once, and any other is judged when a person wants it."""
-        self._put_more(is_over=True)
+    def _await_verdict(self, trouble: str = "") -> None:
+        """The run is over, or cannot be read any more because of `trouble`. A parent here judges it at once, and any
+        other is judged when a person wants it."""
         parent = self._where.parent
         while not self._ended.is_set():
-            is_ended = parent is None or not is_alive(parent)  # first: it may write its verdict and end in between
+            is_ended = parent is not None and not is_alive(parent)  # first: it may judge and end in between
             with suppress(Unreadable):
                 record = RecordReader(self._folder)
                 result, secret = record.result(), record.written_secret() or b""
-                self._put_more(result=result, secret=secret.decode(errors="replace"), trouble="")
+                if not self._has_scene:
+                    self._put_record(record)
+                self._put_more(is_over=True, result=result, secret=secret.decode(errors="replace"), trouble="")
                 return
-            self._put_more(trouble=self._unjudged() if is_ended else "")
+            is_over = is_ended or not trouble
+            is_unjudged = is_ended or (parent is None and not trouble)
+            self._put_more(is_over=is_over, trouble=self._unjudged() if is_unjudged else trouble)
             self._ended.wait(_JUDGED_S)
+
+    def _put_record(self, record: RecordReader) -> None:
+        """The run was over before its history was read: its record has it. Raises Unreadable."""
+        settings, dealt = record.settings(), record.dealt()
+        scene = Scene(settings, dealt)
+        for stamped in in_time(GrowingEvents(record.folder / "events.jsonl").read()):
+            scene.handle(stamped)
+        self._put_more(scene=scene, dealt=dealt)
 
     def _unjudged(self) -> str:
         if self._where.parent is None:
@@ -161,4 +175,5 @@ class RunReader:
     def _put_more(self, events: list[Stamped] | None = None, **changes: Any) -> None:
         self._last = replace(self._last, **changes)
         self._put(replace(self._last, events=events or []))
+        self._has_scene = self._has_scene or self._last.scene is not None
         self._last = replace(self._last, scene=None, dealt=())

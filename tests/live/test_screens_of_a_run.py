@@ -34,6 +34,12 @@ def app_of(place: Place) -> int:
     return found[0]
 
 
+def result_of(place: Place) -> str:
+    """How the result begins that a run prints."""
+    result = verdict(place)
+    return f"{result['verdict']}  run {result['run']}"
+
+
 def test_a_run_on_a_terminal_opens_the_screens_and_stays_on_the_verdict(place: Place, open_terminal: Open) -> None:
     # Given a run on a terminal that is over
     terminal = open_terminal(*SMALL)
@@ -47,9 +53,8 @@ def test_a_run_on_a_terminal_opens_the_screens_and_stays_on_the_verdict(place: P
     assert terminal.await_end() == 0
     assert terminal.is_as_before
     shown = terminal.written.rpartition("\x1b[?1049l")[2]
-    assert f"run {result['run']}" in shown
-    assert f"again: {result['again']}" in shown
-    assert "next: robots verify" in shown
+    assert result_of(place) in shown
+    assert f"robots verify {result['run']}" in shown
     assert "goes on" not in shown
     await_true(place.is_clean, what="the end of everything")
 
@@ -58,7 +63,7 @@ def test_the_screens_may_be_left_and_the_run_goes_on_with_lines(place: Place, op
     # Given a run whose person has seen enough
     terminal = open_terminal(*SMALL, *UNTIL_STOPPED)
     place.await_done()
-    terminal.await_screens()
+    terminal.await_text("complete 3/3")
     terminal.type("q")
     # Then one line tells that it goes on, and lines follow
     at = terminal.await_text(f"run {place.run_id} goes on; attach again: robots watch {place.run_id}")
@@ -67,7 +72,7 @@ def test_the_screens_may_be_left_and_the_run_goes_on_with_lines(place: Place, op
     place.start("stop").communicate(timeout=60)
     # Then the result is printed as usual
     assert terminal.await_end() == 0
-    assert f"again: {verdict(place)['again']}" in terminal.text[at:]
+    assert result_of(place) in terminal.text[at:]
     await_true(place.is_clean, what="the end of everything")
 
 
@@ -77,7 +82,7 @@ def test_an_app_that_is_killed_neither_ends_the_run_nor_spoils_the_terminal(
 ) -> None:
     terminal = open_terminal(*SMALL, *UNTIL_STOPPED)
     place.await_done()
-    terminal.await_screens()
+    terminal.await_text("complete 3/3")
     # When the process that has the screens is killed
     os.kill(app_of(place), number)
     # Then the terminal is put right, one line tells it, and the run goes on
@@ -92,7 +97,7 @@ def test_an_app_that_is_killed_neither_ends_the_run_nor_spoils_the_terminal(
 def test_ctrl_c_twice_interrupts_the_run_as_without_screens(place: Place, open_terminal: Open) -> None:
     terminal = open_terminal(*SMALL, *UNTIL_STOPPED)
     place.await_done()
-    terminal.await_screens()
+    terminal.await_text("complete 3/3")
 
     terminal.type("\x03")
     terminal.type("\x03")
@@ -107,13 +112,13 @@ def test_ctrl_c_twice_interrupts_the_run_as_without_screens(place: Place, open_t
 def test_a_signal_to_the_run_ends_the_screens_too(place: Place, open_terminal: Open, number: int) -> None:
     terminal = open_terminal(*SMALL, *UNTIL_STOPPED)
     place.await_done()
-    terminal.await_screens()
+    terminal.await_text("complete 3/3")
 
     terminal.process.send_signal(number)
 
     assert terminal.await_end() == (130 if number == signal.SIGINT else 0)
     assert terminal.is_as_before
-    assert f"again: {verdict(place)['again']}" in terminal.text
+    assert result_of(place) in terminal.text
     await_true(place.is_clean, what="the end of everything")
 
 
@@ -121,7 +126,7 @@ def test_when_the_run_is_killed_the_app_reports_it_and_leaves(place: Place, open
     # Given screens that a run has opened
     terminal = open_terminal(*SMALL, *UNTIL_STOPPED)
     place.await_done()
-    terminal.await_screens()
+    terminal.await_text("complete 3/3")
     app, run = app_of(place), place.run_id
     # When the process of the run is killed
     terminal.process.kill()
@@ -135,7 +140,7 @@ def test_when_the_run_is_killed_the_app_reports_it_and_leaves(place: Place, open
 def test_a_terminal_that_is_closed_ends_the_run_in_order(place: Place, open_terminal: Open) -> None:
     terminal = open_terminal(*SMALL, *UNTIL_STOPPED)
     place.await_done()
-    terminal.await_screens()
+    terminal.await_text("complete 3/3")
 
     terminal.close()
 
@@ -150,7 +155,7 @@ def test_ctrl_z_gives_the_terminal_back_to_the_shell_until_fg(place: Place, open
     shell = open_terminal(program=["bash", "--norc", "--noprofile", "-i"])
     shell.type(f"PS1='READY> '; {' '.join(place.program)} {' '.join((*SMALL, *UNTIL_STOPPED))}\n")
     place.await_done()
-    shell.await_screens()
+    shell.await_text("complete 3/3")
     # When the person stops it
     shell.type("\x1a")
     await_true(lambda: not shell.shows_screens, what="the normal screen")
@@ -164,8 +169,7 @@ def test_ctrl_z_gives_the_terminal_back_to_the_shell_until_fg(place: Place, open
     shell.type("q")
     shell.await_text("goes on; attach again")
     shell.type("\x03")
-    verdict(place)
-    await_true(lambda: "again: " in shell.text, what="the result")
+    shell.await_text(result_of(place))
     shell.type("exit\n")
     shell.await_end()
     await_true(place.is_clean, what="the end of everything")

@@ -84,12 +84,15 @@ class PseudoTerminal:
 
     def await_text(self, text: str, after: int = 0) -> int:
         """Until it was written, after so many letters of `text`; where it ends there."""
-        await_true(lambda: text in self.text[after:], what=f"{text!r} on the terminal: {self.text[-1500:]!r}")
+        try:
+            await_true(lambda: text in self.text[after:], what=repr(text))
+        except AssertionError:
+            raise AssertionError(f"{text!r} did not come; there is {self.text[-3000:]!r}") from None
         return after + self.text[after:].index(text) + len(text)
 
     def await_screens(self) -> None:
         """Until the other screen is shown."""
-        await_true(lambda: self.shows_screens, what=f"the screens: {self.text[-1500:]!r}")
+        await_true(lambda: self.shows_screens, what="the screens")
 
     def await_end(self) -> int:
         """Until the program has ended; its exit status."""

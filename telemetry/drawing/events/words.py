@@ -306,7 +306,7 @@ _WORDS: Final[dict[type[Event], Callable[[Any], _Words]]] = {
     e.RobotJoined: _plain("●", "joins", "{event.robot}: a new robot, without parts", "good"),
     e.RobotLost: _lost,
     e.RunDealt: _plain("·", "dealt", "{event.parts} parts to {event.robots} robots", "news"),
-    e.RunHeldBack: _plain("‖", "held back", "all robots are born: a person lets them begin", "news"),
+    e.RunHeldBack: _plain("‖", "held back", "{event.born} robots are born: a person lets them begin", "news"),
     e.RunStarted: _plain("●", "go", "{event.born} robots are born: they begin to gossip", "news"),
     e.RunStopped: _plain("·", "stop", "the run ends: {event.reason}", "news"),
     e.SupervisorBegan: _plain("●", "leads", "this supervisor leads the run", "news"),

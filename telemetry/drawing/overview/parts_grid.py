@@ -52,7 +52,7 @@ def _rank(robot: Listed) -> int:
     """Trouble first, then who has something to learn."""
     if robot.state in TROUBLED:
         return 0
-    return 1 if robot.state in ("gossiping", "unborn") else 2
+    return 1 if robot.state in ("gossiping", "unborn", "born") else 2
 
 
 def parts_grid(moment: Moment, size: Size, marks: Marks) -> list[Line]:

@@ -33,7 +33,7 @@ class DealtRun:
         self.client = client
         self.where = RunLocation(self.run, Address.one(server.url), None)
         self.control = StreamRunControl(client, self.run)
-        self._experiment = prepare({"robots": ROBOTS, "seed": 3, "tick": 20_000})
+        self._experiment = prepare({"robots": ROBOTS, "seed": 3, "tick": "20ms"})
         self._numbers: dict[str, int] = {}
 
     def deal(self) -> None:

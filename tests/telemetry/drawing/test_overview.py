@@ -15,7 +15,7 @@ from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Chosen, Moment, Status
 from telemetry.drawing.overview.page import PANELS, draw, rows
 from telemetry.drawing.pages import FOOTER, screen
-from tests.support.scenes import played
+from tests.support.scenes import MadeScene, played
 
 SCREENS = Path(__file__).parent / "screens"
 CASES = {
@@ -67,6 +67,15 @@ def test_why_a_run_stands_still_stands_above_all_else() -> None:
 
     assert "no progress for 2.00 s: r00..r02 lack parts 0..4" in text_of(first)
     assert {fragment.tone for fragment in first if fragment.text.strip()} == {"bad"}
+
+
+def test_a_run_that_is_held_back_waits_for_go() -> None:
+    lab = MadeScene({0: ["r00"], 1: ["r01"]}, robots=2, is_held_back=True)
+
+    first, *others = map(text_of, draw(Moment(lab.scene, Status(), Chosen()), Size(80, 21), Marks()))
+
+    assert first.strip() == "2 robots wait for `go`, each with some of the 2 parts of a secret."
+    assert any("r00 ○ born" in each for each in others)
 
 
 def test_trouble_stands_first() -> None:

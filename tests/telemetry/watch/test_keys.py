@@ -366,9 +366,9 @@ def test_help_lists_every_key_and_every_mark_on_its_sheets() -> None:
         assert "gossiping  learns from others" in second
         assert "UNPROVEN" in second
         await person.press("question_mark")
-        assert "CONVERGENCE" in person.screen
+        assert "PARTS HELD" in person.screen
         await person.press("question_mark", "escape")
-        assert "CONVERGENCE" in person.screen
+        assert "PARTS HELD" in person.screen
 
     watch(live(), story)
 

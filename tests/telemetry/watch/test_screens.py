@@ -51,7 +51,7 @@ def assert_as_in(name: str, lines: list[Line]) -> None:
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size.width}x{size.height}")
 @pytest.mark.parametrize("page", list(PAGES))
-def test_a_page_is_as_it_was_looked_at(page: Page, size: Size) -> None:
+def test_a_page_is_as_it_was_kept(page: Page, size: Size) -> None:
     lines = drawn(moment_of(page), size, Marks())
 
     assert [width_of(each) for each in lines] == [size.width] * size.height
@@ -59,19 +59,19 @@ def test_a_page_is_as_it_was_looked_at(page: Page, size: Size) -> None:
 
 
 @pytest.mark.parametrize("page", list(PAGES))
-def test_a_page_in_ascii_is_as_it_was_looked_at(page: Page) -> None:
+def test_a_page_in_ascii_is_as_it_was_kept(page: Page) -> None:
     lines = drawn(moment_of(page), SIZES[0], Marks(is_ascii=True))
 
     assert "".join(map(text_of, lines)).isascii()
     assert_as_in(f"{page}-ascii", lines)
 
 
-def test_a_robot_in_detail_is_as_it_was_looked_at() -> None:
+def test_a_robot_in_detail_is_as_it_was_kept() -> None:
     assert_as_in("robot-80x24", drawn(moment_of("robots", robot="r02"), SIZES[0], Marks()))
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_sheet_of_the_help_is_as_it_was_looked_at(number: int) -> None:
+def test_a_sheet_of_the_help_is_as_it_was_kept(number: int) -> None:
     sheets = help_sheets(Size(80, 23), Marks())
 
     assert len(sheets) == 2
