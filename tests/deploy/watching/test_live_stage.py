@@ -148,7 +148,7 @@ def test_a_standstill_is_explained_and_forgotten_when_the_run_goes_on(run: Dealt
     run.deal()
     run.emit(RunDealt(ROBOTS, PARTS))
     for robot in ("r00", "r01"):
-        run.emit(RobotBorn(3, 0), robot)
+        run.emit(RobotBorn(run.parts_of(robot), 0), robot)
     run.emit(RunStarted(2))
     stage = watch(run)
     # When nothing is learnt for a while
@@ -157,7 +157,7 @@ def test_a_standstill_is_explained_and_forgotten_when_the_run_goes_on(run: Dealt
     assert "no progress for" in stage.status.diagnosis[0]
     assert "r02" in " ".join(stage.status.diagnosis)
     # And when something is learnt, it does not any more
-    run.emit(PartsMerged("r01", 1, 1, 0, (1,), 4), "r00")
+    run.emit(PartsMerged("r01", 1, 1, 0, (1,), run.parts_of("r00") + 1), "r00")
     await_status(stage, lambda: not stage.status.diagnosis)
 
 
