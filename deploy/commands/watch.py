@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from itertools import chain
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -28,7 +29,7 @@ from deploy.processes.signals import ShutdownSignals
 from deploy.watching.leaving import Appearance, Left, words_of
 from deploy.watching.plain import watch_plain
 from deploy.watching.terminal import choose_ui, seen_terminal
-from deploy.watching.watched_run import find_watched
+from deploy.watching.watched_run import find_watched, opened_run
 from telemetry.tail.line import missed_line
 from telemetry.watch.stage import Controls
 
@@ -41,7 +42,7 @@ Examples:
   robots watch --ui plain | tee run.log
   robots watch 7b08e1 --redis-url redis://lab.example:6379
 
-Keys: ? shows all of them, q leaves (the run goes on), Ctrl-C twice stops the run.
+Keys: ? shows all, q leaves (the run goes on), Ctrl-C twice stops the run.
 """
 
 _SCREENS: Final = "deploy.watching.screens"  # it brings Textual with it: loaded only when it is shown
@@ -55,15 +56,21 @@ app = App(name="watch", help_epilogue=EXAMPLES)
 ReadOnly = Annotated[bool, Parameter(help="Without the keys that change the run.")]
 
 
+Opened = Annotated[bool, Parameter(show=False)]
+"""Whether the parent of the run at the folder RUN has opened the screens, and waits for their end."""
+
+
 @app.default
 @takes(ScreenSettings)
-def watch(run: Run = None, /, *, read_only: ReadOnly = False, given: Given) -> int:
+def watch(run: Run = None, /, *, read_only: ReadOnly = False, opened: Opened = False, given: Given) -> int:
     """Watch a live run."""
     settings = load_model(ScreenSettings, given)
     if settings.ui == "none":
         raise UsageError("--ui: none shows nothing; allowed here are auto, tui and plain")
     ui = choose_ui(settings.ui, seen_terminal(os.environ), is_json=settings.json_)
     with ShutdownSignals() as shutdown:
+        if opened and run is not None:
+            return _show(opened_run(Path(run), _waiting(shutdown)), settings, read_only)
         where = find_watched(settings, run, _waiting(shutdown), lambda line: report(f"robots: {line}"))
         with connect(where.address.data) as client:
             check_server(client)
@@ -71,6 +78,11 @@ def watch(run: Run = None, /, *, read_only: ReadOnly = False, given: Given) -> i
             return _print_events(where, shutdown)
         if ui == "plain":
             return _left_plain(watch_plain(where, settings.runs_dir, shutdown, print_result), where)
+    return _show(where, settings, read_only)
+
+
+def _show(where: RunLocation, settings: ScreenSettings, read_only: bool) -> int:
+    """Show the screens until the person leaves; the exit code."""
     appearance = Appearance(settings.hz, settings.ascii or not _has_unicode())
     controls = None if read_only else LiveControls(where)
     left: Left = import_module(_SCREENS).show_live(where, settings.runs_dir, controls, appearance)

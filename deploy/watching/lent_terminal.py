@@ -75,7 +75,18 @@ class RunTerminal:
         if not self._is_lent:
             return
         self._run = folder.name
-        command = [sys.executable, "-P", "-m", "deploy", "watch", str(folder.absolute()), "--ui", "tui", *options]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "deploy",
+            "watch",
+            str(folder.absolute()),
+            "--opened",
+            "--ui",
+            "tui",
+            *options,
+        ]
         err, out = (stream.own for stream in self._held)
         self._app = subprocess.Popen(command, stdout=out, stderr=err, env=_environment())  # noqa: S603
 

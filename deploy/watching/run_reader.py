@@ -77,6 +77,9 @@ class RunReader:
 
     def read(self) -> None:
         """All of it. What keeps the reader from going on is put out as trouble."""
+        if (self._folder / "verdict.json").exists():
+            self._await_verdict()
+            return
         try:
             with connect(self._where.address.data) as client:
                 live = self._begin(client)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from broker.streams.address import Address
 from deploy.attach.discovery import LIVE, RunLocation, find_live
 from deploy.config.settings import PlaceSettings
 from telemetry.record.folder import NoSuchRun, find_run
@@ -42,6 +43,18 @@ def find_watched(place: PlaceSettings, run: str | None, pause: Pause, report: Ca
         if not is_reported:
             report(f"run {folder.name} is just being dealt or judged; waiting for it")
             is_reported = True
+
+
+def opened_run(folder: Path, pause: Pause) -> RunLocation:
+    """The run of the process that has opened the screens. One that begins is waited for; one that is over by now is
+    read from its record."""
+    parent = os.getppid()
+    while True:
+        with suppress(NoSuchRun):
+            return find_live(folder.parent, str(folder), None)
+        is_judged = (folder / "verdict.json").exists()
+        if is_judged or os.getppid() != parent or not pause(_POLL_S):
+            return RunLocation(folder.name, Address.one(f"unix://{folder}/none"), folder, parent)
 
 
 def _folder(runs: Path, run: str | None) -> Path | None:

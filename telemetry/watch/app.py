@@ -82,10 +82,15 @@ class WatchApp(Choosing, Saving):
             super().action_interrupt()
 
     def action_suspend(self) -> None:
-        """Stop all of the job that this process belongs to, as this key does in other programs; Textual gives the
-        screen back first. Where no shell could let it go on, nothing happens."""
-        if not self.is_headless and os.getsid(0) != os.getpgrp():
+        """Stop all of the job that this process belongs to, as this key does in other programs: the screen is given
+        back first, because the shell takes the terminal as soon as its own child has stopped. Where no shell could let
+        the job go on, nothing happens."""
+        if self.is_headless or os.getsid(0) == os.getpgrp():
+            return
+        with self.suspend():
+            before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
             os.killpg(0, signal.SIGTSTP)
+            signal.signal(signal.SIGTSTP, before)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:  # noqa: ARG002
         """Every key's action, by its name."""

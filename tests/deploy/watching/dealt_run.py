@@ -36,6 +36,10 @@ class DealtRun:
         self._experiment = prepare({"robots": ROBOTS, "seed": 3, "tick": "20ms"})
         self._numbers: dict[str, int] = {}
 
+    def parts_of(self, robot: str) -> int:
+        """How many parts a robot was dealt."""
+        return sum(robot in part["holders"] for part in self._experiment.deal.record()["indices"])
+
     def deal(self) -> None:
         """Deal it."""
         experiment = self._experiment

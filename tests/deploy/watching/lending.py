@@ -15,7 +15,7 @@ from deploy.watching.lent_terminal import RunTerminal
 
 APP = """
 import os, sys, termios, tty
-print("\\x1b[?1049hSCREENS of", sys.argv[-3], flush=True)
+print("\\x1b[?1049hSCREENS of", sys.argv[-4], flush=True)
 before = termios.tcgetattr(0)
 tty.setraw(0)
 while (key := os.read(0, 1)) not in (b"q", b"c", b"x"):

@@ -103,7 +103,7 @@ def test_a_run_that_is_just_being_dealt_is_waited_for(run: DealtRun, watch: Watc
     await_seen(stage, 1)
 
 
-def test_a_run_that_never_comes_is_told(run: DealtRun, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_never_comes_is_reported(run: DealtRun, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_reader, "DEAL_S", 0.1)
     stage = watch(run)
 
@@ -148,7 +148,7 @@ def test_a_standstill_is_explained_and_forgotten_when_the_run_goes_on(run: Dealt
     run.deal()
     run.emit(RunDealt(ROBOTS, PARTS))
     for robot in ("r00", "r01"):
-        run.emit(RobotBorn(3, 0), robot)
+        run.emit(RobotBorn(run.parts_of(robot), 0), robot)
     run.emit(RunStarted(2))
     stage = watch(run)
     # When nothing is learnt for a while
@@ -157,7 +157,7 @@ def test_a_standstill_is_explained_and_forgotten_when_the_run_goes_on(run: Dealt
     assert "no progress for" in stage.status.diagnosis[0]
     assert "r02" in " ".join(stage.status.diagnosis)
     # And when something is learnt, it does not any more
-    run.emit(PartsMerged("r01", 1, 1, 0, (1,), 4), "r00")
+    run.emit(PartsMerged("r01", 1, 1, 0, (1,), run.parts_of("r00") + 1), "r00")
     await_status(stage, lambda: not stage.status.diagnosis)
 
 
