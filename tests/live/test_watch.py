@@ -55,10 +55,10 @@ def test_into_a_pipe_go_plain_lines_until_the_verdict(place: Place) -> None:
     first = watch.stdout.readline(), events.stdout.readline()  # they are attached
     _, result, _ = place.stop(lab)
 
-    out = (first[0] + watch.communicate(timeout=END_S)[0]).decode()
-    rows = [json.loads(line) for line in (first[1] + events.communicate(timeout=END_S)[0]).splitlines()]
+    out = (first[0] + watch.stdout.read()).decode()
+    rows = [json.loads(line) for line in (first[1] + events.stdout.read()).splitlines()]
 
-    assert (watch.returncode, events.returncode) == (0, 0)
+    assert (watch.wait(END_S), events.wait(END_S)) == (0, 0)
     assert "\x1b" not in out
     assert f"{result['verdict']}  run {result['run']}" in out
     names = [row["event"]["name"] for row in rows]
