@@ -58,8 +58,8 @@ def _broken(text: str, width: int) -> list[str]:
 
 
 def print_result(text: str, move: str = "") -> bool:
-    """Write the result, of one line or several, after what moves the cursor; False: its reader has gone, which is no error. Raises
-    EnvironmentFailure when it cannot be written."""
+    """Write the result, of one line or several, after what moves the cursor; False: its reader has gone, which is no
+    error. Raises EnvironmentFailure when it cannot be written."""
     if sys.stdout is None:
         return False
     try:
