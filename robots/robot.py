@@ -31,7 +31,7 @@ from robots.restart_budget import BudgetSpent, down_us, may_be_born
 from robots.run.deal import Terms, decode_terms
 from robots.supervision import Child, GiveUp, RestartPolicy, until_answered
 from robots.workers.convergence_detector import ConvergenceDetector
-from robots.workers.gossip_initiator import GossipInitiator, pace_of
+from robots.workers.gossip_initiator import GossipInitiator, timing_of
 from robots.workers.inbox_reader import Deduplicator, InboxReader, Unacknowledged
 from robots.workers.mailbox import OutgoingMessage, PartsReceived, PeerEqual, PeerHeard, Quiet, SummaryReceived, Ticked
 from robots.workers.outbox_writer import OutboxWriter
@@ -245,7 +245,7 @@ class Life:
     def _gossip_initiator(self) -> GossipInitiator:
         return self._components.gossip_initiator(
             exchange_ids=self._exchange_ids,
-            pace=pace_of(self._terms.tick_us, self._terms.median_delay_us, self._terms.robots),
+            timing=timing_of(self._terms.tick_us, self._terms.median_delay_us, self._terms.robots),
             peers=self._peers,
             knowledge=self._knowledge,
             peers_heard=self._peers_heard,

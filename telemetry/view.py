@@ -168,6 +168,8 @@ def fold(view: View, stamped: Stamped) -> View:
     event = stamped.event
     if type(event) in _CHANGES_NOTHING:
         return view
+    if isinstance(event, FatesDecided):
+        return _fold_fates(view, event)
     if isinstance(event, ServerForgot):
         return msgspec.structs.replace(view, has_server_forgotten=True)
     if stamped.source in view.robots or isinstance(event, RobotBorn):
@@ -187,12 +189,18 @@ def _fold_run(view: View, stamped: Stamped) -> View:
         case RunStopped(reason):
             stopped_us = view.stopped_us or stamped.wall_us
             return msgspec.structs.replace(view, stopped=reason, stopped_us=stopped_us, is_held_back=False)
-        case FatesDecided() | PlanChanged() | RelayMissing() | RelayResumed():
+        case PlanChanged() | RelayMissing() | RelayResumed():
             return _fold_network(view, event)
     return _fold_fleet(view, event)
 
 
-def _fold_network(view: View, event: FatesDecided | PlanChanged | RelayMissing | RelayResumed) -> View:
+def _fold_fates(view: View, event: FatesDecided) -> View:
+    relayless = view.relayless - {event.shard} if view.relayless else view.relayless
+    offered, lost = view.offered + event.offered, view.lost + event.lost
+    return msgspec.structs.replace(view, offered=offered, lost=lost, relayless=relayless)
+
+
+def _fold_network(view: View, event: PlanChanged | RelayMissing | RelayResumed) -> View:
     match event:
         case PlanChanged():
             return msgspec.structs.replace(view, faults=event.new)
@@ -200,9 +208,6 @@ def _fold_network(view: View, event: FatesDecided | PlanChanged | RelayMissing |
             return msgspec.structs.replace(view, relayless=view.relayless | {shard})
         case RelayResumed(shard):
             return msgspec.structs.replace(view, relayless=view.relayless - {shard})
-        case FatesDecided(shard, offered, lost):
-            view = msgspec.structs.replace(view, offered=view.offered + offered, lost=view.lost + lost)
-            return msgspec.structs.replace(view, relayless=view.relayless - {shard}) if view.relayless else view
 
 
 def _fold_fleet(view: View, event: AnyEvent) -> View:

@@ -22,6 +22,7 @@ from deploy.errors import UsageError
 from deploy.observing.results import result_lines
 from deploy.watching.leaving import Appearance
 from deploy.watching.terminal import choose_ui, seen_terminal
+from telemetry.console import harmless
 from telemetry.drawing.marks import Marks
 from telemetry.events import RunStarted
 from telemetry.plain.timeline import dated
@@ -133,7 +134,7 @@ def _stories(recording: Recording, from_us: int | None) -> list[RunStory]:
 
 
 def _line_of(story: RunStory) -> str:
-    return dated(story.text, None if story.at_s < 0 else story.at_s)
+    return harmless(dated(story.text, None if story.at_s < 0 else story.at_s))
 
 
 def _verdict(recording: Recording) -> Iterator[str]:

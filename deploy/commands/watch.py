@@ -42,7 +42,7 @@ Examples:
   robots watch --ui plain | tee run.log
   robots watch 7b08e1 --redis-url redis://lab.example:6379
 
-Keys: ? shows all of them, q leaves (the run goes on), Ctrl-C twice stops the run.
+Keys: ? shows all, q leaves (the run goes on), Ctrl-C twice stops the run.
 """
 
 _SCREENS: Final = "deploy.watching.screens"  # it brings Textual with it: loaded only when it is shown

@@ -176,7 +176,7 @@ class ScreenSettings(PlaceSettings):
     ui: Annotated[
         Literal["auto", "tui", "plain", "none"],
         BeforeValidator(choice_of("auto", "tui", "plain", "none")),
-        flag(OUTPUT, "NAME", "Screens (tui), lines (plain) or none; auto: screens on a terminal of 80x24."),
+        flag(OUTPUT, "NAME", "Screens (tui), lines (plain), none, or what fits (auto)."),
     ] = "auto"
     hz: Annotated[
         int, BeforeValidator(whole(1, MOST_HERTZ)), flag(OUTPUT, "N", "How often the screens are painted, a second.")

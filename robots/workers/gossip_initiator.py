@@ -37,7 +37,7 @@ REPORTED_TICKS: Final = 5  # executed, in one report
 Outcome = Literal["equal", "answered", "timeout"]
 
 
-class Pace(msgspec.Struct, frozen=True):
+class Timing(msgspec.Struct, frozen=True):
     """How fast a robot gossips: the tick, the shortest retransmission timeout, and exchanges begun in one tick."""
 
     tick_us: int
@@ -45,9 +45,9 @@ class Pace(msgspec.Struct, frozen=True):
     fanout: int
 
 
-def pace_of(tick_us: int, median_delay_us: int, robots: int) -> Pace:
-    """The pace in a run of so many robots, under a plan with that median delay."""
-    return Pace(tick_us, 2 * median_delay_us, OPEN_LIMIT if robots <= FEW_ROBOTS else FANOUT)
+def timing_of(tick_us: int, median_delay_us: int, robots: int) -> Timing:
+    """The timing in a run of so many robots, under a plan with that median delay."""
+    return Timing(tick_us, 2 * median_delay_us, OPEN_LIMIT if robots <= FEW_ROBOTS else FANOUT)
 
 
 class _Exchange(msgspec.Struct):
@@ -67,7 +67,7 @@ class GossipInitiator:
     def __init__(
         self,
         exchange_ids: Iterator[bytes],
-        pace: Pace,
+        timing: Timing,
         peers: Peers,
         knowledge: Watch[Snapshot],
         peers_heard: Channel[PeerHeard],
@@ -76,7 +76,7 @@ class GossipInitiator:
         env: Env,
     ) -> None:
         self._exchange_ids = exchange_ids
-        self._pace = pace
+        self._timing = timing
         self._peers = peers
         self._knowledge = knowledge
         self._peers_heard = peers_heard
@@ -95,7 +95,7 @@ class GossipInitiator:
         self._unreported = 0  # ticks
 
     async def run(self) -> None:
-        next_tick = self._clock.monotonic_us() + int(self._chance.random() * self._pace.tick_us)
+        next_tick = self._clock.monotonic_us() + int(self._chance.random() * self._timing.tick_us)
         while True:
             now = self._clock.monotonic_us()
             timers = [exchange.retransmit_us for exchange in self._open.values()]
@@ -110,7 +110,7 @@ class GossipInitiator:
                 next_tick = now + self._jittered_tick()
 
     def _jittered_tick(self) -> int:
-        return round(self._pace.tick_us * (1 + JITTER * (2 * self._chance.random() - 1)))
+        return round(self._timing.tick_us * (1 + JITTER * (2 * self._chance.random() - 1)))
 
     def _count_tick(self) -> None:
         self._unreported += 1
@@ -132,7 +132,7 @@ class GossipInitiator:
         """How many exchanges to begin in this tick."""
         if not self._is_passive(mine):
             self._passive_for = None
-            return self._pace.fanout
+            return self._timing.fanout
         if self._passive_for is None:
             self._emit(RobotPassive())
         self._passive_for = 0 if self._passive_for is None else self._passive_for + 1
@@ -145,7 +145,7 @@ class GossipInitiator:
     def _begin(self, peer: str, mine: Snapshot, now: int) -> None:
         exchange_id = next(self._exchange_ids)
         rto = self._rto_us()
-        ends = now + max(2 * self._pace.tick_us, 3 * rto)
+        ends = now + max(2 * self._timing.tick_us, 3 * rto)
         self._open[exchange_id] = _Exchange(peer, mine.known, [now], now + rto, rto, ends)
         self._send_summary(exchange_id, peer, 0)
 
@@ -232,11 +232,11 @@ class GossipInitiator:
         slow for their ticks must get fewer messages, or congestion collapses the lab.
         """
         doublings = min(self._unanswered // OPEN_LIMIT, MOST_DOUBLINGS)
-        return max(self._usual_rto_us(), self._pace.rto_floor_us) << doublings
+        return max(self._usual_rto_us(), self._timing.rto_floor_us) << doublings
 
     def _usual_rto_us(self) -> int:
         if not self._round_trips_us:
-            return self._pace.tick_us // 2
+            return self._timing.tick_us // 2
         ordered = sorted(self._round_trips_us)
         slow = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]
-        return max(2 * slow, self._pace.tick_us // 4)
+        return max(2 * slow, self._timing.tick_us // 4)

@@ -13,15 +13,23 @@ def header(moment: Moment) -> list[Line]:
 
 
 def _run_line(moment: Moment) -> Line:
-    scene, _, chosen = moment
+    scene = moment.scene
     settings = scene.settings
     word, tone = _word(moment)
     name = f" robots {settings.run} "
     facts = f"  {counted(len(scene.robots), 'robot')}  {counted(len(scene.holders), 'part')}  seed {settings.seed}"
-    fragments: list[Fragment | str] = [Fragment(name, "title"), Fragment(word, tone), facts, *_price(moment)]
+    return line(Fragment(name, "title"), Fragment(word, tone), *_alerts(moment), facts, *_price(moment))
+
+
+def _alerts(moment: Moment) -> list[Fragment]:
+    """What a person must know to read the rest; first, so that a narrow terminal does not cut it off."""
+    _, status, chosen = moment
+    alerts = []
     if chosen.is_paused:
-        fragments.append(Fragment(f"  VIEW PAUSED, {chosen.behind} events wait", "bad"))
-    return line(*fragments)
+        alerts.append(Fragment(f"  VIEW PAUSED, {chosen.behind} events wait", "bad"))
+    if status.missed:
+        alerts.append(Fragment(f"  GAP {status.missed}", "bad"))
+    return alerts
 
 
 def _word(moment: Moment) -> tuple[str, Tone]:
@@ -30,7 +38,7 @@ def _word(moment: Moment) -> tuple[str, Tone]:
     since = scene.since_go_us
     at = "" if since is None else f" {since / 1e6:.1f} s"
     if status.mode == "replay":
-        return f"REPLAY{at}" + (f" {status.speed:g}x" if status.is_playing else " stands"), "news"
+        return f"REPLAY{at}{_length(moment)}" + (f" {status.speed:g}x" if status.is_playing else " stands"), "news"
     if status.is_held:
         return "HELD BACK: press g to let it go", "news"
     if status.result is not None:
@@ -41,16 +49,23 @@ def _word(moment: Moment) -> tuple[str, Tone]:
     return ("BEING BORN", "news") if since is None else (f"RUNS{at}", "good")
 
 
+def _length(moment: Moment) -> str:
+    """When a replay ends, in the time since `go`; nothing while that is not known."""
+    scene, status, _ = moment
+    dealt_us = scene.view.dealt_us
+    if scene.go_us is None or dealt_us is None:
+        return ""
+    return f" of {(dealt_us + status.length_us - scene.go_us) / 1e6:.1f} s"
+
+
 def _price(moment: Moment) -> list[Fragment]:
-    """What watching costs, and what it misses."""
+    """What watching costs."""
     _, status, _ = moment
     fragments = []
     if status.cost is not None:
         fragments.append(Fragment(f"  watch {share(status.cost)} of a core", "dim"))
     if status.lag_us is not None:
         fragments.append(Fragment(f"  lag {status.lag_us / 1000:.0f} ms", "dim"))
-    if status.missed:
-        fragments.append(Fragment(f"  GAP {status.missed}", "bad"))
     return fragments
 
 
@@ -69,10 +84,11 @@ def _state_line(moment: Moment) -> Line:
         fragments.append(Fragment(f"  written by {view.writer}", "good"))
     if scene.anomalies:
         fragments.append(Fragment(f"  unusual: {len(scene.anomalies)}", "bad"))
-    if network.total.offered:
-        fragments.append(
-            f"  lost {share(network.total.lost / network.total.offered)} of {network.total.offered} envelopes"
-        )
+    offered = network.total.offered
+    if offered:
+        fragments.append(f"  lost {share(network.total.lost / offered)}")
     if network.held:
         fragments.append(Fragment(f"  held back {network.held}", "news"))
+    if offered:
+        fragments.append(Fragment(f"  {counted(offered, 'envelope')}", "dim"))
     return line(*fragments)

@@ -28,6 +28,7 @@ STATES: Final[dict[State, str]] = {
     "stuck": "learns nothing any more",
     "left": "ended in order",
     "unborn": "not born yet",
+    "born": "waits for go",
 }
 WORDS: Final[dict[str, str]] = {
     "part": "one word of the secret",

@@ -24,6 +24,7 @@ _UNICODE: Final[dict[State, str]] = {
     "stuck": "!",
     "left": "·",
     "unborn": " ",
+    "born": "○",
 }
 _ASCII: Final[dict[State, str]] = {
     "gossiping": "o",
@@ -39,6 +40,7 @@ _ASCII: Final[dict[State, str]] = {
     "stuck": "!",
     "left": "-",
     "unborn": " ",
+    "born": "b",
 }
 TONES: Final[dict[State, Tone]] = {
     "gossiping": "news",
@@ -54,6 +56,7 @@ TONES: Final[dict[State, Tone]] = {
     "stuck": "bad",
     "left": "dim",
     "unborn": "dim",
+    "born": "news",
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from telemetry.drawing import faults, verdict
+from telemetry.drawing import verdict
 from telemetry.drawing.events import page as events
+from telemetry.drawing.faults import page as faults
 from telemetry.drawing.header import header
 from telemetry.drawing.keys import PAGE_WORDS
 from telemetry.drawing.line import Line, Size, block, in_ascii

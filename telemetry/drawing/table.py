@@ -25,6 +25,13 @@ def window(of: int, cursor: int, room: int) -> tuple[slice, int]:
     return slice(first, min(of, first + room)), cursor - first
 
 
+def nothing(what: str, is_only_trouble: bool, filter_text: str) -> Line:
+    """Why a list is empty, and how to see more."""
+    if filter_text:
+        return line(Fragment(f"No {what} matches the filter; esc removes it.", "news"))
+    return line(Fragment(f"No {what} is in trouble; o shows all." if is_only_trouble else f"No {what} yet.", "good"))
+
+
 def list_title(name: str, shown: int, of: int, *facts: str) -> Line:
     """The title of a list: how many of how many it shows, and why not more."""
     rest = "".join(f"   {fact}" for fact in facts if fact)

@@ -14,6 +14,7 @@ from telemetry.drawing.line import EMPTY, Fragment, Line, Size, Tone, block, fit
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Moment
 from telemetry.phrases import counted, share
+from telemetry.plain.wrapping import wrapped_command
 
 Result = Mapping[str, Any]
 
@@ -152,9 +153,8 @@ def _where(result: Result, width: int) -> list[Line]:
     run = result["run"] or "latest"
     pairs = (("record", result["record"]), ("replay", f"robots replay {run}"), ("why", f"robots why {run}"))
     short = [each for name, text in pairs for each in (Fragment(f" {name} ", "dim"), Fragment(f"{text} "))]
-    again = _wrapped(str(result["again"] or "-"), width - 7)
-    first = line(Fragment(" again", "dim"), *again[0])
-    return [line(*short), first, *(line("      ", *each) for each in again[1:])]
+    again = [line(each) for each in wrapped_command(" again ", harmless(str(result["again"] or "-")), width)]
+    return [line(*short), *again]
 
 
 def _seconds(result: Result, name: str) -> str:

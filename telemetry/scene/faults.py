@@ -39,7 +39,7 @@ class SeenFault(NamedTuple):
     ends_us: int | None
 
 
-class Plan(NamedTuple):
+class SeenPlan(NamedTuple):
     """From `from_us` of the wall clock on these faults were in force, until the next plan."""
 
     from_us: int
@@ -88,7 +88,7 @@ class FaultHistory:
         """Whether any relay reported its plan."""
         self.is_over = False
         """The order to stop was given. The empty plan that follows it belongs to no robot's time, and is left out."""
-        self.plans: tuple[Plan, ...] = ()
+        self.plans: tuple[SeenPlan, ...] = ()
         """In order of time, as relay 0 applies them: all relays apply the same. The empty plan with which a run ends is
         left out."""
         self._shards: dict[int, _RelaySeen] = {}
@@ -166,7 +166,7 @@ class FaultHistory:
         shard = self._shards.get(event.shard, _RelaySeen())
         self.is_known = True
         if event.shard == 0 and (not self.plans or event.new != self.plans[-1].faults):
-            self.plans = (*self.plans, Plan(at_us, event.new))
+            self.plans = (*self.plans, SeenPlan(at_us, event.new))
         changed = {kind_of(text) for text in {*shard.since} ^ {*event.new}}
         fresh = shard.fresh | {
             what for what, faults in _MEASURED.items() if changed & {*faults} and shard.total.offered

@@ -25,8 +25,8 @@ from telemetry.view import View
 
 
 class Fact(NamedTuple):
-    """`text`: what is known of a promise so far. `tone`: `bad` if it speaks against the promise, `good` if it could
-    only speak for it, else empty."""
+    """`text`: what is known of a promise so far. `tone`: `bad` if it speaks against the promise or takes evidence
+    away, `good` if what the promise wants has happened, else empty."""
 
     promise: str
     text: str
@@ -124,7 +124,7 @@ def facts_of(promises: Promises, view: View, totals: Totals) -> Iterator[Fact]:
     yield _fenced(promises)
     yield _frugal(totals)
     yield _honest(totals)
-    yield _accounted(totals)
+    yield _accounted(totals, view)
     yield _played(promises, totals)
 
 
@@ -148,7 +148,7 @@ def _monotonic(promises: Promises, view: View) -> Fact:
     if promises.forgetful:
         return Fact("monotonic", f"{named_robots(promises.forgetful)} held less than before", "bad")
     if lost:
-        return Fact("monotonic", f"the journal of {named_robots(lost)} is gone")
+        return Fact("monotonic", f"the journal of {named_robots(lost)} is gone", "bad")
     return Fact("monotonic", "no robot holds less than before")
 
 
@@ -209,7 +209,9 @@ def _honest(totals: Totals) -> Fact:
     return Fact("honest faults", f"{totals.lost / totals.offered:.1%} lost of {totals.offered} envelopes")
 
 
-def _accounted(totals: Totals) -> Fact:
+def _accounted(totals: Totals, view: View) -> Fact:
+    if view.has_server_forgotten:
+        return Fact("accounted", "the server came back without some of what it had stored", "bad")
     return Fact("accounted", f"{counted(totals.offered, 'envelope has', 'envelopes have')} a fate")
 
 

@@ -164,6 +164,7 @@ class Scene:
             **self.__dict__,
             "events": self.events.copy(),
             "anomalies": self.anomalies.copy(),
+            "stories": self.stories.copy(),
             **{name: getattr(self, name).copy() for name in _TABLES},
         }
         return other

@@ -23,10 +23,11 @@ State = Literal[
     "stuck",
     "left",
     "unborn",
+    "born",
 ]
 """`cut off`: the plan lets nothing pass between it and any other robot; `stuck`: an anomaly of that name stands;
 `away`: it died, and its next life is not born yet; `passive`: complete, and mostly answering; `left`: it ended in
-order, though the run goes on."""
+order, though the run goes on; `born`: the run is held back, and it waits for go."""
 
 TROUBLED: Final[frozenset[State]] = frozenset(("dead", "away", "waiting", "stuck", "cut off", "paused"))
 """The robots that need a person's eye."""
@@ -58,6 +59,8 @@ def _state_in_life(scene: Scene, name: str, robot: RobotView, links: Links) -> S
         return "away"
     if robot.is_paused:
         return "paused"
+    if scene.view.is_held_back:
+        return "born"
     if scene.view.writer == name:
         return "wrote"
     if links.blocks_any and _is_cut_off(scene, name, links):

@@ -39,6 +39,7 @@ from telemetry.events import (
     RobotWaiting,
     RobotYielded,
     RunDealt,
+    RunHeldBack,
     RunStarted,
     RunStopped,
     SecretRefused,
@@ -231,6 +232,7 @@ Sentence = Callable[[str, Any], str]
 
 SENTENCES: Final[dict[type[AnyEvent], Sentence]] = {
     RunDealt: lambda _, event: f"{counted(event.parts, 'part')} of a secret dealt to {counted(event.robots, 'robot')}",
+    RunHeldBack: lambda _, event: f"held back: {counted(event.born, 'robot')} born, and go waits for a person",
     RunStarted: lambda _, event: (
         f"go: {counted(event.born, 'robot')} {'begins' if event.born == 1 else 'begin'} to gossip"
     ),

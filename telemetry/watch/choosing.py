@@ -32,7 +32,8 @@ class Choosing(WatchBase):
             return
         self._sheet = None
         self._left = None
-        self._choose_first(page=page, robot="", event="", tab=0, panel="", filter="", sort=0, is_reversed=False)
+        first = {"robot": "", "event": "", "tab": 0, "panel": "", "filter": "", "sort": 0, "is_reversed": False}
+        self._choose_first(page=page, is_following=True, **first)
 
     def action_move(self, rows: int) -> None:
         self._put_cursor(self.cursor + rows)

@@ -18,8 +18,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from telemetry.console import harmless
-from telemetry.drawing.faults import is_changeable
-from telemetry.drawing.knobs import KNOBS, OFF, Knob, change, knob_named, setting_of, stepped
+from telemetry.drawing.faults.knobs import KNOBS, OFF, Knob, change, is_changeable, knob_named, setting_of, stepped
 from telemetry.drawing.moment import Chosen, Moment
 from telemetry.drawing.pages import PAGES
 from telemetry.watch.dialogs import Confirm, FaultInput, WorkerChoice

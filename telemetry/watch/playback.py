@@ -19,7 +19,7 @@ SLOWEST: Final = 1 / 8
 FASTEST: Final = 64.0
 MOST_COPIES: Final = 128  # scenes that are kept to go back to: with 100 robots some hundred kilobytes each
 CLOSEST_COPIES: Final = 500  # events between two of them, at least
-MOST_AT_ONCE: Final = 10_000  # events that are folded in one advance of a replay that plays: a tenth of a second
+MOST_AT_ONCE: Final = 3_000  # events that are folded in one advance of a replay that plays: a tenth of a second
 
 
 class Replay:

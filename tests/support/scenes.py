@@ -11,7 +11,7 @@ import msgspec
 from deploy.config.experiment import prepare
 from deploy.lifecycle.recording import run_settings
 from robots.simulation.simulate import simulate
-from telemetry.events import AnyEvent, RobotBorn, RunDealt, RunStarted, Stamped
+from telemetry.events import AnyEvent, RobotBorn, RunDealt, RunHeldBack, RunStarted, Stamped
 from telemetry.record.rows import DealtPart
 from telemetry.record.settings import RunSettings
 from telemetry.scene.scene import Scene
@@ -61,16 +61,17 @@ GO_US = 1_700_000_000_000_000
 
 
 class MadeScene:
-    """A scene of robots that were born and began: `MadeScene({0: ["r00"], 1: ["r01"]}, robots=2)`."""
+    """A scene of robots that were born and began: `MadeScene({0: ["r00"], 1: ["r01"]}, robots=2)`. `is_held_back`: they
+    wait for a person's go instead."""
 
-    def __init__(self, dealt: dict[int, Iterable[str]], robots: int) -> None:
+    def __init__(self, dealt: dict[int, Iterable[str]], robots: int, *, is_held_back: bool = False) -> None:
         parts = [DealtPart(index, tuple(holders)) for index, holders in dealt.items()]
         self.scene = Scene(settings_of(run="f00000", robots=robots), parts)
         self._numbers: dict[str, int] = {}
         self.event(-10, "lab", RunDealt(robots, len(parts)))
         for robot in self.scene.robots:
             self.event(-5, robot, RobotBorn(self.scene.dealt.get(robot, 0).bit_count(), 0))
-        self.event(0, "lab", RunStarted(robots))
+        self.event(0, "lab", RunHeldBack(robots) if is_held_back else RunStarted(robots))
 
     def event(self, at_ms: int, source: str, event: AnyEvent, incarnation: int = 1) -> None:
         """One more event, so long after `go`."""

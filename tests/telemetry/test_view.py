@@ -51,7 +51,7 @@ def test_one_report_that_the_server_forgot_something_is_enough(source: str) -> N
     assert seen(("r00", RobotBorn(1, 0)), (source, ServerForgot("events"))).has_server_forgotten
 
 
-def test_the_events_of_lives_alone_tell_how_many_robots_live() -> None:
+def test_the_events_of_lives_alone_show_how_many_robots_live() -> None:
     # Given a run with deaths
     experiment = prepare({"robots": 5, "seed": 7, "for_": "6s", "chaos": "kill robot every 700ms"})
     events = simulate("run", experiment.deal, experiment.terms, experiment.plan, experiment.bounds).events

@@ -12,7 +12,7 @@ from telemetry.drawing.events.words import is_trouble
 from telemetry.drawing.line import Fragment, Line, Size, block, line, scrolled
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Chosen, Moment
-from telemetry.drawing.table import list_title, window
+from telemetry.drawing.table import list_title, nothing, window
 from telemetry.events import Stamped
 from telemetry.tail.filter import FilterSyntaxError, filter_of
 
@@ -28,7 +28,8 @@ def draw(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     events, room = found.events, size.height - 4
     shown, cursor = window(len(events), len(events) - 1 if chosen.is_following else chosen.cursor, room)
     drawn = [event_line(stamped, scene.go_us, size.width, marks) for stamped in events[shown]]
-    lines = [_title(moment, found), head_line(size.width), *scrolled(drawn, cursor, room)[0]]
+    empty = [] if events or found.unseen else [nothing("event", chosen.is_only_trouble, chosen.filter)]
+    lines = [_title(moment, found), head_line(size.width), *empty, *scrolled(drawn, cursor, room)[0]]
     body = block(lines, Size(size.width, size.height - 2))
     foot = line(Fragment(trouble, "bad")) if trouble else _place(shown, len(events), scene.seen, found)
     return [*body, *block([foot, line(Fragment(_HELP, "dim"))], Size(size.width, 2))]

@@ -152,7 +152,7 @@ def _violated(event: e.InvariantViolated) -> _Words:
 
 # A robot's life
 def _born(event: e.RobotBorn) -> _Words:
-    replayed = f"; {counted(event.replayed, 'entry', 'entries')} replayed from its journal" if event.replayed else ""
+    replayed = f", from {counted(event.replayed, 'entry', 'entries')} of its journal" if event.replayed else ""
     return _Words("●", "born", f"holds {counted(event.parts, 'part')}{replayed}", tone="good")
 
 
@@ -240,10 +240,10 @@ def _decided(event: e.FatesDecided) -> _Words:
 def _planned(event: e.PlanChanged) -> _Words:
     if event.refusal:
         return _Words("!", "plan", f"{event.request!r} was refused: {event.refusal}", tone="bad")
-    gone = [f"{fault} ends" for fault in event.old if fault not in event.new]
-    new = [f"{fault} begins" for fault in event.new if fault not in event.old]
+    gone = ", ".join(fault for fault in event.old if fault not in event.new)
+    new = ", ".join(fault for fault in event.new if fault not in event.old)
     asked = f" (asked: {event.request})" if event.request else ""
-    text = ", ".join(gone + new) or "as before"
+    text = "; ".join([f"begins: {new}"] * bool(new) + [f"ends: {gone}"] * bool(gone)) or "as before"
     return _Words("!", "plan", f"{text}{asked}", tone="news")
 
 
@@ -306,7 +306,7 @@ _WORDS: Final[dict[type[Event], Callable[[Any], _Words]]] = {
     e.RobotJoined: _plain("●", "joins", "{event.robot}: a new robot, without parts", "good"),
     e.RobotLost: _lost,
     e.RunDealt: _plain("·", "dealt", "{event.parts} parts to {event.robots} robots", "news"),
-    e.RunHeldBack: _plain("‖", "held back", "all robots are born: a person lets them begin", "news"),
+    e.RunHeldBack: _plain("‖", "held back", "{event.born} robots are born: a person lets them begin", "news"),
     e.RunStarted: _plain("●", "go", "{event.born} robots are born: they begin to gossip", "news"),
     e.RunStopped: _plain("·", "stop", "the run ends: {event.reason}", "news"),
     e.SupervisorBegan: _plain("●", "leads", "this supervisor leads the run", "news"),

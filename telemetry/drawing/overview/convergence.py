@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from telemetry.drawing.curve import LETTERS, Picture, Point, axis
-from telemetry.drawing.line import Fragment, Line, Size, block, line
+from telemetry.drawing.line import Fragment, Line, Size, Tone, block, line
 from telemetry.drawing.marks import Marks
-from telemetry.explanations.expectation import Expected, RunTerms, expected
+from telemetry.expectation import Expected, RunTerms, expected
 from telemetry.phrases import seconds, share
 from telemetry.scene.curve import Sample
 from telemetry.scene.scene import Scene
@@ -18,6 +18,7 @@ LEAST_TICKS: Final = 5
 
 SCALE: Final = 5
 """Cells left of the picture, for its scale."""
+_ROOM_FOR_WORDS: Final = 50  # cells, for longer names of the curves
 _ROOM_FOR_HALF: Final = 40  # cells, for the time in the middle
 _CURVES: Final = ("theory", "least", "mean")  # the last is drawn above the others
 
@@ -76,11 +77,15 @@ def _changed_us(samples: Sequence[Sample]) -> int:
 
 
 def _title(size: Size) -> Line:
-    names = [("mean robot", "mean"), ("least robot", "least"), ("theory", "theory")]
-    if size.width < 46:
-        names = [("mean", "mean"), ("least", "least"), ("theory", "theory")]
-    legend = [Fragment(f"  {LETTERS[tone]} {name}", tone) for name, tone in names]  # type: ignore[index,arg-type]
-    return line(Fragment("PARTS HELD", "title"), *legend)
+    """The title, and which letter and tone each curve has."""
+    is_wide = size.width >= _ROOM_FOR_WORDS
+    names: Sequence[tuple[str, Tone]] = (
+        ("mean robot" if is_wide else "mean", "mean"),
+        ("least robot" if is_wide else "least", "least"),
+        ("theory", "theory"),
+    )
+    legend = [Fragment(f" {LETTERS[tone]} {name}", tone) for name, tone in names]
+    return line(Fragment("CONVERGENCE", "title"), *legend)
 
 
 def _before_go(scene: Scene) -> Iterator[Line]:

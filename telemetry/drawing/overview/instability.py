@@ -8,10 +8,11 @@ from typing import Final
 from telemetry.drawing.line import Fragment, Line, Size, headed, line, wrapped
 from telemetry.drawing.marks import Marks
 from telemetry.events import AnomalyBegan
-from telemetry.explanations.expectation import mean_loss
+from telemetry.expectation import mean_loss
 from telemetry.phrases import counted, named_robots, share
 from telemetry.scene.network import Fates
 from telemetry.scene.scene import Scene
+from telemetry.scene.states import states_of
 
 LATELY_US: Final = 5_000_000
 """What is called lately."""
@@ -22,8 +23,9 @@ def instability(scene: Scene, size: Size, marks: Marks) -> list[Line]:
     lines = [
         *_anomalies(scene, size.width),
         *_relays(scene),
+        *_deaths(scene),
         _lost_lately(scene, size.width),
-        _deaths(scene),
+        *_held(scene),
         _faults(scene),
         _channels(scene),
     ]
@@ -62,23 +64,30 @@ def _lost_lately(scene: Scene, width: int) -> Line:
     return line(Fragment(text, "news" if lost else "dim"), *([Fragment(more, "dim")] if has_room else []))
 
 
+def _held(scene: Scene) -> Iterator[Line]:
+    if scene.network.held:
+        yield line(Fragment(f"a partition holds back {counted(scene.network.held, 'envelope')}", "news"))
+
+
 def _others(lately: Fates) -> str:
     counts = ((lately.duplicated, "twice"), (lately.delayed, "late"))
     named = [f"{share(count / lately.offered)} {word}" for count, word in counts if count]
     return f"; {', '.join(named)}" if named else ""
 
 
-def _deaths(scene: Scene) -> Line:
+def _deaths(scene: Scene) -> Iterator[Line]:
     robots = scene.view.robots
+    absent = [name for name, state in states_of(scene).items() if state in ("away", "dead", "waiting")]
+    if absent:
+        yield line(Fragment(f"not there now: {named_robots(absent)}", "bad"))
     reborn = sum(robot.incarnation - 1 for robot in robots.values() if robot.incarnation > 1)
-    absent = [name for name, robot in robots.items() if robot.state in ("away", "dead", "waiting")]
     crashes = sum(traffic.crashes for traffic in scene.traffic.robots.values())
-    texts = [counted(reborn, "rebirth"), f"{counted(crashes, 'worker')} crashed and restarted"]
-    if not reborn and not crashes and not absent:
-        return line(Fragment("no robot died, no worker crashed", "dim"))
-    text = ", ".join(text for text, count in zip(texts, (reborn, crashes), strict=True) if count)
-    missing = f"not there now: {named_robots(absent)}" if absent else ""
-    return line(*([Fragment(text, "news")] if text else []), Fragment("; " * bool(text and missing) + missing, "bad"))
+    counts = [(reborn, counted(reborn, "rebirth")), (crashes, f"{counted(crashes, 'crash', 'crashes')} of workers")]
+    text = ", ".join(text for count, text in counts if count)
+    if text:
+        yield line(Fragment(f"so far: {text}", "news"))
+    elif not absent:
+        yield line(Fragment("no robot died, no worker crashed", "dim"))
 
 
 def _channels(scene: Scene) -> Line:

@@ -31,8 +31,8 @@ _MOST_CAUSES: Final = 2
 
 _Panel = Callable[[Moment, Size, Marks], list[Line]]
 _PANELS: Final[Mapping[str, _Panel]] = {
-    "robots": parts_grid,
     "convergence": lambda moment, size, marks: convergence(moment.scene, size, marks),
+    "robots": parts_grid,
     "stories": lambda moment, size, _: so_far.stories(moment.scene, size),
     "instability": lambda moment, size, marks: instability(moment.scene, size, marks),
     "promises": lambda moment, size, marks: so_far.promises(moment.scene, size, marks),
@@ -127,6 +127,8 @@ def _phase(moment: Moment) -> str:
     scene = moment.scene
     view, everyone = scene.view, len(scene.lasting)
     parts, tick = counted(len(scene.holders), "part"), seconds(scene.settings.tick_us)
+    if scene.go_us is None and view.is_held_back:
+        return f"{counted(view.born, 'robot')} wait for `go`, each with some of the {parts} of a secret."
     if scene.go_us is None:
         return f"The robots are being born, with some of the {parts} of a secret each. They gossip from `go` on."
     if view.stopped is not None:

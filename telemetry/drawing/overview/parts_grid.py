@@ -52,7 +52,7 @@ def _rank(robot: Listed) -> int:
     """Trouble first, then who has something to learn."""
     if robot.state in TROUBLED:
         return 0
-    return 1 if robot.state in ("gossiping", "unborn") else 2
+    return 1 if robot.state in ("gossiping", "unborn", "born") else 2
 
 
 def parts_grid(moment: Moment, size: Size, marks: Marks) -> list[Line]:
@@ -153,8 +153,9 @@ def _legend(layout: _Layout, marks: Marks) -> Line:
     """What the cells of a row mean."""
     per_cell = layout.masks[0].bit_count() if layout.masks else 1
     if per_cell > 1:
-        bar = f"{marks.shades} the fuller, the more"
-        return line(Fragment(f"a cell is {counted(per_cell, 'part')}: ", "dim"), Fragment(bar, "learnt"))
+        return line(
+            Fragment(f"a cell is {counted(per_cell, 'part')}, none to all: ", "dim"), Fragment(marks.shades, "learnt")
+        )
     return line(
         Fragment("a part: ", "dim"),
         Fragment(f"{marks.own} dealt  ", "own"),

@@ -26,6 +26,7 @@ _WORST_FIRST: Final[tuple[State, ...]] = (
     "paused",
     "gossiping",
     "unborn",
+    "born",
     "complete",
     "quiet",
     "passive",

@@ -9,7 +9,7 @@ from telemetry.drawing.line import Fragment, Line, Size, Tone, block, line, scro
 from telemetry.drawing.marks import TONES, Marks
 from telemetry.drawing.moment import Moment
 from telemetry.drawing.robots.facts import SPARK_SECONDS, Facts, listed, severity
-from telemetry.drawing.table import ago, cell, list_title, window
+from telemetry.drawing.table import ago, cell, list_title, nothing, window
 from telemetry.phrases import share
 
 _BAR: Final = 8
@@ -43,7 +43,8 @@ def draw(moment: Moment, size: Size, marks: Marks) -> list[Line]:
     foot = line(Fragment(f"{above} above, {below} below   " if above or below else "", "news"), _HELP)
     if facts and facts[shown][cursor].note:
         foot = line(Fragment(f"{facts[shown][cursor].name}: {facts[shown][cursor].note}", "bad"))
-    body = block([*head, *scrolled(drawn, cursor, room)[0]], Size(size.width, size.height - _FOOT))
+    empty = [] if facts else [nothing("robot", moment.chosen.is_only_trouble, moment.chosen.filter)]
+    body = block([*head, *empty, *scrolled(drawn, cursor, room)[0]], Size(size.width, size.height - _FOOT))
     return body + block([foot, line(_LEGEND)], Size(size.width, _FOOT))
 
 

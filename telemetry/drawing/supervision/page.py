@@ -57,6 +57,6 @@ def _foot(moment: Moment, node: Node, marks: Marks) -> list[Line]:
     if node.name in scene.robots:
         about = line(Fragment("BUDGET ", "title"), budget_text(scene, node.name))
     else:
-        window = f"{MOST_RESTARTS} times in {WINDOW_US // 1_000_000} s at most (injected ones are free)"
-        about = line(Fragment("POLICY ", "title"), f"only what crashed is restarted, {window}")
+        most = f"at most {MOST_RESTARTS} times in {WINDOW_US // 1_000_000} s (injected: free)"
+        about = line(Fragment("POLICY ", "title"), f"what crashed is restarted alone, {most}")
     return [node.words, about, legend(marks)]

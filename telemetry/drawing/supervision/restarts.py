@@ -47,12 +47,12 @@ def charged(scene: Scene, robot: str) -> tuple[int, int]:
 def budget_text(scene: Scene, robot: str) -> str:
     """Both budgets, and what follows the next crash of a worker."""
     deaths, crashes = charged(scene, robot)
-    used = f"charged in {WINDOW_US // 1_000_000} s: deaths {deaths} of {MOST_RESTARTS}"
-    return f"{used}, worker crashes {crashes} of {MOST_RESTARTS}; {_next(crashes)}"
+    used = f"charged in {WINDOW_US // 1_000_000} s: {deaths} of {MOST_RESTARTS} deaths"
+    return f"{used}, {crashes} of {MOST_RESTARTS} worker crashes; {_next(crashes)}"
 
 
 def _next(crashes: int) -> str:
     if crashes >= MOST_RESTARTS:
-        return "the next one ends the life"
+        return "next: the life ends"
     delay_us = (shortest_us(crashes + 1) + longest_us(crashes + 1)) // 2
-    return f"the next waits {seconds(delay_us)}"
+    return f"next waits {seconds(delay_us)}"

@@ -84,8 +84,8 @@ def legend(marks: Marks) -> Line:
     fragments: list[Fragment] = []
     for condition, word in _WORDS.items():
         letter, tone = _letter(condition, marks)
-        fragments += [Fragment(letter * 2, tone), Fragment(f" {word}  ", "dim")]
-    return (*fragments, Fragment("!", "bad"), Fragment(" injected or crashed inside", "dim"))
+        fragments += [Fragment(letter, tone), Fragment(f" {word}  ", "dim")]
+    return (*fragments, Fragment("!", "bad"), Fragment(" injected, or a crash", "dim"))
 
 
 def _cell(at_us: int, span: TimeRange, width: int) -> int:

@@ -225,7 +225,7 @@ class Lifelines:
     def _resumed(self, stamped: Stamped, event: RelayResumed, _view: View) -> None:
         shard = f"relay:{event.shard}"
         self._holders[shard] = stamped.source
-        who = "" if stamped.source == shard else f"{stamped.source} "
+        who = "" if stamped.source == shard else f"{_short(stamped.source)} "
         redone = f", {event.pending} entries to redo" if event.pending else ""
         self._set(shard, stamped.wall_us, "up", f"{who}took the shard{redone}")
 
@@ -246,7 +246,7 @@ class Lifelines:
             self._lives_on(shard, stamped.wall_us)
 
     def _began(self, stamped: Stamped, _event: SupervisorBegan, _view: View) -> None:
-        self._set(SUPERVISOR, stamped.wall_us, "up", f"{stamped.source} leads")
+        self._set(SUPERVISOR, stamped.wall_us, "up", f"{_short(stamped.source)} leads")
 
     def _stalled(self, stamped: Stamped, event: SupervisorStalled, view: View) -> None:
         since_us = stamped.wall_us - event.stalled_us
@@ -260,6 +260,12 @@ class Lifelines:
 
 
 _ENDS: Final = {"kill": "killed", "amnesia": "killed, its journal deleted", "restart": "restarted"}
+
+
+def _short(source: str) -> str:
+    """`standby:6eb9` of `standby:6eb9ae27eec72c89`: a person tells few of them apart."""
+    kind, separator, name = source.partition(":")
+    return f"{kind}{separator}{name[:4]}"
 
 
 def _is_worker_slot(process: str) -> bool:

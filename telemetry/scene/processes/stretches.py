@@ -56,7 +56,7 @@ def resumed(line: Line, at_us: int) -> Line:
     if not place or line[place - 1].condition != "paused":
         return line
     before = line[place - 2] if place > 1 else Stretch(at_us, "up")
-    return (*line[:place], before._replace(from_us=at_us, why="resumed"), *line[place:])
+    return (*line[:place], before._replace(from_us=at_us, why=before.why or "resumed"), *line[place:])
 
 
 def lives_of(line: Line) -> list[LifeSpan]:

@@ -51,10 +51,13 @@ def lab(server: EmbeddedServer, here: object, terminal: Terminal) -> Iterator[On
 def test_a_run_that_waits_for_its_robots_may_begin_when_they_are_born(lab: OnServer) -> None:
     # Given a run that is held back, led, and without any robot yet
     run = lab.deal("--hold")
-    SupervisorLease(lab.client, run, new_token(os.getpid())).hold(None, Needs(2))
+    lease = SupervisorLease(lab.client, run, new_token(os.getpid()))
+    lease.hold(None, Needs(2))
 
     # When a person lets it begin, twice
-    first, second = lab.do("go", run), lab.do("go", run)
+    first = lab.do("go", run)
+    lease.hold(None, Needs(2))
+    second = lab.do("go", run)
 
     # Then the order stands there once, and how many robots are born is said
     assert lab.orders(run) == ["dealt", "begin"]

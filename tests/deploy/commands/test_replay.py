@@ -32,8 +32,8 @@ def test_the_stories_are_lines_in_the_order_of_time_and_then_comes_the_verdict(r
 
     assert (shown.code, shown.err) == (0, "")
     lines = shown.out.splitlines()
-    timed = [line for line in lines if re.match(r" *-?\d+\.\d{3}s  \S", line)]
-    times = [float(line.split("s")[0]) for line in timed]
+    timed = [line for line in lines if re.match(r"before go  \S| *\d+\.\d{3}s  \S", line)]
+    times = [-1.0 if line.startswith("before") else float(line.split("s")[0]) for line in timed]
     assert len(timed) > 5
     assert times == sorted(times)
     assert lines[: len(timed)] == timed
@@ -48,7 +48,7 @@ def test_no_escape_ever_reaches_a_file(run: str, here: Path, terminal: Terminal)
     # Given a record whose texts are those of an attacker
     verdict = here / "runs" / run / "verdict.json"
     result = json.loads(verdict.read_text())
-    result["promises"]["once"]["why"] = "\x1b[2Jgone"
+    result["promises"]["once"] |= {"state": "BROKEN", "why": "\x1b[2Jgone"}
     verdict.write_text(json.dumps(result))
     # Then nothing of it acts on a terminal
     shown = terminal.do("replay")

@@ -24,5 +24,5 @@ from deploy.watching.leaving import Left, words_of
         ),
     ],
 )
-def test_a_person_is_told_what_became_of_the_run(left: Left, words: str) -> None:
+def test_a_person_reads_what_became_of_the_run(left: Left, words: str) -> None:
     assert words_of(left, "7f3a") == words

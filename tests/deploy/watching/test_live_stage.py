@@ -103,7 +103,7 @@ def test_a_run_that_is_just_being_dealt_is_waited_for(run: DealtRun, watch: Watc
     await_seen(stage, 1)
 
 
-def test_a_run_that_never_comes_is_told(run: DealtRun, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_never_comes_is_reported(run: DealtRun, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_reader, "DEAL_S", 0.1)
     stage = watch(run)
 

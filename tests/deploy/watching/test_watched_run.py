@@ -88,7 +88,7 @@ def test_a_person_may_stop_to_wait(place: PlaceSettings) -> None:
         find_watched(place, "7f3a00", lambda _seconds: False, lambda _line: None)
 
 
-def test_without_any_run_a_person_is_told_how_to_start_one(place: PlaceSettings) -> None:
+def test_without_any_run_a_person_reads_how_to_start_one(place: PlaceSettings) -> None:
     with pytest.raises(NoSuchRun, match="robots run"):
         find_watched(place, None, no_wait, lambda _line: None)
 

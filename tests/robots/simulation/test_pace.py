@@ -40,7 +40,7 @@ def test_without_delays_it_is_the_same_envelope_for_envelope(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("preset", ["lossy", "storm", "split"])
 def test_under_every_plan_verdicts_and_rounds_are_the_same(tmp_path: Path, preset: str) -> None:
-    for seed in SEEDS[:3]:
+    for seed in SEEDS[:2]:
         usual, slow = (run(tmp_path, preset=preset, seed=seed, pace=pace) for pace in (1, 10))
 
         assert verdict(slow) == verdict(usual)
@@ -59,8 +59,7 @@ def test_robots_that_die_and_workers_that_crash_are_judged_alike(tmp_path: Path)
 
 
 def test_what_is_usual_is_no_anomaly_in_a_run_a_hundred_times_as_slow(tmp_path: Path) -> None:
-    for seed in SEEDS[:2]:
-        slow = run(tmp_path, preset="lossy", seed=seed, for_="3s", pace=100)
+    slow = run(tmp_path, preset="lossy", seed=7, for_="2s", pace=100)
 
-        assert slow.happened(AnomalyBegan) == []
-        assert slow.result.verdict == "HELD", slow.broken()
+    assert slow.happened(AnomalyBegan) == []
+    assert slow.result.verdict == "HELD", slow.broken()

@@ -74,6 +74,15 @@ def test_the_sorted_column_is_marked_and_named_even_if_it_does_not_fit() -> None
     assert "CRASHESv" in page_text(run.scene, "120x40", is_ascii=True, sort=11, is_reversed=True)
 
 
+def test_an_empty_list_shows_why_it_is_empty() -> None:
+    # Given a run in which no robot is in trouble
+    run = Script(3)
+    # Then
+    assert "No robot is in trouble; o shows all." in page_text(run.scene, "80x24", is_only_trouble=True)
+    assert "No robot matches the filter" in page_text(run.scene, "80x24", filter="r77")
+    assert "No event matches the filter" in page_text(run.scene, "80x24", page="events", filter="r77")
+
+
 def test_any_number_sorts_by_some_column() -> None:
     # Given a key that was pressed more often than there are columns
     run = sick_run()
@@ -178,7 +187,7 @@ def test_the_lives_of_a_robot_show_how_each_ended_and_how_its_workers_are() -> N
     # Then
     assert "LIVES 1 of 1" in text
     assert "secret_merger        crashed  crashed 1x, the last 0.0s ago: ValueError: no" in text
-    assert "worker crashes 1 of 5" in text
+    assert "1 of 5 worker crashes" in text
 
 
 def test_a_robot_that_does_not_exist_is_named_so() -> None:

@@ -66,7 +66,7 @@ def test_a_death_that_is_charged_keeps_a_robot_in_sight_for_the_whole_window() -
     run.report(500, "r01", RobotBorn(1, 3), life=2)
     run.report(20_000, "r01", TicksExecuted(5), life=2)
     assert "charged: 1 death, 0 crashes" in page(run)
-    assert "deaths 1 of 5" in page(run, cursor=tree(run).index("r01"))
+    assert "1 of 5 deaths" in page(run, cursor=tree(run).index("r01"))
     # When thirty seconds have passed
     run.report(30_500, "r01", TicksExecuted(5), life=2)
     # Then it counts no more

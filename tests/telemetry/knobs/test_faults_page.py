@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry.drawing.faults import rows
+from telemetry.drawing.faults.page import rows
 from telemetry.drawing.moment import KnobState, Status
 from telemetry.events import FaultInjected, InjectionFailed, MessageReceived, MessageSent, RunStopped
 from tests.telemetry.knobs.scripted import Script, drawn

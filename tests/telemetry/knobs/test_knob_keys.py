@@ -17,6 +17,7 @@ from telemetry.drawing.moment import Chosen, Page, Status
 from telemetry.scene.scene import Scene
 from telemetry.watch.app import WatchApp
 from telemetry.watch.dialogs import Confirm, FaultInput, WorkerChoice
+from telemetry.watch.knobs import STOP
 from telemetry.watch.painting import Painting
 from telemetry.watch.stage import Reply
 from tests.support.waiting import DEADLINE_S
@@ -328,6 +329,18 @@ def test_ctrl_c_stops_the_run_when_it_comes_twice() -> None:
         assert screen.app.is_running
 
     in_app(test, page="overview")
+
+
+def test_a_run_that_owes_an_answer_can_be_stopped_by_the_command_behind_the_app() -> None:
+    async def test(screen: Screen) -> None:
+        screen.controls.is_open.clear()
+        await screen.press("H")
+        await screen.until(lambda: screen.controls.requests == ["heal"])
+        await screen.press("ctrl+c", "ctrl+c")
+        assert screen.app.return_value == STOP
+        assert screen.controls.requests == ["heal"]
+
+    in_app(test)
 
 
 def test_g_lets_a_run_go_that_is_held_back_and_only_then() -> None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from broker.faults.grammar import parse_lines
-from telemetry.drawing.knobs import HALVES, KNOBS, OFF, Change, Knob, change, halves, knob_named, setting_of, stepped
+from telemetry.drawing.faults.knobs import (
+    HALVES,
+    KNOBS,
+    OFF,
+    Change,
+    Knob,
+    change,
+    halves,
+    knob_named,
+    setting_of,
+    stepped,
+)
 from tests.telemetry.knobs.scripted import Script
 
 LOSS, DELAY, PARTITION = map(knob_named, ("loss", "delay", "partition"))

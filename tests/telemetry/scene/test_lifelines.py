@@ -284,7 +284,7 @@ def test_a_supervisor_that_stood_still_is_shown_so_for_as_long_as_it_did() -> No
     assert run.line("supervisor") == [
         (-80, "up", "supervisor:1 leads"),
         (500, "paused", "took no step for 300 ms"),
-        (800, "up", "resumed"),
+        (800, "up", "supervisor:1 leads"),
         (2000, "up", "supervisor:2 leads"),
     ]
 

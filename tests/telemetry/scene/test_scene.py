@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from telemetry.events import (
+    EvidenceLost,
     FatesDecided,
     InvariantViolated,
     MessageReceived,
@@ -15,6 +16,7 @@ from telemetry.events import (
     RobotQuiet,
     SecretRefused,
     SecretWritten,
+    ServerForgot,
 )
 from telemetry.scene.scene import Scene
 from tests.support.scenes import GO_US, MadeScene, played
@@ -117,3 +119,12 @@ def test_facts_name_what_robots_met() -> None:
     assert facts(lab)["unique"] == ("r00 refused another word for part 1", "")
     assert facts(lab)["fenced"] == ("r01/1 found a later life, and ended", "")
     assert facts(lab)["supervised"] == ("dead for good: r01", "")
+
+
+def test_evidence_that_is_gone_is_named() -> None:
+    lab = MadeScene({0: ["r00"], 1: ["r01"]}, robots=2)
+    lab.event(100, "r01", EvidenceLost("journal"))
+    lab.event(200, "lab", ServerForgot("fates"))
+
+    assert facts(lab)["monotonic"] == ("the journal of r01 is gone", "bad")
+    assert facts(lab)["accounted"] == ("the server came back without some of what it had stored", "bad")

@@ -119,7 +119,7 @@ def test_nothing_is_lost_without_colours(monkeypatch: pytest.MonkeyPatch) -> Non
         for state in ("✗ BROKEN", "? UNPROVEN", "○ not tested", "✓ HELD"):
             assert state in person.screen
 
-    watch(stage, story)
+    watch(stage, story, size=(120, 40))
 
 
 def test_what_the_terminal_gets_is_what_was_drawn() -> None:

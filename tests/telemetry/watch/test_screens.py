@@ -7,9 +7,11 @@ difference.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from telemetry.drawing.help import help_sheets
 from telemetry.drawing.keys import footer
@@ -49,7 +51,7 @@ def assert_as_in(name: str, lines: list[Line]) -> None:
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size.width}x{size.height}")
 @pytest.mark.parametrize("page", list(PAGES))
-def test_a_page_is_as_it_was_looked_at(page: Page, size: Size) -> None:
+def test_a_page_is_as_it_was_kept(page: Page, size: Size) -> None:
     lines = drawn(moment_of(page), size, Marks())
 
     assert [width_of(each) for each in lines] == [size.width] * size.height
@@ -57,19 +59,19 @@ def test_a_page_is_as_it_was_looked_at(page: Page, size: Size) -> None:
 
 
 @pytest.mark.parametrize("page", list(PAGES))
-def test_a_page_in_ascii_is_as_it_was_looked_at(page: Page) -> None:
+def test_a_page_in_ascii_is_as_it_was_kept(page: Page) -> None:
     lines = drawn(moment_of(page), SIZES[0], Marks(is_ascii=True))
 
     assert "".join(map(text_of, lines)).isascii()
     assert_as_in(f"{page}-ascii", lines)
 
 
-def test_a_robot_in_detail_is_as_it_was_looked_at() -> None:
+def test_a_robot_in_detail_is_as_it_was_kept() -> None:
     assert_as_in("robot-80x24", drawn(moment_of("robots", robot="r02"), SIZES[0], Marks()))
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_sheet_of_the_help_is_as_it_was_looked_at(number: int) -> None:
+def test_a_sheet_of_the_help_is_as_it_was_kept(number: int) -> None:
     sheets = help_sheets(Size(80, 23), Marks())
 
     assert len(sheets) == 2
@@ -87,3 +89,21 @@ def test_without_colours_each_state_of_a_robot_is_still_a_mark_and_a_word(page: 
             if fragment.tone in ("good", "bad", "news") and word in marks.states:
                 # Then its mark stands before the word
                 assert fragment.text.strip().startswith(marks.states[word].strip())  # type: ignore[index]
+
+
+@pytest.mark.parametrize("page", list(PAGES))
+def test_gaps_and_a_view_that_is_held_are_seen_on_the_narrowest_screen(page: Page) -> None:
+    scene, status, chosen = moment_of(page, is_paused=True, behind=12_345)
+    moment = Moment(scene, replace(status, missed=678, mode="live"), chosen)
+
+    first = text_of(drawn(moment, SIZES[0], Marks())[0])
+    assert "VIEW PAUSED, 12345 events wait" in first
+    assert "GAP 678" in first
+
+
+def test_a_replay_shows_where_it_is_and_how_long_it_is() -> None:
+    replay = replayed(recorded(), speed=0.5)
+    replay.seek(1_500_000)
+    first = text_of(screen(Moment(replay.scene, replay.status, Chosen()), SIZES[0], Marks())[0])
+
+    assert re.search(r"REPLAY 1\.\d s of 3\.\d s 0\.5x", first)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from telemetry.drawing.moment import Moment
 from telemetry.scene.scene import Scene
 
 OFF: Final = ""
@@ -41,6 +42,12 @@ class Change(NamedTuple):
 
     set: str
     clears: tuple[str, ...]
+
+
+def is_changeable(moment: Moment) -> bool:
+    """Whether a person may turn the knobs."""
+    status = moment.status
+    return not (status.is_read_only or status.mode == "replay" or status.is_over or moment.scene.view.stopped)
 
 
 def knob_named(name: str) -> Knob:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry.explanations.expectation import Plans, RunTerms, expected, mean_loss
+from telemetry.expectation import Plans, RunTerms, expected, mean_loss
 
 RUN = RunTerms(robots=6, holders=tuple((f"r{number:02d}",) for number in range(6)), go_us=1_000_000, tick_us=100_000)
 CALM: Plans = ((990_000, ()),)
@@ -44,7 +44,7 @@ def test_with_too_many_kinds_of_links_theory_takes_all_to_be_alike() -> None:
     assert theory.duration is not None
 
 
-def test_theory_says_when_it_is_not_reliable() -> None:
+def test_theory_is_not_reliable_with_too_much_loss() -> None:
     assert expected(RUN, ((990_000, ("loss 0.6",)),), 1).is_reliable
     assert not expected(RUN, ((990_000, ("loss 0.8",)),), 1).is_reliable
 
