@@ -172,9 +172,12 @@ def fold(view: View, stamped: Stamped) -> View:
         return _fold_fates(view, event)
     if isinstance(event, ServerForgot):
         return msgspec.structs.replace(view, has_server_forgotten=True)
-    if stamped.source in view.robots or isinstance(event, RobotBorn):
-        return _fold_robot(view, stamped)
-    return _fold_run(view, stamped)
+    robot = view.robots.get(stamped.source)
+    if robot is None and not isinstance(event, RobotBorn):
+        return _fold_run(view, stamped)
+    if robot is not None and 0 < stamped.incarnation < robot.incarnation:
+        return _fold_older(view, stamped.source, event)
+    return _fold_robot(view, stamped)
 
 
 def _fold_run(view: View, stamped: Stamped) -> View:
@@ -232,7 +235,7 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
     match event:
         case RobotBorn():
             return _fold_birth(view, name, stamped, event.parts)
-        case RobotFenced():
+        case RobotFenced() if stamped.incarnation == view.robots[name].incarnation:
             return _change(view, name, state="dead", ended="fenced")
         case EvidenceLost("journal"):
             return _change(view, name, state="dead", ended="journal")
@@ -246,6 +249,16 @@ def _fold_robot(view: View, stamped: Stamped) -> View:
             crashed = tuple(other for other in view.robots[name].crashed if other != worker)
             return _change(view, name, crashed=crashed)
     return _fold_completion(view, name, event)
+
+
+def _fold_older(view: View, name: str, event: AnyEvent) -> View:
+    """An older life reports, late or because it was paused and went on: how the robot is now, a later one says."""
+    match event:
+        case PartsMerged(indices=indices):
+            return _change(view, name, learnt=view.robots[name].learnt | bitmap_of_parts(indices))
+        case SecretRefused() | SecretWritten():
+            return _fold_completion(view, name, event)
+    return view
 
 
 def _fold_birth(view: View, name: str, stamped: Stamped, parts: int) -> View:

@@ -100,7 +100,9 @@ def _findings(moment: Moment, result: Result, size: Size, marks: Marks) -> list[
     drawn = [_finding(promise, name_width, size.width, marks) for promise in promises]
     if sum(map(len, drawn)) > size.height:
         is_short = [state in (UNTESTED, "HELD") and place != cursor for place, (_, state, _) in enumerate(promises)]
-        drawn = [_first(lines, size.width) if short else lines for lines, short in zip(drawn, is_short, strict=True)]
+        drawn = [
+            _first(lines, size.width, marks) if short else lines for lines, short in zip(drawn, is_short, strict=True)
+        ]
     lines = [each for several in drawn for each in several]
     below = len(lines) - size.height
     shown, _ = scrolled(lines, sum(map(len, drawn[:cursor])), size.height - (below > 0))
@@ -118,9 +120,9 @@ def _finding(promise: tuple[str, str, str], name_width: int, width: int, marks: 
     ]
 
 
-def _first(lines: list[Line], width: int) -> list[Line]:
+def _first(lines: list[Line], width: int, marks: Marks) -> list[Line]:
     """The first line, which shows that there is more."""
-    return [fitted((*lines[0], Fragment(" " * width)), width)] if len(lines) > 1 else lines
+    return [fitted((*lines[0], Fragment(f" {marks.more}")), width)] if len(lines) > 1 else lines
 
 
 def _figures(result: Result, width: int) -> list[Line]:

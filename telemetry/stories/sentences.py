@@ -59,6 +59,7 @@ from telemetry.phrases import counted, named_parts, seconds
 _MOST_DETAIL: Final = 120  # characters of an event's own fields
 _MOST_ERROR: Final = 120  # characters of a worker's error
 
+_FENCED: Final = 75  # the exit code of a process whose robot has a later life
 _ENDS: Final = {
     "complete": "stop: the secret is written, and every robot that can be is complete",
     "limit": "stop: the time limit of the run is over",
@@ -132,6 +133,8 @@ def death_of(event: ProcessDied) -> str:
     """How a process ended, after its name."""
     if event.status < 0:
         return f"died (signal {-event.status})"
+    if event.status == _FENCED:
+        return "ended: its robot lives elsewhere"
     return f"ended with exit code {event.status}" if event.status else "ended"
 
 
@@ -214,6 +217,12 @@ def _pressure_text(who: str, event: ChannelPressure) -> str:
     return f"{who}'s channel {event.channel} is full: {counted(event.dropped, 'item')} dropped"
 
 
+def _fenced_text(who: str, event: RobotFenced) -> str:
+    """`where` names a key of the server, of which a person needs the last word."""
+    robot, _, life = who.partition("/")
+    return f"{robot}'s life {life or 1} met a later one ({event.where.rpartition(':')[2]}): fenced, it ended"
+
+
 def _stopped_text(who: str, event: RunStopped) -> str:  # noqa: ARG001
     return _ENDS.get(event.reason, f"stop: {event.reason}")
 
@@ -252,7 +261,7 @@ SENTENCES: Final[dict[type[AnyEvent], Sentence]] = {
     RobotBorn: lambda who, event: f"{who} is born, with {counted(event.parts, 'part')}",
     RobotRecovered: lambda who, event: f"{who} lives, {seconds(event.down_us)} after the death of the life before",
     RobotLeft: _left_text,
-    RobotFenced: lambda who, event: f"{who} found that a later life exists, and ended: {event.where}",
+    RobotFenced: _fenced_text,
     RobotComplete: lambda who, event: f"{who} is complete: it holds all {counted(event.parts, 'part')}",
     WorkerCrashed: lambda who, event: f"{who}'s {event.worker} crashed {error_of(event)}",
     WorkerRestarted: lambda who, event: f"{who}'s {event.worker} is started again in {seconds(event.delay_us)}",

@@ -6,8 +6,10 @@ from deploy.config.experiment import prepare
 from robots.simulation.simulate import simulate
 from telemetry.events import (
     AnyEvent,
+    PartsMerged,
     RobotBorn,
     RobotComplete,
+    RobotFenced,
     RobotLeft,
     RunDealt,
     SecretWritten,
@@ -41,6 +43,21 @@ def test_a_run_is_not_done_while_a_robot_that_was_recalled_is_not_complete() -> 
 
     assert not seen(*events).is_done
     assert seen(*events, ("r01", RobotBorn(2, 0)), ("r01", RobotComplete(3))).is_done
+
+
+def test_what_an_older_life_reports_does_not_change_how_its_robot_is() -> None:
+    # Given a robot in its second life, whose first one was paused and goes on
+    view = seen(("lab", RunDealt(1, 3)), ("r00", RobotBorn(2, 0)))
+    view = fold(view, Stamped("abc123", "r00", 2, 1, 9, 9, RobotBorn(2, 0)))
+    # When that one learns a part, and finds that it was fenced
+    for number, event in enumerate((PartsMerged("r01", 1, 1, 1, (2,), 3), RobotFenced("journal")), start=9):
+        view = fold(view, Stamped("abc123", "r00", 1, number, number, number, event))
+    # Then the robot lives, holds what its second life holds, and what was merged is known
+    robot = view.robots["r00"]
+    assert (robot.state, robot.incarnation, robot.held, robot.learnt) == ("alive", 2, 2, 0b100)
+    # And it is dead once that life is fenced, too
+    view = fold(view, Stamped("abc123", "r00", 2, 2, 20, 20, RobotFenced("journal")))
+    assert (view.robots["r00"].state, view.robots["r00"].ended) == ("dead", "fenced")
 
 
 @pytest.mark.parametrize("source", ["lab", "r00"])

@@ -58,7 +58,8 @@ def _lost_lately(scene: Scene, width: int) -> Line:
     if not lately.offered:
         return line(Fragment("no message was sent lately", "dim"))
     lost = (lately.lost + lately.corrupted) / lately.offered
-    planned = mean_loss(scene.faults.texts, scene.settings.robots)
+    losing = tuple(fault for fault in scene.faults.texts if not fault.startswith("partition hold"))
+    planned = mean_loss(losing, scene.settings.robots)  # what is held back is counted once it is decided
     text, more = f"lost lately {share(lost)}, planned {share(planned)}", _others(lately)
     has_room = len(text) + len(more) <= width
     return line(Fragment(text, "news" if lost else "dim"), *([Fragment(more, "dim")] if has_room else []))

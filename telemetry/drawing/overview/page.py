@@ -134,7 +134,10 @@ def _phase(moment: Moment) -> str:
     if view.stopped is not None:
         return f"The run is over ({view.stopped}). {_written(moment)}"
     if scene.complete < everyone:
-        return f"Every {tick} each robot asks others what it lacks. {scene.complete} of {everyone} know all {parts}."
+        cut = [fault for fault in scene.faults.texts if fault.startswith("partition")]
+        why = f" Nothing crosses: {cut[0]}." if cut else ""
+        asks = f"Every {tick} each robot asks others what it lacks."
+        return f"{asks} {scene.complete} of {everyone} know all {parts}.{why}"
     return f"All {counted(everyone, 'robot')} know all {parts}. {_written(moment)}"
 
 

@@ -34,6 +34,7 @@ _WORDS: Final[dict[Condition, str]] = {
     "waiting": "waits",
     "dead": "dead",
 }
+_BEFORE_GO_US: Final = 1_000_000
 _TICKS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)  # seconds between names on the axis
 
 
@@ -45,8 +46,10 @@ class TimeRange(NamedTuple):
 
 
 def span_of(scene: Scene) -> TimeRange:
-    """The whole run so far, from the deal on."""
+    """The whole run so far, from the deal on; of the time before `go`, in which a run may be held back, a tenth."""
     from_us = scene.view.dealt_us or scene.go_us or scene.now_us
+    if scene.go_us is not None:
+        from_us = max(from_us, scene.go_us - max(_BEFORE_GO_US, (scene.now_us - scene.go_us) // 10))
     return TimeRange(from_us, max(scene.now_us, from_us + 1))
 
 

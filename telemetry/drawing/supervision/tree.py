@@ -1,6 +1,6 @@
 """Who restarts whom, as a tree: the run, its supervisor, relays, server and robots, and what is inside a robot.
 
-Many quiet robots are one line; trouble is never folded.
+Robots to which nothing happened are one line; trouble is never folded, and neither is a robot that had some.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from telemetry.scene.processes.workers import NEVER_CRASHED
 from telemetry.scene.scene import Scene
 from telemetry.scene.states import State, states_of
 
-FOLDED: Final = "quiet robots"
+FOLDED: Final = "robots without trouble"
 """The row that stands for the robots that are folded."""
 
 RECENT_US: Final = 5_000_000
-"""A robot that died so lately is not folded yet."""
+"""For so long the row of a robot says what happened to it."""
 
-_LEVELS: Final = ("quiet robots are one line", "all robots", "all robots and their workers")
+_LEVELS: Final = ("robots without trouble are one line", "all robots", "all robots and their workers")
 
 
 class Node(NamedTuple):
@@ -106,23 +106,24 @@ def _robots(moment: Moment, marks: Marks) -> Iterator[Node]:
             folded.append(robot)
         elif is_bad or not moment.chosen.is_only_trouble:
             yield Node(robot, robot, _robot(scene, robot, state, marks))
-            if level == 2 or _has_crashed_worker(scene, robot):
-                yield from _inside(scene, robot, marks)
+            is_open = level == 2 or _has_crashed_worker(scene, robot)
+            yield from _inside(scene, robot, marks) if is_open else _rq_worker(scene, robot, marks)
     if folded:
-        words = f"{len(folded)} quiet: {named_robots(folded)}"
+        words = f"{len(folded)} without trouble: {named_robots(folded)}"
         if len(folded) == len(scene.robots):
-            words = f"all {len(folded)} robots quiet: {named_robots(folded)}"
+            words = f"all {len(folded)} without trouble: {named_robots(folded)}"
         yield Node(FOLDED, "", line(_branch(marks), Fragment(f"{marks.states['complete']} ", "good"), words))
 
 
 def _is_in_trouble(scene: Scene, robot: str, state: State) -> bool:
-    """Also for a while after it died, and as long as something is charged to it."""
+    """Now, or earlier in the run: its timeline shows when."""
     if TONES[state] == "bad" or _has_crashed_worker(scene, robot) or any(charged(scene, robot)):
         return True
-    rq_worker = scene.lifelines.lines.get(f"rq:{robot}", ())
-    if rq_worker and rq_worker[-1].condition in ("down", "paused"):
+    if f"rq:{robot}" in scene.lifelines.lines:
         return True
-    return bool(_lately(scene, robot))
+    return bool(scene.lifelines.notes.get(robot)) or any(
+        each.condition not in ("up", "complete", "left") for each in scene.lifelines.lines.get(robot, ())
+    )
 
 
 def _lately(scene: Scene, robot: str) -> str:
@@ -153,13 +154,18 @@ def _robot(scene: Scene, robot: str, state: State, marks: Marks) -> Line:
     return line(_branch(marks), mark, f"{robot}", Fragment(f"{life} ", "dim"), Fragment(f"{state}{why}{budget}", tone))
 
 
-def _inside(scene: Scene, robot: str, marks: Marks) -> Iterator[Node]:
-    """Its RQ worker, if anything is known of it, and its workers."""
+def _rq_worker(scene: Scene, robot: str, marks: Marks) -> Iterator[Node]:
+    """The RQ worker of a robot, once something happened to it."""
     rq_worker = scene.lifelines.lines.get(f"rq:{robot}")
     if rq_worker:
         is_up = rq_worker[-1].condition == "up"
         words = f"RQ worker {_word(rq_worker[-1], '')}"
         yield Node(robot, f"rq:{robot}", line(_twig(marks), Fragment(words, "good" if is_up else "bad")))
+
+
+def _inside(scene: Scene, robot: str, marks: Marks) -> Iterator[Node]:
+    """Its RQ worker, if anything is known of it, and its workers."""
+    yield from _rq_worker(scene, robot, marks)
     states = scene.workers.robots.get(robot, {})
     for name in (*WORKERS, *(name for name in states if name not in WORKERS)):
         worker = states.get(name, NEVER_CRASHED)

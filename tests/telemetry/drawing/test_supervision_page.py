@@ -8,7 +8,7 @@ from telemetry.drawing.line import text_of
 from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Chosen, Moment, Status
 from telemetry.drawing.supervision.page import rows
-from telemetry.drawing.supervision.timeline import TimeRange, timeline
+from telemetry.drawing.supervision.timeline import TimeRange, span_of, timeline
 from telemetry.drawing.supervision.tree import FOLDED
 from telemetry.events import (
     FaultInjected,
@@ -36,16 +36,16 @@ def page(run: Script, size: str = "120x40", **chosen: object) -> str:
 
 
 # What is folded
-def test_quiet_robots_are_one_line_and_those_in_trouble_are_not() -> None:
+def test_robots_without_trouble_are_one_line_and_the_others_are_not() -> None:
     # Given twenty robots, of which the lab killed one
     run = Script(20)
     run.report(500, "lab", FaultInjected("kill", "robot", "r07"))
     # Then
     assert tree(run) == ["run 5c1213", "supervisor", "relay:0", "redis", "r07", FOLDED]
-    assert "19 quiet: r00..r06, r08..r19" in page(run)
+    assert "19 without trouble: r00..r06, r08..r19" in page(run)
 
 
-def test_a_robot_that_lives_again_stays_in_sight_for_a_while() -> None:
+def test_a_robot_that_lives_again_stays_in_sight_so_that_its_timeline_shows_when_it_died() -> None:
     # Given a robot that was killed, and lives again
     run = Script(3)
     run.report(500, "lab", FaultInjected("kill", "robot", "r01"))
@@ -54,12 +54,33 @@ def test_a_robot_that_lives_again_stays_in_sight_for_a_while() -> None:
     assert "killed (injected) 0.1s ago" in page(run)
     # When nothing more happens to it
     run.report(5600, "r01", TicksExecuted(5), life=2)
-    # Then it is quiet
-    assert "r01" not in tree(run)
-    assert "all 3 robots quiet" in page(run)
+    # Then its row says no more how long ago that was, and its timeline shows it
+    [row] = [each for each in page(run).splitlines() if "r01 life 2" in each]
+    assert "ago" not in row
+    assert "×" in row
+    assert "2 without trouble: r00, r02" in page(run)
 
 
-def test_a_death_that_is_charged_keeps_a_robot_in_sight_for_the_whole_window() -> None:
+def test_an_rq_worker_that_is_paused_stands_below_its_robot() -> None:
+    # Given a robot whose RQ worker is paused, while it runs on
+    run = Script(3)
+    run.report(500, "lab", FaultInjected("pause", "rq:r01", "rq:r01"))
+    # Then the row says so, and its workers need none
+    assert tree(run) == ["run 5c1213", "supervisor", "relay:0", "redis", "r01", "r01", FOLDED]
+    assert "RQ worker paused: paused (injected)" in page(run)
+
+
+def test_a_hold_before_go_takes_a_tenth_of_the_timeline() -> None:
+    # Given a run that was held back for a minute, and has gone on for twenty seconds
+    run = Script(3)
+    run.scene.go_us += 60_000_000
+    run.report(80_000, "r01", TicksExecuted(5))
+    # Then its timeline begins two seconds before go
+    assert run.scene.go_us is not None
+    assert run.scene.go_us - span_of(run.scene).from_us == 2_000_000
+
+
+def test_a_death_that_is_charged_counts_for_the_whole_window() -> None:
     # Given a death that nothing injected
     run = Script(3)
     run.report(500, "r01", RobotRecovered(100_000), life=2)
@@ -70,7 +91,7 @@ def test_a_death_that_is_charged_keeps_a_robot_in_sight_for_the_whole_window() -
     # When thirty seconds have passed
     run.report(30_500, "r01", TicksExecuted(5), life=2)
     # Then it counts no more
-    assert "r01" not in tree(run)
+    assert "charged:" not in page(run)
 
 
 def test_a_robot_with_a_crashed_worker_shows_all_five() -> None:
@@ -88,7 +109,7 @@ def test_a_robot_with_a_crashed_worker_shows_all_five() -> None:
 
 
 def test_more_is_unfolded_step_by_step() -> None:
-    # Given three quiet robots
+    # Given three robots without trouble
     run = Script(3)
     # Then tabs show them, then their workers too, then one line again
     assert len(tree(run)) == 4 + 1
