@@ -57,13 +57,13 @@ def _broken(text: str, width: int) -> list[str]:
     return wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def print_result(text: str) -> bool:
-    """Write the result, of one line or several; False: its reader has gone, which is no error. Raises
-    EnvironmentFailure when it cannot be written."""
+def print_result(text: str, move: str = "") -> bool:
+    """Write the result, of one line or several, after what moves the cursor; False: its reader has gone, which is no
+    error. Raises EnvironmentFailure when it cannot be written."""
     if sys.stdout is None:
         return False
     try:
-        print("\n".join(map(_escaped, text.split("\n"))), flush=True)
+        print(move + "\n".join(map(_escaped, text.split("\n"))), flush=True)
     except BrokenPipeError:
         _silence(sys.stdout)
         return False

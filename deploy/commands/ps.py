@@ -133,7 +133,8 @@ class _Table:
             lines.append(f"the server does not answer, for {away_s:.0f} s now")
         terminal = seen_terminal(os.environ)
         extent = Extent(terminal.columns, terminal.lines) if terminal.moves_cursor else None
-        return print_result(self._repainting.text(lines, extent))
+        move, text = self._repainting.text(lines, extent)
+        return print_result(text, move)
 
 
 def _is_stopped(server: Server, run: str) -> bool:

@@ -24,15 +24,16 @@ class Repainting:
     def __init__(self) -> None:
         self._painted = 0
 
-    def text(self, lines: Sequence[str], extent: Extent | None) -> str:
-        """The text, without a last line break. `extent` None: it is no terminal. What does not fit is cut."""
+    def text(self, lines: Sequence[str], extent: Extent | None) -> tuple[str, str]:
+        """What moves the cursor, and the text, without a last line break. `extent` None: it is no terminal. What does
+        not fit is cut."""
         is_first, before = not self._painted, self._painted
         self._painted = len(lines)
         if extent is None:
-            return "\n".join(lines if is_first else ["", *lines])
+            return "", "\n".join(lines if is_first else ["", *lines])
         shown = [_cut(line, extent.columns) for line in lines[: max(1, extent.lines - 1)]]
         self._painted = len(shown)
-        return (_UP.format(min(before, extent.lines - 1)) + _REST) * (not is_first) + "\n".join(shown)
+        return (_UP.format(min(before, extent.lines - 1)) + _REST) * (not is_first), "\n".join(shown)
 
 
 def _cut(line: str, columns: int) -> str:

@@ -33,7 +33,7 @@ from deploy.attach.context import metadata_of
 from deploy.config.experiment import Experiment, prepare
 from deploy.lifecycle.recording import run_settings
 from robots.simulation.simulate import simulate
-from telemetry.events import Stamped
+from telemetry.events import RunStopped, Stamped
 from telemetry.stream.publisher import encode_events
 from tests.support.pseudo_terminal import PseudoTerminal
 
@@ -57,6 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     experiment = prepare({"robots": options.robots, "seed": SEED, "for_": "20s"})
     events = simulate(RUN, experiment.deal, experiment.terms, experiment.plan, experiment.bounds).events
+    events = [stamped for stamped in events if not isinstance(stamped.event, RunStopped)]  # it goes on
     with EmbeddedServer() as server, TemporaryDirectory() as folder:
         bench = Bench(server.url, Path(folder), options)
         with writing(server.url, experiment, events, options.rate):
@@ -110,7 +111,7 @@ class Bench:
     def measure(self) -> dict[str, float]:
         starts = [self._first_paint_s() for _ in range(self._options.starts)]
         with self._watch() as terminal:
-            terminal.await_text("RUNS")
+            terminal.await_text(f"seed {SEED}")
             keys_s = [_key_s(terminal, key, shown) for _ in range(5) for key, shown in PAGES.items()]
             terminal.type(self._options.keys)
             time.sleep(5)  # until it has folded what was written before
@@ -130,7 +131,7 @@ class Bench:
     def _first_paint_s(self) -> float:
         began_s = time.monotonic()
         with self._watch() as terminal:
-            terminal.await_text("RUNS")
+            terminal.await_text(f"seed {SEED}")
             return time.monotonic() - began_s
 
     @contextmanager

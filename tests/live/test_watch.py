@@ -50,12 +50,15 @@ def test_into_a_pipe_go_plain_lines_until_the_verdict(place: Place) -> None:
     lab = place.start("run", "--json", "-n", "3", "--seed", "3", *UNTIL_STOPPED)
     place.await_done()
     watch, events = place.start("watch"), place.start("watch", "--json")
+    assert watch.stdout is not None
+    assert events.stdout is not None
+    first = watch.stdout.readline(), events.stdout.readline()  # they are attached
     _, result, _ = place.stop(lab)
 
-    out = watch.communicate(timeout=END_S)[0].decode()
-    rows = [json.loads(line) for line in events.communicate(timeout=END_S)[0].splitlines()]
+    out = (first[0] + watch.stdout.read()).decode()
+    rows = [json.loads(line) for line in (first[1] + events.stdout.read()).splitlines()]
 
-    assert (watch.returncode, events.returncode) == (0, 0)
+    assert (watch.wait(END_S), events.wait(END_S)) == (0, 0)
     assert "\x1b" not in out
     assert f"{result['verdict']}  run {result['run']}" in out
     names = [row["event"]["name"] for row in rows]
@@ -151,7 +154,12 @@ def test_ps_is_painted_again_and_again_until_the_run_is_over(place: Place, open_
     # When it is painted on a terminal, and printed into a pipe
     terminal, pipe = open_terminal("ps", "--watch", "--hz", "5"), place.start("ps", "--watch", "--hz", "5", "--json")
     await_true(lambda: terminal.written.count("\x1b[J") >= 3, what="some paintings")
-    # Then both end with the run
+    # Then Ctrl-C ends one
+    other = open_terminal("ps", "--watch")
+    other.await_text("RQ workers on the server")
+    other.type("\x03")
+    assert other.await_end() == 130
+    # And the others end with the run
     place.stop(lab)
     assert terminal.await_end() == 0
     assert "is over" in terminal.text
@@ -159,12 +167,3 @@ def test_ps_is_painted_again_and_again_until_the_run_is_over(place: Place, open_
     tables = [json.loads(line) for line in out.splitlines()]
     assert len(tables) > 1
     assert {len(table["robots"]) for table in tables} == {3}
-    # And Ctrl-C ends one before
-    again = place.start("run", "--json", "-n", "3", "--seed", "3", *UNTIL_STOPPED)
-    await_true(lambda: any(place.folder.glob("runs/*/live.json")), what="the run")
-    place.await_event("run.started")
-    terminal = open_terminal("ps", "--watch", "--hz", "5")
-    terminal.await_text("RQ workers on the server")
-    terminal.type("\x03")
-    assert terminal.await_end() == 130
-    assert place.stop(again)[0] == 0

@@ -53,21 +53,21 @@ def test_the_smallest_terminal_is_that_of_the_screens() -> None:
 def test_a_table_is_painted_at_the_same_place() -> None:
     # Given a table that was painted
     table, extent = Repainting(), Extent(20, 10)
-    assert table.text(["one", "two"], extent) == "one\ntwo"
+    assert table.text(["one", "two"], extent) == ("", "one\ntwo")
     # When it is painted again, with another number of lines
     # Then the cursor goes back to its first line, and what is below is erased
-    assert table.text(["three"], extent) == "\x1b[2F\x1b[Jthree"
-    assert table.text(["four"], extent) == "\x1b[1F\x1b[Jfour"
+    assert table.text(["three"], extent) == ("\x1b[2F\x1b[J", "three")
+    assert table.text(["four"], extent) == ("\x1b[1F\x1b[J", "four")
 
 
 def test_what_does_not_fit_is_cut() -> None:
     table = Repainting()
 
-    assert table.text(["a" * 30, "漢字漢字漢字", "three"], Extent(10, 3)) == f"{'a' * 9}\n漢字漢字"
-    assert table.text(["x"], Extent(10, 3)).startswith("\x1b[2F")
+    assert table.text(["a" * 30, "漢字漢字漢字", "three"], Extent(10, 3)) == ("", f"{'a' * 9}\n漢字漢字")
+    assert table.text(["x"], Extent(10, 3))[0].startswith("\x1b[2F")
 
 
 def test_without_a_terminal_no_escape_is_written() -> None:
     table = Repainting()
 
-    assert [table.text(["one", "two"], None), table.text(["three"], None)] == ["one\ntwo", "\nthree"]
+    assert [table.text(["one", "two"], None), table.text(["three"], None)] == [("", "one\ntwo"), ("", "\nthree")]
