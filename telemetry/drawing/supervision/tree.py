@@ -127,8 +127,8 @@ def _is_in_trouble(scene: Scene, robot: str, state: State) -> bool:
 
 
 def _unusual(scene: Scene, robot: str) -> str:
-    """The rules of the anomalies of a robot that stand."""
-    return ", ".join(rule for rule, about in scene.anomalies if about == robot)
+    """The rules of the anomalies that stand of a robot, or of a worker or a channel of it."""
+    return ", ".join(rule for rule, about in scene.anomalies if about.partition("/")[0] == robot)
 
 
 def _lately(scene: Scene, robot: str) -> str:

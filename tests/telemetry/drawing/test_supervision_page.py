@@ -11,6 +11,8 @@ from telemetry.drawing.supervision.page import rows
 from telemetry.drawing.supervision.timeline import TimeRange, span_of, timeline
 from telemetry.drawing.supervision.tree import FOLDED
 from telemetry.events import (
+    AnomalyBegan,
+    AnomalyEnded,
     FaultInjected,
     ProcessDied,
     RobotBorn,
@@ -68,6 +70,18 @@ def test_an_rq_worker_that_is_paused_stands_below_its_robot() -> None:
     # Then the row says so, and its workers need none
     assert tree(run) == ["run 5c1213", "supervisor", "relay:0", "redis", "r01", "r01", FOLDED]
     assert "RQ worker paused: paused (injected)" in page(run)
+
+
+def test_a_robot_that_is_unusual_is_in_sight_and_says_why() -> None:
+    # Given a robot of which nothing was heard for a while
+    run = Script(3)
+    run.report(500, "lab", AnomalyBegan("late beat", "r01", "no event for 1.6 s"))
+    # Then
+    assert "r01" in tree(run)
+    assert "gossiping; unusual: late beat" in page(run)
+    # And when it is heard again, it is one of those without trouble
+    run.report(900, "lab", AnomalyEnded("late beat", "r01", 400_000))
+    assert "r01" not in tree(run)
 
 
 def test_a_hold_before_go_takes_a_tenth_of_the_timeline() -> None:
