@@ -19,8 +19,9 @@ continuous time, because robots tick at times of their own and answer from what 
 Against the medians of simulated runs (10 seeds; 16, 50 and 100 robots; 11 parts; a loss of 0, 0.2, 0.4 and 0.6) the
 mean share at each tick is right to 0.1, and the time until all are complete lies within what `until_complete` gives,
 or half a tick beside it. With delays of a tenth of a tick, reordering and a loss of 0.6 runs of 100 robots take three
-ticks longer. With 0.8 the theory is wrong by far: what it expects after 20 ticks takes 200. Robots double their timeouts there and
-suspect peers that live; whether that explains it was not measured. It knows of no death, and of no robot that joins.
+ticks longer. With 0.8 the theory is wrong by far: what it expects after 20 ticks takes 200. Robots double their
+timeouts there and suspect peers that live; whether that explains it was not measured. It knows of no death, and of no
+robot that joins.
 """
 
 from __future__ import annotations
