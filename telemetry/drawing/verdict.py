@@ -138,10 +138,8 @@ def _more_figures(result: Result) -> Iterator[str]:
     messages, whole = result["until_complete"]["messages"], result["whole_run"]
     if messages["sent"]:
         lost = share((messages["lost"] or 0) / messages["sent"])
-        yield (
-            f"until all were complete: {counted(messages['sent'], 'envelope')}, {messages['per_robot']} a robot,"
-            f" {lost} lost"
-        )
+        when = "in all, never all complete" if result["seconds"]["all_complete"] is None else "until all were complete"
+        yield (f"{when}: {counted(messages['sent'], 'envelope')}, {messages['per_robot']} a robot, {lost} lost")
     recoveries = whole["recoveries"]
     if recoveries and recoveries["count"]:
         yield (

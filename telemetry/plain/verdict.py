@@ -142,7 +142,8 @@ def _figures(result: Result) -> Iterator[tuple[str, str]]:
     if messages["sent"] is not None:
         kinds = ("lost", "duplicated", "delayed", "reordered", "corrupted")
         fates = ", ".join(f"{messages[kind]} {kind}" for kind in kinds if messages[kind])
-        sent = f"{counted(messages['sent'], 'envelope')} until all were complete, {messages['per_robot']} a robot"
+        when = "in all" if result["seconds"]["all_complete"] is None else "until all were complete"
+        sent = f"{counted(messages['sent'], 'envelope')} {when}, {messages['per_robot']} a robot"
         yield "network", f"{sent}: {fates}" if fates else sent
     yield from _lives(result["whole_run"])
 

@@ -34,11 +34,13 @@ AWAY: Final = "not back"
 STOPPED: Final = "not running again"
 _BACK: Final = "its gossip not begun"
 _SILENT: Final = "killed, because it was silent"
+_LOST: Final = "lost: its RQ worker did not renew its lease"
 
 
-def die(book: Book, robot: str, at_us: int, text: str) -> None:
-    """A robot ended, by a report of its death; what was injected before explains it already."""
-    if book.go_on_as(f"pause {robot}", robot, _SILENT, AWAY) or book.is_known(robot, at_us):
+def die(book: Book, robot: str, at_us: int, text: str, when_paused: str = _SILENT) -> None:
+    """A robot ended, by a report of its death; what was injected before explains it already. `when_paused`: what became
+    of a pause."""
+    if book.go_on_as(f"pause {robot}", robot, when_paused, AWAY) or book.is_known(robot, at_us):
         return
     book.begin(robot, at_us, text, robot, lasting=AWAY)
 
@@ -70,7 +72,7 @@ def _left(book: Book, stamped: Stamped, event: RobotLeft) -> None:
 
 
 def _lost(book: Book, stamped: Stamped, event: RobotLost) -> None:
-    die(book, event.robot, stamped.wall_us, sentence_of(stamped))
+    die(book, event.robot, stamped.wall_us, sentence_of(stamped), _LOST)
 
 
 def _waiting(book: Book, stamped: Stamped, event: RobotWaiting) -> None:
@@ -85,7 +87,9 @@ def _waiting(book: Book, stamped: Stamped, event: RobotWaiting) -> None:
 def _evidence_lost(book: Book, stamped: Stamped, event: EvidenceLost) -> None:
     robot = stamped.source
     if event.stream == "journal":
-        news = "it will not live again, because its journal is gone"
+        story = book.open.get(robot)
+        is_known = story is not None and "journal deleted" in story.text
+        news = "it will not live again" if is_known else "it will not live again, because its journal is gone"
         _end_for_good(book, stamped, robot, news, f"{robot} will not live again: its journal is gone")
     else:
         book.report(stamped.wall_us, sentence_of(stamped), robot, tone="bad")

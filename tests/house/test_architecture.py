@@ -180,4 +180,4 @@ def test_what_runs_simulated_asks_no_clock_no_chance_and_no_system() -> None:
 def test_the_top_level_holds_what_it_must_and_nothing_else() -> None:
     visible = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
 
-    assert visible - {"runs", "compose.yaml"} == {"pyproject.toml", "README.md", "LICENSE", "tests", *FLOORS}
+    assert visible - {"runs", "compose.yaml"} == {"pyproject.toml", "README.md", "LICENSE", "docs", "tests", *FLOORS}

@@ -140,13 +140,13 @@ def _caption(scene: Scene, theory: Expected) -> Iterator[str]:
         yield f"complete after {after_us / scene.settings.tick_us:.1f} ticks ({seconds(after_us)})"
     if theory.duration is None:
         is_cut = any(fault.startswith("partition") for fault in scene.faults.texts)
-        why = "a partition cuts links" if is_cut else f"{share(theory.loss)} is lost"
+        why = "a partition" if is_cut else f"{share(theory.loss)} is lost"
         yield f"theory: no end in sight, {why}"
         return
     least, most = theory.duration
     hopeful = "" if theory.is_reliable else "too hopeful here, "
     if len(scene.lasting) < len(scene.robots):
-        hopeful = "if none died, "
+        hopeful = "all alive, "
     yield f"theory: {hopeful}{least:.1f} to {most:.1f} ticks"
 
 

@@ -11,6 +11,7 @@ from telemetry.scene.scene import Scene
 from telemetry.stories.story import Story
 
 _NAME: Final = 13  # the longest: honest faults
+_LINES: Final = 4  # of a story: a death for good needs them in a narrow panel
 _URGENCY: Final = ("bad", "", "good")
 
 
@@ -35,7 +36,7 @@ def stories(scene: Scene, size: Size) -> list[Line]:
     """The panel: as many of the newest as fit."""
     lines: list[Line] = []
     for story in reversed(scene.stories.until(scene.now_us)):
-        older = _lines_of(scene, story, size.width)
+        older = _lines_of(scene, story, Size(size.width, size.height - 1))
         if len(lines) + len(older) >= size.height:
             break
         lines = [*older, *lines]
@@ -47,11 +48,11 @@ def _fact(fact: Fact, marks: Marks) -> Line:
     return line(Fragment(f"{mark} {fact.promise:<{_NAME}} {fact.text}", fact.tone))
 
 
-def _lines_of(scene: Scene, story: Story, width: int) -> list[Line]:
-    """A story with its time since `go`, in as many lines as it needs."""
+def _lines_of(scene: Scene, story: Story, room: Size) -> list[Line]:
+    """A story with its time since `go`, in as many lines as it needs, and as there are."""
     at_s = (story.at_us - scene.go_us) / 1e6 if scene.go_us is not None else None
     time = "" if at_s is None else f"{at_s:6.2f}s "
-    first, *more = wrapped(story.text, width - len(time))
+    first, *more = wrapped(story.text, room.width - len(time), max(1, min(_LINES, room.height)))
     return [
         line(Fragment(time, "dim"), Fragment(first, story.tone)),
         *(line(Fragment(" " * len(time)), Fragment(text, story.tone)) for text in more),

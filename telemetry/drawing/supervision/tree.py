@@ -119,11 +119,16 @@ def _is_in_trouble(scene: Scene, robot: str, state: State) -> bool:
     """Now, or earlier in the run: its timeline shows when."""
     if TONES[state] == "bad" or _has_crashed_worker(scene, robot) or any(charged(scene, robot)):
         return True
-    if f"rq:{robot}" in scene.lifelines.lines:
+    if f"rq:{robot}" in scene.lifelines.lines or _unusual(scene, robot):
         return True
     return bool(scene.lifelines.notes.get(robot)) or any(
         each.condition not in ("up", "complete", "left") for each in scene.lifelines.lines.get(robot, ())
     )
+
+
+def _unusual(scene: Scene, robot: str) -> str:
+    """The rules of the anomalies of a robot that stand."""
+    return ", ".join(rule for rule, about in scene.anomalies if about == robot)
 
 
 def _lately(scene: Scene, robot: str) -> str:
@@ -144,7 +149,9 @@ def _robot(scene: Scene, robot: str, state: State, marks: Marks) -> Line:
     life = f" life {seen.incarnation}" if seen else ""
     is_away = bool(own) and own[-1].condition in ("down", "paused", "waiting", "dead")
     lately = _lately(scene, robot)
-    why = f": {own[-1].why}" if is_away else f"; {lately}" if lately else ""
+    unusual = _unusual(scene, robot)
+    unusual = f"; unusual: {unusual}" if unusual else ""
+    why = f": {own[-1].why}" if is_away else f"{unusual}; {lately}" if lately else unusual
     deaths, crashes = charged(scene, robot)
     budget = (
         f"; charged: {counted(deaths, 'death')}, {counted(crashes, 'crash', 'crashes')}" if deaths or crashes else ""

@@ -99,9 +99,19 @@ def test_a_robot_that_loses_its_journal_will_not_live_again() -> None:
     reported = Reported()
     reported.event(1, FaultInjected("amnesia", "r03", "r03"))
     reported.event(1.1, EvidenceLost("journal"), "r03", 0)
-    assert reported.texts(2) == [
-        "1.000 r03 killed, and its journal deleted (injected); it will not live again, because its journal is gone"
-    ]
+    assert reported.texts(2) == ["1.000 r03 killed, and its journal deleted (injected); it will not live again"]
+    # Of one that died otherwise, the reason is named
+    reported.event(2, ProcessDied("rq:r04", 9, -9))
+    reported.event(2.1, EvidenceLost("journal"), "r04", 0)
+    assert "it will not live again, because its journal is gone" in reported.texts(3)[-1]
+
+
+def test_a_pause_that_outlasts_the_lease_was_no_silence() -> None:
+    reported = Reported()
+    reported.event(1, FaultInjected("pause", "r03", "r03"))
+    reported.event(4, RobotLost("r03", "host.1"))
+    [story] = reported.texts(4)
+    assert story.startswith("1.000 r03 paused (injected); lost: its RQ worker did not renew its lease")
 
 
 def test_a_robot_that_waits_is_reported_at_once_and_goes_on_later() -> None:
