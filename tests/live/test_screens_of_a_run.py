@@ -157,9 +157,10 @@ def test_ctrl_z_gives_the_terminal_back_to_the_shell_until_fg(place: Place, open
     place.await_done()
     shell.await_text("complete 3/3")
     # When the person stops it
+    before = len(shell.text)
     shell.type("\x1a")
     await_true(lambda: not shell.shows_screens, what="the normal screen")
-    at = shell.await_text("READY> ", shell.text.rindex("Stopped"))
+    at = shell.await_text("READY> ", shell.await_text("Stopped", before))  # the shell reports it a little later
     shell.type("echo is $((6 * 7))\n")
     shell.await_text("is 42", at)
     # Then fg brings the screens back
