@@ -72,7 +72,7 @@ def test_an_rq_worker_that_is_paused_stands_below_its_robot() -> None:
     assert "RQ worker paused: paused (injected)" in page(run)
 
 
-def test_a_robot_that_is_unusual_is_in_sight_and_says_why() -> None:
+def test_a_robot_that_is_unusual_is_in_sight_with_the_reason() -> None:
     # Given a robot of which nothing was heard for a while
     run = Script(3)
     run.report(500, "lab", AnomalyBegan("late beat", "r01", "no event for 1.6 s"))
