@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -138,6 +139,7 @@ class Open:
 
 
 def _begin(tests: int, slave: int) -> None:
-    """As a terminal starts a command; but it ends with the process of the tests, however that ends."""
+    """As a terminal starts a command: Ctrl-C acts. But it ends with the process of the tests, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that were started in the background ignore it
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     die_with_parent(tests)

@@ -47,7 +47,7 @@ def python(place: Path, *arguments: str, **variables: str) -> subprocess.Complet
 
 def simulated(place: Path, *arguments: str, **variables: str) -> tuple[dict[str, Any], Path, str]:
     """The result of a simulated run, its record, and what it printed beside."""
-    done = robots(place, "simulate", "--seed", "7", "--json", *arguments, **variables)
+    done = robots(place, "simulate", "--seed", "7", "--json", "--ui", "none", *arguments, **variables)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     return result, place / result["record"], done.stderr
@@ -227,7 +227,7 @@ def test_traces_that_cannot_be_written_change_nothing(tmp_path: Path) -> None:
     # Given a place where no folder for traces can be made: every record finds a file there
     code = (
         "import deploy.lifecycle.tracing as tracing; tracing.FOLDER = 'settings.json'\n"
-        "from deploy.commands import main; main(['simulate', '--seed', '7'])"
+        "from deploy.commands import main; main(['simulate', '--seed', '7', '--ui', 'none'])"
     )
     done = python(tmp_path, "-c", code)
 
@@ -239,7 +239,7 @@ def test_traces_that_cannot_be_written_change_nothing(tmp_path: Path) -> None:
 
 LONG = (
     "import sys, deploy.lifecycle.tracing as tracing; tracing.LARGEST_EVENTS = 1000\n"
-    "from deploy.commands import main; main(['simulate', '--seed', '7'])"
+    "from deploy.commands import main; main(['simulate', '--seed', '7', '--ui', 'none'])"
 )
 
 
