@@ -57,7 +57,8 @@ class StallWatch:
 
 
 def _progress_of(view: View) -> tuple[object, ...]:
-    """What changes when the run makes progress."""
+    """What changes when the run makes progress. A robot that lacks parts and becomes quiet makes none."""
     robots = view.robots.values()
     held = sum(robot.held for robot in robots)
-    return view.born, view.started_us, held, view.complete, sum(robot.is_quiet for robot in robots), view.is_written
+    quiet = sum(robot.is_quiet and robot.is_complete for robot in robots)
+    return view.born, view.started_us, held, view.complete, quiet, view.is_written

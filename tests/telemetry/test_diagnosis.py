@@ -236,6 +236,18 @@ def test_progress_and_an_absent_server_begin_the_time_anew() -> None:
     assert watched.at(50) == ["no progress for 2.00 s: because of a"]
 
 
+def test_a_robot_that_becomes_quiet_makes_progress_if_it_lacks_nothing() -> None:
+    # Given a standstill, in which a robot becomes quiet after ten ticks
+    for events, at_tick in (([], STALLED_TICKS), (complete("r00"), 10 + STALLED_TICKS)):
+        watched = Watched()
+        watched.causes = [Diagnosis("a", "because of a")]
+        watched.view = seen(*events)
+        watched.at(0)
+        watched.view = seen(*events, ("r00", RobotQuiet(10)))
+        # Then the time begins anew only when that robot lacked nothing
+        assert next(ticks for ticks in range(10, 100) if watched.at(ticks)) == at_tick
+
+
 def test_the_causes_stand_until_there_is_progress_and_again_when_they_come_back() -> None:
     # Given a standstill whose cause was reported
     watched = Watched()
