@@ -12,7 +12,7 @@ from telemetry.scene.scene import Scene
 
 def fault_strip(scene: Scene, size: Size, marks: Marks) -> list[Line]:
     """The panel: each fault's text, and below it when it was in force."""
-    title = line(Fragment("FAULTS IN FORCE", "title"), Fragment("  over the time above", "dim"))
+    title = line(Fragment("NETWORK FAULTS", "title"), Fragment("  in force over the time above", "dim"))
     shown = shown_of(scene)
     rows = [] if shown is None else list(_rows(scene, shown, size.width, marks))
     if not rows:

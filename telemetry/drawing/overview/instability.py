@@ -101,4 +101,4 @@ def _channels(scene: Scene) -> Line:
 def _faults(scene: Scene) -> Line:
     """The plan in force, what cuts robots off first."""
     faults = sorted(scene.faults.texts, key=lambda fault: not fault.startswith("partition"))
-    return line(Fragment(f"plan: {', '.join(faults)}" if faults else "plan: no fault is in force", "dim"))
+    return line(Fragment(f"network: {', '.join(faults)}" if faults else "network: no fault is in force", "dim"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -14,6 +15,7 @@ from telemetry.drawing.overview.fault_strip import fault_strip
 from telemetry.drawing.overview.instability import instability
 from telemetry.drawing.overview.parts_grid import NARROWEST, listed, parts_grid
 from telemetry.phrases import counted, seconds
+from telemetry.scene.scene import Scene
 
 WIDE: Final = 110
 """From this width on, the promises stand beside all else."""
@@ -28,6 +30,7 @@ _PROMISES: Final = 14  # rows: all of them, and the title
 _UNSTABLE: Final = 8  # rows at least
 _HIGHEST_CURVES: Final = 30
 _MOST_CAUSES: Final = 2
+_LATELY_US: Final = 5_000_000
 
 _Panel = Callable[[Moment, Size, Marks], list[Line]]
 _PANELS: Final[Mapping[str, _Panel]] = {
@@ -116,11 +119,26 @@ def _now(moment: Moment, width: int) -> list[Line]:
     """What goes on, in a sentence; or why nothing does."""
     causes = moment.status.diagnosis
     if not causes:
-        return [line(Fragment(text)) for text in wrapped(f" {_phase(moment)}", width, 2)]
+        calm = [line(Fragment(text)) for text in wrapped(f" {_phase(moment)}", width, 2)]
+        harm = _harm(moment.scene)
+        return [*calm, *(line(Fragment(text, "bad")) for text in wrapped(f" {harm}", width, 2))] if harm else calm
     texts = [f" {cause}" for cause in causes[:_MOST_CAUSES]]
     if len(causes) > _MOST_CAUSES:
         texts.append(f" and {len(causes) - _MOST_CAUSES} more reasons")
     return [line(Fragment(each, "bad")) for text in texts for each in wrapped(text, width, 2)]
+
+
+def _harm(scene: Scene) -> str:
+    """What harms the run just now: process faults that were injected lately, and what is unusual; empty for neither."""
+    if scene.view.stopped is not None:
+        return ""
+    lately = [each for each in scene.faults.injections if each.at_us > scene.now_us - _LATELY_US and not each.why]
+    counts = Counter(f"{each.verb} {each.victim}" for each in lately if each.verb != "resume")
+    done = [text if times == 1 else f"{text} ({times} times)" for text, times in counts.most_common(_MOST_CAUSES)]
+    unusual = [f"{about} ({rule})" for rule, about in list(scene.anomalies)[:_MOST_CAUSES]]
+    sentences = [f"Injected in the last {_LATELY_US // 1_000_000} s: {', '.join(done)}."] if done else []
+    sentences += [f"Unusual now: {', '.join(unusual)}."] if unusual else []
+    return " ".join(sentences)
 
 
 def _phase(moment: Moment) -> str:

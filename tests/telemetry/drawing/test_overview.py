@@ -15,6 +15,7 @@ from telemetry.drawing.marks import Marks
 from telemetry.drawing.moment import Chosen, Moment, Status
 from telemetry.drawing.overview.page import PANELS, draw, rows
 from telemetry.drawing.pages import FOOTER, screen
+from telemetry.events import AnomalyBegan, FaultInjected
 from tests.support.scenes import MadeScene, played
 
 SCREENS = Path(__file__).parent / "screens"
@@ -123,3 +124,16 @@ def test_more_robots_than_rows_follow_the_cursor() -> None:
     assert "r39" in text
     assert "r00" not in text
     assert "shown" in text
+
+
+def test_what_is_injected_and_what_is_unusual_stand_at_the_top_while_all_seems_well() -> None:
+    # Given a run in which one robot is killed again and again
+    lab = MadeScene({0: ["r00"], 1: ["r01"]}, robots=2)
+    for at_ms in (1000, 1700, 2400):
+        lab.event(at_ms, "lab", FaultInjected("kill", "r01", "r01"))
+    lab.event(2500, "lab", AnomalyBegan("restart storm", "r01", "3 births within 1.4 s"))
+    # Then the page says so above all else
+    top = " ".join(
+        text_of(each).strip() for each in draw(Moment(lab.scene, Status(), Chosen()), Size(80, 21), Marks())[:3]
+    )
+    assert "Injected in the last 5 s: kill r01 (3 times). Unusual now: r01 (restart storm)." in top
