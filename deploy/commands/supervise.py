@@ -91,8 +91,8 @@ def _leaderless(held: RunOnServer, server: Server) -> Iterator[tuple[str, Served
 
 
 def _supervise(where: RunLocation, shutdown: ShutdownSignals, *, is_staying: bool = False) -> None:
-    """Lead one run, to its end or until an interrupt. If the command `is_staying`, the run is one of many, and each line
-    of progress names it. Raises NoSuchRun, RunLost, EnvironmentFailure, and ServerGone unless it `is_staying`."""
+    """Lead one run, to its end or until an interrupt. When the command `is_staying`, the run is one of many, and each
+    line of progress names it. Raises NoSuchRun, RunLost, EnvironmentFailure, and ServerGone unless it `is_staying`."""
     with Server.at(where.address) as server:
         try:
             info = read_run_info(server.data, where.run)
