@@ -440,8 +440,8 @@ class FatesDecided(Event, frozen=True):
     """What a relay decided for one batch, in envelopes; `copies` were put into inboxes or wait for their time.
 
     `offered` have their fate now, and `freed` of them a partition had held back until now. `kept` came with this batch,
-    and a partition holds them back: they have no fate yet. `lag_us`: the age of the batch's oldest entry when it was
-    decided (server's clock); freed ones do not count.
+    and a partition holds them back: they have no fate yet. `lag_us`: the age of the batch's oldest envelope when it
+    was decided (server's clock), 0 when it has none; freed ones do not count.
     """
 
     shard: Count

@@ -122,7 +122,7 @@ class HeldEnvelope(NamedTuple):
 
 class Batch(NamedTuple):
     """What was offered since the last one was taken, beside the fates: how many envelopes are `kept` by a partition,
-    how many were `freed`, and the `oldest` entry that was offered."""
+    how many were `freed`, and the `oldest` envelope that was offered; None when none was, or none at a known time."""
 
     kept: int
     freed: int
@@ -170,7 +170,6 @@ class Relay:
         """Decide an entry. Entries of one outbox must be offered in its order, or all control entries remembered."""
         if entry.id in self._owed:
             return  # not acknowledged yet
-        self._note_age(parse_id(entry.id))
         if entry.control is not None:
             self._offer_control(entry.id, entry.control)
             return
@@ -295,6 +294,7 @@ class Relay:
 
     def _offer_envelope(self, entry: OutboxEntry, frame: bytes, envelope: Envelope) -> None:
         at = parse_id(entry.id)
+        self._note_age(at)
         if self._is_stale(at, envelope):
             self._put(at, _fate(entry.id, envelope, frame, "stale", (), ()), frame)
             return
@@ -353,8 +353,9 @@ class Relay:
         self._owed[entry] = 1
 
     def _note_age(self, at: Id) -> None:
+        """An id of `0-…` is no time: its writer chose it."""
         oldest = self._batch.oldest
-        if oldest is None or at < oldest:
+        if at[0] and (oldest is None or at < oldest):
             self._batch = self._batch._replace(oldest=at)
 
 

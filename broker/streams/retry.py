@@ -7,13 +7,14 @@ after any error, and a lost reply needs no case of its own.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError, WatchError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broker.errors import Unavailable
@@ -32,6 +33,8 @@ _TRANSIENT: Final = {
     *("ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED"),
     *("NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNBLOCKED"),
 }
+
+_OF_COMMAND: Final = re.compile(r"permissions to run the '([^']+)' command")
 
 Result = TypeVar("Result")
 
@@ -69,6 +72,16 @@ def is_transient(error: RedisError) -> bool:
     itself."""
     refusal = str(error).rpartition("caused error: ")[2]  # in a pipeline redis-py's own words come first
     return isinstance(error, OUTAGE) or (error.status_code or refusal.partition(" ")[0]) in _TRANSIENT
+
+
+def lacking_right(error: Unavailable) -> str | None:
+    """The right that the user lacks, if that is why a server was of no use: `scan (ACL: +scan)`, or the server's own
+    words where it names no command. None for any other cause. No later try succeeds without that right."""
+    cause = error.__cause__
+    if not isinstance(cause, NoPermissionError):
+        return None
+    named = _OF_COMMAND.search(str(cause))
+    return str(cause) if named is None else f"{named[1]} (ACL: +{named[1]})"
 
 
 class suppress_transient:  # noqa: N801  (like contextlib.suppress)

@@ -135,14 +135,15 @@ def leaders_on(client: DataClient) -> Iterator[tuple[str, Leader | None]]:
 
 
 def newest_unrecorded(client: DataClient, runs: Path) -> str | None:
-    """The newest live run on a server; else the one that was dealt last and is over, if it has no verdict in `runs`.
-    Raises Unavailable."""
-    run = newest_on(client)
-    if run is None:
-        run = next((held.run for held in runs_on(client)), None)
-        if run is not None and (runs / run / "verdict.json").exists():
-            return None
-    return run
+    """The newest live run on a server; else the one that was dealt last, of those that are over and have no verdict in
+    `runs`; None when all have one. Raises Unavailable."""
+    ended: str | None = None
+    for held in runs_on(client):
+        if held.is_live:
+            return held.run
+        if ended is None and not (runs / held.run / "verdict.json").exists():
+            ended = held.run
+    return ended
 
 
 def _on_server(runs: Path, name: str | None, address: Address) -> RunLocation:

@@ -126,7 +126,7 @@ class PrunedRun(msgspec.Struct, frozen=True):
 class PrunedLeftovers(msgspec.Struct, frozen=True):
     """`robots runs --prune`: what was removed: `runs` and the names of dead RQ `workers` from the server; drafts and
     live.json files among the `records`; `folders` of dead servers and runs. `kept` are the runs that the server still
-    holds."""
+    holds. Of a server that could not be pruned (exit code 4) nothing is listed."""
 
     runs: list[PrunedRun]
     workers: list[str]

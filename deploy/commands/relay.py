@@ -70,11 +70,12 @@ def _relayless(held: RunOnServer, server: Server, only: int | None) -> Iterator[
     """A task for each shard that has no relay now. Raises Unavailable."""
     for shard in range(held.status.shards):
         if only in (None, shard) and not relay_lease_left_ms(server.data, held.run, shard):
-            yield f"relay:{shard}:{held.run}", partial(_relay, shard=shard)
+            yield f"relay:{shard}:{held.run}", partial(_relay, shard=shard, is_staying=True)
 
 
-def _relay(where: RunLocation, shutdown: ShutdownSignals, shard: int | None) -> None:
-    """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer, ServerGone."""
+def _relay(where: RunLocation, shutdown: ShutdownSignals, shard: int | None, *, is_staying: bool = False) -> None:
+    """For one run. Raises NoSuchRun, UsageError, EnvironmentFailure, UnsupportedServer, and ServerGone unless it
+    `is_staying`."""
     try:
         with reached(where.address) as server:
             terms = read_terms(server.data, where.run)
@@ -83,7 +84,8 @@ def _relay(where: RunLocation, shutdown: ShutdownSignals, shard: int | None) -> 
         new_core = new_core_of(where.run, terms)
         on_event = partial(_report, where.run)
         about_run = (where.address.data, where.run, wanted, new_core)
-        standby(*about_run, lambda: _is_to_leave(where, shutdown), on_event, server_watch())
+        watch = server_watch(is_staying=is_staying)
+        standby(*about_run, lambda: _is_to_leave(where, shutdown), on_event, watch)
     except (RunGone, NoMetadata):
         raise NoSuchRun(f"run {where.run} is not dealt yet, or not by this lab") from None
     except Unavailable as error:

@@ -87,12 +87,12 @@ def _leaderless(held: RunOnServer, server: Server) -> Iterator[tuple[str, Served
     """A task when a run has no supervisor that leads it now. Raises Unavailable."""
     leader = read_leader(server.data, held.run)
     if leader is None or not leader.leads:
-        yield f"supervise:{held.run}", partial(_supervise, is_one_of_many=True)
+        yield f"supervise:{held.run}", partial(_supervise, is_staying=True)
 
 
-def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_one_of_many: bool = False) -> None:
-    """Lead one run, to its end or until an interrupt; of many, each line of progress names it. Raises NoSuchRun,
-    RunLost, EnvironmentFailure, ServerGone."""
+def _supervise(where: RunLocation, shutdown: ShutdownSignals, *, is_staying: bool = False) -> None:
+    """Lead one run, to its end or until an interrupt. When the command `is_staying`, the run is one of many, and each
+    line of progress names it. Raises NoSuchRun, RunLost, EnvironmentFailure, and ServerGone unless it `is_staying`."""
     with Server.at(where.address) as server:
         try:
             info = read_run_info(server.data, where.run)
@@ -100,7 +100,7 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_one_of_many: bo
                 report(f"run {where.run} is over; {_how_to_judge(where)}")
                 return
             settings, deal = read_metadata(StreamEvidenceReader(server.data, where.run), where.run)
-            prefix = f"{where.run} " * is_one_of_many
+            prefix = f"{where.run} " * is_staying
             stalls = stall_watch(deal.get("indices"), settings.tick_us)
             with closing(Progress(lambda line: report(prefix + line), stalls)) as progress:
                 context = context_on(server, info, f"supervisor:{secrets.token_hex(4)}", Pipeline(progress))
@@ -108,7 +108,7 @@ def _supervise(where: RunLocation, shutdown: ShutdownSignals, is_one_of_many: bo
                 held_back = HeldBackLine(
                     lambda line: report(prefix + line), f"robots go {where.run}, with the same server"
                 )
-                observe = _showing(progress, held_back, context, away_limit_s())
+                observe = _showing(progress, held_back, context, away_limit_s(is_staying=is_staying))
                 supervisor = RunSupervisor(context, _NoLocalProcesses(shutdown), injector, shutdown, observe)
                 report(f"run {where.run}: supervising it, or standing by")
                 reason = supervisor.supervise()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.control_entries import Birth, PlanChange, Planned
+from broker.control_entries import Birth, PlanChange, Planned, encode_control
 from broker.envelope import Garbage, damaged, decode
 from broker.faults.fate import Plan
 from broker.relay.core import Batch, Fate, OutboxEntry, PlanApplied, Relay, count_fates, plan_changed
@@ -284,7 +284,30 @@ def test_what_a_partition_keeps_and_a_plan_frees_is_counted_with_the_age_of_what
     # And when a plan frees them, then the old ones do not make the batch old
     relay.fates()
     relay.offer(control(2000, NOTHING))
-    assert (relay.batch(), len(relay.fates())) == (Batch(kept=0, freed=2, oldest=(2000, 0)), 2)
+    assert (relay.batch(), len(relay.fates())) == (Batch(kept=0, freed=2, oldest=None), 2)
+
+
+def test_the_lag_is_the_age_of_the_oldest_envelope_whatever_else_the_batch_holds() -> None:
+    # Given a relay that starts after `go`: its first batch begins with the plan and a birth, and holds garbage
+    relay = Relay(RUN, 1)
+    relay.offer(OutboxEntry("0-1", control=encode_control(plan("loss 0"))))
+    relay.offer(control(900, Birth("r00", 1, "nonce")))
+    relay.offer(OutboxEntry("950-0", b"garbage"))
+    for ms in (1001, 1000):
+        relay.offer(entry(ms))
+    # When it is decided / Then only the envelopes are that old
+    assert count_fates(0, relay.fates(), relay.batch(), 1_007_000).lag_us == 7_000
+
+
+def test_an_envelope_whose_id_is_no_time_has_no_age() -> None:
+    # Given envelopes that somebody wrote under ids of his own
+    relay = relay_under()
+    relay.offer(entry(0, place=7))
+    # When they are decided / Then they have no age, and do not hide that of another one
+    assert count_fates(0, relay.fates(), relay.batch(), 1_007_000).lag_us == 0
+    relay.offer(entry(0, place=8))
+    relay.offer(entry(1000))
+    assert count_fates(0, relay.fates(), relay.batch(), 1_007_000).lag_us == 7_000
 
 
 def test_a_fate_names_the_faults_that_changed_something_and_no_other() -> None:

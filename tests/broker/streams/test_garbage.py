@@ -270,6 +270,28 @@ def test_the_newest_run_is_found_among_garbage_and_what_is_gone_is_removed_from_
     assert newest_unrecorded(client, tmp_path) == "t"
 
 
+def test_the_newest_run_to_record_is_live_or_else_over_without_a_verdict(client: redis.Redis, tmp_path: Path) -> None:
+    # Given runs from the oldest to the newest: one that goes on, and three that are over, of which the newest is
+    # recorded, and the next one only began to be
+    runs = ("live", "oldest", "begun", "recorded")
+    for at_us, run in enumerate(runs, start=10**15):
+        run_control = deal(client, run)
+        list_run(client, run, at_us)
+        if run != "live":
+            run_control.order("stop")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "recorded").mkdir()
+    (tmp_path / "recorded" / "verdict.json").touch()
+    # Then the live one goes first, and then the newest without a verdict, until all have one
+    assert newest_unrecorded(client, tmp_path) == "live"
+    StreamRunControl(client, "live").order("stop")
+    for run in ("begun", "oldest", "live"):
+        assert newest_unrecorded(client, tmp_path) == run
+        (tmp_path / run).mkdir(exist_ok=True)
+        (tmp_path / run / "verdict.json").touch()
+    assert newest_unrecorded(client, tmp_path) is None
+
+
 def test_a_long_list_of_runs_is_polled_at_from_its_newest_and_not_for_ever(client: redis.Redis) -> None:
     # Given a live run below a hundred names of nothing
     deal(client)

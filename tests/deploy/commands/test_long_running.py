@@ -35,6 +35,15 @@ NAMES = [name if name in ("worker", "relay") else pytest.param(name, marks=pytes
 
 LONG_AGO_S = 1000.0  # after 1970
 
+IMPATIENT = """
+import sys
+import deploy.commands.service
+from deploy.entry import main
+deploy.commands.service.AWAY_LIMIT_S = 0.5
+sys.exit(main())
+"""
+"""The lab with a minute of half a second: shorter than an outage that is reported."""
+
 pytestmark = pytest.mark.live
 
 
@@ -45,9 +54,11 @@ def server() -> Iterator[EmbeddedServer]:
 
 
 @contextmanager
-def running(server: EmbeddedServer, place: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
+def running(
+    server: EmbeddedServer, place: Path, *command: str, program: tuple[str, ...] = ("-m", "deploy")
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "deploy", *command],
+        [sys.executable, *program, *command],
         cwd=place,
         env=environment(server),
         stderr=subprocess.PIPE,
@@ -113,6 +124,33 @@ def test_a_command_that_is_started_before_its_server_waits_for_it(
         # When the server is there, then the command goes on
         server.start_again()
         assert re.search("waiting for one|RQ worker", process.stderr.readline())
+
+
+@pytest.mark.parametrize(("name", "begun"), [("relay", "relaying shard 0"), ("supervise", "standing by")])
+def test_a_run_that_is_served_by_a_command_that_stays_waits_for_its_server_without_a_limit(
+    name: str, begun: str, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    # Given a run, and a command that stays and serves it
+    deal = [sys.executable, "-m", "deploy", "deal", "-n", "3"]
+    subprocess.run(deal, cwd=tmp_path, env=environment(server), capture_output=True, check=True)
+    with running(server, tmp_path, *COMMANDS[name], program=("-c", IMPATIENT)) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        assert any(begun in line for line in lines)
+
+        # When the server does not answer for longer than any other command waits
+        os.kill(server.pid, signal.SIGSTOP)
+        silence = next(line for line in lines if "answer" in line)
+
+        # Then it is waited for, and no limit is named
+        assert "does not answer" in silence
+        assert "at most" not in silence
+
+        # And when it answers again, then the same child goes on
+        os.kill(server.pid, signal.SIGCONT)
+        assert "the server answers again" in next(line for line in lines if "answer" in line)
+        process.terminate()
+        assert process.wait(10) == 0
 
 
 def test_a_command_that_may_not_use_its_server_does_not_wait(server: EmbeddedServer, tmp_path: Path) -> None:

@@ -184,3 +184,29 @@ def test_the_command_reports_what_it_removed(place: Place, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         main(["runs", "--prune", "--older-than", "soon", *where])
     assert "--older-than: 'soon' is not a time" in capsys.readouterr().err
+
+
+def test_a_right_that_the_user_lacks_is_named_and_what_this_host_has_left_is_removed_all_the_same(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given a user that may not walk through a server's keys, and on this host a live.json of a dead parent
+    place.data.execute_command("ACL", "SETUSER", "lab", "on", ">word", "~*", "&*", "+@all", "-scan")
+    left = place.runs / "aaaaaa" / "live.json"
+    left.parent.mkdir(parents=True)
+    url = place.url.replace("unix://", "unix://lab:word@")
+    for options in ((), ("--json",)):
+        left.write_text(json.dumps({"control": "redis://h", "data": "redis://h", "pid": 2**22 + 1}))
+        # When that user prunes the server
+        with pytest.raises(SystemExit) as ended:
+            main(["runs", "--prune", *options, "--redis-url", url, "--runs-dir", str(place.runs)])
+        # Then the right is named, and the server is not said to be away
+        printed = capsys.readouterr()
+        line = "robots: runs --prune needs a right that this user lacks: scan (ACL: +scan)\n"
+        assert (ended.value.code, printed.err) == (4, line)
+        # And this host's part is done, and told
+        assert not left.exists()
+        assert str(left) in printed.out
+    # And with nothing left here, nothing is claimed of the server
+    with pytest.raises(SystemExit):
+        main(["runs", "--prune", "--redis-url", url, "--runs-dir", str(place.runs)])
+    assert capsys.readouterr().out == ""
