@@ -32,6 +32,8 @@ SOCKET_TIMEOUT_S: Final = 3.0
 CONNECT_TIMEOUT_S: Final = 2.0
 LONGEST_BLOCK_MS: Final = 2000  # below the socket's timeout, or waiting would look like an outage
 OLDEST_REDIS: Final = (7, 0)
+NOT_LET_IN: Final = "does not let us in"
+"""In the text of an UnsupportedServer: the user or the password is wrong, or lacks."""
 
 _HUNG_UP: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
@@ -137,7 +139,7 @@ def check_server(client: redis.Redis) -> None:
     try:
         answers: Sequence[Mapping[str, Any]] = [server.info("server") for server in servers_of(client)]
     except (AuthenticationError, AuthorizationError) as error:
-        raise UnsupportedServer(f"the server at {where} does not let us in: {error}") from None
+        raise UnsupportedServer(f"the server at {where} {NOT_LET_IN}: {error}") from None
     except (RedisConnectionError, RedisTimeoutError) as error:
         kind = UnsupportedServer if _is_lasting(error, location_of(client)) else ServerAway
         raise kind(f"no usable server at {where}: {error}") from None

@@ -29,7 +29,8 @@ Examples:
   robots worker
   robots worker -n 5 --redis-url redis://lab.example:6379
 
-RQ's own command does the same, without the fork of a preloaded process:
+RQ's own command does the same, without the fork of a preloaded process and
+without a password file:
 
   rq worker -w deploy.rq.worker.RobotWorker --url redis://lab.example robots
 """

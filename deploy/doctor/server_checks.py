@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from broker.streams.connection import NOT_LET_IN
 from broker.streams.inspection import ServerFacts, Trial
 from deploy.doctor.check import Check, size
 from deploy.doctor.host_checks import BASE_CONNECTIONS, LEAST_ROOM, MIB, ROBOT_CONNECTIONS
@@ -21,6 +22,7 @@ ROBOT_DATA: Final = 1 * MIB  # that a robot's run has on the server while it goe
 
 _NO_PERMISSION: Final = "NOPERM"
 _OF_COMMAND: Final = "permissions to run"  # else of its key
+_UNVERIFIED: Final = re.compile("certificate.verify.failed", re.IGNORECASE)
 
 
 def server_check(facts: ServerFacts, where: str) -> Check:
@@ -160,10 +162,22 @@ def checks_of(facts: ServerFacts, where: str, trials: Sequence[Trial], robots: i
 
 def unreachable(trouble: str, plane: str) -> list[Check]:
     """The checks of a server that could not be reached."""
-    remedy = f"see --{plane or 'redis'}-url, the server, and the network between"
-    first = Check("server", "fault", trouble, remedy)
+    first = Check("server", "fault", trouble, _remedy(trouble, f"--{plane or 'redis'}-url"))
     others = [Check(name, "unknown", "the server was not reached") for name in CHECKS[1:]]
     return on_plane([first, *others], plane)
+
+
+def _remedy(trouble: str, option: str) -> str:
+    """What mends it. OpenSSL tells only by its text what it did not accept."""
+    if NOT_LET_IN in trouble:
+        return f"see the user in {option}; the password's file: --redis-password-file or ROBOTS_REDIS_PASSWORD_FILE"
+    if not _UNVERIFIED.search(trouble):
+        return f"see {option}, the server, and the network between"
+    if "mismatch" in trouble:
+        return f"name the host in {option} as the server's certificate does"
+    if "expired" in trouble:
+        return "renew the server's certificate, and see this host's clock"
+    return f"name the certificate of its authority in {option}: rediss://HOST:PORT?ssl_ca_certs=/path/ca.crt"
 
 
 def on_plane(checks: Iterable[Check], plane: str) -> list[Check]:

@@ -58,6 +58,7 @@ from telemetry.phrases import counted, named_parts, seconds
 
 _MOST_DETAIL: Final = 120  # characters of an event's own fields
 _MOST_ERROR: Final = 120  # characters of a worker's error
+_INJECTED_LIFE: Final = 1 << 32  # of the sender that a contradictory update names: no real life reaches it
 
 _FENCED: Final = 75  # the exit code of a process whose robot has a later life
 _ENDS: Final = {
@@ -196,7 +197,8 @@ def _shown(value: object) -> str:
 
 
 def _invariant_text(who: str, event: InvariantViolated) -> str:
-    sender = f"{event.sender}/{event.sender_incarnation}"
+    is_injected = event.sender_incarnation == _INJECTED_LIFE
+    sender = f"{event.sender}{' (an injected contradiction)' if is_injected else f'/{event.sender_incarnation}'}"
     return f"{who} refused part {event.index} of {sender}, which breaks `{event.invariant}`: {event.detail}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from broker.envelope import NO_LIFE
 from telemetry.console import printable
 from telemetry.events import AnyEvent, InvariantViolated, MessageRefused, Stamped, WorkerCrashed
 from telemetry.stories.sentences import sentence_of
@@ -29,9 +30,15 @@ def text_of(event: AnyEvent) -> str:
     return sentence_of(Stamped("f00000", "r03", 1, 7, 0, 0, event))
 
 
-def test_a_violated_invariant_names_the_whole_life_of_the_sender() -> None:
-    assert text_of(InvariantViolated("unique", "came with another word", 4, "r04", 4_294_967_296, 1, 0)) == (
-        "r03 refused part 4 of r04/4294967296, which breaks `unique`: came with another word"
+def test_a_violated_invariant_names_the_life_of_the_sender() -> None:
+    assert text_of(InvariantViolated("unique", "came with another word", 4, "r04", 2, 1, 0)) == (
+        "r03 refused part 4 of r04/2, which breaks `unique`: came with another word"
+    )
+
+
+def test_an_injected_contradiction_is_called_one_and_shows_no_reserved_number() -> None:
+    assert text_of(InvariantViolated("unique", "came with another word", 4, "r04", NO_LIFE, 1, 0)) == (
+        "r03 refused part 4 of r04 (an injected contradiction), which breaks `unique`: came with another word"
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from broker.streams.connection import NOT_LET_IN
 from broker.streams.inspection import STREAM_TRIALS, ServerFacts, Trial
 from deploy.doctor import server_checks as checks
 from deploy.doctor.host_checks import BASE_CONNECTIONS, LEAST_ROOM, MIB, ROBOT_CONNECTIONS
@@ -248,6 +249,27 @@ def test_the_checks_of_a_server_that_is_not_reached_are_not_known() -> None:
     assert (first.name, first.state) == ("server", "fault")
     assert [check.name for check in others] == list(checks.CHECKS[1:])
     assert {check.state for check in others} == {"unknown"}
+
+
+FAILED = "no usable server at h:1: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
+
+
+@pytest.mark.parametrize(
+    ("trouble", "remedy"),
+    [
+        (f"the server at h:1 {NOT_LET_IN}: Authentication required.", "--redis-password-file"),
+        (f"the server at h:1 {NOT_LET_IN}: invalid username-password pair", "ROBOTS_REDIS_PASSWORD_FILE"),
+        (f"{FAILED}self-signed certificate in certificate chain (_ssl.c:1006)", "rediss://HOST:PORT?ssl_ca_certs="),
+        (f"{FAILED}unable to get local issuer certificate (_ssl.c:1006)", "rediss://HOST:PORT?ssl_ca_certs="),
+        (f"{FAILED}IP address mismatch, certificate is not valid for '10.0.0.1'", "name the host in --data-url"),
+        (f"{FAILED}certificate has expired (_ssl.c:1006)", "renew the server's certificate"),
+        ("no usable server at h:1: Error 111 connecting to h:1. Connection refused.", "see --data-url, the server"),
+    ],
+)
+def test_what_mends_a_server_that_is_not_reached_depends_on_why(trouble: str, remedy: str) -> None:
+    first = checks.unreachable(trouble, "data")[0]
+
+    assert remedy in first.remedy
 
 
 def test_checks_of_two_planes_have_two_names() -> None:

@@ -270,7 +270,8 @@ def test_a_violated_invariant_is_a_sentence_with_whole_numbers() -> None:
 
     why = why_run(run.index(), {"verdict": "BROKEN", "promises": {"unique": broken}})
 
-    assert f"r00 refused part 0 of r01/4294967296, which breaks `unique`: {detail}" in texts_of(why, "unique")
+    refused = "r00 refused part 0 of r01 (an injected contradiction), which breaks `unique`: "
+    assert f"{refused}{detail}" in texts_of(why, "unique")
 
 
 def test_incomplete_robots_are_all_named_and_those_alike_once() -> None:

@@ -282,7 +282,7 @@ def test_what_is_refused_again_and_again_is_one_story() -> None:
         at_s = 1 + number / 10
         reported.event(at_s, InvariantViolated("unique", "another word", 4, "r04", 4_294_967_296, 1, 0), "r03")
     assert reported.texts(2) == [
-        "1.000 r03 refused part 4 of r04/4294967296, which breaks `unique`: another word, 3 times"
+        "1.000 r03 refused part 4 of r04 (an injected contradiction), which breaks `unique`: another word, 3 times"
     ]
 
 
