@@ -81,6 +81,7 @@ def test_a_run_without_a_relay_is_reported_so_and_blames_no_robot(cluster: Clust
     await_true(lambda: not any(is_of_a_run(key) for key in cluster.client.scan_iter()), what="an empty server")
 
 
+@pytest.mark.long
 def test_an_injection_reaches_a_process_of_another_host_through_its_rq_worker(cluster: Cluster) -> None:
     # Given robots whose RQ workers are not the supervisor's children
     begin(cluster, 3, "-n", "3", *UNTIL_STOPPED)

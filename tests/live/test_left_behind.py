@@ -297,6 +297,7 @@ def test_a_run_with_a_parent_on_another_host_is_not_forgotten_from_here(place: P
     await_nothing_on(shared)
 
 
+@pytest.mark.long
 def test_pruning_removes_all_that_a_killed_parent_and_its_janitor_have_left(
     place: Place, shared: EmbeddedServer
 ) -> None:

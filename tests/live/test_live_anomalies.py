@@ -27,7 +27,7 @@ def test_a_paused_robot_and_a_paused_relay_are_reported_and_the_record_shows_the
     reported = [row["event"] for row in place.events() if row["event"]["name"] == "anomaly.began"]
     found = {(event["rule"], event["about"]) for event in reported}
     assert {("late beat", "r01"), ("relay lag", "relay:0")} <= found
-    assert "anomaly: late beat: r01: no event for" in err
+    assert "unusual: r01 (late beat): no event for" in err
     # and the record shows them again
     done = subprocess.run(
         [*place.program, "anomalies", "latest", "--json"],

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.live_place import LIVE, Place, not_held
 
 pytestmark = LIVE
@@ -11,6 +13,7 @@ def events(place: Place, name: str) -> list[dict[str, Any]]:
     return [row["event"] for row in place.events() if row["event"]["name"] == name]
 
 
+@pytest.mark.long
 def test_robots_and_rq_workers_that_are_restarted_end_in_order_and_none_dies(place: Place) -> None:
     # Given an RQ worker that is recalled, a process of each kind that is paused, and goes on before its time,
     paused = ("pause r01 @1500ms+10m", "pause rq:r04 @1500ms+10m", "pause relay:0 @1500ms+10m")

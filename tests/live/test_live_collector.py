@@ -67,7 +67,7 @@ def test_protobuf_carries_the_same_run(place: Place, sink: Sink) -> None:
     assert f"traces: {len(sink.spans)} spans accepted" in progress
 
 
-@pytest.mark.parametrize("trouble", ["dead", "slow", "refusing"])
+@pytest.mark.parametrize("trouble", ["dead", pytest.param("slow", marks=pytest.mark.long), "refusing"])
 def test_a_collector_in_trouble_leaves_the_run_as_it_is(place: Place, sink: Sink, trouble: str) -> None:
     # Given a collector that is not there, does not answer, or refuses
     with socket.socket() as taken:
@@ -94,6 +94,7 @@ def test_a_collector_in_trouble_leaves_the_run_as_it_is(place: Place, sink: Sink
     assert place.is_clean()
 
 
+@pytest.mark.long
 def test_an_interrupt_does_not_wait_for_a_slow_collector(place: Place, sink: Sink) -> None:
     # Given a run whose collector never answers
     sink.reply = lambda _number: Reply(after_s=SLOW_S)

@@ -7,6 +7,8 @@ import os
 import pty
 import signal
 
+import pytest
+
 from broker.streams.run.runs import read_run_status
 from tests.live.cluster import Cluster
 from tests.support.live_place import END_S, LIVE, Place, not_held
@@ -53,6 +55,7 @@ def test_robots_are_born_and_send_nothing_before_robots_go(place: Place) -> None
     assert place.is_clean()
 
 
+@pytest.mark.long
 def test_a_robot_that_dies_while_the_run_is_held_back_is_born_again(place: Place) -> None:
     # Given a run that is held back
     process = place.start("run", "--hold", "--json", "-n", "3")
@@ -109,6 +112,7 @@ def test_enter_at_its_terminal_lets_a_run_begin(place: Place) -> None:
     assert "all 3 robots are born and wait: press Enter, or: robots go " in err
 
 
+@pytest.mark.long
 def test_a_run_without_a_parent_is_held_back_by_whichever_supervisor_leads_it(cluster: Cluster) -> None:
     # Given a run that was dealt to be held back, and all that it takes
     cluster.deal("--hold", "-n", "3", "--preset", "calm")

@@ -76,7 +76,7 @@ def test_the_screens_may_be_left_and_the_run_goes_on_with_lines(place: Place, op
     await_true(place.is_clean, what="the end of everything")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_an_app_that_is_killed_neither_ends_the_run_nor_spoils_the_terminal(
     place: Place, open_terminal: Open, number: int
 ) -> None:
@@ -108,7 +108,14 @@ def test_ctrl_c_twice_interrupts_the_run_as_without_screens(place: Place, open_t
     await_true(place.is_clean, what="the end of everything")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.long),
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
+    ],
+)
 def test_a_signal_to_the_run_ends_the_screens_too(place: Place, open_terminal: Open, number: int) -> None:
     terminal = open_terminal(*SMALL, *UNTIL_STOPPED)
     place.await_done()

@@ -266,6 +266,7 @@ def test_a_failover_works_with_the_rights_of_the_users(place: Place, password_fi
         end(cluster)
 
 
+@pytest.mark.long
 def test_wrong_sentinels_are_reported_in_one_line(place: Place, sentinels: Sentinels) -> None:
     unknown = sentinels.url.replace("/lab", "/another")
     closed = ",".join(f"{HOST}:{free_port()}" for _ in range(2))

@@ -115,6 +115,7 @@ def test_a_supervisor_ends_a_run_on_a_server_that_came_back_older(cluster: Clust
     assert_lost(result)
 
 
+@pytest.mark.long
 def test_a_supervisor_that_came_later_knows_it_from_the_robots(cluster: Cluster) -> None:
     # Given a run whose only supervisor dies together with its server
     parts, copy = begun(cluster)

@@ -144,6 +144,7 @@ def test_a_watcher_that_is_killed_changes_nothing(place: Place, open_terminal: O
     assert (code, result["verdict"], result["whole_run"]["restarts"]) == (0, "HELD", 0), not_held(result)
 
 
+@pytest.mark.long
 def test_a_signal_ends_a_watcher_and_restores_its_terminal(place: Place, open_terminal: Open) -> None:
     lab = place.start("run", "--json", "-n", "3", "--seed", "3", *UNTIL_STOPPED)
     place.await_event("run.started")

@@ -205,6 +205,7 @@ def test_waiting_for_a_run_ends_with_ctrl_c(place: Place) -> None:
     assert (waiting.returncode, out, err) == (130, b"", b"")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_is_the_normal_end_of_serving_a_record(place: Place) -> None:
     # Given a record that is served

@@ -101,6 +101,7 @@ def test_a_link_finds_the_run_by_its_tag() -> None:
     )
 
 
+@pytest.mark.long
 def test_the_same_record_makes_the_same_bytes(tmp_path: Path) -> None:
     result, record, _ = simulated(tmp_path)
     before = {path.name: path.read_bytes() for path in (record / "traces").iterdir()}
@@ -123,6 +124,7 @@ FEW = (
 )
 
 
+@pytest.mark.long
 def test_of_many_exchanges_a_choice_leaves_unless_all_are_asked_for(tmp_path: Path) -> None:
     # Given a run of more exchanges than may leave, which are ten here
     done = python(tmp_path, "-c", FEW, "simulate", "--seed", "7", "--loss", ".5")

@@ -73,7 +73,7 @@ def sent_after(lab, robot, incarnation):
     return [fate for fate in fates if fate.incarnation < incarnation and parse_id(fate.entry) > parse_id(born[0])]
 
 
-@pytest.mark.parametrize("stopped", ["its RQ worker", "both"])
+@pytest.mark.parametrize("stopped", [pytest.param("its RQ worker", marks=pytest.mark.long), "both"])
 def test_nothing_that_a_zombie_does_takes_effect(lab, stopped):
     # Given two robots that gossip
     run_control = begin(lab, ("r00", "r01"))

@@ -60,7 +60,7 @@ def start_idle_worker(lab):
     [
         (b"\xff", r'"\xff"'),
         (b"a b", '"a b"'),
-        (b"", '""'),
+        pytest.param(b"", '""', marks=pytest.mark.long),
         (b"x" * (1 << 20), f'"{"x" * 100}'),
         (b"a\nb\x1b", r'"a\nb\x1b"'),
         (b"no-such-job", '"no-such-job"'),
@@ -180,7 +180,7 @@ def test_a_robot_lives_whatever_stands_in_the_other_fields_of_its_job(lab):
     assert (job.timeout, job.result_ttl, job.retries_left) == (-1, 0, ALWAYS)
 
 
-@pytest.mark.parametrize("how", ["dies", "ends in order"])
+@pytest.mark.parametrize("how", ["dies", pytest.param("ends in order", marks=pytest.mark.long)])
 def test_garbage_that_comes_while_a_robot_runs_costs_neither_its_rq_worker_nor_its_next_life(lab, how):
     # Given a robot that runs, and garbage in its job
     horse = lab.run_robot()

@@ -95,7 +95,7 @@ def test_the_digest_does_not_depend_on_the_process(tmp_path: Path) -> None:
         (6, 0.5, 3.25, 18.2),
         (25, 0.0, 4.9, 15.8),
         (25, 0.3, 5.1, 24.6),
-        (25, 0.5, 6.6, 33.4),
+        pytest.param(25, 0.5, 6.6, 33.4, marks=pytest.mark.long),
     ],
 )
 def test_gossip_stays_within_its_bounds(robots: int, loss: float, rounds: float, messages: float) -> None:
@@ -138,7 +138,7 @@ def test_after_completion_the_lab_falls_nearly_silent() -> None:
     assert all(message.parts == 0 for message in late)
 
 
-@pytest.mark.parametrize("preset", ["storm", "split"])
+@pytest.mark.parametrize("preset", ["storm", pytest.param("split", marks=pytest.mark.long)])
 def test_every_preset_ends_with_the_secret_written_and_all_complete(preset: str) -> None:
     for seed in range(5):
         lines = lines_of(preset, 6)
