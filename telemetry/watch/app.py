@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
@@ -23,6 +24,12 @@ from telemetry.watch.stage import Playback
 
 CRASHED: Final = 70
 """What `run_app` returns when an error of ours ended the app."""
+
+GONE: Final = 129
+"""The exit code of a process whose terminal is gone."""
+
+_CHECK_S: Final = 0.5  # between two checks whether it is there
+_END_S: Final = 2.0  # for an end in order
 
 
 class WatchApp(Choosing, Saving):
@@ -102,11 +109,22 @@ class WatchApp(Choosing, Saving):
 
 def run_app(app: WatchApp) -> int:
     """Run it until it ends: what it returns, or CRASHED, with the traceback on standard error."""
+    is_left = threading.Event()
+    threading.Thread(target=_end_without_terminal, args=(is_left,), name="terminal", daemon=True).start()
     try:
         ended = app.run()
     finally:
+        is_left.set()
         app.stage.close()
     if app.crash:
         print(app.crash, file=sys.stderr, end="", flush=True)
         return CRASHED
     return LEFT if ended is None else ended
+
+
+def _end_without_terminal(is_left: threading.Event) -> None:
+    """End this process when its terminal is gone, unless it ends in order: Textual waits for ever to write its last
+    words there."""
+    while not is_left.wait(_CHECK_S):
+        if not os.isatty(0) and not is_left.wait(_END_S):
+            os._exit(GONE)

@@ -144,6 +144,22 @@ def test_a_watcher_that_is_killed_changes_nothing(place: Place, open_terminal: O
     assert (code, result["verdict"], result["whole_run"]["restarts"]) == (0, "HELD", 0), not_held(result)
 
 
+def test_watchers_whose_windows_are_closed_end(place: Place, open_terminal: Open) -> None:
+    lab = place.start("run", "--json", "-n", "3", "--seed", "3", *UNTIL_STOPPED)
+    place.await_event("run.started")
+    terminals = [open_terminal("watch", "--hz", "10") for _ in range(2)]
+    for terminal in terminals:
+        terminal.await_text("complete")
+    # When they are closed while the screens are painted
+    for terminal in terminals:
+        terminal.close()
+    # Then no process is left, and the run goes on
+    for terminal in terminals:
+        terminal.process.wait(timeout=END_S)
+    assert lab.poll() is None
+    place.stop(lab)
+
+
 @pytest.mark.long
 def test_a_signal_ends_a_watcher_and_restores_its_terminal(place: Place, open_terminal: Open) -> None:
     lab = place.start("run", "--json", "-n", "3", "--seed", "3", *UNTIL_STOPPED)
