@@ -148,17 +148,7 @@ class FaultHistory:
 
     def _count(self, event: FatesDecided) -> None:
         shard = self._shards.get(event.shard, _RelaySeen())
-        total = shard.total.plus(
-            Fates(
-                event.offered,
-                event.lost,
-                event.duplicated,
-                event.delayed,
-                event.corrupted,
-                event.stale,
-                event.refused,
-            )
-        )
+        total = shard.total.plus(Fates.of(event))
         bases = {**shard.bases, **dict.fromkeys(shard.fresh, total)} if shard.fresh else shard.bases
         self._shards[event.shard] = shard._replace(total=total, bases=bases, fresh=frozenset())
 

@@ -22,6 +22,19 @@ class Fates(NamedTuple):
     stale: int = 0
     refused: int = 0
 
+    @classmethod
+    def of(cls, batch: FatesDecided) -> Fates:
+        """Those of a relay's batch."""
+        return cls(
+            batch.offered,
+            batch.lost,
+            batch.duplicated,
+            batch.delayed,
+            batch.corrupted,
+            batch.stale,
+            batch.refused,
+        )
+
     def plus(self, other: Fates) -> Fates:
         """The sum."""
         return Fates(
@@ -61,15 +74,7 @@ class Network:
         event = stamped.event
         if not isinstance(event, FatesDecided):
             return
-        fates = Fates(
-            event.offered,
-            event.lost,
-            event.duplicated,
-            event.delayed,
-            event.corrupted,
-            event.stale,
-            event.refused,
-        )
+        fates = Fates.of(event)
         self.total = self.total.plus(fates)
         self.held = max(0, self.held + event.kept - event.freed)
         if event.shard < len(self.lag_us):
