@@ -235,10 +235,6 @@ def _left_text(who: str, event: RobotLeft) -> str:
     return f"{who} ended in order ({event.reason})"
 
 
-def _written_text(who: str, event: SecretWritten) -> str:
-    return f"{who} wrote the secret: {counted(event.size, 'byte')}{_DURABILITY.get(event.durability, '')}"
-
-
 Sentence = Callable[[str, Any], str]
 
 SENTENCES: Final[dict[type[AnyEvent], Sentence]] = {

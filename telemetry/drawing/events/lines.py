@@ -15,7 +15,6 @@ _WHEN: Final = 10
 _KIND: Final = 10
 _WHO: Final = 12
 _PARTS: Final = 8
-_FIXED: Final = _WHEN + 2 + 2 + _KIND + 1 + _WHO + 1
 
 
 def event_line(stamped: Stamped, go_us: int | None, width: int, marks: Marks) -> Line:
